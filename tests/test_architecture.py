@@ -1,0 +1,72 @@
+"""The rooms and who may enter which (imports run one way), read from the code itself."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOMS = ("trainables", "tuner", "analysis")
+FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that the file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    return found
+
+
+def enters(path: Path, room: str) -> set[str]:
+    return {name for name in imports(path) if name == room or name.startswith(f"{room}.")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path) -> None:
+    room, name = path.relative_to(ROOT).parts[0], str(path.relative_to(ROOT))
+    if room == "trainables":
+        assert not enters(path, "tuner") | enters(path, "analysis")
+        assert name == "trainables/trainable.py" or not enters(path, "ray")
+    if room == "analysis":
+        allowed = ("trainables.records", "trainables.data")
+        assert not enters(path, "tuner") | enters(path, "ray")
+        assert all(module == "trainables" or module.startswith(allowed) for module in enters(path, "trainables"))
+    if room == "tuner":
+        assert name == "tuner/cli.py" or not enters(path, "analysis")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_of_a_size_to_read(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 330
+
+
+def test_nobody_prints_but_the_command() -> None:
+    for path in FILES:
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        printing = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+        assert not printing or path.name == "cli.py", path
+
+
+def test_the_command_loads_nothing_heavy_before_it_must() -> None:
+    heavy = ("torch", "ray", "pandas", "matplotlib", "pyarrow", "sklearn", "pydantic", "yaml")
+    code = f"import sys, tuner.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
+def test_versions_are_pinned_by_name_alone() -> None:
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if line and not line.startswith("#")]
+    assert all(line.count("==") == 1 and "/" not in line and "@" not in line for line in pins)
+    assert {"ray", "torch", "torchvision", "optuna", "pandas", "pyarrow", "matplotlib"} <= {
+        line.partition("==")[0] for line in pins
+    }

@@ -1,0 +1,57 @@
+"""A small sweep, and a way to run it in this process: the same runs, one after the other, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from trainables.data import place
+from trainables.runs import open_run, training_part
+from trainables.store import Store
+from tuner.graph import build, examine
+from tuner.search import Release
+from tuner.sweep import Sweep, parse
+
+SMALL = """
+base:
+  dataset: digits
+  model: resnet8
+  recipe: {preset: digits, epochs: 1}
+  difficulty: {name: el2n, runs: 2, epoch: 1}
+  data_ratio: [0.1, 0.2]
+grids:
+  - sparsifier: dense
+  - {sparsifier: [lth, omp, omp_erk], sparsity: [0.5, 0.8]}
+  - {sparsifier: snip, sparsity: 0.5}
+"""
+
+
+@pytest.fixture
+def small() -> Sweep:
+    return parse(SMALL, "small")
+
+
+@pytest.fixture
+def run_here(tmp_path: Path) -> Callable[..., list[str]]:
+    """Run what is missing of a sweep in ``tmp_path``; returns the ids of the runs that were trained."""
+    device = torch.device("cpu")
+
+    def run(sweep: Sweep, storage: Path = tmp_path) -> list[str]:
+        torch.set_num_threads(1)
+        store = Store(str(storage))
+        state = examine(build(sweep.trials), store)
+        release = Release(state.graph, state.ready)
+        trained = []
+        while (run_id := release.next()) is not None:
+            spec = state.graph.runs[run_id]
+            trial = training_part(spec)
+            data = place(trial.dataset.load(), trial.model.channels, trial.model.min_size, device)
+            assert open_run(spec, data, store, sweep.name).advance(float("inf")).done
+            trained.append(run_id)
+            release.finish(run_id)
+        return trained
+
+    return run

@@ -1,0 +1,133 @@
+"""The graph of trials and prerequisites: everything once, in order, and the store decides what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from trainables.spec import ScoringSpec, TrialSpec
+from trainables.store import Store
+from tuner.graph import build, cost, examine, hours, images
+from tuner.search import Release
+from tuner.sweep import Sweep, parse
+
+Runner = Callable[..., list[str]]
+
+
+def test_prerequisites_are_in_the_graph_once_and_first(small: Sweep) -> None:
+    graph = build(small.trials)
+    assert set(graph.points) == set(small.trials)
+    # Two scoring runs serve both ratios and all methods; the dense parents are points of the sweep themselves.
+    assert [type(graph.runs[run]) for run in graph.prerequisites] == [ScoringSpec, ScoringSpec]
+    order = {run: position for position, run in enumerate(graph.runs)}
+    assert all(order[need] < order[run] for run, needs in graph.needs.items() for need in needs)
+    lth = next(trial for trial in small.trials.values() if trial.sparsifier.name == "lth")
+    dense = lth.replace(sparsifier="dense", sparsity=0.0)
+    assert dense.id in small.trials
+    assert set(graph.needs[lth.id]) == {dense.id, *graph.prerequisites}
+
+
+def test_each_run_is_trained_once_and_never_again(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
+    trained = run_here(small)
+    # 2 ratios x (dense, 3 methods x 2 sparsities, snip) and 2 scoring runs: nothing twice, nothing besides.
+    assert len(trained) == len(set(trained)) == 2 * (1 + 3 * 2 + 1) + 2
+    store = Store(str(tmp_path))
+    dense = [trial.id for trial in small.trials.values() if trial.sparsifier.name == "dense"]
+    assert len([run for run in trained if run in dense]) == 2
+    assert store.finished() == set(small.trials)
+    assert run_here(small) == []
+
+
+def test_only_what_is_new_is_trained(small: Sweep, run_here: Runner) -> None:
+    run_here(small)
+    wider = parse(small.dump().replace("0.8", "0.9"), "wider")
+    new = set(wider.trials) - set(small.trials)
+    assert len(new) == 3 * 2
+    assert set(run_here(wider)) == new
+
+
+def test_a_lost_artifact_is_made_again_if_it_is_needed(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
+    run_here(small)
+    store = Store(str(tmp_path))
+    lth = next(t for t in small.trials.values() if t.sparsifier.name == "lth" and t.data_ratio == 0.1)
+    dense = lth.replace(sparsifier="dense", sparsity=0.0)
+    store.delete(store.artifact_path("weights", dense.id))
+    assert run_here(small) == []  # everything that needed it is done
+    store.delete(f"results/trials/{lth.id}.parquet")
+    assert run_here(small) == [dense.id, lth.id]
+
+
+def test_what_failed_blocks_only_what_needs_it(small: Sweep, tmp_path: Path) -> None:
+    store, graph = Store(str(tmp_path)), build(small.trials)
+    dense = next(t for t in small.trials.values() if t.sparsifier.name == "dense" and t.data_ratio == 0.1)
+    store.write_failure(dense.id, "small", RuntimeError("no luck"))
+    state = examine(graph, store)
+    needing = {run for run, needs in graph.needs.items() if dense.id in needs}
+    assert state.failed == {dense.id}
+    assert state.blocked == dict.fromkeys(needing, dense.id)
+    assert state.ready == state.todo - needing - {dense.id}
+    assert state.retried().ready == state.todo
+
+
+def test_a_failed_score_blocks_through_the_dense_parent(small: Sweep, tmp_path: Path) -> None:
+    store, graph = Store(str(tmp_path)), build(small.trials)
+    score = graph.prerequisites[0]
+    store.write_failure(score, "small", RuntimeError("no luck"))
+    state = examine(graph, store)
+    assert set(state.blocked) == set(small.trials)
+    assert set(state.blocked.values()) == {score}
+
+
+def test_release_gives_nothing_before_its_prerequisites(small: Sweep) -> None:
+    graph = build(small.trials)
+    release = Release(graph, frozenset(graph.runs))
+    first = [release.next(), release.next()]
+    assert set(first) == set(graph.prerequisites)
+    assert release.next() is None  # all others wait
+    assert not release.exhausted
+    release.finish(first[0])
+    assert release.next() is None
+    release.finish(first[1])
+    dense = {release.next(), release.next()}  # parents of many come before snip
+    assert {graph.runs[run].sparsifier.name for run in dense} == {"dense"}
+    released = set()
+    for parent in sorted(dense):
+        release.finish(parent)
+    while (run := release.next()) is not None:
+        released.add(run)
+    assert released == set(graph.points) - dense
+    assert release.exhausted
+
+
+def test_release_drops_what_a_failure_blocks(small: Sweep) -> None:
+    graph = build(small.trials)
+    release = Release(graph, frozenset(graph.runs))
+    first, second = release.next(), release.next()
+    assert set(release.fail(first)) == set(graph.points)
+    assert release.next() is None
+    assert release.exhausted
+    release.finish(second)
+    assert release.exhausted
+
+
+def test_cost_in_closed_form() -> None:
+    spec = TrialSpec.model_validate(
+        {"dataset": "digits", "model": "resnet18", "sparsifier": "dense", "data_ratio": 0.3, "recipe": {"epochs": 2}}
+    )
+    assert images(spec) == 2 * round(0.3 * 1437)
+    # ResNet18 at 32 pixels and 10 classes: 555,422,720 multiply-adds an image, two operations each, three passes.
+    assert cost(spec) == 3 * 2 * 555_422_720 * images(spec)
+    assert cost(spec.scoring(1000, 1)) == 3 * 2 * 555_422_720 * 1437
+
+
+def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
+    store, specs = Store(str(tmp_path)), list(build(small.trials).runs.values())
+    assert hours(specs, store) is None
+    run_here(parse(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]))
+    estimate = hours(specs, store)
+    assert estimate is not None and estimate > 0
+    assert hours([*specs, *specs], store) == pytest.approx(2 * estimate)
+    other = [TrialSpec.model_validate({"dataset": "digits", "model": "resnet18", "sparsifier": "dense"})]
+    assert hours(other, store) is None

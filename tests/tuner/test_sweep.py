@@ -1,0 +1,153 @@
+"""Sweep files: what they expand to, what overrides do, and what is said of bad ones."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tuner.sweep import SweepError, apply_override, built_in, expand, merge, parse, read
+
+SMALL = """
+base: {dataset: digits, model: resnet8, recipe: digits, seed: [0, 1]}
+grids:
+  - sparsifier: dense
+  - sparsifier: [set, {name: gmp, update_every: [1, 2]}]
+    sparsity: {from: 0.1, to: 0.9, step: 0.4}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (3, [3]),
+        ([1, [2, 3]], [1, 2, 3]),
+        ({"a": [1, 2], "b": 3}, [{"a": 1, "b": 3}, {"a": 2, "b": 3}]),
+        ({"a": [1, 2], "b": [3, 4]}, [{"a": a, "b": b} for a in (1, 2) for b in (3, 4)]),
+        ([{"name": "x", "k": [1, 2]}, "y"], [{"name": "x", "k": 1}, {"name": "x", "k": 2}, "y"]),
+        ({"from": 0.1, "to": 0.9, "step": 0.1}, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
+        ({"from": 1, "to": 5, "step": 2}, [1, 3, 5]),
+        ({"recipe": {"milestones": [0.5, 0.75]}}, [{"recipe": {"milestones": [0.5, 0.75]}}]),
+        (
+            {"recipe": {"milestones": [[0.5], [0.5, 0.75]]}},
+            [{"recipe": {"milestones": [0.5]}}, {"recipe": {"milestones": [0.5, 0.75]}}],
+        ),
+    ],
+)
+def test_expand(value: object, expected: list[object]) -> None:
+    assert list(expand(value)) == expected
+
+
+def test_merge_goes_into_mappings_only() -> None:
+    assert merge({"a": {"x": 1, "y": 2}, "b": [1]}, {"a": {"y": 3}, "b": [2]}) == {"a": {"x": 1, "y": 3}, "b": [2]}
+
+
+def test_a_sweep_is_the_union_of_its_grids() -> None:
+    trials = list(parse(SMALL, "small").trials.values())
+    assert len(trials) == 2 + 2 * 3 * 3
+    assert {trial.sparsity for trial in trials} == {0.0, 0.1, 0.5, 0.9}
+    assert {trial.sparsifier.update_every for trial in trials if trial.sparsifier.name == "gmp"} == {1.0, 2.0}
+
+
+def test_equal_trials_merge() -> None:
+    doubled = SMALL + "  - sparsifier: dense\n  - {sparsifier: set, sparsity: 0.5}\n"
+    assert list(parse(doubled, "small").trials) == list(parse(SMALL, "small").trials)
+
+
+def test_a_dumped_sweep_has_the_same_trials() -> None:
+    sweep = parse(SMALL, "small", ["recipe.epochs=5"])
+    assert parse(sweep.dump(), "other").trials.keys() == sweep.trials.keys()
+    assert parse(sweep.dump(), "other").name == "small"
+
+
+@pytest.mark.parametrize(
+    ("override", "count", "holds"),
+    [
+        ("recipe.epochs=5", 20, lambda trial: trial.recipe.epochs == 5 and trial.recipe.batch_size == 32),
+        ("seed=7", 10, lambda trial: trial.seed == 7),
+        ("seed=[3,4,5]", 30, lambda trial: trial.seed in (3, 4, 5)),
+        # Where the file sets it, and only there: the dense grid keeps its sparsity of 0.
+        ("sparsity=[.5,.8]", 14, lambda trial: trial.sparsity in (0, 0.5, 0.8)),
+        ("data_ratio=.3", 20, lambda trial: trial.data_ratio == 0.3),
+        ("recipe.milestones=[.4]", 20, lambda trial: trial.recipe.milestones == (0.4,)),
+    ],
+)
+def test_overrides(override: str, count: int, holds: object) -> None:
+    trials = parse(SMALL, "small", [override]).trials.values()
+    assert len(trials) == count
+    assert all(holds(trial) for trial in trials)  # type: ignore[operator]
+
+
+def test_an_override_of_the_sweep_itself() -> None:
+    assert parse(SMALL, "small", ["resources.cpus=2", "retries=0"]).resources.cpus == 2
+
+
+def test_an_override_inside_a_name_keeps_the_name() -> None:
+    content = {"grids": [{"sparsifier": "set"}]}
+    apply_override(content, "sparsifier.prune_rate=.5")
+    assert content["grids"] == [{"sparsifier": {"name": "set", "prune_rate": 0.5}}]
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (("sparsifier: dense", "sparsifier: sett"), r"sparsifier: unknown sparsifier 'sett'.*choose from dense, gmp"),
+        (("dataset: digits", "dataset: mnist"), r"dataset: unknown dataset 'mnist'; choose from digits"),
+        (("model: resnet8", "model: resnet9"), r"model: unknown model 'resnet9'.*choose from resnet18, resnet8"),
+        (("recipe: digits", "difficulty: hard"), r"difficulty: unknown difficulty 'hard'; choose from el2n, none"),
+        (("recipe: digits", "recipe: {epocs: 3}"), r"recipe: unknown field 'epocs' \(did you mean epochs\?\)"),
+        (("model: resnet8", "modl: resnet8"), r"unknown field 'modl' \(did you mean model\?\); choose from dataset"),
+        (("sparsity: {from: 0.1, to: 0.9, step: 0.4}", "sparsity: 1.0"), r"sparsity: .*less than 1 \(got 1.0\)"),
+        (("sparsity: {from: 0.1, to: 0.9, step: 0.4}", "sparsity: -.1"), r"sparsity: .*equal to 0 \(got .*-.1"),
+        (("sparsity: {from: 0.1, to: 0.9, step: 0.4}", "sparsity: {from: 1, to: 0, step: 1}"), r"sparsity: a range"),
+        (("recipe: digits", "data_ratio: 0"), r"data_ratio: .*greater than 0 \(got 0\)"),
+        (("grids:", "grid:"), r"unknown field 'grid' \(did you mean grids\?\); choose from name"),
+        (("grids:", "grids: ["), r"not YAML"),
+        (("sparsifier: dense", "{sparsifier: set}"), r"sparsity: set needs one in \(0, 1\), got 0"),
+        (("sparsifier: dense", "{sparsifier: dense, sparsity: .5}"), r"sparsity: dense trains at sparsity 0, got 0.5"),
+        (
+            ("recipe: digits", "recipe: digits, difficulty: el2n, data_ratio: .5, seed: []"),
+            r"grids: they hold no trial",
+        ),
+    ],
+)
+def test_bad_sweeps_are_one_clear_line(edit: tuple[str, str], said: str) -> None:
+    text = SMALL.replace(*edit)
+    if "seed: []" in text:
+        text = text.replace(", seed: [0, 1]", "")
+    assert text != SMALL
+    with pytest.raises(SweepError) as error:
+        parse(text, "small")
+    assert re.search(said, str(error.value)), str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("override", ["recpe.epochs=5", "recipe.epocs=5", "seed", "=3", "recipe.epochs=[", "grids=1"])
+def test_bad_overrides_are_one_clear_line(override: str) -> None:
+    with pytest.raises(SweepError) as error:
+        parse(SMALL, "small", [override])
+    assert "\n" not in str(error.value)
+
+
+def test_built_in_sweeps_are_whole(tmp_path: Path) -> None:
+    assert {"quickstart", "smoke"} <= built_in().keys()
+    for name in built_in():
+        sweep = read(name)
+        assert sweep.name == name
+        assert sweep.description
+
+
+def test_quickstart_is_what_it_says() -> None:
+    trials = list(read("quickstart").trials.values())
+    assert len({trial.sparsifier.name for trial in trials}) == 9
+    assert {trial.sparsity for trial in trials} == {0.0, 0.5, 0.8, 0.9}
+    assert {trial.data_ratio for trial in trials} == {0.3, 1.0}
+    assert {trial.seed for trial in trials} == {0, 1}
+    assert {trial.difficulty.name for trial in trials} == {"el2n"}
+    assert len(trials) == (8 * 3 + 1) * 2 * 2
+
+
+def test_an_unknown_sweep_names_the_built_in_ones() -> None:
+    with pytest.raises(SweepError, match=r"unknown sweep 'smoek' \(did you mean smoke\?\); choose from .*quickstart"):
+        read("smoek")

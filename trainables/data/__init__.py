@@ -1,0 +1,10 @@
+"""Data sets as tensors, and batches made from them on the device. A data set is one file here that registers itself."""
+
+import sys
+
+from trainables.data.base import Dataset, DeviceData, ImageData, datasets, fit, fitted_shape, place
+from trainables.data.batches import Batches
+
+datasets.load_all(sys.modules[__name__])
+
+__all__ = ["Batches", "Dataset", "DeviceData", "ImageData", "datasets", "fit", "fitted_shape", "place"]

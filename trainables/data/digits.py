@@ -1,0 +1,51 @@
+"""The handwritten digits that come inside scikit-learn: real images, no download.
+
+1797 grey 8x8 images of ten classes (Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998).
+The library has no official split; ours is fixed: a fifth of each class, drawn once with a constant seed, is the
+test set.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+
+from trainables.data.base import Dataset, ImageData, datasets
+
+SPLIT_SEED = 0
+TEST_FRACTION = 0.2
+LEVELS = 16  # the pixels are counts of 0..16
+
+
+@datasets.register
+class Digits(Dataset):
+    """Handwritten digits, 8x8 grey, 10 classes, 1437 training and 360 test images; no download."""
+
+    name: Literal["digits"] = "digits"
+
+    @property
+    def train_size(self) -> int:
+        return 1437
+
+    @property
+    def classes(self) -> int:
+        return 10
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return 1, 8, 8
+
+    def load(self) -> ImageData:
+        # Imported here: scikit-learn takes a second to import and only this function needs it.
+        from sklearn.datasets import load_digits
+        from sklearn.model_selection import train_test_split
+
+        raw = load_digits()
+        images = np.rint(raw.images * (255 / LEVELS)).astype(np.uint8)[:, None]
+        train, test = train_test_split(
+            np.arange(len(images)), test_size=TEST_FRACTION, stratify=raw.target, random_state=SPLIT_SEED
+        )
+        train, test = np.sort(train), np.sort(test)
+        labels = raw.target.astype(np.int64)
+        return ImageData(images[train], labels[train], images[test], labels[test], classes=10)

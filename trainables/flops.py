@@ -1,0 +1,46 @@
+"""Floating-point operations of sparse training, by the rules of RigL (Evci et al., ICML 2020, appendix H).
+
+A multiply-add counts as two operations; the backward pass as twice the forward pass; only convolutions and linear
+layers count; a layer of density d costs d times its dense operations. Theoretical figures: on a GPU an unstructured
+mask saves no time.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from functools import cache
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainables.data import Dataset, fitted_shape
+from trainables.models import Model, maskable
+
+PASSES = 3
+"""Forward passes that one training step of a sample costs: one forward, and a backward that costs two."""
+
+
+def layer_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
+    """Dense forward operations of one image for every maskable weight of ``model`` (counted without computing)."""
+    probe = copy.deepcopy(model).to("meta").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        probe(torch.empty(1, *image_shape, device="meta"))
+    counts = {path: sum(operations.values()) for path, operations in counter.get_flop_counts().items()}
+    # The counter's paths begin with the class of the outermost module.
+    prefix = type(probe).__name__
+    return {name: counts[f"{prefix}.{name.removesuffix('.weight')}"] for name in maskable(model)}
+
+
+def forward_flops(dense: Mapping[str, int], densities: Mapping[str, float]) -> float:
+    """Forward operations of one image at the given layer densities."""
+    return sum(flops * densities[name] for name, flops in dense.items())
+
+
+@cache
+def dense_flops(model: Model, dataset: Dataset) -> int:
+    """Forward operations of one image through the dense network, known without data or computing."""
+    shape = fitted_shape(dataset.image_shape, model.channels, model.min_size)
+    network = model.build(dataset.classes, ([0.0] * model.channels, [1.0] * model.channels))
+    return sum(layer_flops(network, shape).values())

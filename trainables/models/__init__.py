@@ -1,0 +1,9 @@
+"""The networks. A network is one class here that registers itself; it knows nothing of masks."""
+
+import sys
+
+from trainables.models.base import Model, initialise, maskable, models
+
+models.load_all(sys.modules[__name__])
+
+__all__ = ["Model", "initialise", "maskable", "models"]

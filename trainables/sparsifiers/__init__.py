@@ -1,0 +1,11 @@
+"""The sparsifiers. A method is one file here with one class that registers itself."""
+
+import sys
+
+from trainables.sparsifiers.base import Moment, Sparsifier, Start, dense_parent, sparsifiers
+from trainables.sparsifiers.masks import Masks
+from trainables.sparsifiers.schedules import Timeline
+
+sparsifiers.load_all(sys.modules[__name__])
+
+__all__ = ["Masks", "Moment", "Sparsifier", "Start", "Timeline", "dense_parent", "sparsifiers"]

@@ -1,0 +1,25 @@
+"""The dense network: the reference of every comparison and the parent of pruning after training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
+from trainables.sparsifiers.masks import Masks
+
+if TYPE_CHECKING:
+    from trainables.spec import TrialSpec
+
+
+@sparsifiers.register
+class Dense(Sparsifier):
+    """No sparsity: all weights are trained."""
+
+    name: Literal["dense"] = "dense"
+
+    def check(self, spec: TrialSpec) -> None:
+        if spec.sparsity != 0:
+            raise ValueError(f"sparsity: dense trains at sparsity 0, got {spec.sparsity}")
+
+    def initialize(self, start: Start) -> Masks:
+        return Masks.full(start.weights)

@@ -1,0 +1,33 @@
+"""One-shot magnitude pruning after training, then training again from the pruned weights.
+
+Han et al., "Learning both Weights and Connections", NeurIPS 2015, in one shot and globally (paper, appendix A.1): the
+dense network is trained in full on the same data, its smallest weights are removed, and what is left is trained again
+with the full schedule and a new optimiser; batch-norm statistics are kept.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from trainables.sparsifiers.base import Sparsifier, Start, State, dense_parent, sparsifiers
+from trainables.sparsifiers.masks import Masks, keep_largest
+from trainables.sparsifiers.scores import magnitudes
+
+if TYPE_CHECKING:
+    from trainables.spec import TrialSpec
+
+
+@sparsifiers.register
+class OMP(Sparsifier):
+    """One-shot magnitude pruning of the trained dense network, then training again from its weights."""
+
+    name: Literal["omp"] = "omp"
+
+    def requirements(self, spec: TrialSpec) -> tuple[TrialSpec, ...]:
+        return (dense_parent(spec),)
+
+    def starting_state(self, start: Start) -> State:
+        return start.trained(dense_parent(start.spec))
+
+    def initialize(self, start: Start) -> Masks:
+        return keep_largest(magnitudes(start.weights), start.kept)

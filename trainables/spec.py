@@ -1,0 +1,179 @@
+"""What a trial is: a frozen, validated, hashed value. The same spec is the same trial, everywhere and for ever.
+
+What does not change the result (workers, devices, storage, progress) is not in it; what does is, defaults included,
+so that a later change of a default never renames an old trial.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from trainables.data import Dataset, datasets
+from trainables.difficulty import Difficulty, difficulties, subset_size
+from trainables.models import Model, models
+from trainables.sparsifiers import Sparsifier, sparsifiers
+from trainables.values import Value, unknown
+
+SCHEMA_VERSION = 1
+"""Part of every id; raised when the meaning of a field changes, so that old results are not taken for new ones."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    # The paper's (sections A.2 and A.3): 200 epochs, SGD, learning rate .1 divided by ten at half and three quarters.
+    "paper": {},
+    # Few steps on few small images: smaller batches, a crop by one pixel, and no mirror images of digits.
+    "digits": {"epochs": 20, "batch_size": 32, "crop_padding": 1, "flip": False},
+}
+
+
+# A field that holds one registered value, given by its name or in full.
+DatasetField = Annotated[SerializeAsAny[Dataset], BeforeValidator(datasets.parse)]
+ModelField = Annotated[SerializeAsAny[Model], BeforeValidator(models.parse)]
+SparsifierField = Annotated[SerializeAsAny[Sparsifier], BeforeValidator(sparsifiers.parse)]
+DifficultyField = Annotated[SerializeAsAny[Difficulty], BeforeValidator(difficulties.parse)]
+
+
+class Recipe(Value):
+    """How a network is trained. The defaults are the paper's; ``preset`` starts from a named set of values."""
+
+    epochs: int = Field(default=200, ge=1, le=100_000)
+    batch_size: int = Field(default=128, ge=2)
+    lr: float = Field(default=0.1, gt=0, description="initial learning rate of SGD")
+    milestones: tuple[float, ...] = Field(default=(0.5, 0.75), description="shares of training at which lr is scaled")
+    gamma: float = Field(default=0.1, gt=0, le=1, description="factor on lr at a milestone")
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = True
+    weight_decay: float = Field(default=5e-4, ge=0, description="on all parameters, norms and biases too")
+    crop_padding: int = Field(default=4, ge=0, le=32, description="pixels around an image before a random crop")
+    flip: bool = Field(default=True, description="mirror half of the images")
+    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast, weights stay float32")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_preset(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"preset": data}
+        if isinstance(data, Mapping) and "preset" in data:
+            preset, own = data["preset"], {key: value for key, value in data.items() if key != "preset"}
+            if preset not in PRESETS:
+                why = unknown("preset", preset, PRESETS)
+                raise PydanticCustomError("nested", "{why}", {"path": "preset", "reason": why, "why": why})
+            return {**PRESETS[preset], **own}
+        return data
+
+    @field_validator("milestones")
+    @classmethod
+    def _ascend(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
+        if list(milestones) != sorted(set(milestones)) or any(not 0 < share < 1 for share in milestones):
+            raise ValueError(f"must be ascending shares of training in (0, 1), got {list(milestones)}")
+        return milestones
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> Self:
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov: true needs a momentum above 0")
+        return self
+
+    def learning_rate(self, epoch: int) -> float:
+        """The learning rate of ``epoch``, counted from 0: constant between milestones (whole epochs)."""
+        passed = sum(epoch >= int(share * self.epochs) for share in self.milestones)
+        return self.lr * self.gamma**passed
+
+
+class Evaluation(Value):
+    """When a network is judged on the test set. The last epoch always is."""
+
+    every: int = Field(default=1, ge=1, description="epochs between two evaluations")
+
+
+class Spec(Value):
+    """What trials and scoring runs share: an id from all that they are."""
+
+    @cached_property
+    def id(self) -> str:
+        """16 hex digits: SHA-256 of the canonical JSON, the kind and the schema version."""
+        content = {"schema": SCHEMA_VERSION, "kind": type(self).__name__, "spec": self.model_dump(mode="json")}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def requirements(self) -> tuple[Spec, ...]:
+        """What must be finished before this can start."""
+        return ()
+
+    def replace(self, **changes: Any) -> Self:
+        """The same with some fields changed, validated again."""
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self).model_validate({**fields, **changes})
+
+
+class TrialSpec(Spec):
+    """One training run."""
+
+    dataset: DatasetField
+    model: ModelField
+    sparsifier: SparsifierField
+    sparsity: float = Field(default=0.0, ge=0, lt=1, description="fraction of maskable weights that is zero")
+    difficulty: DifficultyField = Field(default_factory=lambda: difficulties.parse("none"))
+    data_ratio: float = Field(default=1.0, gt=0, le=1, description="fraction of the training set that is used")
+    recipe: Recipe = Recipe()
+    evaluation: Evaluation = Evaluation()
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    profile: Literal["clean"] = Field(default="clean", description="named bundle of fidelity choices")
+
+    @model_validator(mode="after")
+    def _check_parts(self) -> Self:
+        try:
+            self.sparsifier.check(self)
+            self.difficulty.check(self)
+        except ValueError as error:
+            path, _, reason = str(error).partition(": ")
+            raise PydanticCustomError("nested", "{path}: {reason}", {"path": path, "reason": reason}) from None
+        return self
+
+    def requirements(self) -> tuple[Spec, ...]:
+        return (*self.sparsifier.requirements(self), *self.difficulty.requirements(self))
+
+    @property
+    def samples(self) -> int:
+        """Number of training samples."""
+        return subset_size(self.dataset.train_size, self.data_ratio)
+
+    def scoring(self, seed: int, epochs: int) -> ScoringSpec:
+        """The scoring run of ``seed`` that judges this trial's training set after ``epochs`` epochs."""
+        dense = sparsifiers.parse("dense")
+        trial = TrialSpec(dataset=self.dataset, model=self.model, sparsifier=dense, recipe=self.recipe, seed=seed)
+        return ScoringSpec(trial=trial, epochs=epochs)
+
+    def __str__(self) -> str:
+        name = self.sparsifier.name if self.sparsity == 0 else f"{self.sparsifier.name} {self.sparsity:g}"
+        data = f"{self.dataset.name}/{self.model.name} {self.difficulty.name} {self.data_ratio:g}"
+        return f"{name} on {data} seed {self.seed}"
+
+
+class ScoringSpec(Spec):
+    """The first ``epochs`` epochs of a dense ``trial``, after which every training sample is scored."""
+
+    trial: TrialSpec
+    epochs: int = Field(ge=1)
+
+    def __str__(self) -> str:
+        return f"scores of {self.trial.dataset.name}/{self.trial.model.name} seed {self.trial.seed} epoch {self.epochs}"
+
+
+KINDS: dict[str, type[Spec]] = {kind.__name__: kind for kind in (TrialSpec, ScoringSpec)}
+
+
+def dump(spec: Spec) -> str:
+    """JSON from which :func:`load` makes the same spec."""
+    return json.dumps({"kind": type(spec).__name__, "spec": spec.model_dump(mode="json")})
+
+
+def load(text: str) -> Spec:
+    content = json.loads(text)
+    return KINDS[content["kind"]].model_validate(content["spec"])

@@ -1,0 +1,211 @@
+"""Where results, artifacts and checkpoints lie: the one truth about what is done. Local folder or ``s3://``, ``gs://``.
+
+``results/TABLE/TRIAL.parquet`` (see ``records``), ``artifacts/weights/TRIAL.pt``, ``artifacts/scores/RUN.parquet``,
+``checkpoints/RUN.pt``, ``sweeps/NAME/``. Every write goes to a new name and is renamed; where the storage has no
+rename (an object store), one PUT is as atomic. Two writers of the same file write the same content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import traceback as tracebacks
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from trainables import checkpoint, records
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Artifact = Literal["weights", "scores"]
+SUFFIX: dict[Artifact, str] = {"weights": ".pt", "scores": ".parquet"}
+
+
+class Store:
+    """One storage. Cheap to make; holds no open files, so it can be sent to a worker."""
+
+    def __init__(self, storage: str) -> None:
+        self.storage = storage
+        self.filesystem, self.root = records.resolve(storage)
+
+    def __getstate__(self) -> dict[str, str]:
+        # An absolute address: a worker's working folder is not the driver's.
+        return {"storage": self.storage if "://" in self.storage else self.root}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.__init__(state["storage"])  # type: ignore[misc]
+
+    # Files -----------------------------------------------------------------------------------------------------------
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write ``content`` under ``path`` (relative to the root), whole or not at all."""
+        target = f"{self.root}/{path}"
+        folder, _, name = target.rpartition("/")
+        if not isinstance(self.filesystem, fs.LocalFileSystem):
+            with self.filesystem.open_output_stream(target) as stream:
+                stream.write(content)
+            return
+        os.makedirs(folder, exist_ok=True)
+        draft = f"{folder}/_{name}.{uuid.uuid4().hex}"  # readers of Parquet folders skip names that begin with _
+        try:
+            with open(draft, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(draft, target)
+        except BaseException:
+            if os.path.exists(draft):
+                os.remove(draft)
+            raise
+
+    def read(self, path: str) -> bytes | None:
+        """Content of ``path``, or None if there is no such file."""
+        try:
+            with self.filesystem.open_input_file(f"{self.root}/{path}") as file:
+                return bytes(file.read())
+        except FileNotFoundError:
+            return None
+
+    def delete(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.delete_file(f"{self.root}/{path}")
+
+    def names(self, folder: str) -> set[str]:
+        """Names without suffix of the whole files in ``folder``."""
+        selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
+        infos = self.filesystem.get_file_info(selector)
+        return {os.path.splitext(info.base_name)[0] for info in infos if not info.base_name.startswith(("_", "."))}
+
+    def folders(self, folder: str) -> set[str]:
+        """Names of the folders in ``folder``."""
+        selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
+        infos = self.filesystem.get_file_info(selector)
+        return {info.base_name for info in infos if info.type is fs.FileType.Directory}
+
+    def check_writable(self) -> None:
+        """OSError with the reason if nothing can be written here."""
+        probe = f"_probe.{uuid.uuid4().hex}"
+        self.write(probe, b"")
+        self.delete(probe)
+
+    # Results ---------------------------------------------------------------------------------------------------------
+
+    def finished(self) -> set[str]:
+        """Ids of the trials that have a row in ``trials``."""
+        return self.names("results/trials")
+
+    def write_result(self, trial: str, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+        """Write the rows of a finished trial. Its row in ``trials`` comes last: it is the mark that all is there."""
+        for table in sorted(tables, key=lambda name: name == "trials"):
+            self._write_table(f"results/{table}/{trial}.parquet", records.build(table, tables[table]))
+
+    def write_failure(self, trial: str, sweep: str, error: BaseException) -> None:
+        """Add a row to ``failures``. Never raises: what failed must not be hidden by a second failure."""
+        try:
+            attempt = 1 + sum(name.startswith(trial) for name in self.names("results/failures"))
+            row = {
+                "trial": trial,
+                "sweep": sweep,
+                "error": type(error).__name__,
+                "message": str(error),
+                "traceback": "".join(tracebacks.format_exception(error)),
+                "attempt": attempt,
+                "node": socket.gethostname(),
+                "at": datetime.now(UTC),
+            }
+            path = f"results/failures/{trial}-{attempt}.parquet"
+            self._write_table(path, records.build("failures", [row]))
+        except Exception:
+            log.exception("could not record the failure of %s", trial)
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """The newest failure of every trial that failed and has not finished since."""
+        table, _ = records.read(self.storage, "failures")
+        newest: dict[str, dict[str, Any]] = {}
+        for row in sorted(table.to_pylist(), key=lambda row: (row["at"], row["attempt"])):
+            newest[row["trial"]] = row
+        finished = self.finished() | self.artifacts("scores")
+        return {trial: row for trial, row in newest.items() if trial not in finished}
+
+    def _write_table(self, path: str, table: pa.Table) -> None:
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        self.write(path, sink.getvalue().to_pybytes())
+
+    # Artifacts -------------------------------------------------------------------------------------------------------
+
+    def artifacts(self, kind: Artifact) -> set[str]:
+        """Ids of the runs that left an artifact of ``kind``."""
+        return self.names(f"artifacts/{kind}")
+
+    def artifact_path(self, kind: Artifact, run: str) -> str:
+        return f"artifacts/{kind}/{run}{SUFFIX[kind]}"
+
+    def write_weights(self, trial: str, state: Mapping[str, Any]) -> None:
+        """Keep the final weights of a trial (``model``: state_dict, ``masks``: by name)."""
+        self.write(self.artifact_path("weights", trial), checkpoint.encode(dict(state)))
+
+    def read_weights(self, trial: str) -> dict[str, Any]:
+        """FileNotFoundError if there are none; if they are damaged, they are removed first, to be made again."""
+        return self._artifact("weights", trial, checkpoint.decode)
+
+    def write_scores(self, run: str, labels: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:
+        """Keep what a scoring run found: Parquet with ``sample``, ``label`` and a column for each score."""
+        columns = {"sample": np.arange(len(labels)), "label": labels, **scores}
+        self._write_table(self.artifact_path("scores", run), pa.table(columns))
+
+    def read_scores(self, run: str, score: str) -> np.ndarray:
+        """The scores of all training samples, in their order; errors as :meth:`read_weights`."""
+
+        def parse(content: bytes) -> pa.Table:
+            return pq.read_table(pa.BufferReader(content), columns=["sample", score])
+
+        return self._artifact("scores", run, parse).sort_by("sample")[score].to_numpy()
+
+    def _artifact(self, kind: Artifact, run: str, parse: Callable[[bytes], T]) -> T:
+        path = self.artifact_path(kind, run)
+        content = self.read(path)
+        if content is None:
+            raise FileNotFoundError(f"the {kind} of {run} are not in {self.storage}; a resume makes them again")
+        try:
+            return parse(content)
+        except (checkpoint.Damaged, pa.ArrowInvalid, OSError) as error:
+            self.delete(path)
+            why = f"the {kind} of {run} are damaged ({error}) and were removed; a resume makes them again"
+            raise FileNotFoundError(why) from error
+
+    # Checkpoints -----------------------------------------------------------------------------------------------------
+
+    def write_checkpoint(self, run: str, state: Mapping[str, Any]) -> None:
+        """Replace the checkpoint of a run that is not done."""
+        self.write(f"checkpoints/{run}.pt", checkpoint.encode(dict(state)))
+
+    def read_checkpoint(self, run: str) -> dict[str, Any] | None:
+        """The newest checkpoint, or None; a damaged one is said and dropped, and the run starts again."""
+        content = self.read(f"checkpoints/{run}.pt")
+        if content is None:
+            return None
+        try:
+            return checkpoint.decode(content)
+        except checkpoint.Damaged as error:
+            log.warning("checkpoint of %s is damaged (%s): starting it again", run, error)
+            self.delete_checkpoint(run)
+            return None
+
+    def delete_checkpoint(self, run: str) -> None:
+        self.delete(f"checkpoints/{run}.pt")
+
+    def checkpoints(self) -> set[str]:
+        """Ids of the runs that were begun and are not done."""
+        return self.names("checkpoints")

@@ -1,0 +1,74 @@
+"""One run as a Ray Tune trainable: it finds its spec by its id, and everything else about it in the store.
+
+A worker lives long and does many runs (``reset_config``): imports, data sets on the device and threads stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+import torch
+from ray import tune
+
+from trainables.data import DeviceData, ImageData, place
+from trainables.runs import Run, open_run, training_part
+from trainables.spec import Spec, load
+from trainables.store import Store
+
+REPORT_SECONDS = 1.0
+"""A step of Tune is as many epochs as fit: each costs the driver some milliseconds, and leaves a checkpoint."""
+
+
+class SparseTrainable(tune.Trainable):
+    """Runs one trial or scoring run of a sweep. ``config["run"]`` is its id; everything else comes from the store.
+
+    ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
+    processes of a node through Ray's object store; ``threads``: CPU threads of a run.
+    """
+
+    def setup(
+        self,
+        config: dict[str, Any],
+        specs: Mapping[str, str] | None = None,
+        datasets: Mapping[str, ray.ObjectRef] | None = None,
+        store: Store | None = None,
+        sweep: str = "",
+        threads: int = 1,
+    ) -> None:
+        assert specs is not None and datasets is not None and store is not None
+        self.specs, self.datasets, self.store, self.sweep = specs, datasets, store, sweep
+        torch.set_num_threads(threads)
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.placed: dict[tuple[str, int, int], DeviceData] = {}
+        self.run: Run | None = None
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.run = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Some epochs of the run, at least a second's worth; whatever goes wrong is written to ``failures`` first."""
+        run_id = self.config["run"]
+        try:
+            if self.run is None:
+                self.run = self._open(load(self.specs[run_id]))
+            progress = self.run.advance(REPORT_SECONDS)
+        except Exception as error:
+            self.run = None
+            self.store.write_failure(run_id, self.sweep, error)
+            raise
+        result: dict[str, Any] = {"epoch": progress.epoch, "epochs": progress.epochs, "done": progress.done}
+        if progress.last is not None:
+            result |= {"train_loss": progress.last.train_loss, "test_accuracy": progress.last.test_accuracy}
+        return result
+
+    def _open(self, spec: Spec) -> Run:
+        trial = training_part(spec)
+        dataset = trial.dataset.model_dump_json()
+        key = (dataset, trial.model.channels, trial.model.min_size)
+        if key not in self.placed:
+            images: ImageData = ray.get(self.datasets[dataset])
+            self.placed[key] = place(images, trial.model.channels, trial.model.min_size, self.device)
+        return open_run(spec, self.placed[key], self.store, self.sweep)

@@ -1,0 +1,118 @@
+"""Frozen, validated values, and registries of them by name.
+
+Everything a trial is made of is such a value: it cannot change, it refuses what it does not know, and its
+JSON form is complete (defaults included), so that a hash of it identifies a trial for ever.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+
+class Value(BaseModel):
+    """A frozen value whose unknown fields are refused by name, with the fields there are."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_fields(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            for field in data:
+                if field not in cls.model_fields:
+                    raise PydanticCustomError("unknown", "{why}", {"why": unknown("field", field, cls.model_fields)})
+        return data
+
+
+class Named(Value):
+    """A value with a ``name``; subclasses narrow it to one literal with that literal as the default."""
+
+    name: str
+
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the class's docstring, for listings."""
+        return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def unknown(kind: str, given: object, choices: Iterable[str]) -> str:
+    """Say that ``given`` is not one of ``choices``, and which of them was probably meant."""
+    names = [str(choice) for choice in choices]
+    close = difflib.get_close_matches(str(given), names, n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    return f"unknown {kind} {given!r}{hint}; choose from {', '.join(names)}"
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Registry(Generic[T]):
+    """The classes of one kind by name: ``registry["set"]``, ``registry.parse("set")``, ``registry.parse({...})``."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._classes: dict[str, type[T]] = {}
+
+    def register(self, cls: type[T]) -> type[T]:
+        """Class decorator: make ``cls`` known under the default of its ``name`` field."""
+        name = cls.model_fields["name"].default
+        if not isinstance(name, str):
+            raise TypeError(f"{cls.__name__}.name must have a default: the name it registers under")
+        if self._classes.get(name, cls).__qualname__ != cls.__qualname__:
+            raise ValueError(f"two classes register as {self.kind} {name!r}")
+        self._classes[name] = cls
+        return cls
+
+    def names(self) -> list[str]:
+        return sorted(self._classes)
+
+    def __getitem__(self, name: str) -> type[T]:
+        return self._classes[name]
+
+    def parse(self, value: Any) -> T:
+        """Build a value from a name, a mapping with ``name``, or the value itself; ValueError if there is no such."""
+        if isinstance(value, Named):
+            return value  # type: ignore[return-value]
+        fields = dict(value) if isinstance(value, Mapping) else {"name": value}
+        name = fields.get("name")
+        if name not in self._classes:
+            raise PydanticCustomError("unknown", "{why}", {"why": unknown(self.kind, name, self.names())})
+        try:
+            return self._classes[name].model_validate(fields)
+        except ValidationError as error:
+            # Pydantic would print the nested report over several lines; keep its path and its reason.
+            path, reason = first_problem(error)
+            raise PydanticCustomError("nested", "{path}: {reason}", {"path": path, "reason": reason}) from None
+
+    def load_all(self, package: ModuleType) -> None:
+        """Import every module of ``package``, so that adding a file is all it takes to register a class."""
+        for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+            importlib.import_module(module.name)
+
+
+def first_problem(error: ValidationError) -> tuple[str, str]:
+    """Path and reason of the first problem in ``error``, e.g. ``("recipe.epochs", "... (got 0)")``."""
+    problem = error.errors(include_url=False)[0]
+    path = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "nested":
+        context = problem["ctx"]
+        inner = context["path"]
+        return ".".join(part for part in (path, inner) if part), context["reason"]
+    reason = problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in {"unknown", "value_error", "missing"}:
+        return path, reason
+    return path, f"{reason} (got {problem['input']!r})"
+
+
+def explain(error: ValidationError) -> str:
+    """One line for the first problem in ``error``."""
+    path, reason = first_problem(error)
+    return f"{path}: {reason}" if path else reason

@@ -1,0 +1,314 @@
+"""The ``sparsweep`` command. What a command needs is imported inside it, so that ``--help`` answers at once.
+
+Exit 0: all done; 1: some trials failed; 2: a wrong call or sweep, with one line that names the field, the value and
+the choices; 130 and 143: stopped by SIGINT and SIGTERM, in order.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.exceptions import TyperException
+
+if TYPE_CHECKING:
+    from trainables.store import Store
+    from tuner.graph import State
+    from tuner.sweep import Sweep
+
+app = typer.Typer(
+    help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. recipe.epochs=5 or seed=[0,1].")
+]
+Storage = Annotated[str, typer.Option(help="Where results lie: a folder, or an s3:// or gs:// address.")]
+Address = Annotated[str, typer.Option(help="Ray cluster: local (a private one, here), auto, or host:port.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
+
+DEFAULT_STORAGE = "./runs"
+
+
+class Kind(StrEnum):
+    """What ``sparsweep list`` can list."""
+
+    sparsifiers = "sparsifiers"
+    difficulties = "difficulties"
+    datasets = "datasets"
+    models = "models"
+    sweeps = "sweeps"
+
+
+class WrongCall(Exception):
+    """The call cannot be carried out as given: one line that names the field, the value and the choices."""
+
+
+def main() -> None:
+    """The command, with errors of the user as one line and exit 2."""
+    try:
+        sys.exit(app(standalone_mode=False))
+    except WrongCall as error:
+        reason = str(error)
+    except TyperException as error:
+        reason = " ".join(error.format_message().replace("Value error, ", "").split())
+    except (typer.Abort, KeyboardInterrupt):  # before a sweep began
+        sys.exit(130)
+    if reason:  # none where the help was all there was to say
+        print(f"sparsweep: {reason}", file=sys.stderr)
+    sys.exit(2)
+
+
+@app.command()
+def plan(
+    sweep: SweepName,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what would run, what is shared or done, and what it costs; run nothing."""
+    from tuner.graph import build, cost, examine, hours
+
+    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
+    state = examine(build(described.trials), store)
+    todo = [state.graph.runs[run] for run in state.todo]
+    missing = state.points_in(state.todo)
+    facts = {
+        "sweep": described.name,
+        "trials": len(state.graph.points),
+        "prerequisites": len(state.graph.prerequisites),
+        "done": len(state.graph.points) - len(missing),
+        "missing": len(missing),
+        "prerequisites_missing": len(state.todo) - len(missing),
+        "train_flops": float(sum(cost(spec) for spec in todo)),
+        "hours": hours(todo, store),
+    }
+    if as_json:
+        print(json.dumps(facts))
+        return
+    slots = f"{described.resources.cpus} CPU" + ("" if described.resources.gpus else ", no GPU")
+    print(f"{described.name}: {described.description}".rstrip(": "))
+    print(f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)")
+    print(f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)")
+    print(f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)")
+    if facts["hours"] is None:
+        print("  time           not known: no trial like these has finished in this storage yet")
+    else:
+        print(f"  time           {facts['hours']:.2f} hours of one slot ({slots}), from finished trials like these")
+
+
+@app.command()
+def run(
+    sweep: SweepName,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = "local",
+) -> None:
+    """Run what is missing of a sweep; trials that failed before are left to resume."""
+    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
+    run_sweep(described, store, address, retry=False)
+
+
+@app.command()
+def resume(
+    sweep: SweepName,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    address: Address = "local",
+) -> None:
+    """Go on with a sweep as it was run here: after a crash, and with what failed."""
+    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
+    run_sweep(described, store, address, retry=True)
+
+
+@app.command()
+def status(
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="All sweeps run here if left out.")] = None,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Say what is done, running, failed (and why), and blocked (and by what)."""
+    from tuner.status import lines, report
+
+    store = open_store(storage)
+    names = [sweep] if sweep else sorted(store.folders("sweeps"))
+    if not names:
+        raise WrongCall(f"--storage {storage}: no sweep has been run here")
+    reports = [report(*open_sweep(name, overrides, storage, as_it_was_run=True)) for name in names]
+    if as_json:
+        print(json.dumps(reports[0] if sweep else reports))
+        return
+    for described in reports:
+        print("\n".join(lines(described)))
+
+
+@app.command()
+def figures(sweep: SweepName, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE) -> None:
+    """Draw the figures that the results of a sweep allow: PNG, PDF and the CSV behind each."""
+    from analysis import figures as gallery
+    from analysis import load_trials
+
+    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
+    trials = load_trials(store.storage, described.trials)
+    if trials.empty:
+        raise WrongCall(f"{described.name}: no trial of it has finished in {storage}: sparsweep run {sweep}")
+    if len(trials) < len(described.trials):
+        missing = len(described.trials) - len(trials)
+        print(f"{missing} of {len(described.trials)} trials are not done: drawn without them")
+    for name in gallery.FIGURES:
+        gallery.save(name, trials, lambda file, content: store.write(f"figures/{described.name}/{file}", content))
+        print(f"{store.root}/figures/{described.name}/{name}.png (and .pdf, .csv)")
+
+
+@app.command()
+def show(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")],
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+) -> None:
+    """Show one trial: its spec, its results, and where its files are."""
+    from trainables import records
+
+    store = open_store(storage)
+    matches = sorted(run for run in store.finished() if run.startswith(trial))
+    if len(matches) != 1:
+        several = f"{len(matches)} finished trials begin so: {', '.join(matches[:5])}"
+        raise WrongCall(f"TRIAL {trial!r}: {several if matches else 'no such finished trial'} in {storage}")
+    table, _ = records.read(store.storage, "trials", trials=matches)
+    row = table.to_pylist()[0]
+    files = {name: f"{store.root}/results/{name}/{row['trial']}.parquet" for name in ("trials", "epochs", "layers")}
+    files["weights"] = f"{store.root}/{store.artifact_path('weights', row['trial'])}"
+    spec = json.loads(row.pop("spec"))["spec"]
+    if as_json:
+        print(json.dumps({"spec": spec, "results": row, "files": files}, default=str))
+        return
+    import yaml
+
+    print(yaml.safe_dump({"spec": spec, "results": row, "files": files}, sort_keys=False), end="")
+
+
+@app.command(name="list")
+def list_names(
+    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of: {', '.join(Kind)}.")], as_json: AsJson = False
+) -> None:
+    """List the sparsifiers, difficulties, datasets, models or sweeps there are, a line each."""
+    rows = catalogue(kind)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        print(f"{row['name']:<{width}}  {row['summary']}")
+
+
+# What the commands share ---------------------------------------------------------------------------------------------
+
+
+def catalogue(kind: Kind) -> list[dict[str, str]]:
+    """``name`` and ``summary`` of everything of one kind."""
+    if kind is Kind.sweeps:
+        from tuner.sweep import built_in, read
+
+        return [{"name": name, "summary": read(name).description} for name in built_in()]
+    from trainables.data import datasets
+    from trainables.difficulty import difficulties
+    from trainables.models import models
+    from trainables.sparsifiers import sparsifiers
+
+    registries: dict[Kind, Any] = {
+        Kind.sparsifiers: sparsifiers,
+        Kind.difficulties: difficulties,
+        Kind.datasets: datasets,
+        Kind.models: models,
+    }
+    registry = registries[kind]
+    return [{"name": name, "summary": registry[name].summary()} for name in registry.names()]
+
+
+def open_store(storage: str) -> Store:
+    from pyarrow import ArrowInvalid
+
+    from trainables.store import Store
+
+    try:
+        return Store(storage)
+    except (ArrowInvalid, OSError) as error:
+        raise WrongCall(f"--storage {storage}: {error}") from None
+
+
+def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: bool) -> tuple[Sweep, Store]:
+    """The sweep and its storage. ``as_it_was_run`` prefers what was run under this name here to the built-in sweep."""
+    from tuner import journal
+    from tuner.sweep import SweepError, read
+
+    store = open_store(storage)
+    try:
+        recalled = journal.recall(name, store, overrides) if as_it_was_run and "/" not in name else None
+        described = recalled or read(name, overrides)
+        _ = described.trials  # a sweep with an impossible trial is refused before anything is written
+    except SweepError as error:
+        raise WrongCall(str(error)) from None
+    return described, store
+
+
+def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
+    """Run what is ready, say what came of it, and exit."""
+    try:
+        store.check_writable()
+    except OSError as error:
+        raise WrongCall(f"--storage {store.storage}: cannot be written: {error}") from None
+    from tuner import journal
+    from tuner.graph import build, examine
+
+    journal.remember(sweep, store)
+    state = examine(build(sweep.trials), store)
+    console = Console(stderr=True)
+    if retry:
+        state = state.retried()
+    elif state.failed:
+        console.print(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
+    if state.ready:
+        train(sweep, state, store, address, console)
+    conclude(sweep, store)
+
+
+def train(sweep: Sweep, state: State, store: Store, address: str, console: Console) -> None:
+    """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
+    done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
+    console.print(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before", highlight=False)
+    from tuner.execute import Stopped, execute
+    from tuner.watch import Watch
+
+    try:
+        with Watch(sweep.name, state, store, console) as watch:
+            execute(sweep, state, store, address, watch)
+    except (Stopped, KeyboardInterrupt) as error:
+        signum = getattr(error, "signum", 2)
+        where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
+        console.print(f"stopped; what is finished is kept. Go on with: sparsweep resume {sweep.name}{where}")
+        sys.exit(128 + signum)
+    except ConnectionError as error:
+        raise WrongCall(f"--address {address}: {error}") from None
+
+
+def conclude(sweep: Sweep, store: Store) -> None:
+    """Say how the sweep stands and exit with 1 if it is not whole."""
+    from tuner.status import lines, report
+
+    outcome = report(sweep, store)
+    print("\n".join([*lines(outcome), f"results: {store.root}/results/trials"]))
+    if outcome["done"] < outcome["trials"]:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

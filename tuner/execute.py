@@ -1,0 +1,158 @@
+"""Run and resume a sweep: what is missing in the store is handed to Tune, and watched until it is there."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+# Read by Ray when it is imported: no log files for each trial, snapshots rare since nothing needs them, no output
+# of its own, no change of the working folder, and signals handled here.
+TUNE_SETTINGS = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "600",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+for _name, _value in TUNE_SETTINGS.items():
+    os.environ.setdefault(_name, _value)
+
+import ray  # noqa: E402
+from ray import tune  # noqa: E402
+
+from trainables.data import Dataset  # noqa: E402
+from trainables.runs import training_part  # noqa: E402
+from trainables.spec import dump  # noqa: E402
+from trainables.store import Store  # noqa: E402
+from trainables.trainable import SparseTrainable  # noqa: E402
+from tuner.graph import State  # noqa: E402
+from tuner.search import GraphSearch, Release  # noqa: E402
+from tuner.sweep import Resources, Sweep  # noqa: E402
+from tuner.watch import Watch  # noqa: E402
+
+PENDING_PER_SLOT = 2
+"""Trials that Tune holds ready for each one that runs: enough that no slot waits, few enough for a late release."""
+
+
+class Stopped(Exception):
+    """A signal stopped the sweep in an orderly way: what was finished is kept, the rest can be resumed."""
+
+    def __init__(self, signum: int) -> None:
+        super().__init__(signal.Signals(signum).name)
+        self.signum = signum
+
+
+def execute(sweep: Sweep, state: State, store: Store, address: str, watch: Watch) -> None:
+    """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
+
+    ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
+    """
+    release = Release(state.graph, state.ready)
+    with cluster(address), stop_signals() as received:
+        shape = resource_shape(sweep.resources)
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
+        tuner = tune.Tuner(
+            trainable(sweep, state, store, shape),
+            tune_config=tune.TuneConfig(search_alg=GraphSearch(release), reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=experiment_folder(sweep, store),
+                storage_filesystem=None if is_local(store) else store.filesystem,
+                failure_config=tune.FailureConfig(max_failures=sweep.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[watch],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    if received:
+        raise Stopped(received[0])
+
+
+def trainable(sweep: Sweep, state: State, store: Store, shape: dict[str, float]) -> Any:
+    """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
+    specs = {run: state.graph.runs[run] for run in state.ready}
+    datasets: dict[str, Dataset] = {}
+    for spec in specs.values():
+        dataset = training_part(spec).dataset
+        datasets[dataset.model_dump_json()] = dataset
+    shared = tune.with_parameters(
+        SparseTrainable,
+        specs={run: dump(spec) for run, spec in specs.items()},
+        datasets={key: ray.put(dataset.load()) for key, dataset in datasets.items()},
+        store=store,
+        sweep=sweep.name,
+        threads=sweep.resources.cpus,
+    )
+    return tune.with_resources(shared, shape)
+
+
+def resource_shape(resources: Resources) -> dict[str, float]:
+    """What Tune reserves for a trial, in Ray's terms."""
+    gpus = resources.gpus
+    if gpus == "auto":
+        gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+    return {"cpu": float(resources.cpus), **({"gpu": gpus} if gpus else {})}
+
+
+def slots(shape: dict[str, float]) -> int:
+    """Trials that the cluster, as it is now, can run at once."""
+    total = ray.cluster_resources()
+    return int(min(total.get(name.upper(), 0) // amount for name, amount in shape.items()))
+
+
+def is_local(store: Store) -> bool:
+    return "://" not in store.storage
+
+
+def experiment_folder(sweep: Sweep, store: Store) -> str:
+    """Where Tune keeps its own files; those of an earlier run are removed, for nothing is ever restored from them."""
+    folder = f"{store.root}/sweeps/{sweep.name}"
+    if is_local(store):
+        shutil.rmtree(f"{folder}/tune", ignore_errors=True)
+    return folder
+
+
+@contextlib.contextmanager
+def cluster(address: str) -> Iterator[None]:
+    """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
+    if address == "local":
+        options["include_dashboard"] = False
+    try:
+        ray.init(address=address, **options)
+        yield
+    finally:
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """Turn SIGINT and SIGTERM into Tune's orderly stop; yields the list of those received.
+
+    To be entered after ``ray.init``, whose own handler of SIGTERM would end the process at once. Tune stops in order
+    on SIGUSR1 while it runs; before that, and at a second signal, the process just ends.
+    """
+    received: list[int] = []
+
+    def stop(signum: int, frame: Any) -> None:
+        tune_listens = callable(signal.getsignal(signal.SIGUSR1))
+        received.append(signum)
+        if len(received) > 1 or not tune_listens:
+            raise Stopped(signum)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        for signum, handler in previous.items():
+            signal.signal(signum, handler)

@@ -1,0 +1,146 @@
+"""Trials and their prerequisites as one graph; what of it is done, missing, failed or blocked; what it costs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import median
+
+from trainables import records
+from trainables.flops import PASSES, dense_flops
+from trainables.runs import training_part
+from trainables.spec import ScoringSpec, Spec, TrialSpec
+from trainables.store import Store
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All runs of a sweep by id: its own trials (``points``) and everything that they need, each once."""
+
+    points: tuple[str, ...]
+    runs: Mapping[str, Spec]
+    needs: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def needed_by(self) -> dict[str, list[str]]:
+        """The runs that wait for each run."""
+        waiting: dict[str, list[str]] = defaultdict(list)
+        for run, needs in self.needs.items():
+            for need in needs:
+                waiting[need].append(run)
+        return waiting
+
+    @property
+    def prerequisites(self) -> tuple[str, ...]:
+        """Runs that are needed but are not points of the sweep."""
+        points = set(self.points)
+        return tuple(run for run in self.runs if run not in points)
+
+
+def build(trials: Mapping[str, TrialSpec]) -> Graph:
+    """The graph of ``trials``. Prerequisites stand before what needs them."""
+    runs: dict[str, Spec] = {}
+    needs: dict[str, tuple[str, ...]] = {}
+
+    def add(spec: Spec) -> None:
+        if spec.id in runs:
+            return
+        required = spec.requirements()
+        for requirement in required:
+            add(requirement)
+        runs[spec.id] = spec
+        needs[spec.id] = tuple(dict.fromkeys(requirement.id for requirement in required))
+
+    for trial in trials.values():
+        add(trial)
+    return Graph(tuple(trials), runs, needs)
+
+
+@dataclass(frozen=True)
+class State:
+    """What the store says of a graph.
+
+    ``todo``: the runs that have to be made, points and prerequisites; of these ``failed`` failed the last time they
+    were tried and ``blocked`` wait for a failed one (by the run that blocks them).
+    """
+
+    graph: Graph
+    todo: frozenset[str]
+    failed: frozenset[str]
+    blocked: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def ready(self) -> frozenset[str]:
+        """The runs to make that neither failed nor wait for one that failed."""
+        return self.todo - self.failed - self.blocked.keys()
+
+    def retried(self) -> State:
+        """The same with nothing held back: what failed is to be tried again."""
+        return State(self.graph, self.todo, frozenset())
+
+    def points_in(self, runs: Iterable[str]) -> list[str]:
+        """Those of ``runs`` that are points of the sweep, in its order."""
+        chosen = set(runs)
+        return [point for point in self.graph.points if point in chosen]
+
+
+def examine(graph: Graph, store: Store) -> State:
+    """Ask the store what of ``graph`` is left to do: one listing a folder, whatever the number of trials."""
+    finished = store.finished()
+    available = store.artifacts("weights") | store.artifacts("scores")
+    todo: set[str] = {point for point in graph.points if point not in finished}
+    # Backwards, so that a prerequisite is looked at after everything that may need it.
+    for run in reversed(list(graph.runs)):
+        wanted = any(dependent in todo for dependent in graph.needed_by.get(run, ()))
+        if wanted and run not in available:
+            todo.add(run)
+    failed = todo & store.failures().keys()
+    return State(graph, frozenset(todo), frozenset(failed), find_blocked(graph, todo, failed))
+
+
+def find_blocked(graph: Graph, todo: set[str], failed: set[str]) -> dict[str, str]:
+    """The runs in ``todo`` that cannot start because something they need, at any distance, failed; and what it is."""
+    blocked: dict[str, str] = {}
+    for run in graph.runs:  # prerequisites first
+        if run not in todo or run in failed:
+            continue
+        for need in graph.needs[run]:
+            if need in failed or need in blocked:
+                blocked[run] = need if need in failed else blocked[need]
+                break
+    return blocked
+
+
+def images(spec: Spec) -> int:
+    """Training images that a run processes."""
+    epochs = spec.epochs if isinstance(spec, ScoringSpec) else training_part(spec).recipe.epochs
+    return training_part(spec).samples * epochs
+
+
+def cost(spec: Spec) -> float:
+    """Training operations of a run on hardware, which gains nothing from unstructured masks: those of the dense net."""
+    trial = training_part(spec)
+    return PASSES * dense_flops(trial.model, trial.dataset) * images(spec)
+
+
+def hours(specs: Iterable[Spec], store: Store) -> float | None:
+    """Hours of one slot for ``specs``, from the images a second (evaluation included) of finished trials like them.
+
+    None where some kind (data set, model, precision) has not been measured yet.
+    """
+    columns = ["dataset", "model", "precision", "samples", "epochs", "seconds"]
+    table, _ = records.read(store.storage, "trials", columns=columns)
+    rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for row in table.to_pylist():
+        rate = row["samples"] * row["epochs"] / row["seconds"]
+        rates[row["dataset"], row["model"], row["precision"]].append(rate)
+    seconds = 0.0
+    for spec in specs:
+        trial = training_part(spec)
+        measured = rates.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
+        if not measured:
+            return None
+        seconds += images(spec) / median(measured)
+    return seconds / 3600

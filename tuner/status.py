@@ -1,0 +1,64 @@
+"""How a sweep stands, as the store and the driver's heartbeat say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from trainables.store import Store
+from tuner import journal
+from tuner.graph import State, build, examine
+from tuner.sweep import Sweep
+
+OUTCOMES = ("done", "running", "failed", "blocked", "pending")
+
+
+def report(sweep: Sweep, store: Store) -> dict[str, Any]:
+    """Counts of the sweep's own trials by outcome, and the reasons of what failed or is blocked."""
+    state = examine(build(sweep.trials), store)
+    running = journal.running(sweep.name, store)
+    failures = store.failures()
+    missing = set(state.graph.points) - store.finished()
+    outcome = {point: classify(point, missing, running, state) for point in state.graph.points}
+    counts = {name: sum(found == name for found in outcome.values()) for name in OUTCOMES}
+
+    def describe(runs: Iterable[str], words: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+        return [{"trial": run, "what": str(state.graph.runs[run]), **words(run)} for run in runs]
+
+    return {
+        "sweep": sweep.name,
+        "trials": len(state.graph.points),
+        "prerequisites": len(state.graph.prerequisites),
+        **counts,
+        "running_now": describe([run for run in running if run in state.graph.runs], lambda run: running[run]),
+        "failures": describe(
+            sorted(state.failed),
+            lambda run: {key: failures[run][key] for key in ("error", "message", "attempt", "node")},
+        ),
+        "blocked_by": describe(state.points_in(state.blocked), lambda run: {"by": state.blocked[run]}),
+    }
+
+
+def classify(point: str, missing: set[str], running: dict[str, Any], state: State) -> str:
+    """Which of :data:`OUTCOMES` a point of the sweep is in."""
+    if point not in missing:
+        return "done"
+    if point in running:
+        return "running"
+    if point in state.failed:
+        return "failed"
+    return "blocked" if point in state.blocked else "pending"
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """A report as a person reads it."""
+    counts = ", ".join(f"{report[name]} {name}" for name in OUTCOMES if report[name] or name == "done")
+    said = [f"{report['sweep']}: {report['trials']} trials: {counts}"]
+    for run in report["running_now"]:
+        said.append(f"  running {run['trial']} ({run['what']}): epoch {run['epoch']} of {run['epochs']}")
+    for run in report["failures"]:
+        first = (run["message"].strip().splitlines() or [""])[0]
+        said.append(f"  failed {run['trial']} ({run['what']}), attempt {run['attempt']}: {run['error']}: {first}")
+    for run in report["blocked_by"]:
+        said.append(f"  blocked {run['trial']} ({run['what']}): waits for {run['by']}, which failed")
+    return said

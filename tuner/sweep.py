@@ -1,0 +1,187 @@
+"""A sweep file: grids of trials, and the resources to run them with.
+
+The union of all grids is the set of trials. In a grid a list means each of its values, ``{from, to, step}`` a range,
+and keys multiply; at any depth, so that a sparsifier's own fields can be swept too. ``base`` is what every grid
+starts from. Equal trials are one trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from functools import cached_property
+from importlib import resources as package_files
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+
+from trainables.spec import Recipe, TrialSpec
+from trainables.values import Value, explain, unknown
+
+RANGE = {"from", "to", "step"}
+TUPLE_FIELDS = {("recipe", name) for name, field in Recipe.model_fields.items() if "tuple" in str(field.annotation)}
+"""Fields whose value is itself a list; sweeping over one takes a list of lists."""
+
+
+class SweepError(Exception):
+    """The sweep cannot be run as it is written: one line that names the field, the value and the choices."""
+
+
+class Resources(Value):
+    """What one trial occupies while it runs."""
+
+    cpus: int = Field(default=1, ge=1, description="CPU threads")
+    gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: 1 if the cluster has any")
+
+    @field_validator("gpus")
+    @classmethod
+    def _share_or_whole(cls, gpus: float | str) -> float | str:
+        if isinstance(gpus, float) and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
+            raise ValueError(f"a share in [0, 1] or a whole number of GPUs, got {gpus}")
+        return gpus
+
+
+class Sweep(Value):
+    """A named set of trials with its resources."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    description: str = ""
+    base: dict[str, Any] = Field(default_factory=dict)
+    grids: tuple[dict[str, Any], ...] = Field(min_length=1)
+    resources: Resources = Resources()
+    retries: int = Field(default=2, ge=0, description="times that a trial which raised is tried again within a run")
+
+    @cached_property
+    def trials(self) -> dict[str, TrialSpec]:
+        """The trials by id, in the order of the file; SweepError if one of them cannot be."""
+        trials: dict[str, TrialSpec] = {}
+        for number, grid in enumerate(self.grids):
+            for cell in expand(merge(self.base, grid)):
+                try:
+                    trial = TrialSpec.model_validate(cell)
+                except ValidationError as error:
+                    raise SweepError(f"{self.name}: grids.{number}: {explain(error)}") from None
+                trials[trial.id] = trial
+        return trials
+
+    def dump(self) -> str:
+        """YAML from which :func:`parse` makes the same sweep."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
+    """Every single value that ``value`` stands for."""
+    if isinstance(value, Mapping) and value.keys() == RANGE:
+        yield from steps(value, path)
+    elif isinstance(value, Mapping):
+        choices = [list(expand(part, (*path, key))) for key, part in value.items()]
+        for combination in product(*choices):
+            yield dict(zip(value, combination, strict=True))
+    elif isinstance(value, list) and not (path in TUPLE_FIELDS and not any(isinstance(v, list) for v in value)):
+        for part in value:
+            yield from [part] if path in TUPLE_FIELDS else expand(part, path)
+    else:
+        yield value
+
+
+def steps(limits: Mapping[str, Any], path: Sequence[str]) -> Iterator[float]:
+    """``{from: .1, to: .9, step: .1}``: both ends included, in exact decimal steps."""
+    try:
+        start, stop, step = (Decimal(str(limits[key])) for key in ("from", "to", "step"))
+        if step <= 0 or stop < start:
+            raise ArithmeticError
+    except ArithmeticError:
+        why = f"a range needs numbers from <= to and step > 0, got {dict(limits)}"
+        raise SweepError(f"{'.'.join(path)}: {why}") from None
+    for index in range(int((stop - start) / step) + 1):
+        value = start + index * step
+        yield int(value) if value == value.to_integral_value() and "." not in str(limits["step"]) else float(value)
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``over`` on top; mappings merge key by key, everything else is replaced."""
+    both_maps = {k for k in base.keys() & over.keys() if isinstance(base[k], Mapping) and isinstance(over[k], Mapping)}
+    return {**base, **{key: merge(base[key], over[key]) if key in both_maps else over[key] for key in over}}
+
+
+def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep that the YAML ``text`` describes, called ``name`` if it does not name itself.
+
+    ``overrides``: ``path=value`` strings, the value in YAML (so it may be a list). SweepError if anything is wrong,
+    a trial of the sweep included.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise SweepError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise SweepError(f"{name}: a sweep is a mapping with {', '.join(Sweep.model_fields)}; got {content!r}")
+    content = {"name": name, **content}
+    for override in overrides:
+        apply_override(content, override)
+    try:
+        sweep = Sweep.model_validate(content)
+    except ValidationError as error:
+        raise SweepError(f"{name}: {explain(error)}") from None
+    if not sweep.trials:
+        raise SweepError(f"{name}: grids: they hold no trial: an empty list stands for no value")
+    return sweep
+
+
+def apply_override(content: dict[str, Any], override: str) -> None:
+    """Set ``path=value`` in a sweep's content: where the file sets the field, else for all trials."""
+    path, equals, text = override.partition("=")
+    keys = path.split(".")
+    own, shared = list(Sweep.model_fields), list(TrialSpec.model_fields)
+    own = [field for field in own if field not in {"base", "grids"}]
+    if not equals or not all(keys):
+        raise SweepError(f"--set {override}: give it as path=value, for example recipe.epochs=5")
+    if keys[0] not in [*own, *shared]:
+        raise SweepError(f"--set {override}: {unknown('field', keys[0], [*shared, *own])}")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise SweepError(f"--set {override}: {text!r} is not a YAML value") from None
+    if keys[0] in own:
+        content.update(assign(content, keys, value))
+        return
+    parts = [content.setdefault("base", {}), *(grid for grid in content.get("grids") or [] if isinstance(grid, dict))]
+    holders = [part for part in parts if keys[0] in part] or parts[:1]
+    for holder in holders:
+        holder.update(assign(holder, keys, value))
+
+
+def assign(holder: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
+    """A copy of ``holder`` with ``value`` at ``keys``; a name on the way (``sparsifier: set``) becomes a mapping."""
+    key, rest = keys[0], keys[1:]
+    if not rest:
+        return {**holder, key: value}
+
+    def inside(part: Any) -> Any:
+        if isinstance(part, list):
+            return [inside(item) for item in part]
+        if not isinstance(part, Mapping):
+            part = {} if part is None else {"preset" if key == "recipe" else "name": part}
+        return assign(part, rest, value)
+
+    return {**holder, key: inside(holder.get(key))}
+
+
+def built_in() -> dict[str, Path]:
+    """The sweep files that come with the package, by name."""
+    folder = Path(str(package_files.files("tuner.sweeps")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def read(name: str, overrides: Sequence[str] = ()) -> Sweep:
+    """The sweep called ``name``: a built-in one, or a path to a YAML file."""
+    path = built_in().get(name) or Path(name)
+    try:
+        return parse(path.read_text(encoding="utf-8"), path.stem, overrides)
+    except FileNotFoundError:
+        raise SweepError(f"{unknown('sweep', name, built_in())}, or give the path of a YAML file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SweepError(f"{name}: cannot be read: {error}") from None

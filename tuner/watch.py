@@ -1,0 +1,144 @@
+"""What a running sweep says: progress, ETA and failures on the terminal, a log and a heartbeat in the store."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from ray.exceptions import RayTaskError
+from ray.tune import Callback
+from ray.tune.experiment import Trial
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+
+from trainables.spec import Spec
+from trainables.store import Store
+from tuner import journal
+from tuner.graph import State, cost
+
+HEARTBEAT_SECONDS = 5.0
+LINE_SECONDS = 15.0
+"""Between two lines of progress where the output is not a terminal."""
+
+
+class Watch(Callback):
+    """Follows one run of a sweep through Tune's events."""
+
+    def __init__(self, name: str, state: State, store: Store, console: Console) -> None:
+        self.name, self.store, self.console = name, store, console
+        self.specs: dict[str, Spec] = {run: state.graph.runs[run] for run in state.ready}
+        self.total_cost = sum(cost(spec) for spec in self.specs.values())
+        self.began = time.monotonic()
+        self.done: set[str] = set()
+        self.failed: set[str] = set()
+        self.running: dict[str, dict[str, int]] = {}
+        self.lines: list[str] = []
+        self._last_beat = self._last_line = self.began
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=console
+        )
+        self._task = self._bar.add_task(name, total=self.total_cost or 1.0, text="starting Ray")
+        self._live = Live(self._bar, console=console, refresh_per_second=4, transient=True)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks once at the start; nothing restores them
+
+    def __enter__(self) -> Watch:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+        journal.write_log(self.name, self.store, self.lines)
+        journal.end_heartbeat(self.name, self.store)
+
+    # Tune's events ---------------------------------------------------------------------------------------------------
+
+    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.running[trial.trial_id] = {"epoch": 0, "epochs": 0}
+        self.say(f"started {self._label(trial)}")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+    ) -> None:
+        self.running[trial.trial_id] = {"epoch": result["epoch"], "epochs": result["epochs"]}
+
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.running.pop(trial.trial_id, None)
+        if trial.last_result.get("done"):
+            self.done.add(trial.trial_id)
+            self.say(f"finished {self._label(trial)}")
+
+    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.running.pop(trial.trial_id, None)
+        self.say(f"trying again {self._label(trial)}: {reason(trial)}")
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        self.running.pop(trial.trial_id, None)
+        self.failed.add(trial.trial_id)
+        error = trial.get_pickled_error()
+        if error is not None and not isinstance(error, RayTaskError):
+            # The worker died or never began, so it could not write the failure itself.
+            self.store.write_failure(trial.trial_id, self.name, error)
+        self.say(f"FAILED {self._label(trial)}: {reason(trial)}", aloud=True)
+
+    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        now = time.monotonic()
+        self._bar.update(self._task, completed=self.completed_cost(), text=self.summary())
+        if now - self._last_beat >= HEARTBEAT_SECONDS:
+            self._last_beat = now
+            journal.write_heartbeat(self.name, self.store, self.running)
+            journal.write_log(self.name, self.store, self.lines)
+        if not self.console.is_terminal and now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            self.console.print(f"{self.name}: {self.summary()}", highlight=False)
+
+    # Words -----------------------------------------------------------------------------------------------------------
+
+    def completed_cost(self) -> float:
+        """Operations done so far, those of running trials included."""
+        whole = sum(cost(self.specs[run]) for run in self.done)
+        parts = [cost(self.specs[run]) * at["epoch"] / at["epochs"] for run, at in self.running.items() if at["epochs"]]
+        return whole + sum(parts)
+
+    def summary(self) -> str:
+        """Done of all, running, failed, and the time left at the rate so far."""
+        words = [f"{len(self.done)}/{len(self.specs)} done", f"{len(self.running)} running"]
+        if self.failed:
+            words.append(f"{len(self.failed)} failed")
+        completed = self.completed_cost()
+        if completed:
+            elapsed = time.monotonic() - self.began
+            words.append(f"ETA {duration(elapsed * (self.total_cost - completed) / completed)}")
+        return ", ".join(words)
+
+    def say(self, text: str, aloud: bool = False) -> None:
+        """Add a line to the log, and to the terminal if it is of weight."""
+        self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
+        if aloud:
+            self.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
+
+    def _label(self, trial: Trial) -> str:
+        return f"{trial.trial_id} ({self.specs[trial.trial_id]})"
+
+
+def reason(trial: Trial) -> str:
+    """Last line of a trial's error."""
+    error = trial.get_pickled_error()
+    cause = getattr(error, "cause", error)
+    if cause is None:
+        return "unknown error"
+    first = (str(cause).strip().splitlines() or [""])[0]
+    return f"{type(cause).__name__}: {first}"
+
+
+def duration(seconds: float) -> str:
+    """``2 h 05 min``, ``3 min 10 s`` or ``8 s``."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
