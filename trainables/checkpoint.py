@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 from typing import Any
 
 import torch
@@ -35,4 +36,7 @@ def decode(content: bytes) -> Any:
         raise Damaged("not a tensor file of this version")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
         raise Damaged("checksum does not match")
-    return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    try:
+        return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        raise Damaged(f"not tensors alone: {str(error).splitlines()[0]}") from error

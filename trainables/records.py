@@ -143,22 +143,22 @@ def read(
 ) -> tuple[pa.Table, list[str]]:
     """Everything in ``table`` (or only ``trials`` and ``columns``), and the files that could not be read.
 
-    A damaged file costs its own rows, not the others. Rows of a trial that stands in several files count once.
+    A damaged file costs its own rows, not the others.
     """
     filesystem, root = resolve(storage)
     folder = fs.FileSelector(table_folder(root, table), allow_not_found=True)
     schema = TABLES[table]
+    needed = None if columns is None else ["trial", *(name for name in columns if name != "trial")]
     parts, damaged = [], []
     for info in sorted(filesystem.get_file_info(folder), key=lambda info: info.path):
         if not info.base_name.endswith(".parquet") or info.base_name.startswith(("_", ".")):
             continue
         try:
-            parts.append(pq.read_table(filesystem.open_input_file(info.path), schema=schema, columns=columns))
+            parts.append(pq.read_table(filesystem.open_input_file(info.path), schema=schema, columns=needed))
         except (pa.ArrowInvalid, OSError):
             damaged.append(info.path)
-    empty = schema.empty_table()
-    whole = pa.concat_tables(parts) if parts else empty.select(columns) if columns else empty
+    whole = pa.concat_tables(parts) if parts else schema.empty_table()
     if trials is not None:
         wanted = pa.array(sorted(set(trials)), type=_text)
         whole = whole.filter(pc.is_in(whole["trial"], value_set=wanted))
-    return whole, damaged
+    return whole.select(columns or schema.names), damaged

@@ -140,7 +140,7 @@ class Store:
 
     def _write_table(self, path: str, table: pa.Table) -> None:
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
+        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
         self.write(path, sink.getvalue().to_pybytes())
 
     # Artifacts -------------------------------------------------------------------------------------------------------
@@ -169,7 +169,8 @@ class Store:
         """The scores of all training samples, in their order; errors as :meth:`read_weights`."""
 
         def parse(content: bytes) -> pa.Table:
-            return pq.read_table(pa.BufferReader(content), columns=["sample", score])
+            columns = ["sample", score]
+            return pq.read_table(pa.BufferReader(content), columns=columns, page_checksum_verification=True)
 
         return self._artifact("scores", run, parse).sort_by("sample")[score].to_numpy()
 

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from trainables.data import Batches, DeviceData
+from trainables.data import Batches, DeviceData, as_input
 from trainables.flops import PASSES, forward_flops, layer_flops
 from trainables.models import initialise, maskable
 from trainables.seeds import derive
@@ -87,7 +87,7 @@ class Training:
         state = self.spec.sparsifier.starting_state(start)
         if state is not None:
             self.model.load_state_dict(state)
-        self._set_masks(self.spec.sparsifier.initialize(start), step=0)
+        self._set_masks(self.spec.sparsifier.initialize(start), step=-1)
         self._zero_masked()
 
     def _first_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -96,6 +96,8 @@ class Training:
     # Masks -----------------------------------------------------------------------------------------------------------
 
     def _set_masks(self, masks: Masks, step: int) -> None:
+        """Take over the masks in force from ``step`` on (-1: before the first), wherever they were made."""
+        masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
         asked = kept_weights(masks.size, self.spec.sparsifier.sparsity_at(step, self.spec, self.timeline))
         self.counts = masks.counts()
         if list(masks) != list(self.weights) or sum(self.counts.values()) != asked:
@@ -178,7 +180,7 @@ class Training:
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits of uint8 ``images`` in evaluation mode, without augmentation: [N, classes]."""
         self.model.eval()
-        return torch.cat([self._forward(part.float().div_(255)) for part in images.split(EVALUATION_BATCH)])
+        return torch.cat([self._forward(as_input(part)) for part in images.split(EVALUATION_BATCH)])
 
     def evaluate(self) -> float:
         """Accuracy on the test set, in [0, 1]."""
@@ -204,9 +206,8 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
-        masks = Masks({name: mask.to(self.device) for name, mask in state["masks"].items()})
-        # The masks were those from before the last step until now: an update that is due at this very step is to come.
-        self._set_masks(masks, max(0, self.epoch * len(self.batches) - 1))
+        # The masks are those of the last step: an update that is due just before the next one is still to come.
+        self._set_masks(Masks(state["masks"]), self.epoch * len(self.batches) - 1)
         self.train_flops = state["train_flops"]
         self.train_seconds = state["train_seconds"]
         self.history = [Epoch(**epoch) for epoch in state["history"]]

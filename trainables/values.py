@@ -83,7 +83,7 @@ class Registry(Generic[T]):
             return value  # type: ignore[return-value]
         fields = dict(value) if isinstance(value, Mapping) else {"name": value}
         name = fields.get("name")
-        if name not in self._classes:
+        if not isinstance(name, str) or name not in self._classes:
             raise PydanticCustomError("unknown", "{why}", {"why": unknown(self.kind, name, self.names())})
         try:
             return self._classes[name].model_validate(fields)

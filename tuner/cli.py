@@ -12,7 +12,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.exceptions import TyperException
 
 if TYPE_CHECKING:
@@ -165,8 +164,11 @@ def figures(sweep: SweepName, overrides: Overrides = [], storage: Storage = DEFA
         missing = len(described.trials) - len(trials)
         print(f"{missing} of {len(described.trials)} trials are not done: drawn without them")
     for name in gallery.FIGURES:
-        gallery.save(name, trials, lambda file, content: store.write(f"figures/{described.name}/{file}", content))
-        print(f"{store.root}/figures/{described.name}/{name}.png (and .pdf, .csv)")
+        try:
+            gallery.save(name, trials, lambda file, content: store.write(f"figures/{described.name}/{file}", content))
+            print(f"{store.root}/figures/{described.name}/{name}.png (and .pdf, .csv)")
+        except ValueError as error:
+            print(f"{name}: not drawn: {error}")
 
 
 @app.command()
@@ -234,6 +236,11 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
     return [{"name": name, "summary": registry[name].summary()} for name in registry.names()]
 
 
+def tell(text: str) -> None:
+    """Say something of the course of things; results alone go to standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def open_store(storage: str) -> Store:
     from pyarrow import ArrowInvalid
 
@@ -271,30 +278,29 @@ def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
 
     journal.remember(sweep, store)
     state = examine(build(sweep.trials), store)
-    console = Console(stderr=True)
     if retry:
         state = state.retried()
     elif state.failed:
-        console.print(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
+        tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
     if state.ready:
-        train(sweep, state, store, address, console)
+        train(sweep, state, store, address)
     conclude(sweep, store)
 
 
-def train(sweep: Sweep, state: State, store: Store, address: str, console: Console) -> None:
+def train(sweep: Sweep, state: State, store: Store, address: str) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
-    console.print(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before", highlight=False)
+    tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     from tuner.execute import Stopped, execute
     from tuner.watch import Watch
 
     try:
-        with Watch(sweep.name, state, store, console) as watch:
+        with Watch(sweep.name, state, store) as watch:
             execute(sweep, state, store, address, watch)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
         where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
-        console.print(f"stopped; what is finished is kept. Go on with: sparsweep resume {sweep.name}{where}")
+        tell(f"stopped; what is finished is kept. Go on with: sparsweep resume {sweep.name}{where}")
         sys.exit(128 + signum)
     except ConnectionError as error:
         raise WrongCall(f"--address {address}: {error}") from None

@@ -26,8 +26,8 @@ LINE_SECONDS = 15.0
 class Watch(Callback):
     """Follows one run of a sweep through Tune's events."""
 
-    def __init__(self, name: str, state: State, store: Store, console: Console) -> None:
-        self.name, self.store, self.console = name, store, console
+    def __init__(self, name: str, state: State, store: Store) -> None:
+        self.name, self.store, self.console = name, store, Console(stderr=True)
         self.specs: dict[str, Spec] = {run: state.graph.runs[run] for run in state.ready}
         self.total_cost = sum(cost(spec) for spec in self.specs.values())
         self.began = time.monotonic()
@@ -37,10 +37,10 @@ class Watch(Callback):
         self.lines: list[str] = []
         self._last_beat = self._last_line = self.began
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=console
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=self.console
         )
         self._task = self._bar.add_task(name, total=self.total_cost or 1.0, text="starting Ray")
-        self._live = Live(self._bar, console=console, refresh_per_second=4, transient=True)
+        self._live = Live(self._bar, console=self.console, refresh_per_second=4, transient=True)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune pickles its callbacks once at the start; nothing restores them
@@ -95,7 +95,7 @@ class Watch(Callback):
             journal.write_log(self.name, self.store, self.lines)
         if not self.console.is_terminal and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
-            self.console.print(f"{self.name}: {self.summary()}", highlight=False)
+            self.console.print(f"{self.name}: {self.summary()}", highlight=False, soft_wrap=True)
 
     # Words -----------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,9 @@
 
 import sys
 
-from trainables.data.base import Dataset, DeviceData, ImageData, datasets, fit, fitted_shape, place
+from trainables.data.base import Dataset, DeviceData, ImageData, as_input, datasets, fit, fitted_shape, place
 from trainables.data.batches import Batches
 
 datasets.load_all(sys.modules[__name__])
 
-__all__ = ["Batches", "Dataset", "DeviceData", "ImageData", "datasets", "fit", "fitted_shape", "place"]
+__all__ = ["Batches", "Dataset", "DeviceData", "ImageData", "as_input", "datasets", "fit", "fitted_shape", "place"]

@@ -88,6 +88,15 @@ class DeviceData:
     std: tuple[float, ...]
 
 
+def as_input(images: torch.Tensor) -> torch.Tensor:
+    """float32 in [0, 1] of uint8 images, in the standard memory layout.
+
+    The layout matters: networks choose their kernels by it, and kernels differ in the last bits. Strides of a single
+    grey channel are arbitrary until they are set here.
+    """
+    return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+
+
 def place(data: ImageData, channels: int, min_size: int, device: torch.device) -> DeviceData:
     """Fit the images of ``data`` to a network (see :func:`fit`) and move everything to ``device``."""
 

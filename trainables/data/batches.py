@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch.nn import functional
 
+from trainables.data.base import as_input
+
 
 class Batches:
     """Shuffled, augmented batches of one training set.
@@ -46,4 +48,4 @@ class Batches:
             images = self.windows[index, :, offsets[0, part], offsets[1, part]]
             if self.flip:
                 images = torch.where(mirrored[part].view(-1, 1, 1, 1), images.flip(3), images)
-            yield images.float().div_(255), self.labels[index]
+            yield as_input(images), self.labels[index]

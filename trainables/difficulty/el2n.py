@@ -20,6 +20,8 @@ from trainables.difficulty.base import Difficulty, Scores, difficulties, random_
 if TYPE_CHECKING:
     from trainables.spec import ScoringSpec, TrialSpec
 
+MAX_SEED = 2**31
+
 
 @difficulties.register
 class EL2N(Difficulty):
@@ -34,6 +36,10 @@ class EL2N(Difficulty):
     def check(self, spec: TrialSpec) -> None:
         if self._ranks(spec) and self.epoch > spec.recipe.epochs:
             raise ValueError(f"difficulty.epoch: {self.epoch} is beyond recipe.epochs, {spec.recipe.epochs}")
+        if self.first_seed + self.runs > MAX_SEED:
+            raise ValueError(
+                f"difficulty.first_seed: {self.first_seed} leaves no room for {self.runs} seeds below 2^31"
+            )
 
     def _ranks(self, spec: TrialSpec) -> bool:
         """Whether scores decide anything: not if all samples are kept, nor if chance chooses."""

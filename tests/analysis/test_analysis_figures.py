@@ -1,0 +1,250 @@
+"""What the figures draw, read from their artists, and the numbers behind them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.colors import same_color
+from matplotlib.container import ErrorbarContainer
+from matplotlib.patches import Rectangle
+
+from analysis import figures
+from analysis.figures import labels, ratio_heatmap, style
+
+ACCURACY, HEATMAP = figures.FIGURES["accuracy_vs_sparsity"], figures.FIGURES["ratio_heatmap"]
+
+
+def all_texts(figure):
+    """Every text that a figure shows, legend and titles included."""
+    return [found.get_text() for found in figure.findobj(mpl.text.Text) if found.get_text()]
+
+
+def lines(axes):
+    """Label -> container of a method's line, markers and bars."""
+    return {box.get_label(): box for box in axes.containers if isinstance(box, ErrorbarContainer)}
+
+
+def panels(figure):
+    """The panels, without the colour scale."""
+    return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+
+
+def legend_labels(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+# accuracy_vs_sparsity ------------------------------------------------------------------------------------------------
+
+
+def test_a_panel_a_data_ratio(comparison):
+    figure = ACCURACY.draw(comparison)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["data ratio 0.3", "data ratio 1"]
+    assert figure.get_suptitle() == "cifar100 / resnet18, EL2N"
+    assert [axes.get_title(loc="right") for axes in figure.axes] == ["n = 3", "n = 3"]
+    assert figure.axes[0].get_ylabel() == "test accuracy (%)"
+    assert {axes.get_xlabel() for axes in figure.axes} == {"sparsity"}
+    assert legend_labels(figure) == ["dense", "SET"]
+    assert all(not axes.get_legend() for axes in figure.axes)
+
+
+def test_means_bars_and_gaps_are_drawn(comparison):
+    first, second = ACCURACY.draw(comparison).axes
+    line, _, [bars] = lines(first)["SET"]
+    np.testing.assert_allclose(line.get_xdata(), [0.5, 0.8, 0.9])
+    np.testing.assert_allclose(line.get_ydata(), [64.0, math.nan, 62.0])  # a gap at .8, where ratio .3 was not run
+    low, high = bars.get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((64 - 3, 64 + 3))  # .61, .64, .67
+    np.testing.assert_allclose(lines(second)["SET"][0].get_ydata(), [64.0, 62.0, 62.0])
+    assert [tick.get_text() for tick in first.get_xticklabels()] == ["0.5", "0.8", "0.9"]
+
+
+def test_dense_is_a_line_across_with_a_band(comparison):
+    axes = ACCURACY.draw(comparison).axes[0]
+    [dense] = [line for line in axes.lines if line.get_label() == "dense"]
+    assert list(dense.get_ydata()) == pytest.approx([62, 62])
+    assert list(dense.get_xdata()) == [0, 1]  # in widths of the panel
+    [band] = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((60, 64))
+
+
+def test_an_unfinished_sparsity_is_a_gap(frame, row):
+    rows = [row("set", sparsity, 0, None if sparsity == 0.5 else 0.6) for sparsity in (0.1, 0.5, 0.9)]
+    rows += [row("snip", sparsity, 0, 0.5) for sparsity in (0.1, 0.5, 0.9)]
+    found = lines(ACCURACY.draw(frame(rows)).axes[0])
+    assert np.isnan(found["SET"][0].get_ydata()).tolist() == [False, True, False]
+    assert not np.isnan(found["SNIP"][0].get_ydata()).any()
+
+
+def test_methods_at_one_sparsity_stand_beside_each_other(frame, row):
+    names = [name for name in style.SPARSIFIERS if name != "dense"]
+    found = lines(ACCURACY.draw(frame([row(name, s, 0, 0.6) for name in names for s in (0.5, 0.6)])).axes[0])
+    places = np.array([found[style.of(name).label][0].get_xdata() for name in names])
+    assert (np.diff(places[:, 0]) > 0).all()
+    assert places[:, 0].mean() == pytest.approx(0.5)
+    assert places[:, 0].max() < places[:, 1].min()
+
+
+def test_one_seed_draws_no_spread_and_says_so(frame, row):
+    rows = [row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61), row("set", 0.9, 0, 0.62)]
+    figure = ACCURACY.draw(frame(rows))
+    assert "n = 1: no spread" in all_texts(figure)
+    assert not lines(figure.axes[0])["SET"].has_yerr
+    assert not figure.axes[0].patches
+    assert "standard deviation" not in " ".join(all_texts(figure))
+
+
+def test_unequal_numbers_of_seeds_are_told(frame, row):
+    rows = [row("dense", 0.0, seed, 0.6) for seed in range(3)]
+    rows += [row("set", 0.5, 0, 0.61), row("set", 0.5, 1, 0.63), row("set", 0.9, 0, 0.62)]
+    figure = ACCURACY.draw(frame(rows))
+    assert figure.axes[0].get_title(loc="right") == "n = 1–3 (no bar: n = 1)"
+
+
+def test_without_dense_the_panel_says_so(comparison):
+    figure = ACCURACY.draw(comparison[comparison["sparsifier"] != "dense"])
+    assert all("no dense trials" in [text.get_text() for text in axes.texts] for axes in figure.axes)
+    assert legend_labels(figure) == ["SET"]
+
+
+def test_dense_alone_is_drawn(comparison):
+    figure = ACCURACY.draw(comparison[comparison["sparsifier"] == "dense"])
+    assert legend_labels(figure) == ["dense"]
+
+
+def test_the_table_is_what_is_drawn(comparison):
+    table = ACCURACY.table(comparison)
+    assert len(table) == 2 * (1 + 3)
+    [missing] = table[table["n"] == 0].to_dict("records")
+    assert (missing["sparsifier"], missing["sparsity"], missing["data_ratio"]) == ("set", 0.8, 0.3)
+    assert math.isnan(missing["accuracy_percent"])
+    [dense] = table[(table["sparsifier"] == "dense") & (table["data_ratio"] == 0.3)].to_dict("records")
+    assert (dense["n"], dense["accuracy_percent"], dense["std_percent"]) == (3, pytest.approx(62), pytest.approx(2))
+
+
+# ratio_heatmap -------------------------------------------------------------------------------------------------------
+
+
+def test_cells_are_paired_differences_in_points(comparison):
+    figure = HEATMAP.draw(comparison)
+    [axes] = panels(figure)
+    assert axes.get_title(loc="left") == "SET"
+    shown = axes.collections[0].get_array()
+    np.testing.assert_allclose(shown.filled(np.nan), [[2, np.nan, 0], [2, 0, 0]], atol=1e-9)
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0.5", "0.8", "0.9"]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0.3", "1"]
+
+
+def test_cells_without_significance_are_in_parentheses(frame, row):
+    rows = [row("dense", 0.0, seed, 0.6) for seed in range(3)]
+    rows += [row("set", 0.5, seed, 0.62 + 0.001 * seed) for seed in range(3)]
+    rows += [row("set", 0.9, seed, 0.57 + 0.04 * seed) for seed in range(3)]
+    rows += [row("set", 0.95, 0, 0.5)]
+    figure = HEATMAP.draw(frame(rows))
+    [axes] = panels(figure)
+    assert [text.get_text() for text in axes.texts] == ["+2.1", "(+1.0)", "(−10.0)"]
+    assert "95 % interval contains 0, or n = 1 (not corrected for the number of cells)" in legend_labels(figure)
+    assert figure.legends[0].get_title().get_text().endswith("difference, n = 1–3")
+    assert list(HEATMAP.table(frame(rows))["significant"]) == [True, False, False]
+
+
+def test_missing_cells_are_hatched(comparison):
+    figure = HEATMAP.draw(comparison)
+    [axes] = panels(figure)
+    [patch] = [patch for patch in axes.patches if patch.get_hatch()]
+    middle = (patch.get_x() + patch.get_width() / 2, patch.get_y() + patch.get_height() / 2)
+    assert middle == pytest.approx((1, 0))  # sparsity .8 at ratio .3
+    assert "missing" in legend_labels(figure)
+    assert len(axes.texts) == 5
+
+
+def test_a_cell_without_dense_partner_is_missing(comparison):
+    lonely = comparison[(comparison["sparsifier"] != "dense") | (comparison["data_ratio"] == 1.0)]
+    table = HEATMAP.table(lonely)
+    assert (table[table["data_ratio"] == 0.3]["n"] == 0).all()
+    assert (table[table["data_ratio"] == 1.0]["n"] == 3).all()
+
+
+def test_all_panels_share_a_scale_centred_at_zero(frame, row):
+    rows = [row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61), row("lth", 0.5, 0, 0.55)]
+    meshes = [axes.collections[0] for axes in panels(HEATMAP.draw(frame(rows)))]
+    assert len(meshes) == 2
+    assert all((mesh.norm.vmin, mesh.norm.vmax) == pytest.approx((-5, 5)) for mesh in meshes)
+
+
+def test_a_single_data_ratio_still_has_cells(frame, row):
+    [axes] = panels(HEATMAP.draw(frame([row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61)])))
+    corners = axes.collections[0].get_coordinates()
+    assert np.ptp(corners[..., 0]) == np.ptp(corners[..., 1]) == 1
+
+
+def test_panels_of_several_settings_are_titled(frame, row):
+    rows = [row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61), row("lth", 0.5, 0, 0.55)]
+    rows += [row("dense", 0.0, 0, 0.5, dataset="tiny"), row("set", 0.5, 0, 0.51, dataset="tiny")]
+    titles = [" ".join(axes.get_title(loc="left").split()) for axes in panels(HEATMAP.draw(frame(rows)))]
+    cifar, tiny = "cifar100 / resnet18, EL2N", "tiny / resnet18, EL2N"
+    assert titles == [f"{cifar} SET", f"{cifar} LTH", f"{tiny} SET"]  # LTH was not run on the second
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.24, "+1.2"), (-0.36, "−0.4"), (0.04, "0.0"), (-0.04, "0.0"), (-12.0, "−12.0")]
+)
+def test_values_are_written_with_a_sign(value, text):
+    assert ratio_heatmap.signed(value) == text
+
+
+# labels and style ----------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_told_apart_by_what_differs(frame, row):
+    easiest = '{"keep": "easiest", "runs": 10}'
+    rows = [row("set", 0.5, 0, 0.6), row("set", 0.5, 0, 0.6, lr=0.05), row("set", 0.5, 0, 0.6, difficulty="none")]
+    rows += [row("set", 0.5, 0, 0.6, difficulty_parameters=easiest)]
+    titles = list(labels.settings(frame(rows).reset_index(drop=True)))
+    assert titles == [
+        "cifar100 / resnet18, EL2N, lr=0.1",
+        "cifar100 / resnet18, EL2N, lr=0.05",
+        "cifar100 / resnet18, random subset",
+        "cifar100 / resnet18, EL2N, easiest kept, lr=0.1",
+    ]
+
+
+def test_one_method_with_two_parameters_is_two_lines(frame, row):
+    often, seldom = '{"prune_rate": 0.2, "update_every": 2.0}', '{"prune_rate": 0.2, "update_every": 4.0}'
+    rows = [row("set", s, 0, 0.6, sparsifier_parameters=text) for s in (0.5, 0.9) for text in (often, seldom)]
+    found = lines(ACCURACY.draw(frame(rows)).axes[0])
+    first, second = found["SET (update_every=2)"][0], found["SET (update_every=4)"][0]
+    assert same_color(first.get_color(), second.get_color())
+    assert first.get_markerfacecolor() != second.get_markerfacecolor()
+
+
+def test_every_sparsifier_has_a_look_of_its_own():
+    for first, second in itertools.combinations(style.SPARSIFIERS.values(), 2):
+        assert not same_color(first.color, second.color)
+        assert first.marker != second.marker
+        assert first.linestyle != second.linestyle
+
+
+def test_looks_are_the_same_in_every_figure(frame, row):
+    alone = lines(ACCURACY.draw(frame([row("omp", 0.5, 0, 0.6)])).axes[0])["OMP"][0]
+    rows = [row(name, 0.5, 0, 0.6) for name in style.SPARSIFIERS if name != "dense"]
+    together = lines(ACCURACY.draw(frame(rows)).axes[0])["OMP"][0]
+    assert same_color(alone.get_color(), together.get_color())
+    assert alone.get_marker() == together.get_marker() == style.SPARSIFIERS["omp"].marker
+
+
+def test_an_unknown_method_is_drawn_under_its_name(frame, row):
+    assert style.of("my_method") == style.of("my_method")
+    assert style.of("my_method").marker not in {known.marker for known in style.SPARSIFIERS.values()}
+    figure = ACCURACY.draw(frame([row("my_method", 0.5, 0, 0.6), row("set", 0.5, 0, 0.6)]))
+    assert legend_labels(figure) == ["SET", "my_method"]
+
+
+def test_long_titles_are_wrapped():
+    title = "tiny_imagenet / resnet34, EL2N, easiest kept, lr=0.05"
+    wrapped = labels.wrap(title, 2.0)
+    assert all(len(line) <= 26 for line in wrapped.splitlines())
+    assert wrapped.replace("\n", " ") == title

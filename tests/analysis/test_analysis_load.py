@@ -1,0 +1,95 @@
+"""Parquet to frames: whole, partial, damaged and absent tables; and what the room may import."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+import analysis
+from analysis import load_epochs, load_failures, load_layers, load_trials
+from trainables import records
+
+
+def write(storage: Path, name: str, rows: list[dict], table: str = "trials") -> None:
+    folder = Path(records.table_folder(str(storage), table))
+    folder.mkdir(parents=True, exist_ok=True)
+    pq.write_table(records.build(table, rows), folder / name)
+
+
+def test_every_trial_is_read_with_the_declared_columns(tmp_path, row):
+    write(tmp_path, "a.parquet", [row("dense", 0.0, 0, 0.6)])
+    write(tmp_path, "b.parquet", [row("set", 0.5, 0, None), row("set", 0.9, 0, 0.7)])
+    trials = load_trials(str(tmp_path))
+    assert list(trials.columns) == records.TABLES["trials"].names
+    assert sorted(trials["sparsity"]) == [0.0, 0.5, 0.9]
+    assert trials.set_index("sparsity")["test_accuracy"].isna().to_dict() == {0.0: False, 0.5: True, 0.9: False}
+
+
+def test_only_the_asked_trials_are_read(tmp_path, row):
+    rows = [row("dense", 0.0, seed, 0.6) for seed in range(3)]
+    write(tmp_path, "a.parquet", rows)
+    assert list(load_trials(str(tmp_path), [rows[1]["trial"]])["seed"]) == [1]
+    assert load_trials(str(tmp_path), []).empty
+
+
+def test_a_damaged_file_is_skipped_and_named(tmp_path, row, caplog):
+    write(tmp_path, "good.parquet", [row("dense", 0.0, 0, 0.6)])
+    write(tmp_path, "torn.parquet", [row("dense", 0.0, 1, 0.6)])
+    torn = Path(records.table_folder(str(tmp_path), "trials")) / "torn.parquet"
+    torn.write_bytes(torn.read_bytes()[:-20])
+    with caplog.at_level(logging.WARNING, logger="analysis"):
+        trials = load_trials(str(tmp_path))
+    assert list(trials["seed"]) == [0]
+    [record] = caplog.records
+    assert str(torn) in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("load", "table"),
+    [(load_trials, "trials"), (load_epochs, "epochs"), (load_layers, "layers"), (load_failures, "failures")],
+)
+def test_an_empty_storage_gives_an_empty_frame(tmp_path, load, table):
+    frame = load(str(tmp_path))
+    assert frame.empty
+    assert list(frame.columns) == records.TABLES[table].names
+
+
+def test_each_loader_reads_its_own_table(tmp_path):
+    epoch = {**dict.fromkeys(records.TABLES["epochs"].names), "trial": "a", "epoch": 1}
+    layer = {**dict.fromkeys(records.TABLES["layers"].names), "trial": "a", "layer": "stem.weight"}
+    failure = {**dict.fromkeys(records.TABLES["failures"].names), "trial": "a", "error": "MemoryError"}
+    for table, content in (("epochs", epoch), ("layers", layer), ("failures", failure)):
+        write(tmp_path, "a.parquet", [content], table)
+    assert list(load_epochs(str(tmp_path))["epoch"]) == [1]
+    assert list(load_layers(str(tmp_path))["layer"]) == ["stem.weight"]
+    assert list(load_failures(str(tmp_path))["error"]) == ["MemoryError"]
+
+
+def test_of_our_code_only_the_tables_are_imported():
+    root = Path(analysis.__file__).parent
+    rooms = {"trainables", "tuner", "tests", "benchmarks"}
+    imported = set()
+    for file in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{file}: a relative import"
+                imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    assert {name for name in imported if name.split(".")[0] in rooms} == {"trainables.records"}
+
+
+def test_matplotlib_waits_for_the_figures():
+    code = (
+        "import sys; from analysis import load_trials; assert 'matplotlib' not in sys.modules;"
+        "from analysis import figures, load_trials; assert figures.FIGURES;"
+        "assert 'matplotlib.pyplot' not in sys.modules; assert 'torch' not in sys.modules"
+    )
+    room = Path(analysis.__file__).parent.parent
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=room)

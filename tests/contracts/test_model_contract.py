@@ -1,0 +1,86 @@
+"""What every network owes: logits, maskable layers that are all used, weights that depend on the seed alone."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from contract_settings import MODEL_NAMES, MODELS, small
+from torch import nn
+from torch.nn import functional
+
+from trainables import checkpoint
+from trainables.flops import layer_flops
+from trainables.models import Model, initialise, maskable, models
+from trainables.seeds import derive
+
+CLASSES = 7
+
+each_model = pytest.mark.parametrize("name", MODEL_NAMES)
+
+
+def described(name: str) -> Model:
+    return models.parse(small(MODELS, name))
+
+
+def built(name: str, seed: int = 0) -> nn.Module:
+    model = described(name)
+    module = model.build(CLASSES, ([0.5] * model.channels, [0.25] * model.channels))
+    initialise(module, derive(seed, "weights"))
+    return module
+
+
+def images(name: str, count: int = 3) -> torch.Tensor:
+    model = described(name)
+    shape = (count, model.channels, model.min_size, model.min_size)
+    return torch.rand(shape, generator=torch.Generator().manual_seed(0))
+
+
+@each_model
+def test_gives_finite_logits(name: str) -> None:
+    logits = built(name).eval()(images(name))
+    assert logits.shape == (3, CLASSES) and logits.isfinite().all()
+
+
+@each_model
+def test_standardises_inside(name: str) -> None:
+    """An image of the mean is zero to the first layer, so that the input space is [0, 1]."""
+    module = built(name).eval()
+    seen: list[torch.Tensor] = []
+    first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
+    first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    module(torch.full_like(images(name), 0.5)), module(torch.full_like(images(name), 0.75))
+    assert seen[0].abs().max() == 0 and (seen[1] == 1).all()
+
+
+@each_model
+def test_every_convolution_and_linear_layer_is_maskable_counted_and_trained(name: str) -> None:
+    module = built(name)
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    weights = maskable(module)
+    assert [id(weight) for weight in weights.values()] == [id(layer.weight) for layer in layers]
+    parameters = dict(module.named_parameters())
+    assert all(parameters[key] is weight for key, weight in weights.items())
+    flops = layer_flops(module, tuple(images(name).shape[1:]))
+    assert list(flops) == list(weights) and min(flops.values()) > 0
+    functional.cross_entropy(module(images(name)), torch.tensor([0, 1, 2])).backward()
+    assert all(weight.grad is not None and weight.grad.any() for weight in weights.values())
+
+
+@each_model
+def test_initial_weights_depend_on_the_seed_and_nothing_else(name: str) -> None:
+    torch.manual_seed(1)
+    first = built(name).state_dict()
+    torch.manual_seed(2)
+    again, other = built(name).state_dict(), built(name, seed=1).state_dict()
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    for key in maskable(built(name)):
+        assert not torch.equal(first[key], other[key]), key
+
+
+@each_model
+def test_state_survives_storage(name: str) -> None:
+    state = dict(built(name).state_dict())
+    loaded = checkpoint.decode(checkpoint.encode(state))
+    fresh = built(name, seed=1)
+    fresh.load_state_dict(loaded)
+    assert all(torch.equal(state[key], value) for key, value in fresh.state_dict().items())

@@ -1,0 +1,20 @@
+"""A registered name without small arguments is a name that no contract test has looked at with care."""
+
+from __future__ import annotations
+
+import pytest
+from contract_settings import LAYERS, TABLES, Tiny, tiny_data
+
+from trainables.models import maskable
+
+
+@pytest.mark.parametrize("kind", TABLES)
+def test_every_name_has_settings(kind: str) -> None:
+    settings, names = TABLES[kind]
+    assert sorted(settings) == names, f"give every registered {kind} a line in contract_settings.py"
+
+
+def test_tiny_network_has_the_layers_that_the_tests_count_on() -> None:
+    data = tiny_data()
+    module = Tiny().build(10, (data.mean, data.std))
+    assert {name: tuple(weight.shape) for name, weight in maskable(module).items()} == LAYERS

@@ -1,0 +1,100 @@
+"""A driver that dies, by signal and without warning, and a resume that ends where an undisturbed run ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from command import COMMAND, Call, assert_same_results
+
+from trainables.store import Store
+from tuner.graph import build
+from tuner.sweep import read
+
+SWEEP = """
+base:
+  dataset: digits
+  model: resnet8
+  recipe: {preset: digits, epochs: 12}
+  evaluation: {every: 3}
+  difficulty: {name: el2n, runs: 1, epoch: 2}
+  data_ratio: [0.3, 1.0]
+grids:
+  - sparsifier: dense
+  - {sparsifier: [{name: set, update_every: 1}, lth], sparsity: 0.8}
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Path:
+    path = tmp_path / "killed.yaml"
+    path.write_text(SWEEP)
+    return path
+
+
+def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    log = (folder / "driver.log").open("ab")
+    return subprocess.Popen([*COMMAND, *arguments], cwd=folder, stdout=log, stderr=log)
+
+
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
+        time.sleep(0.05)
+
+
+def test_killed_twice_and_resumed_equals_never_killed(sparsweep: Call, sweep: Path, tmp_path: Path) -> None:
+    undisturbed = sparsweep("run", str(sweep), "--storage", "undisturbed")
+    assert undisturbed.returncode == 0, undisturbed.stderr
+
+    # Within the first ten seconds, before anything is finished.
+    driver = start(tmp_path, "run", str(sweep))
+    time.sleep(6)
+    driver.kill()
+    driver.wait()
+    storage = tmp_path / "runs"
+    store = Store(str(storage))
+    assert not store.finished()
+
+    # In the middle: something is finished, and something else is on its way.
+    driver = start(tmp_path, "resume", "killed")
+    wait_until(lambda: bool(store.finished()) and bool(store.checkpoints()), "a finished and an unfinished trial")
+    driver.kill()
+    driver.wait()
+    time.sleep(3)  # the workers end with their driver
+    finished = {path: path.stat().st_mtime_ns for path in storage.glob("results/trials/*.parquet")}
+    assert 0 < len(finished) < 6
+    begun = {run: store.read_checkpoint(run) for run in store.checkpoints()}
+
+    resumed = sparsweep("resume", "killed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_results(storage, tmp_path / "undisturbed")
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+    assert not store.checkpoints()
+    # What was on its way went on where it was: the epochs before the kill are those very epochs, by their wall time.
+    points = build(read(str(sweep)).trials).points
+    epochs = pd.read_parquet(storage / "results/epochs")
+    for run, state in begun.items():
+        if run in points:
+            past = state["training"]["history"]
+            assert past
+            seconds = epochs[epochs["trial"] == run].sort_values("epoch")["seconds"]
+            assert seconds.tolist()[: len(past)] == [epoch["seconds"] for epoch in past]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_in_order_and_says_how_to_go_on(signum: signal.Signals, sweep: Path, tmp_path: Path) -> None:
+    driver = start(tmp_path, "run", str(sweep), "--storage", "here")
+    store = Store(str(tmp_path / "here"))
+    wait_until(lambda: bool(store.checkpoints() | store.artifacts("scores")), "a first sign of training")
+    driver.send_signal(signum)
+    assert driver.wait(timeout=60) == 128 + signum
+    said = (tmp_path / "driver.log").read_text()
+    assert "sparsweep resume killed --storage here" in said
+    assert "Traceback" not in said

@@ -1,0 +1,69 @@
+"""The README's examples, run as they stand there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from tuner.sweep import built_in, parse
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def block(language: str, containing: str) -> str:
+    """The README's one code block of ``language`` that contains the given text."""
+    blocks = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
+    assert len(blocks) == 1
+    return blocks[0]
+
+
+def test_the_sweep_file_is_a_sweep() -> None:
+    trials = parse(block("yaml", "grids:"), "mine").trials.values()
+    assert len(trials) == 2 * 3 * (1 + (1 + 1 + 2) * 5)
+
+
+def test_its_commands_and_pictures_exist() -> None:
+    commands = set(re.findall(r"^sparsweep (\w+)", block("console", "sparsweep plan"), re.MULTILINE))
+    assert commands == {"plan", "run", "status", "resume", "figures", "show", "list"}
+    assert set(re.findall(r"sparsweep (?:plan|run|status|figures) (\w+) ", README)) <= built_in().keys() | {"mine"}
+    for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (ROOT / picture).is_file()
+
+
+def test_a_method_is_one_file_and_its_results_are_read_by_pandas(tmp_path: Path) -> None:
+    """The package with the README's file added: listed, run in a sweep, and analysed by the README's pandas code."""
+    for room in ("trainables", "tuner", "analysis"):
+        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+    example = block("python", "@sparsifiers.register")
+    path = re.match(r"# (\S+)\n", example)
+    assert path
+    (tmp_path / path[1]).write_text(example)
+    (tmp_path / "mine.yaml").write_text(
+        "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, data_ratio: .2, seed: [0, 1]}\n"
+        "grids: [{sparsifier: dense}, {sparsifier: magnitude_at_init, sparsity: [.5, .9]}]\n"
+    )
+
+    def python(*arguments: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert re.search(r"^magnitude_at_init +The largest initial", python("-m", "tuner.cli", "list", "sparsifiers"), re.M)
+    assert "6 trials: 6 done" in python("-m", "tuner.cli", "run", "mine.yaml")
+    trials = pd.read_parquet(tmp_path / "runs/results/trials")
+    ours = trials[trials["sparsifier"] == "magnitude_at_init"]
+    assert (ours["density"] * 77_072).round().tolist() == ((1 - ours["sparsity"]) * 77_072).round().tolist()
+
+    (tmp_path / "analyse.py").write_text(block("python", "pivot_table"))
+    printed = python("analyse.py")
+    assert "magnitude_at_init" in printed
+    assert len(re.findall(r"magnitude_at_init +0\.[59]|^ +0\.9", printed, re.MULTILINE)) >= 2

@@ -1,0 +1,167 @@
+"""A sweep from YAML through Ray Tune to Parquet, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from command import Call
+
+from trainables.store import Store
+from tuner.cli import main
+from tuner.graph import build
+from tuner.sweep import read
+
+
+def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> None:
+    first = sparsweep("run", "smoke")
+    assert first.returncode == 0, first.stderr
+    assert "smoke: 12 trials: 12 done" in first.stdout
+    storage = tmp_path / "runs"
+    graph = build(read("smoke").trials)
+    log = (storage / "sweeps/smoke/log.txt").read_text()
+    # Each dense trial is trained once and serves LTH, OMP and its own point; the two scoring runs serve both ratios.
+    for run in graph.runs:
+        assert log.count(f"started {run} ") == 1
+        assert log.count(f"finished {run} ") == 1
+    assert log.count("started") == len(graph.runs) == 14
+
+    trials = pd.read_parquet(storage / "results/trials")
+    assert set(trials["trial"]) == set(graph.points)
+    assert (trials["test_accuracy"] == trials["clean_accuracy"]).all()
+    assert trials["test_accuracy"].between(0.1, 1).all()
+    assert trials["robust_accuracy"].isna().all()
+    sparse = trials[trials["sparsifier"] != "dense"]
+    assert ((sparse["density"] * 77_072).round() == round(0.2 * 77_072)).all()
+    layers = pd.read_parquet(storage / "results/layers")
+    assert (layers.groupby("trial")["nonzero"].sum() == (trials.set_index("trial")["density"] * 77_072).round()).all()
+    assert not Store(str(storage)).checkpoints()
+    weights = Store(str(storage)).read_weights(sparse["trial"].iloc[0])
+    assert all(torch.all(weights["model"][name][~mask] == 0) for name, mask in weights["masks"].items())
+
+    before = {path: path.stat().st_mtime_ns for path in storage.glob("results/*/*.parquet")}
+    began = time.monotonic()
+    again = sparsweep("run", "smoke")
+    assert again.returncode == 0
+    assert "runs to do" not in again.stderr
+    assert time.monotonic() - began < 30  # nothing is started: this is seconds, where a run takes half a minute
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    wider = tmp_path / "wider.yaml"
+    content = yaml.safe_load((storage / "sweeps/smoke/sweep.yaml").read_text())
+    content["grids"][1] |= {"sparsifier": ["snip", "lth"], "sparsity": [0.8, 0.9]}
+    wider.write_text(yaml.safe_dump({**content, "name": "wider"}))
+    facts = json.loads(sparsweep("plan", str(wider), "--json").stdout)
+    assert (facts["trials"], facts["done"], facts["missing"]) == (10, 6, 4)
+    assert facts["hours"] > 0
+    extended = sparsweep("run", str(wider))
+    assert extended.returncode == 0, extended.stderr
+    log = (storage / "sweeps/wider/log.txt").read_text()
+    assert log.count("started") == 4
+    assert len(pd.read_parquet(storage / "results/trials")) == 16
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    drawn = sparsweep("figures", "smoke")
+    assert drawn.returncode == 0, drawn.stderr
+    for name in ("accuracy_vs_sparsity", "ratio_heatmap"):
+        for suffix, magic in ((".png", b"\x89PNG"), (".pdf", b"%PDF"), (".csv", b"")):
+            content_of = (storage / "figures/smoke" / (name + suffix)).read_bytes()
+            assert content_of.startswith(magic) and len(content_of) > 100
+
+
+def test_a_trial_that_fails_fails_alone(sparsweep: Call, tmp_path: Path) -> None:
+    """One trial cannot write its weights, and what it is needed for waits; all others finish; a resume mends it."""
+    sweep = tmp_path / "fails.yaml"
+    sweep.write_text(
+        """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, data_ratio: .2}
+grids:
+  - {sparsifier: dense, seed: [0, 1]}
+  - {sparsifier: [lth, snip], sparsity: .5, seed: [0, 1]}
+retries: 1
+"""
+    )
+    trials = read(str(sweep)).trials.values()
+    dense = next(trial.id for trial in trials if trial.sparsifier.name == "dense" and trial.seed == 1)
+    in_the_way = tmp_path / "runs/artifacts/weights" / f"{dense}.pt"
+    (in_the_way / "full").mkdir(parents=True)
+
+    run = sparsweep("run", str(sweep))
+    assert run.returncode == 1, run.stderr
+    assert "FAILED" in run.stderr and dense in run.stderr
+    assert "4 done, 1 failed, 1 blocked" in run.stdout
+    status = sparsweep("status", "fails", "--json")
+    facts = json.loads(status.stdout)
+    assert [facts[key] for key in ("trials", "done", "running", "failed", "blocked", "pending")] == [6, 4, 0, 1, 1, 0]
+    (failure,) = facts["failures"]
+    assert (failure["trial"], failure["error"], failure["attempt"]) == (dense, "IsADirectoryError", 2)
+    assert facts["blocked_by"][0]["by"] == dense
+    assert "IsADirectoryError" in sparsweep("status", "fails").stdout
+
+    held = sparsweep("run", str(sweep))
+    assert held.returncode == 1
+    assert "sparsweep resume fails" in held.stderr
+
+    (in_the_way / "full").rmdir()
+    in_the_way.rmdir()
+    resumed = sparsweep("resume", "fails")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "6 trials: 6 done" in resumed.stdout
+    assert json.loads(sparsweep("status", "fails", "--json").stdout)["failures"] == []
+
+
+BAD_CALLS = {
+    ("run", "smoek"): "smoek",
+    ("run", "smoke", "--set", "sparsifier=sett"): "sett",
+    ("run", "smoke", "--set", "dataset=mnist"): "mnist",
+    ("run", "smoke", "--set", "model=resnet9"): "resnet9",
+    ("run", "smoke", "--set", "difficulty=hard"): "hard",
+    ("run", "smoke", "--set", "recipe.epocs=3"): "epocs",
+    ("run", "smoke", "--set", "sparsity=1.0"): "1.0",
+    ("run", "smoke", "--set", "sparsity=-.1"): "-.1",
+    ("run", "smoke", "--set", "data_ratio=0"): "data_ratio",
+    ("run", "smoke", "--set", "nosuch.path=1"): "nosuch",
+    ("run", "broken.yaml"): "YAML",
+    ("run", "smoke", "--storage", "file"): "file",
+    ("run", "smoke", "--storage", "s4://bucket"): "s4",
+    ("run", "smoke", "--stoarge", "runs"): "--stoarge",
+    ("run",): "SWEEP",
+    ("resume", "nosuch"): "nosuch",
+    ("figures", "smoke"): "no trial",
+    ("show", "0123"): "0123",
+    ("list", "colours"): "sparsifiers",
+    ("status",): "no sweep",
+    ("stauts",): "status",
+}
+
+
+@pytest.mark.parametrize("call", BAD_CALLS, ids=" ".join)
+def test_bad_calls_are_one_line_and_write_nothing(
+    call: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.yaml").write_text("grids: [")
+    (tmp_path / "file").write_text("a file is no folder")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["sparsweep", *call])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capfd.readouterr()
+    assert ended.value.code == 2
+    assert said.out == ""
+    assert len(said.err.splitlines()) == 1, said.err
+    assert BAD_CALLS[call] in said.err
+    assert {path.name for path in tmp_path.iterdir()} == {"broken.yaml", "file"}
+
+
+def test_a_bad_call_is_an_exit_code_to_the_shell(sparsweep: Call) -> None:
+    answer = sparsweep("run", "smoke", "--set", "recipe.epochs=0")
+    assert answer.returncode == 2
+    assert (
+        answer.stderr
+        == "sparsweep: smoke: grids.0: recipe.epochs: Input should be greater than or equal to 1 (got 0)\n"
+    )

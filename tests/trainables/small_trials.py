@@ -1,0 +1,54 @@
+"""Small specs and networks for the tests of one trial."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from trainables.data import DeviceData
+from trainables.models import Model
+from trainables.sparsifiers.base import State
+from trainables.spec import TrialSpec
+from trainables.training import Training
+
+
+def trial(**changes: Any) -> TrialSpec:
+    """Two epochs of a narrow network on a tenth of the digits, dense unless told."""
+    fields = {
+        "dataset": "digits",
+        "model": {"name": "resnet8", "width": 0.25},
+        "sparsifier": "dense",
+        "data_ratio": 0.1,
+        "recipe": {"preset": "digits", "epochs": 2},
+    }
+    return TrialSpec(**{**fields, **changes})
+
+
+def nothing(spec: TrialSpec) -> State:
+    raise LookupError(f"no prerequisite was expected, asked for {spec}")
+
+
+def begin(spec: TrialSpec, data: DeviceData, samples: int = 64) -> Training:
+    """A training on the first ``samples`` training images, or as many as there are."""
+    return Training(spec, data, torch.arange(min(samples, len(data.train_labels))), nothing)
+
+
+class Flat(Model):
+    """One linear layer on the pixels of 2x2 grey images, with bias. Not registered: no sweep may find it."""
+
+    name: Literal["flat"] = "flat"
+    channels = 1
+    min_size = 2
+
+    def build(self, classes: int, statistics: Any) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(4, classes))
+
+
+def four_pixels(samples: int = 6, classes: int = 3) -> DeviceData:
+    """Random 2x2 grey images for :class:`Flat`; the test set is the training set."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (samples, 1, 2, 2), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(samples) % classes
+    return DeviceData(images, labels, images, labels, classes, (0.5,), (0.25,))

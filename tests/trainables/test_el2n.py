@@ -1,0 +1,111 @@
+"""EL2N: the score by hand, and which samples it keeps."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from small_trials import trial
+
+from trainables.difficulty.base import random_subset, subset_size
+from trainables.difficulty.scores import el2n
+from trainables.spec import ScoringSpec, TrialSpec
+
+
+def test_score_by_hand() -> None:
+    """softmax(0, ln 3) = (1/4, 3/4): wrong by (-3/4, 3/4) if the label is 0, by (1/4, -1/4) if it is 1."""
+    logits = torch.tensor([[0.0, math.log(3)]] * 2)
+    expected = [math.sqrt(2) * 3 / 4, math.sqrt(2) / 4]
+    assert el2n(logits, torch.tensor([0, 1])).tolist() == pytest.approx(expected, rel=1e-6)
+
+
+def test_score_of_an_even_guess_of_ten() -> None:
+    """(9/10)^2 + 9 (1/10)^2 = .9."""
+    assert el2n(torch.zeros(1, 10), torch.tensor([4])).tolist() == pytest.approx([math.sqrt(0.9)], rel=1e-12)
+
+
+def test_score_lies_between_zero_and_the_square_root_of_two() -> None:
+    scores = el2n(torch.tensor([[100.0, -100.0], [-100.0, 100.0]]), torch.tensor([0, 0]))
+    assert scores.dtype == torch.float64
+    assert scores.tolist() == pytest.approx([0.0, math.sqrt(2)], abs=1e-12)
+
+
+SCORES = {
+    1000: torch.tensor([0.1, 0.9, 0.5, 0.7, 0.3], dtype=torch.float64),
+    1001: torch.tensor([0.9, 0.9, 0.5, 0.1, 0.1], dtype=torch.float64),
+}
+"""Means: .5 .9 .5 .4 .2, so from hard to easy 1, 0 and 2 (a tie, the earlier first), 3, 4."""
+
+LABELS = torch.zeros(5, dtype=torch.int64)
+
+
+def scores(run: ScoringSpec) -> torch.Tensor:
+    return SCORES[run.trial.seed]
+
+
+def hard(ratio: float, **fields: object) -> TrialSpec:
+    return trial(difficulty={"name": "el2n", "runs": 2, "epoch": 2, **fields}, data_ratio=ratio)
+
+
+@pytest.mark.parametrize(
+    ("keep", "ratio", "chosen"),
+    [
+        ("hardest", 0.2, [1]),
+        ("hardest", 0.4, [0, 1]),
+        ("hardest", 0.6, [0, 1, 2]),
+        ("hardest", 0.8, [0, 1, 2, 3]),
+        ("easiest", 0.2, [4]),
+        ("easiest", 0.4, [3, 4]),
+        ("easiest", 0.6, [0, 3, 4]),
+        ("easiest", 0.8, [0, 2, 3, 4]),
+    ],
+)
+def test_selection_by_the_mean_of_the_runs(keep: str, ratio: float, chosen: list[int]) -> None:
+    spec = hard(ratio, keep=keep)
+    assert spec.difficulty.select(spec, LABELS, scores).tolist() == chosen
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_random_keeps_what_no_difficulty_keeps(seed: int) -> None:
+    """The control of the experiment: as many samples, chosen by chance, the very ones of ``none``."""
+    labels = torch.zeros(50, dtype=torch.int64)
+
+    def refuse(run: ScoringSpec) -> torch.Tensor:
+        raise AssertionError(f"no scores are needed, asked for {run}")
+
+    by_chance, none = hard(0.3, keep="random").replace(seed=seed), trial(data_ratio=0.3, seed=seed)
+    chosen = by_chance.difficulty.select(by_chance, labels, refuse)
+    assert torch.equal(chosen, none.difficulty.select(none, labels, refuse))
+    assert by_chance.difficulty.requirements(by_chance) == ()
+
+
+def test_each_seed_has_its_own_random_subset() -> None:
+    assert not torch.equal(random_subset(50, 15, 0), random_subset(50, 15, 1))
+
+
+def test_random_subsets_of_one_seed_are_nested() -> None:
+    """A larger ratio adds samples: curves over the ratio differ by data, not by luck."""
+    small, large = (set(random_subset(50, size, 0).tolist()) for size in (10, 20))
+    assert small < large
+
+
+def test_scoring_runs_are_dense_on_all_data_with_seeds_of_their_own() -> None:
+    spec = hard(0.3, first_seed=77, runs=3).replace(sparsifier="set", sparsity=0.5, seed=9)
+    runs = spec.difficulty.requirements(spec)
+    assert [run.trial.seed for run in runs] == [77, 78, 79]
+    assert {run.epochs for run in runs} == {2}
+    expected = {TrialSpec(dataset=spec.dataset, model=spec.model, sparsifier="dense", recipe=spec.recipe, seed=77)}
+    assert {run.trial.replace(seed=77) for run in runs} == expected
+
+
+def test_both_ends_share_the_scores() -> None:
+    hardest, easiest = hard(0.3), hard(0.3, keep="easiest")
+    assert hardest.requirements() == easiest.requirements() != ()
+
+
+@pytest.mark.parametrize(
+    ("total", "ratio", "size"), [(1437, 0.3, 431), (50_000, 0.3, 15_000), (10, 0.01, 1), (10, 1.0, 10), (7, 0.5, 4)]
+)
+def test_subset_size(total: int, ratio: float, size: int) -> None:
+    assert subset_size(total, ratio) == size

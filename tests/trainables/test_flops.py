@@ -1,0 +1,120 @@
+"""Operations and parameters: the paper's network, and a training of a static mask in closed form."""
+
+from __future__ import annotations
+
+import copy
+from functools import cache
+
+import pytest
+import torch
+from small_trials import begin, trial
+from torch import nn
+
+from trainables.data import DeviceData
+from trainables.flops import PASSES, forward_flops, layer_flops
+from trainables.models import maskable, models
+from trainables.sparsifiers import distributions
+
+# Forward multiply-adds of a sparse network with ERK densities over those of the dense one, ResNet18 at 100 classes.
+ERK_RATIOS = {
+    0.1: 0.968,
+    0.2: 0.935,
+    0.3: 0.903,
+    0.4: 0.855,
+    0.5: 0.795,
+    0.6: 0.732,
+    0.7: 0.629,
+    0.8: 0.504,
+    0.9: 0.239,
+}
+
+
+@cache
+def resnet18(classes: int) -> nn.Module:
+    return models["resnet18"]().build(classes, ([0.5] * 3, [0.25] * 3))
+
+
+@cache
+def resnet18_flops(classes: int) -> dict[str, int]:
+    return layer_flops(resnet18(classes), (3, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("classes", "parameters", "masked", "multiply_adds"),
+    [(100, 11_220_032, 11_210_432, 555_468_800), (10, 11_173_952, 11_164_352, 555_422_720)],
+)
+def test_resnet18_is_the_papers(classes: int, parameters: int, masked: int, multiply_adds: int) -> None:
+    module = resnet18(classes)
+    assert sum(parameter.numel() for parameter in module.parameters()) == parameters
+    weights = maskable(module)
+    assert len(weights) == 21
+    assert sum(weight.numel() for weight in weights.values()) == masked
+    assert sum(resnet18_flops(classes).values()) == 2 * multiply_adds
+
+
+def test_resnet8_by_hand() -> None:
+    """9 (16 + 2 16^2 + 16 32 + 32^2 + 32 64 + 64^2) for 3x3, 16 32 + 32 64 for 1x1, 64 10 for the classifier."""
+    module = models["resnet8"]().build(10, ([0.5], [0.25]))
+    assert sum(weight.numel() for weight in maskable(module).values()) == 9 * 8208 + 2560 + 640 == 77_072
+    assert "77,072" in models["resnet8"].summary()
+
+
+@pytest.mark.parametrize(("sparsity", "ratio"), ERK_RATIOS.items())
+def test_erk_ratios_of_the_papers_network(sparsity: float, ratio: float) -> None:
+    flops = resnet18_flops(100)
+    shapes = {name: tuple(weight.shape) for name, weight in maskable(resnet18(100)).items()}
+    densities = distributions.erk(shapes, 1 - sparsity)
+    assert forward_flops(flops, densities) / sum(flops.values()) == pytest.approx(ratio, abs=0.001)
+
+
+def test_layers_by_hand() -> None:
+    """2 operations x outputs x weights an output: 3x3, depthwise, strided 1x1, linear."""
+    module = nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1),
+        nn.BatchNorm2d(4),
+        nn.Conv2d(4, 4, 3, padding=1, groups=4),
+        nn.Conv2d(4, 6, 1, stride=2),
+        nn.Flatten(),
+        nn.Linear(24, 5),
+    )
+    expected = {
+        "0.weight": 2 * (4 * 4 * 4) * (2 * 9),
+        "2.weight": 2 * (4 * 4 * 4) * 9,
+        "3.weight": 2 * (6 * 2 * 2) * 4,
+        "5.weight": 2 * 5 * 24,
+    }
+    before = copy.deepcopy(module.state_dict())
+    module.train()
+    assert layer_flops(module, (2, 4, 4)) == expected
+    assert module.training and all(torch.equal(before[key], value) for key, value in module.state_dict().items())
+
+
+def test_forward_flops_weigh_layers_by_density() -> None:
+    assert forward_flops({"a": 100, "b": 10}, {"a": 0.25, "b": 1.0}) == 35
+
+
+def test_a_step_costs_three_forward_passes() -> None:
+    assert PASSES == 3
+
+
+@pytest.mark.parametrize("name", ["random", "uniform", "snip"])
+def test_training_of_a_static_mask_in_closed_form(name: str, digits: DeviceData) -> None:
+    """3 x sum of layer operations x density x samples x epochs."""
+    run = begin(trial(sparsifier=name, sparsity=0.7), digits, samples=50)
+    flops = {layer: run.layer_flops[layer] * int(mask.sum()) / mask.numel() for layer, mask in run.masks.items()}
+    assert run.forward_flops == pytest.approx(sum(flops.values()), rel=1e-12)
+    for _ in range(2):
+        run.train_epoch()
+    assert run.train_flops == pytest.approx(3 * sum(flops.values()) * 50 * 2, rel=1e-12)
+
+
+def test_training_that_prunes_is_counted_at_the_densities_of_each_step(digits: DeviceData) -> None:
+    """Two epochs of two batches, 32 and 18; half of the weights go before the third step."""
+    method = {"name": "gmp", "update_every": 1, "start_fraction": 0.5, "stop_fraction": 0.5}
+    run = begin(trial(sparsifier=method, sparsity=0.5), digits, samples=50)
+    dense = run.forward_flops
+    assert dense == sum(run.layer_flops.values())
+    for _ in range(2):
+        run.train_epoch()
+    assert run.forward_flops < dense
+    assert run.train_flops == pytest.approx(3 * 50 * (dense + run.forward_flops), rel=1e-12)

@@ -1,0 +1,98 @@
+"""Gradual pruning: its events, its cubic, and that nothing comes back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_trials import begin, trial
+
+from trainables.data import DeviceData
+from trainables.sparsifiers import Masks, Moment, Timeline
+from trainables.sparsifiers.gmp import GMP
+from trainables.sparsifiers.masks import kept_weights
+from trainables.training import Training
+
+PAPER = Timeline(200, 10)
+
+
+def test_events_of_the_paper() -> None:
+    """From a tenth to eight tenths of 200 epochs, every 4 epochs: 20, 24, ..., 156, and the end, 160."""
+    assert sorted(GMP().update_steps(PAPER)) == [10 * epoch for epoch in range(20, 161, 4)]
+
+
+def test_the_last_event_is_the_end_of_the_interval_where_it_is_not_a_multiple() -> None:
+    method = GMP(update_every=3, start_fraction=0, stop_fraction=0.8)
+    assert sorted(method.update_steps(Timeline(10, 1))) == [0, 3, 6, 8]
+
+
+@pytest.mark.parametrize(
+    ("step", "share"),
+    [
+        (0, 0.0),
+        (199, 0.0),
+        (200, 0.0),
+        (240, 1 - (34 / 35) ** 3),
+        (279, 1 - (34 / 35) ** 3),
+        (900, 1 - (1 / 2 + 1 / 70) ** 3),  # the last event at or before half of the interval is that of epoch 88
+        (1599, 1 - (1 / 35) ** 3),
+        (1600, 1.0),
+        (1999, 1.0),
+    ],
+)
+def test_sparsity_follows_the_cubic_from_event_to_event(step: int, share: float) -> None:
+    spec = trial(sparsifier="gmp", sparsity=0.9)
+    assert GMP().sparsity_at(step, spec, PAPER) == pytest.approx(0.9 * share, rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("sparsity", [0.1, 0.3, 0.7, 0.9, 0.99])
+def test_the_last_event_is_at_exactly_the_asked_sparsity(sparsity: float) -> None:
+    spec = trial(sparsifier="gmp", sparsity=sparsity)
+    assert GMP().sparsity_at(1600, spec, PAPER) == sparsity
+
+
+def test_smallest_of_the_network_go_by_hand() -> None:
+    """Half of eight weights at the last event, the smallest of both layers together; what is gone stays gone."""
+    spec = trial(sparsifier=GMP(start_fraction=0.0, stop_fraction=0.5), sparsity=0.5)
+    weights = {"a": torch.tensor([0.5, -0.9, 0.0, 0.1]), "b": torch.tensor([-0.2, 0.3, 0.0, 0.7])}
+    masks = Masks({"a": torch.tensor([1, 1, 0, 1]).bool(), "b": torch.tensor([1, 1, 1, 1]).bool()})
+    moment = Moment(spec, 5, Timeline(10, 1), weights, torch.Generator())
+    after = spec.sparsifier.update(masks, moment)
+    assert {name: mask.int().tolist() for name, mask in after.items()} == {"a": [1, 1, 0, 0], "b": [0, 1, 0, 1]}
+
+
+def test_a_zero_weight_that_is_there_goes_after_all_that_are_gone() -> None:
+    """Three of four are kept, and all but one of those there are zero: the masked one must not be taken for them."""
+    spec = trial(sparsifier=GMP(start_fraction=0.0, stop_fraction=0.5), sparsity=0.25)
+    masks = Masks({"a": torch.tensor([0, 1, 1, 1]).bool()})
+    moment = Moment(spec, 5, Timeline(10, 1), {"a": torch.tensor([0.0, 0.0, 0.0, 0.4])}, torch.Generator())
+    assert spec.sparsifier.update(masks, moment)["a"].tolist() == [False, True, True, True]
+
+
+class Watched(Training):
+    """Keeps the masks of every step."""
+
+    seen: list[Masks]
+
+    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.seen = [*getattr(self, "seen", []), self.masks]
+        return super().train_step(images, labels)
+
+
+def test_density_of_a_training_follows_the_cubic_and_nothing_revives(digits: DeviceData) -> None:
+    """Ten epochs of one step; an event each from step 2 to step 8."""
+    method = GMP(update_every=1, start_fraction=0.2, stop_fraction=0.8)
+    spec = trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 10})
+    run = Watched(spec, digits, torch.arange(32), lambda _: {})
+    for _ in range(10):
+        run.train_epoch()
+    size = run.masks.size
+    shares = [0, 0, *(1 - (1 - event / 6) ** 3 for event in range(7)), 1]
+    assert [sum(masks.counts().values()) for masks in run.seen] == [kept_weights(size, 0.9 * share) for share in shares]
+    for before, after in zip(run.seen, run.seen[1:], strict=False):
+        assert not any((after[name] & ~before[name]).any() for name in after)
+    assert [epoch.density for epoch in run.history][-1] == kept_weights(size, 0.9) / size
+
+
+def test_dense_until_the_first_event(digits: DeviceData) -> None:
+    run = begin(trial(sparsifier="gmp", sparsity=0.9), digits)
+    assert run.masks.density() == 1

@@ -1,0 +1,99 @@
+"""LTH, OMP and OMP_ERK: whose weights, whose mask."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import pytest
+import torch
+from small_trials import four_pixels, trial
+
+from trainables.data import DeviceData
+from trainables.models import maskable
+from trainables.sparsifiers import dense_parent
+from trainables.sparsifiers.base import State
+from trainables.sparsifiers.distributions import erk
+from trainables.sparsifiers.masks import kept_weights
+from trainables.spec import TrialSpec
+from trainables.training import Training, build_model
+
+SPARSITY = 0.8
+
+
+@cache
+def final_state(seed: int) -> State:
+    """What a trained dense network could have left: other weights, other norms, other batch-norm statistics."""
+    generator = torch.Generator().manual_seed(seed)
+    state = build_model(trial(seed=seed + 1), four_pixels(classes=10)).state_dict()
+    for name, value in state.items():
+        if "bn" in name and value.is_floating_point():
+            state[name] = torch.rand(value.shape, generator=generator) + 0.5
+    return state
+
+
+def opened(name: str, digits: DeviceData) -> tuple[Training, list[TrialSpec]]:
+    """A training before its first step, and what it asked for."""
+    asked: list[TrialSpec] = []
+
+    def trained(spec: TrialSpec) -> State:
+        asked.append(spec)
+        return final_state(spec.seed)
+
+    spec = trial(sparsifier=name, sparsity=SPARSITY, seed=4)
+    return Training(spec, digits, torch.arange(40), trained), asked
+
+
+@pytest.mark.parametrize("name", ["lth", "omp", "omp_erk"])
+def test_the_dense_trial_of_the_same_data_and_seed_is_asked_for(name: str, digits: DeviceData) -> None:
+    run, asked = opened(name, digits)
+    parent = trial(sparsifier="dense", sparsity=0.0, seed=4)
+    assert set(asked) == {parent} == set(run.spec.requirements()) == {dense_parent(run.spec)}
+
+
+@pytest.mark.parametrize("name", ["lth", "omp"])
+def test_mask_is_the_largest_magnitudes_of_the_trained_network(name: str, digits: DeviceData) -> None:
+    run, _ = opened(name, digits)
+    final = {layer: final_state(4)[layer].abs() for layer in maskable(run.model)}
+    magnitudes = torch.cat([value.flatten() for value in final.values()])
+    threshold = magnitudes.sort(descending=True).values[kept_weights(run.masks.size, SPARSITY) - 1]
+    for layer, mask in run.masks.items():
+        assert torch.equal(mask, final[layer] >= threshold), layer
+
+
+def test_lth_starts_at_the_initial_weights_and_statistics(digits: DeviceData) -> None:
+    run, _ = opened("lth", digits)
+    initial = build_model(trial(seed=4), digits).state_dict()
+    for name, value in run.model.state_dict().items():
+        expected = initial[name] * run.masks[name] if name in run.masks else initial[name]
+        assert torch.equal(value, expected), name
+
+
+@pytest.mark.parametrize("name", ["omp", "omp_erk"])
+def test_omp_starts_at_the_trained_weights_and_statistics(name: str, digits: DeviceData) -> None:
+    run, _ = opened(name, digits)
+    final = final_state(4)
+    for key, value in run.model.state_dict().items():
+        expected = final[key] * run.masks[key] if key in run.masks else final[key]
+        assert torch.equal(value, expected), key
+    assert not run.optimizer.state, "a new optimiser has no momentum"
+
+
+def test_omp_erk_keeps_the_largest_of_each_layer(digits: DeviceData) -> None:
+    run, _ = opened("omp_erk", digits)
+    shapes = {layer: tuple(mask.shape) for layer, mask in run.masks.items()}
+    total = kept_weights(run.masks.size, SPARSITY)
+    densities = erk(shapes, total / run.masks.size)
+    assert sum(run.counts.values()) == total
+    for layer, mask in run.masks.items():
+        assert abs(run.counts[layer] - densities[layer] * math.prod(shapes[layer])) <= 1 + 1e-6, layer
+        magnitude = final_state(4)[layer].abs()
+        assert mask.all() or magnitude[mask].min() > magnitude[~mask].max(), layer
+
+
+def test_the_parents_state_is_not_changed_by_training(digits: DeviceData) -> None:
+    """One dense network serves many trials."""
+    before = {name: value.clone() for name, value in final_state(4).items()}
+    run, _ = opened("omp", digits)
+    run.train_epoch()
+    assert all(torch.equal(before[name], value) for name, value in final_state(4).items())

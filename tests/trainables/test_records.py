@@ -1,0 +1,169 @@
+"""The tables: declared columns, files that read together, damage that costs its own rows only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from trainables import records
+from trainables.records import TABLES, TABLES_VERSION, build
+from trainables.store import Store
+
+FIRST, SECOND, THIRD = "a" * 16, "b" * 16, "c" * 16
+
+
+def value(field: pa.Field) -> Any:
+    """Something of the type of a column."""
+    examples = {pa.string(): "text", pa.int64(): 1, pa.float64(): 0.5, pa.bool_(): True}
+    return examples.get(field.type, datetime(2024, 1, 2, tzinfo=UTC))
+
+
+def row(table: str, trial: str, **changes: Any) -> dict[str, Any]:
+    return {**{field.name: value(field) for field in TABLES[table]}, "trial": trial, **changes}
+
+
+def finish(store: Store, trial: str, seed: int = 0) -> None:
+    """A trial of two epochs and one layer."""
+    epochs = [row("epochs", trial, epoch=epoch, test_accuracy=None) for epoch in (1, 2)]
+    tables = {"trials": [row("trials", trial, seed=seed)], "epochs": epochs, "layers": [row("layers", trial)]}
+    store.write_result(trial, tables)
+
+
+def folder(store: Store, table: str) -> Path:
+    return Path(store.root, "results", table)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_column_has_a_type_and_a_description_and_the_table_a_version(table: str) -> None:
+    schema = TABLES[table]
+    assert schema.metadata == {b"sparsweep.tables": str(TABLES_VERSION).encode()}
+    assert schema.names[0] == "trial" and len(set(schema.names)) == len(schema.names)
+    assert all(field.metadata[b"description"] for field in schema)
+
+
+def test_the_columns_that_users_were_promised_are_there() -> None:
+    promised = (
+        "trial sweep dataset model sparsifier sparsity density difficulty data_ratio seed profile epochs test_accuracy "
+        "clean_accuracy corrupted_accuracy robust_accuracy train_accuracy train_loss parameters nonzero_parameters "
+        "train_flops inference_flops seconds images_per_second device started_at finished_at commit versions spec"
+    )
+    assert set(promised.split()) <= set(TABLES["trials"].names)
+    epochs = "trial epoch lr train_loss train_accuracy test_accuracy robust_accuracy density seconds"
+    assert TABLES["epochs"].names == epochs.split()
+    assert TABLES["layers"].names == ["trial", "layer", "position", "kind", "weights", "nonzero", "density", "flops"]
+    assert TABLES["failures"].names == ["trial", "sweep", "error", "message", "traceback", "attempt", "node", "at"]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_build_gives_the_declared_schema(table: str) -> None:
+    built = build(table, [row(table, FIRST), row(table, SECOND)])
+    assert built.schema.equals(TABLES[table], check_metadata=True)
+    assert built["trial"].to_pylist() == [FIRST, SECOND]
+
+
+def test_build_refuses_a_column_that_is_not_declared() -> None:
+    with pytest.raises(KeyError, match=r"layers: columns \['colour'\] are missing or not declared"):
+        build("layers", [row("layers", FIRST), row("layers", FIRST, colour="red")])
+
+
+def test_build_refuses_a_row_without_a_column() -> None:
+    short = row("layers", FIRST)
+    del short["density"]
+    with pytest.raises(KeyError, match=r"layers: columns \['density'\] are missing or not declared"):
+        build("layers", [short])
+
+
+def test_build_refuses_another_type() -> None:
+    with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
+        build("layers", [row("layers", FIRST, weights="many")])
+
+
+def test_all_files_read_together_in_pandas(store: Store) -> None:
+    """What the analyst does. Nulls are missing, not zero, and do not change the type of a column."""
+    for seed, trial in enumerate((FIRST, SECOND)):
+        finish(store, trial, seed)
+    trials = pd.read_parquet(folder(store, "trials"))
+    assert trials[["trial", "seed"]].to_numpy().tolist() == [[FIRST, 0], [SECOND, 1]]
+    epochs = pd.read_parquet(folder(store, "epochs"))
+    assert epochs["epoch"].tolist() == [1, 2, 1, 2]
+    assert epochs["test_accuracy"].isna().all() and epochs["test_accuracy"].dtype == "float64"
+    assert set(pd.read_parquet(folder(store, "layers"))["trial"]) == {FIRST, SECOND}
+
+
+def test_a_draft_in_the_folder_does_not_disturb_readers(store: Store) -> None:
+    finish(store, FIRST)
+    (folder(store, "trials") / f"_{SECOND}.parquet.123").write_bytes(b"half a file")
+    assert pd.read_parquet(folder(store, "trials"))["trial"].tolist() == [FIRST]
+    table, damaged = records.read(store.storage, "trials")
+    assert table["trial"].to_pylist() == [FIRST] and damaged == []
+
+
+def test_read_gives_everything_or_what_is_asked_for(store: Store) -> None:
+    for seed, trial in enumerate((FIRST, SECOND, THIRD)):
+        finish(store, trial, seed)
+    assert records.read(store.storage, "trials")[0]["seed"].to_pylist() == [0, 1, 2]
+    some, _ = records.read(store.storage, "trials", trials=[THIRD, FIRST, THIRD])
+    assert some["trial"].to_pylist() == [FIRST, THIRD] and some.schema.equals(TABLES["trials"])
+    narrow, _ = records.read(store.storage, "trials", columns=["seed", "trial"])
+    assert narrow.column_names == ["seed", "trial"]
+
+
+def test_read_of_some_trials_needs_no_column_of_theirs(store: Store) -> None:
+    for seed, trial in enumerate((FIRST, SECOND)):
+        finish(store, trial, seed)
+    table, _ = records.read(store.storage, "trials", trials=[SECOND], columns=["seed"])
+    assert table.to_pylist() == [{"seed": 1}]
+
+
+def test_read_of_nothing_is_an_empty_table(store: Store) -> None:
+    table, damaged = records.read(store.storage, "trials")
+    assert (len(table), damaged) == (0, []) and table.schema.equals(TABLES["trials"])
+    assert records.read(store.storage, "trials", columns=["seed"])[0].column_names == ["seed"]
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])
+def test_a_damaged_file_costs_its_own_rows_and_is_named(store: Store, content: bytes) -> None:
+    finish(store, FIRST)
+    finish(store, SECOND)
+    broken = folder(store, "trials") / f"{FIRST}.parquet"
+    broken.write_bytes(content)
+    table, damaged = records.read(store.storage, "trials")
+    assert table["trial"].to_pylist() == [SECOND]
+    assert damaged == [str(broken)]
+
+
+def test_a_truncated_file_costs_its_own_rows_and_is_named(store: Store) -> None:
+    finish(store, FIRST)
+    finish(store, SECOND)
+    broken = folder(store, "epochs") / f"{FIRST}.parquet"
+    broken.write_bytes(broken.read_bytes()[:-20])
+    table, damaged = records.read(store.storage, "epochs")
+    assert table["trial"].to_pylist() == [SECOND] * 2 and damaged == [str(broken)]
+
+
+def test_the_mark_of_a_finished_trial_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    write = store.write
+    monkeypatch.setattr(store, "write", lambda path, content: (written.append(path), write(path, content)))
+    finish(store, FIRST)
+    assert sorted(written) == [f"results/{table}/{FIRST}.parquet" for table in ("epochs", "layers", "trials")]
+    assert written[-1] == f"results/trials/{FIRST}.parquet"
+
+
+def test_a_trial_whose_last_file_is_missing_is_not_finished(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = store.write
+
+    def crash(path: str, content: bytes) -> None:
+        if "trials" in path:
+            raise OSError("no space left")
+        write(path, content)
+
+    monkeypatch.setattr(store, "write", crash)
+    with pytest.raises(OSError, match="no space left"):
+        finish(store, FIRST)
+    assert store.finished() == set()

@@ -1,0 +1,257 @@
+"""A run from its first epoch to its rows: what it leaves, and how it goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from small_trials import trial
+
+from trainables import runs
+from trainables.data import DeviceData
+from trainables.difficulty.scores import el2n
+from trainables.sparsifiers import sparsifiers
+from trainables.spec import ScoringSpec, Spec, TrialSpec, load
+from trainables.store import Store
+from trainables.training import Diverged, build_model
+
+TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The tests run from a checkout too, where the package has no version of its own."""
+    monkeypatch.setattr(runs, "version", lambda name: "1.2.3" if name == "sparsweep" else "4.5.6")
+    runs.versions.cache_clear()
+    yield
+    runs.versions.cache_clear()
+
+
+def complete(spec: Spec, data: DeviceData, store: Store, at_once: float = math.inf) -> int:
+    """Run ``spec`` and what it needs to the end; how many times training was entered."""
+    for parent in spec.requirements():
+        complete(parent, data, store)
+    advances = 0
+    run = runs.open_run(spec, data, store, "test")
+    while not run.progress.done:
+        run.advance(at_once)
+        advances += 1
+    return advances
+
+
+def table(store: Store, name: str) -> pd.DataFrame:
+    return pd.read_parquet(Path(store.root, "results", name))
+
+
+def test_a_trial_leaves_rows_that_agree(digits: DeviceData, store: Store) -> None:
+    spec = trial(sparsifier={"name": "set", "update_every": 0.5}, sparsity=0.9, seed=3, evaluation={"every": 2})
+    complete(spec, digits, store)
+    assert store.finished() == {spec.id} and store.checkpoints() == set()
+    (row,) = table(store, "trials").to_dict("records")
+    epochs, layers = table(store, "epochs"), table(store, "layers")
+    assert {*epochs["trial"], *layers["trial"], row["trial"]} == {spec.id}
+    assert (row["sweep"], row["dataset"], row["model"], row["sparsifier"]) == ("test", "digits", "resnet8", "set")
+    assert (row["sparsity"], row["data_ratio"], row["seed"], row["epochs"]) == (0.9, 0.1, 3, 2)
+    assert (row["difficulty"], row["profile"], row["samples"]) == ("none", "clean", 144)
+    # The last epoch is the result.
+    assert epochs["epoch"].tolist() == [1, 2]
+    assert epochs["test_accuracy"].isna().tolist() == [True, False]
+    last = epochs.iloc[-1]
+    assert row["test_accuracy"] == row["clean_accuracy"] == last["test_accuracy"]
+    assert (row["train_accuracy"], row["train_loss"]) == (last["train_accuracy"], last["train_loss"])
+    assert row["density"] == last["density"]
+    assert pd.isna(row["corrupted_accuracy"]) and pd.isna(row["robust_accuracy"])
+    # The layers add up to the network.
+    weights, nonzero = int(layers["weights"].sum()), int(layers["nonzero"].sum())
+    assert nonzero == round(0.1 * weights) and row["density"] == nonzero / weights
+    assert row["nonzero_parameters"] == row["parameters"] - weights + nonzero
+    assert (layers["density"] == layers["nonzero"] / layers["weights"]).all()
+    assert layers["flops"].sum() == pytest.approx(row["inference_flops"], rel=1e-12)
+    assert row["train_flops"] == pytest.approx(3 * row["inference_flops"] * 144 * 2, rel=0.2)
+    assert layers["position"].tolist() == list(range(len(layers)))
+    assert layers["layer"].iloc[0] == "conv1.weight"
+    assert layers["kind"].tolist() == ["conv"] * (len(layers) - 1) + ["linear"]
+    # The specification is all there.
+    again = load(row["spec"])
+    assert again == spec and again.id == spec.id
+    assert json.loads(row["sparsifier_parameters"]) == spec.sparsifier.model_dump(exclude={"name"})
+    assert json.loads(row["milestones"]) == [0.5, 0.75]
+    assert (row["batch_size"], row["lr"], row["flip"], row["precision"]) == (32, 0.02, False, "fp32")
+    assert row["evaluation_every"] == 2
+    assert json.loads(row["versions"]).keys() == {"python", "sparsweep", "torch", "numpy"}
+    assert row["started_at"] <= row["finished_at"]
+    assert row["seconds"] > 0 and row["images_per_second"] > 0
+
+
+def test_parameters_are_those_of_the_network(digits: DeviceData, store: Store) -> None:
+    """resnet8 at full width has 77,072 maskable weights and 2 x 336 of batch norm."""
+    complete(trial(model="resnet8", recipe={"preset": "digits", "epochs": 1}), digits, store)
+    (row,) = table(store, "trials").to_dict("records")
+    assert (row["parameters"], row["nonzero_parameters"], row["density"]) == (77_744, 77_744, 1.0)
+    assert row["train_flops"] == pytest.approx(3 * row["inference_flops"] * 144)
+
+
+METHODS = [name for name in sparsifiers.names() if name != "dense"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_weights_kept_in_the_store_are_zero_where_masked(name: str, digits: DeviceData, store: Store) -> None:
+    spec = trial(sparsifier=name, sparsity=0.8)
+    complete(spec, digits, store)
+    kept = store.read_weights(spec.id)
+    layers = table(store, "layers").query("trial == @spec.id").set_index("layer")
+    assert list(kept["masks"]) == list(layers.index)
+    for layer, mask in kept["masks"].items():
+        assert mask.dtype == torch.bool and mask.shape == kept["model"][layer].shape
+        assert not kept["model"][layer][~mask].any()
+        assert int(mask.sum()) == layers["nonzero"][layer]
+        # Float32 weights are never exactly zero by chance: the masks are those of the weights.
+        assert torch.count_nonzero(kept["model"][layer]) >= 0.9 * mask.sum() - 1
+
+
+def test_weights_kept_in_the_store_are_those_that_were_judged(digits: DeviceData, store: Store) -> None:
+    spec = trial(sparsifier="snip", sparsity=0.5)
+    complete(spec, digits, store)
+    model = build_model(spec, digits)
+    model.load_state_dict(store.read_weights(spec.id)["model"])
+    with torch.no_grad():
+        hits = model.eval()(digits.test_images.float() / 255).argmax(1) == digits.test_labels
+    assert table(store, "trials")["test_accuracy"].item() == pytest.approx(int(hits.sum()) / 360, abs=1e-12)
+
+
+def comparable(store: Store, name: str) -> pd.DataFrame:
+    frame = table(store, name)
+    return frame.drop(columns=[column for column in TIMES if column in frame])
+
+
+@pytest.mark.parametrize("name", ["dense", "set", "gmp", "omp"])
+def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp_path: Path) -> None:
+    """Closed after every epoch and opened again from its checkpoint."""
+    method = {"name": name, **({"update_every": 1} if name in {"set", "gmp"} else {})}
+    recipe = {"preset": "digits", "epochs": 4}
+    spec = trial(sparsifier=method, sparsity=0.0 if name == "dense" else 0.8, recipe=recipe)
+    whole, pieces = Store(str(tmp_path / "whole")), Store(str(tmp_path / "pieces"))
+    complete(spec, digits, whole)
+    for parent in spec.requirements():
+        complete(parent, digits, pieces)
+    for epoch in range(1, 5):
+        run = runs.open_run(spec, digits, pieces, "test")
+        assert run.progress.epoch == epoch - 1
+        progress = run.advance(0)
+        assert (progress.epoch, progress.epochs, progress.done) == (epoch, 4, epoch == 4)
+        assert progress.last is not None and progress.last.epoch == epoch
+        assert pieces.checkpoints() == ({spec.id} if epoch < 4 else set())
+    for results in ("trials", "epochs", "layers"):
+        pd.testing.assert_frame_equal(comparable(pieces, results), comparable(whole, results), check_exact=True)
+    first, second = (store.read_weights(spec.id) for store in (whole, pieces))
+    for part in ("model", "masks"):
+        assert all(torch.equal(first[part][key], second[part][key]) for key in first[part])
+
+
+def test_seconds_of_all_attempts_add_up(digits: DeviceData, store: Store) -> None:
+    spec = trial()
+    runs.open_run(spec, digits, store, "test").advance(0)
+    saved = store.read_checkpoint(spec.id)
+    assert saved is not None
+    store.write_checkpoint(spec.id, {**saved, "seconds": 1000.0})
+    complete(spec, digits, store)
+    assert 1000 < table(store, "trials")["seconds"].item() < 1100
+
+
+def test_a_damaged_checkpoint_means_the_first_epoch_again(
+    digits: DeviceData, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec = trial()
+    runs.open_run(spec, digits, store, "test").advance(0)
+    path = Path(store.root, f"checkpoints/{spec.id}.pt")
+    path.write_bytes(path.read_bytes()[:-100])
+    with caplog.at_level(logging.WARNING):
+        run = runs.open_run(spec, digits, store, "test")
+    assert run.progress.epoch == 0 and "damaged" in caplog.text
+    while not run.progress.done:
+        run.advance(math.inf)
+    assert store.finished() == {spec.id} and len(table(store, "epochs")) == 2
+
+
+def test_advance_trains_until_its_time_is_over(digits: DeviceData, store: Store) -> None:
+    assert complete(trial(), digits, store, at_once=math.inf) == 1
+    assert complete(trial(seed=1), digits, store, at_once=0) == 2
+
+
+def test_a_training_that_diverges_leaves_no_result(digits: DeviceData, store: Store) -> None:
+    spec = trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30})
+    with pytest.raises(Diverged):
+        complete(spec, digits, store)
+    assert store.finished() == set() and store.artifacts("weights") == set()
+
+
+def test_a_masked_weight_that_is_not_zero_is_never_recorded(digits: DeviceData, store: Store) -> None:
+    spec = trial(sparsifier="random", sparsity=0.5)
+    run = runs.open_run(spec, digits, store, "test")
+    assert isinstance(run, runs.TrialRun)
+    run.advance(0)
+    name, mask = next((name, mask) for name, mask in run.training.masks.items() if not mask.all())
+    with torch.no_grad():
+        run.training.weights[name][~mask] = 1e-6
+    with pytest.raises(AssertionError, match="a masked weight is not zero"):
+        run.finish()
+    assert store.finished() == set() and store.artifacts("weights") == set()
+
+
+def test_a_missing_prerequisite_is_named(digits: DeviceData, store: Store) -> None:
+    spec = trial(sparsifier="omp", sparsity=0.5)
+    (parent,) = spec.requirements()
+    with pytest.raises(FileNotFoundError, match=parent.id):
+        runs.open_run(spec, digits, store, "test")
+
+
+def test_a_scoring_run_leaves_the_scores_of_all_training_samples(digits: DeviceData, store: Store) -> None:
+    spec = ScoringSpec(trial=trial(data_ratio=1.0, seed=1000), epochs=1)
+    run = runs.open_run(spec, digits, store, "test")
+    assert run.progress.epochs == 1, "its own epochs, not those of the trial"
+    run.advance(math.inf)
+    assert store.artifacts("scores") == {spec.id} and store.finished() == set() and store.checkpoints() == set()
+    scores = store.read_scores(spec.id, "el2n")
+    expected = el2n(run.training.logits(digits.train_images), digits.train_labels)
+    assert len(scores) == 1437 and scores.tolist() == expected.tolist()
+    labels = pd.read_parquet(Path(store.root, f"artifacts/scores/{spec.id}.parquet"))["label"]
+    assert labels.tolist() == digits.train_labels.tolist()
+
+
+def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, store: Store) -> None:
+    difficulty = {"name": "el2n", "runs": 2, "epoch": 1}
+    recipe = {"preset": "digits", "epochs": 1}
+    spec = trial(sparsifier="uniform", sparsity=0.5, difficulty=difficulty, data_ratio=0.1, recipe=recipe)
+    scorings = spec.requirements()
+    assert len(scorings) == 2
+    complete(spec, digits, store)
+    mean = sum(torch.tensor(store.read_scores(run.id, "el2n")) for run in scorings) / 2
+    assert isinstance(mean, torch.Tensor)
+    hardest = mean.argsort(descending=True, stable=True)[:144].sort().values
+    run = runs.open_run(spec, digits, store, "test")
+    assert torch.equal(run.training.batches.labels, digits.train_labels[hardest])
+    assert table(store, "trials").query("trial == @spec.id")["samples"].item() == 144
+
+
+def test_training_part_is_the_trial_or_that_of_the_scoring_run() -> None:
+    spec = trial()
+    assert runs.training_part(spec) is spec
+    assert runs.training_part(ScoringSpec(trial=spec, epochs=1)) == spec
+
+
+def test_versions_name_what_computed_the_result() -> None:
+    found: dict[str, Any] = json.loads(runs.versions())
+    assert (found["sparsweep"], found["torch"], found["numpy"]) == ("1.2.3", "4.5.6", "4.5.6")
+
+
+def test_kinds_of_specs_open_kinds_of_runs(digits: DeviceData, store: Store) -> None:
+    spec: TrialSpec = trial()
+    assert type(runs.open_run(spec, digits, store, "test")) is runs.TrialRun
+    assert type(runs.open_run(ScoringSpec(trial=spec, epochs=1), digits, store, "test")) is runs.ScoringRun

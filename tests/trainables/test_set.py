@@ -1,0 +1,143 @@
+"""One rewiring by hand, and when SET rewires."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_trials import four_pixels, nothing, trial
+
+from trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
+from trainables.sparsifiers.schedules import cosine
+from trainables.sparsifiers.set import SET, rewire
+from trainables.training import build_model
+
+WEIGHTS = torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])
+MASK = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()
+# The places that are there, the two that are dropped among them, have the highest chance: they may not grow back.
+CHANCE = torch.tensor([0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.1, 0.9, 0.5, 0.7])
+
+
+def rewired(weights: torch.Tensor, mask: torch.Tensor, rate: float, chance: torch.Tensor) -> list[int]:
+    return rewire(weights, mask, rate, chance).int().tolist()
+
+
+def test_a_third_of_each_sign_goes_and_as_many_grow_elsewhere() -> None:
+    """Of .5 .3 .1 goes .1; of -.4 -.2 -.6 goes -.2; the two empty places with the highest chance grow: 7 and 9."""
+    assert rewired(WEIGHTS, MASK, 1 / 3, CHANCE) == [1, 1, 1, 0, 0, 1, 0, 1, 0, 1]
+
+
+def test_two_thirds_of_each_sign() -> None:
+    """.1 and .3, -.2 and -.4 go; all four empty places grow."""
+    assert rewired(WEIGHTS, MASK, 2 / 3, CHANCE) == [1, 0, 0, 0, 0, 1, 1, 1, 1, 1]
+
+
+def test_signs_are_ranked_apart() -> None:
+    """All negative weights are smaller than all positive ones; still one of each sign goes."""
+    weights = torch.tensor([1.0, 2.0, 3.0, -0.1, -0.2, -0.3, 0.0, 0.0])
+    mask = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0]).bool()
+    assert rewired(weights, mask, 1 / 3, torch.linspace(0.1, 0.8, 8)) == [0, 1, 1, 0, 1, 1, 1, 1]
+
+
+def test_no_more_goes_than_the_empty_places_can_take() -> None:
+    """Two of each sign should go, but there are two empty places: one of each sign goes, both places grow."""
+    weights, mask, chance = WEIGHTS[:8], MASK[:8], CHANCE[:8]
+    assert rewired(weights, mask, 2 / 3, chance) == [1, 1, 1, 0, 0, 1, 1, 1]
+
+
+def test_a_dense_layer_stays() -> None:
+    assert rewired(WEIGHTS, torch.ones(10).bool(), 0.5, CHANCE) == [1] * 10
+
+
+def test_an_empty_layer_stays() -> None:
+    assert rewired(WEIGHTS, torch.zeros(10).bool(), 0.5, CHANCE) == [0] * 10
+
+
+def test_a_share_that_rounds_to_none_changes_nothing() -> None:
+    """.1 of three weights is .3 of a weight, rounded to none."""
+    assert rewired(WEIGHTS, MASK, 0.1, CHANCE) == MASK.int().tolist()
+
+
+def test_ties_go_in_order() -> None:
+    """Four equal weights, half of them go: the first two."""
+    weights, mask = torch.tensor([0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 0.0]), torch.tensor([1, 1, 1, 1, 0, 0, 0]).bool()
+    assert rewired(weights, mask, 0.5, torch.tensor([0.0, 0.0, 0.0, 0.0, 0.3, 0.3, 0.3])) == [0, 0, 1, 1, 1, 1, 0]
+
+
+def test_a_grown_weight_that_never_moved_is_a_small_negative_one() -> None:
+    """A zero weight that is there goes before every other of its side."""
+    weights, mask = torch.tensor([0.0, -0.1, 0.0, 0.0]), torch.tensor([1, 1, 0, 0]).bool()
+    assert rewired(weights, mask, 0.5, torch.tensor([0.9, 0.9, 0.1, 0.2])) == [0, 1, 0, 1]
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    size=st.integers(1, 60),
+    density=st.floats(0, 1),
+    rate=st.floats(0.001, 0.999),
+    seed=st.integers(0, 2**31),
+    dull=st.booleans(),
+)
+def test_count_stays_and_nothing_dropped_grows_back(
+    size: int, density: float, rate: float, seed: int, dull: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(size, generator=generator) < density
+    weights = torch.randn(size, generator=generator) * mask
+    weights = weights.sign() if dull else weights
+    chance = torch.rand(size, generator=generator)
+    after = rewire(weights, mask, rate, chance)
+    assert int(after.sum()) == int(mask.sum())
+    dropped, grown = mask & ~after, after & ~mask
+    for sign in (weights > 0, weights <= 0):
+        side = mask & sign
+        wanted = round(rate * int(side.sum()))
+        assert int((dropped & side).sum()) <= wanted + 1
+        stayed = (side & after).nonzero()
+        if (dropped & side).any() and len(stayed):
+            assert weights[dropped & side].abs().max() <= weights[side & after].abs().min()
+    empty = ~mask & ~after
+    if grown.any() and empty.any():
+        assert chance[grown].min() >= chance[empty].max()
+
+
+def test_updates_of_the_paper_stop_before_the_end() -> None:
+    """200 epochs of 10 steps, every 4 epochs: 40, 80, ... while below three quarters of training."""
+    steps = list(SET().update_steps(Timeline(200, 10)))
+    assert steps == list(range(40, 1500, 40))
+
+
+def test_no_update_where_training_is_shorter_than_the_interval() -> None:
+    assert list(SET().update_steps(Timeline(4, 10))) == []
+
+
+def test_rate_falls_along_the_cosine_and_each_update_draws_anew() -> None:
+    """At a quarter of training the share is that of the half cosine there."""
+    method = SET(prune_rate=0.5, final_prune_rate=0.1)
+    spec = trial(sparsifier=method, sparsity=0.5)
+    generator = torch.Generator().manual_seed(0)
+    weights = {"a": torch.randn(2000, generator=generator).abs() + 0.1}
+    masks = Masks({"a": torch.arange(2000) < 1000})
+    for step in (0, 25, 50, 75):
+        after = method.update(masks, Moment(spec, step, Timeline(10, 10), weights, torch.Generator().manual_seed(step)))
+        dropped = int((masks["a"] & ~after["a"]).sum())
+        assert dropped == round(1000 * cosine(step / 100, 0.5, 0.1))
+    drawn = [
+        method.update(masks, Moment(spec, 0, Timeline(10, 10), weights, torch.Generator().manual_seed(seed)))
+        for seed in (1, 1, 2)
+    ]
+    assert drawn[0].equal(drawn[1]) and not drawn[0].equal(drawn[2])
+
+
+def test_set_starts_from_the_mask_of_random_pruning() -> None:
+    """Both are ERK, drawn from the same generator: what SET gains over ``random`` is its rewiring alone."""
+    spec = trial(sparsifier="set", sparsity=0.9)
+
+    def batch() -> tuple[torch.Tensor, torch.Tensor]:
+        raise AssertionError("random masks look at no data")
+
+    def start() -> Start:
+        model = build_model(spec, four_pixels())
+        return Start(spec, model, torch.Generator().manual_seed(3), batch, nothing)
+
+    assert spec.sparsifier.initialize(start()).equal(sparsifiers["random"]().initialize(start()))

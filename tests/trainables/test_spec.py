@@ -1,0 +1,174 @@
+"""Identity of trials: what is in an id, what is not, and ids that must never change."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from small_trials import trial
+
+from trainables.spec import KINDS, PRESETS, Recipe, ScoringSpec, TrialSpec, dump, load
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trial_ids.json").read_text())
+
+
+@pytest.mark.parametrize("case", GOLDEN, ids=[case["id"] for case in GOLDEN])
+def test_ids_never_change(case: dict[str, Any]) -> None:
+    """A changed id makes every stored result of that trial unknown. Raise the schema version if meaning changes."""
+    assert KINDS[case["kind"]].model_validate(case["spec"]).id == case["id"]
+
+
+def test_golden_ids_differ() -> None:
+    assert len({case["id"] for case in GOLDEN}) == len(GOLDEN) >= 10
+
+
+def test_id_is_sixteen_hex_digits() -> None:
+    assert len(trial().id) == 16 and int(trial().id, 16) >= 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"seed": 1},
+        {"data_ratio": 0.2},
+        {"model": "resnet8"},
+        {"model": "resnet18"},
+        {"difficulty": {"name": "el2n", "epoch": 1}},
+        {"difficulty": {"name": "el2n", "epoch": 1, "keep": "easiest"}},
+        {"evaluation": {"every": 2}},
+        {"sparsifier": "set", "sparsity": 0.5},
+        {"sparsifier": "set", "sparsity": 0.6},
+        {"sparsifier": {"name": "set", "prune_rate": 0.3}, "sparsity": 0.5},
+        {"sparsifier": "random", "sparsity": 0.5},
+        *(
+            {"recipe": {"preset": "digits", "epochs": 2, **change}}
+            for change in (
+                {"epochs": 3},
+                {"batch_size": 16},
+                {"lr": 0.2},
+                {"milestones": [0.5]},
+                {"gamma": 0.2},
+                {"momentum": 0.8},
+                {"nesterov": False},
+                {"weight_decay": 0.0},
+                {"crop_padding": 2},
+                {"flip": True},
+                {"precision": "bf16"},
+            )
+        ),
+    ],
+    ids=str,
+)
+def test_every_field_is_in_the_id(changes: dict[str, Any]) -> None:
+    assert trial(**changes).id != trial().id
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"dataset": {"name": "digits"}},
+        {"model": {"width": 0.25, "name": "resnet8"}},
+        {"difficulty": "none"},
+        {"sparsity": 0},
+        {"recipe": {"epochs": 2, "batch_size": 32, "lr": 0.02, "crop_padding": 1, "flip": False}},
+        {"recipe": {"preset": "digits", "epochs": 2, "lr": 0.02, "milestones": (0.5, 0.75)}},
+        {"recipe": {"epochs": "2", "preset": "digits"}},
+        {"evaluation": {}},
+        {"profile": "clean"},
+    ],
+    ids=str,
+)
+def test_the_way_of_writing_is_not_in_the_id(changes: dict[str, Any]) -> None:
+    """Presets, defaults, order and number types: the same trial however it was written."""
+    assert trial(**changes).id == trial().id
+    assert trial(**changes) == trial()
+
+
+def test_nothing_of_the_machine_is_in_the_spec() -> None:
+    """Workers, devices and paths do not change the result, so no trial may carry them."""
+    expected = {"dataset", "model", "sparsifier", "sparsity", "difficulty", "data_ratio", "recipe", "evaluation"}
+    assert set(TrialSpec.model_fields) == expected | {"seed", "profile"}
+
+
+def test_a_trial_and_a_scoring_run_of_it_have_other_ids() -> None:
+    assert ScoringSpec(trial=trial(), epochs=1).id != trial().id
+    assert ScoringSpec(trial=trial(), epochs=1).id != ScoringSpec(trial=trial(), epochs=2).id
+
+
+def test_replace_changes_and_validates() -> None:
+    spec = trial()
+    _ = spec.id  # a cached id must not travel into the copy
+    other = spec.replace(sparsifier="set", sparsity=0.5)
+    assert (other.sparsifier.name, other.sparsity, other.recipe) == ("set", 0.5, spec.recipe)
+    assert other.id != spec.id
+    assert other.replace(sparsifier="dense", sparsity=0.0).id == spec.id
+    with pytest.raises(ValidationError):
+        spec.replace(sparsity=0.5)
+    with pytest.raises(ValidationError):
+        spec.replace(spasity=0.5)
+
+
+def test_equality_does_not_depend_on_a_computed_id() -> None:
+    first, second = trial(), trial()
+    _ = first.id
+    assert first == second and hash(first) == hash(second)
+
+
+SPECS = [
+    trial(),
+    trial(sparsifier={"name": "set", "prune_rate": 0.25}, sparsity=0.9, seed=3),
+    trial(difficulty={"name": "el2n", "epoch": 2, "keep": "random"}, data_ratio=0.3, recipe={"epochs": 7}),
+    ScoringSpec(trial=trial(model={"name": "resnet18", "width": 0.5}), epochs=2),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=str)
+def test_dump_and_load_give_the_same_spec(spec: TrialSpec | ScoringSpec) -> None:
+    again = load(dump(spec))
+    assert again == spec and type(again) is type(spec) and again.id == spec.id
+    assert pickle.loads(pickle.dumps(spec)).id == spec.id
+
+
+def test_text_names_what_is_compared() -> None:
+    assert str(trial(sparsifier="set", sparsity=0.9, seed=3)) == "set 0.9 on digits/resnet8 none 0.1 seed 3"
+    assert str(trial()) == "dense on digits/resnet8 none 0.1 seed 0"
+    assert str(SPECS[-1]) == "scores of digits/resnet18 seed 0 epoch 2"
+
+
+@pytest.mark.parametrize(("ratio", "samples"), [(1.0, 1437), (0.5, 718), (0.3, 431), (0.1, 144), (1e-6, 1)])
+def test_samples_are_the_nearest_whole_number(ratio: float, samples: int) -> None:
+    assert trial(data_ratio=ratio).samples == samples
+
+
+def test_requirements_are_those_of_both_parts() -> None:
+    spec = trial(sparsifier="omp", sparsity=0.5, difficulty={"name": "el2n", "epoch": 1, "runs": 2})
+    dense, *scores = spec.requirements()
+    assert dense == spec.replace(sparsifier="dense", sparsity=0.0)
+    assert [(run.trial.seed, run.epochs) for run in scores if isinstance(run, ScoringSpec)] == [(1000, 1), (1001, 1)]
+
+
+def test_defaults_are_the_papers_recipe() -> None:
+    """Paper, appendix A.2 and A.3."""
+    recipe = Recipe()
+    assert (recipe.epochs, recipe.batch_size, recipe.lr, recipe.momentum) == (200, 128, 0.1, 0.9)
+    assert (recipe.weight_decay, recipe.milestones, recipe.gamma, recipe.nesterov) == (5e-4, (0.5, 0.75), 0.1, True)
+    assert Recipe.model_validate("paper") == recipe
+
+
+def test_preset_is_a_start_that_own_fields_override() -> None:
+    recipe = Recipe.model_validate({"preset": "digits", "batch_size": 64})
+    assert (recipe.epochs, recipe.batch_size, recipe.flip) == (PRESETS["digits"]["epochs"], 64, False)
+
+
+@pytest.mark.parametrize(("epoch", "lr"), [(0, 0.1), (99, 0.1), (100, 0.01), (149, 0.01), (150, 0.001), (199, 0.001)])
+def test_learning_rate_of_the_paper(epoch: int, lr: float) -> None:
+    assert Recipe().learning_rate(epoch) == pytest.approx(lr, rel=1e-12)
+
+
+def test_learning_rate_without_milestones_is_constant() -> None:
+    recipe = Recipe(epochs=3, milestones=(), lr=0.3)
+    assert [recipe.learning_rate(epoch) for epoch in range(3)] == [0.3] * 3

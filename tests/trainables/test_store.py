@@ -1,0 +1,319 @@
+"""The store: whole files or none, damage that is said and survived, names that are truth."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import pickle
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from trainables import checkpoint
+from trainables.store import Store
+
+RUN = "0123456789abcdef"
+OTHER = "fedcba9876543210"
+WEIGHTS = {"model": {"w": torch.tensor([1.0, 0.0])}, "masks": {"w": torch.tensor([True, False])}}
+LABELS = np.array([2, 0, 1] * 40)
+SCORES = np.linspace(0, 1.4, 120)
+
+
+def files(store: Store) -> set[str]:
+    """Everything that lies in the storage, by its path from the root."""
+    root = Path(store.root)
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def small_disk(limit: int) -> Iterator[None]:
+    """No file may grow beyond ``limit`` bytes: writing more raises OSError, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+# Writing -------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_written_is_read(store: Store) -> None:
+    store.write("a/b/c.bin", b"one")
+    store.write("a/b/c.bin", b"two")
+    assert store.read("a/b/c.bin") == b"two"
+    assert files(store) == {"a/b/c.bin"}
+
+
+def test_nothing_there_is_none(store: Store) -> None:
+    assert store.read("a/b.bin") is None
+    assert store.names("a") == set()
+    store.delete("a/b.bin")
+
+
+def test_a_crash_before_the_rename_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> None:
+        raise OSError(errno.EIO, "the power went")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", crash)
+        with pytest.raises(OSError, match="the power went"):
+            store.write("results/trials/x.parquet", b"new")
+    assert files(store) == set()
+    assert store.finished() == set()
+
+
+def test_an_interruption_leaves_the_earlier_content(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    store.write("x.bin", b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.write("x.bin", b"new")
+    assert files(store) == {"x.bin"} and store.read("x.bin") == b"old"
+
+
+def test_content_is_on_the_disk_before_its_name_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename that outlives its content would be a torn file after a power failure."""
+    events: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (events.append("fsync"), fsync(file)))
+    monkeypatch.setattr(os, "replace", lambda one, two: (events.append("replace"), replace(one, two)))
+    store.write("x.bin", b"new")
+    assert events == ["fsync", "replace"]
+
+
+def test_a_full_disk_leaves_what_was_there_readable(store: Store) -> None:
+    store.write_weights(RUN, WEIGHTS)
+    before = files(store)
+    with small_disk(1000), pytest.raises(OSError) as caught:
+        store.write_weights(RUN, {"model": {"w": torch.zeros(10_000)}, "masks": {}})
+    assert caught.value.errno == errno.EFBIG
+    assert files(store) == before
+    assert store.read_weights(RUN)["model"]["w"].tolist() == [1.0, 0.0]
+
+
+def test_names_that_begin_with_an_underscore_are_drafts(store: Store) -> None:
+    for name in ("a.parquet", "_a.parquet.123", "_b.parquet", ".c.parquet"):
+        store.write(f"results/trials/{name}", b"")
+    assert store.finished() == {"a"}
+
+
+def test_a_draft_is_not_a_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a file is being written, no listing shows it."""
+    seen: list[set[str]] = []
+    replace = os.replace
+
+    def look(one: str, two: str) -> None:
+        assert len(files(store)) == 1
+        seen.append(store.names("results/trials"))
+        replace(one, two)
+
+    monkeypatch.setattr(os, "replace", look)
+    store.write("results/trials/a.parquet", b"x")
+    assert seen == [set()] and store.finished() == {"a"}
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(OSError):
+        Store(str(tmp_path / "file" / "storage")).check_writable()
+
+
+def test_the_probe_leaves_nothing(store: Store) -> None:
+    store.check_writable()
+    assert files(store) == set()
+
+
+def test_a_store_finds_its_folder_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker's working folder is not the driver's."""
+    monkeypatch.chdir(tmp_path)
+    store = Store("runs")
+    store.write("x.bin", b"x")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert pickle.loads(pickle.dumps(store)).read("x.bin") == b"x"
+    assert not (tmp_path / "elsewhere" / "runs").exists()
+
+
+def test_a_file_address_is_a_local_folder(tmp_path: Path) -> None:
+    Store(f"file://{tmp_path}/runs").write("x.bin", b"x")
+    assert (tmp_path / "runs" / "x.bin").read_bytes() == b"x"
+
+
+# Checkpoints ---------------------------------------------------------------------------------------------------------
+
+
+def test_checkpoint_of_a_run_that_is_not_done(store: Store) -> None:
+    assert store.read_checkpoint(RUN) is None and store.checkpoints() == set()
+    store.write_checkpoint(RUN, {"seconds": 1.5, "training": {"epoch": 1}})
+    store.write_checkpoint(RUN, {"seconds": 2.5, "training": {"epoch": 2}})
+    assert store.checkpoints() == {RUN}
+    assert store.read_checkpoint(RUN) == {"seconds": 2.5, "training": {"epoch": 2}}
+    store.delete_checkpoint(RUN)
+    store.delete_checkpoint(RUN)
+    assert store.checkpoints() == set()
+
+
+@pytest.mark.parametrize("kept", [0, 10, 100, -1])
+def test_a_truncated_checkpoint_is_said_and_dropped(store: Store, kept: int, caplog: pytest.LogCaptureFixture) -> None:
+    store.write_checkpoint(RUN, {"seconds": 1.5})
+    path = Path(store.root, f"checkpoints/{RUN}.pt")
+    path.write_bytes(path.read_bytes()[:kept])
+    with caplog.at_level(logging.WARNING):
+        assert store.read_checkpoint(RUN) is None
+    assert f"checkpoint of {RUN} is damaged" in caplog.text and "starting it again" in caplog.text
+    assert store.checkpoints() == set()
+
+
+class Touch:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def planted(path: Path, sealed: bool) -> bytes:
+    """A pickle that runs code, bare or written with our own heading and checksum."""
+    return checkpoint.encode({"model": Touch(path)}) if sealed else pickle.dumps(Touch(path))
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_a_hostile_checkpoint_runs_nothing_and_the_run_starts_again(store: Store, tmp_path: Path, sealed: bool) -> None:
+    store.write(f"checkpoints/{RUN}.pt", planted(tmp_path / "run", sealed))
+    found = store.read_checkpoint(RUN)
+    assert not (tmp_path / "run").exists()
+    assert found is None and store.checkpoints() == set()
+
+
+@pytest.mark.parametrize("sealed", [False, True])
+def test_hostile_weights_run_nothing_and_are_removed(store: Store, tmp_path: Path, sealed: bool) -> None:
+    store.write(f"artifacts/weights/{RUN}.pt", planted(tmp_path / "run", sealed))
+    with pytest.raises(FileNotFoundError, match=f"weights of {RUN} are damaged"):
+        store.read_weights(RUN)
+    assert not (tmp_path / "run").exists()
+    assert store.artifacts("weights") == set()
+
+
+# Artifacts -----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_come_back(store: Store) -> None:
+    store.write_weights(RUN, WEIGHTS)
+    found = store.read_weights(RUN)
+    assert found["model"]["w"].tolist() == [1.0, 0.0] and found["masks"]["w"].tolist() == [True, False]
+    assert store.artifacts("weights") == {RUN} and store.artifacts("scores") == set()
+
+
+def test_scores_come_back_in_the_order_of_the_samples(store: Store) -> None:
+    store.write_scores(RUN, LABELS, {"el2n": SCORES})
+    assert store.read_scores(RUN, "el2n").tolist() == SCORES.tolist()
+    table = pd.read_parquet(Path(store.root, f"artifacts/scores/{RUN}.parquet"))
+    assert table.columns.tolist() == ["sample", "label", "el2n"]
+    assert (table["sample"].tolist(), table["label"].tolist()) == (list(range(120)), LABELS.tolist())
+
+
+def test_scores_are_sorted_by_sample_whatever_their_order_in_the_file(store: Store) -> None:
+    store.write_scores(RUN, LABELS, {"el2n": SCORES})
+    path = Path(store.root, f"artifacts/scores/{RUN}.parquet")
+    pd.read_parquet(path).iloc[::-1].to_parquet(path, index=False)
+    assert store.read_scores(RUN, "el2n").tolist() == SCORES.tolist()
+
+
+@pytest.mark.parametrize("kind", ["weights", "scores"])
+def test_missing_artifacts_are_named(store: Store, kind: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"the {kind} of {RUN} are not in .*; a resume makes them again"):
+        read(store, kind)
+
+
+def read(store: Store, kind: str) -> object:
+    return store.read_weights(RUN) if kind == "weights" else store.read_scores(RUN, "el2n")
+
+
+def written(store: Store, kind: str) -> Path:
+    if kind == "weights":
+        store.write_weights(RUN, WEIGHTS)
+        return Path(store.root, f"artifacts/weights/{RUN}.pt")
+    store.write_scores(RUN, LABELS, {"el2n": SCORES})
+    return Path(store.root, f"artifacts/scores/{RUN}.parquet")
+
+
+@pytest.mark.parametrize("kept", [0, 10, 200, -1])
+@pytest.mark.parametrize("kind", ["weights", "scores"])
+def test_truncated_artifacts_are_named_and_removed(store: Store, kind: str, kept: int) -> None:
+    path = written(store, kind)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(FileNotFoundError, match=f"the {kind} of {RUN} are damaged .* removed; a resume makes them"):
+        read(store, kind)
+    assert not path.exists()
+
+
+def test_altered_scores_are_never_taken_for_scores(store: Store) -> None:
+    """A flipped bit in the numbers is found, or changes nothing that is read: artifacts have a checksum."""
+    path = written(store, "scores")
+    content = path.read_bytes()
+    for place in range(4, len(content) // 2, 5):
+        altered = bytearray(content)
+        altered[place] ^= 1
+        path.write_bytes(altered)
+        try:
+            found = store.read_scores(RUN, "el2n")
+        except FileNotFoundError:
+            continue
+        assert found.tolist() == SCORES.tolist(), f"byte {place} of {len(content)}"
+
+
+# Failures ------------------------------------------------------------------------------------------------------------
+
+
+def failed(message: str) -> ValueError:
+    try:
+        raise ValueError(message)
+    except ValueError as error:
+        return error
+
+
+def test_failures_count_attempts_and_the_newest_is_told(store: Store) -> None:
+    store.write_failure(RUN, "fig2", failed("first"))
+    store.write_failure(RUN, "fig2", failed("second"))
+    store.write_failure(OTHER, "fig2", failed("other"))
+    newest = store.failures()
+    assert newest.keys() == {RUN, OTHER}
+    row = newest[RUN]
+    assert (row["error"], row["message"], row["attempt"], row["sweep"]) == ("ValueError", "second", 2, "fig2")
+    assert "in failed" in row["traceback"] and "ValueError: second" in row["traceback"]
+    assert newest[OTHER]["attempt"] == 1
+
+
+def test_what_finished_since_has_not_failed(store: Store) -> None:
+    for run in (RUN, OTHER):
+        store.write_failure(run, "fig2", failed("once"))
+    store.write(f"results/trials/{RUN}.parquet", b"")
+    store.write_scores(OTHER, LABELS, {"el2n": SCORES})
+    assert store.failures() == {}
+
+
+def test_a_failure_that_cannot_be_recorded_does_not_raise(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr(os, "replace", full)
+    store.write_failure(RUN, "fig2", failed("first"))
+    assert f"could not record the failure of {RUN}" in caplog.text
+    assert files(store) == set()

@@ -1,0 +1,189 @@
+"""The loop: its history, when it judges, when it gives up, what it needs to go on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_trials import begin, four_pixels, nothing, trial
+
+from trainables import checkpoint
+from trainables.data import DeviceData
+from trainables.sparsifiers import Masks, Moment, Start
+from trainables.sparsifiers.dense import Dense
+from trainables.training import Diverged, Training, build_model
+
+
+def test_history_of_a_training(digits: DeviceData) -> None:
+    recipe = {"preset": "digits", "epochs": 4, "lr": 0.08}
+    run = begin(trial(recipe=recipe, sparsifier="random", sparsity=0.5), digits)
+    records = [run.train_epoch() for _ in range(4)]
+    assert run.history == records
+    assert [record.epoch for record in records] == [1, 2, 3, 4]
+    assert [record.lr for record in records] == pytest.approx([0.08, 0.08, 0.008, 0.0008])
+    assert {record.density for record in records} == {round(run.masks.size / 2) / run.masks.size}
+    for record in records:
+        assert 0 <= record.train_accuracy <= 1 and record.test_accuracy is not None and 0 <= record.test_accuracy <= 1
+        assert record.seconds > 0
+
+
+def test_the_optimiser_follows_the_schedule() -> None:
+    run = begin(trial(recipe={"epochs": 4, "milestones": [0.25, 0.5]}), four_images())
+    rates = []
+    for _ in range(4):
+        run.train_epoch()
+        rates.append(run.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.1, 0.01, 0.001, 0.001])
+    assert len(run.optimizer.param_groups) == 1, "weight decay is on all parameters, norms too"
+
+
+def four_images() -> DeviceData:
+    images = torch.randint(0, 256, (4, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    labels = torch.arange(4)
+    return DeviceData(images, labels, images, labels, 10, (0.5,), (0.25,))
+
+
+def test_training_learns(digits: DeviceData) -> None:
+    """Ten epochs on 320 digits take the network far from chance."""
+    recipe = {"preset": "digits", "epochs": 10, "lr": 0.05}
+    run = begin(trial(model={"name": "resnet8", "width": 0.5}, recipe=recipe), digits, samples=320)
+    for _ in range(10):
+        run.train_epoch()
+    assert run.history[-1].train_loss < run.history[0].train_loss / 2
+    assert run.evaluate() > 0.5
+
+
+def test_evaluation_is_every_so_often_and_at_the_end() -> None:
+    run = begin(trial(evaluation={"every": 2}, recipe={"preset": "digits", "epochs": 5}), four_images())
+    judged = [run.train_epoch().test_accuracy is not None for _ in range(5)]
+    assert judged == [False, True, False, True, True]
+
+
+def test_accuracy_is_the_fraction_of_hits(digits: DeviceData) -> None:
+    run = begin(trial(), digits)
+    run.train_epoch()
+    run.model.eval()
+    with torch.no_grad():
+        hits = run.model(digits.test_images.float() / 255).argmax(1) == digits.test_labels
+    assert run.evaluate() == pytest.approx(int(hits.sum()) / 360, abs=1e-12)
+
+
+def test_evaluation_changes_nothing() -> None:
+    run = begin(trial(), four_images())
+    run.train_epoch()
+    before = {name: value.clone() for name, value in run.model.state_dict().items()}
+    run.evaluate()
+    assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
+
+
+def test_logits_of_many_images_are_those_of_each(monkeypatch: pytest.MonkeyPatch, digits: DeviceData) -> None:
+    run = begin(trial(), digits)
+    whole = run.logits(digits.test_images)
+    monkeypatch.setattr("trainables.training.EVALUATION_BATCH", 7)
+    assert whole.shape == (360, 10)
+    assert torch.allclose(run.logits(digits.test_images), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_stops_the_training(value: float) -> None:
+    run = begin(trial(), four_images())
+    with torch.no_grad():
+        run.model.get_parameter("linear.weight").fill_(value)
+    with pytest.raises(Diverged, match=r"training loss is (nan|inf) in epoch 1"):
+        run.train_epoch()
+    assert not run.history
+
+
+def test_a_restored_training_owns_its_state(digits: DeviceData) -> None:
+    """Training on does not change the bytes that were written, nor the training that wrote them."""
+    run = begin(trial(sparsifier="set", sparsity=0.5), digits, samples=32)
+    run.train_epoch()
+    content = checkpoint.encode(run.state())
+    other = begin(run.spec, digits, samples=32)
+    other.restore(checkpoint.decode(content))
+    other.train_epoch()
+    assert (run.epoch, other.epoch) == (1, 2)
+    weight = checkpoint.decode(content)["model"]["conv1.weight"]
+    assert torch.equal(weight, run.weights["conv1.weight"].detach())
+    assert not torch.equal(weight, other.weights["conv1.weight"].detach())
+
+
+class Empty(Dense):
+    """A method that keeps nothing."""
+
+    def initialize(self, start: Start) -> Masks:
+        masks = super().initialize(start)
+        return Masks({name: torch.zeros_like(mask) for name, mask in masks.items()})
+
+
+class Unordered(Dense):
+    """A method that gives its masks in another order."""
+
+    def initialize(self, start: Start) -> Masks:
+        return Masks(dict(reversed(list(super().initialize(start).items()))))
+
+
+class Late(Dense):
+    """A method that drops a weight that it must keep, at the second step."""
+
+    def update_steps(self, timeline: object) -> tuple[int, ...]:
+        return (1,)
+
+    def update(self, masks: Masks, moment: Moment) -> Masks:
+        assert moment.step == 1
+        changed = {name: mask.clone() for name, mask in masks.items()}
+        changed["conv1.weight"].view(-1)[0] = False
+        return Masks(changed)
+
+
+@pytest.mark.parametrize("method", [Empty, Unordered])
+def test_masks_that_are_not_exact_are_refused_at_the_start(method: type[Dense]) -> None:
+    with pytest.raises(AssertionError, match=r"dense left \d+ weights before step -?\d, not 4964"):
+        begin(trial(sparsifier=method()), four_images())
+
+
+def test_masks_that_are_not_exact_are_refused_at_an_update() -> None:
+    run = begin(trial(sparsifier=Late()), four_images())
+    run.train_epoch()
+    with pytest.raises(AssertionError, match="dense left 4963 weights before step 1, not 4964"):
+        run.train_epoch()
+
+
+def test_without_momentum_methods_that_change_masks_train_too(digits: DeviceData) -> None:
+    recipe = {"preset": "digits", "epochs": 3, "momentum": 0, "nesterov": False}
+    method = {"name": "set", "update_every": 1, "prune_rate": 0.5, "stop_fraction": 1}
+    run = Training(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, torch.arange(32), nothing)
+    first = run.masks
+    for _ in range(3):
+        run.train_epoch()
+    assert not first.equal(run.masks)
+
+
+def test_grown_weights_start_at_zero_with_zero_momentum(digits: DeviceData) -> None:
+    """Before and after one update by hand: what grew is zero, what stayed is as it was."""
+    method = {"name": "set", "update_every": 1, "prune_rate": 0.5, "stop_fraction": 1}
+    recipe = {"preset": "digits", "epochs": 3}
+    run = begin(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, samples=32)
+    run.train_epoch()
+    masks, step = run.masks, len(run.batches)
+    assert step in run.update_steps
+    before = {name: weight.detach().clone() for name, weight in run.weights.items()}
+    run._update_masks(step)
+    grown = 0
+    for name, weight in run.weights.items():
+        new, stayed = run.masks[name] & ~masks[name], run.masks[name] & masks[name]
+        momentum = run.optimizer.state[weight]["momentum_buffer"]
+        assert not weight.detach()[~stayed].any() and not momentum[~stayed].any()
+        assert torch.equal(weight.detach()[stayed], before[name][stayed])
+        grown += int(new.sum())
+    assert grown > 100
+
+
+def test_initial_weights_are_those_of_the_seed_alone(digits: DeviceData) -> None:
+    """Other data, ratio, recipe and method: the same initial network."""
+    one = build_model(trial(seed=3), digits).state_dict()
+    recipe = {"epochs": 9, "lr": 0.5}
+    two = build_model(
+        trial(seed=3, sparsifier="set", sparsity=0.9, recipe=recipe, data_ratio=1.0), four_pixels(classes=10)
+    )
+    names = [name for name in one if not name.startswith("normalize")]
+    assert all(torch.equal(one[name], two.state_dict()[name]) for name in names)

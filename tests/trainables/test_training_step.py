@@ -1,0 +1,165 @@
+"""One step: the arithmetic by hand, and what it asks of the device."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from small_trials import Flat, begin, four_pixels, trial
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainables.data import DeviceData, ImageData, place
+from trainables.training import Training
+
+LR, MOMENTUM, DECAY = 0.3, 0.8, 0.02
+
+
+def flat_trial(**recipe: Any) -> Any:
+    """A linear network on four pixels, all samples in one batch, nothing augmented."""
+    fields = {"epochs": 4, "batch_size": 6, "lr": LR, "momentum": MOMENTUM, "weight_decay": DECAY, "milestones": []}
+    return trial(model=Flat(), recipe={**fields, "crop_padding": 0, "flip": False, **recipe})
+
+
+def by_hand(weights: list[torch.Tensor], steps: int, nesterov: bool) -> list[torch.Tensor]:
+    """SGD with momentum on softmax regression, its gradients in closed form, in float64."""
+    data = four_pixels()
+    pixels = data.train_images.double().flatten(1) / 255
+    labels = functional.one_hot(data.train_labels, 3)
+    weight, bias = (value.detach().double() for value in weights)
+    velocities: list[torch.Tensor | None] = [None, None]
+    for _ in range(steps):
+        error = ((pixels @ weight.T + bias).softmax(1) - labels) / len(pixels)
+        slopes = [error.T @ pixels + DECAY * weight, error.sum(0) + DECAY * bias]
+        moves = []
+        for place_, slope in enumerate(slopes):
+            before = velocities[place_]
+            velocity = slope if before is None else MOMENTUM * before + slope
+            velocities[place_] = velocity
+            moves.append(slope + MOMENTUM * velocity if nesterov else velocity)
+        weight, bias = weight - LR * moves[0], bias - LR * moves[1]
+    return [weight, bias]
+
+
+@pytest.mark.parametrize("nesterov", [True, False])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_dense_steps_are_sgd_by_hand(nesterov: bool, steps: int) -> None:
+    run = begin(flat_trial(nesterov=nesterov), four_pixels(), samples=6)
+    expected = by_hand(list(run.model.parameters()), steps, nesterov)
+    for _ in range(steps):
+        run.train_epoch()
+    for found, wanted in zip(run.model.parameters(), expected, strict=True):
+        assert torch.allclose(found.double(), wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_loss_and_accuracy_are_means_over_samples() -> None:
+    """Six samples in batches of four and two: the mean over samples, not over batches, at each batch's own weights."""
+    run = begin(flat_trial(batch_size=4, lr=1e-12), four_pixels(), samples=6)
+    images = four_pixels().train_images.float() / 255
+    with torch.no_grad():
+        logits = run.model(images)
+    labels = four_pixels().train_labels
+    epoch = run.train_epoch()
+    assert epoch.train_loss == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert epoch.train_accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item())
+
+
+class Operations(TorchDispatchMode):
+    """Counts every operation that reaches the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.counts[str(function.overloadpacket)] += 1
+        return function(*args, **(kwargs or {}))
+
+
+SYNCHRONISING = {
+    "aten._local_scalar_dense",
+    "aten.item",
+    "aten.is_nonzero",
+    "aten.equal",
+    "aten.nonzero",
+    "aten.masked_select",
+    "aten._unique2",
+    "aten.unique_dim",
+    "aten.repeat_interleave",
+}
+"""Operations for which the host must wait until the device is done."""
+
+WITHOUT_KERNEL = {
+    "aten.detach",
+    "aten.empty",
+    "aten.expand",
+    "aten.t",
+    "aten.unsqueeze",
+    "profiler._record_function_enter_new",
+    "profiler._record_function_exit",
+}
+"""Operations on the host alone: views, memory, marks for the profiler."""
+
+
+def resnet18_step(digits: ImageData, sparsifier: str) -> Operations:
+    """The operations of the second of two steps of the paper's ResNet18, narrow, on two images."""
+    data = place(digits, 3, 32, torch.device("cpu"))
+    model = {"name": "resnet18", "width": 0.0625}
+    sparsity = 0.0 if sparsifier == "dense" else 0.8
+    run = begin(trial(model=model, sparsifier=sparsifier, sparsity=sparsity), data, samples=4)
+    run.model.train()
+    images, labels = data.train_images[:2].float() / 255, data.train_labels[:2]
+    run.train_step(images, labels)
+    with Operations() as operations:
+        run.train_step(images, labels)
+    return operations
+
+
+@pytest.mark.parametrize("sparsifier", ["dense", "random", "set", "gmp", "snip"])
+def test_a_step_never_waits_and_masks_once(raw_digits: ImageData, sparsifier: str) -> None:
+    counts = resnet18_step(raw_digits, sparsifier).counts
+    assert not SYNCHRONISING & counts.keys()
+    masking = sum(count for name, count in counts.items() if "_foreach_mul" in name)
+    assert 1 <= masking <= 2
+    # 20 convolutions, each once forward and once backward: the count is of the whole step.
+    assert counts["aten.convolution"] == counts["aten.convolution_backward"] == 20
+    assert sum(count for name, count in counts.items() if name not in WITHOUT_KERNEL) <= 200, counts
+    assert counts.total() == resnet18_step(raw_digits, "dense").counts.total()
+
+
+def test_synchronisation_would_be_seen() -> None:
+    """So that the test above can fail."""
+    with Operations() as operations:
+        torch.ones(()).item()
+    assert SYNCHRONISING & operations.counts.keys()
+
+
+def test_waits_in_an_epoch_do_not_grow_with_its_steps(digits: DeviceData) -> None:
+    """Batches are made and steps are taken without the host waiting: three batches wait as often as one."""
+
+    def waits(samples: int) -> int:
+        run = begin(trial(), digits, samples)
+        run.train_epoch()
+        with Operations() as operations:
+            run.train_epoch()
+        return sum(operations.counts[name] for name in SYNCHRONISING)
+
+    assert waits(96) == waits(32)
+
+
+def test_images_stay_uint8_in_memory(digits: DeviceData) -> None:
+    run = begin(trial(), digits)
+    assert run.data.train_images.dtype == run.data.test_images.dtype == torch.uint8
+    assert run.batches.windows.dtype == torch.uint8
+
+
+def test_bf16_trains_weights_that_stay_float32(digits: DeviceData) -> None:
+    seen: list[torch.dtype] = []
+    run = begin(trial(recipe={"preset": "digits", "epochs": 1, "precision": "bf16"}), digits, samples=32)
+    run.model.get_submodule("conv1").register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
+    assert isinstance(run, Training)
+    run.train_epoch()
+    assert set(seen) == {torch.bfloat16}
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}

@@ -1,0 +1,185 @@
+"""Values say what is wrong with them: the field, what was given, and what may be given."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pytest
+from pydantic import BeforeValidator, SerializeAsAny, ValidationError
+from small_trials import trial
+
+from trainables.spec import ScoringSpec
+from trainables.values import Named, Registry, Value, explain, unknown
+
+WHY = [
+    ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, gmp, lth, omp, omp_erk"]),
+    ({"dataset": "digit"}, ["dataset: ", "'digit'", "did you mean digits?"]),
+    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "resnet18, resnet8"]),
+    ({"difficulty": "easy"}, ["difficulty: ", "'easy'", "el2n, none"]),
+    ({"sparsity": 1.0, "sparsifier": "set"}, ["sparsity: ", "less than 1", "1.0"]),
+    ({"sparsity": -0.1, "sparsifier": "set"}, ["sparsity: ", "greater than or equal to 0", "-0.1"]),
+    ({"sparsity": float("nan"), "sparsifier": "set"}, ["sparsity: ", "nan"]),
+    ({"sparsity": 0.5}, ["sparsity: ", "dense", "0.5"]),
+    ({"sparsity": 0.0, "sparsifier": "set"}, ["sparsity: ", "set", "(0, 1)", "got 0"]),
+    ({"data_ratio": 0}, ["data_ratio: ", "greater than 0", "(got 0)"]),
+    ({"data_ratio": 1.5}, ["data_ratio: ", "1.5"]),
+    ({"spasity": 0.5}, ["unknown field 'spasity'", "did you mean sparsity?", "data_ratio"]),
+    ({"recipe": {"epoch": 3}}, ["recipe", "unknown field 'epoch'", "did you mean epochs?", "batch_size"]),
+    ({"recipe": {"epochs": 0}}, ["recipe.epochs: ", "(got 0)"]),
+    ({"recipe": {"epochs": "many"}}, ["recipe.epochs: ", "integer", "'many'"]),
+    ({"recipe": {"epochs": 1.5}}, ["recipe.epochs: ", "1.5"]),
+    ({"recipe": {"lr": float("inf")}}, ["recipe.lr: ", "inf"]),
+    ({"recipe": {"precision": "fp16"}}, ["recipe.precision: ", "'fp32' or 'bf16'", "'fp16'"]),
+    ({"recipe": {"milestones": [0.7, 0.5]}}, ["recipe.milestones: ", "ascending", "[0.7, 0.5]"]),
+    ({"recipe": {"milestones": [0.5, 0.5]}}, ["recipe.milestones: ", "[0.5, 0.5]"]),
+    ({"recipe": {"milestones": [0.0]}}, ["recipe.milestones: ", "(0, 1)", "[0.0]"]),
+    ({"recipe": {"momentum": 0}}, ["recipe: ", "nesterov", "momentum"]),
+    ({"recipe": {"preset": "papr"}}, ["recipe.preset: ", "'papr'", "did you mean paper?", "paper, digits"]),
+    ({"recipe": "papr"}, ["recipe.preset: ", "'papr'", "paper, digits"]),
+    ({"recipe": 5}, ["recipe: ", "(got 5)"]),
+    ({"evaluation": {"every": 0}}, ["evaluation.every: ", "(got 0)"]),
+    ({"seed": -1}, ["seed: ", "(got -1)"]),
+    ({"seed": 2**31}, ["seed: ", str(2**31)]),
+    ({"profile": "authors"}, ["profile: ", "'clean'", "'authors'"]),
+    ({"model": {"name": "resnet8", "widht": 2}}, ["model", "unknown field 'widht'", "did you mean width?"]),
+    ({"model": {"name": "resnet8", "width": 0}}, ["model.width: ", "(got 0)"]),
+    ({"model": {"width": 1}}, ["model: ", "None", "resnet8"]),
+    (
+        {"difficulty": {"name": "el2n", "keep": "hard"}},
+        ["difficulty.keep: ", "'hardest', 'easiest' or 'random'", "'hard'"],
+    ),
+    (
+        {"difficulty": {"name": "el2n", "epoch": 3}, "data_ratio": 0.5},
+        ["difficulty.epoch: ", "3", "recipe.epochs", "2"],
+    ),
+    ({"sparsifier": {"name": "set", "prune_rate": 3}, "sparsity": 0.5}, ["sparsifier.prune_rate: ", "(got 3)"]),
+    (
+        {"sparsifier": {"name": "gmp", "start_fraction": 0.6, "stop_fraction": 0.5}, "sparsity": 0.5},
+        ["sparsifier.stop_fraction: ", "0.5", "0.6"],
+    ),
+    ({"sparsifier": ["set"]}, ["sparsifier: ", "['set']", "dense, gmp"]),
+    ({"sparsifier": {"name": ["set"]}}, ["sparsifier: ", "['set']", "dense, gmp"]),
+    ({"sparsifier": None}, ["sparsifier: ", "None", "dense, gmp"]),
+    ({"recipe": {"preset": ["digits"]}}, ["recipe.preset: ", "['digits']", "paper, digits"]),
+]
+
+
+@pytest.mark.parametrize(("changes", "parts"), WHY, ids=lambda value: str(value)[:50])
+def test_bad_values_are_explained_in_one_line(changes: dict[str, Any], parts: list[str]) -> None:
+    """Field, value and choices, in one line."""
+    with pytest.raises(ValidationError) as caught:
+        trial(**changes)
+    line = explain(caught.value)
+    assert "\n" not in line
+    for part in parts:
+        assert part in line
+
+
+def test_missing_field_is_named() -> None:
+    with pytest.raises(ValidationError) as caught:
+        ScoringSpec.model_validate({"epochs": 3})
+    assert explain(caught.value) == "trial: Field required"
+
+
+def test_problem_in_a_nested_trial_is_named_by_its_whole_path() -> None:
+    fields = trial().model_dump(mode="json")
+    fields["recipe"]["epochs"] = 0
+    with pytest.raises(ValidationError) as caught:
+        ScoringSpec.model_validate({"trial": fields, "epochs": 3})
+    assert explain(caught.value).startswith("trial.recipe.epochs: ")
+
+
+def test_seeds_of_scoring_runs_stay_seeds() -> None:
+    """The last of ten seeds from 2^31 - 3 is none: said when the trial is made, not when its graph is."""
+    with pytest.raises(ValidationError) as caught:
+        trial(difficulty={"name": "el2n", "epoch": 1, "first_seed": 2**31 - 3, "runs": 10}, data_ratio=0.5)
+    assert "first_seed" in explain(caught.value)
+
+
+def test_unknown_lists_choices_and_the_nearest() -> None:
+    assert unknown("colour", "redd", ["red", "blue"]) == (
+        "unknown colour 'redd' (did you mean red?); choose from red, blue"
+    )
+    assert unknown("colour", "xyz", ["red", "blue"]) == "unknown colour 'xyz'; choose from red, blue"
+
+
+class Fruit(Named):
+    """Something to eat.
+
+    More about it.
+    """
+
+
+def kitchen() -> Registry[Fruit]:
+    """A registry of two fruits."""
+    registry: Registry[Fruit] = Registry("fruit")
+
+    @registry.register
+    class Plum(Fruit):
+        """A plum.
+
+        It is blue.
+        """
+
+        name: Literal["plum"] = "plum"
+        stones: int = 1
+
+    @registry.register
+    class Apple(Fruit):
+        """An apple."""
+
+        name: Literal["apple"] = "apple"
+
+    return registry
+
+
+def test_registry_knows_names_in_order_and_their_summaries() -> None:
+    registry = kitchen()
+    assert registry.names() == ["apple", "plum"]
+    assert registry["plum"].summary() == "A plum."
+
+
+def test_registry_parses_a_name_a_mapping_and_a_value() -> None:
+    registry = kitchen()
+    plum = registry.parse("plum")
+    assert registry.parse({"name": "plum", "stones": 1}) == plum
+    assert registry.parse(plum) is plum
+    assert registry.parse({"name": "plum", "stones": 2}) != plum
+
+
+def test_registry_refuses_a_second_class_of_the_same_name() -> None:
+    registry = kitchen()
+
+    class Prune(Fruit):
+        """A dry plum."""
+
+        name: Literal["plum"] = "plum"
+
+    with pytest.raises(ValueError, match="two classes register as fruit 'plum'"):
+        registry.register(Prune)
+
+
+def test_registry_refuses_a_class_without_a_name() -> None:
+    with pytest.raises(TypeError, match=r"Fruit\.name must have a default"):
+        kitchen().register(Fruit)
+
+
+def test_field_of_a_registry_keeps_the_fields_of_the_subclass() -> None:
+    registry = kitchen()
+
+    class Basket(Value):
+        fruit: Annotated[SerializeAsAny[Fruit], BeforeValidator(registry.parse)]
+
+    basket = Basket.model_validate({"fruit": {"name": "plum", "stones": 3}})
+    assert basket.model_dump() == {"fruit": {"name": "plum", "stones": 3}}
+    with pytest.raises(ValidationError) as caught:
+        Basket.model_validate({"fruit": {"name": "plum", "stones": "x"}})
+    assert explain(caught.value).startswith("fruit.stones: ")
+
+
+def test_values_are_frozen() -> None:
+    spec = trial()
+    with pytest.raises(ValidationError):
+        spec.seed = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        spec.recipe.epochs = 3  # type: ignore[misc]
