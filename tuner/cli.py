@@ -253,15 +253,20 @@ def open_store(storage: str) -> Store:
 
 
 def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: bool) -> tuple[Sweep, Store]:
-    """The sweep and its storage. ``as_it_was_run`` prefers what was run under this name here to the built-in sweep."""
+    """The sweep and its storage. ``as_it_was_run``: as its last run here had it, overrides included, if there was one.
+
+    A sweep with an impossible trial is refused before anything is written.
+    """
     from tuner import journal
     from tuner.sweep import SweepError, read
 
     store = open_store(storage)
     try:
-        recalled = journal.recall(name, store, overrides) if as_it_was_run and "/" not in name else None
-        described = recalled or read(name, overrides)
-        _ = described.trials  # a sweep with an impossible trial is refused before anything is written
+        described = journal.recall(name, store, overrides) if as_it_was_run else None
+        if described is None:
+            described = read(name, overrides)
+            if as_it_was_run:  # the path of a file that was run under the name that it gives
+                described = journal.recall(described.name, store, overrides) or described
     except SweepError as error:
         raise WrongCall(str(error)) from None
     return described, store

@@ -19,7 +19,9 @@ def remember(sweep: Sweep, store: Store) -> None:
 
 
 def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
-    """A sweep as it was last run here, or None if it never was."""
+    """A sweep as it was last run here, or None if it never was (``name`` may be a path: then it was not)."""
+    if "/" in name:
+        return None
     content = store.read(f"sweeps/{name}/sweep.yaml")
     return None if content is None else parse(content.decode(), name, overrides)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +20,8 @@ from trainables.store import Store
 from tuner import journal
 from tuner.graph import State, cost
 
+log = logging.getLogger(__name__)
+
 HEARTBEAT_SECONDS = 5.0
 LINE_SECONDS = 15.0
 """Between two lines of progress where the output is not a terminal."""
@@ -30,6 +34,7 @@ class Watch(Callback):
         self.name, self.store, self.console = name, store, Console(stderr=True)
         self.specs: dict[str, Spec] = {run: state.graph.runs[run] for run in state.ready}
         self.total_cost = sum(cost(spec) for spec in self.specs.values())
+        self.done_cost = 0.0
         self.began = time.monotonic()
         self.done: set[str] = set()
         self.failed: set[str] = set()
@@ -53,8 +58,8 @@ class Watch(Callback):
     def __exit__(self, *error: object) -> None:
         if self.console.is_terminal:
             self._live.stop()
-        journal.write_log(self.name, self.store, self.lines)
-        journal.end_heartbeat(self.name, self.store)
+        self._write(lambda: journal.write_log(self.name, self.store, self.lines))
+        self._write(lambda: journal.end_heartbeat(self.name, self.store))
 
     # Tune's events ---------------------------------------------------------------------------------------------------
 
@@ -71,6 +76,7 @@ class Watch(Callback):
         self.running.pop(trial.trial_id, None)
         if trial.last_result.get("done"):
             self.done.add(trial.trial_id)
+            self.done_cost += cost(self.specs[trial.trial_id])
             self.say(f"finished {self._label(trial)}")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -91,19 +97,25 @@ class Watch(Callback):
         self._bar.update(self._task, completed=self.completed_cost(), text=self.summary())
         if now - self._last_beat >= HEARTBEAT_SECONDS:
             self._last_beat = now
-            journal.write_heartbeat(self.name, self.store, self.running)
-            journal.write_log(self.name, self.store, self.lines)
+            self._write(lambda: journal.write_heartbeat(self.name, self.store, self.running))
+            self._write(lambda: journal.write_log(self.name, self.store, self.lines))
         if not self.console.is_terminal and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             self.console.print(f"{self.name}: {self.summary()}", highlight=False, soft_wrap=True)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """A journal that cannot be written is no reason to stop training: what cannot be stored will fail by itself."""
+        try:
+            write()
+        except OSError as error:
+            log.warning("the journal of %s could not be written: %s", self.name, error)
 
     # Words -----------------------------------------------------------------------------------------------------------
 
     def completed_cost(self) -> float:
         """Operations done so far, those of running trials included."""
-        whole = sum(cost(self.specs[run]) for run in self.done)
         parts = [cost(self.specs[run]) * at["epoch"] / at["epochs"] for run, at in self.running.items() if at["epochs"]]
-        return whole + sum(parts)
+        return self.done_cost + sum(parts)
 
     def summary(self) -> str:
         """Done of all, running, failed, and the time left at the rate so far."""

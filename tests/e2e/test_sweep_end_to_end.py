@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from command import Call
+from command import Call, assert_same_results
 
+from trainables.data import place
+from trainables.runs import open_run, training_part
 from trainables.store import Store
 from tuner.cli import main
 from tuner.graph import build
@@ -72,6 +74,27 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
         for suffix, magic in ((".png", b"\x89PNG"), (".pdf", b"%PDF"), (".csv", b"")):
             content_of = (storage / "figures/smoke" / (name + suffix)).read_bytes()
             assert content_of.startswith(magic) and len(content_of) > 100
+
+
+def test_ray_changes_nothing(sparsweep: Call, tmp_path: Path) -> None:
+    """A sweep through Ray's workers gives bit for bit what the same runs give one after the other in this process."""
+    sweep = tmp_path / "both.yaml"
+    sweep.write_text(
+        """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 2}, data_ratio: .3}
+grids:
+  - sparsifier: dense
+  - {sparsifier: [omp, {name: set, update_every: .5}], sparsity: .8, difficulty: {name: el2n, runs: 1, epoch: 1}}
+"""
+    )
+    assert sparsweep("run", str(sweep)).returncode == 0
+    here = Store(str(tmp_path / "here"))
+    torch.set_num_threads(1)
+    for spec in build(read(str(sweep)).trials).runs.values():
+        trial = training_part(spec)
+        data = place(trial.dataset.load(), trial.model.channels, trial.model.min_size, torch.device("cpu"))
+        assert open_run(spec, data, here, "here").advance(float("inf")).done
+    assert_same_results(tmp_path / "runs", tmp_path / "here")
 
 
 def test_a_trial_that_fails_fails_alone(sparsweep: Call, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data import Batches
+from trainables.data import Batches, as_input
 
 
 def numbered(count: int, channels: int = 1, height: int = 2, width: int = 3) -> torch.Tensor:
@@ -119,3 +119,16 @@ def test_images_stay_uint8_in_memory_and_are_padded_once() -> None:
     assert batches.windows.dtype == torch.uint8
     assert batches.windows.shape == (10, 3, 9, 9, 8, 8)
     assert batches.windows.untyped_storage().nbytes() == 10 * 3 * 16 * 16
+
+
+def test_the_memory_layout_of_the_images_changes_no_bit_of_a_network() -> None:
+    """Grey images whose single channel has an odd stride hold the same pixels, and must meet the same kernels."""
+    plain = torch.randint(256, (8, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    odd = torch.empty_strided(plain.shape, (64, 1, 8, 1), dtype=torch.uint8).copy_(plain)
+    assert torch.equal(plain, odd) and plain.stride() != odd.stride()
+    assert as_input(odd).stride() == as_input(plain).stride() == (64, 64, 8, 1)
+    batches = [
+        next(Batches(images, torch.arange(8), 8).epoch(torch.Generator().manual_seed(1))) for images in (plain, odd)
+    ]
+    assert batches[0][0].stride() == batches[1][0].stride()
+    assert torch.equal(batches[0][0], batches[1][0])

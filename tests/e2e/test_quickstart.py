@@ -1,0 +1,23 @@
+"""The quickstart as a user has it: the whole sweep, its figures, and the numbers behind them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from command import Call
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_quickstart(sparsweep: Call, tmp_path: Path) -> None:
+    run = sparsweep("run", "quickstart", timeout=1000)
+    assert run.returncode == 0, run.stderr
+    assert "100 trials: 100 done" in run.stdout
+    trials = pd.read_parquet(tmp_path / "runs/results/trials")
+    dense = trials[trials["sparsifier"] == "dense"].groupby("data_ratio")["test_accuracy"].mean()
+    assert dense[1.0] > 0.95  # it learns the digits
+    assert dense[0.3] < dense[1.0] - 0.05  # and what EL2N calls hard is hard
+    assert sparsweep("figures", "quickstart").returncode == 0
+    assert len(list((tmp_path / "runs/figures/quickstart").iterdir())) == 6
