@@ -25,7 +25,8 @@ class SparseTrainable(tune.Trainable):
     """Runs one trial or scoring run of a sweep. ``config["run"]`` is its id; everything else comes from the store.
 
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
-    processes of a node through Ray's object store; ``threads``: CPU threads of a run.
+    processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
+    GPU or a share of one is reserved for it, else ``cpu``.
     """
 
     def setup(
@@ -36,11 +37,12 @@ class SparseTrainable(tune.Trainable):
         store: Store | None = None,
         sweep: str = "",
         threads: int = 1,
+        device: str = "cpu",
     ) -> None:
         assert specs is not None and datasets is not None and store is not None
         self.specs, self.datasets, self.store, self.sweep = specs, datasets, store, sweep
         torch.set_num_threads(threads)
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = torch.device(device)
         self.placed: dict[tuple[str, int, int], DeviceData] = {}
         self.run: Run | None = None
 

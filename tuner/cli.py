@@ -297,6 +297,7 @@ def train(sweep: Sweep, state: State, store: Store, address: str) -> None:
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
     tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     from tuner.execute import Stopped, execute
+    from tuner.sweep import SweepError
     from tuner.watch import Watch
 
     try:
@@ -309,6 +310,8 @@ def train(sweep: Sweep, state: State, store: Store, address: str) -> None:
         sys.exit(128 + signum)
     except ConnectionError as error:
         raise WrongCall(f"--address {address}: {error}") from None
+    except SweepError as error:
+        raise WrongCall(f"{sweep.name}: {error}") from None
 
 
 def conclude(sweep: Sweep, store: Store) -> None:

@@ -7,35 +7,24 @@ import logging
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from typing import Any
 
-# Read by Ray when it is imported: no log files for each trial, snapshots rare since nothing needs them, no output
-# of its own, no change of the working folder, and signals handled here.
-TUNE_SETTINGS = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "600",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
-for _name, _value in TUNE_SETTINGS.items():
-    os.environ.setdefault(_name, _value)
+import ray
+from ray import tune
 
-import ray  # noqa: E402
-from ray import tune  # noqa: E402
+from trainables.data import Dataset
+from trainables.runs import training_part
+from trainables.spec import dump
+from trainables.store import Store
+from trainables.trainable import SparseTrainable
+from tuner.graph import State
+from tuner.search import GraphSearch, Release
+from tuner.sweep import Resources, Sweep, SweepError
+from tuner.watch import Watch
 
-from trainables.data import Dataset  # noqa: E402
-from trainables.runs import training_part  # noqa: E402
-from trainables.spec import dump  # noqa: E402
-from trainables.store import Store  # noqa: E402
-from trainables.trainable import SparseTrainable  # noqa: E402
-from tuner.graph import State  # noqa: E402
-from tuner.search import GraphSearch, Release  # noqa: E402
-from tuner.sweep import Resources, Sweep  # noqa: E402
-from tuner.watch import Watch  # noqa: E402
-
+REACH_SECONDS = 10.0
 PENDING_PER_SLOT = 2
 """Trials that Tune holds ready for each one that runs: enough that no slot waits, few enough for a late release."""
 
@@ -51,11 +40,16 @@ class Stopped(Exception):
 def execute(sweep: Sweep, state: State, store: Store, address: str, watch: Watch) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
+    SweepError if no trial can ever be placed.
+
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
     """
     release = Release(state.graph, state.ready)
     with cluster(address), stop_signals() as received:
         shape = resource_shape(sweep.resources)
+        if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
+            have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
+            raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
         tuner = tune.Tuner(
             trainable(sweep, state, store, shape),
@@ -89,6 +83,7 @@ def trainable(sweep: Sweep, state: State, store: Store, shape: dict[str, float])
         store=store,
         sweep=sweep.name,
         threads=sweep.resources.cpus,
+        device="cuda" if "gpu" in shape else "cpu",
     )
     return tune.with_resources(shared, shape)
 
@@ -119,9 +114,21 @@ def experiment_folder(sweep: Sweep, store: Store) -> str:
     return folder
 
 
+def reach(address: str) -> None:
+    """ConnectionError if nothing listens at a ``host:port``, where Ray itself would go on trying for many minutes."""
+    host, colon, port = address.rpartition(":")
+    if not colon or "://" in address:
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=REACH_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise ConnectionError(f"no Ray cluster can be reached there ({error})") from None
+
+
 @contextlib.contextmanager
 def cluster(address: str) -> Iterator[None]:
     """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself."""
+    reach(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address == "local":

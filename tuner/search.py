@@ -13,7 +13,7 @@ from tuner.graph import Graph, cost, find_blocked
 
 
 class Release:
-    """The order of a graph's runs: what may start now, and what each end sets free. Every call is O(log n)."""
+    """The order of a graph's runs: what may start now, and what each end sets free (O(log n) a run)."""
 
     def __init__(self, graph: Graph, todo: frozenset[str]) -> None:
         self.graph = graph

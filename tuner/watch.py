@@ -35,12 +35,12 @@ class Watch(Callback):
         self.specs: dict[str, Spec] = {run: state.graph.runs[run] for run in state.ready}
         self.total_cost = sum(cost(spec) for spec in self.specs.values())
         self.done_cost = 0.0
-        self.began = time.monotonic()
+        self.first_sign: tuple[float, float] | None = None  # when training was first heard of, and its cost by then
         self.done: set[str] = set()
         self.failed: set[str] = set()
         self.running: dict[str, dict[str, int]] = {}
         self.lines: list[str] = []
-        self._last_beat = self._last_line = self.began
+        self._last_beat = self._last_line = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=self.console
         )
@@ -71,6 +71,8 @@ class Watch(Callback):
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
         self.running[trial.trial_id] = {"epoch": result["epoch"], "epochs": result["epochs"]}
+        if self.first_sign is None:
+            self.first_sign = time.monotonic(), self.completed_cost()
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         self.running.pop(trial.trial_id, None)
@@ -122,11 +124,18 @@ class Watch(Callback):
         words = [f"{len(self.done)}/{len(self.specs)} done", f"{len(self.running)} running"]
         if self.failed:
             words.append(f"{len(self.failed)} failed")
-        completed = self.completed_cost()
-        if completed:
-            elapsed = time.monotonic() - self.began
-            words.append(f"ETA {duration(elapsed * (self.total_cost - completed) / completed)}")
+        left = self.seconds_left()
+        if left is not None:
+            words.append(f"ETA {duration(left)}")
         return ", ".join(words)
+
+    def seconds_left(self) -> float | None:
+        """At the rate since the first sign of training; None until a run has finished after it."""
+        if self.first_sign is None or not self.done:
+            return None
+        then, cost_then = self.first_sign
+        gained = self.completed_cost() - cost_then
+        return (time.monotonic() - then) * (self.total_cost - self.completed_cost()) / gained if gained > 0 else None
 
     def say(self, text: str, aloud: bool = False) -> None:
         """Add a line to the log, and to the terminal if it is of weight."""

@@ -89,7 +89,6 @@ grids:
     )
     assert sparsweep("run", str(sweep)).returncode == 0
     here = Store(str(tmp_path / "here"))
-    torch.set_num_threads(1)
     for spec in build(read(str(sweep)).trials).runs.values():
         trial = training_part(spec)
         data = place(trial.dataset.load(), trial.model.channels, trial.model.min_size, torch.device("cpu"))
@@ -179,6 +178,23 @@ def test_bad_calls_are_one_line_and_write_nothing(
     assert len(said.err.splitlines()) == 1, said.err
     assert BAD_CALLS[call] in said.err
     assert {path.name for path in tmp_path.iterdir()} == {"broken.yaml", "file"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--address", "127.0.0.1:9"), "--address 127.0.0.1:9: no Ray cluster can be reached there"),
+        (("--address", "auto"), "--address auto: "),
+        (("--set", "resources.cpus=9999"), "resources: a trial needs {'cpu': 9999.0}"),
+    ],
+)
+def test_a_cluster_that_cannot_serve_is_a_wrong_call(
+    arguments: tuple[str, ...], named: str, sparsweep: Call, tmp_path: Path
+) -> None:
+    answer = sparsweep("run", "smoke", *arguments)
+    assert answer.returncode == 2, answer.stderr
+    assert f"sparsweep: {named}" in answer.stderr.replace("smoke: ", "")
+    assert not Store(str(tmp_path / "runs")).finished()
 
 
 def test_a_bad_call_is_an_exit_code_to_the_shell(sparsweep: Call) -> None:

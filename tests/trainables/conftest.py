@@ -1,9 +1,7 @@
-"""Shared by the tests of one trial: one thread, and the digits on the CPU, loaded once."""
+"""Shared by the tests of one trial: the digits on the CPU, loaded once."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +9,6 @@ import torch
 
 from trainables.data import DeviceData, ImageData, datasets, place
 from trainables.store import Store
-
-# The tests are imported by file, not by folder, so the modules that they share must be told where they are.
-sys.path.append(str(Path(__file__).parent))
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Tiny tensors lose more to threads than they gain; and the machine is shared."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

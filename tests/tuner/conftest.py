@@ -40,7 +40,6 @@ def run_here(tmp_path: Path) -> Callable[..., list[str]]:
     device = torch.device("cpu")
 
     def run(sweep: Sweep, storage: Path = tmp_path) -> list[str]:
-        torch.set_num_threads(1)
         store = Store(str(storage))
         state = examine(build(sweep.trials), store)
         release = Release(state.graph, state.ready)

@@ -1,0 +1,110 @@
+"""What a running sweep says, fed with Tune's events by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from trainables.store import Store
+from tuner import journal, watch
+from tuner.graph import build, cost, examine
+from tuner.status import lines, report
+from tuner.sweep import Sweep, parse
+
+TWO = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 4}}
+grids: [{sparsifier: dense, seed: [0, 1]}]
+"""
+
+
+@pytest.fixture
+def sweep() -> Sweep:
+    return parse(TWO, "two")
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(watch.time, "monotonic", lambda: now.seconds)
+    return now
+
+
+def trial(run: str, **last_result: Any) -> Any:
+    return SimpleNamespace(trial_id=run, last_result=last_result, get_pickled_error=lambda: OSError("disk on fire"))
+
+
+def test_eta_is_the_rate_since_training_began(sweep: Sweep, clock: SimpleNamespace, tmp_path: Path) -> None:
+    state = examine(build(sweep.trials), Store(str(tmp_path)))
+    first, second = sweep.trials
+    seen = watch.Watch("two", state, Store(str(tmp_path)))
+    clock.seconds += 60  # Ray starts; this is not training
+    seen.on_trial_start(0, [], trial(first))
+    assert seen.summary() == "0/2 done, 1 running"
+    clock.seconds += 10
+    seen.on_trial_result(0, [], trial(first), {"epoch": 2, "epochs": 4})
+    assert seen.completed_cost() == cost(state.graph.runs[first]) / 2
+    clock.seconds += 10
+    seen.on_trial_result(0, [], trial(first), {"epoch": 4, "epochs": 4})
+    seen.on_trial_complete(0, [], trial(first, done=True))
+    # Two epochs in the ten seconds since the first sign; four epochs are left.
+    assert seen.summary() == "1/2 done, 0 running, ETA 20 s"
+    seen.on_trial_start(0, [], trial(second))
+    seen.on_trial_error(0, [], trial(second))
+    assert seen.summary() == "1/2 done, 0 running, 1 failed, ETA 20 s"
+
+
+def test_a_worker_that_died_is_recorded_by_the_driver(sweep: Sweep, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    seen = watch.Watch("two", examine(build(sweep.trials), store), store)
+    run = next(iter(sweep.trials))
+    seen.on_trial_start(0, [], trial(run))
+    seen.on_trial_error(0, [], trial(run))
+    assert store.failures()[run]["message"] == "disk on fire"
+    described = report(sweep, store)
+    assert (described["failed"], described["pending"], described["done"]) == (1, 1, 0)
+    assert lines(described)[1].endswith("attempt 1: OSError: disk on fire")
+
+
+def test_a_heartbeat_tells_what_is_running(sweep: Sweep, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    run = next(iter(sweep.trials))
+    journal.write_heartbeat("two", store, {run: {"epoch": 1, "epochs": 4}})
+    described = report(sweep, store)
+    assert (described["running"], described["pending"]) == (1, 1)
+    assert lines(described)[1] == f"  running {run} ({sweep.trials[run]}): epoch 1 of 4"
+    journal.end_heartbeat("two", store)
+    assert report(sweep, store)["running"] == 0
+
+
+def test_a_driver_that_is_silent_for_long_is_not_running(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(str(tmp_path))
+    journal.write_heartbeat("two", store, {next(iter(sweep.trials)): {"epoch": 1, "epochs": 4}})
+    monkeypatch.setattr(journal, "ALIVE", -journal.ALIVE)
+    assert journal.running("two", store) == {}
+
+
+def test_a_journal_that_cannot_be_written_stops_nothing(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store(str(tmp_path))
+    seen = watch.Watch("two", examine(build(sweep.trials), store), store)
+
+    def full(path: str, content: bytes) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(store, "write", full)
+    with seen:
+        pass
+    assert "no space left on device" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (190, "3 min 10 s"), (7500, "2 h 05 min")]
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert watch.duration(seconds) == said
