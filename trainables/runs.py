@@ -74,6 +74,11 @@ class Run(ABC):
             self.store.write_checkpoint(self.spec.id, state)
         return self.progress
 
+    @staticmethod
+    @abstractmethod
+    def is_finished(spec: Any, store: Store) -> bool:
+        """Whether everything that a run of ``spec`` leaves behind is there."""
+
     @abstractmethod
     def finish(self) -> None:
         """Write what the run leaves behind."""
@@ -93,6 +98,12 @@ class TrialRun(Run):
 
         indices = spec.difficulty.select(spec, data.train_labels.cpu(), scores)
         super().__init__(spec, Training(spec, data, indices, trained), spec.recipe.epochs, store, sweep)
+
+    @staticmethod
+    def is_finished(spec: TrialSpec, store: Store) -> bool:
+        return store.exists(store.artifact_path("weights", spec.id)) and store.exists(
+            store.result_path("trials", spec.id)
+        )
 
     def finish(self) -> None:
         training = self.training
@@ -188,6 +199,10 @@ class ScoringRun(Run):
         indices = torch.arange(len(data.train_labels))
         super().__init__(spec, Training(spec.trial, data, indices, nothing), spec.epochs, store, sweep)
 
+    @staticmethod
+    def is_finished(spec: ScoringSpec, store: Store) -> bool:
+        return store.exists(store.artifact_path("scores", spec.id))
+
     def finish(self) -> None:
         data = self.training.data
         scores = el2n(self.training.logits(data.train_images), data.train_labels)
@@ -202,10 +217,17 @@ def training_part(spec: Spec) -> TrialSpec:
     return spec
 
 
+KINDS: dict[type[Spec], type[TrialRun] | type[ScoringRun]] = {TrialSpec: TrialRun, ScoringSpec: ScoringRun}
+
+
+def is_finished(spec: Spec, store: Store) -> bool:
+    """Whether ``spec`` was run to its end in this storage, by whomever."""
+    return KINDS[type(spec)].is_finished(spec, store)  # type: ignore[arg-type]
+
+
 def open_run(spec: Spec, data: DeviceData, store: Store, sweep: str) -> Run:
     """The run of ``spec``, continued from its checkpoint if it has one."""
-    kinds = {TrialSpec: TrialRun, ScoringSpec: ScoringRun}
-    return kinds[type(spec)](spec, data, store, sweep)
+    return KINDS[type(spec)](spec, data, store, sweep)  # type: ignore[arg-type]
 
 
 def device_name(device: torch.device) -> str:

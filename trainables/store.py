@@ -77,6 +77,9 @@ class Store:
         except FileNotFoundError:
             return None
 
+    def exists(self, path: str) -> bool:
+        return self.filesystem.get_file_info(f"{self.root}/{path}").type is fs.FileType.File
+
     def delete(self, path: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(f"{self.root}/{path}")
@@ -105,10 +108,13 @@ class Store:
         """Ids of the trials that have a row in ``trials``."""
         return self.names("results/trials")
 
+    def result_path(self, table: str, trial: str) -> str:
+        return f"results/{table}/{trial}.parquet"
+
     def write_result(self, trial: str, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
         """Write the rows of a finished trial. Its row in ``trials`` comes last: it is the mark that all is there."""
         for table in sorted(tables, key=lambda name: name == "trials"):
-            self._write_table(f"results/{table}/{trial}.parquet", records.build(table, tables[table]))
+            self._write_table(self.result_path(table, trial), records.build(table, tables[table]))
 
     def write_failure(self, trial: str, sweep: str, error: BaseException) -> None:
         """Add a row to ``failures``. Never raises: what failed must not be hidden by a second failure."""

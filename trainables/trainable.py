@@ -13,7 +13,7 @@ import torch
 from ray import tune
 
 from trainables.data import DeviceData, ImageData, place
-from trainables.runs import Run, open_run, training_part
+from trainables.runs import Run, is_finished, open_run, training_part
 from trainables.spec import Spec, load
 from trainables.store import Store
 
@@ -55,7 +55,10 @@ class SparseTrainable(tune.Trainable):
         run_id = self.config["run"]
         try:
             if self.run is None:
-                self.run = self._open(load(self.specs[run_id]))
+                spec = load(self.specs[run_id])
+                if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
+                    return {"epoch": 1, "epochs": 1, "done": True}
+                self.run = self._open(spec)
             progress = self.run.advance(REPORT_SECONDS)
         except Exception as error:
             self.run = None

@@ -1,0 +1,100 @@
+"""The trainable by itself, without Tune around it: what a step does, says and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from small_trials import trial
+
+from trainables import runs, trainable
+from trainables.data import ImageData
+from trainables.spec import Spec, dump
+from trainables.store import Store
+from trainables.trainable import SparseTrainable
+
+Make = Callable[[Spec], SparseTrainable]
+
+
+@pytest.fixture
+def make(store: Store, raw_digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> Make:
+    """A worker that has been given one run; what stands for a reference into Ray's object store is the thing itself."""
+    monkeypatch.setattr(trainable.ray, "get", lambda reference: reference)
+    monkeypatch.setattr(trainable, "REPORT_SECONDS", 0.0)  # a step is one epoch
+
+    def build(spec: Spec) -> SparseTrainable:
+        worker = SparseTrainable.__new__(SparseTrainable)
+        worker.config = {"run": spec.id}
+        datasets: Any = {runs.training_part(spec).dataset.model_dump_json(): raw_digits}
+        worker.setup(worker.config, {spec.id: dump(spec)}, datasets, store, "test")
+        return worker
+
+    return build
+
+
+def test_a_step_is_an_epoch_and_a_checkpoint_until_the_results(make: Make, store: Store) -> None:
+    spec = trial()
+    worker = make(spec)
+    first = worker.step()
+    assert (first["epoch"], first["epochs"], first["done"]) == (1, 2, False)
+    assert store.checkpoints() == {spec.id} and not store.finished()
+    assert worker.step()["done"]
+    assert store.finished() == {spec.id} and not store.checkpoints()
+
+
+def test_another_worker_goes_on_at_the_checkpoint(make: Make, store: Store) -> None:
+    spec = trial()
+    make(spec).step()
+    assert make(spec).step() | {"test_accuracy": None, "train_loss": None} == {
+        "epoch": 2,
+        "epochs": 2,
+        "done": True,
+        "test_accuracy": None,
+        "train_loss": None,
+    }
+
+
+@pytest.mark.parametrize("spec", [trial(), trial().scoring(1000, 1)], ids=["trial", "scores"])
+def test_what_is_finished_is_not_trained_again(
+    spec: Spec, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker = make(spec)
+    while not worker.step()["done"]:
+        pass
+    assert runs.is_finished(spec, store)
+
+    def never(*arguments: object) -> None:
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(trainable, "open_run", never)
+    assert make(spec).step()["done"]
+
+
+def test_a_trial_whose_weights_are_lost_is_trained_again(make: Make, store: Store) -> None:
+    spec = trial()
+    worker = make(spec)
+    while not worker.step()["done"]:
+        pass
+    store.delete(store.artifact_path("weights", spec.id))
+    assert not runs.is_finished(spec, store)
+    assert not make(spec).step()["done"]
+
+
+def test_a_reset_worker_forgets_its_run_and_keeps_its_data(make: Make) -> None:
+    worker = make(trial())
+    worker.step()
+    assert worker.run is not None
+    assert worker.reset_config({"run": "another"})
+    assert worker.run is None and len(worker.placed) == 1
+
+
+def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> None:
+    spec = trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30})
+    worker = make(spec)
+    for attempt in (1, 2):
+        with pytest.raises(ArithmeticError, match="the training loss is nan in epoch 1"):
+            worker.step()
+        assert store.failures()[spec.id]["attempt"] == attempt
+    assert store.failures()[spec.id]["error"] == "Diverged"
+    assert not store.finished()
