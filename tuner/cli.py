@@ -177,25 +177,24 @@ def show(
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
 ) -> None:
-    """Show one trial: its spec, its results, and where its files are."""
-    from trainables import records
+    """Show one trial: its spec, its results and where its files are; of a failed one, its error."""
+    from tuner.status import describe, known_trials
 
     store = open_store(storage)
-    matches = sorted(run for run in store.finished() if run.startswith(trial))
+    matches = sorted(run for run in known_trials(store) if run.startswith(trial))
     if len(matches) != 1:
-        several = f"{len(matches)} finished trials begin so: {', '.join(matches[:5])}"
-        raise WrongCall(f"TRIAL {trial!r}: {several if matches else 'no such finished trial'} in {storage}")
-    table, _ = records.read(store.storage, "trials", trials=matches)
-    row = table.to_pylist()[0]
-    files = {name: f"{store.root}/results/{name}/{row['trial']}.parquet" for name in ("trials", "epochs", "layers")}
-    files["weights"] = f"{store.root}/{store.artifact_path('weights', row['trial'])}"
-    spec = json.loads(row.pop("spec"))["spec"]
+        several = f"{len(matches)} trials begin so: {', '.join(matches[:5])}"
+        raise WrongCall(
+            f"TRIAL {trial!r}: {several if matches else 'no finished or failed trial begins so'} in {storage}"
+        )
+    facts = describe(matches[0], store)
     if as_json:
-        print(json.dumps({"spec": spec, "results": row, "files": files}, default=str))
+        print(json.dumps(facts, default=str))
         return
     import yaml
 
-    print(yaml.safe_dump({"spec": spec, "results": row, "files": files}, sort_keys=False), end="")
+    traceback = facts.get("failure", {}).pop("traceback", "")
+    print(yaml.safe_dump(facts, sort_keys=False) + traceback, end="")
 
 
 @app.command(name="list")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from trainables import records
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State, build, examine
@@ -62,3 +64,19 @@ def lines(report: dict[str, Any]) -> list[str]:
     for run in report["blocked_by"]:
         said.append(f"  blocked {run['trial']} ({run['what']}): waits for {run['by']}, which failed")
     return said
+
+
+def known_trials(store: Store) -> set[str]:
+    """Ids of all runs that finished or failed here."""
+    return store.finished() | store.failures().keys()
+
+
+def describe(trial: str, store: Store) -> dict[str, Any]:
+    """``spec``, ``results`` and ``files`` of a finished trial; ``failure`` of one that failed and has not finished."""
+    if trial not in store.finished():
+        return {"failure": store.failures()[trial]}
+    table, _ = records.read(store.storage, "trials", trials=[trial])
+    row = table.to_pylist()[0]
+    files = {name: f"{store.root}/{store.result_path(name, trial)}" for name in ("trials", "epochs", "layers")}
+    files["weights"] = f"{store.root}/{store.artifact_path('weights', trial)}"
+    return {"spec": json.loads(row.pop("spec"))["spec"], "results": row, "files": files}

@@ -68,6 +68,11 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
     assert len(pd.read_parquet(storage / "results/trials")) == 16
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
+    one = graph.points[3]
+    shown = json.loads(sparsweep("show", one[:8], "--json").stdout)
+    assert shown["results"]["trial"] == one
+    assert all(Path(path).is_file() for path in shown["files"].values())
+
     drawn = sparsweep("figures", "smoke")
     assert drawn.returncode == 0, drawn.stderr
     for name in ("accuracy_vs_sparsity", "ratio_heatmap"):
@@ -124,6 +129,8 @@ retries: 1
     assert (failure["trial"], failure["error"], failure["attempt"]) == (dense, "IsADirectoryError", 2)
     assert facts["blocked_by"][0]["by"] == dense
     assert "IsADirectoryError" in sparsweep("status", "fails").stdout
+
+    assert "Traceback" in sparsweep("show", dense).stdout
 
     held = sparsweep("run", str(sweep))
     assert held.returncode == 1

@@ -98,3 +98,12 @@ def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> Non
         assert store.failures()[spec.id]["attempt"] == attempt
     assert store.failures()[spec.id]["error"] == "Diverged"
     assert not store.finished()
+
+
+def test_resnet18_runs_on_the_digits_enlarged(make: Make, store: Store) -> None:
+    spec = trial(model={"name": "resnet18", "width": 0.125}, recipe={"preset": "digits", "epochs": 1}, data_ratio=0.05)
+    worker = make(spec)
+    assert worker.step()["done"]
+    (data,) = worker.placed.values()
+    assert data.train_images.shape[1:] == (3, 32, 32)
+    assert store.finished() == {spec.id}

@@ -11,7 +11,7 @@ import pytest
 from trainables.store import Store
 from tuner import journal, watch
 from tuner.graph import build, cost, examine
-from tuner.status import lines, report
+from tuner.status import describe, known_trials, lines, report
 from tuner.sweep import Sweep, parse
 
 TWO = """
@@ -66,6 +66,8 @@ def test_a_worker_that_died_is_recorded_by_the_driver(sweep: Sweep, tmp_path: Pa
     described = report(sweep, store)
     assert (described["failed"], described["pending"], described["done"]) == (1, 1, 0)
     assert lines(described)[1].endswith("attempt 1: OSError: disk on fire")
+    assert known_trials(store) == {run}
+    assert "OSError: disk on fire" in describe(run, store)["failure"]["traceback"]
 
 
 def test_a_heartbeat_tells_what_is_running(sweep: Sweep, tmp_path: Path) -> None:
