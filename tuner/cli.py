@@ -93,7 +93,6 @@ def plan(
     if as_json:
         print(json.dumps(facts))
         return
-    slots = f"{described.resources.cpus} CPU" + ("" if described.resources.gpus else ", no GPU")
     print(f"{described.name}: {described.description}".rstrip(": "))
     print(f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)")
     print(f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)")
@@ -101,7 +100,7 @@ def plan(
     if facts["hours"] is None:
         print("  time           not known: no trial like these has finished in this storage yet")
     else:
-        print(f"  time           {facts['hours']:.2f} hours of one slot ({slots}), from finished trials like these")
+        print(f"  time           {facts['hours']:.2f} hours one after the other, by finished trials like these")
 
 
 @app.command()
