@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tuner.sweep import built_in, parse
+from tuner.sweep import built_in, parse, read
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -33,6 +33,8 @@ def test_its_commands_and_pictures_exist() -> None:
     commands = set(re.findall(r"^sparsweep (\w+)", block("console", "sparsweep plan"), re.MULTILINE))
     assert commands == {"plan", "run", "status", "resume", "figures", "show", "list"}
     assert set(re.findall(r"sparsweep (?:plan|run|status|figures) (\w+) ", README)) <= built_in().keys() | {"mine"}
+    example = re.search(r"^sparsweep show (\w+)", README, re.MULTILINE)
+    assert example and sum(trial.startswith(example[1]) for trial in read("quickstart").trials) == 1
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / picture).is_file()
 
