@@ -154,7 +154,8 @@ def read(
         if not info.base_name.endswith(".parquet") or info.base_name.startswith(("_", ".")):
             continue
         try:
-            parts.append(pq.read_table(filesystem.open_input_file(info.path), schema=schema, columns=needed))
+            with filesystem.open_input_file(info.path) as file:
+                parts.append(pq.read_table(file, schema=schema, columns=needed))
         except (pa.ArrowInvalid, OSError):
             damaged.append(info.path)
     whole = pa.concat_tables(parts) if parts else schema.empty_table()
