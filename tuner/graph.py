@@ -113,10 +113,14 @@ def find_blocked(graph: Graph, todo: set[str], failed: set[str]) -> dict[str, st
     return blocked
 
 
+def epochs(spec: Spec) -> int:
+    """Epochs that a run trains."""
+    return spec.epochs if isinstance(spec, ScoringSpec) else training_part(spec).recipe.epochs
+
+
 def images(spec: Spec) -> int:
     """Training images that a run processes."""
-    epochs = spec.epochs if isinstance(spec, ScoringSpec) else training_part(spec).recipe.epochs
-    return training_part(spec).samples * epochs
+    return training_part(spec).samples * epochs(spec)
 
 
 def cost(spec: Spec) -> float:

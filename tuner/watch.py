@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from trainables.spec import Spec
 from trainables.store import Store
 from tuner import journal
-from tuner.graph import State, cost
+from tuner.graph import State, cost, epochs
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Watch(Callback):
     # Tune's events ---------------------------------------------------------------------------------------------------
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.running[trial.trial_id] = {"epoch": 0, "epochs": 0}
+        self.running[trial.trial_id] = {"epoch": 0, "epochs": epochs(self.specs[trial.trial_id])}
         self.say(f"started {self._label(trial)}")
 
     def on_trial_result(
@@ -116,7 +116,7 @@ class Watch(Callback):
 
     def completed_cost(self) -> float:
         """Operations done so far, those of running trials included."""
-        parts = [cost(self.specs[run]) * at["epoch"] / at["epochs"] for run, at in self.running.items() if at["epochs"]]
+        parts = [cost(self.specs[run]) * at["epoch"] / at["epochs"] for run, at in self.running.items()]
         return self.done_cost + sum(parts)
 
     def summary(self) -> str:
