@@ -44,8 +44,8 @@ class Progress:
 class Run(ABC):
     """One run in one storage. Making it continues from the newest checkpoint there is."""
 
-    def __init__(self, spec: Spec, training: Training, epochs: int, store: Store, sweep: str) -> None:
-        self.spec, self.training, self.epochs, self.store, self.sweep = spec, training, epochs, store, sweep
+    def __init__(self, spec: Spec, training: Training, store: Store, sweep: str) -> None:
+        self.spec, self.training, self.store, self.sweep = spec, training, store, sweep
         self.seconds = 0.0
         self.started_at = datetime.now(UTC)
         state = store.read_checkpoint(spec.id)
@@ -56,7 +56,7 @@ class Run(ABC):
     @property
     def progress(self) -> Progress:
         history = self.training.history
-        return Progress(self.training.epoch, self.epochs, history[-1] if history else None)
+        return Progress(self.training.epoch, self.spec.length, history[-1] if history else None)
 
     def advance(self, seconds: float) -> Progress:
         """Train whole epochs for at least ``seconds``, then leave a checkpoint or, at the end, the results."""
@@ -97,13 +97,12 @@ class TrialRun(Run):
             return store.read_weights(trial.id)["model"]
 
         indices = spec.difficulty.select(spec, data.train_labels.cpu(), scores)
-        super().__init__(spec, Training(spec, data, indices, trained), spec.recipe.epochs, store, sweep)
+        super().__init__(spec, Training(spec, data, indices, trained), store, sweep)
 
     @staticmethod
     def is_finished(spec: TrialSpec, store: Store) -> bool:
-        return store.exists(store.artifact_path("weights", spec.id)) and store.exists(
-            store.result_path("trials", spec.id)
-        )
+        paths = store.artifact_path("weights", spec.id), store.result_path("trials", spec.id)
+        return all(store.exists(path) for path in paths)
 
     def finish(self) -> None:
         training = self.training
@@ -153,7 +152,7 @@ class TrialRun(Run):
             "model": spec.model.name,
             "sparsifier": spec.sparsifier.name,
             "sparsity": spec.sparsity,
-            "density": kept / training.masks.size,
+            "density": training.density,
             "difficulty": spec.difficulty.name,
             "data_ratio": spec.data_ratio,
             "seed": spec.seed,
@@ -197,7 +196,7 @@ class ScoringRun(Run):
             raise LookupError(f"a dense trial has no prerequisite, asked for {trial}")
 
         indices = torch.arange(len(data.train_labels))
-        super().__init__(spec, Training(spec.trial, data, indices, nothing), spec.epochs, store, sweep)
+        super().__init__(spec, Training(spec.trial, data, indices, nothing), store, sweep)
 
     @staticmethod
     def is_finished(spec: ScoringSpec, store: Store) -> bool:
@@ -207,14 +206,6 @@ class ScoringRun(Run):
         data = self.training.data
         scores = el2n(self.training.logits(data.train_images), data.train_labels)
         self.store.write_scores(self.spec.id, data.train_labels.cpu().numpy(), {"el2n": scores.cpu().numpy()})
-
-
-def training_part(spec: Spec) -> TrialSpec:
-    """The trial that says which data set and network a run uses."""
-    if isinstance(spec, ScoringSpec):
-        return spec.trial
-    assert isinstance(spec, TrialSpec)
-    return spec
 
 
 KINDS: dict[type[Spec], type[TrialRun] | type[ScoringRun]] = {TrialSpec: TrialRun, ScoringSpec: ScoringRun}

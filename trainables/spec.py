@@ -108,6 +108,16 @@ class Spec(Value):
         """What must be finished before this can start."""
         return ()
 
+    @property
+    def training(self) -> TrialSpec:
+        """The trial whose data set, network and recipe are trained."""
+        raise NotImplementedError
+
+    @property
+    def length(self) -> int:
+        """Epochs that are trained."""
+        raise NotImplementedError
+
     def replace(self, **changes: Any) -> Self:
         """The same with some fields changed, validated again."""
         fields = {name: getattr(self, name) for name in type(self).model_fields}
@@ -144,6 +154,14 @@ class TrialSpec(Spec):
         return (*self.sparsifier.requirements(self), *self.difficulty.requirements(self))
 
     @property
+    def training(self) -> TrialSpec:
+        return self
+
+    @property
+    def length(self) -> int:
+        return self.recipe.epochs
+
+    @property
     def samples(self) -> int:
         """Number of training samples."""
         return subset_size(self.dataset.train_size, self.data_ratio)
@@ -165,6 +183,14 @@ class ScoringSpec(Spec):
 
     trial: TrialSpec
     epochs: int = Field(ge=1)
+
+    @property
+    def training(self) -> TrialSpec:
+        return self.trial
+
+    @property
+    def length(self) -> int:
+        return self.epochs
 
     def __str__(self) -> str:
         return f"scores of {self.trial.dataset.name}/{self.trial.model.name} seed {self.trial.seed} epoch {self.epochs}"

@@ -13,7 +13,7 @@ import torch
 from ray import tune
 
 from trainables.data import DeviceData, ImageData, place
-from trainables.runs import Run, is_finished, open_run, training_part
+from trainables.runs import Run, is_finished, open_run
 from trainables.spec import Spec, load
 from trainables.store import Store
 
@@ -57,7 +57,7 @@ class SparseTrainable(tune.Trainable):
             if self.run is None:
                 spec = load(self.specs[run_id])
                 if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
-                    return {"epoch": 1, "epochs": 1, "done": True}
+                    return {"epoch": spec.length, "epochs": spec.length, "done": True}
                 self.run = self._open(spec)
             progress = self.run.advance(REPORT_SECONDS)
         except Exception as error:
@@ -70,7 +70,7 @@ class SparseTrainable(tune.Trainable):
         return result
 
     def _open(self, spec: Spec) -> Run:
-        trial = training_part(spec)
+        trial = spec.training
         dataset = trial.dataset.model_dump_json()
         key = (dataset, trial.model.channels, trial.model.min_size)
         if key not in self.placed:

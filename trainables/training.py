@@ -108,6 +108,11 @@ class Training:
         densities = {name: count / masks[name].numel() for name, count in self.counts.items()}
         self.forward_flops = forward_flops(self.layer_flops, densities)
 
+    @property
+    def density(self) -> float:
+        """Fraction of the maskable weights that is there, from the counts at hand: nothing waits for the device."""
+        return sum(self.counts.values()) / self.masks.size
+
     @torch.no_grad()
     def _zero_masked(self) -> None:
         torch._foreach_mul_(list(self.weights.values()), self.factors)
@@ -153,8 +158,7 @@ class Training:
             raise Diverged(f"the training loss is {loss} in epoch {self.epoch}")
         due = self.epoch % self.spec.evaluation.every == 0 or self.epoch == self.spec.recipe.epochs
         test_accuracy = self.evaluate() if due else None
-        density = sum(self.counts.values()) / self.masks.size
-        record = Epoch(self.epoch, lr, loss, accuracy, test_accuracy, density, time.perf_counter() - began)
+        record = Epoch(self.epoch, lr, loss, accuracy, test_accuracy, self.density, time.perf_counter() - began)
         self.history.append(record)
         return record
 

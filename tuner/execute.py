@@ -15,7 +15,6 @@ import ray
 from ray import tune
 
 from trainables.data import Dataset
-from trainables.runs import training_part
 from trainables.spec import dump
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
@@ -74,7 +73,7 @@ def trainable(sweep: Sweep, state: State, store: Store, shape: dict[str, float])
     specs = {run: state.graph.runs[run] for run in state.ready}
     datasets: dict[str, Dataset] = {}
     for spec in specs.values():
-        dataset = training_part(spec).dataset
+        dataset = spec.training.dataset
         datasets[dataset.model_dump_json()] = dataset
     shared = tune.with_parameters(
         SparseTrainable,

@@ -10,8 +10,7 @@ from statistics import median
 
 from trainables import records
 from trainables.flops import PASSES, dense_flops
-from trainables.runs import training_part
-from trainables.spec import ScoringSpec, Spec, TrialSpec
+from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 
 
@@ -113,19 +112,14 @@ def find_blocked(graph: Graph, todo: set[str], failed: set[str]) -> dict[str, st
     return blocked
 
 
-def epochs(spec: Spec) -> int:
-    """Epochs that a run trains."""
-    return spec.epochs if isinstance(spec, ScoringSpec) else training_part(spec).recipe.epochs
-
-
 def images(spec: Spec) -> int:
     """Training images that a run processes."""
-    return training_part(spec).samples * epochs(spec)
+    return spec.training.samples * spec.length
 
 
 def cost(spec: Spec) -> float:
     """Training operations of a run on hardware, which gains nothing from unstructured masks: those of the dense net."""
-    trial = training_part(spec)
+    trial = spec.training
     return PASSES * dense_flops(trial.model, trial.dataset) * images(spec)
 
 
@@ -142,7 +136,7 @@ def hours(specs: Iterable[Spec], store: Store) -> float | None:
         rates[row["dataset"], row["model"], row["precision"]].append(rate)
     seconds = 0.0
     for spec in specs:
-        trial = training_part(spec)
+        trial = spec.training
         measured = rates.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
         if not measured:
             return None

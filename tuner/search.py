@@ -18,7 +18,6 @@ class Release:
     def __init__(self, graph: Graph, todo: frozenset[str]) -> None:
         self.graph = graph
         self.waiting = {run: {need for need in graph.needs[run] if need in todo} for run in graph.runs if run in todo}
-        self.running: set[str] = set()
         self.failed: set[str] = set()
         self._ready: list[tuple[int, float, int, str]] = []
         self._position = {run: position for position, run in enumerate(graph.runs)}
@@ -36,13 +35,10 @@ class Release:
         """A run to start now, or None if all others wait for one that is running."""
         if not self._ready:
             return None
-        run = heapq.heappop(self._ready)[-1]
-        self.running.add(run)
-        return run
+        return heapq.heappop(self._ready)[-1]
 
     def finish(self, run: str) -> None:
         """``run`` is done: what waited for it alone becomes ready."""
-        self.running.discard(run)
         for dependent in self.graph.needed_by.get(run, ()):
             if dependent in self.waiting:
                 self.waiting[dependent].discard(run)
@@ -50,7 +46,6 @@ class Release:
 
     def fail(self, run: str) -> list[str]:
         """``run`` failed for good: what needs it is blocked, and returned."""
-        self.running.discard(run)
         self.failed.add(run)
         blocked = list(find_blocked(self.graph, set(self.waiting), self.failed))
         for dependent in blocked:

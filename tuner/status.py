@@ -24,7 +24,7 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
     outcome = {point: classify(point, missing, running, state) for point in state.graph.points}
     counts = {name: sum(found == name for found in outcome.values()) for name in OUTCOMES}
 
-    def describe(runs: Iterable[str], words: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    def about(runs: Iterable[str], words: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
         return [{"trial": run, "what": str(state.graph.runs[run]), **words(run)} for run in runs]
 
     return {
@@ -32,12 +32,12 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
         "trials": len(state.graph.points),
         "prerequisites": len(state.graph.prerequisites),
         **counts,
-        "running_now": describe([run for run in running if run in state.graph.runs], lambda run: running[run]),
-        "failures": describe(
+        "running_now": about([run for run in running if run in state.graph.runs], lambda run: running[run]),
+        "failures": about(
             sorted(state.failed),
             lambda run: {key: failures[run][key] for key in ("error", "message", "attempt", "node")},
         ),
-        "blocked_by": describe(state.points_in(state.blocked), lambda run: {"by": state.blocked[run]}),
+        "blocked_by": about(state.points_in(state.blocked), lambda run: {"by": state.blocked[run]}),
     }
 
 

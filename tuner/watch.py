@@ -18,7 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from trainables.spec import Spec
 from trainables.store import Store
 from tuner import journal
-from tuner.graph import State, cost, epochs
+from tuner.graph import State, cost
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Watch(Callback):
     # Tune's events ---------------------------------------------------------------------------------------------------
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.running[trial.trial_id] = {"epoch": 0, "epochs": epochs(self.specs[trial.trial_id])}
+        self.running[trial.trial_id] = {"epoch": 0, "epochs": self.specs[trial.trial_id].length}
         self.say(f"started {self._label(trial)}")
 
     def on_trial_result(

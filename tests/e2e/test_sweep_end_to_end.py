@@ -13,7 +13,7 @@ import yaml
 from command import Call, assert_same_results
 
 from trainables.data import place
-from trainables.runs import open_run, training_part
+from trainables.runs import open_run
 from trainables.store import Store
 from tuner.cli import main
 from tuner.graph import build
@@ -95,7 +95,7 @@ grids:
     assert sparsweep("run", str(sweep)).returncode == 0
     here = Store(str(tmp_path / "here"))
     for spec in build(read(str(sweep)).trials).runs.values():
-        trial = training_part(spec)
+        trial = spec.training
         data = place(trial.dataset.load(), trial.model.channels, trial.model.min_size, torch.device("cpu"))
         assert open_run(spec, data, here, "here").advance(float("inf")).done
     assert_same_results(tmp_path / "runs", tmp_path / "here")

@@ -242,8 +242,8 @@ def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, st
 
 def test_training_part_is_the_trial_or_that_of_the_scoring_run() -> None:
     spec = trial()
-    assert runs.training_part(spec) is spec
-    assert runs.training_part(ScoringSpec(trial=spec, epochs=1)) == spec
+    assert spec.training is spec
+    assert ScoringSpec(trial=spec, epochs=1).training == spec
 
 
 def test_versions_name_what_computed_the_result() -> None:

@@ -26,7 +26,7 @@ def make(store: Store, raw_digits: ImageData, monkeypatch: pytest.MonkeyPatch) -
     def build(spec: Spec) -> SparseTrainable:
         worker = SparseTrainable.__new__(SparseTrainable)
         worker.config = {"run": spec.id}
-        datasets: Any = {runs.training_part(spec).dataset.model_dump_json(): raw_digits}
+        datasets: Any = {spec.training.dataset.model_dump_json(): raw_digits}
         worker.setup(worker.config, {spec.id: dump(spec)}, datasets, store, "test")
         return worker
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from trainables.data import place
-from trainables.runs import open_run, training_part
+from trainables.runs import open_run
 from trainables.store import Store
 from tuner.graph import build, examine
 from tuner.search import Release
@@ -46,7 +46,7 @@ def run_here(tmp_path: Path) -> Callable[..., list[str]]:
         trained = []
         while (run_id := release.next()) is not None:
             spec = state.graph.runs[run_id]
-            trial = training_part(spec)
+            trial = spec.training
             data = place(trial.dataset.load(), trial.model.channels, trial.model.min_size, device)
             assert open_run(spec, data, store, sweep.name).advance(float("inf")).done
             trained.append(run_id)
