@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-TABLES_VERSION = 1
+TABLES_VERSION = 2
 """Stored in the metadata of every file; raised when a column changes its meaning or type."""
 
 _text, _whole, _real, _time = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
@@ -37,21 +37,26 @@ TABLES: dict[str, pa.Schema] = {
             ("sparsifier", _text, "name of the method"),
             ("sparsity", _real, "asked fraction of maskable weights that is zero"),
             ("density", _real, "achieved fraction of maskable weights that is not masked"),
-            ("difficulty", _text, "how the training samples were chosen"),
+            ("difficulty", _text, "how the training data was made hard; the parts of a composed one joined by +"),
             ("data_ratio", _real, "fraction of the training set used"),
             ("seed", _whole, "the replicate"),
             ("profile", _text, "bundle of fidelity choices"),
             ("epochs", _whole, "epochs trained"),
-            ("test_accuracy", _real, "final accuracy that the experiment is about: here on the clean test set"),
+            ("test_accuracy", _real, "final accuracy that the experiment is about (see the difficulty's file)"),
             ("clean_accuracy", _real, "final accuracy on the clean test set"),
             ("corrupted_accuracy", _real, "final accuracy on the corrupted test set"),
             ("robust_accuracy", _real, "final accuracy under attack"),
+            ("validation_accuracy", _real, "final accuracy on the images held out of the training set"),
             ("train_accuracy", _real, "accuracy over the last epoch's augmented batches"),
             ("train_loss", _real, "mean cross-entropy over the last epoch's samples"),
             ("parameters", _whole, "all parameters of the network"),
             ("nonzero_parameters", _whole, "parameters that are not masked"),
             ("train_flops", _real, "3 x forward FLOPs at the actual layer densities, over all samples and epochs"),
             ("inference_flops", _real, "forward FLOPs of one image at the final layer densities"),
+            ("prerequisite_flops", _real, "train_flops of the trials that it started from, theirs included"),
+            ("scoring_flops", _real, "FLOPs of the scoring runs that ranked its samples, shared by all that use them"),
+            ("exploration_rate", _real, "fraction of maskable weights that was ever active"),
+            ("mask_overlap", _real, "fraction of the final weights that the initial mask had too"),
             ("seconds", _real, "wall time of training and evaluation"),
             ("images_per_second", _real, "training images over the seconds of training alone"),
             ("device", _text, "device it ran on"),
@@ -60,6 +65,7 @@ TABLES: dict[str, pa.Schema] = {
             ("commit", _text, "git commit of the code, null outside a checkout"),
             ("versions", _text, "JSON: versions of Python and the libraries that computed the result"),
             ("samples", _whole, "training samples used"),
+            ("dataset_parameters", _text, "JSON: the fields of the data set"),
             ("model_parameters", _text, "JSON: the fields of the network"),
             ("sparsifier_parameters", _text, "JSON: the fields of the method"),
             ("difficulty_parameters", _text, "JSON: the fields of the difficulty"),
@@ -72,6 +78,8 @@ TABLES: dict[str, pa.Schema] = {
             ("weight_decay", _real, "recipe: L2 penalty in the gradient"),
             ("crop_padding", _whole, "recipe: pixels around an image before a random crop"),
             ("flip", pa.bool_(), "recipe: half of the images mirrored"),
+            ("rotation", _real, "recipe: largest angle of a random rotation in degrees"),
+            ("drop_last", pa.bool_(), "recipe: an incomplete last batch is left out"),
             ("precision", _text, "recipe: fp32 or bf16"),
             ("evaluation_every", _whole, "epochs between two evaluations"),
             ("spec", _text, "JSON: the whole specification"),
@@ -84,7 +92,8 @@ TABLES: dict[str, pa.Schema] = {
             ("lr", _real, "learning rate during the epoch"),
             ("train_loss", _real, "mean cross-entropy over the epoch's samples"),
             ("train_accuracy", _real, "accuracy over the epoch's augmented batches"),
-            ("test_accuracy", _real, "accuracy on the test set, null where not evaluated"),
+            ("test_accuracy", _real, "accuracy that the experiment is about, null where not evaluated"),
+            ("validation_accuracy", _real, "accuracy on held-out training images, null where not evaluated"),
             ("robust_accuracy", _real, "accuracy under attack, null where not evaluated"),
             ("density", _real, "fraction of maskable weights that is not masked"),
             ("seconds", _real, "wall time of the epoch"),
@@ -100,6 +109,12 @@ TABLES: dict[str, pa.Schema] = {
             ("nonzero", _whole, "weights that are not masked at the end"),
             ("density", _real, "nonzero over weights"),
             ("flops", _real, "forward FLOPs of one image at that density"),
+            ("explored", _real, "fraction of the weights that was ever active"),
+            (
+                "initial_overlap",
+                _real,
+                "fraction of the final weights that the initial mask had; null if none is left",
+            ),
         ]
     ),
     "failures": _schema(

@@ -53,6 +53,8 @@ class Recipe(Value):
     weight_decay: float = Field(default=5e-4, ge=0, description="on all parameters, norms and biases too")
     crop_padding: int = Field(default=4, ge=0, le=32, description="pixels around an image before a random crop")
     flip: bool = Field(default=True, description="mirror half of the images")
+    rotation: float = Field(default=0.0, ge=0, le=180, description="largest angle of a random rotation, in degrees")
+    drop_last: bool = Field(default=False, description="leave out an incomplete last batch")
     precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast, weights stay float32")
 
     @model_validator(mode="before")

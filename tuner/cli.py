@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import sys
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from typer.exceptions import TyperException
+
+from tuner.catalogue import Kind, catalogue
+from tuner.opening import WrongCall, open_store, open_sweep
 
 if TYPE_CHECKING:
     from trainables.store import Store
@@ -35,20 +37,6 @@ Address = Annotated[str, typer.Option(help="Ray cluster: local (a private one, h
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
 
 DEFAULT_STORAGE = "./runs"
-
-
-class Kind(StrEnum):
-    """What ``sparsweep list`` can list."""
-
-    sparsifiers = "sparsifiers"
-    difficulties = "difficulties"
-    datasets = "datasets"
-    models = "models"
-    sweeps = "sweeps"
-
-
-class WrongCall(Exception):
-    """The call cannot be carried out as given: one line that names the field, the value and the choices."""
 
 
 def main() -> None:
@@ -74,33 +62,10 @@ def plan(
     as_json: AsJson = False,
 ) -> None:
     """Say what would run, what is shared or done, and what it costs; run nothing."""
-    from tuner.graph import build, cost, examine, hours
+    from tuner.price import lines, price
 
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    state = examine(build(described.trials), store)
-    todo = [state.graph.runs[run] for run in state.todo]
-    missing = state.points_in(state.todo)
-    facts = {
-        "sweep": described.name,
-        "trials": len(state.graph.points),
-        "prerequisites": len(state.graph.prerequisites),
-        "done": len(state.graph.points) - len(missing),
-        "missing": len(missing),
-        "prerequisites_missing": len(state.todo) - len(missing),
-        "train_flops": float(sum(cost(spec) for spec in todo)),
-        "hours": hours(todo, store),
-    }
-    if as_json:
-        print(json.dumps(facts))
-        return
-    print(f"{described.name}: {described.description}".rstrip(": "))
-    print(f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)")
-    print(f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)")
-    print(f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)")
-    if facts["hours"] is None:
-        print("  time           not known: no trial like these has finished in this storage yet")
-    else:
-        print(f"  time           {facts['hours']:.2f} hours one after the other, by finished trials like these")
+    facts = price(*open_sweep(sweep, overrides, storage, as_it_was_run=False))
+    print(json.dumps(facts) if as_json else "\n".join(lines(facts)))
 
 
 @app.command()
@@ -213,61 +178,9 @@ def list_names(
 # What the commands share ---------------------------------------------------------------------------------------------
 
 
-def catalogue(kind: Kind) -> list[dict[str, str]]:
-    """``name`` and ``summary`` of everything of one kind."""
-    if kind is Kind.sweeps:
-        from tuner.sweep import built_in, read
-
-        return [{"name": name, "summary": read(name).description} for name in built_in()]
-    from trainables.data import datasets
-    from trainables.difficulty import difficulties
-    from trainables.models import models
-    from trainables.sparsifiers import sparsifiers
-
-    registries: dict[Kind, Any] = {
-        Kind.sparsifiers: sparsifiers,
-        Kind.difficulties: difficulties,
-        Kind.datasets: datasets,
-        Kind.models: models,
-    }
-    registry = registries[kind]
-    return [{"name": name, "summary": registry[name].summary()} for name in registry.names()]
-
-
 def tell(text: str) -> None:
     """Say something of the course of things; results alone go to standard output."""
     print(text, file=sys.stderr, flush=True)
-
-
-def open_store(storage: str) -> Store:
-    from pyarrow import ArrowInvalid
-
-    from trainables.store import Store
-
-    try:
-        return Store(storage)
-    except (ArrowInvalid, OSError) as error:
-        raise WrongCall(f"--storage {storage}: {error}") from None
-
-
-def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: bool) -> tuple[Sweep, Store]:
-    """The sweep and its storage. ``as_it_was_run``: as its last run here had it, overrides included, if there was one.
-
-    A sweep with an impossible trial is refused before anything is written.
-    """
-    from tuner import journal
-    from tuner.sweep import SweepError, read
-
-    store = open_store(storage)
-    try:
-        described = journal.recall(name, store, overrides) if as_it_was_run else None
-        if described is None:
-            described = read(name, overrides)
-            if as_it_was_run:  # the path of a file that was run under the name that it gives
-                described = journal.recall(described.name, store, overrides) or described
-    except SweepError as error:
-        raise WrongCall(str(error)) from None
-    return described, store
 
 
 def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:

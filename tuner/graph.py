@@ -1,4 +1,4 @@
-"""Trials and their prerequisites as one graph; what of it is done, missing, failed or blocked; what it costs."""
+"""Trials and their prerequisites as one graph; what of it is done, missing, failed or blocked."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import median
 
-from trainables import records
-from trainables.flops import PASSES, dense_flops
 from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 
@@ -110,35 +107,3 @@ def find_blocked(graph: Graph, todo: set[str], failed: set[str]) -> dict[str, st
                 blocked[run] = need if need in failed else blocked[need]
                 break
     return blocked
-
-
-def images(spec: Spec) -> int:
-    """Training images that a run processes."""
-    return spec.training.samples * spec.length
-
-
-def cost(spec: Spec) -> float:
-    """Training operations of a run on hardware, which gains nothing from unstructured masks: those of the dense net."""
-    trial = spec.training
-    return PASSES * dense_flops(trial.model, trial.dataset) * images(spec)
-
-
-def hours(specs: Iterable[Spec], store: Store) -> float | None:
-    """Hours of one slot for ``specs``, from the images a second (evaluation included) of finished trials like them.
-
-    None where some kind (data set, model, precision) has not been measured yet.
-    """
-    columns = ["dataset", "model", "precision", "samples", "epochs", "seconds"]
-    table, _ = records.read(store.storage, "trials", columns=columns)
-    rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for row in table.to_pylist():
-        rate = row["samples"] * row["epochs"] / row["seconds"]
-        rates[row["dataset"], row["model"], row["precision"]].append(rate)
-    seconds = 0.0
-    for spec in specs:
-        trial = spec.training
-        measured = rates.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
-        if not measured:
-            return None
-        seconds += images(spec) / median(measured)
-    return seconds / 3600

@@ -9,7 +9,8 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search import SearchAlgorithm
 
-from tuner.graph import Graph, cost, find_blocked
+from tuner.graph import Graph, find_blocked
+from tuner.price import cost
 
 
 class Release:

@@ -18,7 +18,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from trainables.spec import Spec
 from trainables.store import Store
 from tuner import journal
-from tuner.graph import State, cost
+from tuner.graph import State
+from tuner.price import cost
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ import pytest
 
 from trainables.spec import ScoringSpec, TrialSpec
 from trainables.store import Store
-from tuner.graph import build, cost, examine, hours, images
+from tuner.graph import build, examine
+from tuner.price import cost, hours, images
 from tuner.search import Release
 from tuner.sweep import Sweep, parse
 

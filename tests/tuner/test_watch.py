@@ -10,7 +10,8 @@ import pytest
 
 from trainables.store import Store
 from tuner import journal, watch
-from tuner.graph import build, cost, examine
+from tuner.graph import build, examine
+from tuner.price import cost
 from tuner.status import describe, known_trials, lines, report
 from tuner.sweep import Sweep, parse
 

@@ -1,0 +1,37 @@
+"""What there is to choose from, by kind: what ``sparsweep list`` lists."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+
+class Kind(StrEnum):
+    """What ``sparsweep list`` can list."""
+
+    sparsifiers = "sparsifiers"
+    difficulties = "difficulties"
+    datasets = "datasets"
+    models = "models"
+    sweeps = "sweeps"
+
+
+def catalogue(kind: Kind) -> list[dict[str, str]]:
+    """``name`` and ``summary`` of everything of one kind."""
+    if kind is Kind.sweeps:
+        from tuner.sweep import built_in, read
+
+        return [{"name": name, "summary": read(name).description} for name in built_in()]
+    from trainables.data import datasets
+    from trainables.difficulty import difficulties
+    from trainables.models import models
+    from trainables.sparsifiers import sparsifiers
+
+    registries: dict[Kind, Any] = {
+        Kind.sparsifiers: sparsifiers,
+        Kind.difficulties: difficulties,
+        Kind.datasets: datasets,
+        Kind.models: models,
+    }
+    registry = registries[kind]
+    return [{"name": name, "summary": registry[name].summary()} for name in registry.names()]

@@ -1,0 +1,44 @@
+"""How a command comes to its storage and its sweep. What it needs is imported inside: ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainables.store import Store
+    from tuner.sweep import Sweep
+
+
+class WrongCall(Exception):
+    """The call cannot be carried out as given: one line that names the field, the value and the choices."""
+
+
+def open_store(storage: str) -> Store:
+    from pyarrow import ArrowInvalid
+
+    from trainables.store import Store
+
+    try:
+        return Store(storage)
+    except (ArrowInvalid, OSError) as error:
+        raise WrongCall(f"--storage {storage}: {error}") from None
+
+
+def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: bool) -> tuple[Sweep, Store]:
+    """The sweep and its storage. ``as_it_was_run``: as its last run here had it, overrides included, if there was one.
+
+    A sweep with an impossible trial is refused before anything is written.
+    """
+    from tuner import journal
+    from tuner.sweep import SweepError, read
+
+    store = open_store(storage)
+    try:
+        described = journal.recall(name, store, overrides) if as_it_was_run else None
+        if described is None:
+            described = read(name, overrides)
+            if as_it_was_run:  # the path of a file that was run under the name that it gives
+                described = journal.recall(described.name, store, overrides) or described
+    except SweepError as error:
+        raise WrongCall(str(error)) from None
+    return described, store

@@ -1,0 +1,78 @@
+"""What a sweep costs before it is run: what is shared or done, operations, and hours from measured throughput."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any
+
+from trainables import records
+from trainables.flops import PASSES, dense_flops
+from trainables.spec import Spec
+from trainables.store import Store
+from tuner.graph import build, examine
+from tuner.sweep import Sweep
+
+
+def price(sweep: Sweep, store: Store) -> dict[str, Any]:
+    """What would run, and what it costs; ``hours`` is None where no trial like these has been measured here."""
+    state = examine(build(sweep.trials), store)
+    todo = [state.graph.runs[run] for run in state.todo]
+    missing = state.points_in(state.todo)
+    return {
+        "sweep": sweep.name,
+        "trials": len(state.graph.points),
+        "prerequisites": len(state.graph.prerequisites),
+        "done": len(state.graph.points) - len(missing),
+        "missing": len(missing),
+        "prerequisites_missing": len(state.todo) - len(missing),
+        "train_flops": float(sum(cost(spec) for spec in todo)),
+        "hours": hours(todo, store),
+    }
+
+
+def lines(facts: Mapping[str, Any]) -> list[str]:
+    """A price as a person reads it."""
+    hours = "not known: no trial like these has finished in this storage yet"
+    if facts["hours"] is not None:
+        hours = f"{facts['hours']:.2f} hours one after the other, by finished trials like these"
+    return [
+        facts["sweep"],
+        f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)",
+        f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)",
+        f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)",
+        f"  time           {hours}",
+    ]
+
+
+def images(spec: Spec) -> int:
+    """Training images that a run processes."""
+    return spec.training.samples * spec.length
+
+
+def cost(spec: Spec) -> float:
+    """Training operations of a run on hardware, which gains nothing from unstructured masks: those of the dense net."""
+    trial = spec.training
+    return PASSES * dense_flops(trial.model, trial.dataset) * images(spec)
+
+
+def hours(specs: Iterable[Spec], store: Store) -> float | None:
+    """Hours of one slot for ``specs``, from the images a second (evaluation included) of finished trials like them.
+
+    None where some kind (data set, model, precision) has not been measured yet.
+    """
+    columns = ["dataset", "model", "precision", "samples", "epochs", "seconds"]
+    table, _ = records.read(store.storage, "trials", columns=columns)
+    rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for row in table.to_pylist():
+        rate = row["samples"] * row["epochs"] / row["seconds"]
+        rates[row["dataset"], row["model"], row["precision"]].append(rate)
+    seconds = 0.0
+    for spec in specs:
+        trial = spec.training
+        measured = rates.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
+        if not measured:
+            return None
+        seconds += images(spec) / median(measured)
+    return seconds / 3600
