@@ -13,8 +13,8 @@ import torch
 from ray import tune
 
 from trainables.data import DeviceData, ImageData, place
-from trainables.runs import Run, is_finished, open_run
-from trainables.spec import Spec, load
+from trainables.runs import Inputs, Run, is_finished, open_run
+from trainables.spec import Spec, TrialSpec, load
 from trainables.store import Store
 
 REPORT_SECONDS = 1.0
@@ -70,10 +70,15 @@ class SparseTrainable(tune.Trainable):
         return result
 
     def _open(self, spec: Spec) -> Run:
-        trial = spec.training
-        dataset = trial.dataset.model_dump_json()
-        key = (dataset, trial.model.channels, trial.model.min_size)
-        if key not in self.placed:
-            images: ImageData = ray.get(self.datasets[dataset])
-            self.placed[key] = place(images, trial.model.channels, trial.model.min_size, self.device)
-        return open_run(spec, self.placed[key], self.store, self.sweep)
+        dataset = spec.source.model_dump_json()
+
+        def images() -> ImageData:
+            return ray.get(self.datasets[dataset])
+
+        def placed(trial: TrialSpec) -> DeviceData:
+            key = (dataset, trial.model.channels, trial.model.min_size)
+            if key not in self.placed:
+                self.placed[key] = place(images(), trial.model.channels, trial.model.min_size, self.device)
+            return self.placed[key]
+
+        return open_run(spec, Inputs(images, placed), self.store, self.sweep)

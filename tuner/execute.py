@@ -73,7 +73,7 @@ def trainable(sweep: Sweep, state: State, store: Store, shape: dict[str, float])
     specs = {run: state.graph.runs[run] for run in state.ready}
     datasets: dict[str, Dataset] = {}
     for spec in specs.values():
-        dataset = spec.training.dataset
+        dataset = spec.source
         datasets[dataset.model_dump_json()] = dataset
     shared = tune.with_parameters(
         SparseTrainable,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from trainables.runs import leaves
 from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 
@@ -42,6 +43,7 @@ def build(trials: Mapping[str, TrialSpec]) -> Graph:
 
     def add(spec: Spec) -> None:
         if spec.id in runs:
+            runs[spec.id] = runs[spec.id].join(spec)
             return
         required = spec.requirements()
         for requirement in required:
@@ -85,15 +87,20 @@ class State:
 def examine(graph: Graph, store: Store) -> State:
     """Ask the store what of ``graph`` is left to do: one listing a folder, whatever the number of trials."""
     finished = store.finished()
-    available = store.artifacts("weights") | store.artifacts("scores")
+    files = store.artifact_files()
     todo: set[str] = {point for point in graph.points if point not in finished}
     # Backwards, so that a prerequisite is looked at after everything that may need it.
     for run in reversed(list(graph.runs)):
         wanted = any(dependent in todo for dependent in graph.needed_by.get(run, ()))
-        if wanted and run not in available:
+        if wanted and not artifacts_of(graph.runs[run], store) <= files:
             todo.add(run)
     failed = todo & store.failures().keys()
     return State(graph, frozenset(todo), frozenset(failed), find_blocked(graph, todo, failed))
+
+
+def artifacts_of(spec: Spec, store: Store) -> set[str]:
+    """The files that dependents of ``spec`` need."""
+    return {path for path in leaves(spec, store) if path.startswith("artifacts/")}
 
 
 def find_blocked(graph: Graph, todo: set[str], failed: set[str]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import Any
 
 from trainables import records
-from trainables.flops import PASSES, dense_flops
+from trainables.flops import dense_flops
 from trainables.spec import Spec
 from trainables.store import Store
 from tuner.graph import build, examine
@@ -48,13 +48,15 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
 
 def images(spec: Spec) -> int:
     """Training images that a run processes."""
-    return spec.training.samples * spec.length
+    return spec.training.samples * spec.length if spec.training else 0
 
 
 def cost(spec: Spec) -> float:
     """Training operations of a run on hardware, which gains nothing from unstructured masks: those of the dense net."""
     trial = spec.training
-    return PASSES * dense_flops(trial.model, trial.dataset) * images(spec)
+    if trial is None:
+        return 0.0
+    return trial.difficulty.objective.passes * dense_flops(trial.model, trial.dataset) * images(spec)
 
 
 def hours(specs: Iterable[Spec], store: Store) -> float | None:
@@ -71,6 +73,8 @@ def hours(specs: Iterable[Spec], store: Store) -> float | None:
     seconds = 0.0
     for spec in specs:
         trial = spec.training
+        if trial is None:
+            continue
         measured = rates.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
         if not measured:
             return None

@@ -18,11 +18,24 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator
 
+from trainables.difficulty import difficulties
+from trainables.sparsifiers import sparsifiers
 from trainables.spec import Recipe, TrialSpec
 from trainables.values import Value, explain, unknown
 
 RANGE = {"from", "to", "step"}
-TUPLE_FIELDS = {("recipe", name) for name, field in Recipe.model_fields.items() if "tuple" in str(field.annotation)}
+PARTS: dict[str, list[type[Value]]] = {
+    "recipe": [Recipe],
+    "sparsifier": [sparsifiers[name] for name in sparsifiers.names()],
+    "difficulty": [difficulties[name] for name in difficulties.names()],
+}
+TUPLE_FIELDS = {
+    (part, name)
+    for part, kinds in PARTS.items()
+    for kind in kinds
+    for name, field in kind.model_fields.items()
+    if "tuple" in str(field.annotation)
+}
 """Fields whose value is itself a list; sweeping over one takes a list of lists."""
 
 
@@ -80,11 +93,16 @@ def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
         choices = [list(expand(part, (*path, key))) for key, part in value.items()]
         for combination in product(*choices):
             yield dict(zip(value, combination, strict=True))
-    elif isinstance(value, list) and not (path in TUPLE_FIELDS and not any(isinstance(v, list) for v in value)):
+    elif isinstance(value, list) and not (is_tuple(path) and not any(isinstance(part, list) for part in value)):
         for part in value:
-            yield from [part] if path in TUPLE_FIELDS else expand(part, path)
+            yield from [part] if is_tuple(path) else expand(part, path)
     else:
         yield value
+
+
+def is_tuple(path: Sequence[str]) -> bool:
+    """Whether the field at ``path`` holds a list, at any depth of its part of the trial."""
+    return len(path) > 1 and (path[0], path[-1]) in TUPLE_FIELDS
 
 
 def steps(limits: Mapping[str, Any], path: Sequence[str]) -> Iterator[float]:

@@ -46,17 +46,18 @@ class Watched(Training):
     evaluations = 0
     seen: list[Masks]
 
-    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        step = self.steps
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
         check_masks(self, step)
         check_zeros(self)
-        result = super().train_step(images, labels)
+        result = super().train_step(images, labels, attack, step)
         check_zeros(self)
         self.seen = [*getattr(self, "seen", []), self.masks]
         self.steps += 1
         return result
 
-    def evaluate(self) -> float:
+    def evaluate(self) -> dict[str, float | None]:
         check_zeros(self)
         self.evaluations += 1
         return super().evaluate()
@@ -67,8 +68,8 @@ def check_masks(run: Training, step: int) -> None:
     assert isinstance(run.masks, Masks)
     assert {name: tuple(mask.shape) for name, mask in run.masks.items()} == LAYERS
     assert list(run.masks) == list(LAYERS)
-    asked = run.spec.sparsifier.sparsity_at(step, run.spec, run.timeline)
-    assert sum(int(mask.sum()) for mask in run.masks.values()) == kept_weights(TOTAL, asked)
+    asked = run.spec.sparsifier.kept_at(TOTAL, step, run.spec, run.timeline)
+    assert sum(int(mask.sum()) for mask in run.masks.values()) == asked
 
 
 def check_zeros(run: Training) -> None:
@@ -203,9 +204,11 @@ class Listening(Training):
 
     heard: list[tuple[torch.Tensor, torch.Tensor]]
 
-    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
         self.heard = [*getattr(self, "heard", []), (images.clone(), labels.clone())]
-        return super().train_step(images, labels)
+        return super().train_step(images, labels, attack, step)
 
 
 @each_sparsifier

@@ -2,9 +2,30 @@
 
 import sys
 
-from trainables.data.base import Dataset, DeviceData, ImageData, as_input, datasets, fit, fitted_shape, place
+from trainables.data.base import (
+    Dataset,
+    DeviceData,
+    ImageData,
+    as_input,
+    datasets,
+    fit,
+    fitted_shape,
+    place,
+    shared_tensor,
+)
 from trainables.data.batches import Batches
 
 datasets.load_all(sys.modules[__name__])
 
-__all__ = ["Batches", "Dataset", "DeviceData", "ImageData", "as_input", "datasets", "fit", "fitted_shape", "place"]
+__all__ = [
+    "Batches",
+    "Dataset",
+    "DeviceData",
+    "ImageData",
+    "as_input",
+    "datasets",
+    "fit",
+    "fitted_shape",
+    "place",
+    "shared_tensor",
+]

@@ -86,6 +86,8 @@ class DeviceData:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    corrupted_images: torch.Tensor | None = None
+    """The test images under the trial's corruption."""
 
 
 def as_input(images: torch.Tensor) -> torch.Tensor:
@@ -97,16 +99,18 @@ def as_input(images: torch.Tensor) -> torch.Tensor:
     return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
+def shared_tensor(array: np.ndarray) -> torch.Tensor:
+    """A tensor on the memory of ``array``, which may be shared by processes: it is not to be written to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
 def place(data: ImageData, channels: int, min_size: int, device: torch.device) -> DeviceData:
     """Fit the images of ``data`` to a network (see :func:`fit`) and move everything to ``device``."""
 
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        with warnings.catch_warnings():  # arrays from Ray's object store are read-only, and so do we treat them
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return torch.from_numpy(array)
-
-    train = fit(tensor(data.train_images), channels, min_size)
-    test = fit(tensor(data.test_images), channels, min_size)
+    train = fit(shared_tensor(data.train_images), channels, min_size)
+    test = fit(shared_tensor(data.test_images), channels, min_size)
     # In whole numbers first, so that the statistics do not depend on the order in which pixels are added.
     pixels = train.transpose(0, 1).flatten(1)
     levels = torch.stack([torch.bincount(channel, minlength=256) for channel in pixels]).double()
@@ -115,9 +119,9 @@ def place(data: ImageData, channels: int, min_size: int, device: torch.device) -
     variance = (levels * (values - mean[:, None]) ** 2).sum(1) / levels.sum(1)
     return DeviceData(
         train.to(device),
-        tensor(data.train_labels).to(device),
+        shared_tensor(data.train_labels).to(device),
         test.to(device),
-        tensor(data.test_labels).to(device),
+        shared_tensor(data.test_labels).to(device),
         data.classes,
         tuple(mean.tolist()),
         tuple(variance.sqrt().tolist()),
