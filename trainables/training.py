@@ -235,9 +235,10 @@ class Training:
             judged["test_accuracy"] = judged[f"{difficulty.view}_accuracy"]
         if difficulty.attack_due(self.epoch, last):
             self.model.eval()
-            judged |= difficulty.robust_accuracies(
-                self.network, data.test_images, data.test_labels, self.spec.seed, last
-            )
+            attacked = data.test_images
+            if difficulty.view == "corrupted" and data.corrupted_images is not None:
+                attacked = data.corrupted_images
+            judged |= difficulty.robust_accuracies(self.network, attacked, data.test_labels, self.spec.seed, last)
         return judged
 
     # State -----------------------------------------------------------------------------------------------------------

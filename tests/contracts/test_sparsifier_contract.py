@@ -12,7 +12,20 @@ from pathlib import Path
 import mask_digests
 import pytest
 import torch
-from contract_settings import EPOCHS, LAYERS, SAMPLES, SPARSIFIER_NAMES, start, tiny_data, trained, training, trial
+from contract_settings import (
+    EPOCHS,
+    LAYERS,
+    SAMPLES,
+    SPARSIFIER_NAMES,
+    Listening,
+    assert_same,
+    comparable,
+    start,
+    tiny_data,
+    trained,
+    training,
+    trial,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -153,32 +166,6 @@ def test_gmp_updates_at_a_boundary_where_the_resume_test_stops() -> None:
     assert boundaries <= run.update_steps
 
 
-def comparable(run: Training) -> dict[str, object]:
-    """The state of a run without the times it took."""
-    state = run.state()
-    del state["train_seconds"]
-    state["history"] = [{**epoch, "seconds": None} for epoch in state["history"]]
-    return state
-
-
-def assert_same(left: object, right: object, path: str = "state") -> None:
-    """Equal in structure, type and every bit."""
-    assert type(left) is type(right), path
-    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        assert left.dtype == right.dtype and left.shape == right.shape, path
-        assert left.numpy().tobytes() == right.numpy().tobytes(), path
-    elif isinstance(left, dict) and isinstance(right, dict):
-        assert list(left) == list(right), path
-        for key in left:
-            assert_same(left[key], right[key], f"{path}.{key}")
-    elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        assert len(left) == len(right), path
-        for place, (one, other) in enumerate(zip(left, right, strict=True)):
-            assert_same(one, other, f"{path}.{place}")
-    else:
-        assert left == right, path
-
-
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
 def test_another_process_gives_the_same_masks(hash_seed: str) -> None:
     """Whatever Python's hash seed is, and after numbers were drawn from the global generators."""
@@ -197,18 +184,6 @@ def test_another_seed_gives_other_masks(name: str) -> None:
 
 
 # Arms of one comparison ----------------------------------------------------------------------------------------------
-
-
-class Listening(Training):
-    """A training that keeps every batch it is given."""
-
-    heard: list[tuple[torch.Tensor, torch.Tensor]]
-
-    def train_step(
-        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
-    ) -> torch.Tensor:
-        self.heard = [*getattr(self, "heard", []), (images.clone(), labels.clone())]
-        return super().train_step(images, labels, attack, step)
 
 
 @each_sparsifier
