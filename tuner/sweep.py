@@ -2,7 +2,7 @@
 
 The union of all grids is the set of trials. In a grid a list means each of its values, ``{from, to, step}`` a range,
 and keys multiply; at any depth, so that a sparsifier's own fields can be swept too. ``base`` is what every grid
-starts from. Equal trials are one trial.
+starts from; ``include`` adds the grids of other sweeps. Equal trials are one trial.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
         raise SweepError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SweepError(f"{name}: a sweep is a mapping with {', '.join(Sweep.model_fields)}; got {content!r}")
-    content = {"name": name, **content}
+    content = {"name": name, **content, "grids": [*included(content, name), *(content.get("grids") or [])]}
+    content.pop("include", None)
     for override in overrides:
         apply_override(content, override)
     try:
@@ -147,6 +148,16 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
     if not sweep.trials:
         raise SweepError(f"{name}: grids: they hold no trial: an empty list stands for no value")
     return sweep
+
+
+def included(content: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The grids of the sweeps that ``include`` names, each with its own base: what is run is written out in full."""
+    names = content.get("include") or []
+    if not isinstance(names, list) or not all(isinstance(other, str) for other in names):
+        raise SweepError(f"{name}: include: a list of sweeps, got {names!r}")
+    if name in names:
+        raise SweepError(f"{name}: include: {name} cannot include itself")
+    return [merge(sweep.base, grid) for sweep in map(read, names) for grid in sweep.grids]
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
@@ -189,9 +200,15 @@ def assign(holder: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[s
 
 
 def built_in() -> dict[str, Path]:
-    """The sweep files that come with the package, by name."""
+    """The sweep files that come with the package, by name, fig2 before fig10."""
     folder = Path(str(package_files.files("tuner.sweeps")))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    paths = sorted(folder.glob("*.yaml"), key=lambda path: (path.stem.rstrip("0123456789"), len(path.stem), path.stem))
+    return {path.stem: path for path in paths}
+
+
+def description(path: Path) -> str:
+    """What the sweep file at ``path`` says of itself; its trials are not made for it."""
+    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("description", ""))
 
 
 def read(name: str, overrides: Sequence[str] = ()) -> Sweep:
