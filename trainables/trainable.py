@@ -23,6 +23,7 @@ REPORT_SECONDS = 1.0
 
 class SparseTrainable(tune.Trainable):
     """Runs one trial or scoring run of a sweep. ``config["run"]`` is its id; everything else comes from the store.
+    A search, whose trials are not known beforehand, gives the spec beside the id.
 
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
@@ -55,7 +56,7 @@ class SparseTrainable(tune.Trainable):
         run_id = self.config["run"]
         try:
             if self.run is None:
-                spec = load(self.specs[run_id])
+                spec = load(self.config.get("spec") or self.specs[run_id])
                 if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
                     return {"epoch": spec.length, "epochs": spec.length, "done": True}
                 self.run = self._open(spec)

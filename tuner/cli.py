@@ -191,14 +191,15 @@ def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
         raise WrongCall(f"--storage {store.storage}: cannot be written: {error}") from None
     from tuner import journal
     from tuner.graph import build, examine
+    from tuner.suggestions import points
 
     journal.remember(sweep, store)
-    state = examine(build(sweep.trials), store)
+    state = examine(build(points(sweep, store)), store)
     if retry:
         state = state.retried()
     elif state.failed:
         tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    if state.ready:
+    if state.ready or (sweep.search and len(state.graph.points) < sweep.search.trials):
         train(sweep, state, store, address)
     conclude(sweep, store)
 
@@ -206,13 +207,18 @@ def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
 def train(sweep: Sweep, state: State, store: Store, address: str) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
-    tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
+    expected = None
+    if sweep.search:
+        expected = len(state.ready) + sweep.search.trials - len(state.graph.points)
+        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {len(state.graph.points)} of them made before")
+    else:
+        tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     from tuner.execute import Stopped, execute
     from tuner.sweep import SweepError
     from tuner.watch import Watch
 
     try:
-        with Watch(sweep.name, state, store) as watch:
+        with Watch(sweep.name, state, store, expected) as watch:
             execute(sweep, state, store, address, watch)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
@@ -230,7 +236,12 @@ def conclude(sweep: Sweep, store: Store) -> None:
     from tuner.status import lines, report
 
     outcome = report(sweep, store)
-    print("\n".join([*lines(outcome), f"results: {store.root}/results/trials"]))
+    found = []
+    if sweep.search:
+        from tuner.study import Study
+
+        found = Study(sweep, store).words()
+    print("\n".join([*lines(outcome), *found, f"results: {store.root}/results/trials"]))
     if outcome["done"] < outcome["trials"]:
         sys.exit(1)
 

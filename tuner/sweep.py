@@ -15,10 +15,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from trainables.data import Dataset, datasets
 from trainables.difficulty import difficulties
+from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import Recipe, TrialSpec
 from trainables.values import Value, explain, unknown
@@ -37,6 +40,8 @@ TUPLE_FIELDS = {
     if "tuple" in str(field.annotation)
 }
 """Fields whose value is itself a list; sweeping over one takes a list of lists."""
+NUMBERS = [name for name in TABLES["trials"].names if pa.types.is_floating(TABLES["trials"].field(name).type)]
+"""Columns of ``trials`` that a search can look at."""
 
 
 class SweepError(Exception):
@@ -57,19 +62,54 @@ class Resources(Value):
         return gpus
 
 
+class Search(Value):
+    """What a sweep looks for, in place of a grid (see ``space`` for the syntax of its space)."""
+
+    space: dict[str, Any] | list[dict[str, Any]]
+    objectives: dict[str, Literal["maximize", "minimize"]] = Field(min_length=1, description="columns of trials")
+    trials: int = Field(default=50, ge=1, description="suggestions in all")
+    sampler: Literal["tpe", "gp", "nsga2", "random", "qmc"] = "tpe"
+    sampler_seed: int = Field(default=0, ge=0, lt=2**32)
+    stopping: Literal["none", "asha", "median"] = Field(default="none", description="of trials that fall behind")
+    grace: int = Field(default=1, ge=1, description="epochs before a trial can be stopped")
+
+    @field_validator("objectives")
+    @classmethod
+    def _columns_of_numbers(cls, objectives: dict[str, str]) -> dict[str, str]:
+        for name in objectives:
+            if name not in NUMBERS:
+                raise ValueError(unknown("column", name, NUMBERS))
+        return objectives
+
+    @model_validator(mode="after")
+    def _stopping_needs_one_curve(self) -> Search:
+        if self.stopping != "none" and self.objectives != {"test_accuracy": "maximize"}:
+            raise ValueError(
+                f"stopping: {self.stopping} compares test_accuracy while training: it must be the one objective"
+            )
+        return self
+
+
 class Sweep(Value):
     """A named set of trials with its resources."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     base: dict[str, Any] = Field(default_factory=dict)
-    grids: tuple[dict[str, Any], ...] = Field(min_length=1)
+    grids: tuple[dict[str, Any], ...] = ()
+    search: Search | None = None
     resources: Resources = Resources()
     retries: int = Field(default=2, ge=0, description="times that a trial which raised is tried again within a run")
 
+    @model_validator(mode="after")
+    def _grids_or_search(self) -> Sweep:
+        if bool(self.grids) == bool(self.search):
+            raise ValueError("grids: a sweep has grids (its own or included ones) or a search, one of the two")
+        return self
+
     @cached_property
     def trials(self) -> dict[str, TrialSpec]:
-        """The trials by id, in the order of the file; SweepError if one of them cannot be."""
+        """The trials of the grids by id, in the order of the file; SweepError if one of them cannot be."""
         trials: dict[str, TrialSpec] = {}
         for number, grid in enumerate(self.grids):
             for cell in expand(merge(self.base, grid)):
@@ -79,6 +119,14 @@ class Sweep(Value):
                     raise SweepError(f"{self.name}: grids.{number}: {explain(error)}") from None
                 trials[trial.id] = trial
         return trials
+
+    @property
+    def sources(self) -> list[Dataset]:
+        """The data sets that a search can choose."""
+        spaces = [] if self.search is None else self.search.space
+        parts = [self.base, *(spaces if isinstance(spaces, list) else [spaces])]
+        chosen = [cell for part in parts if "dataset" in part for cell in expand(part["dataset"], ("dataset",))]
+        return [datasets.parse(cell) for cell in chosen]
 
     def dump(self) -> str:
         """YAML from which :func:`parse` makes the same sweep."""
@@ -145,7 +193,7 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
         sweep = Sweep.model_validate(content)
     except ValidationError as error:
         raise SweepError(f"{name}: {explain(error)}") from None
-    if not sweep.trials:
+    if not sweep.trials and not sweep.search:
         raise SweepError(f"{name}: grids: they hold no trial: an empty list stands for no value")
     return sweep
 
