@@ -161,6 +161,27 @@ def show(
     print(yaml.safe_dump(facts, sort_keys=False) + traceback, end="")
 
 
+@app.command()
+def gc(
+    storage: Storage = DEFAULT_STORAGE,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
+) -> None:
+    """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
+    from tuner import journal
+    from tuner.gc import collect, find, readable
+
+    store = open_store(storage)
+    names = sorted(store.folders("sweeps"))
+    alive = [name for name in names if journal.is_alive(name, store)]
+    if alive:
+        raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
+    garbage = find([open_sweep(name, [], storage, as_it_was_run=True)[0] for name in names], store)
+    print("\n".join(garbage.lines()))
+    if yes:
+        collect(garbage, store)
+    print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
+
+
 @app.command(name="list")
 def list_names(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of: {', '.join(Kind)}.")], as_json: AsJson = False

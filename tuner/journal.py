@@ -34,11 +34,16 @@ def write_heartbeat(name: str, store: Store, running: dict[str, Any]) -> None:
 
 def running(name: str, store: Store) -> dict[str, Any]:
     """The runs that a living driver of the sweep is running now; empty if there is none."""
+    content = store.read(f"sweeps/{name}/driver.json") if is_alive(name, store) else None
+    return json.loads(content)["running"] if content else {}
+
+
+def is_alive(name: str, store: Store) -> bool:
+    """Whether a driver of the sweep has been heard of lately."""
     content = store.read(f"sweeps/{name}/driver.json")
     if content is None:
-        return {}
-    said = json.loads(content)
-    return said["running"] if datetime.now(UTC) - datetime.fromisoformat(said["at"]) < ALIVE else {}
+        return False
+    return datetime.now(UTC) - datetime.fromisoformat(json.loads(content)["at"]) < ALIVE
 
 
 def end_heartbeat(name: str, store: Store) -> None:
