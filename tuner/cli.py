@@ -214,14 +214,21 @@ def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
     from tuner.graph import build, examine
     from tuner.suggestions import points
 
-    journal.remember(sweep, store)
-    state = examine(build(points(sweep, store)), store)
-    if retry:
-        state = state.retried()
-    elif state.failed:
-        tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    if state.ready or (sweep.search and len(state.graph.points) < sweep.search.trials):
-        train(sweep, state, store, address)
+    try:
+        journal.claim(sweep.name, store)
+    except journal.Busy as error:
+        raise WrongCall(str(error)) from None
+    try:
+        journal.remember(sweep, store)
+        state = examine(build(points(sweep, store)), store)
+        if retry:
+            state = state.retried()
+        elif state.failed:
+            tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
+        if state.ready or (sweep.search and len(state.graph.points) < sweep.search.trials):
+            train(sweep, state, store, address)
+    finally:
+        journal.end_heartbeat(sweep.name, store)
     conclude(sweep, store)
 
 

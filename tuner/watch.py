@@ -61,7 +61,6 @@ class Watch(Callback):
         if self.console.is_terminal:
             self._live.stop()
         self._write(lambda: journal.write_log(self.name, self.store, self.lines))
-        self._write(lambda: journal.end_heartbeat(self.name, self.store))
 
     # Tune's events ---------------------------------------------------------------------------------------------------
 
