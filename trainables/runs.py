@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -50,6 +50,8 @@ class Run(ABC):
     """One run in one storage."""
 
     progress: Progress
+    history: Sequence[Epoch] = ()
+    """The epochs so far, if it trains."""
 
     @abstractmethod
     def advance(self, seconds: float) -> Progress:
@@ -73,9 +75,12 @@ class Trained(Run):
             self.restore(state)
 
     @property
+    def history(self) -> Sequence[Epoch]:  # type: ignore[override]
+        return self.training.history
+
+    @property
     def progress(self) -> Progress:  # type: ignore[override]
-        history = self.training.history
-        return Progress(len(history), self.spec.length, history[-1] if history else None)
+        return Progress(len(self.history), self.spec.length, self.history[-1] if self.history else None)
 
     def advance(self, seconds: float) -> Progress:
         began = time.perf_counter()

@@ -162,6 +162,20 @@ def show(
 
 
 @app.command()
+def logs(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")],
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
+    store = open_store(storage)
+    matches = sorted(run for run in store.names("logs") if run.startswith(trial))
+    if len(matches) != 1:
+        several = f"{len(matches)} logs begin so: {', '.join(matches[:5])}" if matches else "no log begins so"
+        raise WrongCall(f"TRIAL {trial!r}: {several} in {storage}")
+    print((store.read(f"logs/{matches[0]}.txt") or b"").decode(errors="replace"), end="")
+
+
+@app.command()
 def gc(
     storage: Storage = DEFAULT_STORAGE,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
