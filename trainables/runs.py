@@ -52,6 +52,7 @@ class Run(ABC):
     progress: Progress
     history: Sequence[Epoch] = ()
     """The epochs so far, if it trains."""
+    images_per_second: float | None = None
 
     @abstractmethod
     def advance(self, seconds: float) -> Progress:
@@ -77,6 +78,11 @@ class Trained(Run):
     @property
     def history(self) -> Sequence[Epoch]:  # type: ignore[override]
         return self.training.history
+
+    @property
+    def images_per_second(self) -> float:  # type: ignore[override]
+        """Training images a second so far, evaluation left out."""
+        return len(self.history) * self.training.spec.samples / self.training.train_seconds
 
     @property
     def progress(self) -> Progress:  # type: ignore[override]

@@ -78,6 +78,7 @@ class SparseTrainable(tune.Trainable):
         result: dict[str, Any] = {"epoch": progress.epoch, "epochs": progress.epochs, "done": progress.done}
         if progress.last is not None:
             result |= {"train_loss": progress.last.train_loss, "test_accuracy": progress.last.test_accuracy}
+            result["images_per_second"] = self.run.images_per_second
         return result
 
     def _open(self, spec: Spec) -> Run:

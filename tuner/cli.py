@@ -98,14 +98,20 @@ def status(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking, until it has ended or Ctrl-C.")] = False,
 ) -> None:
     """Say what is done, running, failed (and why), and blocked (and by what)."""
-    from tuner.status import lines, report
+    from tuner.status import follow, lines, report
 
     store = open_store(storage)
     names = [sweep] if sweep else sorted(store.folders("sweeps"))
     if not names:
         raise WrongCall(f"--storage {storage}: no sweep has been run here")
+    if watch:
+        if sweep is None or as_json:
+            raise WrongCall("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
+        follow(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
+        return
     reports = [report(*open_sweep(name, overrides, storage, as_it_was_run=True)) for name in names]
     if as_json:
         print(json.dumps(reports[0] if sweep else reports))

@@ -58,9 +58,10 @@ def refuse_if_driven(name: str, store: Store) -> None:
         raise Busy(f"{name} is being run here by {where}; wait until it has ended, or stop it")
 
 
-def write_heartbeat(name: str, store: Store, running: dict[str, Any]) -> None:
-    """Say which runs are running: by id, their ``epoch`` of ``epochs``."""
-    content = {"at": datetime.now(UTC).isoformat(), "driver": DRIVER, "running": running}
+def write_heartbeat(name: str, store: Store, running: dict[str, Any], seconds_left: float | None = None) -> None:
+    """Say which runs are running (by id, their ``epoch`` of ``epochs`` and what else is known), and for how long."""
+    at = datetime.now(UTC).isoformat()
+    content = {"at": at, "driver": DRIVER, "running": running, "seconds_left": seconds_left}
     store.write(f"sweeps/{name}/driver.json", json.dumps(content).encode())
 
 
@@ -72,8 +73,17 @@ def last_said(name: str, store: Store) -> dict[str, Any] | None:
 
 def running(name: str, store: Store) -> dict[str, Any]:
     """The runs that a living driver of the sweep is running now; empty if there is none."""
+    return _living(name, store).get("running", {})
+
+
+def seconds_left(name: str, store: Store) -> float | None:
+    """What a living driver of the sweep expects; None if there is none or it does not know yet."""
+    return _living(name, store).get("seconds_left")
+
+
+def _living(name: str, store: Store) -> dict[str, Any]:
     said = last_said(name, store)
-    return said["running"] if said is not None and is_alive(name, store) else {}
+    return said if said is not None and is_alive(name, store) else {}
 
 
 def is_alive(name: str, store: Store) -> bool:
