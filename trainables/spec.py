@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from trainables.data import Dataset, datasets
 from trainables.difficulty import Difficulty, difficulties, subset_size
 from trainables.models import Model, models
 from trainables.sparsifiers import Sparsifier, sparsifiers
-from trainables.values import Value, unknown
+from trainables.values import FOR_ID, Value, explain, unknown
 
 SCHEMA_VERSION = 1
 """Part of every id; raised when the meaning of a field changes, so that old results are not taken for new ones."""
@@ -102,7 +102,8 @@ class Spec(Value):
     @cached_property
     def id(self) -> str:
         """16 hex digits: SHA-256 of the canonical JSON, the kind and the schema version."""
-        content = {"schema": SCHEMA_VERSION, "kind": type(self).__name__, "spec": self.model_dump(mode="json")}
+        spec = self.model_dump(mode="json", context=FOR_ID)
+        content = {"schema": SCHEMA_VERSION, "kind": type(self).__name__, "spec": spec}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -143,14 +144,33 @@ class TrialSpec(Spec):
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
         try:
-            self.sparsifier.check(self)
-            self.difficulty.check(self)
+            for part in (self.dataset, self.model, self.sparsifier, self.difficulty):
+                part.check(self)
+            self._check_batches()
         except ValueError as error:
             # A check names its field in front ("sparsity: ..."); one that does not is taken as it is.
             path, colon, reason = str(error).partition(": ")
             place = {"path": path if colon else "", "reason": reason or path}
             raise PydanticCustomError("nested", "{path}: {reason}", place) from None
         return self
+
+    def _check_batches(self) -> None:
+        """ValueError if an epoch would have no batch, or one too small for the network."""
+        size, least = self.recipe.batch_size, self.model.min_batch
+        rest = self.samples % size
+        if self.recipe.drop_last and self.samples < size:
+            raise ValueError(f"recipe.drop_last: true leaves no batch of {size} of {self.samples} training samples")
+        if not self.recipe.drop_last and 0 < rest < least:
+            raise ValueError(
+                f"recipe.batch_size: {size} leaves a last batch of {rest} of {self.samples} training samples, "
+                f"{self.model.name} trains on {least} or more; choose another recipe.batch_size or data_ratio, or "
+                "recipe.drop_last: true"
+            )
+        if least > 1:
+            try:
+                self.requirements()  # scoring runs train on all samples: the checks of their making count here too
+            except ValidationError as error:
+                raise ValueError(explain(error)) from None
 
     def requirements(self) -> tuple[Spec, ...]:
         return (*self.sparsifier.requirements(self), *self.difficulty.requirements(self))

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from trainables.data import Batches, DeviceData, as_input
 from trainables.flops import PASSES, forward_flops, layer_flops
-from trainables.models import initialise, maskable
+from trainables.models import maskable
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start, Timeline
 from trainables.sparsifiers.base import State
@@ -60,7 +60,14 @@ class Training:
         recipe = spec.recipe
         chosen = indices.to(self.device)
         self.batches = Batches(
-            data.train_images[chosen], data.train_labels[chosen], recipe.batch_size, recipe.crop_padding, recipe.flip
+            data.train_images,
+            data.train_labels,
+            chosen,
+            recipe.batch_size,
+            recipe.crop_padding,
+            recipe.flip,
+            recipe.rotation,
+            recipe.drop_last,
         )
         self.timeline = Timeline(recipe.epochs, len(self.batches))
         self.model = build_model(spec, data).to(self.device)
@@ -151,7 +158,7 @@ class Training:
             totals += self.train_step(images, labels)
             self.train_flops += PASSES * self.forward_flops * len(labels)
             step += 1
-        loss, accuracy = (totals / len(self.batches.labels)).tolist()
+        loss, accuracy = (totals / self.batches.epoch_samples).tolist()
         self.train_seconds += time.perf_counter() - began
         self.epoch += 1
         if not loss < float("inf"):
@@ -220,5 +227,5 @@ class Training:
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:
     """The network of ``spec`` on the CPU at its initial weights, which depend on the seed and nothing else."""
     model = spec.model.build(data.classes, (data.mean, data.std))
-    initialise(model, derive(spec.seed, "weights"))
+    spec.model.initialise(model, derive(spec.seed, "weights"))
     return model
