@@ -4,7 +4,22 @@ import sys
 
 from trainables.data.base import Dataset, DeviceData, ImageData, as_input, datasets, fit, fitted_shape, place
 from trainables.data.batches import Batches
+from trainables.data.files import DamagedData, DataError, MissingData, data_root
 
 datasets.load_all(sys.modules[__name__])
 
-__all__ = ["Batches", "Dataset", "DeviceData", "ImageData", "as_input", "datasets", "fit", "fitted_shape", "place"]
+__all__ = [
+    "Batches",
+    "DamagedData",
+    "DataError",
+    "Dataset",
+    "DeviceData",
+    "ImageData",
+    "MissingData",
+    "as_input",
+    "data_root",
+    "datasets",
+    "fit",
+    "fitted_shape",
+    "place",
+]
