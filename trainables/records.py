@@ -46,6 +46,7 @@ TABLES: dict[str, pa.Schema] = {
             ("clean_accuracy", _real, "final accuracy on the clean test set"),
             ("corrupted_accuracy", _real, "final accuracy on the corrupted test set"),
             ("robust_accuracy", _real, "final accuracy under attack"),
+            ("autoattack_accuracy", _real, "final accuracy under AutoAttack"),
             ("validation_accuracy", _real, "final accuracy on the images held out of the training set"),
             ("train_accuracy", _real, "accuracy over the last epoch's augmented batches"),
             ("train_loss", _real, "mean cross-entropy over the last epoch's samples"),

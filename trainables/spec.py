@@ -17,7 +17,9 @@ from pydantic_core import PydanticCustomError
 
 from trainables.data import Dataset, datasets
 from trainables.difficulty import Difficulty, difficulties, subset_size
+from trainables.difficulty.corruption import Corruption
 from trainables.models import Model, models
+from trainables.profiles import Profile, apply_profile
 from trainables.sparsifiers import Sparsifier, sparsifiers
 from trainables.values import FOR_ID, Value, explain, unknown
 
@@ -97,28 +99,40 @@ class Evaluation(Value):
 
 
 class Spec(Value):
-    """What trials and scoring runs share: an id from all that they are."""
+    """What all runs share: an id from all that they are."""
 
     @cached_property
     def id(self) -> str:
         """16 hex digits: SHA-256 of the canonical JSON, the kind and the schema version."""
-        spec = self.model_dump(mode="json", context=FOR_ID)
-        content = {"schema": SCHEMA_VERSION, "kind": type(self).__name__, "spec": spec}
+        content = {"schema": SCHEMA_VERSION, "kind": type(self).__name__, "spec": self.identity()}
         text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def identity(self) -> dict[str, Any]:
+        """What tells this run from others: everything, unless a field only says what to keep of it."""
+        return self.model_dump(mode="json", context=FOR_ID)
 
     def requirements(self) -> tuple[Spec, ...]:
         """What must be finished before this can start."""
         return ()
 
+    def join(self, other: Self) -> Self:
+        """One run that leaves what this one and ``other``, of the same id, leave behind."""
+        return self
+
     @property
-    def training(self) -> TrialSpec:
-        """The trial whose data set, network and recipe are trained."""
+    def source(self) -> Dataset:
+        """The data set that it needs."""
         raise NotImplementedError
 
     @property
+    def training(self) -> TrialSpec | None:
+        """The trial whose network is trained by its recipe; None if nothing is trained."""
+        return None
+
+    @property
     def length(self) -> int:
-        """Epochs that are trained."""
+        """Epochs that are trained, or the number of parts of the work."""
         raise NotImplementedError
 
     def replace(self, **changes: Any) -> Self:
@@ -139,7 +153,12 @@ class TrialSpec(Spec):
     recipe: Recipe = Recipe()
     evaluation: Evaluation = Evaluation()
     seed: int = Field(default=0, ge=0, lt=2**31)
-    profile: Literal["clean"] = Field(default="clean", description="named bundle of fidelity choices")
+    profile: Profile = Field(default="clean", description="named bundle of fidelity choices")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_profile(cls, data: Any) -> Any:
+        return apply_profile(data) if isinstance(data, Mapping) else data
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
@@ -176,35 +195,43 @@ class TrialSpec(Spec):
         return (*self.sparsifier.requirements(self), *self.difficulty.requirements(self))
 
     @property
+    def source(self) -> Dataset:
+        return self.dataset
+
+    @property
     def training(self) -> TrialSpec:
         return self
 
     @property
     def length(self) -> int:
-        return self.recipe.epochs
+        return self.recipe.epochs - self.sparsifier.first_epoch(self)
 
     @property
     def samples(self) -> int:
         """Number of training samples."""
         return subset_size(self.dataset.train_size, self.data_ratio)
 
-    def scoring(self, seed: int, epochs: int) -> ScoringSpec:
-        """The scoring run of ``seed`` that judges this trial's training set after ``epochs`` epochs."""
+    def scoring(self, seed: int, epochs: int, score: str) -> ScoringSpec:
+        """The scoring run of ``seed`` that judges this trial's training set after ``epochs`` epochs by ``score``."""
         dense = sparsifiers.parse("dense")
         trial = TrialSpec(dataset=self.dataset, model=self.model, sparsifier=dense, recipe=self.recipe, seed=seed)
-        return ScoringSpec(trial=trial, epochs=epochs)
+        return ScoringSpec(trial=trial, epochs=epochs, scores=(score,))
 
     def __str__(self) -> str:
         name = self.sparsifier.name if self.sparsity == 0 else f"{self.sparsifier.name} {self.sparsity:g}"
-        data = f"{self.dataset.name}/{self.model.name} {self.difficulty.name} {self.data_ratio:g}"
+        data = f"{self.dataset.name}/{self.model.name} {self.difficulty.label} {self.data_ratio:g}"
         return f"{name} on {data} seed {self.seed}"
 
 
-class ScoringSpec(Spec):
-    """The first ``epochs`` epochs of a dense ``trial``, after which every training sample is scored."""
+class Prefix(Spec):
+    """The first ``epochs`` epochs of a ``trial``."""
 
     trial: TrialSpec
     epochs: int = Field(ge=1)
+
+    @property
+    def source(self) -> Dataset:
+        return self.trial.dataset
 
     @property
     def training(self) -> TrialSpec:
@@ -214,11 +241,55 @@ class ScoringSpec(Spec):
     def length(self) -> int:
         return self.epochs
 
+    def requirements(self) -> tuple[Spec, ...]:
+        return self.trial.requirements()
+
+
+class ScoringSpec(Prefix):
+    """The first epochs of a dense ``trial`` on the whole training set, which is scored on the way and at the end.
+
+    ``scores`` are not part of its id: trials that want several scores of one run share it.
+    """
+
+    scores: tuple[str, ...]
+
+    def identity(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", context=FOR_ID, exclude={"scores"})
+
+    def join(self, other: Self) -> Self:
+        return self.replace(scores=tuple(sorted({*self.scores, *other.scores})))
+
     def __str__(self) -> str:
-        return f"scores of {self.trial.dataset.name}/{self.trial.model.name} seed {self.trial.seed} epoch {self.epochs}"
+        what = f"{', '.join(self.scores)} of {self.trial.dataset.name}/{self.trial.model.name}"
+        return f"{what} seed {self.trial.seed} epoch {self.epochs}"
 
 
-KINDS: dict[str, type[Spec]] = {kind.__name__: kind for kind in (TrialSpec, ScoringSpec)}
+class SnapshotSpec(Prefix):
+    """The first epochs of a ``trial``, whose weights are kept: where lottery tickets are rewound to."""
+
+    def __str__(self) -> str:
+        return f"weights of {self.trial} at epoch {self.epochs}"
+
+
+class CorruptionSpec(Spec):
+    """All images of a data set, corrupted once (``corruption`` says how) and shared by all trials."""
+
+    dataset: DatasetField
+    corruption: Corruption
+
+    @property
+    def source(self) -> Dataset:
+        return self.dataset
+
+    @property
+    def length(self) -> int:
+        return 1
+
+    def __str__(self) -> str:
+        return f"{self.dataset.name} under {self.corruption}"
+
+
+KINDS: dict[str, type[Spec]] = {kind.__name__: kind for kind in (TrialSpec, ScoringSpec, SnapshotSpec, CorruptionSpec)}
 
 
 def dump(spec: Spec) -> str:

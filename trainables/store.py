@@ -1,8 +1,9 @@
 """Where results, artifacts and checkpoints lie: the one truth about what is done. Local folder or ``s3://``, ``gs://``.
 
-``results/TABLE/TRIAL.parquet`` (see ``records``), ``artifacts/weights/TRIAL.pt``, ``artifacts/scores/RUN.parquet``,
-``checkpoints/RUN.pt``, ``sweeps/NAME/``. Every write goes to a new name and is renamed; where the storage has no
-rename (an object store), one PUT is as atomic. Two writers of the same file write the same content.
+``results/TABLE/TRIAL.parquet`` (see ``records``), ``artifacts/weights/TRIAL.pt``,
+``artifacts/scores/RUN-SCORE.parquet``, ``artifacts/corrupted/RUN.images``, ``checkpoints/RUN.pt``, ``sweeps/NAME/``.
+Every write goes to a new name and is renamed; where the storage has no rename (an object store), one PUT is as atomic.
+Two writers of the same file write the same content.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import contextlib
 import logging
 import os
 import socket
+import tempfile
 import traceback as tracebacks
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -22,14 +25,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from trainables import checkpoint, records
+from trainables import checkpoint, imagefile, records
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-Artifact = Literal["weights", "scores"]
-SUFFIX: dict[Artifact, str] = {"weights": ".pt", "scores": ".parquet"}
+Artifact = Literal["weights", "scores", "corrupted"]
+SUFFIX: dict[Artifact, str] = {"weights": ".pt", "scores": ".parquet", "corrupted": ".images"}
 
 
 class Store:
@@ -51,23 +54,11 @@ class Store:
     def write(self, path: str, content: bytes) -> None:
         """Write ``content`` under ``path`` (relative to the root), whole or not at all."""
         target = f"{self.root}/{path}"
-        folder, _, name = target.rpartition("/")
-        if not isinstance(self.filesystem, fs.LocalFileSystem):
-            with self.filesystem.open_output_stream(target) as stream:
-                stream.write(content)
+        if isinstance(self.filesystem, fs.LocalFileSystem):
+            write_local(target, content)
             return
-        os.makedirs(folder, exist_ok=True)
-        draft = f"{folder}/_{name}.{uuid.uuid4().hex}"  # readers of Parquet folders skip names that begin with _
-        try:
-            with open(draft, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, target)
-        except BaseException:
-            if os.path.exists(draft):
-                os.remove(draft)
-            raise
+        with self.filesystem.open_output_stream(target) as stream:
+            stream.write(content)
 
     def read(self, path: str) -> bytes | None:
         """Content of ``path``, or None if there is no such file."""
@@ -141,7 +132,8 @@ class Store:
         newest: dict[str, dict[str, Any]] = {}
         for row in sorted(table.to_pylist(), key=lambda row: (row["at"], row["attempt"])):
             newest[row["trial"]] = row
-        finished = self.finished() | self.artifacts("scores")
+        made = self.artifacts("scores") | self.artifacts("corrupted")
+        finished = self.finished() | {name.partition("-")[0] for name in made}
         return {trial: row for trial, row in newest.items() if trial not in finished}
 
     def _write_table(self, path: str, table: pa.Table) -> None:
@@ -152,8 +144,12 @@ class Store:
     # Artifacts -------------------------------------------------------------------------------------------------------
 
     def artifacts(self, kind: Artifact) -> set[str]:
-        """Ids of the runs that left an artifact of ``kind``."""
+        """Names of the artifacts of ``kind``: the id of the run, for scores with that of the score behind."""
         return self.names(f"artifacts/{kind}")
+
+    def artifact_files(self) -> set[str]:
+        """Paths of all artifacts, one listing a kind."""
+        return {f"artifacts/{kind}/{name}{suffix}" for kind, suffix in SUFFIX.items() for name in self.artifacts(kind)}
 
     def artifact_path(self, kind: Artifact, run: str) -> str:
         return f"artifacts/{kind}/{run}{SUFFIX[kind]}"
@@ -166,19 +162,49 @@ class Store:
         """FileNotFoundError if there are none; if they are damaged, they are removed first, to be made again."""
         return self._artifact("weights", trial, checkpoint.decode)
 
-    def write_scores(self, run: str, labels: np.ndarray, scores: Mapping[str, np.ndarray]) -> None:
-        """Keep what a scoring run found: Parquet with ``sample``, ``label`` and a column for each score."""
-        columns = {"sample": np.arange(len(labels)), "label": labels, **scores}
-        self._write_table(self.artifact_path("scores", run), pa.table(columns))
+    def scores_path(self, run: str, score: str) -> str:
+        return self.artifact_path("scores", f"{run}-{score}")
+
+    def write_scores(self, run: str, score: str, labels: np.ndarray, values: np.ndarray) -> None:
+        """Keep one score of a scoring run: Parquet with ``sample``, ``label`` and ``score``, samples in order."""
+        columns = {"sample": np.arange(len(labels)), "label": labels, "score": values}
+        self._write_table(self.scores_path(run, score), pa.table(columns))
 
     def read_scores(self, run: str, score: str) -> np.ndarray:
         """The scores of all training samples, in their order; errors as :meth:`read_weights`."""
 
         def parse(content: bytes) -> pa.Table:
-            columns = ["sample", score]
-            return pq.read_table(pa.BufferReader(content), columns=columns, page_checksum_verification=True)
+            return pq.read_table(pa.BufferReader(content), columns=["sample", "score"], page_checksum_verification=True)
 
-        return self._artifact("scores", run, parse).sort_by("sample")[score].to_numpy()
+        return self._artifact("scores", f"{run}-{score}", parse).sort_by("sample")["score"].to_numpy()
+
+    def write_corrupted(self, run: str, images: Mapping[str, np.ndarray]) -> None:
+        """Keep a data set's corrupted images: uint8 arrays by split."""
+        self.write(self.artifact_path("corrupted", run), imagefile.encode(images))
+
+    def read_corrupted(self, run: str) -> dict[str, np.ndarray]:
+        """Corrupted images by split, read-only and in memory once a machine; errors as :meth:`read_weights`.
+
+        From an object store the file is fetched to this machine's temporary folder first.
+        """
+        path = self.artifact_path("corrupted", run)
+        if isinstance(self.filesystem, fs.LocalFileSystem):
+            local = Path(self.root) / path
+        else:
+            local = Path(tempfile.gettempdir()) / f"sparsweep-{os.getuid()}" / path
+            if not local.exists() and (content := self.read(path)) is not None:
+                write_local(str(local), content)
+        try:
+            return imagefile.open_mapped(local)
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"the images of {run} are not in {self.storage}; a resume makes them again"
+            ) from None
+        except checkpoint.Damaged as error:
+            local.unlink()
+            self.delete(path)
+            why = f"the images of {run} are damaged ({error}) and were removed; a resume makes them again"
+            raise FileNotFoundError(why) from error
 
     def _artifact(self, kind: Artifact, run: str, parse: Callable[[bytes], T]) -> T:
         path = self.artifact_path(kind, run)
@@ -216,3 +242,20 @@ class Store:
     def checkpoints(self) -> set[str]:
         """Ids of the runs that were begun and are not done."""
         return self.names("checkpoints")
+
+
+def write_local(target: str, content: bytes) -> None:
+    """Write a local file, whole or not at all: under another name first, on the disk, then renamed."""
+    folder, _, name = target.rpartition("/")
+    os.makedirs(folder, exist_ok=True)
+    draft = f"{folder}/_{name}.{uuid.uuid4().hex}"  # readers of Parquet folders skip names that begin with _
+    try:
+        with open(draft, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, target)
+    except BaseException:
+        if os.path.exists(draft):
+            os.remove(draft)
+        raise

@@ -13,8 +13,8 @@ import torch
 from ray import tune
 
 from trainables.data import DeviceData, ImageData, place
-from trainables.runs import Run, is_finished, open_run
-from trainables.spec import Spec, load
+from trainables.runs import Inputs, Run, is_finished, open_run
+from trainables.spec import Spec, TrialSpec, load
 from trainables.store import Store
 
 REPORT_SECONDS = 1.0
@@ -23,6 +23,7 @@ REPORT_SECONDS = 1.0
 
 class SparseTrainable(tune.Trainable):
     """Runs one trial or scoring run of a sweep. ``config["run"]`` is its id; everything else comes from the store.
+    A search, whose trials are not known beforehand, gives the spec beside the id.
 
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
@@ -55,7 +56,7 @@ class SparseTrainable(tune.Trainable):
         run_id = self.config["run"]
         try:
             if self.run is None:
-                spec = load(self.specs[run_id])
+                spec = load(self.config.get("spec") or self.specs[run_id])
                 if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
                     return {"epoch": spec.length, "epochs": spec.length, "done": True}
                 self.run = self._open(spec)
@@ -70,10 +71,15 @@ class SparseTrainable(tune.Trainable):
         return result
 
     def _open(self, spec: Spec) -> Run:
-        trial = spec.training
-        dataset = trial.dataset.model_dump_json()
-        key = (dataset, trial.model.channels, trial.model.min_size)
-        if key not in self.placed:
-            images: ImageData = ray.get(self.datasets[dataset])
-            self.placed[key] = place(images, trial.model.channels, trial.model.min_size, self.device)
-        return open_run(spec, self.placed[key], self.store, self.sweep)
+        dataset = spec.source.model_dump_json()
+
+        def images() -> ImageData:
+            return ray.get(self.datasets[dataset])
+
+        def placed(trial: TrialSpec) -> DeviceData:
+            key = (dataset, trial.model.channels, trial.model.min_size)
+            if key not in self.placed:
+                self.placed[key] = place(images(), trial.model.channels, trial.model.min_size, self.device)
+            return self.placed[key]
+
+        return open_run(spec, Inputs(images, placed), self.store, self.sweep)

@@ -14,16 +14,16 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from trainables.data import Batches, DeviceData, as_input
-from trainables.flops import PASSES, forward_flops, layer_flops
+from trainables.flops import forward_flops, layer_flops
 from trainables.models import maskable
+from trainables.objectives import Network
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start, Timeline
 from trainables.sparsifiers.base import State
-from trainables.sparsifiers.masks import kept_weights
-from trainables.spec import TrialSpec
+from trainables.sparsifiers.topology import Tensors
+from trainables.spec import Spec, TrialSpec
 
 EVALUATION_BATCH = 1000
 
@@ -34,7 +34,7 @@ class Diverged(ArithmeticError):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch gave. Accuracies in [0, 1]; ``test_accuracy`` is None where the epoch was not evaluated."""
+    """What one epoch gave. Accuracies in [0, 1]; those that were not measured after it are None."""
 
     epoch: int
     lr: float
@@ -43,6 +43,11 @@ class Epoch:
     test_accuracy: float | None
     density: float
     seconds: float
+    clean_accuracy: float | None = None
+    corrupted_accuracy: float | None = None
+    validation_accuracy: float | None = None
+    robust_accuracy: float | None = None
+    autoattack_accuracy: float | None = None
 
 
 class Training:
@@ -52,7 +57,7 @@ class Training:
     """
 
     def __init__(
-        self, spec: TrialSpec, data: DeviceData, indices: torch.Tensor, trained: Callable[[TrialSpec], State]
+        self, spec: TrialSpec, data: DeviceData, indices: torch.Tensor, trained: Callable[[Spec], State]
     ) -> None:
         self.spec = spec
         self.data = data
@@ -71,10 +76,26 @@ class Training:
         )
         self.timeline = Timeline(recipe.epochs, len(self.batches))
         self.model = build_model(spec, data).to(self.device)
+        self.network = Network(self.model, self.device, recipe.precision)
+        self.objective = spec.difficulty.objective
         channels, height, width = data.train_images.shape[1:]
         self.layer_flops = layer_flops(self.model, (channels, height, width))
         self.weights = maskable(self.model)
+        self.update_steps = frozenset(spec.sparsifier.update_steps(self.timeline))
+        self.epoch = spec.sparsifier.first_epoch(spec)
+        self.train_flops = 0.0
+        self.train_seconds = 0.0
+        self.history: list[Epoch] = []
         self._start(trained)
+
+    def _start(self, trained: Callable[[Spec], State]) -> None:
+        spec, recipe = self.spec, self.spec.recipe
+        start = Start(spec, self.model, derive(spec.seed, "masks"), self._first_batch, trained)
+        state = spec.sparsifier.starting_state(start)
+        if state is not None:
+            self.model.load_state_dict(state)
+        masks = self._checked(spec.sparsifier.initialize(start), step=-1)
+        self.memory = spec.sparsifier.memory(start)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
             lr=recipe.lr,
@@ -83,62 +104,72 @@ class Training:
             weight_decay=recipe.weight_decay,
             fused=True,
         )
-        self.update_steps = frozenset(spec.sparsifier.update_steps(self.timeline))
-        self.epoch = 0
-        self.train_flops = 0.0
-        self.train_seconds = 0.0
-        self.history: list[Epoch] = []
-
-    def _start(self, trained: Callable[[TrialSpec], State]) -> None:
-        start = Start(self.spec, self.model, derive(self.spec.seed, "masks"), self._first_batch, trained)
-        state = self.spec.sparsifier.starting_state(start)
-        if state is not None:
-            self.model.load_state_dict(state)
-        self._set_masks(self.spec.sparsifier.initialize(start), step=-1)
-        self._zero_masked()
+        self.topology = spec.sparsifier.topology(self.weights, self.optimizer, masks)
+        self.train_flops += spec.sparsifier.initial_flops(sum(self.layer_flops.values()), recipe.batch_size)
+        self._count_flops()
 
     def _first_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
         return next(self.batches.epoch(derive(self.spec.seed, "mask batch")))
 
     # Masks -----------------------------------------------------------------------------------------------------------
 
-    def _set_masks(self, masks: Masks, step: int) -> None:
-        """Take over the masks in force from ``step`` on (-1: before the first), wherever they were made."""
-        masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
-        asked = kept_weights(masks.size, self.spec.sparsifier.sparsity_at(step, self.spec, self.timeline))
-        self.counts = masks.counts()
-        if list(masks) != list(self.weights) or sum(self.counts.values()) != asked:
-            found = sum(self.counts.values())
-            raise AssertionError(f"{self.spec.sparsifier.name} left {found} weights before step {step}, not {asked}")
-        self.masks = masks
-        self.factors = [mask.to(self.weights[name].dtype) for name, mask in masks.items()]
-        densities = {name: count / masks[name].numel() for name, count in self.counts.items()}
-        self.forward_flops = forward_flops(self.layer_flops, densities)
+    @property
+    def masks(self) -> Masks:
+        return self.topology.masks
 
     @property
     def density(self) -> float:
         """Fraction of the maskable weights that is there, from the counts at hand: nothing waits for the device."""
-        return sum(self.counts.values()) / self.masks.size
+        return sum(self.topology.counts.values()) / self.masks.size
 
-    @torch.no_grad()
-    def _zero_masked(self) -> None:
-        torch._foreach_mul_(list(self.weights.values()), self.factors)
+    def _checked(self, masks: Masks, step: int) -> Masks:
+        """The masks in force from ``step`` on (-1: before the first), on this device, if they are what was asked."""
+        masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
+        sparsifier = self.spec.sparsifier
+        asked = sparsifier.kept_at(masks.size, step, self.spec, self.timeline)
+        found = sum(masks.counts().values())
+        if list(masks) != list(self.weights) or abs(found - asked) > sparsifier.slack(masks.size, self.spec):
+            raise AssertionError(f"{sparsifier.name} left {found} weights before step {step}, not {asked}")
+        return masks
 
-    @torch.no_grad()
-    def _update_masks(self, step: int) -> None:
-        moment = Moment(
+    def _count_flops(self) -> None:
+        """What a sample costs at the densities in force: a forward pass, and a training step."""
+        self.forward_flops = forward_flops(self.layer_flops, self.topology.densities)
+        gradients = self.topology.gradient_densities
+        if self.spec.sparsifier.watches:
+            gradients = dict.fromkeys(gradients, 1.0)
+        # Of a step's passes one computes the gradients of weights: of those that need one, which may be more.
+        weight_pass = forward_flops(self.layer_flops, gradients)
+        self.step_flops = (self.objective.passes - 1) * self.forward_flops + weight_pass
+
+    def _moment(self, step: int, batch: tuple[torch.Tensor, torch.Tensor], attack: torch.Generator) -> Moment:
+        return Moment(
             self.spec,
             step,
             self.timeline,
-            {name: weight.detach() for name, weight in self.weights.items()},
+            self.topology.values(),
             derive(self.spec.seed, "masks", step),
+            lambda: self._dense_gradients(*batch, attack),
+            self.topology.momenta,
+            self.memory,
         )
-        self._set_masks(self.spec.sparsifier.update(self.masks, moment), step)
-        self._zero_masked()
-        momenta = [self.optimizer.state[weight].get("momentum_buffer") for weight in self.weights.values()]
-        for momentum, factor in zip(momenta, self.factors, strict=True):
-            if momentum is not None:
-                momentum.mul_(factor)
+
+    def _update_masks(self, moment: Moment) -> None:
+        self.topology.change(self._checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
+        self._count_flops()
+
+    def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator) -> Tensors:
+        """The gradient of a batch's loss with respect to every maskable weight; the network stays as it is."""
+        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
+        drawn = attack.get_state()
+        loss, _ = self.objective.loss(self.network, images, labels, attack)
+        gradients = torch.autograd.grad(loss, list(self.weights.values()))
+        attack.set_state(drawn)
+        for name, buffer in self.model.named_buffers():
+            buffer.copy_(buffers[name])
+        dense = sum(self.layer_flops.values())
+        self.train_flops += ((self.objective.passes - 1) * self.forward_flops + dense) * len(labels)
+        return dict(zip(self.weights, gradients, strict=True))
 
     # Training --------------------------------------------------------------------------------------------------------
 
@@ -152,38 +183,40 @@ class Training:
         # [sum of losses, hits], added up on the device: reading a number would stop the host until the device is done.
         totals = torch.zeros(2, device=self.device)
         step = self.epoch * len(self.batches)
-        for images, labels in self.batches.epoch(derive(self.spec.seed, "batches", self.epoch)):
+        seen = 0
+        attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
+        for batch in self.batches.epoch(derive(self.spec.seed, "batches", self.epoch)):
             if step in self.update_steps:
-                self._update_masks(step)
-            totals += self.train_step(images, labels)
-            self.train_flops += PASSES * self.forward_flops * len(labels)
+                self._update_masks(self._moment(step, batch, attack))
+            totals += self.train_step(*batch, attack, step)
+            self.train_flops += self.step_flops * len(batch[1])
+            seen += len(batch[1])
             step += 1
-        loss, accuracy = (totals / self.batches.epoch_samples).tolist()
+        if step == self.timeline.steps and step in self.update_steps:
+            self._update_masks(self._moment(step, batch, attack))
+        loss, accuracy = (totals / seen).tolist()
         self.train_seconds += time.perf_counter() - began
         self.epoch += 1
         if not loss < float("inf"):
             raise Diverged(f"the training loss is {loss} in epoch {self.epoch}")
-        due = self.epoch % self.spec.evaluation.every == 0 or self.epoch == self.spec.recipe.epochs
-        test_accuracy = self.evaluate() if due else None
-        record = Epoch(self.epoch, lr, loss, accuracy, test_accuracy, self.density, time.perf_counter() - began)
+        judged = self.evaluate()
+        seconds = time.perf_counter() - began
+        record = Epoch(self.epoch, lr, loss, accuracy, density=self.density, seconds=seconds, **judged)
         self.history.append(record)
         return record
 
-    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
         """One optimiser step on one batch; returns [sum of losses, hits] on the device."""
         self.optimizer.zero_grad(set_to_none=True)
-        logits = self._forward(images)
-        loss = functional.cross_entropy(logits, labels)
+        loss, logits = self.objective.loss(self.network, images, labels, attack)
         loss.backward()
-        gradients = [weight.grad for weight in self.weights.values() if weight.grad is not None]
-        torch._foreach_mul_(gradients, self.factors)
-        self.optimizer.step()
+        if self.spec.sparsifier.watches:
+            gradients = dict(zip(self.weights, self.topology.gradients(), strict=True))
+            self.spec.sparsifier.watch(self._moment(step, (images, labels), attack), gradients)
+        self.topology.step()
         return torch.stack([loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()])
-
-    def _forward(self, images: torch.Tensor) -> torch.Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.spec.recipe.precision == "bf16"):
-            logits = self.model(images)
-        return logits.float()
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 
@@ -191,12 +224,29 @@ class Training:
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits of uint8 ``images`` in evaluation mode, without augmentation: [N, classes]."""
         self.model.eval()
-        return torch.cat([self._forward(as_input(part)) for part in images.split(EVALUATION_BATCH)])
+        return torch.cat([self.network(as_input(part)) for part in images.split(EVALUATION_BATCH)])
 
-    def evaluate(self) -> float:
-        """Accuracy on the test set, in [0, 1]."""
-        hits = self.logits(self.data.test_images).argmax(1) == self.data.test_labels
-        return hits.double().mean().item()
+    def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:
+        """Share of uint8 ``images`` that the network knows, in [0, 1]."""
+        return (self.logits(images).argmax(1) == labels).double().mean().item()
+
+    def evaluate(self) -> dict[str, float | None]:
+        """The accuracies that are due after this epoch, by column; ``test_accuracy`` is None where none is."""
+        last = self.epoch == self.spec.recipe.epochs
+        data, difficulty = self.data, self.spec.difficulty
+        judged: dict[str, float | None] = {"test_accuracy": None}
+        if last or self.epoch % self.spec.evaluation.every == 0:
+            judged["clean_accuracy"] = self.accuracy(data.test_images, data.test_labels)
+            if data.corrupted_images is not None:
+                judged["corrupted_accuracy"] = self.accuracy(data.corrupted_images, data.test_labels)
+            judged["test_accuracy"] = judged[f"{difficulty.view}_accuracy"]
+        if difficulty.attack_due(self.epoch, last):
+            self.model.eval()
+            attacked = data.test_images
+            if difficulty.view == "corrupted" and data.corrupted_images is not None:
+                attacked = data.corrupted_images
+            judged |= difficulty.robust_accuracies(self.network, attacked, data.test_labels, self.spec.seed, last)
+        return judged
 
     # State -----------------------------------------------------------------------------------------------------------
 
@@ -206,7 +256,8 @@ class Training:
             "epoch": self.epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "masks": dict(self.masks),
+            "topology": self.topology.state(),
+            "memory": self.memory,
             "train_flops": self.train_flops,
             "train_seconds": self.train_seconds,
             "history": [vars(epoch) for epoch in self.history],
@@ -217,11 +268,21 @@ class Training:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch = state["epoch"]
+        self.topology.restore(on(self.device, state["topology"]))
         # The masks are those of the last step: an update that is due just before the next one is still to come.
-        self._set_masks(Masks(state["masks"]), self.epoch * len(self.batches) - 1)
+        self._checked(self.masks, self.epoch * len(self.batches) - 1)
+        self._count_flops()
+        self.memory = on(self.device, state["memory"])
         self.train_flops = state["train_flops"]
         self.train_seconds = state["train_seconds"]
         self.history = [Epoch(**epoch) for epoch in state["history"]]
+
+
+def on(device: torch.device, value: Any) -> Any:
+    """Tensors in nested dicts, moved to ``device``."""
+    if isinstance(value, dict):
+        return {key: on(device, part) for key, part in value.items()}
+    return value.to(device)
 
 
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:

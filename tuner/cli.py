@@ -230,15 +230,17 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry:
     from tuner import journal
     from tuner.graph import build, examine
     from tuner.images import read_images
+    from tuner.suggestions import points
 
-    state = examine(build(sweep.trials), store)
+    state = examine(build(points(sweep, store)), store)
     if retry:
         state = state.retried()
     elif state.failed:
         tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    images = read_images(state, data)
+    to_suggest = sweep.search is not None and len(state.graph.points) < sweep.search.trials
+    images = read_images(state, sweep.sources if to_suggest else [], data)
     journal.remember(sweep, store)
-    if state.ready:
+    if state.ready or to_suggest:
         train(sweep, state, images, store, address)
     conclude(sweep, store)
 
@@ -246,13 +248,18 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry:
 def train(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
-    tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
+    expected = None
+    if sweep.search:
+        expected = len(state.ready) + sweep.search.trials - len(state.graph.points)
+        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {len(state.graph.points)} of them made before")
+    else:
+        tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     from tuner.execute import Stopped, execute
     from tuner.sweep import SweepError
     from tuner.watch import Watch
 
     try:
-        with Watch(sweep.name, state, store) as watch:
+        with Watch(sweep.name, state, store, expected) as watch:
             execute(sweep, state, images, store, address, watch)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
@@ -270,7 +277,12 @@ def conclude(sweep: Sweep, store: Store) -> None:
     from tuner.status import lines, report
 
     outcome = report(sweep, store)
-    print("\n".join([*lines(outcome), f"results: {store.root}/results/trials"]))
+    found = []
+    if sweep.search:
+        from tuner.study import Study
+
+        found = Study(sweep, store).words()
+    print("\n".join([*lines(outcome), *found, f"results: {store.root}/results/trials"]))
     if outcome["done"] < outcome["trials"]:
         sys.exit(1)
 

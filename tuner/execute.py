@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune import schedulers
 
 from trainables.data import ImageData
 from trainables.spec import dump
@@ -44,16 +45,16 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
     ``images``: by their data set's JSON; taken out of it, for the object store holds them from then on.
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
     """
-    release = Release(state.graph, state.ready)
     with cluster(address), stop_signals() as received:
         shape = resource_shape(sweep.resources)
         if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
             have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
             raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
+        algorithm, stopping = how_to_search(sweep, state, store, slots(shape))
         tuner = tune.Tuner(
             trainable(sweep, state, images, store, shape),
-            tune_config=tune.TuneConfig(search_alg=GraphSearch(release), reuse_actors=True),
+            tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=experiment_folder(sweep, store),
@@ -67,6 +68,20 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
         tuner.fit()
     if received:
         raise Stopped(received[0])
+
+
+def how_to_search(
+    sweep: Sweep, state: State, store: Store, parallel: int
+) -> tuple[GraphSearch, schedulers.TrialScheduler]:
+    """What gives Tune its trials, and what may stop them early."""
+    release = Release(state.graph, state.ready)
+    if sweep.search is None:
+        return GraphSearch(release), schedulers.FIFOScheduler()
+    from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
+    from tuner.study import Study
+
+    study = Study(sweep, store)
+    return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
 
 
 def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, shape: dict[str, float]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +16,14 @@ Tell = Callable[[str], None]
 """Says something of the course of things."""
 
 
-def read_images(state: State, folder: str | None) -> dict[str, ImageData]:
+def read_images(state: State, besides: Iterable[Dataset], folder: str | None) -> dict[str, ImageData]:
     """The images of the runs that are ready, by their data set's JSON; WrongCall if some cannot be read.
 
-    ``folder``: where data sets lie, None for the default.
+    ``besides``: data sets that runs to come may need; ``folder``: where data sets lie, None for the default.
     """
-    needed: dict[str, Dataset] = {}
-    for run in state.ready:
-        dataset = state.graph.runs[run].training.dataset
-        needed[dataset.model_dump_json()] = dataset
+    sources = [state.graph.runs[run].source for run in state.ready]
     images = {}
-    for key, dataset in needed.items():
+    for key, dataset in {source.model_dump_json(): source for source in [*sources, *besides]}.items():
         try:
             images[key] = dataset.load(data_root(folder))
         except DataError as error:

@@ -10,6 +10,7 @@ from trainables import records
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State, build, examine
+from tuner.suggestions import points
 from tuner.sweep import Sweep
 
 OUTCOMES = ("done", "running", "failed", "blocked", "pending")
@@ -17,7 +18,7 @@ OUTCOMES = ("done", "running", "failed", "blocked", "pending")
 
 def report(sweep: Sweep, store: Store) -> dict[str, Any]:
     """Counts of the sweep's own trials by outcome, and the reasons of what failed or is blocked."""
-    state = examine(build(sweep.trials), store)
+    state = examine(build(points(sweep, store)), store)
     running = journal.running(sweep.name, store)
     failures = store.failures()
     missing = set(state.graph.points) - store.finished()

@@ -38,7 +38,14 @@ SPARSIFIERS: dict[str, dict[str, Any]] = {
 """Updates at epoch boundaries, so that one is due at the very step where a test stops and resumes."""
 
 DIFFICULTIES: dict[str, dict[str, Any]] = {
+    "corruption": {"types": "named3"},
+    "composed": {
+        "selection": {"name": "el2n", "runs": 2, "epoch": 1},
+        "labels": {"name": "label_noise", "fraction": 0.4},
+        "images": {"name": "corruption", "types": "named3"},
+    },
     "el2n": {"runs": 2, "epoch": 1},
+    "label_noise": {"fraction": 0.4, "kind": "pairwise"},
     "none": {},
 }
 
@@ -165,3 +172,41 @@ def start(spec: TrialSpec) -> Start:
 
 def training(spec: TrialSpec, kind: type[Training] = Training) -> Training:
     return kind(spec, tiny_data(), torch.arange(SAMPLES), trained)
+
+
+class Listening(Training):
+    """A training that keeps every batch it is given, and the state of the attack's generator."""
+
+    heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
+        self.heard = [*getattr(self, "heard", []), (images.clone(), labels.clone(), attack.get_state())]
+        return super().train_step(images, labels, attack, step)
+
+
+def comparable(run: Training) -> dict[str, object]:
+    """The state of a run without the times it took."""
+    state = run.state()
+    del state["train_seconds"]
+    state["history"] = [{**epoch, "seconds": None} for epoch in state["history"]]
+    return state
+
+
+def assert_same(left: object, right: object, path: str = "state") -> None:
+    """Equal in structure, type and every bit."""
+    assert type(left) is type(right), path
+    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        assert left.dtype == right.dtype and left.shape == right.shape, path
+        assert left.numpy().tobytes() == right.numpy().tobytes(), path
+    elif isinstance(left, dict) and isinstance(right, dict):
+        assert list(left) == list(right), path
+        for key in left:
+            assert_same(left[key], right[key], f"{path}.{key}")
+    elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        assert len(left) == len(right), path
+        for place, (one, other) in enumerate(zip(left, right, strict=True)):
+            assert_same(one, other, f"{path}.{place}")
+    else:
+        assert left == right, path

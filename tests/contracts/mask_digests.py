@@ -28,9 +28,11 @@ class Recorded(Training):
 
     digests: list[str]
 
-    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
         self.digests.append(digest(self.masks))
-        return super().train_step(images, labels)
+        return super().train_step(images, labels, attack, step)
 
 
 def digests(name: str, seed: int) -> list[str]:

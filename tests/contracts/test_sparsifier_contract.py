@@ -12,7 +12,20 @@ from pathlib import Path
 import mask_digests
 import pytest
 import torch
-from contract_settings import EPOCHS, LAYERS, SAMPLES, SPARSIFIER_NAMES, start, tiny_data, trained, training, trial
+from contract_settings import (
+    EPOCHS,
+    LAYERS,
+    SAMPLES,
+    SPARSIFIER_NAMES,
+    Listening,
+    assert_same,
+    comparable,
+    start,
+    tiny_data,
+    trained,
+    training,
+    trial,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -46,17 +59,18 @@ class Watched(Training):
     evaluations = 0
     seen: list[Masks]
 
-    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        step = self.steps
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
         check_masks(self, step)
         check_zeros(self)
-        result = super().train_step(images, labels)
+        result = super().train_step(images, labels, attack, step)
         check_zeros(self)
         self.seen = [*getattr(self, "seen", []), self.masks]
         self.steps += 1
         return result
 
-    def evaluate(self) -> float:
+    def evaluate(self) -> dict[str, float | None]:
         check_zeros(self)
         self.evaluations += 1
         return super().evaluate()
@@ -67,8 +81,8 @@ def check_masks(run: Training, step: int) -> None:
     assert isinstance(run.masks, Masks)
     assert {name: tuple(mask.shape) for name, mask in run.masks.items()} == LAYERS
     assert list(run.masks) == list(LAYERS)
-    asked = run.spec.sparsifier.sparsity_at(step, run.spec, run.timeline)
-    assert sum(int(mask.sum()) for mask in run.masks.values()) == kept_weights(TOTAL, asked)
+    asked = run.spec.sparsifier.kept_at(TOTAL, step, run.spec, run.timeline)
+    assert sum(int(mask.sum()) for mask in run.masks.values()) == asked
 
 
 def check_zeros(run: Training) -> None:
@@ -152,32 +166,6 @@ def test_gmp_updates_at_a_boundary_where_the_resume_test_stops() -> None:
     assert boundaries <= run.update_steps
 
 
-def comparable(run: Training) -> dict[str, object]:
-    """The state of a run without the times it took."""
-    state = run.state()
-    del state["train_seconds"]
-    state["history"] = [{**epoch, "seconds": None} for epoch in state["history"]]
-    return state
-
-
-def assert_same(left: object, right: object, path: str = "state") -> None:
-    """Equal in structure, type and every bit."""
-    assert type(left) is type(right), path
-    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        assert left.dtype == right.dtype and left.shape == right.shape, path
-        assert left.numpy().tobytes() == right.numpy().tobytes(), path
-    elif isinstance(left, dict) and isinstance(right, dict):
-        assert list(left) == list(right), path
-        for key in left:
-            assert_same(left[key], right[key], f"{path}.{key}")
-    elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        assert len(left) == len(right), path
-        for place, (one, other) in enumerate(zip(left, right, strict=True)):
-            assert_same(one, other, f"{path}.{place}")
-    else:
-        assert left == right, path
-
-
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
 def test_another_process_gives_the_same_masks(hash_seed: str) -> None:
     """Whatever Python's hash seed is, and after numbers were drawn from the global generators."""
@@ -196,16 +184,6 @@ def test_another_seed_gives_other_masks(name: str) -> None:
 
 
 # Arms of one comparison ----------------------------------------------------------------------------------------------
-
-
-class Listening(Training):
-    """A training that keeps every batch it is given."""
-
-    heard: list[tuple[torch.Tensor, torch.Tensor]]
-
-    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        self.heard = [*getattr(self, "heard", []), (images.clone(), labels.clone())]
-        return super().train_step(images, labels)
 
 
 @each_sparsifier

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables.data import place
-from trainables.runs import open_run
+from trainables.data import DeviceData, ImageData, place
+from trainables.runs import Inputs, open_run
+from trainables.spec import TrialSpec
 from trainables.store import Store
 from tuner.graph import build, examine
 from tuner.search import Release
@@ -46,9 +47,13 @@ def run_here(tmp_path: Path) -> Callable[..., list[str]]:
         trained = []
         while (run_id := release.next()) is not None:
             spec = state.graph.runs[run_id]
-            trial = spec.training
-            data = place(trial.dataset.load(), trial.model.channels, trial.model.min_size, device)
-            assert open_run(spec, data, store, sweep.name).advance(float("inf")).done
+            images = spec.source.load()
+
+            def placed(trial: TrialSpec, images: ImageData = images) -> DeviceData:
+                return place(images, trial.model.channels, trial.model.min_size, device)
+
+            inputs = Inputs(lambda images=images: images, placed)
+            assert open_run(spec, inputs, store, sweep.name).advance(float("inf")).done
             trained.append(run_id)
             release.finish(run_id)
         return trained

@@ -188,7 +188,7 @@ grids:
   - {{sparsifier: dense, dataset: {{name: imagefolder, path: {folder}, image_size: 32}}, seed: [0, 1]}}
 """
     state = examine(build(parse(text, "two").trials), Store(str(tmp_path / "runs")))
-    images = read_images(state, str(tmp_path / "data"))
+    images = read_images(state, [], str(tmp_path / "data"))
     assert {data.train_images.shape for data in images.values()} == {(1437, 1, 8, 8), (15, 3, 32, 32)}
-    used = {state.graph.runs[run].training.dataset.model_dump_json() for run in state.ready}
+    used = {state.graph.runs[run].source.model_dump_json() for run in state.ready}
     assert images.keys() == used and len(state.ready) == 3 + 2 * 2

@@ -2,7 +2,17 @@
 
 import sys
 
-from trainables.data.base import Dataset, DeviceData, ImageData, as_input, datasets, fit, fitted_shape, place
+from trainables.data.base import (
+    Dataset,
+    DeviceData,
+    ImageData,
+    as_input,
+    datasets,
+    fit,
+    fitted_shape,
+    place,
+    shared_tensor,
+)
 from trainables.data.batches import Batches
 from trainables.data.files import DamagedData, DataError, MissingData, data_root
 
@@ -22,4 +32,5 @@ __all__ = [
     "fit",
     "fitted_shape",
     "place",
+    "shared_tensor",
 ]

@@ -130,6 +130,8 @@ class DeviceData:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    corrupted_images: torch.Tensor | None = None
+    """The test images under the trial's corruption."""
     validation_images: torch.Tensor = field(default_factory=lambda: torch.empty((0, 1, 1, 1), dtype=torch.uint8))
     validation_labels: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
@@ -160,30 +162,32 @@ def channel_statistics(images: torch.Tensor) -> Statistics:
     return tuple(mean.tolist()), tuple(variance.sqrt().tolist())
 
 
+def shared_tensor(array: np.ndarray) -> torch.Tensor:
+    """A tensor on the memory of ``array``, which may be shared by processes: it is not to be written to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
 def place(data: ImageData, channels: int, min_size: int, device: torch.device) -> DeviceData:
     """Fit the images of ``data`` to a network (see :func:`fit`) and move everything to ``device``.
 
     On a CPU images that fit are not copied: the result shares the memory of ``data``, and is as read-only.
     """
 
-    def tensor(array: np.ndarray) -> torch.Tensor:
-        with warnings.catch_warnings():  # arrays from Ray's object store are read-only, and so do we treat them
-            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-            return torch.from_numpy(array)
-
     train, test, validation = (
-        fit(tensor(images), channels, min_size)
+        fit(shared_tensor(images), channels, min_size)
         for images in (data.train_images, data.test_images, data.validation_images)
     )
     mean, std = data.statistics or channel_statistics(train)
     return DeviceData(
         train.to(device),
-        tensor(data.train_labels).to(device),
+        shared_tensor(data.train_labels).to(device),
         test.to(device),
-        tensor(data.test_labels).to(device),
+        shared_tensor(data.test_labels).to(device),
         data.classes,
         mean,
         std,
         validation.to(device),
-        tensor(data.validation_labels).to(device),
+        shared_tensor(data.validation_labels).to(device),
     )

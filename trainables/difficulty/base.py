@@ -1,39 +1,89 @@
-"""What a difficulty is: a frozen value that selects the training samples, once, before training."""
+"""What a difficulty is: which training samples are used, and what is done to them.
+
+A difficulty acts at one of four stages, in this order: it *selects* samples, changes their *labels*, changes their
+*images* once and for all, or *attacks* every batch while it is trained on. ``composed`` puts one of each together.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
+from trainables.data import DeviceData
+from trainables.objectives import Network, Objective
 from trainables.seeds import derive
 from trainables.values import Named, Registry
 
 if TYPE_CHECKING:
-    from trainables.spec import ScoringSpec, TrialSpec
+    from trainables.spec import CorruptionSpec, ScoringSpec, Spec, TrialSpec
 
-Scores = Callable[["ScoringSpec"], torch.Tensor]
-"""Looks up the scores that a scoring run left: float64 [N], one for each training sample."""
+Stage = Literal["selection", "labels", "images", "attack"]
+View = Literal["clean", "corrupted"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What prerequisites left behind.
+
+    ``scores(run, score)``: float64 [N], one for each training sample; ``corrupted(run)``: the data set's images
+    after corruption, uint8 [N, C, H, W] as stored, for ``train``, ``test`` and ``validation``.
+    """
+
+    scores: Callable[[ScoringSpec, str], torch.Tensor]
+    corrupted: Callable[[CorruptionSpec], dict[str, torch.Tensor]]
 
 
 class Difficulty(Named):
-    """A way to choose training data by how hard it is."""
+    """A way to make training data hard."""
+
+    stage: ClassVar[Stage] = "selection"
+
+    @property
+    def label(self) -> str:
+        """What the tables call it."""
+        return self.name
+
+    @property
+    def view(self) -> View:
+        """The test images whose accuracy is ``test_accuracy``."""
+        return "clean"
 
     def check(self, spec: TrialSpec) -> None:
         """ValueError if ``spec`` cannot be made this hard."""
 
-    def requirements(self, spec: TrialSpec) -> tuple[ScoringSpec, ...]:
-        """The scoring runs whose scores :meth:`select` needs."""
+    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
+        """The runs whose scores or images are needed."""
         return ()
 
-    def select(self, spec: TrialSpec, labels: torch.Tensor, scores: Scores) -> torch.Tensor:
+    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
         """Indices of the training samples that ``spec`` uses, ascending, exactly ``subset_size`` of them.
 
         ``labels``: int64 [N] on the CPU. Depends on the seed and the data, never on the sparsifier, so that the arms
-        of a comparison train on the same samples.
+        of a comparison train on the same samples. A random subset unless a difficulty chooses otherwise.
         """
-        raise NotImplementedError
+        return random_subset(len(labels), subset_size(len(labels), spec.data_ratio), spec.seed)
+
+    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
+        """The data with other labels or images, before training. What is given must not be changed in place."""
+        return data
+
+    @property
+    def objective(self) -> Objective:
+        """What a training step minimises."""
+        return Objective()
+
+    def attack_due(self, epoch: int, last: bool) -> bool:
+        """Whether the network is to be attacked after ``epoch`` epochs (``last``: of all)."""
+        return False
+
+    def robust_accuracies(
+        self, network: Network, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
+    ) -> dict[str, float]:
+        """``robust_accuracy`` (and ``autoattack_accuracy``) on uint8 ``images``, where :meth:`attack_due`."""
+        return {}
 
 
 difficulties: Registry[Difficulty] = Registry("difficulty")

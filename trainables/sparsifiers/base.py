@@ -7,20 +7,22 @@ method is one file here with one registered class; sweeps, figures and contract 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from trainables.models import maskable
 from trainables.sparsifiers import distributions
 from trainables.sparsifiers.masks import Masks, kept_weights
 from trainables.sparsifiers.schedules import Timeline
+from trainables.sparsifiers.topology import DenseMomentum, Tensors, Topology
 from trainables.values import Named, Registry
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from trainables.spec import Spec, TrialSpec
 
 State = Mapping[str, torch.Tensor]
 """A network's ``state_dict``."""
@@ -39,7 +41,7 @@ class Start:
     model: nn.Module
     generator: torch.Generator
     batch: Callable[[], tuple[torch.Tensor, torch.Tensor]]
-    trained: Callable[[TrialSpec], State]
+    trained: Callable[[Spec], State]
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -58,28 +60,48 @@ class Start:
         return distributions.allocate(shapes, distribution(shapes, self.kept / size), self.kept)
 
 
+def _not_at_hand() -> Tensors:
+    raise LookupError("outside training there are no gradients and no momenta")
+
+
 @dataclass(frozen=True)
 class Moment:
-    """What a sparsifier may look at just before training step ``step``: the weights as trained so far."""
+    """What a sparsifier may look at just before training step ``step``: the weights as trained so far.
+
+    ``weights``: by name, detached; masked ones are zero, or their last value where the topology keeps it;
+    ``gradients()``: the dense gradient of the coming batch's loss at these weights, in the same order (an additional
+    forward and backward pass, which is counted; the network is left as it was); ``momenta()``: the optimiser's;
+    ``memory``: what :meth:`Sparsifier.memory` began with, kept from one moment to the next and in checkpoints.
+    """
 
     spec: TrialSpec
     step: int
     timeline: Timeline
     weights: Mapping[str, torch.Tensor]
     generator: torch.Generator
+    gradients: Callable[[], Tensors] = _not_at_hand
+    momenta: Callable[[], Tensors] = _not_at_hand
+    memory: Tensors = field(default_factory=dict)
 
 
 class Sparsifier(Named):
     """A method that decides which weights are there."""
+
+    watches: ClassVar[bool] = False
+    """Whether :meth:`watch` is to be called in every step."""
 
     def check(self, spec: TrialSpec) -> None:
         """ValueError if the method cannot train ``spec``."""
         if spec.sparsity == 0:
             raise ValueError(f"sparsity: {self.name} needs one in (0, 1), got 0; dense is the method without")
 
-    def requirements(self, spec: TrialSpec) -> tuple[TrialSpec, ...]:
-        """The trials whose final weights ``spec`` needs before it can start."""
+    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
+        """The trials and snapshots whose weights ``spec`` needs before it can start."""
         return ()
+
+    def first_epoch(self, spec: TrialSpec) -> int:
+        """The epoch, counted from 0, at which training starts: above 0 where a prerequisite trained those before."""
+        return 0
 
     def starting_state(self, start: Start) -> State | None:
         """Weights and buffers to start from; None for the trial's own initial ones."""
@@ -89,17 +111,52 @@ class Sparsifier(Named):
         """The masks before the first step."""
         raise NotImplementedError
 
+    def initial_flops(self, dense: float, batch_size: int) -> float:
+        """Operations that :meth:`initialize` costs; ``dense``: those of one image's forward pass, unmasked."""
+        return 0.0
+
+    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+        """What becomes of masked weights, their gradients and momenta while training."""
+        return Topology(weights, optimizer, masks)
+
+    def memory(self, start: Start) -> Tensors:
+        """Tensors that the method carries through training, on the device of the weights."""
+        return {}
+
+    def watch(self, moment: Moment, gradients: Tensors) -> None:
+        """After every backward pass, where ``watches``: ``gradients`` are dense and may be changed in place."""
+
     def update_steps(self, timeline: Timeline) -> Collection[int]:
-        """The steps in [0, timeline.steps) just before which :meth:`update` is due; none for a static mask."""
+        """The steps in [0, timeline.steps] just before which :meth:`update` is due (the last: after training)."""
         return ()
 
     def update(self, masks: Masks, moment: Moment) -> Masks:
-        """New masks. The loop zeroes the weights and momenta that they remove; weights that they add start at zero."""
+        """New masks. The loop zeroes the weights and momenta that they remove; weights that they add start at zero.
+
+        (A topology that keeps the values of masked weights brings those back instead.)
+        """
         raise NotImplementedError
 
     def sparsity_at(self, step: int, spec: TrialSpec, timeline: Timeline) -> float:
-        """The sparsity that the masks must show from just before ``step`` until the next update."""
+        """The sparsity that is asked for from just before ``step`` until the next update."""
         return spec.sparsity
+
+    def kept_at(self, total: int, step: int, spec: TrialSpec, timeline: Timeline) -> int:
+        """How many of ``total`` weights the masks must keep from just before ``step`` until the next update."""
+        return kept_weights(total, self.sparsity_at(step, spec, timeline))
+
+    def slack(self, total: int, spec: TrialSpec) -> int:
+        """By how many weights the masks may miss :meth:`kept_at`: none, unless each weight is drawn by itself."""
+        return 0
+
+
+class Sparse(Sparsifier):
+    """A method with masks: what all such have in common."""
+
+    dense_gradients: bool = Field(default=False, description="gradients and momenta of masked weights are kept (D7)")
+
+    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+        return (DenseMomentum if self.dense_gradients else Topology)(weights, optimizer, masks)
 
 
 sparsifiers: Registry[Sparsifier] = Registry("sparsifier")

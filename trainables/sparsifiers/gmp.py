@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
+from trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
 from trainables.sparsifiers.masks import Masks, keep_largest, kept_weights
 from trainables.sparsifiers.schedules import Timeline, cubic
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @sparsifiers.register
-class GMP(Sparsifier):
+class GMP(Sparse):
     """Gradual magnitude pruning: the smallest weights of the network go while it trains, along a cubic."""
 
     name: Literal["gmp"] = "gmp"

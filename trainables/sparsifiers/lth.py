@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from trainables.sparsifiers.base import Sparsifier, Start, dense_parent, sparsifiers
+from trainables.sparsifiers.base import Sparse, Start, dense_parent, sparsifiers
 from trainables.sparsifiers.masks import Masks, keep_largest
 from trainables.sparsifiers.scores import magnitudes
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @sparsifiers.register
-class LTH(Sparsifier):
+class LTH(Sparse):
     """Lottery ticket, one-shot: mask of the trained dense network, its weights back at the start."""
 
     name: Literal["lth"] = "lth"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from trainables.sparsifiers.base import Sparsifier, Start, State, dense_parent, sparsifiers
+from trainables.sparsifiers.base import Sparse, Start, State, dense_parent, sparsifiers
 from trainables.sparsifiers.masks import Masks, keep_largest
 from trainables.sparsifiers.scores import magnitudes
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @sparsifiers.register
-class OMP(Sparsifier):
+class OMP(Sparse):
     """One-shot magnitude pruning of the trained dense network, then training again from its weights."""
 
     name: Literal["omp"] = "omp"

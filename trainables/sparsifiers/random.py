@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Literal
 
 from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
+from trainables.sparsifiers.base import Sparse, Start, sparsifiers
 from trainables.sparsifiers.masks import Masks, keep_random
 
 
 @sparsifiers.register
-class Random(Sparsifier):
+class Random(Sparse):
     """A random mask with ERK layer densities, fixed from the start."""
 
     name: Literal["random"] = "random"

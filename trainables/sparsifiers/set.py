@@ -19,13 +19,13 @@ import torch
 from pydantic import Field
 
 from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
+from trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
 from trainables.sparsifiers.masks import Masks, keep_random, ranks, uniform_scores
 from trainables.sparsifiers.schedules import Timeline, cosine
 
 
 @sparsifiers.register
-class SET(Sparsifier):
+class SET(Sparse):
     """Sparse evolutionary training: drop the smallest weights, grow random ones, again and again."""
 
     name: Literal["set"] = "set"

@@ -12,13 +12,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
+from trainables.sparsifiers.base import Sparse, Start, sparsifiers
 from trainables.sparsifiers.masks import Masks, keep_largest
 from trainables.sparsifiers.scores import connection_sensitivity
 
 
 @sparsifiers.register
-class SNIP(Sparsifier):
+class SNIP(Sparse):
     """Connection sensitivity on one batch before training; global, fixed mask."""
 
     name: Literal["snip"] = "snip"

@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import Literal
 
 from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
+from trainables.sparsifiers.base import Sparse, Start, sparsifiers
 from trainables.sparsifiers.masks import Masks, keep_random
 
 
 @sparsifiers.register
-class Uniform(Sparsifier):
+class Uniform(Sparse):
     """A random mask with the same density in every layer, fixed from the start."""
 
     name: Literal["uniform"] = "uniform"

@@ -1,0 +1,116 @@
+"""Common corruptions: training and test images alike are corrupted once (paper, section 3.3.1 and appendix A.3).
+
+The corruptions are those of Hendrycks & Dietterich, ICLR 2019 (see ``trainables.corruptions``). Every image gets one
+type, drawn by itself, at one severity; what was drawn depends on the corruption's own ``corruption_seed``, the split
+and the image's place in the data set, so that all trials train and are judged on the same pixels. The corrupted data
+set is made once and kept. Images are corrupted as they are stored, before augmentation.
+
+The paper names three types as examples and gives no list, no assignment and no parameters for severity 6, which the
+benchmark does not have; the defaults are the benchmark's 15 types without frost, drawn uniformly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from pydantic import Field, model_validator
+
+from trainables import corruptions
+from trainables.corruptions import CORRUPTIONS, TYPE_SETS
+from trainables.data import DeviceData, ImageData, fit
+from trainables.difficulty.base import Difficulty, Sources, View, difficulties
+from trainables.values import Value, unknown
+
+if TYPE_CHECKING:
+    from trainables.spec import CorruptionSpec, TrialSpec
+
+
+class Corruption(Value):
+    """Which corruption each image of a data set gets, and how strong it is."""
+
+    types: str | tuple[str, ...] = Field(default="h14", description="a set by name, a type, or a list of types")
+    severity: int = Field(default=5, ge=1, le=6, description="1-5 of the benchmark, 6 extrapolated")
+    test_severity: int | None = Field(default=None, ge=0, le=6, description="of test images; 0: clean, null: same")
+    assignment: Literal["uniform", "balanced", "class_skewed"] = "uniform"
+    skew: float = Field(default=0.9, ge=0, le=1, description="class_skewed: chance of a class's own type")
+    frost_folder: str | None = Field(default=None, description="folder of photographs of frost, which frost needs")
+    corruption_seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The names of the types."""
+        if isinstance(self.types, str):
+            return tuple(TYPE_SETS.get(self.types, (self.types,)))
+        return self.types
+
+    @model_validator(mode="after")
+    def _types_are_known(self) -> Corruption:
+        for name in self.chosen:
+            if name not in CORRUPTIONS:
+                raise ValueError(f"types: {unknown('corruption', name, [*TYPE_SETS, *CORRUPTIONS])}")
+        if not self.chosen or len(set(self.chosen)) < len(self.chosen):
+            raise ValueError(f"types: a list of different types, got {list(self.chosen)}")
+        if "frost" in self.chosen and self.frost_folder is None:
+            raise ValueError(
+                "frost_folder: frost overlays photographs that do not come with this package: give a folder of them, "
+                "or leave frost out (types: h14)"
+            )
+        return self
+
+    def __str__(self) -> str:
+        types = self.types if isinstance(self.types, str) else "/".join(self.types)
+        return f"{types} at severity {self.severity}"
+
+
+@difficulties.register
+class Corrupted(Difficulty, Corruption):
+    """Training and test images under common corruptions, one type an image."""
+
+    name: Literal["corruption"] = "corruption"
+    stage = "images"
+
+    @property
+    def view(self) -> View:
+        return "clean" if self.test_severity == 0 else "corrupted"
+
+    def run(self, spec: TrialSpec) -> CorruptionSpec:
+        """The run that corrupts the data set of ``spec``."""
+        from trainables.spec import CorruptionSpec  # spec.py needs this file for its own types
+
+        return CorruptionSpec(dataset=spec.dataset, corruption=Corruption(**self.model_dump(exclude={"name"})))
+
+    def requirements(self, spec: TrialSpec) -> tuple[CorruptionSpec, ...]:
+        return (self.run(spec),)
+
+    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
+        images = sources.corrupted(self.run(spec))
+
+        def placed(split: str) -> torch.Tensor:
+            fitted = fit(images[split], data.train_images.shape[1], spec.model.min_size)
+            return fitted.to(data.train_images.device)
+
+        return dataclasses.replace(data, train_images=placed("train"), corrupted_images=placed("test"))
+
+
+def corrupt(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
+    """All images of ``data`` under the corruption of ``run``: uint8 [N, C, H, W] for ``train`` and ``test``."""
+    corruption = run.corruption
+    test_severity = corruption.severity if corruption.test_severity is None else corruption.test_severity
+    severities = {"train": corruption.severity, "test": test_severity}
+    splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
+    made = {}
+    for split, (images, labels) in splits.items():
+        if severities[split] == 0:
+            made[split] = images
+            continue
+        seed, names = corruption.corruption_seed, np.array(corruption.chosen)
+        assigned = corruptions.assign(
+            len(images), labels, names.tolist(), corruption.assignment, corruption.skew, seed, split
+        )
+        made[split] = corruptions.corrupt(
+            images, names[assigned], severities[split], seed, split, frost_folder=corruption.frost_folder
+        )
+    return made

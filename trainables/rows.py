@@ -1,0 +1,154 @@
+"""The rows that a finished trial leaves in the tables (see ``records``)."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainables.flops import PASSES, dense_flops, forward_flops
+from trainables.spec import ScoringSpec, TrialSpec, dump
+from trainables.training import Training
+
+EPOCH_COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "test_accuracy",
+    "validation_accuracy",
+    "robust_accuracy",
+    "density",
+    "seconds",
+)
+
+
+def epoch_rows(spec: TrialSpec, training: Training) -> list[dict[str, Any]]:
+    return [{"trial": spec.id, **{name: getattr(epoch, name) for name in EPOCH_COLUMNS}} for epoch in training.history]
+
+
+def layer_rows(spec: TrialSpec, training: Training) -> list[dict[str, Any]]:
+    topology, rows = training.topology, []
+    explored = topology.explored.counts()
+    stayed = {name: int((mask & topology.initial[name]).sum()) for name, mask in topology.masks.items()}
+    for position, (name, mask) in enumerate(topology.masks.items()):
+        layer = training.model.get_submodule(name.removesuffix(".weight"))
+        density, nonzero = topology.densities[name], topology.counts[name]
+        rows.append(
+            {
+                "trial": spec.id,
+                "layer": name,
+                "position": position,
+                "kind": "conv" if isinstance(layer, nn.Conv2d) else "linear",
+                "weights": mask.numel(),
+                "nonzero": nonzero,
+                "density": density,
+                "flops": forward_flops({name: training.layer_flops[name]}, {name: density}),
+                "explored": explored[name] / mask.numel(),
+                "initial_overlap": stayed[name] / nonzero if nonzero else None,
+            }
+        )
+    return rows
+
+
+def trial_row(
+    spec: TrialSpec,
+    training: Training,
+    layers: list[dict[str, Any]],
+    lineage: Mapping[str, float],
+    course: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The row in ``trials``. ``lineage``: FLOPs of every prerequisite by id; ``course``: sweep, seconds, started_at."""
+    last = training.history[-1]
+    parameters = sum(parameter.numel() for parameter in training.model.parameters())
+    weights, kept = training.masks.size, sum(training.topology.counts.values())
+    images = len(training.history) * spec.samples
+    recipe = spec.recipe.model_dump(mode="json", exclude={"epochs", "milestones"})
+    return {
+        "trial": spec.id,
+        **course,
+        "dataset": spec.dataset.name,
+        "model": spec.model.name,
+        "sparsifier": spec.sparsifier.name,
+        "sparsity": spec.sparsity,
+        "density": training.density,
+        "difficulty": spec.difficulty.label,
+        "data_ratio": spec.data_ratio,
+        "seed": spec.seed,
+        "profile": spec.profile,
+        "epochs": spec.recipe.epochs,
+        "test_accuracy": last.test_accuracy,
+        "clean_accuracy": last.clean_accuracy,
+        "corrupted_accuracy": last.corrupted_accuracy,
+        "robust_accuracy": last.robust_accuracy,
+        "autoattack_accuracy": last.autoattack_accuracy,
+        "validation_accuracy": last.validation_accuracy,
+        "train_accuracy": last.train_accuracy,
+        "train_loss": last.train_loss,
+        "parameters": parameters,
+        "nonzero_parameters": parameters - weights + kept,
+        "train_flops": training.train_flops,
+        "inference_flops": training.forward_flops,
+        "prerequisite_flops": float(sum(lineage.values())),
+        "scoring_flops": scoring_flops(spec),
+        "exploration_rate": sum(row["explored"] * row["weights"] for row in layers) / weights,
+        "mask_overlap": sum((row["initial_overlap"] or 0) * row["nonzero"] for row in layers) / kept,
+        "images_per_second": images / training.train_seconds,
+        "device": device_name(training.device),
+        "finished_at": datetime.now(UTC),
+        "commit": commit(),
+        "versions": versions(),
+        "samples": spec.samples,
+        "dataset_parameters": spec.dataset.model_dump_json(exclude={"name"}),
+        "model_parameters": spec.model.model_dump_json(exclude={"name"}),
+        "sparsifier_parameters": spec.sparsifier.model_dump_json(exclude={"name"}),
+        "difficulty_parameters": spec.difficulty.model_dump_json(exclude={"name"}),
+        "milestones": json.dumps(spec.recipe.milestones),
+        "evaluation_every": spec.evaluation.every,
+        "spec": dump(spec),
+        **recipe,
+    }
+
+
+def scoring_flops(spec: TrialSpec) -> float:
+    """Training operations of the scoring runs that ranked the samples of ``spec``; what scores cost is left out."""
+    runs = [run for run in spec.difficulty.requirements(spec) if isinstance(run, ScoringSpec)]
+    dense = dense_flops(spec.model, spec.dataset)
+    return float(sum(PASSES * dense * run.trial.samples * run.epochs for run in runs))
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
+
+
+@cache
+def commit() -> str | None:
+    """The git commit of this code, with ``+`` if files have changed since; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(here), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+@cache
+def versions() -> str:
+    """JSON: versions of everything that computed the result."""
+    libraries = {name: version(name) for name in ("sparsweep", "torch", "numpy")}
+    return json.dumps({"python": platform.python_version(), **libraries})
