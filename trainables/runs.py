@@ -82,7 +82,7 @@ class Trained(Run):
     @property
     def images_per_second(self) -> float:  # type: ignore[override]
         """Training images a second so far, evaluation left out."""
-        return len(self.history) * self.training.spec.samples / self.training.train_seconds
+        return len(self.history) * self.training.batches.epoch_samples / self.training.train_seconds
 
     @property
     def progress(self) -> Progress:  # type: ignore[override]

@@ -7,6 +7,7 @@ the choices; 130 and 143: stopped by SIGINT and SIGTERM, in order.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +18,7 @@ from tuner.catalogue import Kind, catalogue
 from tuner.opening import WrongCall, open_store, open_sweep
 
 if TYPE_CHECKING:
+    from trainables.data import ImageData
     from trainables.store import Store
     from tuner.graph import State
     from tuner.sweep import Sweep
@@ -34,6 +36,10 @@ Overrides = Annotated[
 ]
 Storage = Annotated[str, typer.Option(help="Where results lie: a folder, or an s3:// or gs:// address.")]
 Address = Annotated[str, typer.Option(help="Ray cluster: local (a private one, here), auto, or host:port.")]
+DataFolder = Annotated[
+    str | None,
+    typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
 
 DEFAULT_STORAGE = "./runs"
@@ -41,6 +47,8 @@ DEFAULT_STORAGE = "./runs"
 
 def main() -> None:
     """The command, with errors of the user as one line and exit 2."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
     try:
         sys.exit(app(standalone_mode=False))
     except WrongCall as error:
@@ -74,10 +82,11 @@ def run(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
+    data: DataFolder = None,
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(described, store, address, retry=False)
+    run_sweep(described, store, address, data, retry=False)
 
 
 @app.command()
@@ -86,10 +95,11 @@ def resume(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
+    data: DataFolder = None,
 ) -> None:
     """Go on with a sweep as it was run here: after a crash, and with what failed."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    run_sweep(described, store, address, retry=True)
+    run_sweep(described, store, address, data, retry=True)
 
 
 @app.command()
@@ -216,6 +226,34 @@ def list_names(
         print(f"{row['name']:<{width}}  {row['summary']}")
 
 
+data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command()
+def get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set that data list shows.")],
+    data: DataFolder = None,
+) -> None:
+    """Download a data set, check it and unpack it; nothing is done if it is there and whole."""
+    from tuner.images import fetch
+
+    print(fetch(name, data, tell))
+
+
+@data_app.command(name="list")
+def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
+    """List the data sets that can be downloaded, and where those that are there lie."""
+    from tuner.images import inventory
+
+    rows = inventory(data)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        print(f"{row['name']:<12}  {row['folder'] or 'not here'}")
+
+
 # What the commands share ---------------------------------------------------------------------------------------------
 
 
@@ -224,7 +262,7 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
+def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry: bool) -> None:
     """Run what is ready, say what came of it, and exit."""
     try:
         store.check_writable()
@@ -232,27 +270,30 @@ def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
         raise WrongCall(f"--storage {store.storage}: cannot be written: {error}") from None
     from tuner import journal
     from tuner.graph import build, examine
+    from tuner.images import read_images
     from tuner.suggestions import points
 
+    state = examine(build(points(sweep, store)), store)
+    if retry:
+        state = state.retried()
+    elif state.failed:
+        tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
+    to_suggest = sweep.search is not None and len(state.graph.points) < sweep.search.trials
+    images = read_images(state, sweep.sources if to_suggest else [], data)
     try:
         journal.claim(sweep.name, store)
     except journal.Busy as error:
         raise WrongCall(str(error)) from None
     try:
         journal.remember(sweep, store)
-        state = examine(build(points(sweep, store)), store)
-        if retry:
-            state = state.retried()
-        elif state.failed:
-            tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-        if state.ready or (sweep.search and len(state.graph.points) < sweep.search.trials):
-            train(sweep, state, store, address)
+        if state.ready or to_suggest:
+            train(sweep, state, images, store, address)
     finally:
         journal.end_heartbeat(sweep.name, store)
     conclude(sweep, store)
 
 
-def train(sweep: Sweep, state: State, store: Store, address: str) -> None:
+def train(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
     expected = None
@@ -267,7 +308,7 @@ def train(sweep: Sweep, state: State, store: Store, address: str) -> None:
 
     try:
         with Watch(sweep.name, state, store, expected) as watch:
-            execute(sweep, state, store, address, watch)
+            execute(sweep, state, images, store, address, watch)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
         where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"

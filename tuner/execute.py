@@ -15,6 +15,7 @@ import ray
 from ray import tune
 from ray.tune import schedulers
 
+from trainables.data import ImageData
 from trainables.spec import dump
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
@@ -36,11 +37,12 @@ class Stopped(Exception):
         self.signum = signum
 
 
-def execute(sweep: Sweep, state: State, store: Store, address: str, watch: Watch) -> None:
+def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str, watch: Watch) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
     SweepError if no trial can ever be placed.
 
+    ``images``: by their data set's JSON; taken out of it, for the object store holds them from then on.
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
     """
     with cluster(address), stop_signals() as received:
@@ -51,7 +53,7 @@ def execute(sweep: Sweep, state: State, store: Store, address: str, watch: Watch
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
         algorithm, stopping = how_to_search(sweep, state, store, slots(shape))
         tuner = tune.Tuner(
-            trainable(sweep, state, store, shape),
+            trainable(sweep, state, images, store, shape),
             tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="tune",
@@ -82,15 +84,13 @@ def how_to_search(
     return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
 
 
-def trainable(sweep: Sweep, state: State, store: Store, shape: dict[str, float]) -> Any:
+def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, shape: dict[str, float]) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
     specs = {run: state.graph.runs[run] for run in state.ready}
-    sources = [spec.source for spec in specs.values()] + sweep.sources
-    datasets = {dataset.model_dump_json(): dataset for dataset in sources}
     shared = tune.with_parameters(
         SparseTrainable,
         specs={run: dump(spec) for run, spec in specs.items()},
-        datasets={key: ray.put(dataset.load()) for key, dataset in datasets.items()},
+        datasets={key: ray.put(images.pop(key)) for key in list(images)},
         store=store,
         sweep=sweep.name,
         threads=sweep.resources.cpus,

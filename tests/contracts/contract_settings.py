@@ -49,9 +49,22 @@ DIFFICULTIES: dict[str, dict[str, Any]] = {
     "none": {},
 }
 
-DATASETS: dict[str, dict[str, Any]] = {"digits": {}}
+DATASETS: dict[str, dict[str, Any]] = {
+    "cifar10": {},
+    "cifar100": {},
+    "digits": {},
+    "imagefolder": {"path": "pictures", "image_size": 16},
+    "tinyimagenet": {},
+}
+"""What needs files gets small ones from its writer in ``small_datasets.WRITERS``; paths are relative to theirs."""
 
-MODELS: dict[str, dict[str, Any]] = {"resnet8": {"width": 0.25}, "resnet18": {"width": 0.0625}}
+MODELS: dict[str, dict[str, Any]] = {
+    "resnet8": {"width": 0.25},
+    "resnet18": {"width": 0.0625},
+    "resnet34": {"width": 0.0625, "stem": "7x7"},
+    "vgg16": {"width": 0.0625},
+    "vgg19": {"width": 0.0625},
+}
 
 # Taken when the tests are collected, before any test registers a method of its own.
 SPARSIFIER_NAMES = sparsifiers.names()
@@ -141,7 +154,10 @@ def trained(spec: TrialSpec) -> State:
 def start(spec: TrialSpec) -> Start:
     """What ``spec``'s sparsifier sees before training, at its starting state."""
     data, recipe = tiny_data(), spec.recipe
-    batches = Batches(data.train_images, data.train_labels, recipe.batch_size, recipe.crop_padding, recipe.flip)
+    samples = torch.arange(SAMPLES)
+    batches = Batches(
+        data.train_images, data.train_labels, samples, recipe.batch_size, recipe.crop_padding, recipe.flip
+    )
     model = build_model(spec, data)
 
     def batch() -> tuple[torch.Tensor, torch.Tensor]:

@@ -35,6 +35,7 @@ def test_id_is_sixteen_hex_digits() -> None:
     [
         {"seed": 1},
         {"data_ratio": 0.2},
+        {"dataset": {"name": "digits", "validation": 100}},
         {"model": "resnet8"},
         {"model": "resnet18"},
         {"difficulty": {"name": "el2n", "epoch": 1}},
@@ -57,6 +58,8 @@ def test_id_is_sixteen_hex_digits() -> None:
                 {"weight_decay": 0.0},
                 {"crop_padding": 2},
                 {"flip": True},
+                {"rotation": 15.0},
+                {"drop_last": True},
                 {"precision": "bf16"},
             )
         ),
