@@ -1,0 +1,113 @@
+"""Changes of colour, geometry and coding (Hendrycks & Dietterich, ICLR 2019, section 4.1).
+
+Functions take uint8 images [N, H, W, 3] and give grey levels, still to be clipped and truncated to uint8.
+
+The reference changes value and saturation by way of hue. With hue and value fixed, every channel is linear in the
+saturation, and with hue and saturation fixed all channels are proportional to the value: so no hue is needed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+from trainables.corruptions.sources import Sources
+
+
+def brightness(images: np.ndarray, _: Sources, added: float) -> np.ndarray:
+    """The HSV value plus ``added`` times white, at most white; hue and saturation stay."""
+    value = images.max(axis=3, keepdims=True).astype(float)
+    brighter = np.minimum(value + 255 * added, 255)
+    return np.where(value > 0, images * (brighter / np.maximum(value, 1)), brighter)
+
+
+def saturate(images: np.ndarray, _: Sources, factor: float, added: float) -> np.ndarray:
+    """The HSV saturation times ``factor`` plus ``added``, at most 1; hue and value stay.
+
+    Grey has no hue. Where ``added`` colours it, it turns red, as in the reference (hue 0).
+    """
+    value = images.max(axis=3, keepdims=True).astype(float)
+    drop = value - images
+    chroma = drop.max(axis=3, keepdims=True)
+    saturation = chroma / np.maximum(value, 1)
+    wanted = np.clip(factor * saturation + added, 0, 1)
+    share = np.where(chroma > 0, drop / np.maximum(chroma, 1), [0, 1, 1])
+    return value * (1 - wanted * share)
+
+
+def contrast(images: np.ndarray, _: Sources, factor: float) -> np.ndarray:
+    """Distances to the image's mean colour times ``factor``."""
+    # Summed as whole numbers, which is exact in any order: the result must not depend on the batch.
+    means = images.sum(axis=(1, 2), keepdims=True, dtype=np.int64) / (images.shape[1] * images.shape[2])
+    return means + factor * (images - means)
+
+
+def elastic_transform(
+    images: np.ndarray, sources: Sources, strength: float, smoothness: float, jitter: float
+) -> np.ndarray:
+    """A random affine map of the image, then a random smooth displacement of its pixels; all in image sides.
+
+    Three points move by at most ``jitter`` in x and in y; the displacement is uniform noise under a Gaussian of
+    ``smoothness``, times ``strength``. Both steps interpolate linearly.
+    """
+    side = min(images.shape[1:3])
+    rows, columns = _affine_coordinates(images.shape[1], images.shape[2], sources.uniform(-1, 1, 3, 2) * jitter * side)
+    moved = _sampled(images.astype(np.float32), rows, columns, "mirror")
+    noise = sources.uniform(-1, 1, 2, *images.shape[1:3])
+    shifts = ndimage.gaussian_filter(noise, smoothness * side, mode="reflect", truncate=3, axes=(2, 3))
+    grid = np.mgrid[: images.shape[1], : images.shape[2]]
+    rows, columns = (grid + strength * side * shifts).transpose(1, 0, 2, 3)
+    return _sampled(moved, rows, columns, "reflect")
+
+
+def _affine_coordinates(height: int, width: int, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(rows, columns), each [N, H, W]: where the pixels come from if three points about the centre move by ``moves``.
+
+    ``moves`` [N, 3, 2] are (right, down) in pixels.
+    """
+    centre, reach = np.array([width // 2, height // 2]), min(height, width) // 3
+    points = centre + reach * np.array([[1, 1], [1, -1], [-1, -1]])
+    homogeneous = np.concatenate([points + moves, np.ones((len(moves), 3, 1))], axis=2)
+    back = np.linalg.solve(homogeneous, np.broadcast_to(points.astype(float), moves.shape))[..., None, None]
+    y, x = np.mgrid[:height, :width]
+    columns, rows = (back[:, 0, axis] * x + back[:, 1, axis] * y + back[:, 2, axis] for axis in range(2))
+    return rows, columns
+
+
+def _sampled(images: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: str) -> np.ndarray:
+    """Values of ``images`` at (``rows``, ``columns``) [N, H, W], linear in between, continued by SciPy's ``mode``."""
+    sampled = np.empty_like(images)
+    for image, y, x, out in zip(images, rows, columns, sampled, strict=True):
+        for channel in range(images.shape[3]):
+            out[..., channel] = ndimage.map_coordinates(image[..., channel], (y, x), order=1, mode=mode)
+    return sampled
+
+
+def pixelate(images: np.ndarray, _: Sources, scale: float) -> np.ndarray:
+    """Averaged down to ``scale`` times the size, and enlarged again, both by PIL's box filter."""
+    height, width = images.shape[1:3]
+    small = int(width * scale), int(height * scale)
+
+    def coarse(image: Image.Image) -> Image.Image:
+        return image.resize(small, Image.Resampling.BOX).resize((width, height), Image.Resampling.BOX)
+
+    return _through_pil(images, coarse)
+
+
+def jpeg_compression(images: np.ndarray, _: Sources, quality: int) -> np.ndarray:
+    """Saved as JPEG of ``quality`` by PIL, and read again."""
+
+    def reread(image: Image.Image) -> Image.Image:
+        buffer = BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        return Image.open(buffer)
+
+    return _through_pil(images, reread)
+
+
+def _through_pil(images: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    return np.stack([np.asarray(change(Image.fromarray(image))) for image in images])
