@@ -136,7 +136,7 @@ class Training:
         """What a sample costs at the densities in force: a forward pass, and a training step."""
         self.forward_flops = forward_flops(self.layer_flops, self.topology.densities)
         gradients = self.topology.gradient_densities
-        if self.spec.sparsifier.watches:
+        if self.spec.sparsifier.watches and self.spec.sparsifier.watches_all:
             gradients = dict.fromkeys(gradients, 1.0)
         # Of a step's passes one computes the gradients of weights: of those that need one, which may be more.
         weight_pass = forward_flops(self.layer_flops, gradients)

@@ -25,14 +25,22 @@ from trainables.spec import TrialSpec
 from trainables.training import Training, build_model
 
 SPARSIFIERS: dict[str, dict[str, Any]] = {
+    "bayesian_connectivity": {"noise": 0.001, "l1": 0.1},
     "dense": {},
+    "dsr": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
     "gmp": {"update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75},
+    "itop": {"update_every": 1, "growth": "gradient", "stop_fraction": 1.0},
     "lth": {},
+    "mest": {"update_every": 1, "prune_rate": 0.5, "decay_fraction": 1.0, "stop_fraction": 1.0},
+    "movement": {"update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75},
     "omp": {},
     "omp_erk": {},
     "random": {},
+    "rigl": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
     "set": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
+    "snfs": {"update_every": 1, "stop_fraction": 1.0},
     "snip": {},
+    "topkast": {"update_every": 1, "margin": 0.3},
     "uniform": {},
 }
 """Updates at epoch boundaries, so that one is due at the very step where a test stops and resumes."""
