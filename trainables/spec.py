@@ -21,7 +21,7 @@ from trainables.difficulty.corruption import Corruption
 from trainables.models import Model, models
 from trainables.profiles import Profile, apply_profile
 from trainables.sparsifiers import Sparsifier, sparsifiers
-from trainables.values import Value, unknown
+from trainables.values import FOR_ID, Value, unknown
 
 SCHEMA_VERSION = 1
 """Part of every id; raised when the meaning of a field changes, so that old results are not taken for new ones."""
@@ -110,7 +110,7 @@ class Spec(Value):
 
     def identity(self) -> dict[str, Any]:
         """What tells this run from others: everything, unless a field only says what to keep of it."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", context=FOR_ID)
 
     def requirements(self) -> tuple[Spec, ...]:
         """What must be finished before this can start."""
@@ -235,7 +235,7 @@ class ScoringSpec(Prefix):
     scores: tuple[str, ...]
 
     def identity(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"scores"})
+        return self.model_dump(mode="json", exclude={"scores"}, context=FOR_ID)
 
     def join(self, other: Self) -> Self:
         return self.replace(scores=tuple(sorted({*self.scores, *other.scores})))

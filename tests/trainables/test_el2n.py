@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from small_trials import trial
+from small_trials import sources, trial
 
 from trainables.difficulty.base import random_subset, subset_size
-from trainables.difficulty.scores import el2n
+from trainables.difficulty.el2n import el2n
 from trainables.spec import ScoringSpec, TrialSpec
 
 
@@ -40,7 +40,8 @@ SCORES = {
 LABELS = torch.zeros(5, dtype=torch.int64)
 
 
-def scores(run: ScoringSpec) -> torch.Tensor:
+def scores(run: ScoringSpec, score: str) -> torch.Tensor:
+    assert score == "el2n"
     return SCORES[run.trial.seed]
 
 
@@ -63,7 +64,7 @@ def hard(ratio: float, **fields: object) -> TrialSpec:
 )
 def test_selection_by_the_mean_of_the_runs(keep: str, ratio: float, chosen: list[int]) -> None:
     spec = hard(ratio, keep=keep)
-    assert spec.difficulty.select(spec, LABELS, scores).tolist() == chosen
+    assert spec.difficulty.select(spec, LABELS, sources(scores)).tolist() == chosen
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -71,12 +72,12 @@ def test_random_keeps_what_no_difficulty_keeps(seed: int) -> None:
     """The control of the experiment: as many samples, chosen by chance, the very ones of ``none``."""
     labels = torch.zeros(50, dtype=torch.int64)
 
-    def refuse(run: ScoringSpec) -> torch.Tensor:
-        raise AssertionError(f"no scores are needed, asked for {run}")
+    def refuse(run: ScoringSpec, score: str) -> torch.Tensor:
+        raise AssertionError(f"no scores are needed, asked for {score} of {run}")
 
     by_chance, none = hard(0.3, keep="random").replace(seed=seed), trial(data_ratio=0.3, seed=seed)
-    chosen = by_chance.difficulty.select(by_chance, labels, refuse)
-    assert torch.equal(chosen, none.difficulty.select(none, labels, refuse))
+    chosen = by_chance.difficulty.select(by_chance, labels, sources(refuse))
+    assert torch.equal(chosen, none.difficulty.select(none, labels, sources(refuse)))
     assert by_chance.difficulty.requirements(by_chance) == ()
 
 
@@ -92,7 +93,7 @@ def test_random_subsets_of_one_seed_are_nested() -> None:
 
 def test_scoring_runs_are_dense_on_all_data_with_seeds_of_their_own() -> None:
     spec = hard(0.3, first_seed=77, runs=3).replace(sparsifier="set", sparsity=0.5, seed=9)
-    runs = spec.difficulty.requirements(spec)
+    runs = [run for run in spec.difficulty.requirements(spec) if isinstance(run, ScoringSpec)]
     assert [run.trial.seed for run in runs] == [77, 78, 79]
     assert {run.epochs for run in runs} == {2}
     expected = {TrialSpec(dataset=spec.dataset, model=spec.model, sparsifier="dense", recipe=spec.recipe, seed=77)}
