@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -36,6 +37,11 @@ def nothing(spec: TrialSpec) -> State:
 def begin(spec: TrialSpec, data: DeviceData, samples: int = 64) -> Training:
     """A training on the first ``samples`` training images, or as many as there are."""
     return Training(spec, data, torch.arange(min(samples, len(data.train_labels))), nothing)
+
+
+def part(data: DeviceData, samples: int) -> DeviceData:
+    """The first ``samples`` training images of ``data``, and all its test images."""
+    return replace(data, train_images=data.train_images[:samples], train_labels=data.train_labels[:samples])
 
 
 def inputs(data: DeviceData) -> Inputs:

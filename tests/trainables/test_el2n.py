@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from small_trials import sources, trial
+from small_trials import begin, four_pixels, sources, trial
 
+from trainables import scoring
+from trainables.data import DeviceData, as_input
 from trainables.difficulty.base import random_subset, subset_size
 from trainables.difficulty.el2n import el2n
 from trainables.spec import ScoringSpec, TrialSpec
@@ -29,6 +33,45 @@ def test_score_lies_between_zero_and_the_square_root_of_two() -> None:
     scores = el2n(torch.tensor([[100.0, -100.0], [-100.0, 100.0]]), torch.tensor([0, 0]))
     assert scores.dtype == torch.float64
     assert scores.tolist() == pytest.approx([0.0, math.sqrt(2)], abs=1e-12)
+
+
+def test_squared_is_the_square() -> None:
+    """As in the authors' code: a name of its own, for means over networks rank differently."""
+    labels = torch.tensor([0])
+    view: Any = SimpleNamespace(logits=torch.zeros(1, 10), batch_logits=torch.zeros(1, 2), labels=labels)
+    expected = {"el2n": 0.9**0.5, "el2n_squared": 0.9, "el2n_train": 0.5**0.5, "el2n_squared_train": 0.5}
+    for name, value in expected.items():
+        score = scoring.SCORES[name](four_pixels())
+        assert score.result(view).tolist() == pytest.approx([value], rel=1e-12), name
+
+
+@pytest.mark.parametrize(
+    ("fields", "score"),
+    [
+        ({}, "el2n"),
+        ({"squared": True}, "el2n_squared"),
+        ({"mode": "train"}, "el2n_train"),
+        ({"squared": True, "mode": "train"}, "el2n_squared_train"),
+    ],
+)
+def test_fields_name_their_score(fields: dict[str, object], score: str) -> None:
+    (run,) = hard(0.3, **{**fields, "runs": 1}).requirements()
+    assert isinstance(run, ScoringSpec) and run.scores == (score,) and score in scoring.SCORES
+
+
+def test_training_mode_uses_batch_statistics_and_leaves_the_running_ones(digits: DeviceData) -> None:
+    """As a batch of training would be judged, without augmentation: 1437 samples make 45 batches of 31 or 32."""
+    training = begin(trial(recipe={"preset": "digits", "epochs": 2, "batch_size": 32}), digits)
+    training.train_epoch()
+    before = {name: value.clone() for name, value in training.model.state_dict().items()}
+    found = scoring.View(training).batch_logits
+    assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
+    training.model.train()
+    with torch.no_grad():
+        first = training.network(as_input(digits.train_images[:32]))
+        last = training.network(as_input(digits.train_images[-31:]))
+    assert torch.equal(found[:32], first) and torch.equal(found[-31:], last)
+    assert len(found) == 1437 and not torch.allclose(found, scoring.View(training).logits, atol=0.1)
 
 
 SCORES = {

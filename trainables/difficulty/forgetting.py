@@ -14,7 +14,7 @@ without augmentation; the authors take the prediction made in the training step 
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -23,7 +23,9 @@ from trainables.data import DeviceData
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.ranking import Ranked
 from trainables.scoring import Score, View, register
-from trainables.sparsifiers.topology import Tensors
+
+if TYPE_CHECKING:
+    from trainables.sparsifiers.topology import Tensors
 
 
 def ignorance(samples: int, device: torch.device | str = "cpu") -> Tensors:

@@ -6,7 +6,8 @@ evaluation mode, else a sample would have no gradient of its own; no augmentatio
 shares; the paper's GraNd at initialisation (epoch 0) is not offered: Kirsch, "Does 'Deep Learning on a Data Diet'
 reproduce?", 2023, could not reproduce it.
 
-Gradients are taken for as many samples at once as fit into ``CHUNK`` numbers (1 GiB), at least one.
+Gradients are taken for as many samples at once as fit into ``CHUNK`` numbers (1 GiB), at least one; in float32,
+whatever the precision of the recipe, for ``vmap`` does not know autocast.
 """
 
 from __future__ import annotations
@@ -20,30 +21,17 @@ from torch.nn import functional
 
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.ranking import Ranked
-from trainables.objectives import Network
 from trainables.scoring import View, register_final
 
 CHUNK = 2**28
 """Gradients, in numbers, that are in memory at once."""
 
 
-class AsModule(nn.Module):
-    """A network as a module, whose parameters ``torch.func`` can replace."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network, self.module = network, network.module
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network(images)
-
-
-def grand(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def grand(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The norm of each sample's gradient: float64 [B]. The network must be in evaluation mode and stays as it is.
 
     ``images``: float32 [B, C, H, W] in [0, 1]; ``labels``: int64 [B]. Holds B times the parameters of the network.
     """
-    module = AsModule(network)
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
 
     def loss(parameters: dict[str, torch.Tensor], image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
@@ -58,9 +46,9 @@ def grand(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torch
 
 def grand_of(view: View) -> torch.Tensor:
     """The norms of all training samples: float64 [N]."""
-    network = view.network
-    size = max(1, CHUNK // sum(parameter.numel() for parameter in network.module.parameters()))
-    return torch.cat([grand(network, images, labels) for images, labels in view.parts(size)])
+    module = view.network.module
+    size = max(1, CHUNK // sum(parameter.numel() for parameter in module.parameters()))
+    return torch.cat([grand(module, images, labels) for images, labels in view.parts(size)])
 
 
 register_final("grand", grand_of)
