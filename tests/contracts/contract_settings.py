@@ -6,10 +6,13 @@ A new method, difficulty, data set or network needs one line in the table of its
 
 from __future__ import annotations
 
+import tempfile
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import nn
 
@@ -45,7 +48,19 @@ SPARSIFIERS: dict[str, dict[str, Any]] = {
 }
 """Updates at epoch boundaries, so that one is due at the very step where a test stops and resumes."""
 
+SCORES_FOLDER = tempfile.TemporaryDirectory()
+
+
+def scores_file(labels: np.ndarray) -> str:
+    """A user's file of made-up scores for samples of these labels; it goes when the tests end."""
+    path = f"{SCORES_FOLDER.name}/{len(labels)}.parquet"
+    scores = np.random.default_rng(0).random(len(labels))
+    pq.write_table(pa.table({"sample": np.arange(len(labels)), "label": labels, "score": scores}), path)
+    return path
+
+
 DIFFICULTIES: dict[str, dict[str, Any]] = {
+    "aum": {"runs": 2, "epoch": 1},
     "corruption": {"types": "named3"},
     "composed": {
         "selection": {"name": "el2n", "runs": 2, "epoch": 1},
@@ -54,7 +69,15 @@ DIFFICULTIES: dict[str, dict[str, Any]] = {
     },
     "el2n": {"runs": 2, "epoch": 1},
     "label_noise": {"fraction": 0.4, "kind": "pairwise"},
+    "entropy": {"runs": 2, "epoch": 1},
+    "forgetting": {"runs": 2, "epoch": 2},
+    "grand": {"runs": 2, "epoch": 1},
+    "loss": {"runs": 2, "epoch": 1},
+    "margin": {"runs": 2, "epoch": 1},
     "none": {},
+    "prediction_depth": {"runs": 2},
+    "scores": {"file": scores_file(np.arange(30) % 10)},  # the labels of the contract of difficulties
+    "vog": {"runs": 2},
 }
 
 DATASETS: dict[str, dict[str, Any]] = {
