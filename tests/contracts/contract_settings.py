@@ -38,6 +38,7 @@ SPARSIFIERS: dict[str, dict[str, Any]] = {
 """Updates at epoch boundaries, so that one is due at the very step where a test stops and resumes."""
 
 DIFFICULTIES: dict[str, dict[str, Any]] = {
+    "adversarial": {"steps": 2, "test_steps": 2},
     "corruption": {"types": "named3"},
     "el2n": {"runs": 2, "epoch": 1},
     "none": {},
