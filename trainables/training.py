@@ -18,14 +18,12 @@ from torch import nn
 from trainables.data import Batches, DeviceData, as_input
 from trainables.flops import forward_flops, layer_flops
 from trainables.models import maskable
-from trainables.objectives import Network
+from trainables.objectives import EVALUATION_BATCH, Network
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start, Timeline
 from trainables.sparsifiers.base import State
 from trainables.sparsifiers.topology import Tensors
 from trainables.spec import Spec, TrialSpec
-
-EVALUATION_BATCH = 1000
 
 
 class Diverged(ArithmeticError):
@@ -63,6 +61,7 @@ class Training:
         self.data = data
         self.device = data.train_images.device
         recipe = spec.recipe
+        spec.difficulty.ready()
         chosen = indices.to(self.device)
         self.batches = Batches(
             data.train_images,
@@ -138,9 +137,14 @@ class Training:
         gradients = self.topology.gradient_densities
         if self.spec.sparsifier.watches and self.spec.sparsifier.watches_all:
             gradients = dict.fromkeys(gradients, 1.0)
-        # Of a step's passes one computes the gradients of weights: of those that need one, which may be more.
+        # Some of a step's passes compute the gradients of weights: of those that need one, which may be more.
         weight_pass = forward_flops(self.layer_flops, gradients)
-        self.step_flops = (self.objective.passes - 1) * self.forward_flops + weight_pass
+        self.step_flops = self._passes(weight_pass)
+
+    def _passes(self, weight_pass: float) -> float:
+        """Operations of the objective on one sample, where computing the gradients of weights costs ``weight_pass``."""
+        objective = self.objective
+        return (objective.passes - objective.weight_passes) * self.forward_flops + objective.weight_passes * weight_pass
 
     def _moment(self, step: int, batch: tuple[torch.Tensor, torch.Tensor], attack: torch.Generator) -> Moment:
         return Moment(
@@ -168,7 +172,7 @@ class Training:
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
         dense = sum(self.layer_flops.values())
-        self.train_flops += ((self.objective.passes - 1) * self.forward_flops + dense) * len(labels)
+        self.train_flops += self._passes(dense) * len(labels)
         return dict(zip(self.weights, gradients, strict=True))
 
     # Training --------------------------------------------------------------------------------------------------------

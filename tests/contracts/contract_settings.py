@@ -61,11 +61,13 @@ def scores_file(labels: np.ndarray) -> str:
 
 DIFFICULTIES: dict[str, dict[str, Any]] = {
     "aum": {"runs": 2, "epoch": 1},
+    "adversarial": {"steps": 2, "test_steps": 2},
     "corruption": {"types": "named3"},
     "composed": {
         "selection": {"name": "el2n", "runs": 2, "epoch": 1},
         "labels": {"name": "label_noise", "fraction": 0.4},
         "images": {"name": "corruption", "types": "named3"},
+        "attack": {"name": "adversarial", "steps": 2, "test_steps": 2},
     },
     "el2n": {"runs": 2, "epoch": 1},
     "label_noise": {"fraction": 0.4, "kind": "pairwise"},
