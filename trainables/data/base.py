@@ -188,6 +188,6 @@ def place(data: ImageData, channels: int, min_size: int, device: torch.device) -
         data.classes,
         mean,
         std,
-        validation.to(device),
-        shared_tensor(data.validation_labels).to(device),
+        validation_images=validation.to(device),
+        validation_labels=shared_tensor(data.validation_labels).to(device),
     )
