@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from corruption_references import Given, one_level, ramps
+from corruption_references import Given, filtered, one_level, ramps
 
 from trainables.corruptions import SEVERITIES, corrupt
 from trainables.corruptions.constants import CIFAR, TINY_IMAGENET
@@ -136,6 +136,26 @@ def test_elastic_transform_displaces_by_hand() -> None:
     out = elastic_transform(ramps(), Given(np.zeros((3, 2)), down), 1 / 8, 0.3, 0)[0]
     np.testing.assert_allclose(out[:-1], ramps()[0, 1:], atol=1e-3)
     np.testing.assert_allclose(out[-1], ramps()[0, -1], atol=1e-3)
+
+
+def test_elastic_transform_smooths_its_noise() -> None:
+    """On a plane 3 x + 4 y a pixel changes by 3 dx + 4 dy, noise under a Gaussian of 1.5 pixels that ends at three."""
+    side, reach = 16, 5  # round(3 * 1.5 pixels)
+    noise = np.random.default_rng(0).uniform(-1, 1, (2, side, side))
+    weights = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * 1.5**2))
+    kernel = np.outer(weights, weights) / weights.sum() ** 2
+
+    def folded(position: int, length: int) -> int:  # c b a | a b c: the edge pixel is repeated
+        return min(position % (2 * length), 2 * length - 1 - position % (2 * length))
+
+    down, right = (filtered(field[..., None], kernel, folded)[..., 0] for field in noise)
+    y, x = np.mgrid[:side, :side]
+    plane = np.stack([3.0 * x + 4.0 * y] * 3, axis=-1)
+    given = Given(np.zeros((3, 2)), noise)
+    out = elastic_transform(plane[None], given, 0.1, 1.5 / side, 0)[0]
+    inside = slice(2, -2)  # a plane ends at the border
+    changed = (out - plane)[inside, inside, 0]
+    np.testing.assert_allclose(changed, 0.1 * side * (3 * right + 4 * down)[inside, inside], atol=1e-4)
 
 
 def test_elastic_transform_moves_points_where_it_says() -> None:

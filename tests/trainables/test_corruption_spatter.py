@@ -128,19 +128,18 @@ def test_no_drop_leaves_the_image_as_it_is() -> None:
     assert np.array_equal(mud(ramps(), dry > 0, 0.6), ramps())
 
 
-def test_mud_is_brown_where_it_is_thick() -> None:
-    """Two halves: within mud all is mud, at the edge a pixel keeps .8 of cover or none."""
-    splashes = np.zeros((1, 9, 8, 1), bool)
-    splashes[:, :, :4] = True
-    image = np.full((1, 9, 8, 3), 200, np.uint8)
-    out = mud(image, splashes, 0.6)[0]
+@pytest.mark.parametrize(("sigma", "covered"), [(0.6, 0.8319), (1.0, 0.6995)])
+def test_mud_is_brown_where_it_is_thick(sigma: float, covered: float) -> None:
+    """Mud on the left half: its last column keeps a cover of (1 + g(0)) / 2 if that is .8 or more, else none."""
+    splashes = np.zeros((1, 9, 12, 1), bool)
+    splashes[:, :, :6] = True
+    out = mud(np.full((1, 9, 12, 3), 200, np.uint8), splashes, sigma)[0]
     np.testing.assert_allclose(out[:, 0], np.broadcast_to([63, 42, 20], (9, 3)), atol=1e-3)
-    weights = np.exp(-(np.arange(-2, 3) ** 2) / (2 * 0.6**2))
-    cover = weights[:3].sum() / weights.sum()  # at the last column of mud; .8 or less in the next
-    assert 0.79 < cover < 0.85
-    edge = 200 * (1 - cover) + 63 * cover if cover >= 0.8 else 200
-    np.testing.assert_allclose(out[:, 3, 0], edge, atol=1e-2)
-    assert (out[:, 4:] == 200).all()
+    cover = covered if covered >= 0.8 else 0
+    np.testing.assert_allclose(
+        out[:, 5], np.broadcast_to(200 - cover * (200 - np.array([63, 42, 20])), (9, 3)), atol=0.1
+    )
+    assert (out[:, 6:] == 200).all()
 
 
 @pytest.mark.parametrize("muddy", [0, 1])

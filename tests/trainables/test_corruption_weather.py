@@ -114,11 +114,11 @@ def test_photographs_are_sampled_at_a_fifth(tmp_path: Path) -> None:
 
 
 def test_photographs_are_sampled_at_three_tenths(tmp_path: Path) -> None:
-    """Between pixels linearly, without averaging first: on a ramp x the value at (j + .5) / .3 - .5."""
-    ramp = np.broadcast_to(np.arange(200, dtype=np.uint8)[None, :, None], (40, 200, 3))
+    """Between pixels linearly, without averaging first: on a ramp 5 x five times (j + .5) / .3 - .5."""
+    ramp = np.broadcast_to(np.arange(0, 250, 5, dtype=np.uint8)[None, :, None], (40, 50, 3))
     (loaded,) = load_photographs(photograph(tmp_path / "frost", np.ascontiguousarray(ramp)), 0.3, 8, 8)
-    assert loaded.shape == (12, 60, 3)
-    np.testing.assert_allclose(loaded[5, :, 0], (np.arange(60) + 0.5) / 0.3 - 0.5, atol=1)
+    assert loaded.shape == (12, 15, 3)
+    np.testing.assert_allclose(loaded[5, :, 0], 5 * ((np.arange(15) + 0.5) / 0.3 - 0.5), atol=1)
 
 
 def test_frost_by_hand() -> None:
