@@ -7,7 +7,8 @@ shares; the paper's GraNd at initialisation (epoch 0) is not offered: Kirsch, "D
 reproduce?", 2023, could not reproduce it.
 
 Gradients are taken for as many samples at once as fit into ``CHUNK`` numbers (1 GiB), at least one; in float32,
-whatever the precision of the recipe, for ``vmap`` does not know autocast.
+whatever the precision of the recipe, for ``vmap`` does not know autocast. All samples together cost 3 to 4 epochs of
+training, once (ResNet18 at 32 pixels on a CPU core; not measured on a GPU).
 """
 
 from __future__ import annotations

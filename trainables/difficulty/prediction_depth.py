@@ -12,6 +12,8 @@ and each linear layer, so that the first representation is the normalised image.
 
 A training sample is not a neighbour of its own (leave-one-out). Distances are exact: queries stay in memory in blocks
 of ``CHUNK`` numbers (1 GiB), and the network is run again over the whole set for each block, up to the layer at hand.
+N samples with D features in all layers take 2 N^2 D operations besides: for ResNet18 and the 50,000 images of CIFAR
+with D = 306,812 as many as nine epochs of training.
 """
 
 from __future__ import annotations

@@ -8,7 +8,8 @@ theirs; every epoch of the run is a checkpoint, where they keep a few of them.
 
 Departure from the authors' released code, towards the name of the score: it averages the standard deviations of pixels
 instead of their variances. Variances are built up from one epoch to the next by Welford's rule and need one map a
-sample in memory and in checkpoints, H x W float32 numbers (205 MB for CIFAR).
+sample in memory and in checkpoints, H x W float32 numbers (205 MB for CIFAR). To follow an epoch costs .6 to .7 of
+training it (ResNet18 at 32 pixels on a CPU core; not measured on a GPU).
 """
 
 from __future__ import annotations
