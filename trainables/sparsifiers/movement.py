@@ -5,9 +5,10 @@ over the steps of - w dL/dw: it rises while a descent step makes |w| larger. The
 largest scores, of the whole network, and fewer and fewer along the cubic of gradual pruning. Gradients pass the mask
 straight to the scores, so a weight that is masked keeps its value and its score moves on: it can come back.
 
-Departures: the paper fine-tunes a pretrained language model, here training starts from scratch, with the schedule of
-``gmp``; the learning rate of the scores is left out, for it scales all of them alike and ranks nothing differently.
-Scores need the gradients of all weights in every step: 2 f_S + f_D operations an image.
+Departures: the paper fine-tunes a pretrained language model and renews the mask in every step; here training starts
+from scratch, and masks are renewed on the schedule of ``gmp``, then stay. The learning rate of the scores is left out,
+for it scales all of them alike and ranks nothing differently. Scores need the gradients of all weights in every step:
+2 f_S + f_D operations an image.
 """
 
 from __future__ import annotations

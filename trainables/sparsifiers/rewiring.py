@@ -3,7 +3,7 @@
 One update, :meth:`Rewiring.update`, in four steps that a method may replace one by one: which weights are removed
 (:meth:`~Rewiring.removal`, by :meth:`~Rewiring.importance`, the smallest first), how many grow in each layer
 (:meth:`~Rewiring.allotment`), and where (by :meth:`~Rewiring.preference`, the largest first). Counts are exact and by
-rank; they stay on the device, so that an update waits for it only where layers exchange weights.
+rank; they stay on the device, so that the host waits for it only where layers exchange weights.
 """
 
 from __future__ import annotations
@@ -40,7 +40,11 @@ class Periodic(Sparsifier):
 
 
 class Rewiring(Periodic, Sparse):
-    """Drop and grow within layers of ERK density, from a random mask: SET, RigL and their kin."""
+    """Drop and grow within layers of ERK density, from a random mask: SET, RigL and their kin.
+
+    Where less is empty than should be dropped (low sparsity), only as many weights go as there are empty places, and
+    all of those grow: the choice of places then has no say. With ``regrow_dropped`` it has.
+    """
 
     prune_rate: float = Field(default=0.3, gt=0, lt=1, description="share of the weights replaced at first")
     final_prune_rate: float = Field(default=0.0, ge=0, lt=1, description="the same share at the end of its decay")
