@@ -93,8 +93,14 @@ def test_an_override_inside_a_name_keeps_the_name() -> None:
     ("edit", "said"),
     [
         (("sparsifier: dense", "sparsifier: sett"), r"sparsifier: unknown sparsifier 'sett'.*choose from dense, gmp"),
-        (("dataset: digits", "dataset: mnist"), r"dataset: unknown dataset 'mnist'; choose from digits"),
-        (("model: resnet8", "model: resnet9"), r"model: unknown model 'resnet9'.*choose from resnet18, resnet8"),
+        (
+            ("dataset: digits", "dataset: mnist"),
+            r"dataset: unknown dataset 'mnist'; choose from cifar10, cifar100, digits",
+        ),
+        (
+            ("model: resnet8", "model: resnet9"),
+            r"model: unknown model 'resnet9'.*choose from resnet18, resnet34, resnet8",
+        ),
         (
             ("recipe: digits", "difficulty: hard"),
             r"difficulty: unknown difficulty 'hard'; choose from .*corruption, el2n, .*none",
