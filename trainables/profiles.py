@@ -13,8 +13,11 @@ Profile = Literal["clean", "paper", "authors"]
 
 PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
     "clean": {},
-    "paper": {"sparsifier": {}, "difficulty": {}},
-    "authors": {"sparsifier": {}, "difficulty": {"none": {"subset_seed": 12345}}},
+    "paper": {"sparsifier": {}, "difficulty": {"adversarial": {"batch_norm": "train"}}},
+    "authors": {
+        "sparsifier": {},
+        "difficulty": {"none": {"subset_seed": 12345}, "adversarial": {"batch_norm": "train"}},
+    },
 }
 """Profile -> field of the trial -> registered name -> the values that it starts from."""
 

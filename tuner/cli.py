@@ -15,13 +15,11 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import Kind, catalogue
-from tuner.opening import WrongCall, open_store, open_sweep
+from tuner.opening import DEFAULT_STORAGE, WrongCall, open_store, open_sweep
+from tuner.running import run_sweep, tell
 
 if TYPE_CHECKING:
-    from trainables.data import ImageData
-    from trainables.store import Store
-    from tuner.graph import State
-    from tuner.sweep import Sweep
+    pass
 
 app = typer.Typer(
     help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
@@ -41,8 +39,6 @@ DataFolder = Annotated[
     typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
-
-DEFAULT_STORAGE = "./runs"
 
 
 def main() -> None:
@@ -108,14 +104,20 @@ def status(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking, until it has ended or Ctrl-C.")] = False,
 ) -> None:
     """Say what is done, running, failed (and why), and blocked (and by what)."""
-    from tuner.status import lines, report
+    from tuner.status import follow, lines, report
 
     store = open_store(storage)
     names = [sweep] if sweep else sorted(store.folders("sweeps"))
     if not names:
         raise WrongCall(f"--storage {storage}: no sweep has been run here")
+    if watch:
+        if sweep is None or as_json:
+            raise WrongCall("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
+        follow(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
+        return
     reports = [report(*open_sweep(name, overrides, storage, as_it_was_run=True)) for name in names]
     if as_json:
         print(json.dumps(reports[0] if sweep else reports))
@@ -171,6 +173,41 @@ def show(
     print(yaml.safe_dump(facts, sort_keys=False) + traceback, end="")
 
 
+@app.command()
+def logs(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")],
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
+    store = open_store(storage)
+    matches = sorted(run for run in store.names("logs") if run.startswith(trial))
+    if len(matches) != 1:
+        several = f"{len(matches)} logs begin so: {', '.join(matches[:5])}" if matches else "no log begins so"
+        raise WrongCall(f"TRIAL {trial!r}: {several} in {storage}")
+    print((store.read(f"logs/{matches[0]}.txt") or b"").decode(errors="replace"), end="")
+
+
+@app.command()
+def gc(
+    storage: Storage = DEFAULT_STORAGE,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
+) -> None:
+    """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
+    from tuner import journal
+    from tuner.gc import collect, find, readable
+
+    store = open_store(storage)
+    names = sorted(store.folders("sweeps"))
+    alive = [name for name in names if journal.is_alive(name, store)]
+    if alive:
+        raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
+    garbage = find([open_sweep(name, [], storage, as_it_was_run=True)[0] for name in names], store)
+    print("\n".join(garbage.lines()))
+    if yes:
+        collect(garbage, store)
+    print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
+
+
 @app.command(name="list")
 def list_names(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of: {', '.join(Kind)}.")], as_json: AsJson = False
@@ -211,80 +248,6 @@ def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
         return
     for row in rows:
         print(f"{row['name']:<12}  {row['folder'] or 'not here'}")
-
-
-# What the commands share ---------------------------------------------------------------------------------------------
-
-
-def tell(text: str) -> None:
-    """Say something of the course of things; results alone go to standard output."""
-    print(text, file=sys.stderr, flush=True)
-
-
-def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry: bool) -> None:
-    """Run what is ready, say what came of it, and exit."""
-    try:
-        store.check_writable()
-    except OSError as error:
-        raise WrongCall(f"--storage {store.storage}: cannot be written: {error}") from None
-    from tuner import journal
-    from tuner.graph import build, examine
-    from tuner.images import read_images
-    from tuner.suggestions import points
-
-    state = examine(build(points(sweep, store)), store)
-    if retry:
-        state = state.retried()
-    elif state.failed:
-        tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    to_suggest = sweep.search is not None and len(state.graph.points) < sweep.search.trials
-    images = read_images(state, sweep.sources if to_suggest else [], data)
-    journal.remember(sweep, store)
-    if state.ready or to_suggest:
-        train(sweep, state, images, store, address)
-    conclude(sweep, store)
-
-
-def train(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str) -> None:
-    """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
-    done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
-    expected = None
-    if sweep.search:
-        expected = len(state.ready) + sweep.search.trials - len(state.graph.points)
-        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {len(state.graph.points)} of them made before")
-    else:
-        tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
-    from tuner.execute import Stopped, execute
-    from tuner.sweep import SweepError
-    from tuner.watch import Watch
-
-    try:
-        with Watch(sweep.name, state, store, expected) as watch:
-            execute(sweep, state, images, store, address, watch)
-    except (Stopped, KeyboardInterrupt) as error:
-        signum = getattr(error, "signum", 2)
-        where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
-        tell(f"stopped; what is finished is kept. Go on with: sparsweep resume {sweep.name}{where}")
-        sys.exit(128 + signum)
-    except ConnectionError as error:
-        raise WrongCall(f"--address {address}: {error}") from None
-    except SweepError as error:
-        raise WrongCall(f"{sweep.name}: {error}") from None
-
-
-def conclude(sweep: Sweep, store: Store) -> None:
-    """Say how the sweep stands and exit with 1 if it is not whole."""
-    from tuner.status import lines, report
-
-    outcome = report(sweep, store)
-    found = []
-    if sweep.search:
-        from tuner.study import Study
-
-        found = Study(sweep, store).words()
-    print("\n".join([*lines(outcome), *found, f"results: {store.root}/results/trials"]))
-    if outcome["done"] < outcome["trials"]:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

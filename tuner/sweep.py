@@ -226,7 +226,9 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         content.update(assign(content, keys, value))
         return
     parts = [content.setdefault("base", {}), *(grid for grid in content.get("grids") or [] if isinstance(grid, dict))]
-    holders = [part for part in parts if keys[0] in part] or parts[:1]
+    # How trials are trained is the same for all, also for those whose grid says nothing of it.
+    everywhere = keys[0] in {"recipe", "evaluation"}
+    holders = [part for part in parts if keys[0] in part or (everywhere and part is parts[0])] or parts[:1]
     for holder in holders:
         holder.update(assign(holder, keys, value))
 

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 5.0
 LINE_SECONDS = 15.0
 """Between two lines of progress where the output is not a terminal."""
+TOLD = ("epoch", "epochs", "train_loss", "test_accuracy", "images_per_second")
+"""What the heartbeat tells of a running trial."""
 
 
 class Watch(Callback):
@@ -40,7 +42,7 @@ class Watch(Callback):
         self.first_sign: tuple[float, float] | None = None  # when training was first heard of, and its cost by then
         self.done: set[str] = set()
         self.failed: set[str] = set()
-        self.running: dict[str, dict[str, int]] = {}
+        self.running: dict[str, dict[str, Any]] = {}
         self.lines: list[str] = []
         self._last_beat = self._last_line = time.monotonic()
         self._bar = Progress(
@@ -61,7 +63,6 @@ class Watch(Callback):
         if self.console.is_terminal:
             self._live.stop()
         self._write(lambda: journal.write_log(self.name, self.store, self.lines))
-        self._write(lambda: journal.end_heartbeat(self.name, self.store))
 
     # Tune's events ---------------------------------------------------------------------------------------------------
 
@@ -73,7 +74,8 @@ class Watch(Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self.running[trial.trial_id] = {"epoch": result["epoch"], "epochs": result["epochs"]}
+        known = {name: result[name] for name in TOLD if result.get(name) is not None}
+        self.running[trial.trial_id] = {**known, "node": result.get("hostname", "")}
         if self.first_sign is None:
             self.first_sign = time.monotonic(), self.completed_cost()
 
@@ -102,7 +104,7 @@ class Watch(Callback):
         self._bar.update(self._task, total=self.total_cost or 1.0, completed=self.completed_cost(), text=self.summary())
         if now - self._last_beat >= HEARTBEAT_SECONDS:
             self._last_beat = now
-            self._write(lambda: journal.write_heartbeat(self.name, self.store, self.running))
+            self._write(lambda: journal.write_heartbeat(self.name, self.store, self.running, self.seconds_left()))
             self._write(lambda: journal.write_log(self.name, self.store, self.lines))
         if not self.console.is_terminal and now - self._last_line >= LINE_SECONDS:
             self._last_line = now

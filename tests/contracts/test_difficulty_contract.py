@@ -11,6 +11,7 @@ from contract_settings import (
     Listening,
     assert_same,
     comparable,
+    scores_file,
     small,
     tiny_data,
     trained,
@@ -135,6 +136,14 @@ def test_what_is_required_can_start_at_once(name: str) -> None:
 # Training under every difficulty ------------------------------------------------------------------------------------
 
 
+def tiny_trial(name: str, sparsifier: str = "dense") -> TrialSpec:
+    """A trial on half of the tiny data; a user's file is one for its labels."""
+    spec = hard_trial(name, 0.5, sparsifier)
+    if name == "scores":
+        return spec.replace(difficulty={"name": name, "file": scores_file(tiny_data().train_labels.numpy())})
+    return spec
+
+
 def altered(spec: TrialSpec) -> DeviceData:
     """The tiny data as ``spec`` makes it hard."""
     return spec.difficulty.alter(spec, tiny_data(), made_up(len(tiny_data().train_labels)))
@@ -150,7 +159,7 @@ def training(spec: TrialSpec, kind: type[Training] = Training) -> Training:
 def test_alteration_leaves_what_it_is_given(name: str) -> None:
     """Other trials of the worker train on the same tensors."""
     before = {key: value.clone() for key, value in vars(tiny_data()).items() if isinstance(value, torch.Tensor)}
-    data = altered(hard_trial(name, 0.5))
+    data = altered(tiny_trial(name))
     assert_same({key: getattr(tiny_data(), key) for key in before}, before)
     assert data.train_images.shape == tiny_data().train_images.shape
     assert data.train_labels.shape == tiny_data().train_labels.shape
@@ -158,8 +167,8 @@ def test_alteration_leaves_what_it_is_given(name: str) -> None:
 
 @each_difficulty
 def test_what_is_altered_is_of_the_stages_that_it_has(name: str) -> None:
-    difficulty = hard_trial(name, 0.5).difficulty
-    data, stages = altered(hard_trial(name, 0.5)), {part.stage for part in parts(difficulty)}
+    difficulty = tiny_trial(name).difficulty
+    data, stages = altered(tiny_trial(name)), {part.stage for part in parts(difficulty)}
     assert torch.equal(data.train_labels, tiny_data().train_labels) == ("labels" not in stages)
     assert torch.equal(data.train_images, tiny_data().train_images) == ("images" not in stages)
     assert (data.corrupted_images is None) == ("images" not in stages)
@@ -169,7 +178,7 @@ def test_what_is_altered_is_of_the_stages_that_it_has(name: str) -> None:
 
 @each_difficulty
 def test_arms_see_the_same_batches_and_attack_starts(name: str) -> None:
-    dense, sparse = (training(hard_trial(name, 0.5, method), Listening) for method in ("dense", "set"))
+    dense, sparse = (training(tiny_trial(name, method), Listening) for method in ("dense", "set"))
     assert isinstance(dense, Listening) and isinstance(sparse, Listening)
     for _ in range(2):
         dense.train_epoch(), sparse.train_epoch()
@@ -180,7 +189,7 @@ def test_arms_see_the_same_batches_and_attack_starts(name: str) -> None:
 
 @each_difficulty
 def test_training_resumes_bit_for_bit(name: str) -> None:
-    spec = hard_trial(name, 0.5, "set")
+    spec = tiny_trial(name, "set")
     whole, begun = training(spec), training(spec)
     for _ in range(4):
         whole.train_epoch()
@@ -195,7 +204,7 @@ def test_training_resumes_bit_for_bit(name: str) -> None:
 
 @each_difficulty
 def test_every_accuracy_that_applies_is_there_at_the_end(name: str) -> None:
-    spec = hard_trial(name, 0.5)
+    spec = tiny_trial(name)
     run = training(spec)
     for _ in range(4):
         run.train_epoch()

@@ -14,8 +14,8 @@ from trainables.values import Named, Registry, Value, explain, unknown
 WHY = [
     ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, gmp, lth, omp, omp_erk"]),
     ({"dataset": "digit"}, ["dataset: ", "'digit'", "did you mean digits?"]),
-    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "resnet18, resnet34, resnet8, vgg16"]),
-    ({"difficulty": "easy"}, ["difficulty: ", "'easy'", "corruption, el2n", "none"]),
+    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "choose from resnet18"]),
+    ({"difficulty": "easy"}, ["difficulty: ", "'easy'", "choose from", "el2n", "none"]),
     ({"sparsity": 1.0, "sparsifier": "set"}, ["sparsity: ", "less than 1", "1.0"]),
     ({"sparsity": -0.1, "sparsifier": "set"}, ["sparsity: ", "greater than or equal to 0", "-0.1"]),
     ({"sparsity": float("nan"), "sparsifier": "set"}, ["sparsity: ", "nan"]),
@@ -46,7 +46,7 @@ WHY = [
     ({"model": {"width": 1}}, ["model: ", "None", "resnet8"]),
     (
         {"difficulty": {"name": "el2n", "keep": "hard"}},
-        ["difficulty.keep: ", "'easiest', 'random' or 'window'", "'hard'"],
+        ["difficulty.keep: ", "'hardest', 'easiest', 'random' or 'window'", "'hard'"],
     ),
     (
         {"difficulty": {"name": "el2n", "epoch": 3}, "data_ratio": 0.5},

@@ -60,6 +60,10 @@ class Composed(Difficulty):
     def view(self) -> View:
         return self.images.view if self.images else "clean"
 
+    def ready(self) -> None:
+        for part in self.parts.values():
+            part.ready()
+
     def check(self, spec: TrialSpec) -> None:
         for stage, part in self.parts.items():
             try:
