@@ -14,7 +14,7 @@ from trainables.values import Named, Registry, Value, explain, unknown
 WHY = [
     ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, gmp, lth, omp, omp_erk"]),
     ({"dataset": "digit"}, ["dataset: ", "'digit'", "did you mean digits?"]),
-    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "resnet18, resnet8"]),
+    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "choose from resnet18"]),
     ({"difficulty": "easy"}, ["difficulty: ", "'easy'", "choose from", "el2n", "none"]),
     ({"sparsity": 1.0, "sparsifier": "set"}, ["sparsity: ", "less than 1", "1.0"]),
     ({"sparsity": -0.1, "sparsifier": "set"}, ["sparsity: ", "greater than or equal to 0", "-0.1"]),
