@@ -9,7 +9,7 @@ rank; they stay on the device, so that the host waits for it only where layers e
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field
@@ -19,6 +19,9 @@ from trainables.sparsifiers.base import Moment, Sparse, Sparsifier, Start
 from trainables.sparsifiers.masks import Masks, keep_random, ranks, uniform_scores
 from trainables.sparsifiers.schedules import Timeline, cosine
 from trainables.sparsifiers.topology import Tensors
+
+if TYPE_CHECKING:
+    from trainables.spec import TrialSpec
 
 Side = tuple[torch.Tensor, torch.Tensor]
 """Some weights of a layer (boolean, its shape), and how many of them are to be removed (whole number, no shape)."""
@@ -53,6 +56,12 @@ class Rewiring(Periodic, Sparse):
     regrow_dropped: bool = Field(
         default=False, description="what is dropped may grow back in the same update, with its old value (D8)"
     )
+
+    def check(self, spec: TrialSpec) -> None:
+        super().check(spec)
+        if self.final_prune_rate > self.prune_rate:
+            why = f"{self.final_prune_rate} is above prune_rate, {self.prune_rate}"
+            raise ValueError(f"sparsifier.final_prune_rate: {why}")
 
     def initialize(self, start: Start) -> Masks:
         return keep_random(start.weights, start.layer_counts(distributions.erk), start.generator)
