@@ -90,6 +90,14 @@ def test_a_run_leaves_images_that_trials_map_into_memory(tmp_path: Path) -> None
     assert altered.corrupted_images is not None and altered.corrupted_images.shape == altered.test_images.shape
 
 
+def test_held_out_images_are_corrupted_as_the_test_images_are() -> None:
+    spec = corrupted_trial(severity=3).replace(dataset={"name": "digits", "validation": 37})
+    data = spec.dataset.load()
+    made = corrupt(data, run_of(spec))
+    assert made["validation"].shape == data.validation_images.shape == (37, 1, 8, 8)
+    assert not np.array_equal(made["validation"], data.validation_images)
+
+
 def test_test_images_may_stay_clean() -> None:
     spec = corrupted_trial(test_severity=0)
     data = spec.dataset.load()

@@ -110,15 +110,23 @@ class Corrupted(Difficulty, Corruption):
             fitted = fit(images[split], data.train_images.shape[1], spec.model.min_size)
             return fitted.to(data.train_images.device)
 
-        return dataclasses.replace(data, train_images=placed("train"), corrupted_images=placed("test"))
+        corrupted = dataclasses.replace(data, train_images=placed("train"), corrupted_images=placed("test"))
+        if len(data.validation_labels):
+            corrupted = dataclasses.replace(corrupted, validation_images=placed("validation"))
+        return corrupted
 
 
 def corrupt(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
-    """All images of ``data`` under the corruption of ``run``: uint8 [N, C, H, W] for ``train`` and ``test``."""
+    """All images of ``data`` under the corruption of ``run``: uint8 [N, C, H, W] by split.
+
+    ``train`` and ``test``, and ``validation`` where images are held out: these are corrupted as the test images are.
+    """
     corruption = run.corruption
     test_severity = corruption.severity if corruption.test_severity is None else corruption.test_severity
-    severities = {"train": corruption.severity, "test": test_severity}
+    severities = {"train": corruption.severity, "test": test_severity, "validation": test_severity}
     splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
+    if len(data.validation_labels):
+        splits["validation"] = data.validation_images, data.validation_labels
     made = {}
     for split, (images, labels) in splits.items():
         if severities[split] == 0:
