@@ -31,6 +31,7 @@ SPARSIFIERS: dict[str, dict[str, Any]] = {
     "omp": {},
     "omp_erk": {},
     "random": {},
+    "random_snip": {},
     "set": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
     "snip": {},
     "uniform": {},

@@ -18,14 +18,14 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_random, ranks, uniform_scores
+from trainables.sparsifiers.base import Moment, sparsifiers
+from trainables.sparsifiers.layerwise import Drawn
+from trainables.sparsifiers.masks import Masks, ranks, uniform_scores
 from trainables.sparsifiers.schedules import Timeline, cosine
 
 
 @sparsifiers.register
-class SET(Sparse):
+class SET(Drawn):
     """Sparse evolutionary training: drop the smallest weights, grow random ones, again and again."""
 
     name: Literal["set"] = "set"
@@ -33,9 +33,6 @@ class SET(Sparse):
     prune_rate: float = Field(default=0.2, gt=0, lt=1, description="share of a layer's weights replaced at first")
     final_prune_rate: float = Field(default=0.001, ge=0, lt=1, description="the same share at the end of training")
     stop_fraction: float = Field(default=0.75, gt=0, le=1, description="no update after this share of training")
-
-    def initialize(self, start: Start) -> Masks:
-        return keep_random(start.weights, start.layer_counts(distributions.erk), start.generator)
 
     def update_steps(self, timeline: Timeline) -> Collection[int]:
         interval = timeline.interval(self.update_every)
