@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 from small_trials import begin, four_pixels, nothing, trial
+from smooth_network import batch, network
 from torch import nn
 
 from trainables.data import DeviceData
@@ -16,26 +17,6 @@ from trainables.sparsifiers import Start
 from trainables.sparsifiers.masks import keep_largest
 from trainables.sparsifiers.scores import LOSSES, LossName, connection_sensitivity, magnitudes, redrawn
 from trainables.training import Training, build_model
-
-
-def network() -> nn.Module:
-    """Smooth, in float64, with batch norm: so that central differences are good to many digits."""
-    torch.manual_seed(0)
-    layers = [
-        nn.Conv2d(1, 3, 3, padding=1, bias=False),
-        nn.BatchNorm2d(3),
-        nn.Softplus(),
-        nn.Conv2d(3, 3, 3, groups=3),
-        nn.Softplus(),
-        nn.Flatten(),
-        nn.Linear(12, 4),
-    ]
-    return nn.Sequential(*layers).double()
-
-
-def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(5, 1, 4, 4, generator=generator, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 0])
 
 
 def test_losses_by_hand() -> None:

@@ -13,7 +13,7 @@ Shapes = Mapping[str, Sequence[int]]
 Distribution = Callable[[Shapes, float], dict[str, float]]
 
 LAST_DENSITY = 0.2
-"""Uniform+ leaves the classifier at least this dense (Gale et al. 2019, section 4)."""
+"""Uniform+ leaves the classifier at least this dense (Gale et al. 2019)."""
 
 
 def uniform(shapes: Shapes, density: float) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """A random mask with the layer densities of SNIP: what the authors' code trains under the name of SNIP (defect D3).
 
-Frankle et al., "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?", ICLR 2021, section 5, ask by
-such shuffling whether it matters which weights of a layer are kept. Every other method that ranks weights before
+Frankle et al., "Pruning Neural Networks at Initialization: Why Are We Missing the Mark?", ICLR 2021, ask by such
+shuffling whether it matters which weights of a layer are kept. Every other method that ranks weights before
 training can be shuffled too (``shuffle``); this one stands by its name in the figures.
 """
 

@@ -74,7 +74,7 @@ def cubic(progress: float, final: float) -> float:
 
 
 def geometric(progress: float, final: float) -> float:
-    """The density falls by a constant factor a step: 1 - (1 - final)^progress (Tanaka et al. 2020, section 6)."""
+    """The density falls by a constant factor a step: 1 - (1 - final)^progress (Tanaka et al. 2020)."""
     return 1 - (1 - final) ** progress
 
 
