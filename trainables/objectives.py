@@ -8,6 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+EVALUATION_BATCH = 1000
+"""Images run at once where a network is judged."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -29,6 +32,9 @@ class Objective:
 
     passes: float = 3.0
     """Forward passes that a step costs a sample: one forward, and a backward pass that costs two (RigL, appendix H)."""
+
+    weight_passes: float = 1.0
+    """Those among them that compute the gradients of weights."""
 
     def loss(
         self, network: Network, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator

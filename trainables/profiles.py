@@ -21,7 +21,7 @@ PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
     "paper": {
         # The text names no end of the updates; one after the last step would be evaluated untrained (D9).
         "sparsifier": {"set": {"stop_fraction": 0.999}},
-        "difficulty": {},
+        "difficulty": {"adversarial": {"batch_norm": "train"}},
     },
     "authors": {
         "sparsifier": {
@@ -35,7 +35,7 @@ PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
             "snip": {**SNIP, "shuffle": True},
             "uniform": DRAWN,
         },
-        "difficulty": {"none": {"subset_seed": 12345}},
+        "difficulty": {"none": {"subset_seed": 12345}, "adversarial": {"batch_norm": "train"}},
     },
 }
 """Profile -> field of the trial -> registered name -> the values that it starts from."""
@@ -46,13 +46,14 @@ def apply_profile(fields: Mapping[str, Any]) -> dict[str, Any]:
 
     Only what is given as a name or a mapping is filled in: a value that was built before has all its fields.
     """
-    bundle = PROFILES.get(fields.get("profile", "clean"), {})
+    profile = fields.get("profile", "clean")
+    bundle = PROFILES[profile] if isinstance(profile, str) and profile in PROFILES else {}
     filled = dict(fields)
     for part, defaults in bundle.items():
-        value = fields.get(part, "none" if part == "difficulty" else None)
-        fill = _fill_all if part == "difficulty" else _fill
-        filled[part] = fill(value, defaults)
-    return {part: value for part, value in filled.items() if value is not None}
+        if part in fields or part == "difficulty":
+            fill = _fill_all if part == "difficulty" else _fill
+            filled[part] = fill(fields.get(part, "none"), defaults)
+    return filled
 
 
 def _fill(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:

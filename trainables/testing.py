@@ -115,7 +115,10 @@ def training(spec: TrialSpec, kind: type[Training] = Training, samples: int = SA
 def start_of(spec: TrialSpec) -> Start:
     """What the sparsifier of ``spec`` sees before training, at its starting state."""
     data, recipe = tiny_data(), spec.recipe
-    batches = Batches(data.train_images, data.train_labels, recipe.batch_size, recipe.crop_padding, recipe.flip)
+    samples = torch.arange(SAMPLES)
+    batches = Batches(
+        data.train_images, data.train_labels, samples, recipe.batch_size, recipe.crop_padding, recipe.flip
+    )
     model = build_model(spec, data)
 
     def batch(number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,14 +135,17 @@ def start_of(spec: TrialSpec) -> Start:
 
 
 class Watched(Training):
-    """A training that checks its masks, weights and momenta around every step, and keeps what it saw."""
+    """A training that checks its masks, weights and momenta around every step, and keeps what it saw.
+
+    ``seen``: the masks of every step; ``heard``: its images, labels and the state of the attack's generator.
+    """
 
     steps = 0
     evaluations = 0
 
     def __init__(self, *arguments: Any) -> None:
         self.seen: list[Masks] = []
-        self.heard: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         super().__init__(*arguments)
 
     def train_step(
@@ -147,7 +153,7 @@ class Watched(Training):
     ) -> torch.Tensor:
         check_masks(self, step)
         check_zeros(self)
-        self.heard.append((images.clone(), labels.clone()))
+        self.heard.append((images.clone(), labels.clone(), attack.get_state()))
         result = super().train_step(images, labels, attack, step)
         check_zeros(self)
         self.seen.append(self.masks)

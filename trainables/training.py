@@ -18,15 +18,13 @@ from torch import nn
 
 from trainables.data import Batches, DeviceData, as_input
 from trainables.flops import forward_flops, layer_flops
-from trainables.models import initialise, maskable
-from trainables.objectives import Network
+from trainables.models import maskable
+from trainables.objectives import EVALUATION_BATCH, Network
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start, Timeline
 from trainables.sparsifiers.base import State
 from trainables.sparsifiers.topology import Tensors
 from trainables.spec import Spec, TrialSpec
-
-EVALUATION_BATCH = 1000
 
 
 class Diverged(ArithmeticError):
@@ -64,9 +62,17 @@ class Training:
         self.data = data
         self.device = data.train_images.device
         recipe = spec.recipe
+        spec.difficulty.ready()
         chosen = indices.to(self.device)
         self.batches = Batches(
-            data.train_images[chosen], data.train_labels[chosen], recipe.batch_size, recipe.crop_padding, recipe.flip
+            data.train_images,
+            data.train_labels,
+            chosen,
+            recipe.batch_size,
+            recipe.crop_padding,
+            recipe.flip,
+            recipe.rotation,
+            recipe.drop_last,
         )
         self.timeline = Timeline(recipe.epochs, len(self.batches))
         self.model = build_model(spec, data).to(self.device)
@@ -131,11 +137,16 @@ class Training:
         """What a sample costs at the densities in force: a forward pass, and a training step."""
         self.forward_flops = forward_flops(self.layer_flops, self.topology.densities)
         gradients = self.topology.gradient_densities
-        if self.spec.sparsifier.watches:
+        if self.spec.sparsifier.watches and self.spec.sparsifier.watches_all:
             gradients = dict.fromkeys(gradients, 1.0)
-        # Of a step's passes one computes the gradients of weights: of those that need one, which may be more.
+        # Some of a step's passes compute the gradients of weights: of those that need one, which may be more.
         weight_pass = forward_flops(self.layer_flops, gradients)
-        self.step_flops = (self.objective.passes - 1) * self.forward_flops + weight_pass
+        self.step_flops = self._passes(weight_pass)
+
+    def _passes(self, weight_pass: float) -> float:
+        """Operations of the objective on one sample, where computing the gradients of weights costs ``weight_pass``."""
+        objective = self.objective
+        return (objective.passes - objective.weight_passes) * self.forward_flops + objective.weight_passes * weight_pass
 
     def _moment(self, step: int, batch: tuple[torch.Tensor, torch.Tensor], attack: torch.Generator) -> Moment:
         return Moment(
@@ -163,7 +174,7 @@ class Training:
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
         dense = sum(self.layer_flops.values())
-        self.train_flops += ((self.objective.passes - 1) * self.forward_flops + dense) * len(labels)
+        self.train_flops += self._passes(dense) * len(labels)
         return dict(zip(self.weights, gradients, strict=True))
 
     # Training --------------------------------------------------------------------------------------------------------
@@ -178,18 +189,16 @@ class Training:
         # [sum of losses, hits], added up on the device: reading a number would stop the host until the device is done.
         totals = torch.zeros(2, device=self.device)
         step = self.epoch * len(self.batches)
-        seen = 0
         attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
         for batch in self.batches.epoch(derive(self.spec.seed, "batches", self.epoch)):
             if step in self.update_steps:
                 self._update_masks(self._moment(step, batch, attack))
             totals += self.train_step(*batch, attack, step)
             self.train_flops += self.step_flops * len(batch[1])
-            seen += len(batch[1])
             step += 1
         if step == self.timeline.steps and step in self.update_steps:
             self._update_masks(self._moment(step, batch, attack))
-        loss, accuracy = (totals / seen).tolist()
+        loss, accuracy = (totals / self.batches.epoch_samples).tolist()
         self.train_seconds += time.perf_counter() - began
         self.epoch += 1
         if not loss < float("inf"):
@@ -234,12 +243,15 @@ class Training:
             judged["clean_accuracy"] = self.accuracy(data.test_images, data.test_labels)
             if data.corrupted_images is not None:
                 judged["corrupted_accuracy"] = self.accuracy(data.corrupted_images, data.test_labels)
+            if len(data.validation_labels):
+                judged["validation_accuracy"] = self.accuracy(data.validation_images, data.validation_labels)
             judged["test_accuracy"] = judged[f"{difficulty.view}_accuracy"]
         if difficulty.attack_due(self.epoch, last):
             self.model.eval()
-            judged |= difficulty.robust_accuracies(
-                self.network, data.test_images, data.test_labels, self.spec.seed, last
-            )
+            attacked = data.test_images
+            if difficulty.view == "corrupted" and data.corrupted_images is not None:
+                attacked = data.corrupted_images
+            judged |= difficulty.robust_accuracies(self.network, attacked, data.test_labels, self.spec.seed, last)
         return judged
 
     # State -----------------------------------------------------------------------------------------------------------
@@ -282,5 +294,5 @@ def on(device: torch.device, value: Any) -> Any:
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:
     """The network of ``spec`` on the CPU at its initial weights, which depend on the seed and nothing else."""
     model = spec.model.build(data.classes, (data.mean, data.std))
-    initialise(model, derive(spec.seed, "weights"))
+    spec.model.initialise(model, derive(spec.seed, "weights"))
     return model

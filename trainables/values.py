@@ -16,6 +16,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+FOR_ID = {"for": "id"}
+"""Serialisation context in which a value leaves out what says where something lies and not what it is."""
+
 
 class Value(BaseModel):
     """A frozen value whose unknown fields are refused by name, with the fields there are."""

@@ -6,8 +6,13 @@ A new method, difficulty, data set or network needs one line in the table of its
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from trainables.data import datasets
 from trainables.difficulty import difficulties
@@ -20,19 +25,27 @@ from trainables.testing import start_of as start
 __all__ = ["EPOCHS", "LAYERS", "SAMPLES", "TOTAL", "Tiny", "start", "tiny_data", "trained", "training"]
 
 SPARSIFIERS: dict[str, dict[str, Any]] = {
+    "bayesian_connectivity": {"noise": 0.001, "l1": 0.1},
     "dense": {},
+    "dsr": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
     "gmp": {"update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75},
     "grasp": {},
+    "itop": {"update_every": 1, "growth": "gradient", "stop_fraction": 1.0},
     "lth": {},
+    "mest": {"update_every": 1, "prune_rate": 0.5, "decay_fraction": 1.0, "stop_fraction": 1.0},
+    "movement": {"update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75},
     "nm": {"n": 1, "m": 5},
     "omp": {},
     "omp_erk": {},
     "random": {},
     "random_snip": {},
+    "rigl": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
     "set": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
+    "snfs": {"update_every": 1, "stop_fraction": 1.0},
     "snip": {},
     "static": {"file": str(Path(__file__).with_name("static_masks.npz"))},
     "synflow": {"iterations": 5},
+    "topkast": {"update_every": 1, "margin": 0.3},
     "uniform": {},
 }
 """Updates at epoch boundaries, so that one is due at the very step where a test stops and resumes."""
@@ -40,15 +53,56 @@ SPARSIFIERS: dict[str, dict[str, Any]] = {
 SPARSITY = {"dense": 0.0, "nm": 0.8, "static": 0.8}
 """The only sparsity of the methods whose arguments fix it."""
 
+SCORES_FOLDER = tempfile.TemporaryDirectory()
+
+
+def scores_file(labels: np.ndarray) -> str:
+    """A user's file of made-up scores for samples of these labels; it goes when the tests end."""
+    path = f"{SCORES_FOLDER.name}/{len(labels)}.parquet"
+    scores = np.random.default_rng(0).random(len(labels))
+    pq.write_table(pa.table({"sample": np.arange(len(labels)), "label": labels, "score": scores}), path)
+    return path
+
+
 DIFFICULTIES: dict[str, dict[str, Any]] = {
+    "aum": {"runs": 2, "epoch": 1},
+    "adversarial": {"steps": 2, "test_steps": 2},
     "corruption": {"types": "named3"},
+    "composed": {
+        "selection": {"name": "el2n", "runs": 2, "epoch": 1},
+        "labels": {"name": "label_noise", "fraction": 0.4},
+        "images": {"name": "corruption", "types": "named3"},
+        "attack": {"name": "adversarial", "steps": 2, "test_steps": 2},
+    },
     "el2n": {"runs": 2, "epoch": 1},
+    "label_noise": {"fraction": 0.4, "kind": "pairwise"},
+    "entropy": {"runs": 2, "epoch": 1},
+    "forgetting": {"runs": 2, "epoch": 2},
+    "grand": {"runs": 2, "epoch": 1},
+    "loss": {"runs": 2, "epoch": 1},
+    "margin": {"runs": 2, "epoch": 1},
     "none": {},
+    "prediction_depth": {"runs": 2},
+    "scores": {"file": scores_file(np.arange(30) % 10)},  # the labels of the contract of difficulties
+    "vog": {"runs": 2},
 }
 
-DATASETS: dict[str, dict[str, Any]] = {"digits": {}}
+DATASETS: dict[str, dict[str, Any]] = {
+    "cifar10": {},
+    "cifar100": {},
+    "digits": {},
+    "imagefolder": {"path": "pictures", "image_size": 16},
+    "tinyimagenet": {},
+}
+"""What needs files gets small ones from its writer in ``small_datasets.WRITERS``; paths are relative to theirs."""
 
-MODELS: dict[str, dict[str, Any]] = {"resnet8": {"width": 0.25}, "resnet18": {"width": 0.0625}}
+MODELS: dict[str, dict[str, Any]] = {
+    "resnet8": {"width": 0.25},
+    "resnet18": {"width": 0.0625},
+    "resnet34": {"width": 0.0625, "stem": "7x7"},
+    "vgg16": {"width": 0.0625},
+    "vgg19": {"width": 0.0625},
+}
 
 # Taken when the tests are collected, before any test registers a method of its own.
 SPARSIFIER_NAMES = sparsifiers.names()

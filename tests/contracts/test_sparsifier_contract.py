@@ -33,14 +33,23 @@ from trainables.training import Training
 SPARSITIES = (0.1, 0.5, 0.9, 0.99)
 SPARSE = [name for name in SPARSIFIER_NAMES if name != "dense"]
 DISTRIBUTIONS = {
+    "bayesian_connectivity": distributions.erk,
+    "dsr": distributions.uniform,
+    "itop": distributions.erk,
+    "mest": distributions.erk,
     "nm": distributions.uniform,
     "omp_erk": distributions.erk,
     "random": distributions.erk,
+    "rigl": distributions.erk,
     "set": distributions.erk,
+    "snfs": distributions.uniform,
+    "topkast": distributions.erk,
     "uniform": distributions.uniform,
 }
-CHANGING = {"gmp", "nm", "set"}
+CHANGING = {"bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "nm", "rigl", "set", "snfs", "topkast"}
 """The methods whose masks change during training with the small arguments of the tests."""
+CALM = ("topkast", 0.9)
+"""Where in nine steps no weight outgrows one of the few that are in force, so that the masks stay."""
 SEEDLESS = {"static"}
 """The methods whose masks are given."""
 
@@ -54,7 +63,7 @@ def test_counts_and_zeros_hold_along_a_whole_training(name: str, sparsity: float
     assert run.steps == EPOCHS * math.ceil(SAMPLES / run.spec.recipe.batch_size)
     assert run.evaluations == EPOCHS
     assert sum(run.masks.counts().values()) == kept_weights(TOTAL, run.spec.sparsity)
-    if sparsity < 0.99:  # there SET has one weight a layer, and half of one rounds to none
+    if sparsity < 0.99 and (name, sparsity) != CALM:  # there SET has one weight a layer, and half of one rounds to none
         assert run.seen[0].equal(run.seen[-1]) != (name in CHANGING)
 
 
@@ -78,9 +87,10 @@ def test_layers_follow_the_distribution_to_within_one_weight(name: str, sparsity
         assert abs(counts[layer] - densities[layer] * math.prod(shape)) <= 1 + 1e-6, layer
 
 
+@pytest.mark.parametrize("name", ["set", "rigl", "itop", "mest", "topkast"])
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_set_leaves_the_count_of_every_layer_as_it_was(sparsity: float) -> None:
-    run = run_whole(trial("set", sparsity))
+def test_rewiring_within_layers_leaves_the_count_of_every_layer_as_it_was(name: str, sparsity: float) -> None:
+    run = run_whole(trial(name, sparsity))
     assert {tuple(masks.counts().items()) for masks in run.seen} == {tuple(run.seen[0].counts().items())}
 
 

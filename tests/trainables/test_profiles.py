@@ -12,11 +12,7 @@ from trainables.profiles import PROFILES, Profile
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import TrialSpec, dump, load
 
-# Fields of SET that another change brings: skipped until they are there.
-LATER = set() if "regrow_dropped" in sparsifiers["set"].model_fields else {"set"}
-METHODS = [
-    (profile, name) for profile, parts in PROFILES.items() for name in parts.get("sparsifier", {}) if name not in LATER
-]
+METHODS = [(profile, name) for profile, parts in PROFILES.items() for name in parts.get("sparsifier", {})]
 CHOICES = [
     (profile, name, field, value)
     for profile, name in METHODS
@@ -62,7 +58,7 @@ def test_profiles_name_only_what_departs_from_the_default(profile: Profile, name
         assert fields[field].default != value, f"{profile}: {name}.{field} is so anyway"
 
 
-@pytest.mark.parametrize("name", ["random", "uniform", "snip", "random_snip", "gmp"])
+@pytest.mark.parametrize("name", ["random", "uniform", "snip", "random_snip", "gmp", "set"])
 def test_the_authors_networks_train(name: str, digits: DeviceData) -> None:
     spec = sparse(name, profile="authors", recipe={"preset": "digits", "epochs": 16}, data_ratio=1.0)
     run = begin(spec, digits)

@@ -26,17 +26,17 @@ def test_cubic(progress: float, value: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "quarter", "half"),
+    ("name", "values"),
     [
-        ("cosine", 0.1 + 0.15 * (1 + math.sqrt(0.5)), 0.25),
-        ("linear", 0.325, 0.25),
-        ("exponential", 0.4 / math.sqrt(2), 0.2),  # a quarter of the way down to .1 is half a halving
-        ("constant", 0.4, 0.4),
+        ("constant", [0.4, 0.4, 0.4, 0.4, 0.4]),
+        ("linear", [0.4, 0.325, 0.25, 0.175, 0.1]),
+        ("cosine", [0.4, 0.25 + 0.15 * math.sqrt(0.5), 0.25, 0.25 - 0.15 * math.sqrt(0.5), 0.1]),
+        ("exponential", [0.4, 0.4 / math.sqrt(2), 0.2, 0.2 / math.sqrt(2), 0.1]),  # two halvings
+        ("steps", [0.4, 0.4, 0.4, 0.25, 0.1]),
     ],
 )
-def test_decays_from_four_tenths_to_one_in_closed_form(name: Decay, quarter: float, half: float) -> None:
-    values = [DECAYS[name](progress, 0.4, 0.1) for progress in (0, 0.25, 0.5)]
-    assert values == pytest.approx([0.4, quarter, half], rel=1e-12)
+def test_decays_at_the_quarters_in_closed_form(name: Decay, values: list[float]) -> None:
+    assert [DECAYS[name](quarter / 4, 0.4, 0.1) for quarter in range(5)] == pytest.approx(values, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_ramps_to_three_quarters_in_closed_form(name: Ramp, quarter: float, half
     assert values == pytest.approx([0, quarter, half], rel=1e-12, abs=1e-15)
 
 
-@pytest.mark.parametrize("name", set(DECAYS) - {"constant"})
+@pytest.mark.parametrize("name", sorted(set(DECAYS) - {"constant"}))
 def test_decays_end_at_their_end(name: Decay) -> None:
     assert DECAYS[name](1.0, 0.5, 0.001) == pytest.approx(0.001, rel=1e-12)
 

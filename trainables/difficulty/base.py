@@ -54,6 +54,9 @@ class Difficulty(Named):
     def check(self, spec: TrialSpec) -> None:
         """ValueError if ``spec`` cannot be made this hard."""
 
+    def ready(self) -> None:
+        """An exception of one line if a package is missing that training ends up using; asked where it starts."""
+
     def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
         """The runs whose scores or images are needed."""
         return ()

@@ -6,7 +6,7 @@ and the image's place in the data set, so that all trials train and are judged o
 set is made once and kept. Images are corrupted as they are stored, before augmentation.
 
 The paper names three types as examples and gives no list, no assignment and no parameters for severity 6, which the
-benchmark does not have; the defaults are the benchmark's 15 types, drawn uniformly.
+benchmark does not have; the defaults are the benchmark's 15 types without frost, drawn uniformly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 class Corruption(Value):
     """Which corruption each image of a data set gets, and how strong it is."""
 
-    types: str | tuple[str, ...] = Field(default="h15", description="a set by name, a type, or a list of types")
+    types: str | tuple[str, ...] = Field(default="h14", description="a set by name, a type, or a list of types")
     severity: int = Field(default=5, ge=1, le=6, description="1-5 of the benchmark, 6 extrapolated")
     test_severity: int | None = Field(default=None, ge=0, le=6, description="of test images; 0: clean, null: same")
     assignment: Literal["uniform", "balanced", "class_skewed"] = "uniform"
@@ -56,7 +56,7 @@ class Corruption(Value):
         if "frost" in self.chosen and self.frost_folder is None:
             raise ValueError(
                 "frost_folder: frost overlays photographs that do not come with this package: give a folder of them, "
-                "or leave frost out (types: h15_no_frost)"
+                "or leave frost out (types: h14)"
             )
         return self
 

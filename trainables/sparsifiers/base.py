@@ -92,8 +92,8 @@ class Sparsifier(Named):
 
     watches: ClassVar[bool] = False
     """Whether :meth:`watch` is to be called in every step."""
-    circumstances: ClassVar[frozenset[str]] = frozenset()
-    """Fields that say where something lies and not what it is: they are left out of a trial's id."""
+    watches_all: ClassVar[bool] = True
+    """Whether :meth:`watch` looks at the gradients of weights that are not trained, too: they cost operations."""
 
     def settled(self, sparsity: float) -> Self:
         """The one way to write this method in a trial of ``sparsity``, so that equal trials have one id."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers.base import Moment, Start, sparsifiers
+from trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
 from trainables.sparsifiers.layerwise import Divided
 from trainables.sparsifiers.masks import Masks, kept_weights
 from trainables.sparsifiers.schedules import RAMPS, Ramp, Timeline
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @sparsifiers.register
-class GMP(Divided):
+class GMP(Divided, Sparse):
     """Gradual magnitude pruning: the smallest weights of the network go while it trains, along a cubic."""
 
     name: Literal["gmp"] = "gmp"

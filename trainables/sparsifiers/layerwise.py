@@ -17,7 +17,7 @@ from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Sparse, Start, layer_shapes
+from trainables.sparsifiers.base import Sparse, Sparsifier, Start, layer_shapes
 from trainables.sparsifiers.distributions import DISTRIBUTIONS, Distribution, Shapes
 from trainables.sparsifiers.masks import (
     Masks,
@@ -60,8 +60,8 @@ AnyDistribution = Annotated[str | Mapping[str, float], PlainValidator(partial(_p
 """The same, or ``global``: layers compete, and the densities are what comes out."""
 
 
-class Divided(Sparse):
-    """A method whose layers share the weights that are kept."""
+class Divided(Sparsifier):
+    """A method whose layers share the weights that are kept; one that moves weights between layers begins so."""
 
     distribution: AnyDistribution = Field(default=GLOBAL, description=BY_RANK)
     dense_first: bool = Field(default=False, description="the first layer is not pruned")
@@ -158,7 +158,7 @@ def keep_bernoulli(weights: Tensors, counts: Mapping[str, int], generator: torch
 DRAWS = {"exact": keep_random, "bernoulli": keep_bernoulli}
 
 
-class Scored(Drawn):
+class Scored(Drawn, Sparse):
     """A method that ranks the weights by a score before training."""
 
     distribution: AnyDistribution = Field(default=GLOBAL, description=BY_RANK)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainables.sparsifiers.base import sparsifiers
+from trainables.sparsifiers.base import Sparse, sparsifiers
 from trainables.sparsifiers.layerwise import Drawn
 
 
 @sparsifiers.register
-class Random(Drawn):
+class Random(Drawn, Sparse):
     """A random mask with ERK layer densities, fixed from the start."""
 
     name: Literal["random"] = "random"

@@ -55,12 +55,18 @@ def exponential(progress: float, start: float, end: float) -> float:
     return start * (end / start) ** progress
 
 
-Decay = Literal["cosine", "linear", "exponential", "constant"]
+def steps(progress: float, start: float, end: float) -> float:
+    """``start`` for three quarters, half way to ``end`` for the fourth, then ``end`` (Yuan et al., MEST, 2021)."""
+    return start if progress < 0.75 else (start + end) / 2 if progress < 1 else end
+
+
+Decay = Literal["cosine", "linear", "exponential", "constant", "steps"]
 DECAYS: dict[Decay, Callable[[float, float, float], float]] = {
     "cosine": cosine,
     "linear": linear,
     "exponential": exponential,
     "constant": constant,
+    "steps": steps,
 }
 assert set(DECAYS) == set(get_args(Decay))
 

@@ -24,19 +24,20 @@ from pydantic_core import PydanticCustomError
 from trainables.records import resolve
 from trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
 from trainables.sparsifiers.masks import Masks, kept_weights
+from trainables.values import Placed
 
 if TYPE_CHECKING:
     from trainables.spec import TrialSpec
 
 
 @sparsifiers.register
-class Static(Sparse):
+class Static(Sparse, Placed):
     """Masks from a file (.pt or .npz), fixed from the start."""
 
     name: Literal["static"] = "static"
     file: str = Field(description="a local path, or an s3:// or gs:// address")
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file; computed where it is not given")
-    circumstances: ClassVar[frozenset[str]] = frozenset({"file"})
+    whereabouts: ClassVar[frozenset[str]] = frozenset({"file"})
 
     @model_validator(mode="before")
     @classmethod

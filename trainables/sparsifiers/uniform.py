@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainables.sparsifiers.base import sparsifiers
+from trainables.sparsifiers.base import Sparse, sparsifiers
 from trainables.sparsifiers.layerwise import Drawn
 
 
 @sparsifiers.register
-class Uniform(Drawn):
+class Uniform(Drawn, Sparse):
     """A random mask with the same density in every layer, fixed from the start."""
 
     name: Literal["uniform"] = "uniform"

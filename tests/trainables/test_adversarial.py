@@ -1,0 +1,494 @@
+"""Adversarial training: its losses by hand, what they run, what a trial records, and that arms are attacked alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from contract_settings import SAMPLES, tiny_data, trained, training, trial
+from linear_networks import SHAPE, grey, random_linear, weights, wrapped
+from pydantic import ValidationError
+from small_trials import begin
+from small_trials import trial as digits_trial
+from torch import nn
+from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
+
+from trainables import attacks, checkpoint
+from trainables.adversarial import AdversarialTraining, Trades, divergence
+from trainables.attacks import BATCH_NORM, NORMS, Attack
+from trainables.data import DeviceData
+from trainables.difficulty import Difficulty, difficulties
+from trainables.difficulty.adversarial import Adversarial
+from trainables.flops import layer_flops
+from trainables.objectives import Network
+from trainables.spec import TrialSpec, dump, load
+from trainables.training import Training, build_model
+from trainables.values import explain
+
+EIGHT, TWO = 8 / 255, 2 / 255
+LOSSES = ("pgd", "fgsm_rs", "trades")
+LABELS = torch.tensor([0, 1, 0, 1, 1, 0])
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def adversarial(**fields: Any) -> Adversarial:
+    parsed = difficulties.parse({"name": "adversarial", **fields})
+    assert isinstance(parsed, Adversarial)
+    return parsed
+
+
+def attacked(sparsifier: str = "dense", profile: str = "clean", **fields: Any) -> TrialSpec:
+    """A trial of four epochs on the tiny network, with short attacks."""
+    short = {"name": "adversarial", "test_steps": 2, **({} if fields.get("loss") == "fgsm_rs" else {"steps": 2})}
+    return trial(sparsifier, difficulty={**short, **fields}, profile=profile)
+
+
+def inputs_seen(network: Network) -> list[torch.Tensor]:
+    seen: list[torch.Tensor] = []
+    network.module.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach().clone()))
+    return seen
+
+
+# The objectives, by hand ----------------------------------------------------------------------------------------------
+
+
+def test_pgd_training_is_cross_entropy_at_the_worst_images() -> None:
+    """On a linear network of two classes, away from the borders of [0, 1], every margin shrinks by eps * ||w||_1."""
+    network, images = random_linear(2), grey(6, low=0.3, high=0.7)
+    difference = weights(network)[1] - weights(network)[0]
+    gap = (network(images)[:, 1] - network(images)[:, 0]).detach() * torch.where(LABELS == 1, 1, -1)
+    worst = gap - EIGHT * difference.abs().sum()
+    for start in (True, False):
+        objective = AdversarialTraining(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", start)
+        loss, logits = objective.loss(network, images, LABELS, generator())
+        assert loss.item() == pytest.approx(functional.softplus(-worst).mean().item(), rel=1e-5)
+        assert torch.equal(logits.argmax(1) == LABELS, worst > 0)
+        assert loss.requires_grad
+
+
+def test_fgsm_rs_is_one_signed_step_of_ten_levels_from_a_random_start() -> None:
+    """Wong et al.: delta uniform in the ball, delta + 1.25 eps sign(gradient), back in the ball, in [0, 1]."""
+    objective = adversarial(loss="fgsm_rs").objective
+    network, images = random_linear(2), grey(6)
+    seen = inputs_seen(network)
+    objective.loss(network, images, LABELS, generator(4))
+    assert len(seen) == 2
+    noise = torch.empty(images.shape).uniform_(-EIGHT, EIGHT, generator=generator(4))
+    start = (images + noise).clamp(0, 1)
+    slope = (weights(network)[1] - weights(network)[0]).view(SHAPE) * torch.where(LABELS == 0, 1, -1).view(-1, 1, 1, 1)
+    moved = (start - images + 10 / 255 * slope.sign()).clamp(-EIGHT, EIGHT)
+    assert torch.allclose(seen[0], start, atol=1e-7)
+    assert torch.allclose(seen[1], (images + moved).clamp(0, 1), atol=1e-6)
+
+
+def kl(clean: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """KL(clean || other) of logits, a sample each, from its definition."""
+    p, q = clean.double().softmax(1), other.double().softmax(1)
+    return (p * (p / q).log()).sum(1)
+
+
+def test_divergence_is_the_sum_of_kl() -> None:
+    clean, other = (torch.randn(5, 4, generator=generator(seed)) for seed in (1, 2))
+    assert divergence(clean, other).item() == pytest.approx(kl(clean, other).sum().item(), rel=1e-5)
+    assert divergence(clean, clean).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_trades_is_clean_cross_entropy_and_the_divergence_that_can_be_caused() -> None:
+    """On a linear network of two classes the divergence is largest where the gap moved by eps * ||w||_1, either way."""
+    network, images, beta = random_linear(2), grey(6, low=0.3, high=0.7), 3.0
+    loss, logits = Trades(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", beta).loss(
+        network, images, LABELS, generator()
+    )
+    clean = network(images).detach()
+    reach = EIGHT * (weights(network)[1] - weights(network)[0]).abs().sum()
+    moved = ((logits - clean)[:, 1] - (logits - clean)[:, 0]).detach()
+    assert torch.allclose(moved.abs(), reach, rtol=1e-4)
+    expected = functional.cross_entropy(clean, LABELS) + beta * kl(clean, logits.detach()).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+
+
+def test_trades_without_its_divergence_is_plain_training() -> None:
+    """Its gradient at beta 0 is that of cross-entropy; at a beta it is another one."""
+
+    def gradient(loss: torch.Tensor, network: Network) -> torch.Tensor:
+        return torch.autograd.grad(loss, network.module.get_submodule("1").get_parameter("weight"))[0]
+
+    network, images, attack = random_linear(3), grey(6), Attack(NORMS["linf"], EIGHT, TWO, 3)
+    plain = gradient(functional.cross_entropy(network(images), LABELS), network)
+    none, some = (
+        gradient(Trades(attack, "eval", beta).loss(network, images, LABELS, generator())[0], network)
+        for beta in (0.0, 6.0)
+    )
+    assert torch.allclose(none, plain, atol=1e-7) and not torch.allclose(some, plain, atol=1e-3)
+
+
+# What they run --------------------------------------------------------------------------------------------------------
+
+
+class Flops(TorchDispatchMode):
+    """Adds up the operations of convolutions and matrix products, by torch's own formulas."""
+
+    total = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        if function.overloadpacket in flop_registry:
+            self.total += flop_registry[function.overloadpacket](*args, **(kwargs or {}), out_val=result)
+        return result
+
+
+@pytest.mark.parametrize(
+    ("fields", "passes", "weight_passes"),
+    [
+        ({}, 23, 1),
+        ({"steps": 2}, 7, 1),
+        ({"steps": 2, "norm": "l2", "batch_norm": "train"}, 7, 1),
+        ({"loss": "fgsm_rs"}, 5, 1),
+        ({"loss": "trades", "steps": 3}, 13, 2),
+    ],
+)
+def test_passes_are_those_that_are_run(fields: dict[str, Any], passes: int, weight_passes: int) -> None:
+    """The operations counted by torch; what it spares is the first layer's input gradient where weights are learnt."""
+    objective = adversarial(**fields).objective
+    assert (objective.passes, objective.weight_passes) == (passes, weight_passes)
+    layers = [nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(8, 2)]
+    network = wrapped(nn.Sequential(*layers))
+    with Flops() as counted:
+        loss, _ = objective.loss(network, grey(6), LABELS, generator())
+        loss.backward()
+    costs = layer_flops(network.module, SHAPE)
+    assert counted.total == 6 * (passes * sum(costs.values()) - weight_passes * costs["0.weight"])
+
+
+def test_a_trial_counts_its_attacks() -> None:
+    run = training(attacked("random"))
+    assert run.step_flops == pytest.approx(7 * run.forward_flops)
+    run.train_epoch()
+    assert run.train_flops == pytest.approx(7 * run.forward_flops * SAMPLES)
+
+
+@pytest.mark.parametrize(("loss", "passes", "dense_passes"), [("pgd", 7, 1), ("trades", 11, 2)])
+def test_dense_gradients_are_counted_as_often_as_they_are_computed(loss: str, passes: int, dense_passes: int) -> None:
+    spec = attacked(loss=loss).replace(sparsifier={"name": "random", "dense_gradients": True}, sparsity=0.8)
+    run = training(spec)
+    dense = sum(run.layer_flops.values())
+    assert run.step_flops == pytest.approx((passes - dense_passes) * run.forward_flops + dense_passes * dense)
+
+
+@pytest.mark.parametrize(
+    ("fields", "moves"),
+    [
+        ({"batch_norm": "train"}, 3),
+        ({"batch_norm": "eval"}, 1),
+        ({"batch_norm": "train_frozen"}, 1),
+        ({"loss": "trades"}, 2),
+        ({"loss": "trades", "batch_norm": "train"}, 5),
+    ],
+)
+def test_running_statistics_move_as_often_as_documented(fields: dict[str, Any], moves: int) -> None:
+    """Two attack steps: K + 1 times as the authors have it (D13), else with what the network learns from."""
+    run = training(attacked(**fields))
+    run.train_epoch()
+    norm = run.model.get_submodule("2")
+    assert int(norm.get_buffer("num_batches_tracked")) == moves * len(run.batches)
+
+
+def test_with_frozen_statistics_those_that_move_are_of_the_learnt_images() -> None:
+    """One step by hand: the running mean has seen the adversarial images once and nothing else."""
+    for mode in ("eval", "train_frozen"):
+        run = training(attacked(batch_norm=mode))
+        images, labels = tiny_data().train_images[:8] / 255, tiny_data().train_labels[:8]
+        before = run.model.get_submodule("2").get_buffer("running_mean").clone()
+        seen = inputs_seen(run.network)
+        run.model.train()
+        run.objective.loss(run.network, images, labels, generator())
+        convolved = run.model.get_submodule("1")(run.model.get_submodule("0")(seen[-1]))
+        expected = 0.9 * before + 0.1 * convolved.mean((0, 2, 3))
+        assert torch.allclose(run.model.get_submodule("2").get_buffer("running_mean"), expected, atol=1e-6), mode
+
+
+# Trials ---------------------------------------------------------------------------------------------------------------
+
+
+def bits(value: object) -> object:
+    """A state as values that compare by their bits."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype, tuple(value.shape), value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {key: bits(part) for key, part in value.items() if "seconds" not in str(key)}
+    return [bits(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("batch_norm", BATCH_NORM)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_resumed_training_equals_uninterrupted_bit_for_bit(loss: str, batch_norm: str) -> None:
+    spec = attacked("set", loss=loss, batch_norm=batch_norm, test_every=1)
+    whole, begun, resumed = (training(spec) for _ in range(3))
+    for _ in range(2):
+        whole.train_epoch()
+    begun.train_epoch()
+    resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
+    resumed.train_epoch()
+    assert bits(resumed.state()) == bits(whole.state()) != bits(begun.state())
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("sparsifier", ["set", "snip"])
+def test_arms_are_attacked_from_the_same_starts(loss: str, sparsifier: str) -> None:
+    """Dense and sparse networks, whose attacks go different ways, along two epochs."""
+    runs = [training(attacked(method, loss=loss)) for method in ("dense", sparsifier)]
+    seen = [inputs_seen(run.network) for run in runs]
+    for run in runs:
+        run.train_epoch(), run.train_epoch()
+    for inputs in seen:
+        inputs[:] = [images for images in inputs if len(images) < 20]  # the test set is 20, a batch 10
+    dense, sparse = seen
+    calls = {"pgd": 3, "fgsm_rs": 2, "trades": 5}[loss]
+    assert len(dense) == len(sparse) == 6 * calls
+    first = 1 if loss == "trades" else 0  # TRADES looks at the clean images first
+    assert all(torch.equal(*pair) for pair in zip(dense[first::calls], sparse[first::calls], strict=True))
+    assert not any(
+        torch.equal(*pair) for pair in zip(dense[calls - 1 :: calls], sparse[calls - 1 :: calls], strict=True)
+    )
+    starts = dense[first::calls]
+    assert len({images.numpy().tobytes() for images in starts}) == 6, "every step has starts of its own"
+
+
+def test_dense_gradients_leave_the_attack_and_the_statistics_of_the_step_as_they_are() -> None:
+    """A method that looks at the dense gradients before a step attacks too; the step must not notice."""
+    results = []
+    for looks in (False, True):
+        run = training(attacked("set", batch_norm="train"))
+        images, labels = tiny_data().train_images[:8] / 255, tiny_data().train_labels[:8]
+        attack = generator(1)
+        run.model.train()
+        if looks:
+            gradients = run._dense_gradients(images, labels, attack)
+            assert all((gradient != 0).any() for gradient in gradients.values())
+        run.train_step(images, labels, attack, 0)
+        results.append(bits(run.model.state_dict()))
+    assert results[0] == results[1]
+
+
+def test_a_network_learns_to_withstand(digits: DeviceData) -> None:
+    """Trained on attacked images it withstands more than trained on clean ones; never more than it knows."""
+    recipe = {"preset": "digits", "epochs": 8, "lr": 0.1}
+    attack = {"name": "adversarial", "epsilon": 0.1, "step_size": 0.05, "steps": 3, "test_step_size": 0.02}
+    runs = {}
+    for name, difficulty in {"plain": "none", "pgd": {**attack, "test_every": 3}}.items():
+        runs[name] = begin(digits_trial(recipe=recipe, difficulty=difficulty), digits, samples=320)
+        for _ in range(8):
+            runs[name].train_epoch()
+    history = runs["pgd"].history
+    assert [epoch.robust_accuracy is not None for epoch in history] == [epoch in (3, 6, 8) for epoch in range(1, 9)]
+    for epoch in history:
+        assert epoch.test_accuracy == epoch.clean_accuracy and epoch.clean_accuracy is not None
+        assert epoch.robust_accuracy is None or 0 <= epoch.robust_accuracy <= epoch.clean_accuracy
+    assert all(epoch.robust_accuracy is None for epoch in runs["plain"].history)
+    judge, images, labels = adversarial(**attack), digits.test_images, digits.test_labels
+    robust = {
+        name: judge.robust_accuracies(run.network, images, labels, run.spec.seed, last=True)["robust_accuracy"]
+        for name, run in runs.items()
+    }
+    assert robust["pgd"] == history[-1].robust_accuracy
+    assert robust["pgd"] > robust["plain"] + 0.05 and robust["plain"] < runs["plain"].history[-1].train_accuracy - 0.3
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.5])
+def test_training_samples_are_a_random_subset(ratio: float) -> None:
+    plain, hard = (
+        trial("dense", difficulty=difficulty, data_ratio=ratio) for difficulty in ("none", {"name": "adversarial"})
+    )
+    labels = torch.arange(40) % 10
+    chosen = [spec.difficulty.select(spec, labels, None) for spec in (plain, hard)]  # type: ignore[arg-type]
+    assert torch.equal(*chosen) and len(chosen[0]) == 40 * ratio
+
+
+def test_every_arm_is_judged_from_the_same_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    judge, drawn = adversarial(test_steps=1, test_restarts=2), []
+    original = attacks.random_start
+
+    def recording(*arguments: Any) -> torch.Tensor:
+        drawn.append(original(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr(attacks, "random_start", recording)
+    data = tiny_data()
+    for seed in (0, 1):
+        model = build_model(trial("dense", seed=seed), data)
+        network = Network(model, torch.device("cpu"), "fp32")
+        torch.rand(seed + 1)  # global randomness plays no part
+        judge.robust_accuracies(network, data.test_images, data.test_labels, 7, last=False)
+    assert len(drawn) == 4 and torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3])
+    assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_bf16_trains_and_judges() -> None:
+    spec = attacked().replace(recipe={**trial("dense").recipe.model_dump(), "precision": "bf16", "epochs": 1})
+    run = training(spec)
+    epoch = run.train_epoch()
+    assert epoch.robust_accuracy is not None and epoch.clean_accuracy is not None
+    assert epoch.robust_accuracy <= epoch.clean_accuracy
+    assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}
+
+
+# The fields -----------------------------------------------------------------------------------------------------------
+
+
+def test_defaults_are_the_papers() -> None:
+    default = adversarial()
+    assert (default.norm, default.epsilon, default.steps, default.step_size) == ("linf", EIGHT, 10, TWO)
+    assert (default.test_epsilon, default.test_steps, default.test_step_size) == (EIGHT, 20, TWO)
+    assert (default.test_restarts, default.random_start, default.loss) == (1, True, "pgd")
+    assert default.view == "clean" and default.stage == "attack"
+    assert isinstance(default.objective, AdversarialTraining)
+
+
+def test_defaults_follow_norm_and_loss() -> None:
+    l2 = adversarial(norm="l2")
+    assert (l2.epsilon, l2.step_size, l2.test_epsilon, l2.test_step_size) == (0.5, 0.1, 0.5, 0.1)
+    fast = adversarial(loss="fgsm_rs", epsilon="4/255")
+    assert (fast.steps, fast.step_size, fast.test_epsilon) == (1, pytest.approx(5 / 255), 4 / 255)
+    assert fast.test_step_size == TWO
+    assert adversarial(loss="trades").beta == 6 and adversarial().beta is None
+    assert isinstance(adversarial(loss="trades").objective, Trades)
+
+
+def test_what_is_not_said_is_in_the_spec() -> None:
+    """A default that depends on other fields is computed once and written down: the id is that of all the values."""
+
+    def spec(**fields: Any) -> TrialSpec:
+        return digits_trial(difficulty={"name": "adversarial", **fields})
+
+    long = spec(norm="linf", epsilon=EIGHT, step_size=TWO, steps=10, test_epsilon=EIGHT, beta=None)
+    assert spec().id == spec(epsilon="8/255").id == long.id != spec(epsilon="4/255").id
+    assert load(dump(spec(loss="trades"))) == spec(loss="trades")
+
+
+def test_profiles_attack_as_the_authors() -> None:
+    modes = {}
+    for profile in ("clean", "paper", "authors"):
+        difficulty = attacked(profile=profile).difficulty
+        assert isinstance(difficulty, Adversarial)
+        modes[profile] = difficulty.batch_norm
+    assert modes == {"clean": "eval", "paper": "train", "authors": "train"}
+    stated = attacked(profile="authors", batch_norm="eval").difficulty
+    assert isinstance(stated, Adversarial) and stated.batch_norm == "eval"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"norm": "l1"}, r"difficulty.norm: .*'linf' or 'l2'.*'l1'"),
+        ({"epsilon": 8}, r"epsilon: pixels are in \[0, 1\], got 8; 8 levels are 8/255"),
+        ({"test_epsilon": "16/8"}, r"test_epsilon: pixels are in \[0, 1\], got 2"),
+        ({"epsilon": "8/0"}, r"difficulty.epsilon: .*'8/0'"),
+        ({"epsilon": 0}, r"difficulty.epsilon: .*greater than 0"),
+        ({"epsilon": "inf"}, r"difficulty.epsilon: .*finite"),
+        ({"steps": 0}, r"difficulty.steps: .*greater than or equal to 1"),
+        ({"loss": "fgsm_rs", "steps": 3}, r"loss: fgsm_rs is one step in linf, got 3 in linf; choose pgd"),
+        ({"loss": "fgsm_rs", "norm": "l2"}, r"loss: fgsm_rs is one step in linf, got 1 in l2; choose pgd"),
+        ({"loss": "trades", "random_start": False}, r"random_start: trades starts at random, got false"),
+        ({"beta": 3}, r"beta: the weight in trades, .*got 3.0 for pgd"),
+        ({"loss": "trades", "beta": None}, r"beta: the weight in trades, .*got None for trades"),
+        ({"batch_norm": "frozen"}, r"difficulty.batch_norm: .*'train_frozen'"),
+        ({"stepsize": 1}, r"unknown field 'stepsize' \(did you mean step_size\?\)"),
+    ],
+)
+def test_fields_that_make_no_sense_are_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        trial("dense", difficulty={"name": "adversarial", **fields})
+    assert re.search(message, explain(raised.value)) and "\n" not in explain(raised.value)
+
+
+def test_l2_may_reach_further_than_one() -> None:
+    assert adversarial(norm="l2", epsilon=3).epsilon == 3
+
+
+@pytest.mark.parametrize(
+    ("every", "due"), [(None, [False] * 5 + [True]), (1, [True] * 6), (4, [False, False, False, True, False, True])]
+)
+def test_attacks_are_due_as_often_as_asked_and_at_the_end(every: int | None, due: list[bool]) -> None:
+    difficulty = adversarial(test_every=every)
+    assert [difficulty.attack_due(epoch, last=epoch == 6) for epoch in range(1, 7)] == due
+
+
+# AutoAttack -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_without_the_package_stops_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainables.autoattack.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match=r"^autoattack: .*pip install 'sparsweep\[attack\]'$"):
+        Training(attacked(autoattack=True), tiny_data(), torch.arange(SAMPLES), trained)
+    Training(attacked(), tiny_data(), torch.arange(SAMPLES), trained)
+
+
+def test_autoattack_needs_ten_classes() -> None:
+    from trainables.data import datasets
+
+    class Few(datasets["digits"]):  # type: ignore[misc]
+        @property
+        def classes(self) -> int:
+            return 9
+
+    with pytest.raises(ValidationError) as raised:
+        attacked(autoattack=True).replace(dataset=Few())
+    assert re.search(r"^difficulty.autoattack: needs 10 classes for .*digits has 9$", explain(raised.value))
+
+
+@pytest.fixture
+def exact() -> tuple[Network, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]]:
+    """A linear network of ten classes, images inside of [0, 1], and who withstands everything."""
+    network = random_linear(10, seed=1)
+    images = torch.randint(60, 196, (24, *SHAPE), generator=generator(2), dtype=torch.uint8)
+    logits = network(images / 255).detach()
+    labels = torch.where(torch.arange(24) < 20, logits.argmax(1), (logits.argmax(1) + 1) % 10)
+
+    def withstand(norm: str, epsilon: float) -> torch.Tensor:
+        """Ahead of every other class by more than epsilon times the dual norm of the difference of weights."""
+        differences = weights(network)[labels].unsqueeze(1) - weights(network)
+        reach = epsilon * differences.norm(p=1 if norm == "linf" else 2, dim=2)
+        ahead = logits.gather(1, labels.unsqueeze(1)) - logits > reach
+        return (ahead | functional.one_hot(labels, 10).bool()).all(1)
+
+    return network, images, labels, withstand
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.02), ("l2", 0.06)])
+def test_autoattack_finds_the_exact_robust_accuracy_of_a_linear_network(
+    exact: tuple[Network, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]], norm: str, epsilon: float
+) -> None:
+    pytest.importorskip("pyautoattack")
+    network, images, labels, withstand = exact
+    expected = withstand(norm, epsilon).double().mean().item()
+    assert 0.1 < expected < 20 / 24
+    difficulty = adversarial(norm=norm, epsilon=epsilon, test_step_size=epsilon / 5, autoattack=True)
+    drawn = torch.get_rng_state()
+    flags = [parameter.requires_grad for parameter in network.module.parameters()]
+    found = difficulty.robust_accuracies(network, images, labels, 3, last=True)
+    assert found["autoattack_accuracy"] == pytest.approx(expected)
+    assert expected <= found["robust_accuracy"] <= 20 / 24
+    assert torch.equal(torch.get_rng_state(), drawn), "a run's other randomness must not depend on it"
+    assert flags == [parameter.requires_grad for parameter in network.module.parameters()]
+    assert all(parameter.grad is None for parameter in network.module.parameters())
+
+
+def test_autoattack_is_for_the_end_and_for_who_asks() -> None:
+    data = tiny_data()
+    network = Network(build_model(trial("dense"), data), torch.device("cpu"), "fp32")
+    for difficulty, last in ((adversarial(test_steps=1), True), (adversarial(test_steps=1, autoattack=True), False)):
+        found = difficulty.robust_accuracies(network, data.test_images, data.test_labels, 0, last)
+        assert found.keys() == {"robust_accuracy"}
+
+
+def test_other_difficulties_attack_nothing() -> None:
+    plain: Difficulty = difficulties.parse("none")
+    assert not plain.attack_due(1, last=True)
