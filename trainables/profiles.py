@@ -11,12 +11,35 @@ from typing import Any, Literal, get_args
 
 Profile = Literal["clean", "paper", "authors"]
 
+# What the authors' code does in all methods (D7), with masks that it draws (D6), with SNIP's scores (D1, D2).
+TRAINED: dict[str, Any] = {"dense_gradients": True}
+DRAWN: dict[str, Any] = {**TRAINED, "counts": "bernoulli"}
+SNIP: dict[str, Any] = {**DRAWN, "loss": "nll", "weights": "redrawn"}
+
 PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
     "clean": {},
-    "paper": {"sparsifier": {}, "difficulty": {"adversarial": {"batch_norm": "train"}}},
+    "paper": {
+        # The text names no end of the updates; one after the last step would be evaluated untrained (D9).
+        "sparsifier": {"set": {"stop_fraction": 0.999}},
+        "difficulty": {"adversarial": {"batch_norm": "train"}},
+    },
     "authors": {
-        "sparsifier": {},
-        "difficulty": {"none": {"subset_seed": 12345}, "adversarial": {"batch_norm": "train"}},
+        "sparsifier": {
+            "gmp": {**TRAINED, "events": "multiples", "strict_threshold": True},
+            "lth": TRAINED,
+            "omp": TRAINED,
+            "omp_erk": {**DRAWN, "shuffle": True},
+            "random": DRAWN,
+            "random_snip": SNIP,
+            "set": {**DRAWN, "drop": "sign_threshold", "regrow_dropped": True, "stop_fraction": 1.0},
+            "snip": {**SNIP, "shuffle": True},
+            "uniform": DRAWN,
+        },
+        "difficulty": {
+            "none": {"subset_seed": 12345},
+            "el2n": {"squared": True, "mode": "train"},
+            "adversarial": {"batch_norm": "train"},
+        },
     },
 }
 """Profile -> field of the trial -> registered name -> the values that it starts from."""
@@ -32,18 +55,23 @@ def apply_profile(fields: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(fields)
     for part, defaults in bundle.items():
         if part in fields or part == "difficulty":
-            filled[part] = _fill(fields.get(part, "none"), defaults)
+            fill = _fill_all if part == "difficulty" else _fill
+            filled[part] = fill(fields.get(part, "none"), defaults)
     return filled
 
 
 def _fill(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
-    """``value`` with defaults by its name, and so in every registered value inside of it (a composed difficulty)."""
+    """``value`` with defaults by its name."""
     given = {"name": value} if isinstance(value, str) else value
-    if not isinstance(given, Mapping):
-        return value
-    inside = {key: _fill(part, defaults) if key != "name" else part for key, part in given.items()}
-    own = defaults.get(str(given.get("name")), {})
-    return {**own, **inside} if own or not isinstance(value, str) else value
+    own = defaults.get(str(given.get("name")), {}) if isinstance(given, Mapping) else {}
+    return {**own, **given} if own else value
+
+
+def _fill_all(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+    """``value`` with defaults by its name, and so every registered value inside of it (a composed difficulty)."""
+    if isinstance(value, Mapping):
+        value = {key: part if key == "name" else _fill_all(part, defaults) for key, part in value.items()}
+    return _fill(value, defaults)
 
 
 assert set(PROFILES) == set(get_args(Profile))

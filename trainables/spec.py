@@ -162,6 +162,8 @@ class TrialSpec(Spec):
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
+        # Frozen, but nobody has seen it yet.
+        self.__dict__["sparsifier"] = self.sparsifier.settled(self.sparsity)
         try:
             for part in (self.dataset, self.model, self.sparsifier, self.difficulty):
                 part.check(self)
@@ -216,6 +218,10 @@ class TrialSpec(Spec):
         dense = sparsifiers.parse("dense")
         trial = TrialSpec(dataset=self.dataset, model=self.model, sparsifier=dense, recipe=self.recipe, seed=seed)
         return ScoringSpec(trial=trial, epochs=epochs, scores=(score,))
+
+    def snapshot(self, epochs: int) -> SnapshotSpec:
+        """The weights of this trial after its first ``epochs`` epochs."""
+        return SnapshotSpec(trial=self, epochs=epochs)
 
     def __str__(self) -> str:
         name = self.sparsifier.name if self.sparsity == 0 else f"{self.sparsifier.name} {self.sparsity:g}"

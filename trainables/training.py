@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import torch
@@ -89,7 +90,7 @@ class Training:
 
     def _start(self, trained: Callable[[Spec], State]) -> None:
         spec, recipe = self.spec, self.spec.recipe
-        start = Start(spec, self.model, derive(spec.seed, "masks"), self._first_batch, trained)
+        start = Start(spec, self.model, derive(spec.seed, "masks"), self._mask_batch, trained)
         state = spec.sparsifier.starting_state(start)
         if state is not None:
             self.model.load_state_dict(state)
@@ -107,8 +108,9 @@ class Training:
         self.train_flops += spec.sparsifier.initial_flops(sum(self.layer_flops.values()), recipe.batch_size)
         self._count_flops()
 
-    def _first_batch(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return next(self.batches.epoch(derive(self.spec.seed, "mask batch")))
+    def _mask_batch(self, number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        batches = self.batches.epoch(derive(self.spec.seed, "mask batch"))
+        return next(islice(batches, number % len(self.batches), None))
 
     # Masks -----------------------------------------------------------------------------------------------------------
 

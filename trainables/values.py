@@ -59,6 +59,13 @@ class Placed(Value):
         return fields
 
 
+class FrozenMap(dict[str, float]):
+    """A field's mapping of names to numbers, which can be hashed since nothing changes it."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
+
+
 class Named(Value):
     """A value with a ``name``; subclasses narrow it to one literal with that literal as the default."""
 

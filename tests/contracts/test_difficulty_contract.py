@@ -8,9 +8,6 @@ from contract_settings import (
     DIFFICULTIES,
     DIFFICULTY_NAMES,
     SPARSIFIER_NAMES,
-    Listening,
-    assert_same,
-    comparable,
     scores_file,
     small,
     tiny_data,
@@ -26,6 +23,7 @@ from trainables.difficulty import Difficulty, Sources
 from trainables.difficulty.base import subset_size
 from trainables.seeds import derive
 from trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
+from trainables.testing import Watched, check_same, comparable
 from trainables.training import Training
 
 SAMPLES = 30
@@ -160,7 +158,7 @@ def test_alteration_leaves_what_it_is_given(name: str) -> None:
     """Other trials of the worker train on the same tensors."""
     before = {key: value.clone() for key, value in vars(tiny_data()).items() if isinstance(value, torch.Tensor)}
     data = altered(tiny_trial(name))
-    assert_same({key: getattr(tiny_data(), key) for key in before}, before)
+    check_same({key: getattr(tiny_data(), key) for key in before}, before)
     assert data.train_images.shape == tiny_data().train_images.shape
     assert data.train_labels.shape == tiny_data().train_labels.shape
 
@@ -178,13 +176,13 @@ def test_what_is_altered_is_of_the_stages_that_it_has(name: str) -> None:
 
 @each_difficulty
 def test_arms_see_the_same_batches_and_attack_starts(name: str) -> None:
-    dense, sparse = (training(tiny_trial(name, method), Listening) for method in ("dense", "set"))
-    assert isinstance(dense, Listening) and isinstance(sparse, Listening)
+    dense, sparse = (training(tiny_trial(name, method), Watched) for method in ("dense", "set"))
+    assert isinstance(dense, Watched) and isinstance(sparse, Watched)
     for _ in range(2):
         dense.train_epoch(), sparse.train_epoch()
     size = subset_size(len(tiny_data().train_labels), 0.5)
     assert sum(len(labels) for _, labels, _ in dense.heard) == 2 * size
-    assert_same(sparse.heard, dense.heard)
+    check_same(sparse.heard, dense.heard)
 
 
 @each_difficulty
@@ -199,7 +197,7 @@ def test_training_resumes_bit_for_bit(name: str) -> None:
     resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
     for _ in range(2):
         resumed.train_epoch()
-    assert_same(comparable(resumed), comparable(whole))
+    check_same(comparable(resumed), comparable(whole))
 
 
 @each_difficulty

@@ -12,33 +12,24 @@ from pathlib import Path
 import mask_digests
 import pytest
 import torch
-from contract_settings import (
-    EPOCHS,
-    LAYERS,
-    SAMPLES,
-    SPARSIFIER_NAMES,
-    Listening,
-    assert_same,
-    comparable,
-    start,
-    tiny_data,
-    trained,
-    training,
-    trial,
-)
+from contract_settings import EPOCHS, LAYERS, SAMPLES, SPARSIFIER_NAMES, TOTAL, start, training, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables import checkpoint
 from trainables.data import DeviceData
-from trainables.models import maskable
-from trainables.sparsifiers import Masks, distributions
+from trainables.sparsifiers import distributions
 from trainables.sparsifiers.masks import kept_weights
-from trainables.sparsifiers.topology import DenseMomentum, Latent
-from trainables.spec import TrialSpec
-from trainables.training import Training, build_model
+from trainables.testing import (
+    check_own_randomness,
+    check_resume,
+    check_shared_batches,
+    check_shared_start,
+    check_shortest,
+    run_whole,
+    trained,
+)
+from trainables.training import Training
 
-TOTAL = sum(math.prod(shape) for shape in LAYERS.values())
 SPARSITIES = (0.1, 0.5, 0.9, 0.99)
 SPARSE = [name for name in SPARSIFIER_NAMES if name != "dense"]
 DISTRIBUTIONS = {
@@ -46,71 +37,23 @@ DISTRIBUTIONS = {
     "dsr": distributions.uniform,
     "itop": distributions.erk,
     "mest": distributions.erk,
+    "nm": distributions.uniform,
+    "omp_erk": distributions.erk,
     "random": distributions.erk,
     "rigl": distributions.erk,
     "set": distributions.erk,
     "snfs": distributions.uniform,
-    "omp_erk": distributions.erk,
     "topkast": distributions.erk,
     "uniform": distributions.uniform,
 }
-CHANGING = {"bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"}
+CHANGING = {"bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "nm", "rigl", "set", "snfs", "topkast"}
 """The methods whose masks change during training with the small arguments of the tests."""
 CALM = ("topkast", 0.9)
 """Where in nine steps no weight outgrows one of the few that are in force, so that the masks stay."""
+SEEDLESS = {"static"}
+"""The methods whose masks are given."""
 
 each_sparsifier = pytest.mark.parametrize("name", SPARSIFIER_NAMES)
-
-
-class Watched(Training):
-    """A training that checks its masks, weights and momenta after every step and at every evaluation."""
-
-    steps = 0
-    evaluations = 0
-    seen: list[Masks]
-
-    def train_step(
-        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
-    ) -> torch.Tensor:
-        check_masks(self, step)
-        check_zeros(self)
-        result = super().train_step(images, labels, attack, step)
-        check_zeros(self)
-        self.seen = [*getattr(self, "seen", []), self.masks]
-        self.steps += 1
-        return result
-
-    def evaluate(self) -> dict[str, float | None]:
-        check_zeros(self)
-        self.evaluations += 1
-        return super().evaluate()
-
-
-def check_masks(run: Training, step: int) -> None:
-    """The masks are masks of this network, and keep as many weights as they must at ``step``."""
-    assert isinstance(run.masks, Masks)
-    assert {name: tuple(mask.shape) for name, mask in run.masks.items()} == LAYERS
-    assert list(run.masks) == list(LAYERS)
-    asked = run.spec.sparsifier.kept_at(TOTAL, step, run.spec, run.timeline)
-    assert sum(int(mask.sum()) for mask in run.masks.values()) == asked
-
-
-def check_zeros(run: Training) -> None:
-    """Every masked weight is zero, and so is its momentum, unless the topology trains it out of sight."""
-    trained = run.topology.reach if isinstance(run.topology, Latent) else run.masks
-    for name, weight in maskable(run.model).items():
-        assert not weight.detach()[~run.masks[name]].any(), f"{name}: a masked weight is not zero"
-        momentum = run.optimizer.state[weight].get("momentum_buffer")
-        if momentum is not None and not isinstance(run.topology, DenseMomentum):
-            assert not momentum[~trained[name]].any(), f"{name}: a masked momentum is not zero"
-
-
-def run_whole(spec: TrialSpec) -> Watched:
-    run = training(spec, Watched)
-    assert isinstance(run, Watched)
-    for _ in range(spec.recipe.epochs):
-        run.train_epoch()
-    return run
 
 
 @each_sparsifier
@@ -130,7 +73,7 @@ def test_counts_and_zeros_hold_along_a_whole_training(name: str, sparsity: float
 def test_counts_and_zeros_hold_at_any_sparsity_and_seed(name: str, sparsity: float, seed: int) -> None:
     recipe = trial(name).recipe.model_copy(update={"epochs": 2})
     run = run_whole(trial(name, sparsity, seed, recipe=recipe))
-    assert sum(run.masks.counts().values()) == kept_weights(TOTAL, sparsity)
+    assert sum(run.masks.counts().values()) == kept_weights(TOTAL, run.spec.sparsity)
 
 
 @pytest.mark.parametrize("name", sorted(DISTRIBUTIONS))
@@ -139,7 +82,7 @@ def test_counts_and_zeros_hold_at_any_sparsity_and_seed(name: str, sparsity: flo
 def test_layers_follow_the_distribution_to_within_one_weight(name: str, sparsity: float, seed: int) -> None:
     spec = trial(name, sparsity, seed)
     counts = spec.sparsifier.initialize(start(spec)).counts()
-    densities = DISTRIBUTIONS[name](LAYERS, kept_weights(TOTAL, sparsity) / TOTAL)
+    densities = DISTRIBUTIONS[name](LAYERS, kept_weights(TOTAL, spec.sparsity) / TOTAL)
     for layer, shape in LAYERS.items():
         assert abs(counts[layer] - densities[layer] * math.prod(shape)) <= 1 + 1e-6, layer
 
@@ -154,28 +97,18 @@ def test_rewiring_within_layers_leaves_the_count_of_every_layer_as_it_was(name: 
 @each_sparsifier
 @pytest.mark.parametrize("first", range(1, EPOCHS))
 def test_resumed_training_equals_uninterrupted_bit_for_bit(name: str, first: int) -> None:
-    spec = trial(name)
-    whole, begun = training(spec), training(spec)
-    for _ in range(EPOCHS):
-        whole.train_epoch()
-    for _ in range(first):
-        begun.train_epoch()
-    if name in CHANGING:
-        assert first * len(begun.batches) in begun.update_steps, "no update falls on the boundary: the test is too easy"
-    saved = checkpoint.encode(begun.state())
-    resumed = training(spec)
-    resumed.restore(checkpoint.decode(saved))
-    assert resumed.epoch == first
-    for _ in range(EPOCHS - first):
-        resumed.train_epoch()
-    assert_same(comparable(resumed), comparable(whole))
-    assert resumed.forward_flops == whole.forward_flops
+    check_resume(trial(name), first)
 
 
-def test_gmp_updates_at_a_boundary_where_the_resume_test_stops() -> None:
-    run = training(trial("gmp"))
-    boundaries = {epoch * len(run.batches) for epoch in range(1, EPOCHS)}
-    assert boundaries <= run.update_steps
+@pytest.mark.parametrize("name", sorted(CHANGING))
+def test_updates_fall_on_the_boundaries_where_the_resume_test_stops(name: str) -> None:
+    run = training(trial(name))
+    assert {epoch * len(run.batches) for epoch in range(1, EPOCHS)} <= run.update_steps
+
+
+@each_sparsifier
+def test_nothing_drawn_elsewhere_changes_the_masks(name: str) -> None:
+    check_own_randomness(trial(name))
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
@@ -192,35 +125,22 @@ def test_another_process_gives_the_same_masks(hash_seed: str) -> None:
 
 @pytest.mark.parametrize("name", SPARSE)
 def test_another_seed_gives_other_masks(name: str) -> None:
-    assert mask_digests.digests(name, 0)[-1] != mask_digests.digests(name, 1)[-1]
+    first, other = (mask_digests.digests(name, seed)[-1] for seed in (0, 1))
+    assert (first == other) == (name in SEEDLESS)
 
 
 # Arms of one comparison ----------------------------------------------------------------------------------------------
 
 
 @each_sparsifier
-def test_arms_share_initial_weights(name: str, data: DeviceData) -> None:
+def test_arms_share_initial_weights(name: str) -> None:
     """All methods start from the dense network's weights: its initial ones, or its final ones where they say so."""
-    spec = trial(name, seed=5)
-    run = training(spec)
-    begin = start(spec)
-    final = spec.sparsifier.starting_state(begin)
-    expected = dict(build_model(trial("dense", seed=5), data).state_dict()) if final is None else dict(final)
-    for layer, mask in run.masks.items():
-        expected[layer] = torch.where(mask, expected[layer], torch.tensor(0.0))
-    found = run.model.state_dict()
-    assert list(found) == list(expected)
-    assert all(torch.equal(found[key], expected[key]) for key in found)  # by value: a masked weight may be -0.0
+    check_shared_start(trial(name, seed=5))
 
 
 @pytest.mark.parametrize("name", SPARSE)
 def test_arms_share_batches_to_the_pixel(name: str) -> None:
-    dense, sparse = (training(trial(method, seed=5), Listening) for method in ("dense", name))
-    assert isinstance(dense, Listening) and isinstance(sparse, Listening)
-    for _ in range(2):
-        dense.train_epoch(), sparse.train_epoch()
-    assert len(dense.heard) == 6
-    assert_same(sparse.heard, dense.heard)
+    check_shared_batches(trial(name, seed=5))
 
 
 @each_sparsifier
@@ -245,17 +165,8 @@ def test_trains_on_a_gpu_with_prerequisites_read_on_the_cpu(name: str, data: Dev
     assert {mask.device.type for mask in run.masks.values()} == {"cuda"}
 
 
-@pytest.mark.parametrize("name", sorted(set(SPARSIFIER_NAMES) - {"dense"}))
+@pytest.mark.parametrize("name", SPARSE)
 @pytest.mark.parametrize("samples", [2, 11])
 def test_the_shortest_training_reaches_the_sparsity(name: str, samples: int) -> None:
     """One epoch of one or two batches is the shortest training there is; it must end at the asked sparsity too."""
-    recipe = trial(name).recipe.model_copy(update={"epochs": 1})
-    run = Training(trial(name, recipe=recipe), first_samples(samples), torch.arange(samples), trained)
-    run.train_epoch()
-    assert sum(run.masks.counts().values()) == kept_weights(TOTAL, 0.8)
-
-
-def first_samples(samples: int) -> DeviceData:
-    whole = tiny_data()
-    images, labels = whole.train_images[:samples], whole.train_labels[:samples]
-    return DeviceData(images, labels, whole.test_images, whole.test_labels, 10, whole.mean, whole.std)
+    check_shortest(trial(name), samples)

@@ -10,7 +10,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from trainables.models import maskable, models
-from trainables.sparsifiers.distributions import allocate, erk, uniform
+from trainables.sparsifiers.distributions import (
+    DISTRIBUTIONS,
+    Distribution,
+    allocate,
+    as_given,
+    er,
+    erk,
+    sizes,
+    uniform,
+    uniform_plus,
+    with_dense,
+)
 from trainables.sparsifiers.masks import kept_weights
 
 # Paper's ResNet18 at 100 classes, ERK at sparsity .8: 9 of 21 tensors are dense, the others as here.
@@ -63,6 +74,48 @@ def test_erk_of_one_layer_is_its_density() -> None:
     assert erk({"a": (3, 5, 2, 2)}, 0.3) == pytest.approx({"a": 0.3})
 
 
+def test_er_leaves_the_kernel_out_by_hand() -> None:
+    """(2, 4, 3, 3) and (4, 4): raw 6/8 and 8/16; sizes times raw 54 and 8; 31 of 88 weights: eps = 1/2."""
+    assert er({"a": (2, 4, 3, 3), "b": (4, 4)}, 31 / 88) == pytest.approx({"a": 0.375, "b": 0.25}, rel=1e-12)
+    linear = {"a": (20, 30), "b": (7, 90)}
+    assert er(linear, 0.1) == erk(linear, 0.1), "without kernels they are the same"
+
+
+def test_uniform_plus_by_hand() -> None:
+    """Of 10 + 40 + 50 weights 46 are kept: 10 of the first layer, 36 of the other 90, which is .4 of each."""
+    shapes = {"a": (10,), "b": (40,), "c": (50,)}
+    assert uniform_plus(shapes, 0.46) == pytest.approx({"a": 1, "b": 0.4, "c": 0.4}, rel=1e-12)
+
+
+def test_uniform_plus_leaves_a_fifth_of_the_last_layer_by_hand() -> None:
+    """24 are kept: 14 of 90 would be less than .2; the last layer keeps 10, so the middle one keeps 4 of 40."""
+    shapes = {"a": (10,), "b": (40,), "c": (50,)}
+    assert uniform_plus(shapes, 0.24) == pytest.approx({"a": 1, "b": 0.1, "c": 0.2}, rel=1e-12)
+
+
+def test_uniform_plus_says_where_it_ends() -> None:
+    shapes = {"a": (10,), "b": (40,), "c": (50,)}
+    assert uniform_plus(shapes, 0.2) == pytest.approx({"a": 1, "b": 0, "c": 0.2}, abs=1e-12)
+    with pytest.raises(ValueError, match=r"must be kept hold 20 weights: at most 0\.8 is possible"):
+        uniform_plus(shapes, 0.19)
+
+
+def test_densities_as_given_at_their_own_total_and_on_the_way_by_hand() -> None:
+    """Sparsities .2 and .6 of 10 weights each are .4 together; at half of that each is at half of its own."""
+    by, shapes = as_given({"a": 0.8, "b": 0.4}), {"a": (10,), "b": (10,)}
+    assert by(shapes, 0.6) == pytest.approx({"a": 0.8, "b": 0.4}, rel=1e-12)
+    assert by(shapes, 0.8) == pytest.approx({"a": 0.9, "b": 0.7}, rel=1e-12)
+    assert by(shapes, 1.0) == {"a": 1.0, "b": 1.0}
+
+
+def test_dense_layers_take_their_part_of_the_budget_by_hand() -> None:
+    """Of 60 weights 30 are kept; the 10 of a dense layer leave 20 for the other 50."""
+    shapes = {"a": (10,), "b": (20,), "c": (30,)}
+    assert with_dense(uniform, shapes, 0.5, {"a"}) == pytest.approx({"a": 1, "b": 0.4, "c": 0.4}, rel=1e-12)
+    with pytest.raises(ValueError, match=r"hold 40 weights: at most 0\.333 is possible"):
+        with_dense(uniform, shapes, 0.5, {"a", "c"})
+
+
 SHAPES = st.dictionaries(
     st.text("abcdefgh", min_size=1, max_size=3),
     st.one_of(
@@ -74,18 +127,44 @@ SHAPES = st.dictionaries(
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(shapes=SHAPES, density=st.floats(0.01, 0.99))
-def test_erk_solves_its_equation(shapes: dict[str, tuple[int, ...]], density: float) -> None:
+@given(shapes=SHAPES, density=st.floats(0.01, 0.99), sides=st.sampled_from([2, 4]))
+def test_erk_and_er_solve_their_equations(shapes: dict[str, tuple[int, ...]], density: float, sides: int) -> None:
     """The total is the asked one; sparse layers share one eps, and it would take every dense layer to 1 or beyond."""
-    densities = erk(shapes, density)
-    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    raw = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}
-    assert sum(densities[name] * sizes[name] for name in shapes) == pytest.approx(density * sum(sizes.values()))
+    densities = {2: er, 4: erk}[sides](shapes, density)
+    raw = {name: sum(shape[:sides]) / math.prod(shape[:sides]) for name, shape in shapes.items()}
+    assert total_of(densities, shapes) == pytest.approx(density * sizes(shapes))
     assert all(0 < value <= 1 for value in densities.values())
     eps = [densities[name] / raw[name] for name in shapes if densities[name] < 1]
     assume(eps)
     assert eps == pytest.approx([eps[0]] * len(eps))
     assert all(eps[0] * raw[name] >= 1 - 1e-9 for name in shapes if densities[name] == 1)
+
+
+def total_of(densities: dict[str, float], shapes: dict[str, tuple[int, ...]]) -> float:
+    return sum(densities[name] * math.prod(shape) for name, shape in shapes.items())
+
+
+RULES = [*DISTRIBUTIONS.values(), lambda shapes, density: with_dense(erk, shapes, density, {next(iter(shapes))})]
+
+
+@pytest.mark.parametrize("by", RULES, ids=[*DISTRIBUTIONS, "dense_first"])
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(shapes=SHAPES, low=st.floats(0.01, 1), high=st.floats(0.01, 1))
+def test_totals_are_the_asked_ones_and_no_density_rises_when_the_total_falls(
+    by: Distribution, shapes: dict[str, tuple[int, ...]], low: float, high: float
+) -> None:
+    low, high = sorted((low, high))
+    try:
+        less = by(shapes, low)
+    except ValueError:
+        assert by is not erk and by is not er and by is not uniform
+        assume(False)
+    more = by(shapes, high)
+    for densities, density in ((less, low), (more, high)):
+        assert list(densities) == list(shapes)
+        assert all(-1e-9 <= value <= 1 + 1e-9 for value in densities.values())
+        assert total_of(densities, shapes) == pytest.approx(density * sizes(shapes))
+    assert all(less[name] <= more[name] + 1e-9 for name in shapes)
 
 
 def test_uniform_is_the_same_everywhere() -> None:
@@ -104,6 +183,13 @@ def test_allocate_gives_ties_to_the_earlier_layer() -> None:
 
 def test_allocate_never_fills_a_layer_beyond_its_size() -> None:
     assert allocate({"a": (4,), "b": (10,)}, {"a": 1.0, "b": 0.25}, 7) == {"a": 4, "b": 3}
+
+
+def test_allocate_keeps_within_the_room_there_is_by_hand() -> None:
+    """2.9 + 2.9 + 4.2 of 10: the two largest remainders have no room, so the third takes their weights."""
+    shapes, densities = {"a": (10,), "b": (10,), "c": (10,)}, {"a": 0.29, "b": 0.29, "c": 0.42}
+    assert allocate(shapes, densities, 10) == {"a": 3, "b": 3, "c": 4}
+    assert allocate(shapes, densities, 10, {"a": 2, "b": 2, "c": 7}) == {"a": 2, "b": 2, "c": 6}
 
 
 @pytest.mark.parametrize("total", [2, 8, 0, 21])

@@ -53,13 +53,15 @@ def test_a_step_costs_three_forward_passes() -> None:
 
 @pytest.mark.parametrize("name", ["random", "uniform", "snip"])
 def test_training_of_a_static_mask_in_closed_form(name: str, digits: DeviceData) -> None:
-    """3 x sum of layer operations x density x samples x epochs."""
+    """3 x sum of layer operations x density x samples x epochs, and what the choice of the mask cost before."""
     run = begin(trial(sparsifier=name, sparsity=0.7), digits, samples=50)
+    before = run.train_flops
     flops = {layer: run.layer_flops[layer] * int(mask.sum()) / mask.numel() for layer, mask in run.masks.items()}
     assert run.forward_flops == pytest.approx(sum(flops.values()), rel=1e-12)
     for _ in range(2):
         run.train_epoch()
-    assert run.train_flops == pytest.approx(3 * sum(flops.values()) * 50 * 2, rel=1e-12)
+    assert run.train_flops - before == pytest.approx(3 * sum(flops.values()) * 50 * 2, rel=1e-12)
+    assert (before > 0) == (name == "snip")
 
 
 def test_training_that_prunes_is_counted_at_the_densities_of_each_step(digits: DeviceData) -> None:

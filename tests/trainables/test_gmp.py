@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from small_trials import begin, trial
 
 from trainables.data import DeviceData
 from trainables.sparsifiers import Masks, Moment, Timeline
+from trainables.sparsifiers.distributions import DISTRIBUTIONS
 from trainables.sparsifiers.gmp import GMP
 from trainables.sparsifiers.masks import kept_weights
+from trainables.sparsifiers.schedules import RAMPS, Ramp
 from trainables.training import Training
 
 PAPER = Timeline(200, 10)
@@ -73,9 +77,11 @@ class Watched(Training):
 
     seen: list[Masks]
 
-    def train_step(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
         self.seen = [*getattr(self, "seen", []), self.masks]
-        return super().train_step(images, labels)
+        return super().train_step(images, labels, attack, step)
 
 
 def test_density_of_a_training_follows_the_cubic_and_nothing_revives(digits: DeviceData) -> None:
@@ -91,6 +97,82 @@ def test_density_of_a_training_follows_the_cubic_and_nothing_revives(digits: Dev
     for before, after in zip(run.seen, run.seen[1:], strict=False):
         assert not any((after[name] & ~before[name]).any() for name in after)
     assert [epoch.density for epoch in run.history][-1] == kept_weights(size, 0.9) / size
+
+
+def test_events_of_the_authors() -> None:
+    """At init 20, final 160 and frequency 4 their code prunes after epochs 20, 24, ..., 156; progress 0, 1/35, ..."""
+    method = GMP(events="multiples")
+    assert sorted(method.update_steps(PAPER)) == [10 * epoch for epoch in range(20, 157, 4)]
+    spec = trial(sparsifier=method, sparsity=0.9)
+    for number, epoch in enumerate(range(20, 157, 4)):
+        expected = 0.9 * (1 - (1 - number / 35) ** 3)
+        assert method.sparsity_at(10 * epoch, spec, PAPER) == pytest.approx(expected, rel=1e-12, abs=1e-15)
+    assert method.sparsity_at(1999, spec, PAPER) == pytest.approx(0.9 * (1 - (1 / 35) ** 3), rel=1e-12)
+    assert round(method.sparsity_at(1999, spec, PAPER), 6) == 0.899979  # as measured in their code
+
+
+def test_events_of_the_authors_are_multiples_of_the_interval() -> None:
+    """An interval that begins between two multiples: the first event is the next one, counted from the one before."""
+    method = GMP(events="multiples", update_every=4, start_fraction=0.03, stop_fraction=0.085)
+    spec = trial(sparsifier=method, sparsity=0.9)
+    assert sorted(method.update_steps(PAPER)) == [80, 120]  # epochs 8 and 12 of 6 to 17
+    assert method.sparsity_at(80, spec, PAPER) == pytest.approx(0.9 * (1 - (2 / 3) ** 3), rel=1e-12)
+
+
+def test_a_training_without_an_event_is_refused() -> None:
+    method = GMP(events="multiples", update_every=4, start_fraction=0.1, stop_fraction=0.8)
+    with pytest.raises(
+        ValueError, match=r"sparsifier\.events: no multiple of 4 epochs lies between steps 0 and 2 of 3"
+    ):
+        method.update_steps(Timeline(3, 1))
+
+
+def test_a_strict_threshold_takes_one_weight_more() -> None:
+    """Dense before the first event; at it, at sparsity 0, one weight goes; then floor(n (1 - s)) - 1 stay."""
+    method = GMP(strict_threshold=True)
+    spec = trial(sparsifier=method, sparsity=0.9)
+    assert [method.kept_at(1000, step, spec, PAPER) for step in (-1, 199, 200, 239)] == [1000, 1000, 999, 999]
+    share = 1 - (34 / 35) ** 3
+    assert method.kept_at(1000, 240, spec, PAPER) == int(1000 * (1 - 0.9 * share)) - 1
+    assert method.kept_at(1000, 1600, spec, PAPER) == int(1000 * (1 - 0.9)) - 1
+
+
+@pytest.mark.parametrize("schedule", RAMPS)
+def test_every_event_is_on_the_schedule(schedule: Ramp, digits: DeviceData) -> None:
+    """Ten epochs of one step, an event each from step 2 to step 8: the network has what the ramp says, every time."""
+    method = GMP(update_every=1, start_fraction=0.2, stop_fraction=0.8, schedule=schedule)
+    spec = trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 10})
+    run = Watched(spec, digits, torch.arange(32), lambda _: {})
+    for _ in range(10):
+        run.train_epoch()
+    sparsities = [0, 0, *(RAMPS[schedule](event / 6, 0.9) for event in range(7)), 0.9]
+    found = [sum(masks.counts().values()) for masks in run.seen]
+    assert found == [kept_weights(run.masks.size, sparsity) for sparsity in sparsities]
+
+
+@pytest.mark.parametrize("distribution", ["erk", "er", "uniform", "uniform_plus"])
+def test_within_layers_nothing_revives_and_the_end_is_the_distribution(distribution: str, digits: DeviceData) -> None:
+    method = GMP(update_every=1, start_fraction=0.1, stop_fraction=0.9, distribution=distribution)
+    spec = trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 10})
+    run = Watched(spec, digits, torch.arange(32), lambda _: {})
+    for _ in range(10):
+        run.train_epoch()
+    for before, after in pairwise([*run.seen, run.masks]):
+        assert not any((after[name] & ~before[name]).any() for name in after)
+    shapes = {name: tuple(mask.shape) for name, mask in run.masks.items()}
+    densities = DISTRIBUTIONS[distribution](shapes, kept_weights(run.masks.size, 0.9) / run.masks.size)
+    for name, count in run.masks.counts().items():
+        assert abs(count - densities[name] * run.masks[name].numel()) <= 2, name
+
+
+def test_a_dense_first_layer_is_never_pruned(digits: DeviceData) -> None:
+    method = GMP(update_every=1, start_fraction=0.1, stop_fraction=0.9, dense_first=True)
+    run = begin(trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 4}), digits)
+    for _ in range(4):
+        run.train_epoch()
+    first, *others = run.masks.values()
+    assert first.all() and not any(mask.all() for mask in others)
+    assert sum(run.masks.counts().values()) == kept_weights(run.masks.size, 0.9)
 
 
 def test_dense_until_the_first_event(digits: DeviceData) -> None:

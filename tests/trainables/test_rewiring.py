@@ -13,8 +13,9 @@ from small_trials import trial
 from updates import mask, moment
 
 from trainables.sparsifiers import Timeline
-from trainables.sparsifiers.rewiring import DECAYS, highest, limited, lowest, share, share_out
+from trainables.sparsifiers.rewiring import highest, limited, lowest, share, share_out
 from trainables.sparsifiers.rigl import RigL
+from trainables.sparsifiers.schedules import DECAYS, Decay
 
 
 def whole(*numbers: int) -> list[torch.Tensor]:
@@ -24,21 +25,8 @@ def whole(*numbers: int) -> list[torch.Tensor]:
 # How much -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("decay", "shares"),
-    [
-        ("constant", [0.4, 0.4, 0.4, 0.4, 0.4]),
-        ("linear", [0.4, 0.325, 0.25, 0.175, 0.1]),
-        ("cosine", [0.4, 0.25 + 0.15 * math.sqrt(0.5), 0.25, 0.25 - 0.15 * math.sqrt(0.5), 0.1]),
-        ("steps", [0.4, 0.4, 0.4, 0.25, 0.1]),
-    ],
-)
-def test_decays_at_the_quarters(decay: str, shares: list[float]) -> None:
-    assert [DECAYS[decay](quarter / 4, 0.4, 0.1) for quarter in range(5)] == pytest.approx(shares, rel=1e-12)
-
-
-@pytest.mark.parametrize("decay", ["linear", "cosine", "steps"])
-def test_a_decay_that_ends_early_stays_at_its_end(decay: str) -> None:
+@pytest.mark.parametrize("decay", ["linear", "cosine", "exponential", "steps"])
+def test_a_decay_that_ends_early_stays_at_its_end(decay: Decay) -> None:
     """From .4 at step 0 to .1 at step 50 of 100."""
     method = RigL(prune_rate=0.4, final_prune_rate=0.1, decay=decay, decay_fraction=0.5)
     rates = [method.rate(moment({}, step)) for step in (0, 25, 50, 80, 100)]

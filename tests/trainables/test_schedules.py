@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.sparsifiers.schedules import Timeline, cosine, cubic
+from trainables.sparsifiers.masks import kept_weights
+from trainables.sparsifiers.schedules import DECAYS, RAMPS, Decay, Ramp, Timeline, cosine, cubic
 
 
 @pytest.mark.parametrize(
@@ -24,8 +25,50 @@ def test_cubic(progress: float, value: float) -> None:
     assert cubic(progress, 0.8) == pytest.approx(value, rel=1e-12)
 
 
-def test_cubic_ends_exactly_at_the_asked_sparsity() -> None:
-    assert [cubic(1.0, sparsity) for sparsity in (0.1, 0.3, 0.9)] == [0.1, 0.3, 0.9]
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("constant", [0.4, 0.4, 0.4, 0.4, 0.4]),
+        ("linear", [0.4, 0.325, 0.25, 0.175, 0.1]),
+        ("cosine", [0.4, 0.25 + 0.15 * math.sqrt(0.5), 0.25, 0.25 - 0.15 * math.sqrt(0.5), 0.1]),
+        ("exponential", [0.4, 0.4 / math.sqrt(2), 0.2, 0.2 / math.sqrt(2), 0.1]),  # two halvings
+        ("steps", [0.4, 0.4, 0.4, 0.25, 0.1]),
+    ],
+)
+def test_decays_at_the_quarters_in_closed_form(name: Decay, values: list[float]) -> None:
+    assert [DECAYS[name](quarter / 4, 0.4, 0.1) for quarter in range(5)] == pytest.approx(values, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "quarter", "half"),
+    [
+        ("cubic", 0.75 * 37 / 64, 0.75 * 7 / 8),
+        ("cosine", 0.75 * (1 - math.sqrt(0.5)) / 2, 0.375),
+        ("linear", 0.1875, 0.375),
+        ("exponential", 1 - math.sqrt(0.5), 0.5),  # the density goes 1, .707, .5, ..., .25
+    ],
+)
+def test_ramps_to_three_quarters_in_closed_form(name: Ramp, quarter: float, half: float) -> None:
+    values = [RAMPS[name](progress, 0.75) for progress in (0, 0.25, 0.5)]
+    assert values == pytest.approx([0, quarter, half], rel=1e-12, abs=1e-15)
+
+
+@pytest.mark.parametrize("name", sorted(set(DECAYS) - {"constant"}))
+def test_decays_end_at_their_end(name: Decay) -> None:
+    assert DECAYS[name](1.0, 0.5, 0.001) == pytest.approx(0.001, rel=1e-12)
+
+
+@pytest.mark.parametrize("name", RAMPS)
+@given(sparsity=st.floats(0.001, 0.999), total=st.integers(1, 10**7))
+def test_ramps_end_at_exactly_the_asked_count(name: Ramp, sparsity: float, total: int) -> None:
+    assert kept_weights(total, RAMPS[name](1.0, sparsity)) == kept_weights(total, sparsity)
+
+
+@pytest.mark.parametrize("name", RAMPS)
+@given(sparsity=st.floats(0.001, 0.999), early=st.floats(0, 1), late=st.floats(0, 1))
+def test_ramps_never_fall(name: Ramp, sparsity: float, early: float, late: float) -> None:
+    early, late = sorted((early, late))
+    assert 0 <= RAMPS[name](early, sparsity) <= RAMPS[name](late, sparsity) + 1e-12 <= sparsity + 2e-12
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(4, 1564), (1, 391), (0.5, 196), (0.001, 1), (1e-9, 1)])

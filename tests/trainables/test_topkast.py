@@ -10,13 +10,13 @@ from updates import bits, moment
 
 from trainables.data import DeviceData
 from trainables.sparsifiers import Masks, distributions
-from trainables.sparsifiers.topkast import Exploring, TopKAST, largest_of_layers, trained_set
+from trainables.sparsifiers.topkast import Exploring, TopKAST
 
 VALUES = {"a": torch.tensor([0.9, -0.8, 0.1, 0.2]), "b": torch.tensor([0.7, 0.6, 0.5, -0.4])}
 
 
 def test_the_largest_of_the_network_by_hand() -> None:
-    method = TopKAST(scope="global")
+    method = TopKAST(distribution="global")
     masks = Masks({name: torch.arange(4) < 2 for name in VALUES})
     assert bits(method.update(masks, moment(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 0, 0]}
     masks = Masks({name: torch.arange(4) < 3 for name in VALUES})
@@ -26,7 +26,7 @@ def test_the_largest_of_the_network_by_hand() -> None:
 def test_the_largest_of_layers_follow_erk() -> None:
     generator = torch.Generator().manual_seed(0)
     weights = {"a": torch.randn(8, 9, generator=generator), "b": 100 * torch.randn(30, 40, generator=generator)}
-    masks = largest_of_layers(weights, 318)
+    masks = TopKAST().largest(weights, 318)
     densities = distributions.erk({"a": (8, 9), "b": (30, 40)}, 318 / 1272)
     for name, weight in weights.items():
         assert masks.counts()[name] == pytest.approx(densities[name] * weight.numel(), abs=1)
@@ -34,23 +34,27 @@ def test_the_largest_of_layers_follow_erk() -> None:
         assert kept.min() >= gone.max()
 
 
+def trained_set(masks: Masks, margin: float) -> Masks:
+    return TopKAST(distribution="global", margin=margin).trained_set(VALUES, masks)
+
+
 def test_the_trained_set_is_the_next_largest_too() -> None:
     """Three of eight weights run; a quarter of all, two, are trained beside them: .6 and .5 are next."""
     masks = Masks({"a": torch.tensor([1, 1, 0, 0]).bool(), "b": torch.tensor([1, 0, 0, 0]).bool()})
-    assert bits(trained_set(VALUES, masks, 0.25, "global")) == {"a": [1, 1, 0, 0], "b": [1, 1, 1, 0]}
-    assert bits(trained_set(VALUES, masks, 0.0, "global")) == bits(masks)
-    assert bits(trained_set(VALUES, masks, 0.9, "global")) == {"a": [1] * 4, "b": [1] * 4}
+    assert bits(trained_set(masks, 0.25)) == {"a": [1, 1, 0, 0], "b": [1, 1, 1, 0]}
+    assert bits(trained_set(masks, 0.0)) == bits(masks)
+    assert bits(trained_set(masks, 0.9)) == {"a": [1] * 4, "b": [1] * 4}
 
 
 def test_what_runs_is_trained_even_where_it_is_not_among_the_largest() -> None:
     masks = Masks({"a": torch.tensor([0, 0, 1, 0]).bool(), "b": torch.tensor([0, 0, 0, 0]).bool()})
-    assert bits(trained_set(VALUES, masks, 0.125, "global")) == {"a": [1, 1, 1, 0], "b": [0] * 4}
+    assert bits(trained_set(masks, 0.125)) == {"a": [1, 1, 1, 0], "b": [0] * 4}
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 def test_two_steps_by_hand(momentum: float) -> None:
     """Six of twelve weights run, nine are trained: those three decay at 1 / D = 2 times the rate, the rest stays."""
-    run = flat({"name": "topkast", "scope": "global", "margin": 0.25, "update_every": 4}, 0.5, momentum=momentum)
+    run = flat({"name": "topkast", "distribution": "global", "margin": 0.25, "update_every": 4}, 0.5, momentum=momentum)
     assert isinstance(run.topology, Exploring)
     values, velocity = run.topology.values()[LAYER].clone(), torch.zeros(3, 4)
     order = values.abs().flatten().argsort(descending=True)
@@ -63,12 +67,12 @@ def test_two_steps_by_hand(momentum: float) -> None:
         run.train_epoch()
         assert torch.allclose(run.topology.values()[LAYER], values, rtol=1e-4, atol=1e-6)
         assert torch.allclose(run.weights[LAYER].detach(), values * runs, rtol=1e-4, atol=1e-6)
-    started = flat({"name": "topkast", "scope": "global", "margin": 0.25}, 0.5).topology.values()[LAYER]
+    started = flat({"name": "topkast", "distribution": "global", "margin": 0.25}, 0.5).topology.values()[LAYER]
     assert torch.equal(run.topology.values()[LAYER][~trained], started[~trained])
 
 
 def test_a_weight_that_outgrows_one_in_force_takes_its_place_with_its_value() -> None:
-    run = flat({"name": "topkast", "scope": "global", "margin": 0.25, "update_every": 1}, 0.5)
+    run = flat({"name": "topkast", "distribution": "global", "margin": 0.25, "update_every": 1}, 0.5)
     assert isinstance(run.topology, Exploring)
     masks, trained = run.masks[LAYER], run.topology.reach[LAYER]
     newcomer = (trained & ~masks).nonzero()[0]

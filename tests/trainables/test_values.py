@@ -12,7 +12,7 @@ from trainables.spec import ScoringSpec
 from trainables.values import Named, Registry, Value, explain, unknown
 
 WHY = [
-    ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, dsr", "omp, omp_erk"]),
+    ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, dsr, gmp, grasp, itop, lth"]),
     ({"dataset": "digit"}, ["dataset: ", "'digit'", "did you mean digits?"]),
     ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "choose from resnet18"]),
     ({"difficulty": "easy"}, ["difficulty: ", "'easy'", "choose from", "el2n", "none"]),

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from trainables.models import maskable
+from trainables.models import Model, maskable
 from trainables.sparsifiers import distributions
 from trainables.sparsifiers.masks import Masks, kept_weights
 from trainables.sparsifiers.schedules import Timeline
@@ -22,6 +23,7 @@ from trainables.sparsifiers.topology import DenseMomentum, Tensors, Topology
 from trainables.values import Named, Registry
 
 if TYPE_CHECKING:
+    from trainables.data import Dataset
     from trainables.spec import Spec, TrialSpec
 
 State = Mapping[str, torch.Tensor]
@@ -33,14 +35,15 @@ class Start:
     """What a sparsifier may look at before training.
 
     ``model``: the network on its device, at its initial weights (or at ``starting_state`` where that is given);
-    ``batch()``: one augmented training batch, (float32 [B, C, H, W], int64 [B]), the same at every call;
-    ``trained(spec)``: the final state of a prerequisite; ``generator``: for masks alone.
+    ``batch(k)``: the k-th augmented batch of an epoch that is drawn for masks alone (k = 0 if left out; the first again
+    after the last), (float32 [B, C, H, W], int64 [B]), the same at every call; ``trained(spec)``: the final state of a
+    prerequisite; ``generator``: for masks alone.
     """
 
     spec: TrialSpec
     model: nn.Module
     generator: torch.Generator
-    batch: Callable[[], tuple[torch.Tensor, torch.Tensor]]
+    batch: Callable[..., tuple[torch.Tensor, torch.Tensor]]
     trained: Callable[[Spec], State]
 
     @property
@@ -89,9 +92,12 @@ class Sparsifier(Named):
 
     watches: ClassVar[bool] = False
     """Whether :meth:`watch` is to be called in every step."""
-
     watches_all: ClassVar[bool] = True
     """Whether :meth:`watch` looks at the gradients of weights that are not trained, too: they cost operations."""
+
+    def settled(self, sparsity: float) -> Self:
+        """The one way to write this method in a trial of ``sparsity``, so that equal trials have one id."""
+        return self
 
     def check(self, spec: TrialSpec) -> None:
         """ValueError if the method cannot train ``spec``."""
@@ -163,6 +169,14 @@ class Sparse(Sparsifier):
 
 
 sparsifiers: Registry[Sparsifier] = Registry("sparsifier")
+
+
+@cache
+def layer_shapes(model: Model, dataset: Dataset) -> dict[str, tuple[int, ...]]:
+    """Shapes of the maskable weights by name, in the order of the network, known without building it in memory."""
+    with torch.device("meta"):
+        network = model.build(dataset.classes, ([0.0] * model.channels, [1.0] * model.channels))
+    return {name: tuple(weight.shape) for name, weight in maskable(network).items()}
 
 
 def dense_parent(spec: TrialSpec) -> TrialSpec:

@@ -22,16 +22,16 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_random
+from trainables.sparsifiers.base import Moment, sparsifiers
+from trainables.sparsifiers.layerwise import Drawn
+from trainables.sparsifiers.masks import Masks
 from trainables.sparsifiers.rewiring import share_out
 from trainables.sparsifiers.schedules import Timeline
 from trainables.sparsifiers.topology import Tensors, Topology
 
 
 @sparsifiers.register
-class BayesianConnectivity(Sparsifier):
+class BayesianConnectivity(Drawn):
     """Connections of fixed sign that fall dormant at zero, where random others are woken, in every step."""
 
     watches: ClassVar[bool] = True
@@ -41,9 +41,6 @@ class BayesianConnectivity(Sparsifier):
     noise: float = Field(default=1e-6, ge=0, description="standard deviation of the noise on gradients (authors: 1e-6)")
     l1: float = Field(default=0.0, ge=0, description="weight of an L1 penalty on strengths (Deep Rewiring's prior)")
     update_interval: int = Field(default=1, ge=1, description="steps between two updates (both papers: 1)")
-
-    def initialize(self, start: Start) -> Masks:
-        return keep_random(start.weights, start.layer_counts(distributions.erk), start.generator)
 
     def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
         return Signed(weights, optimizer, masks)

@@ -20,10 +20,11 @@ from typing import Literal
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Moment, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_random
+from trainables.sparsifiers.base import Moment, sparsifiers
+from trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
+from trainables.sparsifiers.masks import Masks
 from trainables.sparsifiers.rewiring import Count, Rewiring, lowest, share, share_out
+from trainables.sparsifiers.schedules import Decay
 from trainables.sparsifiers.topology import Tensors
 
 
@@ -32,13 +33,11 @@ class DSR(Rewiring):
     """Dynamic sparse reparameterisation: drop the smallest of the network, grow at random where most survived."""
 
     name: Literal["dsr"] = "dsr"
+    distribution: LayerDistribution = Field(default="uniform", description=f"at the start: {BY_LAYER}")
     update_every: float = Field(default=1.0, gt=0, description="epochs between two updates (paper: 100 to 800 steps)")
     prune_rate: float = Field(default=0.1, gt=0, lt=1, description="share of the network's weights replaced")
-    decay: Literal["constant", "linear", "cosine", "steps"] = Field(default="constant", description="how it falls")
+    decay: Decay = Field(default="constant", description="how it falls")
     stop_fraction: float = Field(default=0.95, gt=0, le=1, description="no update after this share of training")
-
-    def initialize(self, start: Start) -> Masks:
-        return keep_random(start.weights, start.layer_counts(distributions.uniform), start.generator)
 
     def removal(self, masks: Masks, moment: Moment) -> Tensors:
         importance = torch.cat([value.flatten() for value in self.importance(moment).values()])

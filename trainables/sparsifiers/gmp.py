@@ -3,34 +3,44 @@
 Zhu & Gupta, "To prune, or not to prune", 2017; as the paper uses it (appendix A.1): from 10 % to 80 % of training,
 every four epochs, the smallest magnitudes of the whole network, sparsity along the cubic s(t) = s (1 - (1 - p)^3).
 
-Departures from the authors' code: weights are counted by rank, and the last event falls on the end of the interval,
-so that the final sparsity is the asked one (there: s (1 - (1/35)^3), by whole-number arithmetic on events).
+Departures from the authors' code (D11): the last event falls on the end of the interval, so that the final sparsity is
+the asked one (there, by whole-number arithmetic on events, s (1 - (1/35)^3): ``events``), and weights are counted by
+rank (there a weight at the threshold goes too, so that the first event, at sparsity 0, prunes one weight:
+``strict_threshold``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from pydantic import Field
 
 from trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_largest, kept_weights
-from trainables.sparsifiers.schedules import Timeline, cubic
+from trainables.sparsifiers.layerwise import Divided
+from trainables.sparsifiers.masks import Masks, kept_weights
+from trainables.sparsifiers.schedules import RAMPS, Ramp, Timeline
 
 if TYPE_CHECKING:
     from trainables.spec import TrialSpec
 
 
 @sparsifiers.register
-class GMP(Sparse):
+class GMP(Divided, Sparse):
     """Gradual magnitude pruning: the smallest weights of the network go while it trains, along a cubic."""
 
     name: Literal["gmp"] = "gmp"
     update_every: float = Field(default=4.0, gt=0, description="epochs between two prunings (paper: 4)")
     start_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of training before the first pruning")
     stop_fraction: float = Field(default=0.8, gt=0, le=1, description="share of training at the last pruning")
+    schedule: Ramp = Field(default="cubic", description="how sparsity grows from the first pruning to the last")
+    events: Literal["from_start", "multiples"] = Field(
+        default="from_start",
+        description="from_start: from the first step of the interval on, and at its end; multiples: at the multiples "
+        "of update_every within it, its end left out (D11)",
+    )
+    strict_threshold: bool = Field(default=False, description="the weight at the threshold is pruned too (D11)")
 
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
@@ -42,19 +52,45 @@ class GMP(Sparse):
         return Masks.full(start.weights)
 
     def update_steps(self, timeline: Timeline) -> Collection[int]:
-        first, last = timeline.at(self.start_fraction), timeline.at(self.stop_fraction)
-        return {*range(first, last, timeline.interval(self.update_every)), last}
+        return self._course(timeline)
 
     def sparsity_at(self, step: int, spec: TrialSpec, timeline: Timeline) -> float:
-        due = [event for event in self.update_steps(timeline) if event <= step]
-        if not due:
-            return 0.0
-        first, last = timeline.at(self.start_fraction), timeline.at(self.stop_fraction)
-        progress = (max(due) - first) / (last - first) if last > first else 1.0
-        return cubic(progress, spec.sparsity)
+        due = [progress for event, progress in self._course(timeline).items() if event <= step]
+        return RAMPS[self.schedule](max(due), spec.sparsity) if due else 0.0
+
+    def kept_at(self, total: int, step: int, spec: TrialSpec, timeline: Timeline) -> int:
+        sparsity = self.sparsity_at(step, spec, timeline)
+        if self.strict_threshold and step >= min(self._course(timeline)):
+            return max(1, int((1 - sparsity) * total) - 1)
+        return kept_weights(total, sparsity)
 
     def update(self, masks: Masks, moment: Moment) -> Masks:
-        kept = kept_weights(masks.size, self.sparsity_at(moment.step, moment.spec, moment.timeline))
+        kept = self.kept_at(masks.size, moment.step, moment.spec, moment.timeline)
         # What is gone ranks below every weight that is there, a zero one too: pruning never revives.
         scores = {name: torch.where(masks[name], weight.abs(), -1.0) for name, weight in moment.weights.items()}
-        return keep_largest(scores, kept)
+        return self.keep(scores, kept, masks.counts())
+
+    def _course(self, timeline: Timeline) -> dict[int, float]:
+        """The progress in [0, 1] of pruning at each of its events, by step."""
+        first, last = timeline.at(self.start_fraction), timeline.at(self.stop_fraction)
+        course = COURSES[self.events](first, last, timeline.interval(self.update_every))
+        if not course:
+            span = f"steps {first} and {last} of {timeline.steps}"
+            raise ValueError(f"sparsifier.events: no multiple of {self.update_every:g} epochs lies between {span}")
+        return course
+
+
+def from_start(first: int, last: int, interval: int) -> dict[int, float]:
+    """An event every ``interval`` steps from ``first`` on, and at ``last`` itself, where progress is 1."""
+    length = last - first
+    return {step: (step - first) / length if length else 1.0 for step in (*range(first, last, interval), last)}
+
+
+def multiples(first: int, last: int, interval: int) -> dict[int, float]:
+    """Events at the multiples of ``interval`` in [first, last), progress counted in whole intervals (authors' code)."""
+    begin, end = first // interval, last // interval
+    numbers = [number for number in range(max(begin, 1), end) if number * interval >= first]
+    return {number * interval: (number - begin) / (end - begin) for number in numbers}
+
+
+COURSES: dict[str, Callable[[int, int, int], dict[int, float]]] = {"from_start": from_start, "multiples": multiples}

@@ -1,31 +1,91 @@
-"""The lottery ticket: the mask of a trained dense network on the initial weights of that network.
+"""The lottery ticket: the mask of a trained network on earlier weights of that network.
 
 Frankle & Carbin, "The Lottery Ticket Hypothesis", ICLR 2019. As the paper runs it (appendix A.1): one round, global
 magnitudes of the dense network after full training on the same data, weights rewound to step 0, full training again.
-(Section 3.1 of the paper says iterative; its code and appendix say one-shot.)
+(Section 3.1 of the paper says iterative; its code and appendix say one-shot: D5.)
+
+With several ``rounds`` (iterative magnitude pruning) each prunes what the round before trained, and each is a trial of
+its own: round r of R reaches sparsity 1 - (1 - s)^(r / R), or the r-th sparsity of ``through``, so that a chain through
+the sparsities of a grid is made of that grid's own points. ``rewind_to`` k epochs: every round starts from the weights
+and batch-norm statistics that the dense network had after k epochs, and goes on from there with a new optimiser
+(Frankle et al., "Linear Mode Connectivity and the Lottery Ticket Hypothesis", ICML 2020).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from itertools import pairwise
+from typing import TYPE_CHECKING, Literal, Self
 
-from trainables.sparsifiers.base import Sparse, Start, dense_parent, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_largest
+from pydantic import Field
+
+from trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
+from trainables.sparsifiers.layerwise import Scored
+from trainables.sparsifiers.schedules import geometric
 from trainables.sparsifiers.scores import magnitudes
+from trainables.sparsifiers.topology import Tensors
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from trainables.spec import SnapshotSpec, Spec, TrialSpec
+
+DIGITS = 6
+"""Of the sparsities between rounds: they are in the ids of trials, and no two machines may differ in the last bit."""
 
 
 @sparsifiers.register
-class LTH(Sparse):
-    """Lottery ticket, one-shot: mask of the trained dense network, its weights back at the start."""
+class LTH(Scored):
+    """Lottery ticket: mask of the trained network, its weights back at the start; one-shot, or in several rounds."""
 
     name: Literal["lth"] = "lth"
+    rounds: int = Field(default=1, ge=1, description="prunings, each of a network trained in full (paper: 1)")
+    through: tuple[float, ...] = Field(
+        default=(),
+        description="ascending sparsities of the rounds before the last; those that are too high are left out",
+    )
+    rewind_to: int = Field(default=0, ge=0, description="epochs of dense training that the weights are taken back to")
 
-    def requirements(self, spec: TrialSpec) -> tuple[TrialSpec, ...]:
-        return (dense_parent(spec),)
+    def settled(self, sparsity: float) -> Self:
+        """With the sparsities of exactly the rounds that this trial needs."""
+        below = tuple(step for step in self.through if step < sparsity)
+        if not self.through:
+            steps = [geometric(number / self.rounds, sparsity) for number in range(1, self.rounds)]
+            below = tuple(round(step, DIGITS) for step in steps)
+        if self.through and self.rounds not in (1, len(below) + 1):
+            return self  # check() says why not
+        return self.model_copy(update={"through": below, "rounds": len(below) + 1})
 
-    def initialize(self, start: Start) -> Masks:
-        trained = start.trained(dense_parent(start.spec))
-        return keep_largest(magnitudes({name: trained[name] for name in start.weights}), start.kept)
+    def check(self, spec: TrialSpec) -> None:
+        super().check(spec)
+        below = [step for step in self.through if step < spec.sparsity]
+        if self.rounds != len(below) + 1:
+            why = f"{self.rounds}, but through names {len(below)} sparsities below {spec.sparsity}"
+            raise ValueError(f"sparsifier.rounds: {why}: leave one of the two out")
+        if any(step >= following for step, following in pairwise((0.0, *self.through))):
+            raise ValueError(f"sparsifier.through: must be ascending sparsities above 0, got {list(self.through)}")
+        if self.rewind_to >= spec.recipe.epochs:
+            why = f"must be less than recipe.epochs, {spec.recipe.epochs}, got {self.rewind_to}"
+            raise ValueError(f"sparsifier.rewind_to: {why}")
+
+    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
+        return (self.parent(spec), *([self.snapshot(spec)] if self.rewind_to else []))
+
+    def parent(self, spec: TrialSpec) -> TrialSpec:
+        """The trial whose trained weights choose the mask: that of the round before, or the dense one."""
+        if not self.through:
+            return dense_parent(spec)
+        before = self.model_copy(update={"through": self.through[:-1], "rounds": self.rounds - 1})
+        return spec.replace(sparsifier=before, sparsity=self.through[-1])
+
+    def snapshot(self, spec: TrialSpec) -> SnapshotSpec:
+        """The weights to go back to."""
+        return dense_parent(spec).snapshot(self.rewind_to)
+
+    def first_epoch(self, spec: TrialSpec) -> int:
+        return self.rewind_to
+
+    def starting_state(self, start: Start) -> State | None:
+        return start.trained(self.snapshot(start.spec)) if self.rewind_to else None
+
+    def scores(self, start: Start) -> Tensors:
+        """Magnitudes at the end of the round before. What it had pruned is exactly zero there, and ranks last."""
+        trained = start.trained(self.parent(start.spec))
+        return magnitudes({name: trained[name] for name in start.weights})

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from trainables.sparsifiers.base import Moment, sparsifiers
 from trainables.sparsifiers.rewiring import Rewiring, by_gradient
+from trainables.sparsifiers.schedules import Decay
 from trainables.sparsifiers.topology import Tensors
 
 
@@ -29,7 +30,7 @@ class MEST(Rewiring):
     name: Literal["mest"] = "mest"
     update_every: float = Field(default=5.0, gt=0, description="epochs between two updates (authors' code: 5)")
     prune_rate: float = Field(default=0.2, gt=0, lt=1, description="share of the weights replaced at first")
-    decay: Literal["constant", "linear", "cosine", "steps"] = Field(default="steps", description="how it falls")
+    decay: Decay = Field(default="steps", description="how it falls")
     decay_fraction: float = Field(default=0.75, gt=0, le=1, description="share of training at which the decay ends")
     gradient_weight: float = Field(default=0.5, ge=0, description="lambda in the importance |w| + lambda |dL/dw|")
 

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from trainables.sparsifiers.base import Moment, Start, sparsifiers
 from trainables.sparsifiers.gmp import GMP
-from trainables.sparsifiers.masks import Masks, keep_largest, kept_weights
+from trainables.sparsifiers.masks import Masks
 from trainables.sparsifiers.topology import Latent, Tensors, Topology
 
 
@@ -46,5 +46,5 @@ class Movement(GMP):
         torch._foreach_addcmul_(scores, weights, list(gradients.values()), value=-1.0)
 
     def update(self, masks: Masks, moment: Moment) -> Masks:
-        kept = kept_weights(masks.size, self.sparsity_at(moment.step, moment.spec, moment.timeline))
-        return keep_largest({name: moment.memory[name] for name in masks}, kept)
+        kept = self.kept_at(masks.size, moment.step, moment.spec, moment.timeline)
+        return self.keep({name: moment.memory[name] for name in masks}, kept)

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from trainables.sparsifiers.base import Sparse, Start, State, dense_parent, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_largest
+from trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
+from trainables.sparsifiers.layerwise import Scored
 from trainables.sparsifiers.scores import magnitudes
+from trainables.sparsifiers.topology import Tensors
 
 if TYPE_CHECKING:
     from trainables.spec import TrialSpec
 
 
 @sparsifiers.register
-class OMP(Sparse):
+class OMP(Scored):
     """One-shot magnitude pruning of the trained dense network, then training again from its weights."""
 
     name: Literal["omp"] = "omp"
@@ -29,5 +30,5 @@ class OMP(Sparse):
     def starting_state(self, start: Start) -> State:
         return start.trained(dense_parent(start.spec))
 
-    def initialize(self, start: Start) -> Masks:
-        return keep_largest(magnitudes(start.weights), start.kept)
+    def scores(self, start: Start) -> Tensors:
+        return magnitudes(start.weights)

@@ -8,16 +8,16 @@ rank; they stay on the device, so that the host waits for it only where layers e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Moment, Sparse, Sparsifier, Start
-from trainables.sparsifiers.masks import Masks, keep_random, ranks, uniform_scores
-from trainables.sparsifiers.schedules import Timeline, cosine
+from trainables.sparsifiers.base import Moment, Sparse, Sparsifier
+from trainables.sparsifiers.layerwise import Drawn
+from trainables.sparsifiers.masks import Masks, ranks, uniform_scores
+from trainables.sparsifiers.schedules import DECAYS, Decay, Timeline
 from trainables.sparsifiers.topology import Tensors
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Periodic(Sparsifier):
         return range(interval, round(self.stop_fraction * timeline.steps) + 1, interval)
 
 
-class Rewiring(Periodic, Sparse):
+class Rewiring(Periodic, Drawn, Sparse):
     """Drop and grow within layers of ERK density, from a random mask: SET, RigL and their kin.
 
     Where less is empty than should be dropped (low sparsity), only as many weights go as there are empty places, and
@@ -51,7 +51,7 @@ class Rewiring(Periodic, Sparse):
 
     prune_rate: float = Field(default=0.3, gt=0, lt=1, description="share of the weights replaced at first")
     final_prune_rate: float = Field(default=0.0, ge=0, lt=1, description="the same share at the end of its decay")
-    decay: Literal["constant", "linear", "cosine", "steps"] = Field(default="cosine", description="how it gets there")
+    decay: Decay = Field(default="cosine", description="how it gets there")
     decay_fraction: float = Field(default=1.0, gt=0, le=1, description="share of training at which the decay ends")
     regrow_dropped: bool = Field(
         default=False, description="what is dropped may grow back in the same update, with its old value (D8)"
@@ -62,9 +62,6 @@ class Rewiring(Periodic, Sparse):
         if self.final_prune_rate > self.prune_rate:
             why = f"{self.final_prune_rate} is above prune_rate, {self.prune_rate}"
             raise ValueError(f"sparsifier.final_prune_rate: {why}")
-
-    def initialize(self, start: Start) -> Masks:
-        return keep_random(start.weights, start.layer_counts(distributions.erk), start.generator)
 
     def rate(self, moment: Moment) -> float:
         """The share of the weights that is replaced now."""
@@ -120,33 +117,6 @@ def by_chance(moment: Moment) -> Tensors:
 def by_gradient(moment: Moment) -> Tensors:
     """|dL/dw| of the coming batch, of weights that are not there too."""
     return {name: gradient.abs() for name, gradient in moment.gradients().items()}
-
-
-# How much is replaced -------------------------------------------------------------------------------------------------
-
-
-def constant(progress: float, start: float, end: float) -> float:
-    """``start`` at any progress."""
-    return start
-
-
-def linear(progress: float, start: float, end: float) -> float:
-    """``start`` at progress 0, ``end`` at progress 1, a straight line between."""
-    return start + (end - start) * progress
-
-
-def steps(progress: float, start: float, end: float) -> float:
-    """``start`` for three quarters, half way to ``end`` for the fourth, then ``end`` (Yuan et al., MEST, 2021)."""
-    return start if progress < 0.75 else (start + end) / 2 if progress < 1 else end
-
-
-DECAYS: Mapping[str, Callable[[float, float, float], float]] = {
-    "constant": constant,
-    "linear": linear,
-    "cosine": cosine,
-    "steps": steps,
-}
-"""The share at a progress in [0, 1], from its value at 0 to its value at 1."""
 
 
 # Selection ------------------------------------------------------------------------------------------------------------

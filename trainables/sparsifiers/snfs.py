@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Moment, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_random
+from trainables.sparsifiers.base import Moment, sparsifiers
+from trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
+from trainables.sparsifiers.masks import Masks
 from trainables.sparsifiers.rewiring import Count, Rewiring, highest, limited, share, share_out
 from trainables.sparsifiers.topology import Tensors
 
@@ -36,6 +36,7 @@ class SNFS(Rewiring):
     """Sparse momentum: drop the smallest weights, grow by momentum, within and between layers."""
 
     name: Literal["snfs"] = "snfs"
+    distribution: LayerDistribution = Field(default="uniform", description=f"at the start: {BY_LAYER}")
     update_every: float = Field(default=1.0, gt=0, description="epochs between two updates (authors: 1)")
     prune_rate: float = Field(default=0.5, gt=0, lt=1, description="share of the weights replaced at first")
     final_prune_rate: float = Field(default=0.005, ge=0, lt=1, description="the same share at the end of its decay")
@@ -45,9 +46,6 @@ class SNFS(Rewiring):
         super().check(spec)
         if spec.recipe.momentum == 0:
             raise ValueError("recipe.momentum: snfs grows where the momentum is largest, so it must be above 0")
-
-    def initialize(self, start: Start) -> Masks:
-        return keep_random(start.weights, start.layer_counts(distributions.uniform), start.generator)
 
     def removal(self, masks: Masks, moment: Moment) -> Tensors:
         rate, importance = self.rate(moment), self.importance(moment)

@@ -1,27 +1,41 @@
 """SNIP: prune once before training, by the effect of each connection on the loss.
 
-Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensitivity", ICLR 2019. One mini-batch of the
-trial's own training set, global ranking, fixed mask (paper, appendix A.1).
+Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensitivity", ICLR 2019: the score of a weight is
+|w dL/dw| (its equation 6). One mini-batch of the trial's own training set, global ranking, fixed mask (paper,
+appendix A.1).
 
 Departures from the authors' code, all towards the text: cross-entropy on logits (there: the negative log-likelihood of
-raw logits), scores of the very weights that are then trained (there: of freshly drawn ones), and the mask itself is
-used (there: only its layer densities, with positions drawn again).
+raw logits, D1), scores of the very weights that are then trained (there: of freshly drawn ones, D2), and the mask
+itself is used (there: only its layer densities, with positions drawn again, D3).
 """
 
 from __future__ import annotations
 
 from typing import Literal
 
-from trainables.sparsifiers.base import Sparse, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_largest
-from trainables.sparsifiers.scores import connection_sensitivity
+from pydantic import Field
+
+from trainables.sparsifiers.base import Start, sparsifiers
+from trainables.sparsifiers.layerwise import Scored
+from trainables.sparsifiers.scores import LOSSES, LossName, connection_sensitivity, redrawn
+from trainables.sparsifiers.topology import Tensors
 
 
 @sparsifiers.register
-class SNIP(Sparse):
+class SNIP(Scored):
     """Connection sensitivity on one batch before training; global, fixed mask."""
 
     name: Literal["snip"] = "snip"
+    batches: int = Field(default=1, ge=1, description="batches whose gradients are added up (paper: 1)")
+    loss: LossName = Field(default="cross_entropy", description="nll: of raw logits, without the softmax (D1)")
+    weights: Literal["initial", "redrawn"] = Field(
+        default="initial", description="redrawn: scores of other weights than those that are trained (D2)"
+    )
 
-    def initialize(self, start: Start) -> Masks:
-        return keep_largest(connection_sensitivity(start.model, *start.batch()), start.kept)
+    def scores(self, start: Start) -> Tensors:
+        model = redrawn(start.model, start.generator) if self.weights == "redrawn" else start.model
+        batches = [start.batch(number) for number in range(self.batches)]
+        return connection_sensitivity(model, batches, LOSSES[self.loss])
+
+    def initial_flops(self, dense: float, batch_size: int) -> float:
+        return 3 * dense * batch_size * self.batches

@@ -8,72 +8,55 @@ in B stays only if its gradient holds it, and A does not freeze:
 
     (c / 2) (sum over A of w^2 + (1 / D) sum over B \\ A of w^2),    c: the recipe's weight decay.
 
-Layers are ranked apart, at ERK densities (``scope``). An image costs 2 forward passes at the density of A and one
-pass at that of B. The paper chooses A and B anew in every step and finds no difference at 100; here it is a quarter
+Layers are ranked apart, at ERK densities (``distribution``). An image costs 2 forward passes at the density of A and
+one pass at that of B. The paper chooses A and B anew in every step and finds no difference at 100; here it is a quarter
 of an epoch. Departures: SGD with the momentum of the recipe (there: none); the penalty takes its weight from the
 recipe; equal layer densities are the paper's own choice, ERK is that of the methods it is compared with here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers import distributions
 from trainables.sparsifiers.base import Moment, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_largest, keep_largest_per_layer
+from trainables.sparsifiers.layerwise import BY_RANK, AnyDistribution, Divided
+from trainables.sparsifiers.masks import Masks
 from trainables.sparsifiers.rewiring import Periodic
 from trainables.sparsifiers.scores import magnitudes
 from trainables.sparsifiers.topology import Latent, Tensors, Topology
 
 
 @sparsifiers.register
-class TopKAST(Periodic):
+class TopKAST(Periodic, Divided):
     """The largest weights run, some more are trained; those that grow past others take their place."""
 
     name: Literal["topkast"] = "topkast"
     update_every: float = Field(default=0.25, gt=0, description="epochs between two updates (paper: 1 to 100 steps)")
     stop_fraction: float = Field(default=1.0, gt=0, le=1, description="no update after this share of training")
     margin: float = Field(default=0.1, ge=0, lt=1, description="density of the trained set above that of the network")
-    scope: Literal["layer", "global"] = Field(default="layer", description="where magnitudes are compared")
+    distribution: AnyDistribution = Field(default="erk", description=BY_RANK)
 
     def initialize(self, start: Start) -> Masks:
-        return LARGEST[self.scope](start.weights, start.kept)
+        return self.largest(start.weights, start.kept)
 
     def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
-        return Exploring(weights, optimizer, masks, partial(trained_set, margin=self.margin, scope=self.scope))
+        return Exploring(weights, optimizer, masks, self.trained_set)
 
     def update(self, masks: Masks, moment: Moment) -> Masks:
-        return LARGEST[self.scope](moment.weights, sum(masks.counts().values()))
+        return self.largest(moment.weights, sum(masks.counts().values()))
 
+    def largest(self, weights: Mapping[str, torch.Tensor], count: int) -> Masks:
+        """The set A: the ``count`` largest weights."""
+        return self.keep(magnitudes(weights), count)
 
-def largest_of_layers(weights: Mapping[str, torch.Tensor], count: int) -> Masks:
-    """The ``count`` largest weights, divided among the layers at ERK densities."""
-    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    size = sum(weight.numel() for weight in weights.values())
-    counts = distributions.allocate(shapes, distributions.erk(shapes, count / size), count)
-    return keep_largest_per_layer(magnitudes(weights), counts)
-
-
-def largest_of_all(weights: Mapping[str, torch.Tensor], count: int) -> Masks:
-    """The ``count`` largest weights of the network."""
-    return keep_largest(magnitudes(weights), count)
-
-
-LARGEST: Mapping[str, Callable[[Mapping[str, torch.Tensor], int], Masks]] = {
-    "layer": largest_of_layers,
-    "global": largest_of_all,
-}
-
-
-def trained_set(values: Mapping[str, torch.Tensor], masks: Masks, margin: float, scope: str) -> Masks:
-    """The set B: the weights in force, and the next largest up to ``margin`` of all weights more."""
-    count = min(masks.size, sum(masks.counts().values()) + round(margin * masks.size))
-    return Masks({name: mask | masks[name] for name, mask in LARGEST[scope](values, count).items()})
+    def trained_set(self, values: Mapping[str, torch.Tensor], masks: Masks) -> Masks:
+        """The set B: the weights in force, and the next largest up to ``margin`` of all weights more."""
+        count = min(masks.size, sum(masks.counts().values()) + round(self.margin * masks.size))
+        return Masks({name: mask | masks[name] for name, mask in self.largest(values, count).items()})
 
 
 class Exploring(Latent):

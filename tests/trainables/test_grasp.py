@@ -1,0 +1,123 @@
+"""GraSP: its Hessian-gradient product against finite differences, its sign by hand, its cost as counted."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+from small_trials import begin, trial
+from smooth_network import batch, network
+from torch import nn
+from torch.nn import functional
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainables.data import DeviceData
+from trainables.flops import layer_flops
+from trainables.models import maskable
+from trainables.sparsifiers.masks import keep_largest
+from trainables.sparsifiers.scores import gradient_flow, hessian_product, sum_of_gradients
+
+WIDTH = 1e-5
+
+
+def softened(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits / 2, labels)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_hessian_product_is_the_difference_of_gradients_along_the_vector(count: int) -> None:
+    """(g(w + h v) - g(w - h v)) / 2 h, for a random direction v."""
+    probe, batches = network().train(), [batch(seed) for seed in range(count)]
+    weights = maskable(probe)
+    generator = torch.Generator().manual_seed(3)
+    vector = {name: torch.randn(w.shape, generator=generator, dtype=torch.float64) for name, w in weights.items()}
+    found = hessian_product(probe, weights, batches, softened, vector)
+    sides = []
+    for shift in (WIDTH, -2 * WIDTH):
+        for name, weight in weights.items():
+            weight.data += shift * vector[name]
+        sides.append(sum_of_gradients(probe, weights, batches, softened))
+    for name in weights:
+        assert torch.allclose(found[name], (sides[0][name] - sides[1][name]) / (2 * WIDTH), rtol=1e-5, atol=1e-9), name
+
+
+def test_score_is_the_weight_times_the_slope_of_half_the_gradients_squared_norm() -> None:
+    """w (H g) = w d(g'g / 2)/dw, weight by weight, so that it is what the norm loses without the weight."""
+    model, temperature = network(), 2.0
+    scores = gradient_flow(model, [batch()], temperature)
+    probe = copy.deepcopy(model).train()
+    weights = maskable(probe)
+
+    def half_norm() -> float:
+        gradients = sum_of_gradients(probe, weights, [batch()], softened)
+        return sum(float((gradient**2).sum()) for gradient in gradients.values()) / 2
+
+    for name, weight in weights.items():
+        flat = weight.data.view(-1)
+        for place in range(len(flat)):
+            value = flat[place].item()
+            norms = []
+            for shift in (WIDTH, -WIDTH):
+                flat[place] = value + shift
+                norms.append(half_norm())
+            flat[place] = value
+            slope = (norms[0] - norms[1]) / (2 * WIDTH)
+            assert scores[name].view(-1)[place].item() == pytest.approx(value * slope, rel=1e-4, abs=1e-9), (
+                name,
+                place,
+            )
+
+
+@pytest.mark.parametrize("temperature", [1.0, 200.0])
+def test_sign_and_size_by_hand(temperature: float) -> None:
+    """Two equal logits of the pixel 1, label 0: g = (-.5, .5) / T, H = .25 [[1, -1], [-1, 1]] / T^2, w = (2, 2).
+
+    H g = (-.25, .25) / T^3, so the scores are (-.5, .5) / T^3: without the first weight the gradient would be larger
+    (the label's own logit falls), without the second smaller; the second is the one to keep.
+    """
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False))
+    model[1].weight.data.fill_(2.0)
+    model.double()
+    image, label = torch.ones(1, 1, 1, 1, dtype=torch.float64), torch.tensor([0])
+    scores = gradient_flow(model, [(image, label)], temperature)
+    assert scores["1.weight"].flatten().tolist() == pytest.approx([-0.5 / temperature**3, 0.5 / temperature**3])
+    assert keep_largest(scores, 1)["1.weight"].flatten().tolist() == [False, True]
+
+
+def test_network_is_left_as_it_was() -> None:
+    model = network()
+    before = copy.deepcopy(model.state_dict())
+    gradient_flow(model, [batch()], 200.0)
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_its_masks_are_the_largest_scores_of_its_batches(digits: DeviceData) -> None:
+    spec = trial(sparsifier={"name": "grasp", "batches": 2}, sparsity=0.7)
+    run = begin(spec, digits)
+    dense = begin(trial(), digits)
+    batches = [dense._mask_batch(number) for number in (0, 1)]
+    scores = gradient_flow(dense.model, batches, 200.0)
+    assert run.masks.equal(keep_largest(scores, sum(run.masks.counts().values())))
+    assert not run.masks.equal(begin(trial(sparsifier="grasp", sparsity=0.7), digits).masks)
+
+
+def test_operations_are_twelve_forward_passes_where_no_layer_is_the_first() -> None:
+    """The first layer's input needs no gradient: in the other layers of a chain exactly 12 are done."""
+    layers = [layer for _ in range(5) for layer in (nn.Linear(16, 16, bias=False), nn.Softplus())]
+    shape, counts = (1, 4, 4), []
+    for depth in (6, 10):
+        model = nn.Sequential(nn.Flatten(), *layers[:depth])
+        with FlopCounterMode(display=False) as counter:
+            gradient_flow(model, [(torch.rand(7, *shape), torch.arange(7))], 200.0)
+        counts.append((counter.get_total_flops(), sum(layer_flops(model, shape).values())))
+    (less, short), (more, long) = counts
+    assert more - less == 12 * 7 * (long - short)
+
+
+def test_its_cost_is_counted(digits: DeviceData) -> None:
+    run = begin(trial(sparsifier={"name": "grasp", "batches": 2}, sparsity=0.7), digits)
+    assert run.train_flops == 12 * sum(run.layer_flops.values()) * 32 * 2
+    assert math.isfinite(run.train_epoch().train_loss)

@@ -1,0 +1,70 @@
+"""Profiles: what they fill in, that a stated field wins, and that each of their choices is a field of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from small_trials import begin, trial
+
+from trainables.data import DeviceData
+from trainables.profiles import PROFILES, Profile
+from trainables.sparsifiers import sparsifiers
+from trainables.spec import TrialSpec, dump, load
+
+METHODS = [(profile, name) for profile, parts in PROFILES.items() for name in parts.get("sparsifier", {})]
+CHOICES = [
+    (profile, name, field, value)
+    for profile, name in METHODS
+    for field, value in PROFILES[profile]["sparsifier"][name].items()
+]
+
+
+def sparse(name: str, **changes: Any) -> TrialSpec:
+    return trial(sparsifier=name, sparsity=0.8, **changes)
+
+
+def needed_by(name: str, field: str) -> dict[str, Any]:
+    """What else must be said for ``field`` to be: drawn counts need positions that are drawn."""
+    return {"shuffle": True} if field == "counts" and "shuffle" in sparsifiers[name].model_fields else {}
+
+
+@pytest.mark.parametrize(("profile", "name"), METHODS)
+def test_a_profile_fills_in_its_choices(profile: Profile, name: str) -> None:
+    spec = sparse(name, profile=profile)
+    assert {field: getattr(spec.sparsifier, field) for field in PROFILES[profile]["sparsifier"][name]} == PROFILES[
+        profile
+    ]["sparsifier"][name]
+    assert load(dump(spec)) == spec and spec.id != sparse(name).id
+
+
+@pytest.mark.parametrize(("profile", "name", "field", "value"), CHOICES)
+def test_each_choice_is_a_field_that_can_be_set_alone(profile: Profile, name: str, field: str, value: Any) -> None:
+    """In the profile ``clean`` too, and against the profile: what a spec states itself wins."""
+    others = needed_by(name, field)
+    alone = sparse({"name": name, field: value, **others})
+    assert getattr(alone.sparsifier, field) == value
+    assert alone.id != sparse({"name": name, **others}).id
+    default = sparsifiers[name].model_fields[field].default
+    rest = {"counts": "exact"} if field == "shuffle" else {}
+    against = sparse({"name": name, field: default, **rest}, profile=profile)
+    assert getattr(against.sparsifier, field) == default
+
+
+@pytest.mark.parametrize(("profile", "name"), METHODS)
+def test_profiles_name_only_what_departs_from_the_default(profile: Profile, name: str) -> None:
+    fields = sparsifiers[name].model_fields
+    for field, value in PROFILES[profile]["sparsifier"][name].items():
+        assert fields[field].default != value, f"{profile}: {name}.{field} is so anyway"
+
+
+@pytest.mark.parametrize("name", ["random", "uniform", "snip", "random_snip", "gmp", "set"])
+def test_the_authors_networks_train(name: str, digits: DeviceData) -> None:
+    spec = sparse(name, profile="authors", recipe={"preset": "digits", "epochs": 16}, data_ratio=1.0)
+    run = begin(spec, digits)
+    for _ in range(16):
+        run.train_epoch()
+    asked = spec.sparsifier.kept_at(run.masks.size, run.timeline.steps, spec, run.timeline)
+    kept = sum(run.masks.counts().values())
+    assert abs(kept - asked) <= spec.sparsifier.slack(run.masks.size, spec)
+    assert run.topology.gradient_densities == dict.fromkeys(run.masks, 1.0), "D7: gradients are dense"

@@ -1,0 +1,139 @@
+"""SynFlow: scores by hand, conservation of flow, no layer cut off, and its rounds."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from small_trials import begin, trial
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainables.data import DeviceData
+from trainables.flops import layer_flops
+from trainables.models.base import Normalize
+from trainables.sparsifiers import Masks
+from trainables.sparsifiers.masks import keep_largest, kept_weights
+from trainables.sparsifiers.scores import absolute, synaptic_flow
+from trainables.sparsifiers.synflow import SynFlow
+
+
+def chain() -> nn.Module:
+    """Layers without biases, batch norm at its start (mean 0, variance 1), standardised input."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        Normalize([0.3], [0.2]),
+        nn.Conv2d(1, 4, 3, padding=1, bias=False),
+        nn.BatchNorm2d(4, eps=0.0),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 3, stride=2, bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(24, 5, bias=False),
+        nn.ReLU(),
+        nn.Linear(5, 3, bias=False),
+    )
+
+
+def full(model: nn.Module) -> Masks:
+    return Masks({f"{name}.weight": torch.ones_like(layer.weight, dtype=torch.bool) for name, layer in layers(model)})
+
+
+def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(name, layer) for name, layer in model.named_children() if isinstance(layer, nn.Conv2d | nn.Linear)]
+
+
+def test_scores_by_hand() -> None:
+    """x = (1, 1), |A| = [[1, 2], [3, 0]], |b| = (5, 7): R = 5 (1 + 2) + 7 (3 + 0) = 36, and a score is its paths'."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
+    model[1].weight.data = torch.tensor([[1.0, -2.0], [3.0, 0.0]])
+    model[2].weight.data = torch.tensor([[-5.0, 7.0]])
+    probe = absolute(model)
+    scores = synaptic_flow(probe, (1, 1, 2), full(model))
+    assert scores["1.weight"].tolist() == [[5, 10], [21, 0]]
+    assert scores["2.weight"].tolist() == [[15, 21]]
+    masks = Masks({"1.weight": torch.tensor([[True, False], [True, True]]), "2.weight": torch.tensor([[True, True]])})
+    assert synaptic_flow(probe, (1, 1, 2), masks)["2.weight"].tolist() == [[5, 21]]
+
+
+@pytest.mark.parametrize("sparsity", [0.0, 0.6])
+def test_flow_is_conserved_from_layer_to_layer(sparsity: float) -> None:
+    """The scores of every layer sum to R, whatever is pruned."""
+    model = chain()
+    probe, masks = absolute(model), full(model)
+    scores = synaptic_flow(probe, (1, 6, 6), masks)
+    if sparsity:
+        masks = keep_largest(scores, kept_weights(masks.size, sparsity))
+        scores = synaptic_flow(probe, (1, 6, 6), masks)
+    sums = [score.sum().item() for score in scores.values()]
+    for name, weight in probe.named_parameters():
+        if name in masks:
+            weight.data *= masks[name]
+    flow = probe(torch.ones(1, 1, 6, 6, dtype=torch.float64)).sum().item()
+    assert flow > 0 and sums == pytest.approx([flow] * 4, rel=1e-9)
+
+
+def test_flow_is_conserved_at_every_unit() -> None:
+    """What comes into a hidden unit goes out of it."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(9, 7, bias=False), nn.ReLU(), nn.Linear(7, 4, bias=False))
+    scores = synaptic_flow(absolute(model), (1, 3, 3), full(model))
+    assert torch.allclose(scores["1.weight"].sum(1), scores["3.weight"].sum(0), rtol=1e-12)
+
+
+def test_data_standardisation_and_signs_play_no_part() -> None:
+    model, other = chain(), chain()
+    other[0].mean += 0.4
+    for parameter in other.parameters():
+        parameter.data *= -1
+    shapes = (1, 6, 6)
+    first, second = (synaptic_flow(absolute(net), shapes, full(net)) for net in (model, other))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_network_is_left_as_it_was() -> None:
+    model = chain().train()
+    before = copy.deepcopy(model.state_dict())
+    synaptic_flow(absolute(model), (1, 6, 6), full(model))
+    assert model.training and all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+def test_many_rounds_leave_a_path_where_one_round_cuts_the_network_through(digits: DeviceData) -> None:
+    """Tanaka et al.: at sparsities where one-shot scores empty whole layers, nothing flows; iterative ones see it."""
+
+    def flow(iterations: int) -> float:
+        method = SynFlow(iterations=iterations)
+        masks = begin(trial(sparsifier=method, sparsity=0.995), digits).masks
+        scores = synaptic_flow(absolute(begin(trial(), digits).model), (1, 8, 8), masks)
+        return sum(score.sum().item() for score in scores.values())
+
+    assert flow(1) == 0 < flow(100)
+
+
+def test_rounds_follow_the_schedule_and_take_nothing_back(digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Masks] = []
+
+    def watched(probe: nn.Module, shape: tuple[int, ...], masks: Masks) -> dict[str, torch.Tensor]:
+        seen.append(masks)
+        return synaptic_flow(probe, shape, masks)
+
+    monkeypatch.setattr("trainables.sparsifiers.synflow.synaptic_flow", watched)
+    run = begin(trial(sparsifier=SynFlow(iterations=4), sparsity=0.9375), digits)
+    total = run.masks.size
+    assert [sum(masks.counts().values()) for masks in (*seen, run.masks)] == [
+        kept_weights(total, 1 - density) for density in (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
+    ]
+    for before, after in zip(seen, [*seen[1:], run.masks], strict=True):
+        assert not any((after[name] & ~before[name]).any() for name in after)
+
+
+def test_its_cost_is_counted(digits: DeviceData) -> None:
+    """Three forward passes of one image a round (one fewer in the first layer, whose input needs no gradient)."""
+    run = begin(trial(sparsifier=SynFlow(iterations=10), sparsity=0.5), digits)
+    dense = sum(run.layer_flops.values())
+    assert run.train_flops == 3 * dense * 10
+    model = chain()
+    with FlopCounterMode(display=False) as counter:
+        synaptic_flow(absolute(model), (1, 6, 6), full(model))
+    flops = layer_flops(model, (1, 6, 6))
+    assert counter.get_total_flops() == 3 * sum(flops.values()) - flops["1.weight"]

@@ -1,0 +1,110 @@
+"""N:M sparsity: at most N of every M weights in a row, the pattern that sparse tensor cores compute with.
+
+Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From Scratch", ICLR 2021 (SR-STE): in every
+step the N largest magnitudes of each group of M are used, gradients reach all weights as if they were used
+(straight-through), and the masked ones are drawn to zero by ``decay`` * w in their gradient, so that they do not come
+and go. ``training: fixed`` keeps the masks of the initial magnitudes instead.
+
+Groups lie along the inner dimension of the matrix product that hardware makes of a layer: [out, in] of a linear layer,
+[out, height, width, in] of a convolution, so that M neighbours are input channels at one place of the kernel wherever M
+divides their number. A row that M does not divide ends in an incomplete group: those of a layer are filled together, by
+magnitude, to the layer's N/M (within one weight), so that the total is exact; for hardware such a layer is dense.
+
+Departure from their code: every convolution and linear layer is masked, the classifier and the first one too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from pydantic import Field
+
+from trainables.sparsifiers import distributions
+from trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
+from trainables.sparsifiers.masks import Masks, ranks
+from trainables.sparsifiers.schedules import Timeline
+from trainables.sparsifiers.topology import Latent, Tensors, Topology
+
+if TYPE_CHECKING:
+    from trainables.spec import TrialSpec
+
+
+@sparsifiers.register
+class NM(Sparsifier):
+    """N of every M neighbouring weights (2:4 unless told), by magnitude in every step (SR-STE), or fixed."""
+
+    name: Literal["nm"] = "nm"
+    n: int = Field(default=2, ge=1, description="weights that stay in a group")
+    m: int = Field(default=4, ge=2, description="weights of a group")
+    training: Literal["sr_ste", "fixed"] = Field(
+        default="sr_ste",
+        description="sr_ste: masks follow the magnitudes; fixed: those of the initial weights",
+    )
+    decay: float = Field(default=2e-4, ge=0, description="pull of masked weights to zero (SR-STE: 2e-4)")
+    update_every: float = Field(default=0.0, ge=0, description="epochs between two choices of masks (0: every step)")
+
+    def check(self, spec: TrialSpec) -> None:
+        if self.n >= self.m:
+            raise ValueError(f"sparsifier.n: must be less than m, {self.m}, got {self.n}")
+        if not math.isclose(spec.sparsity, 1 - self.n / self.m, abs_tol=1e-6):
+            raise ValueError(f"sparsity: {self.n}:{self.m} is {1 - self.n / self.m:.6g}, got {spec.sparsity:g}")
+
+    def kept_at(self, total: int, step: int, spec: TrialSpec, timeline: Timeline) -> int:
+        return round(total * self.n / self.m)
+
+    def initialize(self, start: Start) -> Masks:
+        return self.choose(start.weights)
+
+    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+        if self.training == "fixed":
+            return super().topology(weights, optimizer, masks)
+        return StraightThrough(weights, optimizer, masks, self.decay)
+
+    def update_steps(self, timeline: Timeline) -> Collection[int]:
+        if self.training == "fixed":
+            return ()
+        interval = timeline.interval(self.update_every)
+        return range(interval, timeline.steps + 1, interval)
+
+    def update(self, masks: Masks, moment: Moment) -> Masks:
+        return self.choose(moment.weights)
+
+    def choose(self, weights: Mapping[str, torch.Tensor]) -> Masks:
+        """The N largest magnitudes of every group."""
+        shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+        total = round(distributions.sizes(shapes) * self.n / self.m)
+        counts = distributions.allocate(shapes, distributions.uniform(shapes, self.n / self.m), total)
+        return Masks({name: group_mask(weight, self.n, self.m, counts[name]) for name, weight in weights.items()})
+
+
+class StraightThrough(Latent):
+    """Gradients reach all weights, and ``decay`` draws the masked ones to zero (SR-STE)."""
+
+    def __init__(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks, decay: float) -> None:
+        self.decay = decay
+        super().__init__(weights, optimizer, masks, lambda values, masks: Masks.full(values))
+
+    @torch.no_grad()
+    def step(self) -> None:
+        # The latent values are those of the masked weights, and zero elsewhere.
+        torch._foreach_add_(self.gradients(), list(self.latent.values()), alpha=self.decay)
+        super().step()
+
+
+def group_mask(weight: torch.Tensor, n: int, m: int, count: int) -> torch.Tensor:
+    """The mask of one layer: the ``n`` largest |w| of every whole group of ``m``, ``count`` weights in all.
+
+    ``weight``: [out, in] or [out, in, height, width]. Of equal magnitudes the earlier one in the row stays.
+    """
+    inner_last = weight.abs().movedim(1, -1)
+    rows = inner_last.flatten(1)
+    whole = rows.shape[1] // m * m
+    groups, rest = rows[:, :whole].reshape(-1, m), rows[:, whole:]
+    best = groups.argsort(dim=1, descending=True, stable=True)[:, :n]
+    in_groups = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, best, True)
+    in_rest = ranks(rest) < count - n * len(groups)
+    mask = torch.cat([in_groups.view(len(rows), whole), in_rest], dim=1)
+    return mask.view(inner_last.shape).movedim(-1, 1)

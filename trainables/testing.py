@@ -1,0 +1,286 @@
+"""Checks for a sparsifier of one's own: the promises that every method here keeps, on a tiny network in a second.
+
+In a test of a package that brings a method::
+
+    from trainables.testing import check_sparsifier
+
+    def test_my_method() -> None:
+        check_sparsifier(MyMethod(update_every=1))
+
+Every check raises AssertionError. A method that changes its masks should be given arguments under which it does so at
+the end of an epoch, of three steps: there the checks stop and resume. What a method needs of other trials stands in as
+weights of another seed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainables import checkpoint
+from trainables.data import Batches, DeviceData
+from trainables.data.base import ImageData, place
+from trainables.models import Model, maskable
+from trainables.models.base import Normalize
+from trainables.seeds import derive
+from trainables.sparsifiers import Masks, Sparsifier, Start
+from trainables.sparsifiers.base import State
+from trainables.sparsifiers.topology import DenseMomentum, Latent
+from trainables.spec import Spec, TrialSpec
+from trainables.training import Training, build_model
+
+EPOCHS = 4
+SAMPLES = 24
+BATCH = 10  # three batches an epoch, the last of four
+
+
+class Tiny(Model):
+    """A 3x3, a depthwise and a 1x1 convolution and a linear layer with bias. Not registered: no sweep may find it."""
+
+    name: Literal["tiny"] = "tiny"
+    channels = 1
+    min_size = 6
+
+    def build(self, classes: int, statistics: Any) -> nn.Module:
+        return nn.Sequential(
+            Normalize(*statistics),
+            nn.Conv2d(1, 8, 3, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, padding=1, groups=8),
+            nn.ReLU(),
+            nn.Conv2d(8, 12, 1, bias=False),
+            nn.BatchNorm2d(12),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(12, classes),
+        )
+
+
+LAYERS = {"1.weight": (8, 1, 3, 3), "4.weight": (8, 1, 3, 3), "6.weight": (12, 8, 1, 1), "11.weight": (10, 12)}
+"""The maskable weights of :class:`Tiny` at ten classes, in order: 72 + 72 + 96 + 120 = 360 weights."""
+TOTAL = sum(math.prod(shape) for shape in LAYERS.values())
+
+
+@cache
+def tiny_data() -> DeviceData:
+    """24 training and 20 test images of 6x6 random grey pixels, ten classes."""
+    random = np.random.default_rng(0)
+    train, test = (random.integers(0, 256, (count, 1, 6, 6), dtype=np.uint8) for count in (SAMPLES, 20))
+    labels = [random.integers(0, 10, count) for count in (SAMPLES, 20)]
+    return place(ImageData(train, labels[0], test, labels[1], classes=10), 1, 6, torch.device("cpu"))
+
+
+def first_samples(samples: int) -> DeviceData:
+    """:func:`tiny_data` with its first training images alone."""
+    whole = tiny_data()
+    images, labels = whole.train_images[:samples], whole.train_labels[:samples]
+    return DeviceData(images, labels, whole.test_images, whole.test_labels, 10, whole.mean, whole.std)
+
+
+def tiny_trial(
+    sparsifier: Sparsifier | Mapping[str, Any] | str, sparsity: float = 0.8, seed: int = 0, **changes: Any
+) -> TrialSpec:
+    """A trial of four epochs on the tiny network and data."""
+    recipe = {"epochs": EPOCHS, "batch_size": BATCH, "crop_padding": 1, "lr": 0.05}
+    fields = {"dataset": "digits", "model": Tiny(), "recipe": recipe, "seed": seed}
+    return TrialSpec(**{**fields, "sparsifier": sparsifier, "sparsity": sparsity, **changes})
+
+
+def trained(spec: Spec) -> State:
+    """Stands for the final state of a prerequisite: other weights than the initial ones, moved batch-norm buffers."""
+    trial = spec.training
+    assert trial is not None, "a prerequisite that leaves weights trains a network"
+    model = build_model(trial.replace(seed=trial.seed + 1), tiny_data())
+    generator = derive(trial.seed, "stand-in")
+    state = dict(model.state_dict())
+    for name, value in state.items():
+        if name.endswith(("running_mean", "running_var")):
+            state[name] = torch.rand(value.shape, generator=generator) + 0.5
+    return state
+
+
+def training(spec: TrialSpec, kind: type[Training] = Training, samples: int = SAMPLES) -> Training:
+    """A training of ``spec`` on the first ``samples`` tiny images, before its first step."""
+    return kind(spec, first_samples(samples), torch.arange(samples), trained)
+
+
+def start_of(spec: TrialSpec) -> Start:
+    """What the sparsifier of ``spec`` sees before training, at its starting state."""
+    data, recipe = tiny_data(), spec.recipe
+    samples = torch.arange(SAMPLES)
+    batches = Batches(
+        data.train_images, data.train_labels, samples, recipe.batch_size, recipe.crop_padding, recipe.flip
+    )
+    model = build_model(spec, data)
+
+    def batch(number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        return list(batches.epoch(derive(spec.seed, "mask batch")))[number % len(batches)]
+
+    begin = Start(spec, model, derive(spec.seed, "masks"), batch, trained)
+    state = spec.sparsifier.starting_state(begin)
+    if state is not None:
+        model.load_state_dict(state)
+    return begin
+
+
+# The promises --------------------------------------------------------------------------------------------------------
+
+
+class Watched(Training):
+    """A training that checks its masks, weights and momenta around every step, and keeps what it saw.
+
+    ``seen``: the masks of every step; ``heard``: its images, labels and the state of the attack's generator.
+    """
+
+    steps = 0
+    evaluations = 0
+
+    def __init__(self, *arguments: Any) -> None:
+        self.seen: list[Masks] = []
+        self.heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
+        super().__init__(*arguments)
+
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
+        check_masks(self, step)
+        check_zeros(self)
+        self.heard.append((images.clone(), labels.clone(), attack.get_state()))
+        result = super().train_step(images, labels, attack, step)
+        check_zeros(self)
+        self.seen.append(self.masks)
+        self.steps += 1
+        return result
+
+    def evaluate(self) -> dict[str, float | None]:
+        check_zeros(self)
+        self.evaluations += 1
+        return super().evaluate()
+
+
+def check_masks(run: Training, step: int) -> None:
+    """The masks are masks of this network, and keep as many weights as they must at ``step``."""
+    shapes = {name: tuple(mask.shape) for name, mask in run.masks.items()}
+    assert list(shapes.items()) == list(LAYERS.items()), f"masks of shapes {shapes}, not {LAYERS}"
+    sparsifier = run.spec.sparsifier
+    asked = sparsifier.kept_at(TOTAL, step, run.spec, run.timeline)
+    found = sum(int(mask.sum()) for mask in run.masks.values())
+    assert abs(found - asked) <= sparsifier.slack(TOTAL, run.spec), f"step {step}: {found} weights, not {asked}"
+
+
+def check_zeros(run: Training) -> None:
+    """Every masked weight is zero, and so is its momentum, unless the topology trains it out of sight."""
+    reached = run.topology.reach if isinstance(run.topology, Latent) else run.masks
+    for name, weight in maskable(run.model).items():
+        assert not weight.detach()[~run.masks[name]].any(), f"{name}: a masked weight is not zero"
+        momentum = run.optimizer.state[weight].get("momentum_buffer")
+        if momentum is not None and not isinstance(run.topology, DenseMomentum):
+            assert not momentum[~reached[name]].any(), f"{name}: a masked momentum is not zero"
+
+
+def run_whole(spec: TrialSpec, samples: int = SAMPLES) -> Watched:
+    """Train ``spec`` to its end, with every check around every step; the masks keep what is asked at the end too."""
+    run = training(spec, Watched, samples)
+    assert isinstance(run, Watched)
+    for _ in range(spec.length):
+        run.train_epoch()
+    check_masks(run, run.timeline.steps)
+    return run
+
+
+def check_resume(spec: TrialSpec, after: int) -> None:
+    """Stopped after some epochs, saved, loaded and trained on: bit for bit as if it had never stopped."""
+    whole, begun = training(spec), training(spec)
+    for _ in range(spec.length):
+        whole.train_epoch()
+    for _ in range(after):
+        begun.train_epoch()
+    resumed = training(spec)
+    resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
+    for _ in range(spec.length - after):
+        resumed.train_epoch()
+    check_same(comparable(resumed), comparable(whole))
+    assert resumed.forward_flops == whole.forward_flops, "operations are counted otherwise after a resume"
+
+
+def comparable(run: Training) -> dict[str, object]:
+    """The state of a run without the times it took."""
+    state = run.state()
+    del state["train_seconds"]
+    state["history"] = [{**epoch, "seconds": None} for epoch in state["history"]]
+    return state
+
+
+def check_same(left: object, right: object, path: str = "state") -> None:
+    """Equal in structure, type and every bit."""
+    assert type(left) is type(right), path
+    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        assert left.dtype == right.dtype and left.shape == right.shape, path
+        assert left.numpy().tobytes() == right.numpy().tobytes(), path
+    elif isinstance(left, dict) and isinstance(right, dict):
+        assert list(left) == list(right), path
+        for key in left:
+            check_same(left[key], right[key], f"{path}.{key}")
+    elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        assert len(left) == len(right), path
+        for place_, (one, other) in enumerate(zip(left, right, strict=True)):
+            check_same(one, other, f"{path}.{place_}")
+    else:
+        assert left == right, path
+
+
+def check_own_randomness(spec: TrialSpec) -> None:
+    """The same masks twice, whatever is drawn from the global generators between."""
+    first = run_whole(spec).seen
+    torch.manual_seed(99), torch.rand(1000), np.random.seed(99), np.random.rand(1000)
+    again = run_whole(spec).seen
+    assert all(one.equal(other) for one, other in zip(first, again, strict=True)), "the masks differ between two runs"
+
+
+def check_shared_start(spec: TrialSpec) -> None:
+    """It starts from the dense network's initial weights, or from the prerequisite that it names."""
+    run = training(spec)
+    begin = start_of(spec)
+    final = spec.sparsifier.starting_state(begin)
+    dense = build_model(spec.replace(sparsifier="dense", sparsity=0.0), tiny_data())
+    expected = dict(dense.state_dict() if final is None else final)
+    for layer, mask in run.masks.items():
+        expected[layer] = torch.where(mask, expected[layer], torch.tensor(0.0))
+    found = run.model.state_dict()
+    assert list(found) == list(expected), "another network"
+    for key, value in found.items():  # by value: a masked weight may be -0.0
+        assert torch.equal(value, expected[key]), f"{key} is not as the method says it starts"
+
+
+def check_shared_batches(spec: TrialSpec) -> None:
+    """It sees the same batches as the dense arm of the comparison, to the pixel."""
+    dense = run_whole(spec.replace(sparsifier="dense", sparsity=0.0))
+    skipped = (EPOCHS - spec.length) * len(dense.batches)
+    check_same(run_whole(spec).heard, dense.heard[skipped:], "batches")
+
+
+def check_shortest(spec: TrialSpec, samples: int) -> None:
+    """One epoch of a batch or two is the shortest training there is; it ends at the asked sparsity too."""
+    recipe = spec.recipe.model_copy(update={"epochs": 1})
+    run_whole(spec.replace(recipe=recipe), samples)
+
+
+def check_sparsifier(sparsifier: Sparsifier | Mapping[str, Any] | str, sparsity: float = 0.8) -> None:
+    """Everything that a sweep relies on: exact counts, zeros, resuming, randomness of its own, and fair comparisons."""
+    spec = tiny_trial(sparsifier, sparsity)
+    run_whole(spec)
+    for after in range(1, spec.length):
+        check_resume(spec, after)
+    check_own_randomness(spec)
+    check_shared_start(spec)
+    check_shared_batches(spec)
+    for samples in (2, 11):
+        check_shortest(spec, samples)
