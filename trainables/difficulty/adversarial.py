@@ -10,7 +10,7 @@ paper's text does not give the number of training steps; ten is the authors' cod
 the K forward passes of an attack moves the running statistics too, K + 1 times a step, towards half-made adversarial
 images (defect D13; profiles ``paper`` and ``authors``). The default here is ``eval``: the running statistics see
 what the network learns from and nothing else, an image's attack does not depend on the rest of its batch, the
-network is attacked as it is judged, and TRADES is defined so; Pang et al., "Bag of Tricks for Adversarial Training",
+network is attacked as it is judged, and the authors of TRADES attack so; Pang et al., "Bag of Tricks for Adversarial Training",
 ICLR 2021, find that it raises clean accuracy at about the same robustness. ``train_frozen`` keeps the authors' attack
 without its side effect.
 
