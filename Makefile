@@ -4,7 +4,7 @@ VENV ?= .venv
 STORAGE ?= runs
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-slow lint clean
+.PHONY: help quickstart test test-slow lint bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -37,6 +37,9 @@ lint: $(VENV)/installed-test  ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench-topology: $(VENV)/installed  ## Time updates of masks against a training step; writes benchmarks/results
+	$(BIN)/python benchmarks/topology.py
 
 clean:  ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -27,12 +27,13 @@ def apply_profile(fields: Mapping[str, Any]) -> dict[str, Any]:
 
     Only what is given as a name or a mapping is filled in: a value that was built before has all its fields.
     """
-    bundle = PROFILES.get(fields.get("profile", "clean"), {})
+    profile = fields.get("profile", "clean")
+    bundle = PROFILES[profile] if isinstance(profile, str) and profile in PROFILES else {}
     filled = dict(fields)
     for part, defaults in bundle.items():
-        value = fields.get(part, "none" if part == "difficulty" else None)
-        filled[part] = _fill(value, defaults)
-    return {part: value for part, value in filled.items() if value is not None}
+        if part in fields or part == "difficulty":
+            filled[part] = _fill(fields.get(part, "none"), defaults)
+    return filled
 
 
 def _fill(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:

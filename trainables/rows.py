@@ -71,7 +71,7 @@ def trial_row(
     last = training.history[-1]
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
     weights, kept = training.masks.size, sum(training.topology.counts.values())
-    images = len(training.history) * spec.samples
+    images = len(training.history) * training.batches.epoch_samples
     recipe = spec.recipe.model_dump(mode="json", exclude={"epochs", "milestones"})
     return {
         "trial": spec.id,

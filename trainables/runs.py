@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +22,7 @@ from trainables.rows import epoch_rows, layer_rows, trial_row
 from trainables.scoring import SCORES, View
 from trainables.spec import CorruptionSpec, ScoringSpec, SnapshotSpec, Spec, TrialSpec
 from trainables.store import Store
-from trainables.training import Epoch, Training
+from trainables.training import Diverged, Epoch, Training
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,9 @@ class Run(ABC):
     """One run in one storage."""
 
     progress: Progress
+    history: Sequence[Epoch] = ()
+    """The epochs so far, if it trains."""
+    images_per_second: float | None = None
 
     @abstractmethod
     def advance(self, seconds: float) -> Progress:
@@ -73,9 +76,17 @@ class Trained(Run):
             self.restore(state)
 
     @property
+    def history(self) -> Sequence[Epoch]:  # type: ignore[override]
+        return self.training.history
+
+    @property
+    def images_per_second(self) -> float:  # type: ignore[override]
+        """Training images a second so far, evaluation left out."""
+        return len(self.history) * self.training.batches.epoch_samples / self.training.train_seconds
+
+    @property
     def progress(self) -> Progress:  # type: ignore[override]
-        history = self.training.history
-        return Progress(len(history), self.spec.length, history[-1] if history else None)
+        return Progress(len(self.history), self.spec.length, self.history[-1] if self.history else None)
 
     def advance(self, seconds: float) -> Progress:
         began = time.perf_counter()
@@ -194,8 +205,10 @@ class ScoringRun(Trained):
         def nothing(parent: Spec) -> dict[str, torch.Tensor]:
             raise LookupError(f"a dense trial has no prerequisite, asked for {parent}")
 
-        self.scores = {name: SCORES[name]() for name in spec.scores}
         data = inputs.placed(spec.trial)
+        # What trials may have used already is never written a second time.
+        missing = [name for name in spec.scores if not store.exists(store.scores_path(spec.id, name))]
+        self.scores = {name: SCORES[name](data) for name in missing}
         indices = torch.arange(len(data.train_labels))
         super().__init__(spec, Training(spec.trial, data, indices, nothing), store, sweep)
 
@@ -213,8 +226,8 @@ class ScoringRun(Trained):
         return {**super().state(), "scores": {name: score.state for name, score in self.scores.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:
-        if set(state["scores"]) != set(self.scores):
-            return  # begun for other scores, which may have followed other epochs: it starts again
+        if not set(self.scores) <= set(state["scores"]):
+            return  # begun without a score that may have to follow every epoch: it starts again
         super().restore(state)
         for name, score in self.scores.items():
             score.state = {key: value.to(self.training.device) for key, value in state["scores"][name].items()}
@@ -222,7 +235,10 @@ class ScoringRun(Trained):
     def finish(self) -> None:
         labels = self.training.data.train_labels.cpu().numpy()
         for name, score in self.scores.items():
-            self.store.write_scores(self.spec.id, name, labels, score.result(self.view).cpu().numpy())
+            values = score.result(self.view)
+            if values.isnan().any():
+                raise Diverged(f"{name} is not a number for {int(values.isnan().sum())} samples")
+            self.store.write_scores(self.spec.id, name, labels, values.cpu().numpy())
 
 
 class CorruptionRun(Run):

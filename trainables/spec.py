@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from trainables.data import Dataset, datasets
@@ -21,7 +21,7 @@ from trainables.difficulty.corruption import Corruption
 from trainables.models import Model, models
 from trainables.profiles import Profile, apply_profile
 from trainables.sparsifiers import Sparsifier, sparsifiers
-from trainables.values import Value, unknown
+from trainables.values import FOR_ID, Value, explain, unknown
 
 SCHEMA_VERSION = 1
 """Part of every id; raised when the meaning of a field changes, so that old results are not taken for new ones."""
@@ -110,7 +110,7 @@ class Spec(Value):
 
     def identity(self) -> dict[str, Any]:
         """What tells this run from others: everything, unless a field only says what to keep of it."""
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", context=FOR_ID)
 
     def requirements(self) -> tuple[Spec, ...]:
         """What must be finished before this can start."""
@@ -163,14 +163,33 @@ class TrialSpec(Spec):
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
         try:
-            self.sparsifier.check(self)
-            self.difficulty.check(self)
+            for part in (self.dataset, self.model, self.sparsifier, self.difficulty):
+                part.check(self)
+            self._check_batches()
         except ValueError as error:
             # A check names its field in front ("sparsity: ..."); one that does not is taken as it is.
             path, colon, reason = str(error).partition(": ")
             place = {"path": path if colon else "", "reason": reason or path}
             raise PydanticCustomError("nested", "{path}: {reason}", place) from None
         return self
+
+    def _check_batches(self) -> None:
+        """ValueError if an epoch would have no batch, or one too small for the network."""
+        size, least = self.recipe.batch_size, self.model.min_batch
+        rest = self.samples % size
+        if self.recipe.drop_last and self.samples < size:
+            raise ValueError(f"recipe.drop_last: true leaves no batch of {size} of {self.samples} training samples")
+        if not self.recipe.drop_last and 0 < rest < least:
+            raise ValueError(
+                f"recipe.batch_size: {size} leaves a last batch of {rest} of {self.samples} training samples, "
+                f"{self.model.name} trains on {least} or more; choose another recipe.batch_size or data_ratio, or "
+                "recipe.drop_last: true"
+            )
+        if least > 1:
+            try:
+                self.requirements()  # scoring runs train on all samples: the checks of their making count here too
+            except ValidationError as error:
+                raise ValueError(explain(error)) from None
 
     def requirements(self) -> tuple[Spec, ...]:
         return (*self.sparsifier.requirements(self), *self.difficulty.requirements(self))
@@ -235,7 +254,7 @@ class ScoringSpec(Prefix):
     scores: tuple[str, ...]
 
     def identity(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", exclude={"scores"})
+        return self.model_dump(mode="json", context=FOR_ID, exclude={"scores"})
 
     def join(self, other: Self) -> Self:
         return self.replace(scores=tuple(sorted({*self.scores, *other.scores})))

@@ -81,6 +81,12 @@ class Store:
         infos = self.filesystem.get_file_info(selector)
         return {os.path.splitext(info.base_name)[0] for info in infos if not info.base_name.startswith(("_", "."))}
 
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every file in ``folder``, files being written included, by path."""
+        selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
+        infos = self.filesystem.get_file_info(selector)
+        return {f"{folder}/{info.base_name}": info.size for info in infos if info.type is fs.FileType.File}
+
     def folders(self, folder: str) -> set[str]:
         """Names of the folders in ``folder``."""
         selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)

@@ -13,6 +13,8 @@ import torch
 from ray import tune
 
 from trainables.data import DeviceData, ImageData, place
+from trainables.rows import device_name
+from trainables.runlog import RunLog
 from trainables.runs import Inputs, Run, is_finished, open_run
 from trainables.spec import Spec, TrialSpec, load
 from trainables.store import Store
@@ -23,6 +25,7 @@ REPORT_SECONDS = 1.0
 
 class SparseTrainable(tune.Trainable):
     """Runs one trial or scoring run of a sweep. ``config["run"]`` is its id; everything else comes from the store.
+    A search, whose trials are not known beforehand, gives the spec beside the id.
 
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
@@ -54,19 +57,28 @@ class SparseTrainable(tune.Trainable):
         """Some epochs of the run, at least a second's worth; whatever goes wrong is written to ``failures`` first."""
         run_id = self.config["run"]
         try:
-            if self.run is None:
-                spec = load(self.specs[run_id])
-                if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
-                    return {"epoch": spec.length, "epochs": spec.length, "done": True}
-                self.run = self._open(spec)
-            progress = self.run.advance(REPORT_SECONDS)
+            return self._step(run_id)
         except Exception as error:
             self.run = None
             self.store.write_failure(run_id, self.sweep, error)
             raise
+
+    def _step(self, run_id: str) -> dict[str, Any]:
+        if self.run is None:
+            self.log = RunLog(run_id, self.store)
+        with self.log.listening():
+            if self.run is None:
+                spec = load(self.config.get("spec") or self.specs[run_id])
+                if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
+                    return {"epoch": spec.length, "epochs": spec.length, "done": True}
+                self.run = self._open(spec)
+                self.log.begin(str(spec), device_name(self.device), self.run.progress, self.run.history)
+            progress = self.run.advance(REPORT_SECONDS)
+            self.log.follow(progress, self.run.history)
         result: dict[str, Any] = {"epoch": progress.epoch, "epochs": progress.epochs, "done": progress.done}
         if progress.last is not None:
             result |= {"train_loss": progress.last.train_loss, "test_accuracy": progress.last.test_accuracy}
+            result["images_per_second"] = self.run.images_per_second
         return result
 
     def _open(self, spec: Spec) -> Run:

@@ -17,7 +17,7 @@ from torch import nn
 
 from trainables.data import Batches, DeviceData, as_input
 from trainables.flops import forward_flops, layer_flops
-from trainables.models import initialise, maskable
+from trainables.models import maskable
 from trainables.objectives import EVALUATION_BATCH, Network
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start, Timeline
@@ -64,7 +64,14 @@ class Training:
         spec.difficulty.ready()
         chosen = indices.to(self.device)
         self.batches = Batches(
-            data.train_images[chosen], data.train_labels[chosen], recipe.batch_size, recipe.crop_padding, recipe.flip
+            data.train_images,
+            data.train_labels,
+            chosen,
+            recipe.batch_size,
+            recipe.crop_padding,
+            recipe.flip,
+            recipe.rotation,
+            recipe.drop_last,
         )
         self.timeline = Timeline(recipe.epochs, len(self.batches))
         self.model = build_model(spec, data).to(self.device)
@@ -128,7 +135,7 @@ class Training:
         """What a sample costs at the densities in force: a forward pass, and a training step."""
         self.forward_flops = forward_flops(self.layer_flops, self.topology.densities)
         gradients = self.topology.gradient_densities
-        if self.spec.sparsifier.watches:
+        if self.spec.sparsifier.watches and self.spec.sparsifier.watches_all:
             gradients = dict.fromkeys(gradients, 1.0)
         # Some of a step's passes compute the gradients of weights: of those that need one, which may be more.
         weight_pass = forward_flops(self.layer_flops, gradients)
@@ -180,18 +187,16 @@ class Training:
         # [sum of losses, hits], added up on the device: reading a number would stop the host until the device is done.
         totals = torch.zeros(2, device=self.device)
         step = self.epoch * len(self.batches)
-        seen = 0
         attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
         for batch in self.batches.epoch(derive(self.spec.seed, "batches", self.epoch)):
             if step in self.update_steps:
                 self._update_masks(self._moment(step, batch, attack))
             totals += self.train_step(*batch, attack, step)
             self.train_flops += self.step_flops * len(batch[1])
-            seen += len(batch[1])
             step += 1
         if step == self.timeline.steps and step in self.update_steps:
             self._update_masks(self._moment(step, batch, attack))
-        loss, accuracy = (totals / seen).tolist()
+        loss, accuracy = (totals / self.batches.epoch_samples).tolist()
         self.train_seconds += time.perf_counter() - began
         self.epoch += 1
         if not loss < float("inf"):
@@ -236,12 +241,15 @@ class Training:
             judged["clean_accuracy"] = self.accuracy(data.test_images, data.test_labels)
             if data.corrupted_images is not None:
                 judged["corrupted_accuracy"] = self.accuracy(data.corrupted_images, data.test_labels)
+            if len(data.validation_labels):
+                judged["validation_accuracy"] = self.accuracy(data.validation_images, data.validation_labels)
             judged["test_accuracy"] = judged[f"{difficulty.view}_accuracy"]
         if difficulty.attack_due(self.epoch, last):
             self.model.eval()
-            judged |= difficulty.robust_accuracies(
-                self.network, data.test_images, data.test_labels, self.spec.seed, last
-            )
+            attacked = data.test_images
+            if difficulty.view == "corrupted" and data.corrupted_images is not None:
+                attacked = data.corrupted_images
+            judged |= difficulty.robust_accuracies(self.network, attacked, data.test_labels, self.spec.seed, last)
         return judged
 
     # State -----------------------------------------------------------------------------------------------------------
@@ -284,5 +292,5 @@ def on(device: torch.device, value: Any) -> Any:
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:
     """The network of ``spec`` on the CPU at its initial weights, which depend on the seed and nothing else."""
     model = spec.model.build(data.classes, (data.mean, data.std))
-    initialise(model, derive(spec.seed, "weights"))
+    spec.model.initialise(model, derive(spec.seed, "weights"))
     return model

@@ -11,10 +11,21 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
+
+FOR_ID = {"for": "id"}
+"""Serialisation context in which a value leaves out what says where something lies and not what it is."""
 
 
 class Value(BaseModel):
@@ -30,6 +41,22 @@ class Value(BaseModel):
                 if field not in cls.model_fields:
                     raise PydanticCustomError("unknown", "{why}", {"why": unknown("field", field, cls.model_fields)})
         return data
+
+
+class Placed(Value):
+    """A value with fields that say where something lies on a machine: they are no part of what it is.
+
+    ``whereabouts`` names them; a digest among the other fields says what lies there.
+    """
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_whereabouts(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        fields = serialize(self)
+        if info.context == FOR_ID:
+            return {name: value for name, value in fields.items() if name not in self.whereabouts}
+        return fields
 
 
 class Named(Value):

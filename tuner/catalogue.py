@@ -19,9 +19,9 @@ class Kind(StrEnum):
 def catalogue(kind: Kind) -> list[dict[str, str]]:
     """``name`` and ``summary`` of everything of one kind."""
     if kind is Kind.sweeps:
-        from tuner.sweep import built_in, read
+        from tuner.sweep import built_in, description
 
-        return [{"name": name, "summary": read(name).description} for name in built_in()]
+        return [{"name": name, "summary": description(path)} for name, path in built_in().items()]
     from trainables.data import datasets
     from trainables.difficulty import difficulties
     from trainables.models import models

@@ -7,6 +7,7 @@ the choices; 130 and 143: stopped by SIGINT and SIGTERM, in order.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,12 +15,11 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import Kind, catalogue
-from tuner.opening import WrongCall, open_store, open_sweep
+from tuner.opening import DEFAULT_STORAGE, WrongCall, open_store, open_sweep
+from tuner.running import run_sweep, tell
 
 if TYPE_CHECKING:
-    from trainables.store import Store
-    from tuner.graph import State
-    from tuner.sweep import Sweep
+    pass
 
 app = typer.Typer(
     help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
@@ -34,13 +34,17 @@ Overrides = Annotated[
 ]
 Storage = Annotated[str, typer.Option(help="Where results lie: a folder, or an s3:// or gs:// address.")]
 Address = Annotated[str, typer.Option(help="Ray cluster: local (a private one, here), auto, or host:port.")]
+DataFolder = Annotated[
+    str | None,
+    typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
-
-DEFAULT_STORAGE = "./runs"
 
 
 def main() -> None:
     """The command, with errors of the user as one line and exit 2."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
     try:
         sys.exit(app(standalone_mode=False))
     except WrongCall as error:
@@ -74,10 +78,11 @@ def run(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
+    data: DataFolder = None,
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(described, store, address, retry=False)
+    run_sweep(described, store, address, data, retry=False)
 
 
 @app.command()
@@ -86,10 +91,11 @@ def resume(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
+    data: DataFolder = None,
 ) -> None:
     """Go on with a sweep as it was run here: after a crash, and with what failed."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    run_sweep(described, store, address, retry=True)
+    run_sweep(described, store, address, data, retry=True)
 
 
 @app.command()
@@ -98,14 +104,20 @@ def status(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Keep looking, until it has ended or Ctrl-C.")] = False,
 ) -> None:
     """Say what is done, running, failed (and why), and blocked (and by what)."""
-    from tuner.status import lines, report
+    from tuner.status import follow, lines, report
 
     store = open_store(storage)
     names = [sweep] if sweep else sorted(store.folders("sweeps"))
     if not names:
         raise WrongCall(f"--storage {storage}: no sweep has been run here")
+    if watch:
+        if sweep is None or as_json:
+            raise WrongCall("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
+        follow(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
+        return
     reports = [report(*open_sweep(name, overrides, storage, as_it_was_run=True)) for name in names]
     if as_json:
         print(json.dumps(reports[0] if sweep else reports))
@@ -161,6 +173,41 @@ def show(
     print(yaml.safe_dump(facts, sort_keys=False) + traceback, end="")
 
 
+@app.command()
+def logs(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")],
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
+    store = open_store(storage)
+    matches = sorted(run for run in store.names("logs") if run.startswith(trial))
+    if len(matches) != 1:
+        several = f"{len(matches)} logs begin so: {', '.join(matches[:5])}" if matches else "no log begins so"
+        raise WrongCall(f"TRIAL {trial!r}: {several} in {storage}")
+    print((store.read(f"logs/{matches[0]}.txt") or b"").decode(errors="replace"), end="")
+
+
+@app.command()
+def gc(
+    storage: Storage = DEFAULT_STORAGE,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
+) -> None:
+    """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
+    from tuner import journal
+    from tuner.gc import collect, find, readable
+
+    store = open_store(storage)
+    names = sorted(store.folders("sweeps"))
+    alive = [name for name in names if journal.is_alive(name, store)]
+    if alive:
+        raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
+    garbage = find([open_sweep(name, [], storage, as_it_was_run=True)[0] for name in names], store)
+    print("\n".join(garbage.lines()))
+    if yes:
+        collect(garbage, store)
+    print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
+
+
 @app.command(name="list")
 def list_names(
     kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of: {', '.join(Kind)}.")], as_json: AsJson = False
@@ -175,64 +222,32 @@ def list_names(
         print(f"{row['name']:<{width}}  {row['summary']}")
 
 
-# What the commands share ---------------------------------------------------------------------------------------------
+data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
 
 
-def tell(text: str) -> None:
-    """Say something of the course of things; results alone go to standard output."""
-    print(text, file=sys.stderr, flush=True)
+@data_app.command()
+def get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set that data list shows.")],
+    data: DataFolder = None,
+) -> None:
+    """Download a data set, check it and unpack it; nothing is done if it is there and whole."""
+    from tuner.images import fetch
+
+    print(fetch(name, data, tell))
 
 
-def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
-    """Run what is ready, say what came of it, and exit."""
-    try:
-        store.check_writable()
-    except OSError as error:
-        raise WrongCall(f"--storage {store.storage}: cannot be written: {error}") from None
-    from tuner import journal
-    from tuner.graph import build, examine
+@data_app.command(name="list")
+def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
+    """List the data sets that can be downloaded, and where those that are there lie."""
+    from tuner.images import inventory
 
-    journal.remember(sweep, store)
-    state = examine(build(sweep.trials), store)
-    if retry:
-        state = state.retried()
-    elif state.failed:
-        tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    if state.ready:
-        train(sweep, state, store, address)
-    conclude(sweep, store)
-
-
-def train(sweep: Sweep, state: State, store: Store, address: str) -> None:
-    """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
-    done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
-    tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
-    from tuner.execute import Stopped, execute
-    from tuner.sweep import SweepError
-    from tuner.watch import Watch
-
-    try:
-        with Watch(sweep.name, state, store) as watch:
-            execute(sweep, state, store, address, watch)
-    except (Stopped, KeyboardInterrupt) as error:
-        signum = getattr(error, "signum", 2)
-        where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
-        tell(f"stopped; what is finished is kept. Go on with: sparsweep resume {sweep.name}{where}")
-        sys.exit(128 + signum)
-    except ConnectionError as error:
-        raise WrongCall(f"--address {address}: {error}") from None
-    except SweepError as error:
-        raise WrongCall(f"{sweep.name}: {error}") from None
-
-
-def conclude(sweep: Sweep, store: Store) -> None:
-    """Say how the sweep stands and exit with 1 if it is not whole."""
-    from tuner.status import lines, report
-
-    outcome = report(sweep, store)
-    print("\n".join([*lines(outcome), f"results: {store.root}/results/trials"]))
-    if outcome["done"] < outcome["trials"]:
-        sys.exit(1)
+    rows = inventory(data)
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        print(f"{row['name']:<12}  {row['folder'] or 'not here'}")
 
 
 if __name__ == "__main__":

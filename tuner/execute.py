@@ -13,8 +13,9 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.tune import schedulers
 
-from trainables.data import Dataset
+from trainables.data import ImageData
 from trainables.spec import dump
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
@@ -36,23 +37,24 @@ class Stopped(Exception):
         self.signum = signum
 
 
-def execute(sweep: Sweep, state: State, store: Store, address: str, watch: Watch) -> None:
+def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str, watch: Watch) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
     SweepError if no trial can ever be placed.
 
+    ``images``: by their data set's JSON; taken out of it, for the object store holds them from then on.
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
     """
-    release = Release(state.graph, state.ready)
     with cluster(address), stop_signals() as received:
         shape = resource_shape(sweep.resources)
         if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
             have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
             raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
+        algorithm, stopping = how_to_search(sweep, state, store, slots(shape))
         tuner = tune.Tuner(
-            trainable(sweep, state, store, shape),
-            tune_config=tune.TuneConfig(search_alg=GraphSearch(release), reuse_actors=True),
+            trainable(sweep, state, images, store, shape),
+            tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
             run_config=tune.RunConfig(
                 name="tune",
                 storage_path=experiment_folder(sweep, store),
@@ -68,17 +70,27 @@ def execute(sweep: Sweep, state: State, store: Store, address: str, watch: Watch
         raise Stopped(received[0])
 
 
-def trainable(sweep: Sweep, state: State, store: Store, shape: dict[str, float]) -> Any:
+def how_to_search(
+    sweep: Sweep, state: State, store: Store, parallel: int
+) -> tuple[GraphSearch, schedulers.TrialScheduler]:
+    """What gives Tune its trials, and what may stop them early."""
+    release = Release(state.graph, state.ready)
+    if sweep.search is None:
+        return GraphSearch(release), schedulers.FIFOScheduler()
+    from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
+    from tuner.study import Study
+
+    study = Study(sweep, store)
+    return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
+
+
+def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, shape: dict[str, float]) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
     specs = {run: state.graph.runs[run] for run in state.ready}
-    datasets: dict[str, Dataset] = {}
-    for spec in specs.values():
-        dataset = spec.source
-        datasets[dataset.model_dump_json()] = dataset
     shared = tune.with_parameters(
         SparseTrainable,
         specs={run: dump(spec) for run, spec in specs.items()},
-        datasets={key: ray.put(dataset.load()) for key, dataset in datasets.items()},
+        datasets={key: ray.put(images.pop(key)) for key in list(images)},
         store=store,
         sweep=sweep.name,
         threads=sweep.resources.cpus,

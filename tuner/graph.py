@@ -5,55 +5,53 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from trainables.runs import leaves
 from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 
 
-@dataclass(frozen=True)
+@dataclass
 class Graph:
-    """All runs of a sweep by id: its own trials (``points``) and everything that they need, each once."""
+    """All runs of a sweep by id: its own trials (``points``) and everything that they need, each once.
 
-    points: tuple[str, ...]
-    runs: Mapping[str, Spec]
-    needs: Mapping[str, tuple[str, ...]]
+    Prerequisites stand before what needs them. A search adds to it while it runs.
+    """
 
-    @cached_property
-    def needed_by(self) -> dict[str, list[str]]:
-        """The runs that wait for each run."""
-        waiting: dict[str, list[str]] = defaultdict(list)
-        for run, needs in self.needs.items():
-            for need in needs:
-                waiting[need].append(run)
-        return waiting
+    points: dict[str, None] = field(default_factory=dict)
+    runs: dict[str, Spec] = field(default_factory=dict)
+    needs: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    needed_by: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add_point(self, trial: TrialSpec) -> list[str]:
+        """Add a trial of the sweep, and what it needs; returns the ids that are new, prerequisites first."""
+        self.points[trial.id] = None
+        return self._add(trial)
+
+    def _add(self, spec: Spec) -> list[str]:
+        if spec.id in self.runs:
+            self.runs[spec.id] = self.runs[spec.id].join(spec)
+            return []
+        required = spec.requirements()
+        new = [run for requirement in required for run in self._add(requirement)]
+        self.runs[spec.id] = spec
+        self.needs[spec.id] = tuple(dict.fromkeys(requirement.id for requirement in required))
+        for need in self.needs[spec.id]:
+            self.needed_by[need].append(spec.id)
+        return [*new, spec.id]
 
     @property
     def prerequisites(self) -> tuple[str, ...]:
         """Runs that are needed but are not points of the sweep."""
-        points = set(self.points)
-        return tuple(run for run in self.runs if run not in points)
+        return tuple(run for run in self.runs if run not in self.points)
 
 
 def build(trials: Mapping[str, TrialSpec]) -> Graph:
-    """The graph of ``trials``. Prerequisites stand before what needs them."""
-    runs: dict[str, Spec] = {}
-    needs: dict[str, tuple[str, ...]] = {}
-
-    def add(spec: Spec) -> None:
-        if spec.id in runs:
-            runs[spec.id] = runs[spec.id].join(spec)
-            return
-        required = spec.requirements()
-        for requirement in required:
-            add(requirement)
-        runs[spec.id] = spec
-        needs[spec.id] = tuple(dict.fromkeys(requirement.id for requirement in required))
-
+    """The graph of ``trials``."""
+    graph = Graph()
     for trial in trials.values():
-        add(trial)
-    return Graph(tuple(trials), runs, needs)
+        graph.add_point(trial)
+    return graph
 
 
 @dataclass(frozen=True)
@@ -86,16 +84,22 @@ class State:
 
 def examine(graph: Graph, store: Store) -> State:
     """Ask the store what of ``graph`` is left to do: one listing a folder, whatever the number of trials."""
-    finished = store.finished()
-    files = store.artifact_files()
-    todo: set[str] = {point for point in graph.points if point not in finished}
-    # Backwards, so that a prerequisite is looked at after everything that may need it.
-    for run in reversed(list(graph.runs)):
-        wanted = any(dependent in todo for dependent in graph.needed_by.get(run, ()))
-        if wanted and not artifacts_of(graph.runs[run], store) <= files:
-            todo.add(run)
+    todo = unfinished(graph, graph.runs, store.finished(), store.artifact_files(), store)
     failed = todo & store.failures().keys()
     return State(graph, frozenset(todo), frozenset(failed), find_blocked(graph, todo, failed))
+
+
+def unfinished(graph: Graph, runs: Iterable[str], finished: set[str], artifacts: set[str], store: Store) -> set[str]:
+    """Those of ``runs`` (prerequisites first) that have to be made: points, and what they miss to start."""
+    todo: set[str] = set()
+    # Backwards, so that a prerequisite is looked at after everything that may need it.
+    for run in reversed(list(runs)):
+        wanted = any(dependent in todo for dependent in graph.needed_by.get(run, ()))
+        if (run in graph.points and run not in finished) or (
+            wanted and not artifacts_of(graph.runs[run], store) <= artifacts
+        ):
+            todo.add(run)
+    return todo
 
 
 def artifacts_of(spec: Spec, store: Store) -> set[str]:

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from tuner.sweep import Sweep
 
 
+DEFAULT_STORAGE = "./runs"
+
+
 class WrongCall(Exception):
     """The call cannot be carried out as given: one line that names the field, the value and the choices."""
 

@@ -9,15 +9,17 @@ from typing import Any
 
 from trainables import records
 from trainables.flops import dense_flops
-from trainables.spec import Spec
+from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 from tuner.graph import build, examine
+from tuner.suggestions import points
 from tuner.sweep import Sweep
 
 
 def price(sweep: Sweep, store: Store) -> dict[str, Any]:
     """What would run, and what it costs; ``hours`` is None where no trial like these has been measured here."""
-    state = examine(build(sweep.trials), store)
+    trials = sweep.trials if sweep.search is None else expected(sweep, store)
+    state = examine(build(trials), store)
     todo = [state.graph.runs[run] for run in state.todo]
     missing = state.points_in(state.todo)
     return {
@@ -30,6 +32,25 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
         "train_flops": float(sum(cost(spec) for spec in todo)),
         "hours": hours(todo, store),
     }
+
+
+def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
+    """Trials that a search may make: those suggested so far, and for those to come as many drawn at random."""
+    from optuna.samplers import RandomSampler
+
+    from tuner.study import new_study, suggested_spec
+
+    assert sweep.search is not None
+    trials = points(sweep, store)
+    study = new_study(sweep.search)
+    study.sampler = RandomSampler(seed=sweep.search.sampler_seed)
+    # Random cells may be equal where a space is small; a few more draws than trials fill up what they can.
+    for _ in range(2 * sweep.search.trials):
+        if len(trials) >= sweep.search.trials:
+            break
+        spec = suggested_spec(sweep, study.ask())
+        trials[spec.id] = spec
+    return trials
 
 
 def lines(facts: Mapping[str, Any]) -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from ray.tune.experiment import Experiment, Trial
@@ -18,11 +20,20 @@ class Release:
 
     def __init__(self, graph: Graph, todo: frozenset[str]) -> None:
         self.graph = graph
-        self.waiting = {run: {need for need in graph.needs[run] if need in todo} for run in graph.runs if run in todo}
+        self.waiting: dict[str, set[str]] = {}
+        self.open: set[str] = set()
         self.failed: set[str] = set()
         self._ready: list[tuple[int, float, int, str]] = []
-        self._position = {run: position for position, run in enumerate(graph.runs)}
-        for run in list(self.waiting):
+        self._count = itertools.count()
+        self.add(run for run in graph.runs if run in todo)
+
+    def add(self, runs: Iterable[str]) -> None:
+        """Runs of the graph that are to be made, prerequisites first."""
+        new = [run for run in runs if run not in self.open]
+        self.open.update(new)
+        for run in new:
+            self.waiting[run] = {need for need in self.graph.needs[run] if need in self.open}
+        for run in new:
             self._offer(run)
 
     def _offer(self, run: str) -> None:
@@ -30,7 +41,7 @@ class Release:
         if not self.waiting[run]:
             del self.waiting[run]
             urgency = -len(self.graph.needed_by.get(run, ()))
-            heapq.heappush(self._ready, (urgency, -cost(self.graph.runs[run]), self._position[run], run))
+            heapq.heappush(self._ready, (urgency, -cost(self.graph.runs[run]), next(self._count), run))
 
     def next(self) -> str | None:
         """A run to start now, or None if all others wait for one that is running."""
@@ -40,6 +51,7 @@ class Release:
 
     def finish(self, run: str) -> None:
         """``run`` is done: what waited for it alone becomes ready."""
+        self.open.discard(run)
         for dependent in self.graph.needed_by.get(run, ()):
             if dependent in self.waiting:
                 self.waiting[dependent].discard(run)
@@ -48,10 +60,17 @@ class Release:
     def fail(self, run: str) -> list[str]:
         """``run`` failed for good: what needs it is blocked, and returned."""
         self.failed.add(run)
+        self.open.discard(run)
         blocked = list(find_blocked(self.graph, set(self.waiting), self.failed))
         for dependent in blocked:
             del self.waiting[dependent]
+            self.open.discard(dependent)
         return blocked
+
+    @property
+    def has_ready(self) -> bool:
+        """Whether something can start now."""
+        return bool(self._ready)
 
     @property
     def exhausted(self) -> bool:

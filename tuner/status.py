@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
+
+from rich.live import Live
 
 from trainables import records
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State, build, examine
+from tuner.suggestions import points
 from tuner.sweep import Sweep
+from tuner.view import view
 
+LOOK_SECONDS = 2.0
 OUTCOMES = ("done", "running", "failed", "blocked", "pending")
 
 
 def report(sweep: Sweep, store: Store) -> dict[str, Any]:
     """Counts of the sweep's own trials by outcome, and the reasons of what failed or is blocked."""
-    state = examine(build(sweep.trials), store)
+    state = examine(build(points(sweep, store)), store)
     running = journal.running(sweep.name, store)
     failures = store.failures()
     missing = set(state.graph.points) - store.finished()
@@ -32,6 +38,7 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
         "trials": len(state.graph.points),
         "prerequisites": len(state.graph.prerequisites),
         **counts,
+        "seconds_left": journal.seconds_left(sweep.name, store),
         "running_now": about([run for run in running if run in state.graph.runs], lambda run: running[run]),
         "failures": about(
             sorted(state.failed),
@@ -64,6 +71,17 @@ def lines(report: dict[str, Any]) -> list[str]:
     for run in report["blocked_by"]:
         said.append(f"  blocked {run['trial']} ({run['what']}): waits for {run['by']}, which failed")
     return said
+
+
+def follow(sweep: Sweep, store: Store) -> None:
+    """Show the sweep on the terminal, again and again, until nothing is left that could run."""
+    with Live(view(report(sweep, store)), refresh_per_second=4) as live:
+        while True:
+            now = report(sweep, store)
+            live.update(view(now))
+            if now["done"] + now["failed"] + now["blocked"] == now["trials"] and not now["running_now"]:
+                return
+            time.sleep(LOOK_SECONDS)
 
 
 def known_trials(store: Store) -> set[str]:

@@ -2,7 +2,7 @@
 
 The union of all grids is the set of trials. In a grid a list means each of its values, ``{from, to, step}`` a range,
 and keys multiply; at any depth, so that a sparsifier's own fields can be swept too. ``base`` is what every grid
-starts from. Equal trials are one trial.
+starts from; ``include`` adds the grids of other sweeps. Equal trials are one trial.
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
+import pyarrow as pa
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
+from trainables.data import Dataset, datasets
 from trainables.difficulty import difficulties
+from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import Recipe, TrialSpec
 from trainables.values import Value, explain, unknown
@@ -37,6 +40,8 @@ TUPLE_FIELDS = {
     if "tuple" in str(field.annotation)
 }
 """Fields whose value is itself a list; sweeping over one takes a list of lists."""
+NUMBERS = [name for name in TABLES["trials"].names if pa.types.is_floating(TABLES["trials"].field(name).type)]
+"""Columns of ``trials`` that a search can look at."""
 
 
 class SweepError(Exception):
@@ -57,19 +62,54 @@ class Resources(Value):
         return gpus
 
 
+class Search(Value):
+    """What a sweep looks for, in place of a grid (see ``space`` for the syntax of its space)."""
+
+    space: dict[str, Any] | list[dict[str, Any]]
+    objectives: dict[str, Literal["maximize", "minimize"]] = Field(min_length=1, description="columns of trials")
+    trials: int = Field(default=50, ge=1, description="suggestions in all")
+    sampler: Literal["tpe", "gp", "nsga2", "random", "qmc"] = "tpe"
+    sampler_seed: int = Field(default=0, ge=0, lt=2**32)
+    stopping: Literal["none", "asha", "median"] = Field(default="none", description="of trials that fall behind")
+    grace: int = Field(default=1, ge=1, description="epochs before a trial can be stopped")
+
+    @field_validator("objectives")
+    @classmethod
+    def _columns_of_numbers(cls, objectives: dict[str, str]) -> dict[str, str]:
+        for name in objectives:
+            if name not in NUMBERS:
+                raise ValueError(unknown("column", name, NUMBERS))
+        return objectives
+
+    @model_validator(mode="after")
+    def _stopping_needs_one_curve(self) -> Search:
+        if self.stopping != "none" and self.objectives != {"test_accuracy": "maximize"}:
+            raise ValueError(
+                f"stopping: {self.stopping} compares test_accuracy while training: it must be the one objective"
+            )
+        return self
+
+
 class Sweep(Value):
     """A named set of trials with its resources."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     description: str = ""
     base: dict[str, Any] = Field(default_factory=dict)
-    grids: tuple[dict[str, Any], ...] = Field(min_length=1)
+    grids: tuple[dict[str, Any], ...] = ()
+    search: Search | None = None
     resources: Resources = Resources()
     retries: int = Field(default=2, ge=0, description="times that a trial which raised is tried again within a run")
 
+    @model_validator(mode="after")
+    def _grids_or_search(self) -> Sweep:
+        if bool(self.grids) == bool(self.search):
+            raise ValueError("grids: a sweep has grids (its own or included ones) or a search, one of the two")
+        return self
+
     @cached_property
     def trials(self) -> dict[str, TrialSpec]:
-        """The trials by id, in the order of the file; SweepError if one of them cannot be."""
+        """The trials of the grids by id, in the order of the file; SweepError if one of them cannot be."""
         trials: dict[str, TrialSpec] = {}
         for number, grid in enumerate(self.grids):
             for cell in expand(merge(self.base, grid)):
@@ -79,6 +119,14 @@ class Sweep(Value):
                     raise SweepError(f"{self.name}: grids.{number}: {explain(error)}") from None
                 trials[trial.id] = trial
         return trials
+
+    @property
+    def sources(self) -> list[Dataset]:
+        """The data sets that a search can choose."""
+        spaces = [] if self.search is None else self.search.space
+        parts = [self.base, *(spaces if isinstance(spaces, list) else [spaces])]
+        chosen = [cell for part in parts if "dataset" in part for cell in expand(part["dataset"], ("dataset",))]
+        return [datasets.parse(cell) for cell in chosen]
 
     def dump(self) -> str:
         """YAML from which :func:`parse` makes the same sweep."""
@@ -137,16 +185,27 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
         raise SweepError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SweepError(f"{name}: a sweep is a mapping with {', '.join(Sweep.model_fields)}; got {content!r}")
-    content = {"name": name, **content}
+    content = {"name": name, **content, "grids": [*included(content, name), *(content.get("grids") or [])]}
+    content.pop("include", None)
     for override in overrides:
         apply_override(content, override)
     try:
         sweep = Sweep.model_validate(content)
     except ValidationError as error:
         raise SweepError(f"{name}: {explain(error)}") from None
-    if not sweep.trials:
+    if not sweep.trials and not sweep.search:
         raise SweepError(f"{name}: grids: they hold no trial: an empty list stands for no value")
     return sweep
+
+
+def included(content: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The grids of the sweeps that ``include`` names, each with its own base: what is run is written out in full."""
+    names = content.get("include") or []
+    if not isinstance(names, list) or not all(isinstance(other, str) for other in names):
+        raise SweepError(f"{name}: include: a list of sweeps, got {names!r}")
+    if name in names:
+        raise SweepError(f"{name}: include: {name} cannot include itself")
+    return [merge(sweep.base, grid) for sweep in map(read, names) for grid in sweep.grids]
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
@@ -167,7 +226,9 @@ def apply_override(content: dict[str, Any], override: str) -> None:
         content.update(assign(content, keys, value))
         return
     parts = [content.setdefault("base", {}), *(grid for grid in content.get("grids") or [] if isinstance(grid, dict))]
-    holders = [part for part in parts if keys[0] in part] or parts[:1]
+    # How trials are trained is the same for all, also for those whose grid says nothing of it.
+    everywhere = keys[0] in {"recipe", "evaluation"}
+    holders = [part for part in parts if keys[0] in part or (everywhere and part is parts[0])] or parts[:1]
     for holder in holders:
         holder.update(assign(holder, keys, value))
 
@@ -189,9 +250,15 @@ def assign(holder: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[s
 
 
 def built_in() -> dict[str, Path]:
-    """The sweep files that come with the package, by name."""
+    """The sweep files that come with the package, by name, fig2 before fig10."""
     folder = Path(str(package_files.files("tuner.sweeps")))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    paths = sorted(folder.glob("*.yaml"), key=lambda path: (path.stem.rstrip("0123456789"), len(path.stem), path.stem))
+    return {path.stem: path for path in paths}
+
+
+def description(path: Path) -> str:
+    """What the sweep file at ``path`` says of itself; its trials are not made for it."""
+    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("description", ""))
 
 
 def read(name: str, overrides: Sequence[str] = ()) -> Sweep:

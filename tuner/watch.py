@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from ray.exceptions import RayTaskError
@@ -15,7 +16,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
-from trainables.spec import Spec
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State
@@ -26,26 +26,29 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 5.0
 LINE_SECONDS = 15.0
 """Between two lines of progress where the output is not a terminal."""
+TOLD = ("epoch", "epochs", "train_loss", "test_accuracy", "images_per_second")
+"""What the heartbeat tells of a running trial."""
 
 
 class Watch(Callback):
     """Follows one run of a sweep through Tune's events."""
 
-    def __init__(self, name: str, state: State, store: Store) -> None:
+    def __init__(self, name: str, state: State, store: Store, expected: int | None = None) -> None:
         self.name, self.store, self.console = name, store, Console(stderr=True)
-        self.specs: dict[str, Spec] = {run: state.graph.runs[run] for run in state.ready}
-        self.total_cost = sum(cost(spec) for spec in self.specs.values())
+        self.graph, self.planned = state.graph, state.ready
+        self.expected = len(state.ready) if expected is None else expected
+        self.started: set[str] = set()
         self.done_cost = 0.0
         self.first_sign: tuple[float, float] | None = None  # when training was first heard of, and its cost by then
         self.done: set[str] = set()
         self.failed: set[str] = set()
-        self.running: dict[str, dict[str, int]] = {}
+        self.running: dict[str, dict[str, Any]] = {}
         self.lines: list[str] = []
         self._last_beat = self._last_line = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=self.console
         )
-        self._task = self._bar.add_task(name, total=self.total_cost or 1.0, text="starting Ray")
+        self._task = self._bar.add_task(name, total=1.0, text="starting Ray")
         self._live = Live(self._bar, console=self.console, refresh_per_second=4, transient=True)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -60,18 +63,19 @@ class Watch(Callback):
         if self.console.is_terminal:
             self._live.stop()
         self._write(lambda: journal.write_log(self.name, self.store, self.lines))
-        self._write(lambda: journal.end_heartbeat(self.name, self.store))
 
     # Tune's events ---------------------------------------------------------------------------------------------------
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self.running[trial.trial_id] = {"epoch": 0, "epochs": self.specs[trial.trial_id].length}
+        self.started.add(trial.trial_id)
+        self.running[trial.trial_id] = {"epoch": 0, "epochs": self.graph.runs[trial.trial_id].length}
         self.say(f"started {self._label(trial)}")
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        self.running[trial.trial_id] = {"epoch": result["epoch"], "epochs": result["epochs"]}
+        known = {name: result[name] for name in TOLD if result.get(name) is not None}
+        self.running[trial.trial_id] = {**known, "node": result.get("hostname", "")}
         if self.first_sign is None:
             self.first_sign = time.monotonic(), self.completed_cost()
 
@@ -79,7 +83,7 @@ class Watch(Callback):
         self.running.pop(trial.trial_id, None)
         if trial.last_result.get("done"):
             self.done.add(trial.trial_id)
-            self.done_cost += cost(self.specs[trial.trial_id])
+            self.done_cost += cost(self.graph.runs[trial.trial_id])
             self.say(f"finished {self._label(trial)}")
 
     def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
@@ -97,10 +101,10 @@ class Watch(Callback):
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
         now = time.monotonic()
-        self._bar.update(self._task, completed=self.completed_cost(), text=self.summary())
+        self._bar.update(self._task, total=self.total_cost or 1.0, completed=self.completed_cost(), text=self.summary())
         if now - self._last_beat >= HEARTBEAT_SECONDS:
             self._last_beat = now
-            self._write(lambda: journal.write_heartbeat(self.name, self.store, self.running))
+            self._write(lambda: journal.write_heartbeat(self.name, self.store, self.running, self.seconds_left()))
             self._write(lambda: journal.write_log(self.name, self.store, self.lines))
         if not self.console.is_terminal and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
@@ -115,14 +119,27 @@ class Watch(Callback):
 
     # Words -----------------------------------------------------------------------------------------------------------
 
+    @cached_property
+    def planned_cost(self) -> float:
+        """Operations of what was known when the sweep began."""
+        return sum(cost(self.graph.runs[run]) for run in self.planned)
+
+    @property
+    def total_cost(self) -> float:
+        """Operations of the whole run; where a search has yet to suggest trials, they count as those before."""
+        if self.expected <= len(self.planned):
+            return self.planned_cost
+        known = [cost(self.graph.runs[run]) for run in self.started | self.planned]
+        return sum(known) / len(known) * max(self.expected, len(known)) if known else 0.0
+
     def completed_cost(self) -> float:
         """Operations done so far, those of running trials included."""
-        parts = [cost(self.specs[run]) * at["epoch"] / at["epochs"] for run, at in self.running.items()]
+        parts = [cost(self.graph.runs[run]) * at["epoch"] / at["epochs"] for run, at in self.running.items()]
         return self.done_cost + sum(parts)
 
     def summary(self) -> str:
         """Done of all, running, failed, and the time left at the rate so far."""
-        words = [f"{len(self.done)}/{len(self.specs)} done", f"{len(self.running)} running"]
+        words = [f"{len(self.done)}/{max(self.expected, len(self.started))} done", f"{len(self.running)} running"]
         if self.failed:
             words.append(f"{len(self.failed)} failed")
         left = self.seconds_left()
@@ -145,7 +162,7 @@ class Watch(Callback):
             self.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def _label(self, trial: Trial) -> str:
-        return f"{trial.trial_id} ({self.specs[trial.trial_id]})"
+        return f"{trial.trial_id} ({self.graph.runs[trial.trial_id]})"
 
 
 def reason(trial: Trial) -> str:

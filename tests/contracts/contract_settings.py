@@ -6,10 +6,13 @@ A new method, difficulty, data set or network needs one line in the table of its
 
 from __future__ import annotations
 
+import tempfile
 from functools import cache
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from torch import nn
 
@@ -25,28 +28,76 @@ from trainables.spec import TrialSpec
 from trainables.training import Training, build_model
 
 SPARSIFIERS: dict[str, dict[str, Any]] = {
+    "bayesian_connectivity": {"noise": 0.001, "l1": 0.1},
     "dense": {},
+    "dsr": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
     "gmp": {"update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75},
+    "itop": {"update_every": 1, "growth": "gradient", "stop_fraction": 1.0},
     "lth": {},
+    "mest": {"update_every": 1, "prune_rate": 0.5, "decay_fraction": 1.0, "stop_fraction": 1.0},
+    "movement": {"update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75},
     "omp": {},
     "omp_erk": {},
     "random": {},
+    "rigl": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
     "set": {"update_every": 1, "prune_rate": 0.5, "stop_fraction": 1.0},
+    "snfs": {"update_every": 1, "stop_fraction": 1.0},
     "snip": {},
+    "topkast": {"update_every": 1, "margin": 0.3},
     "uniform": {},
 }
 """Updates at epoch boundaries, so that one is due at the very step where a test stops and resumes."""
 
+SCORES_FOLDER = tempfile.TemporaryDirectory()
+
+
+def scores_file(labels: np.ndarray) -> str:
+    """A user's file of made-up scores for samples of these labels; it goes when the tests end."""
+    path = f"{SCORES_FOLDER.name}/{len(labels)}.parquet"
+    scores = np.random.default_rng(0).random(len(labels))
+    pq.write_table(pa.table({"sample": np.arange(len(labels)), "label": labels, "score": scores}), path)
+    return path
+
+
 DIFFICULTIES: dict[str, dict[str, Any]] = {
+    "aum": {"runs": 2, "epoch": 1},
     "adversarial": {"steps": 2, "test_steps": 2},
     "corruption": {"types": "named3"},
+    "composed": {
+        "selection": {"name": "el2n", "runs": 2, "epoch": 1},
+        "labels": {"name": "label_noise", "fraction": 0.4},
+        "images": {"name": "corruption", "types": "named3"},
+        "attack": {"name": "adversarial", "steps": 2, "test_steps": 2},
+    },
     "el2n": {"runs": 2, "epoch": 1},
+    "label_noise": {"fraction": 0.4, "kind": "pairwise"},
+    "entropy": {"runs": 2, "epoch": 1},
+    "forgetting": {"runs": 2, "epoch": 2},
+    "grand": {"runs": 2, "epoch": 1},
+    "loss": {"runs": 2, "epoch": 1},
+    "margin": {"runs": 2, "epoch": 1},
     "none": {},
+    "prediction_depth": {"runs": 2},
+    "scores": {"file": scores_file(np.arange(30) % 10)},  # the labels of the contract of difficulties
+    "vog": {"runs": 2},
 }
 
-DATASETS: dict[str, dict[str, Any]] = {"digits": {}}
+DATASETS: dict[str, dict[str, Any]] = {
+    "cifar10": {},
+    "cifar100": {},
+    "digits": {},
+    "imagefolder": {"path": "pictures", "image_size": 16},
+    "tinyimagenet": {},
+}
+"""What needs files gets small ones from its writer in ``small_datasets.WRITERS``; paths are relative to theirs."""
 
-MODELS: dict[str, dict[str, Any]] = {"resnet8": {"width": 0.25}, "resnet18": {"width": 0.0625}}
+MODELS: dict[str, dict[str, Any]] = {
+    "resnet8": {"width": 0.25},
+    "resnet18": {"width": 0.0625},
+    "resnet34": {"width": 0.0625, "stem": "7x7"},
+    "vgg16": {"width": 0.0625},
+    "vgg19": {"width": 0.0625},
+}
 
 # Taken when the tests are collected, before any test registers a method of its own.
 SPARSIFIER_NAMES = sparsifiers.names()
@@ -136,7 +187,10 @@ def trained(spec: TrialSpec) -> State:
 def start(spec: TrialSpec) -> Start:
     """What ``spec``'s sparsifier sees before training, at its starting state."""
     data, recipe = tiny_data(), spec.recipe
-    batches = Batches(data.train_images, data.train_labels, recipe.batch_size, recipe.crop_padding, recipe.flip)
+    samples = torch.arange(SAMPLES)
+    batches = Batches(
+        data.train_images, data.train_labels, samples, recipe.batch_size, recipe.crop_padding, recipe.flip
+    )
     model = build_model(spec, data)
 
     def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -151,3 +205,41 @@ def start(spec: TrialSpec) -> Start:
 
 def training(spec: TrialSpec, kind: type[Training] = Training) -> Training:
     return kind(spec, tiny_data(), torch.arange(SAMPLES), trained)
+
+
+class Listening(Training):
+    """A training that keeps every batch it is given, and the state of the attack's generator."""
+
+    heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+
+    def train_step(
+        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    ) -> torch.Tensor:
+        self.heard = [*getattr(self, "heard", []), (images.clone(), labels.clone(), attack.get_state())]
+        return super().train_step(images, labels, attack, step)
+
+
+def comparable(run: Training) -> dict[str, object]:
+    """The state of a run without the times it took."""
+    state = run.state()
+    del state["train_seconds"]
+    state["history"] = [{**epoch, "seconds": None} for epoch in state["history"]]
+    return state
+
+
+def assert_same(left: object, right: object, path: str = "state") -> None:
+    """Equal in structure, type and every bit."""
+    assert type(left) is type(right), path
+    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        assert left.dtype == right.dtype and left.shape == right.shape, path
+        assert left.numpy().tobytes() == right.numpy().tobytes(), path
+    elif isinstance(left, dict) and isinstance(right, dict):
+        assert list(left) == list(right), path
+        for key in left:
+            assert_same(left[key], right[key], f"{path}.{key}")
+    elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        assert len(left) == len(right), path
+        for place, (one, other) in enumerate(zip(left, right, strict=True)):
+            assert_same(one, other, f"{path}.{place}")
+    else:
+        assert left == right, path

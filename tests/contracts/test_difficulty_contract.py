@@ -4,12 +4,29 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract_settings import DIFFICULTIES, DIFFICULTY_NAMES, SPARSIFIER_NAMES, small, trial
+from contract_settings import (
+    DIFFICULTIES,
+    DIFFICULTY_NAMES,
+    SPARSIFIER_NAMES,
+    Listening,
+    assert_same,
+    comparable,
+    scores_file,
+    small,
+    tiny_data,
+    trained,
+    trial,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trainables import checkpoint
+from trainables.data import DeviceData
+from trainables.difficulty import Difficulty, Sources
+from trainables.difficulty.base import subset_size
 from trainables.seeds import derive
-from trainables.spec import ScoringSpec, TrialSpec
+from trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
+from trainables.training import Training
 
 SAMPLES = 30
 SIZES = {0.1: 3, 0.2: 6, 0.3: 9, 0.4: 12, 0.5: 15, 0.6: 18, 0.7: 21, 0.8: 24, 0.9: 27, 1.0: 30}
@@ -18,13 +35,25 @@ LABELS = torch.arange(SAMPLES) % 10
 each_difficulty = pytest.mark.parametrize("name", DIFFICULTY_NAMES)
 
 
-def scores(run: ScoringSpec) -> torch.Tensor:
-    """Made-up scores, other ones for every scoring run."""
-    return torch.rand(SAMPLES, generator=derive(run.trial.seed, "made up"), dtype=torch.float64)
+def made_up(samples: int) -> Sources:
+    """Scores, other ones for every run and score, and images, other ones for every corruption."""
+
+    def scores(run: ScoringSpec, score: str) -> torch.Tensor:
+        assert score in run.scores
+        return torch.rand(samples, generator=derive(run.trial.seed, "made up", score), dtype=torch.float64)
+
+    def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
+        data, generator = tiny_data(), derive(0, "made up", run.id)
+        shapes = {"train": data.train_images.shape, "test": data.test_images.shape}
+        return {
+            split: torch.randint(256, shape, generator=generator, dtype=torch.uint8) for split, shape in shapes.items()
+        }
+
+    return Sources(scores, corrupted)
 
 
 def select(spec: TrialSpec) -> torch.Tensor:
-    return spec.difficulty.select(spec, LABELS, scores)
+    return spec.difficulty.select(spec, LABELS, made_up(SAMPLES))
 
 
 def hard_trial(name: str, ratio: float, sparsifier: str = "dense", seed: int = 0) -> TrialSpec:
@@ -82,17 +111,106 @@ def test_requirements_are_shared_by_ratios_seeds_and_sparsifiers(name: str) -> N
     assert len(asked) == 1
 
 
+def parts(difficulty: Difficulty) -> list[Difficulty]:
+    return list(getattr(difficulty, "parts", {"": difficulty}).values())
+
+
 @each_difficulty
-def test_nothing_is_required_where_nothing_is_chosen(name: str) -> None:
+def test_no_scores_are_required_where_nothing_is_chosen(name: str) -> None:
     spec = hard_trial(name, 1.0)
-    assert spec.difficulty.requirements(spec) == ()
+    assert not [run for run in spec.difficulty.requirements(spec) if isinstance(run, ScoringSpec)]
 
 
 @each_difficulty
-def test_requirements_are_dense_trainings_that_need_nothing(name: str) -> None:
+def test_what_is_required_can_start_at_once(name: str) -> None:
     spec = hard_trial(name, 0.5)
     for run in spec.difficulty.requirements(spec):
-        assert isinstance(run, ScoringSpec)
-        assert run.trial.sparsifier.name == "dense" and run.trial.data_ratio == 1
-        assert not run.requirements() and not run.trial.requirements()
-        assert (run.trial.dataset, run.trial.model, run.trial.recipe) == (spec.dataset, spec.model, spec.recipe)
+        assert isinstance(run, ScoringSpec | CorruptionSpec) and not run.requirements()
+        assert run.source == spec.dataset
+        if isinstance(run, ScoringSpec):
+            assert run.trial.sparsifier.name == "dense" and run.trial.data_ratio == 1
+            assert run.trial.difficulty.label == "none"
+            assert (run.trial.model, run.trial.recipe) == (spec.model, spec.recipe)
+
+
+# Training under every difficulty ------------------------------------------------------------------------------------
+
+
+def tiny_trial(name: str, sparsifier: str = "dense") -> TrialSpec:
+    """A trial on half of the tiny data; a user's file is one for its labels."""
+    spec = hard_trial(name, 0.5, sparsifier)
+    if name == "scores":
+        return spec.replace(difficulty={"name": name, "file": scores_file(tiny_data().train_labels.numpy())})
+    return spec
+
+
+def altered(spec: TrialSpec) -> DeviceData:
+    """The tiny data as ``spec`` makes it hard."""
+    return spec.difficulty.alter(spec, tiny_data(), made_up(len(tiny_data().train_labels)))
+
+
+def training(spec: TrialSpec, kind: type[Training] = Training) -> Training:
+    samples = len(tiny_data().train_labels)
+    indices = spec.difficulty.select(spec, tiny_data().train_labels, made_up(samples))
+    return kind(spec, altered(spec), indices, trained)
+
+
+@each_difficulty
+def test_alteration_leaves_what_it_is_given(name: str) -> None:
+    """Other trials of the worker train on the same tensors."""
+    before = {key: value.clone() for key, value in vars(tiny_data()).items() if isinstance(value, torch.Tensor)}
+    data = altered(tiny_trial(name))
+    assert_same({key: getattr(tiny_data(), key) for key in before}, before)
+    assert data.train_images.shape == tiny_data().train_images.shape
+    assert data.train_labels.shape == tiny_data().train_labels.shape
+
+
+@each_difficulty
+def test_what_is_altered_is_of_the_stages_that_it_has(name: str) -> None:
+    difficulty = tiny_trial(name).difficulty
+    data, stages = altered(tiny_trial(name)), {part.stage for part in parts(difficulty)}
+    assert torch.equal(data.train_labels, tiny_data().train_labels) == ("labels" not in stages)
+    assert torch.equal(data.train_images, tiny_data().train_images) == ("images" not in stages)
+    assert (data.corrupted_images is None) == ("images" not in stages)
+    assert torch.equal(data.test_labels, tiny_data().test_labels)
+    assert torch.equal(data.test_images, tiny_data().test_images)
+
+
+@each_difficulty
+def test_arms_see_the_same_batches_and_attack_starts(name: str) -> None:
+    dense, sparse = (training(tiny_trial(name, method), Listening) for method in ("dense", "set"))
+    assert isinstance(dense, Listening) and isinstance(sparse, Listening)
+    for _ in range(2):
+        dense.train_epoch(), sparse.train_epoch()
+    size = subset_size(len(tiny_data().train_labels), 0.5)
+    assert sum(len(labels) for _, labels, _ in dense.heard) == 2 * size
+    assert_same(sparse.heard, dense.heard)
+
+
+@each_difficulty
+def test_training_resumes_bit_for_bit(name: str) -> None:
+    spec = tiny_trial(name, "set")
+    whole, begun = training(spec), training(spec)
+    for _ in range(4):
+        whole.train_epoch()
+    for _ in range(2):
+        begun.train_epoch()
+    resumed = training(spec)
+    resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
+    for _ in range(2):
+        resumed.train_epoch()
+    assert_same(comparable(resumed), comparable(whole))
+
+
+@each_difficulty
+def test_every_accuracy_that_applies_is_there_at_the_end(name: str) -> None:
+    spec = tiny_trial(name)
+    run = training(spec)
+    for _ in range(4):
+        run.train_epoch()
+    last, stages = run.history[-1], {part.stage for part in parts(spec.difficulty)}
+    assert last.clean_accuracy is not None
+    assert (last.corrupted_accuracy is None) == ("images" not in stages)
+    assert (last.robust_accuracy is None) == ("attack" not in stages)
+    assert last.test_accuracy == (last.corrupted_accuracy if "images" in stages else last.clean_accuracy)
+    assert all(0 <= value <= 1 for value in (last.clean_accuracy, last.test_accuracy))

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from trainables import checkpoint
 from trainables.flops import layer_flops
-from trainables.models import Model, initialise, maskable, models
+from trainables.models import Model, maskable, models
 from trainables.seeds import derive
 
 CLASSES = 7
@@ -25,7 +25,7 @@ def described(name: str) -> Model:
 def built(name: str, seed: int = 0) -> nn.Module:
     model = described(name)
     module = model.build(CLASSES, ([0.5] * model.channels, [0.25] * model.channels))
-    initialise(module, derive(seed, "weights"))
+    model.initialise(module, derive(seed, "weights"))
     return module
 
 

@@ -68,7 +68,7 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
     assert len(pd.read_parquet(storage / "results/trials")) == 16
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
-    one = graph.points[3]
+    one = list(graph.points)[3]
     shown = json.loads(sparsweep("show", one[:8], "--json").stdout)
     assert shown["results"]["trial"] == one
     assert all(Path(path).is_file() for path in shown["files"].values())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from trainables.data import DeviceData
+from trainables.data import DeviceData, ImageData
+from trainables.difficulty import Sources
 from trainables.models import Model
+from trainables.runs import Inputs
 from trainables.sparsifiers.base import State
-from trainables.spec import TrialSpec
+from trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
 from trainables.training import Training
 
 
@@ -33,6 +37,29 @@ def nothing(spec: TrialSpec) -> State:
 def begin(spec: TrialSpec, data: DeviceData, samples: int = 64) -> Training:
     """A training on the first ``samples`` training images, or as many as there are."""
     return Training(spec, data, torch.arange(min(samples, len(data.train_labels))), nothing)
+
+
+def part(data: DeviceData, samples: int) -> DeviceData:
+    """The first ``samples`` training images of ``data``, and all its test images."""
+    return replace(data, train_images=data.train_images[:samples], train_labels=data.train_labels[:samples])
+
+
+def inputs(data: DeviceData) -> Inputs:
+    """What a run starts from, when the data set is already as its network wants it."""
+
+    def images() -> ImageData:
+        raise LookupError("the images as stored were not expected to be asked for")
+
+    return Inputs(images, lambda trial: data)
+
+
+def sources(scores: Callable[[ScoringSpec, str], torch.Tensor]) -> Sources:
+    """Prerequisites that left ``scores`` and nothing else."""
+
+    def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
+        raise LookupError(f"no corrupted images were expected to be asked for, asked for {run}")
+
+    return Sources(scores, corrupted)
 
 
 class Flat(Model):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.data import Batches, as_input
+from trainables.data.augmentation import rotate
 
 
 def numbered(count: int, channels: int = 1, height: int = 2, width: int = 3) -> torch.Tensor:
@@ -38,6 +41,11 @@ def augmentations(image: torch.Tensor, padding: int, flip: bool) -> Counter[tupl
     return found
 
 
+def whole(images: torch.Tensor, labels: torch.Tensor, *arguments: Any, **options: Any) -> Batches:
+    """Batches of all images of a set."""
+    return Batches(images, labels, torch.arange(len(labels)), *arguments, **options)
+
+
 def as_levels(image: torch.Tensor) -> tuple[int, ...]:
     return tuple((image * 255).round().int().flatten().tolist())
 
@@ -45,7 +53,7 @@ def as_levels(image: torch.Tensor) -> tuple[int, ...]:
 @pytest.mark.parametrize(("padding", "flip"), [(0, False), (0, True), (1, False), (1, True), (2, True)])
 def test_every_crop_and_mirror_image_appears_as_often_as_it_should_and_no_other(padding: int, flip: bool) -> None:
     images = numbered(1, channels=2)
-    batches = Batches(images.expand(400, -1, -1, -1), torch.zeros(400, dtype=torch.int64), 64, padding, flip)
+    batches = whole(images.expand(400, -1, -1, -1), torch.zeros(400, dtype=torch.int64), 64, padding, flip)
     allowed = augmentations(images[0], padding, flip)
     seen: Counter[tuple[int, ...]] = Counter()
     for epoch in range(10):
@@ -79,7 +87,7 @@ def test_batches_equal_a_naive_loop(count: int, size: int, padding: int, flip: b
         padded[:, padding : padding + 2, padding : padding + 2] = images[index]
         window = padded[:, down : down + 2, right : right + 2]
         expected.append(as_levels((window.flip(2) if flip and mirror else window) / 255))
-    batches = list(Batches(images, labels, size, padding, flip).epoch(torch.Generator().manual_seed(seed)))
+    batches = list(whole(images, labels, size, padding, flip).epoch(torch.Generator().manual_seed(seed)))
     assert [as_levels(image) for batch, _ in batches for image in batch] == expected
     assert [int(label) for _, part in batches for label in part] == order
 
@@ -88,7 +96,7 @@ def test_batches_equal_a_naive_loop(count: int, size: int, padding: int, flip: b
 @given(count=st.integers(1, 40), size=st.integers(1, 45))
 def test_every_sample_once_an_epoch_and_the_last_batch_is_smaller(count: int, size: int) -> None:
     labels = torch.arange(count)
-    batches = Batches(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), labels, size)
+    batches = whole(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), labels, size)
     parts = [part for _, part in batches.epoch(torch.Generator().manual_seed(0))]
     assert len(parts) == len(batches) == math.ceil(count / size)
     assert [len(part) for part in parts] == [size] * (count // size) + [count % size] * (count % size > 0)
@@ -97,28 +105,80 @@ def test_every_sample_once_an_epoch_and_the_last_batch_is_smaller(count: int, si
 
 def test_labels_stay_with_their_images() -> None:
     images = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(-1, 1, 2, 2)
-    for batch, labels in Batches(images, torch.arange(50), 8).epoch(torch.Generator().manual_seed(0)):
+    for batch, labels in whole(images, torch.arange(50), 8).epoch(torch.Generator().manual_seed(0)):
         assert torch.equal((batch[:, 0, 0, 0] * 255).round().long(), labels)
 
 
 def test_pixels_are_levels_over_255() -> None:
-    batches = Batches(torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1), torch.arange(3), 3)
+    batches = whole(torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1), torch.arange(3), 3)
     batch, labels = next(batches.epoch(torch.Generator().manual_seed(0)))
     assert batch.flatten()[labels.argsort()].tolist() == pytest.approx([0.0, 0.2, 1.0])
 
 
 def test_order_follows_the_generator() -> None:
-    batches = Batches(torch.zeros(50, 1, 2, 2, dtype=torch.uint8), torch.arange(50), 50)
+    batches = whole(torch.zeros(50, 1, 2, 2, dtype=torch.uint8), torch.arange(50), 50)
     orders = [next(batches.epoch(torch.Generator().manual_seed(seed)))[1].tolist() for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_images_stay_uint8_in_memory_and_are_padded_once() -> None:
-    """No copy for each of the 81 windows: the memory is that of the padded images."""
-    batches = Batches(torch.zeros(10, 3, 8, 8, dtype=torch.uint8), torch.arange(10), 5, crop_padding=4, flip=True)
-    assert batches.windows.dtype == torch.uint8
-    assert batches.windows.shape == (10, 3, 9, 9, 8, 8)
-    assert batches.windows.untyped_storage().nbytes() == 10 * 3 * 16 * 16
+def test_bits_never_change() -> None:
+    """What a seed meant for crops, mirror images and order when the first results were made, it means for ever."""
+    images = torch.randint(256, (37, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    batches = Batches(images, torch.arange(37), torch.arange(1, 37, 3), 5, crop_padding=2, flip=True)
+    content = hashlib.sha256()
+    for batch, labels in batches.epoch(torch.Generator().manual_seed(7)):
+        content.update(batch.numpy().tobytes())
+        content.update(labels.numpy().tobytes())
+    assert content.hexdigest() == "9662a6fc0c7eaca8da509c182b2ad427ae3665d085fecce2ed06af8347091914"
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(chosen=st.lists(st.integers(0, 14), min_size=1, max_size=12, unique=True), size=st.integers(1, 13))
+def test_chosen_samples_give_the_batches_of_a_set_of_them_alone(chosen: list[int], size: int) -> None:
+    images, labels, indices = numbered(15, 2, 2, 3), torch.arange(100, 115), torch.tensor(chosen)
+    options = {"crop_padding": 1, "flip": True, "rotation": 40.0}
+    few = whole(images[indices], labels[indices], size, **options).epoch(torch.Generator().manual_seed(3))
+    shared = Batches(images, labels, indices, size, **options).epoch(torch.Generator().manual_seed(3))
+    for one, other in zip(few, shared, strict=True):
+        assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
+
+
+def test_no_copy_of_the_set_is_made() -> None:
+    """Trials of one data set share its images, whichever samples each uses; they stay as they were."""
+    images, labels = numbered(10, 1, 2, 3), torch.arange(10)
+    before = images.clone()
+    batches = Batches(images, labels, torch.arange(5), 2, crop_padding=2, flip=True, rotation=15)
+    held = [value for value in vars(batches).values() if isinstance(value, torch.Tensor)]
+    assert {value.data_ptr() for value in held} == {images.data_ptr(), labels.data_ptr(), batches.indices.data_ptr()}
+    list(batches.epoch(torch.Generator().manual_seed(0)))
+    assert torch.equal(images, before)
+
+
+def test_rotation_comes_last_and_by_angles_drawn_last() -> None:
+    """Each batch is the one without rotation, turned by angles that are drawn after everything else of the epoch."""
+    images, labels, indices = numbered(6, 1, 5, 7), torch.arange(6), torch.tensor([5, 0, 3, 2])
+    generator = torch.Generator().manual_seed(5)
+    straight = list(Batches(images, labels, indices, 3, 1, True).epoch(generator))
+    degrees = torch.empty(4).uniform_(-25, 25, generator=generator)
+    turned = Batches(images, labels, indices, 3, 1, True, rotation=25).epoch(torch.Generator().manual_seed(5))
+    for (plain, names), (batch, same_names), angles in zip(straight, turned, degrees.split(3), strict=True):
+        expected = rotate((plain * 255).round().to(torch.uint8), angles)
+        assert torch.equal(batch, as_input(expected)) and torch.equal(names, same_names)
+    assert degrees.abs().max() > 5
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(count=st.integers(1, 30), size=st.integers(1, 12))
+def test_an_incomplete_last_batch_can_be_left_out(count: int, size: int) -> None:
+    """The batches that stay are the same bits; only what is not in them changes the number of samples."""
+    images, labels = torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.arange(count)
+    every, full = whole(images, labels, size), whole(images, labels, size, drop_last=True)
+    parts = [
+        [names.tolist() for _, names in batches.epoch(torch.Generator().manual_seed(1))] for batches in (every, full)
+    ]
+    assert parts[1] == [part for part in parts[0] if len(part) == size]
+    assert (every.epoch_samples, full.epoch_samples) == (count, size * len(parts[1]))
+    assert (len(every), len(full)) == (len(parts[0]), len(parts[1]))
 
 
 def test_the_memory_layout_of_the_images_changes_no_bit_of_a_network() -> None:
@@ -128,7 +188,7 @@ def test_the_memory_layout_of_the_images_changes_no_bit_of_a_network() -> None:
     assert torch.equal(plain, odd) and plain.stride() != odd.stride()
     assert as_input(odd).stride() == as_input(plain).stride() == (64, 64, 8, 1)
     batches = [
-        next(Batches(images, torch.arange(8), 8).epoch(torch.Generator().manual_seed(1))) for images in (plain, odd)
+        next(whole(images, torch.arange(8), 8).epoch(torch.Generator().manual_seed(1))) for images in (plain, odd)
     ]
     assert batches[0][0].stride() == batches[1][0].stride()
     assert torch.equal(batches[0][0], batches[1][0])

@@ -1,15 +1,17 @@
-"""The digits, and images made to fit a network."""
+"""The digits, images made to fit a network, and statistics of their channels."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.data import ImageData, fit, place
+from trainables.data import ImageData, base, datasets, fit, place
 
 
 def test_digits_are_each_image_once_in_train_or_test(raw_digits: ImageData) -> None:
@@ -85,3 +87,76 @@ def test_place_takes_read_only_arrays_without_a_warning(
         array.setflags(write=False)
     data = place(ImageData(*arrays, *arrays, classes=10), 1, 8, torch.device("cpu"))
     assert data.classes == 10 and not recwarn.list
+
+
+def test_digits_hold_out_the_last(raw_digits: ImageData) -> None:
+    dataset = datasets.parse({"name": "digits", "validation": 100})
+    data = dataset.load()
+    assert dataset.train_size == len(data.train_images) == 1337
+    assert np.array_equal(np.concatenate([data.train_images, data.validation_images]), raw_digits.train_images)
+    assert np.array_equal(np.concatenate([data.train_labels, data.validation_labels]), raw_digits.train_labels)
+    assert np.array_equal(data.test_images, raw_digits.test_images)
+    assert len(raw_digits.validation_images) == len(raw_digits.validation_labels) == 0
+
+
+@pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 32)])
+def test_place_fits_the_images_held_out_too(channels: int, size: int, raw_digits: ImageData) -> None:
+    held = datasets.parse({"name": "digits", "validation": 100}).load()
+    data = place(held, channels, size, torch.device("cpu"))
+    assert data.validation_images.shape == (100, channels, size, size)
+    whole = place(raw_digits, channels, size, torch.device("cpu"))
+    assert torch.equal(data.validation_images, whole.train_images[-100:])
+    assert torch.equal(data.validation_labels, whole.train_labels[-100:])
+    assert len(whole.validation_images) == len(whole.validation_labels) == 0
+
+
+def test_place_copies_nothing_that_fits(raw_digits: ImageData) -> None:
+    """On a CPU tensors lie where the arrays lie, which may be memory that processes share."""
+    held = datasets.parse({"name": "digits", "validation": 9}).load()
+    data = place(held, 1, 8, torch.device("cpu"))
+    for name in ("train_images", "train_labels", "test_images", "test_labels", "validation_images"):
+        assert getattr(data, name).data_ptr() == getattr(held, name).ctypes.data, name
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 100, 5000])
+def test_nothing_depends_on_how_many_images_are_worked_on_at_a_time(
+    chunk: int, raw_digits: ImageData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ImageData(*(getattr(raw_digits, name)[:150] for name in ARRAYS), classes=10)
+    expected = place(few, 3, 32, torch.device("cpu"))
+    monkeypatch.setattr(base, "CHUNK", chunk)
+    data = place(few, 3, 32, torch.device("cpu"))
+    assert torch.equal(data.train_images, expected.train_images)
+    assert (data.mean, data.std) == (expected.mean, expected.std)
+
+
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+def test_statistics_by_hand() -> None:
+    """Levels 0, 0, 255, 255 and 51, 51, 51, 51: means .5 and .2, deviations .5 and 0."""
+    images = torch.tensor([[[0, 255]], [[51, 51]]], dtype=torch.uint8).expand(2, -1, -1, -1)
+    mean, std = base.channel_statistics(images)
+    assert mean == pytest.approx((0.5, 0.2), abs=1e-15) and std == pytest.approx((0.5, 0.0), abs=1e-15)
+
+
+def test_statistics_need_little_memory() -> None:
+    """No tensor is made that is as large as the images."""
+    images = torch.zeros(4000, 3, 8, 8, dtype=torch.uint8)
+    with Largest() as seen:
+        base.channel_statistics(images)
+    assert 0 < seen.elements < images.numel()
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the largest tensor that was newly made."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        known = {tensor.untyped_storage().data_ptr() for tensor in args if isinstance(tensor, torch.Tensor)}
+        for tensor in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage().data_ptr() not in known:
+                self.elements = max(self.elements, tensor.numel())
+        return result

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
-from small_trials import trial
+from small_trials import begin, four_pixels, sources, trial
 
+from trainables import scoring
+from trainables.data import DeviceData, as_input
 from trainables.difficulty.base import random_subset, subset_size
-from trainables.difficulty.scores import el2n
+from trainables.difficulty.el2n import el2n
 from trainables.spec import ScoringSpec, TrialSpec
 
 
@@ -31,6 +35,45 @@ def test_score_lies_between_zero_and_the_square_root_of_two() -> None:
     assert scores.tolist() == pytest.approx([0.0, math.sqrt(2)], abs=1e-12)
 
 
+def test_squared_is_the_square() -> None:
+    """As in the authors' code: a name of its own, for means over networks rank differently."""
+    labels = torch.tensor([0])
+    view: Any = SimpleNamespace(logits=torch.zeros(1, 10), batch_logits=torch.zeros(1, 2), labels=labels)
+    expected = {"el2n": 0.9**0.5, "el2n_squared": 0.9, "el2n_train": 0.5**0.5, "el2n_squared_train": 0.5}
+    for name, value in expected.items():
+        score = scoring.SCORES[name](four_pixels())
+        assert score.result(view).tolist() == pytest.approx([value], rel=1e-12), name
+
+
+@pytest.mark.parametrize(
+    ("fields", "score"),
+    [
+        ({}, "el2n"),
+        ({"squared": True}, "el2n_squared"),
+        ({"mode": "train"}, "el2n_train"),
+        ({"squared": True, "mode": "train"}, "el2n_squared_train"),
+    ],
+)
+def test_fields_name_their_score(fields: dict[str, object], score: str) -> None:
+    (run,) = hard(0.3, **{**fields, "runs": 1}).requirements()
+    assert isinstance(run, ScoringSpec) and run.scores == (score,) and score in scoring.SCORES
+
+
+def test_training_mode_uses_batch_statistics_and_leaves_the_running_ones(digits: DeviceData) -> None:
+    """As a batch of training would be judged, without augmentation: 1437 samples make 45 batches of 31 or 32."""
+    training = begin(trial(recipe={"preset": "digits", "epochs": 2, "batch_size": 32}), digits)
+    training.train_epoch()
+    before = {name: value.clone() for name, value in training.model.state_dict().items()}
+    found = scoring.View(training).batch_logits
+    assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
+    training.model.train()
+    with torch.no_grad():
+        first = training.network(as_input(digits.train_images[:32]))
+        last = training.network(as_input(digits.train_images[-31:]))
+    assert torch.equal(found[:32], first) and torch.equal(found[-31:], last)
+    assert len(found) == 1437 and not torch.allclose(found, scoring.View(training).logits, atol=0.1)
+
+
 SCORES = {
     1000: torch.tensor([0.1, 0.9, 0.5, 0.7, 0.3], dtype=torch.float64),
     1001: torch.tensor([0.9, 0.9, 0.5, 0.1, 0.1], dtype=torch.float64),
@@ -40,7 +83,8 @@ SCORES = {
 LABELS = torch.zeros(5, dtype=torch.int64)
 
 
-def scores(run: ScoringSpec) -> torch.Tensor:
+def scores(run: ScoringSpec, score: str) -> torch.Tensor:
+    assert score == "el2n"
     return SCORES[run.trial.seed]
 
 
@@ -63,7 +107,7 @@ def hard(ratio: float, **fields: object) -> TrialSpec:
 )
 def test_selection_by_the_mean_of_the_runs(keep: str, ratio: float, chosen: list[int]) -> None:
     spec = hard(ratio, keep=keep)
-    assert spec.difficulty.select(spec, LABELS, scores).tolist() == chosen
+    assert spec.difficulty.select(spec, LABELS, sources(scores)).tolist() == chosen
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -71,12 +115,12 @@ def test_random_keeps_what_no_difficulty_keeps(seed: int) -> None:
     """The control of the experiment: as many samples, chosen by chance, the very ones of ``none``."""
     labels = torch.zeros(50, dtype=torch.int64)
 
-    def refuse(run: ScoringSpec) -> torch.Tensor:
-        raise AssertionError(f"no scores are needed, asked for {run}")
+    def refuse(run: ScoringSpec, score: str) -> torch.Tensor:
+        raise AssertionError(f"no scores are needed, asked for {score} of {run}")
 
     by_chance, none = hard(0.3, keep="random").replace(seed=seed), trial(data_ratio=0.3, seed=seed)
-    chosen = by_chance.difficulty.select(by_chance, labels, refuse)
-    assert torch.equal(chosen, none.difficulty.select(none, labels, refuse))
+    chosen = by_chance.difficulty.select(by_chance, labels, sources(refuse))
+    assert torch.equal(chosen, none.difficulty.select(none, labels, sources(refuse)))
     assert by_chance.difficulty.requirements(by_chance) == ()
 
 
@@ -92,7 +136,7 @@ def test_random_subsets_of_one_seed_are_nested() -> None:
 
 def test_scoring_runs_are_dense_on_all_data_with_seeds_of_their_own() -> None:
     spec = hard(0.3, first_seed=77, runs=3).replace(sparsifier="set", sparsity=0.5, seed=9)
-    runs = spec.difficulty.requirements(spec)
+    runs = [run for run in spec.difficulty.requirements(spec) if isinstance(run, ScoringSpec)]
     assert [run.trial.seed for run in runs] == [77, 78, 79]
     assert {run.epochs for run in runs} == {2}
     expected = {TrialSpec(dataset=spec.dataset, model=spec.model, sparsifier="dense", recipe=spec.recipe, seed=77)}

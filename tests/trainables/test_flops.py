@@ -1,9 +1,8 @@
-"""Operations and parameters: the paper's network, and a training of a static mask in closed form."""
+"""Operations and parameters: layers by hand, and a training of a static mask in closed form."""
 
 from __future__ import annotations
 
 import copy
-from functools import cache
 
 import pytest
 import torch
@@ -13,43 +12,6 @@ from torch import nn
 from trainables.data import DeviceData
 from trainables.flops import PASSES, forward_flops, layer_flops
 from trainables.models import maskable, models
-from trainables.sparsifiers import distributions
-
-# Forward multiply-adds of a sparse network with ERK densities over those of the dense one, ResNet18 at 100 classes.
-ERK_RATIOS = {
-    0.1: 0.968,
-    0.2: 0.935,
-    0.3: 0.903,
-    0.4: 0.855,
-    0.5: 0.795,
-    0.6: 0.732,
-    0.7: 0.629,
-    0.8: 0.504,
-    0.9: 0.239,
-}
-
-
-@cache
-def resnet18(classes: int) -> nn.Module:
-    return models["resnet18"]().build(classes, ([0.5] * 3, [0.25] * 3))
-
-
-@cache
-def resnet18_flops(classes: int) -> dict[str, int]:
-    return layer_flops(resnet18(classes), (3, 32, 32))
-
-
-@pytest.mark.parametrize(
-    ("classes", "parameters", "masked", "multiply_adds"),
-    [(100, 11_220_032, 11_210_432, 555_468_800), (10, 11_173_952, 11_164_352, 555_422_720)],
-)
-def test_resnet18_is_the_papers(classes: int, parameters: int, masked: int, multiply_adds: int) -> None:
-    module = resnet18(classes)
-    assert sum(parameter.numel() for parameter in module.parameters()) == parameters
-    weights = maskable(module)
-    assert len(weights) == 21
-    assert sum(weight.numel() for weight in weights.values()) == masked
-    assert sum(resnet18_flops(classes).values()) == 2 * multiply_adds
 
 
 def test_resnet8_by_hand() -> None:
@@ -57,14 +19,6 @@ def test_resnet8_by_hand() -> None:
     module = models["resnet8"]().build(10, ([0.5], [0.25]))
     assert sum(weight.numel() for weight in maskable(module).values()) == 9 * 8208 + 2560 + 640 == 77_072
     assert "77,072" in models["resnet8"].summary()
-
-
-@pytest.mark.parametrize(("sparsity", "ratio"), ERK_RATIOS.items())
-def test_erk_ratios_of_the_papers_network(sparsity: float, ratio: float) -> None:
-    flops = resnet18_flops(100)
-    shapes = {name: tuple(weight.shape) for name, weight in maskable(resnet18(100)).items()}
-    densities = distributions.erk(shapes, 1 - sparsity)
-    assert forward_flops(flops, densities) / sum(flops.values()) == pytest.approx(ratio, abs=0.001)
 
 
 def test_layers_by_hand() -> None:

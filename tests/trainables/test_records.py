@@ -50,12 +50,16 @@ def test_the_columns_that_users_were_promised_are_there() -> None:
     promised = (
         "trial sweep dataset model sparsifier sparsity density difficulty data_ratio seed profile epochs test_accuracy "
         "clean_accuracy corrupted_accuracy robust_accuracy train_accuracy train_loss parameters nonzero_parameters "
+        "autoattack_accuracy validation_accuracy prerequisite_flops scoring_flops exploration_rate mask_overlap "
         "train_flops inference_flops seconds images_per_second device started_at finished_at commit versions spec"
     )
     assert set(promised.split()) <= set(TABLES["trials"].names)
-    epochs = "trial epoch lr train_loss train_accuracy test_accuracy robust_accuracy density seconds"
+    epochs = (
+        "trial epoch lr train_loss train_accuracy test_accuracy validation_accuracy robust_accuracy density seconds"
+    )
     assert TABLES["epochs"].names == epochs.split()
-    assert TABLES["layers"].names == ["trial", "layer", "position", "kind", "weights", "nonzero", "density", "flops"]
+    layers = "trial layer position kind weights nonzero density flops explored initial_overlap"
+    assert TABLES["layers"].names == layers.split()
     assert TABLES["failures"].names == ["trial", "sweep", "error", "message", "traceback", "attempt", "node", "at"]
 
 

@@ -12,11 +12,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from small_trials import trial
+from small_trials import inputs, trial
 
-from trainables import runs
+from trainables import rows, runs
 from trainables.data import DeviceData
-from trainables.difficulty.scores import el2n
+from trainables.difficulty.el2n import el2n
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import ScoringSpec, Spec, TrialSpec, load
 from trainables.store import Store
@@ -28,10 +28,10 @@ TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tests run from a checkout too, where the package has no version of its own."""
-    monkeypatch.setattr(runs, "version", lambda name: "1.2.3" if name == "sparsweep" else "4.5.6")
-    runs.versions.cache_clear()
+    monkeypatch.setattr(rows, "version", lambda name: "1.2.3" if name == "sparsweep" else "4.5.6")
+    rows.versions.cache_clear()
     yield
-    runs.versions.cache_clear()
+    rows.versions.cache_clear()
 
 
 def complete(spec: Spec, data: DeviceData, store: Store, at_once: float = math.inf) -> int:
@@ -39,7 +39,7 @@ def complete(spec: Spec, data: DeviceData, store: Store, at_once: float = math.i
     for parent in spec.requirements():
         complete(parent, data, store)
     advances = 0
-    run = runs.open_run(spec, data, store, "test")
+    run = runs.open_run(spec, inputs(data), store, "test")
     while not run.progress.done:
         run.advance(at_once)
         advances += 1
@@ -142,7 +142,7 @@ def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp
     for parent in spec.requirements():
         complete(parent, digits, pieces)
     for epoch in range(1, 5):
-        run = runs.open_run(spec, digits, pieces, "test")
+        run = runs.open_run(spec, inputs(digits), pieces, "test")
         assert run.progress.epoch == epoch - 1
         progress = run.advance(0)
         assert (progress.epoch, progress.epochs, progress.done) == (epoch, 4, epoch == 4)
@@ -157,7 +157,7 @@ def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp
 
 def test_seconds_of_all_attempts_add_up(digits: DeviceData, store: Store) -> None:
     spec = trial()
-    runs.open_run(spec, digits, store, "test").advance(0)
+    runs.open_run(spec, inputs(digits), store, "test").advance(0)
     saved = store.read_checkpoint(spec.id)
     assert saved is not None
     store.write_checkpoint(spec.id, {**saved, "seconds": 1000.0})
@@ -169,11 +169,11 @@ def test_a_damaged_checkpoint_means_the_first_epoch_again(
     digits: DeviceData, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = trial()
-    runs.open_run(spec, digits, store, "test").advance(0)
+    runs.open_run(spec, inputs(digits), store, "test").advance(0)
     path = Path(store.root, f"checkpoints/{spec.id}.pt")
     path.write_bytes(path.read_bytes()[:-100])
     with caplog.at_level(logging.WARNING):
-        run = runs.open_run(spec, digits, store, "test")
+        run = runs.open_run(spec, inputs(digits), store, "test")
     assert run.progress.epoch == 0 and "damaged" in caplog.text
     while not run.progress.done:
         run.advance(math.inf)
@@ -194,7 +194,7 @@ def test_a_training_that_diverges_leaves_no_result(digits: DeviceData, store: St
 
 def test_a_masked_weight_that_is_not_zero_is_never_recorded(digits: DeviceData, store: Store) -> None:
     spec = trial(sparsifier="random", sparsity=0.5)
-    run = runs.open_run(spec, digits, store, "test")
+    run = runs.open_run(spec, inputs(digits), store, "test")
     assert isinstance(run, runs.TrialRun)
     run.advance(0)
     name, mask = next((name, mask) for name, mask in run.training.masks.items() if not mask.all())
@@ -209,20 +209,23 @@ def test_a_missing_prerequisite_is_named(digits: DeviceData, store: Store) -> No
     spec = trial(sparsifier="omp", sparsity=0.5)
     (parent,) = spec.requirements()
     with pytest.raises(FileNotFoundError, match=parent.id):
-        runs.open_run(spec, digits, store, "test")
+        runs.open_run(spec, inputs(digits), store, "test")
 
 
 def test_a_scoring_run_leaves_the_scores_of_all_training_samples(digits: DeviceData, store: Store) -> None:
-    spec = ScoringSpec(trial=trial(data_ratio=1.0, seed=1000), epochs=1)
-    run = runs.open_run(spec, digits, store, "test")
+    spec = trial().scoring(1000, 1, "el2n")
+    run = runs.open_run(spec, inputs(digits), store, "test")
     assert run.progress.epochs == 1, "its own epochs, not those of the trial"
     run.advance(math.inf)
-    assert store.artifacts("scores") == {spec.id} and store.finished() == set() and store.checkpoints() == set()
+    assert (
+        store.artifacts("scores") == {f"{spec.id}-el2n"} and store.finished() == set() and store.checkpoints() == set()
+    )
     scores = store.read_scores(spec.id, "el2n")
     expected = el2n(run.training.logits(digits.train_images), digits.train_labels)
     assert len(scores) == 1437 and scores.tolist() == expected.tolist()
-    labels = pd.read_parquet(Path(store.root, f"artifacts/scores/{spec.id}.parquet"))["label"]
-    assert labels.tolist() == digits.train_labels.tolist()
+    left = pd.read_parquet(Path(store.root, f"artifacts/scores/{spec.id}-el2n.parquet"))
+    assert left.columns.tolist() == ["sample", "label", "score"]
+    assert left["label"].tolist() == digits.train_labels.tolist()
 
 
 def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, store: Store) -> None:
@@ -235,23 +238,25 @@ def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, st
     mean = sum(torch.tensor(store.read_scores(run.id, "el2n")) for run in scorings) / 2
     assert isinstance(mean, torch.Tensor)
     hardest = mean.argsort(descending=True, stable=True)[:144].sort().values
-    run = runs.open_run(spec, digits, store, "test")
-    assert torch.equal(run.training.batches.labels, digits.train_labels[hardest])
+    run = runs.open_run(spec, inputs(digits), store, "test")
+    assert isinstance(run, runs.TrialRun)
+    assert torch.equal(run.training.batches.indices, hardest)
     assert table(store, "trials").query("trial == @spec.id")["samples"].item() == 144
 
 
 def test_training_part_is_the_trial_or_that_of_the_scoring_run() -> None:
     spec = trial()
     assert spec.training is spec
-    assert ScoringSpec(trial=spec, epochs=1).training == spec
+    assert ScoringSpec(trial=spec, epochs=1, scores=("el2n",)).training == spec
 
 
 def test_versions_name_what_computed_the_result() -> None:
-    found: dict[str, Any] = json.loads(runs.versions())
+    found: dict[str, Any] = json.loads(rows.versions())
     assert (found["sparsweep"], found["torch"], found["numpy"]) == ("1.2.3", "4.5.6", "4.5.6")
 
 
 def test_kinds_of_specs_open_kinds_of_runs(digits: DeviceData, store: Store) -> None:
     spec: TrialSpec = trial()
-    assert type(runs.open_run(spec, digits, store, "test")) is runs.TrialRun
-    assert type(runs.open_run(ScoringSpec(trial=spec, epochs=1), digits, store, "test")) is runs.ScoringRun
+    scoring = ScoringSpec(trial=spec, epochs=1, scores=("el2n",))
+    assert type(runs.open_run(spec, inputs(digits), store, "test")) is runs.TrialRun
+    assert type(runs.open_run(scoring, inputs(digits), store, "test")) is runs.ScoringRun

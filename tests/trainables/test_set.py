@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_trials import four_pixels, nothing, trial
+from small_trials import begin, four_pixels, nothing, trial
+from updates import bits, moment, placed, update_now
 
+from trainables.data import DeviceData
 from trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
 from trainables.sparsifiers.schedules import cosine
-from trainables.sparsifiers.set import SET, rewire
+from trainables.sparsifiers.set import SET
 from trainables.training import build_model
 
 WEIGHTS = torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])
@@ -18,8 +23,10 @@ MASK = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()
 CHANCE = torch.tensor([0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.1, 0.9, 0.5, 0.7])
 
 
-def rewired(weights: torch.Tensor, mask: torch.Tensor, rate: float, chance: torch.Tensor) -> list[int]:
-    return rewire(weights, mask, rate, chance).int().tolist()
+def rewired(weights: torch.Tensor, there: torch.Tensor, rate: float, chance: torch.Tensor, **fields: Any) -> list[int]:
+    """One layer's mask after an update at the beginning of training, where the share is ``rate``."""
+    method = placed(SET(prune_rate=rate, **fields), {"layer": chance})
+    return bits(method.update(Masks({"layer": there}), moment({"layer": weights})))["layer"]
 
 
 def test_a_third_of_each_sign_goes_and_as_many_grow_elsewhere() -> None:
@@ -86,7 +93,7 @@ def test_count_stays_and_nothing_dropped_grows_back(
     weights = torch.randn(size, generator=generator) * mask
     weights = weights.sign() if dull else weights
     chance = torch.rand(size, generator=generator)
-    after = rewire(weights, mask, rate, chance)
+    after = torch.tensor(rewired(weights, mask, rate, chance)).bool()
     assert int(after.sum()) == int(mask.sum())
     dropped, grown = mask & ~after, after & ~mask
     for sign in (weights > 0, weights <= 0):
@@ -101,10 +108,89 @@ def test_count_stays_and_nothing_dropped_grows_back(
         assert chance[grown].min() >= chance[empty].max()
 
 
+def test_without_regard_to_sign_the_smallest_of_the_layer_go() -> None:
+    """A third of six: .1 and -.2; with signs apart it would be .1 and -.2 too, so half of six: .1, -.2 and .3."""
+    assert rewired(WEIGHTS, MASK, 1 / 2, CHANCE, drop="magnitude") == [1, 1, 0, 0, 0, 1, 0, 1, 1, 1]
+
+
+def test_of_unequal_signs_magnitude_takes_from_one_only() -> None:
+    weights = torch.tensor([1.0, 2.0, 3.0, -0.1, -0.2, -0.3, 0.0, 0.0])
+    mask = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0]).bool()
+    assert rewired(weights, mask, 1 / 3, torch.linspace(0.1, 0.8, 8), drop="magnitude") == [1, 1, 1, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("rate", "after"),
+    [
+        # Five positive, four negative, one zero. A fifth: 1 + 1 of the positive, .8 rounded up of the negative, zero.
+        (0.2, [0, 0, 1, 1, 1, 0, 1, 1, 1, 0]),
+        # A tenth: .5 rounded down and one more, .4 rounded up, and the zero.
+        (0.1, [0, 1, 1, 1, 1, 0, 1, 1, 1, 0]),
+        # A half: 2.5 rounded down and one more, 2, and the zero.
+        (0.5, [0, 0, 0, 1, 1, 0, 0, 1, 1, 0]),
+    ],
+)
+def test_strict_thresholds_remove_more(rate: float, after: list[int]) -> None:
+    """Defect D21. With the values sorted, what lies beyond values[n - 5 + int(5 rate)] and below
+    values[int((1 - rate) 4)] stays: the weights of the authors' rule are worked out here by that very rule."""
+    weights = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, -0.1, -0.2, -0.3, -0.4, 0.0] + [0.0] * 10)
+    mask = torch.tensor([1] * 10 + [0] * 10).bool()
+    values, n = weights.sort().values, len(weights)
+    kept = (weights > values[int(n - 5 + rate * 5)]) | (weights < values[int((1 - rate) * 4)])
+    assert kept.int().tolist()[:10] == after
+    found = rewired(weights, mask, rate, torch.linspace(0.1, 0.9, 20), drop="sign_threshold")
+    assert found[:10] == after
+    assert sum(found) == 10
+
+
+def test_what_is_dropped_can_grow_back_where_that_is_asked_for() -> None:
+    """Defect D8: -.2 and .1 go; places 3, 4, 6, 7, 8, 9 are open, and 3 and 4 have the highest chance."""
+    assert rewired(WEIGHTS, MASK, 1 / 3, CHANCE, regrow_dropped=True) == MASK.int().tolist()
+    low = CHANCE.clone()
+    low[3] = 0.01
+    assert rewired(WEIGHTS, MASK, 1 / 3, low, regrow_dropped=True) == [1, 1, 1, 0, 1, 1, 0, 1, 0, 0]
+
+
+def test_with_regrowth_a_dense_layer_drops_its_share_and_takes_it_back() -> None:
+    assert rewired(WEIGHTS, torch.ones(10).bool(), 0.5, CHANCE, regrow_dropped=True) == [1] * 10
+
+
+@pytest.mark.parametrize("regrow", [False, True])
+def test_a_weight_that_grows_back_keeps_its_value(regrow: bool, digits: DeviceData) -> None:
+    """In a training: what was there before and after is as it was, also if it was dropped in between."""
+    method = {"name": "set", "update_every": 1, "prune_rate": 0.9, "stop_fraction": 1, "regrow_dropped": regrow}
+    run = begin(trial(sparsifier=method, sparsity=0.5, recipe={"preset": "digits", "epochs": 3}), digits, samples=32)
+    run.train_epoch()
+    masks = run.masks
+    before = update_now(run, len(run.batches))
+    assert isinstance(run.spec.sparsifier, SET)
+    removed = run.spec.sparsifier.removal(masks, before)
+    assert any((removed[name] & run.masks[name]).any() for name in masks) == regrow
+    for name, weight in run.weights.items():
+        both = masks[name] & run.masks[name]
+        assert torch.equal(weight.detach()[both], before.weights[name][both])
+        assert not weight.detach()[~both].any()
+
+
 def test_updates_of_the_paper_stop_before_the_end() -> None:
-    """200 epochs of 10 steps, every 4 epochs: 40, 80, ... while below three quarters of training."""
+    """200 epochs of 10 steps, every 4 epochs: 40, 80, ... up to three quarters of training."""
     steps = list(SET().update_steps(Timeline(200, 10)))
     assert steps == list(range(40, 1500, 40))
+
+
+def test_updates_to_the_end_include_one_after_the_last_step() -> None:
+    """Defect D9: 50 events of 200 epochs, the last when all is trained."""
+    steps = list(SET(stop_fraction=1).update_steps(Timeline(200, 10)))
+    assert steps == list(range(40, 2001, 40)) and len(steps) == 50
+
+
+def test_an_update_at_the_stop_itself_is_the_last() -> None:
+    assert list(SET(update_every=1, stop_fraction=0.5).update_steps(Timeline(4, 10))) == [10, 20]
+
+
+@pytest.mark.parametrize("steps_per_epoch", [1, 2, 118, 391])
+def test_little_data_sees_as_many_updates(steps_per_epoch: int) -> None:
+    assert len(list(SET().update_steps(Timeline(200, steps_per_epoch)))) == 37
 
 
 def test_no_update_where_training_is_shorter_than_the_interval() -> None:

@@ -35,6 +35,7 @@ def test_id_is_sixteen_hex_digits() -> None:
     [
         {"seed": 1},
         {"data_ratio": 0.2},
+        {"dataset": {"name": "digits", "validation": 100}},
         {"model": "resnet8"},
         {"model": "resnet18"},
         {"difficulty": {"name": "el2n", "epoch": 1}},
@@ -57,6 +58,8 @@ def test_id_is_sixteen_hex_digits() -> None:
                 {"weight_decay": 0.0},
                 {"crop_padding": 2},
                 {"flip": True},
+                {"rotation": 15.0},
+                {"drop_last": True},
                 {"precision": "bf16"},
             )
         ),
@@ -95,8 +98,16 @@ def test_nothing_of_the_machine_is_in_the_spec() -> None:
 
 
 def test_a_trial_and_a_scoring_run_of_it_have_other_ids() -> None:
-    assert ScoringSpec(trial=trial(), epochs=1).id != trial().id
-    assert ScoringSpec(trial=trial(), epochs=1).id != ScoringSpec(trial=trial(), epochs=2).id
+    one, two = (trial().scoring(0, epochs, "el2n") for epochs in (1, 2))
+    assert len({one.id, two.id, trial().id, one.trial.id}) == 4
+
+
+def test_the_scores_that_a_run_leaves_are_not_in_its_id() -> None:
+    """Whatever is asked of a network, it is the same network: equal runs join, and leave all that is asked."""
+    first, second = (trial().scoring(7, 2, score) for score in ("grand", "aum"))
+    assert first.id == second.id
+    assert first.join(second).scores == second.join(first).scores == ("aum", "grand")
+    assert first.join(second).id == first.id
 
 
 def test_replace_changes_and_validates() -> None:
@@ -122,7 +133,7 @@ SPECS = [
     trial(),
     trial(sparsifier={"name": "set", "prune_rate": 0.25}, sparsity=0.9, seed=3),
     trial(difficulty={"name": "el2n", "epoch": 2, "keep": "random"}, data_ratio=0.3, recipe={"epochs": 7}),
-    ScoringSpec(trial=trial(model={"name": "resnet18", "width": 0.5}), epochs=2),
+    ScoringSpec(trial=trial(model={"name": "resnet18", "width": 0.5}), epochs=2, scores=("aum", "el2n")),
 ]
 
 
@@ -136,7 +147,7 @@ def test_dump_and_load_give_the_same_spec(spec: TrialSpec | ScoringSpec) -> None
 def test_text_names_what_is_compared() -> None:
     assert str(trial(sparsifier="set", sparsity=0.9, seed=3)) == "set 0.9 on digits/resnet8 none 0.1 seed 3"
     assert str(trial()) == "dense on digits/resnet8 none 0.1 seed 0"
-    assert str(SPECS[-1]) == "scores of digits/resnet18 seed 0 epoch 2"
+    assert str(SPECS[-1]) == "aum, el2n of digits/resnet18 seed 0 epoch 2"
 
 
 @pytest.mark.parametrize(("ratio", "samples"), [(1.0, 1437), (0.5, 718), (0.3, 431), (0.1, 144), (1e-6, 1)])

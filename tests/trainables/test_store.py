@@ -220,23 +220,25 @@ def test_weights_come_back(store: Store) -> None:
 
 
 def test_scores_come_back_in_the_order_of_the_samples(store: Store) -> None:
-    store.write_scores(RUN, LABELS, {"el2n": SCORES})
+    store.write_scores(RUN, "el2n", LABELS, SCORES)
     assert store.read_scores(RUN, "el2n").tolist() == SCORES.tolist()
-    table = pd.read_parquet(Path(store.root, f"artifacts/scores/{RUN}.parquet"))
-    assert table.columns.tolist() == ["sample", "label", "el2n"]
+    table = pd.read_parquet(Path(store.root, f"artifacts/scores/{RUN}-el2n.parquet"))
+    assert table.columns.tolist() == ["sample", "label", "score"]
     assert (table["sample"].tolist(), table["label"].tolist()) == (list(range(120)), LABELS.tolist())
 
 
 def test_scores_are_sorted_by_sample_whatever_their_order_in_the_file(store: Store) -> None:
-    store.write_scores(RUN, LABELS, {"el2n": SCORES})
-    path = Path(store.root, f"artifacts/scores/{RUN}.parquet")
+    store.write_scores(RUN, "el2n", LABELS, SCORES)
+    path = Path(store.root, f"artifacts/scores/{RUN}-el2n.parquet")
     pd.read_parquet(path).iloc[::-1].to_parquet(path, index=False)
     assert store.read_scores(RUN, "el2n").tolist() == SCORES.tolist()
 
 
 @pytest.mark.parametrize("kind", ["weights", "scores"])
 def test_missing_artifacts_are_named(store: Store, kind: str) -> None:
-    with pytest.raises(FileNotFoundError, match=f"the {kind} of {RUN} are not in .*; a resume makes them again"):
+    with pytest.raises(
+        FileNotFoundError, match=f"the {kind} of {RUN}[-el2n]* are not in .*; a resume makes them again"
+    ):
         read(store, kind)
 
 
@@ -248,8 +250,8 @@ def written(store: Store, kind: str) -> Path:
     if kind == "weights":
         store.write_weights(RUN, WEIGHTS)
         return Path(store.root, f"artifacts/weights/{RUN}.pt")
-    store.write_scores(RUN, LABELS, {"el2n": SCORES})
-    return Path(store.root, f"artifacts/scores/{RUN}.parquet")
+    store.write_scores(RUN, "el2n", LABELS, SCORES)
+    return Path(store.root, f"artifacts/scores/{RUN}-el2n.parquet")
 
 
 @pytest.mark.parametrize("kept", [0, 10, 200, -1])
@@ -257,7 +259,9 @@ def written(store: Store, kind: str) -> Path:
 def test_truncated_artifacts_are_named_and_removed(store: Store, kind: str, kept: int) -> None:
     path = written(store, kind)
     path.write_bytes(path.read_bytes()[:kept])
-    with pytest.raises(FileNotFoundError, match=f"the {kind} of {RUN} are damaged .* removed; a resume makes them"):
+    with pytest.raises(
+        FileNotFoundError, match=f"the {kind} of {RUN}[-el2n]* are damaged .* removed; a resume makes them"
+    ):
         read(store, kind)
     assert not path.exists()
 
@@ -303,7 +307,7 @@ def test_what_finished_since_has_not_failed(store: Store) -> None:
     for run in (RUN, OTHER):
         store.write_failure(run, "fig2", failed("once"))
     store.write(f"results/trials/{RUN}.parquet", b"")
-    store.write_scores(OTHER, LABELS, {"el2n": SCORES})
+    store.write_scores(OTHER, "el2n", LABELS, SCORES)
     assert store.failures() == {}
 
 

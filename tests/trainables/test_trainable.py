@@ -26,7 +26,7 @@ def make(store: Store, raw_digits: ImageData, monkeypatch: pytest.MonkeyPatch) -
     def build(spec: Spec) -> SparseTrainable:
         worker = SparseTrainable.__new__(SparseTrainable)
         worker.config = {"run": spec.id}
-        datasets: Any = {spec.training.dataset.model_dump_json(): raw_digits}
+        datasets: Any = {spec.source.model_dump_json(): raw_digits}
         worker.setup(worker.config, {spec.id: dump(spec)}, datasets, store, "test")
         return worker
 
@@ -55,7 +55,7 @@ def test_another_worker_goes_on_at_the_checkpoint(make: Make, store: Store) -> N
     }
 
 
-@pytest.mark.parametrize("spec", [trial(), trial().scoring(1000, 1)], ids=["trial", "scores"])
+@pytest.mark.parametrize("spec", [trial(), trial().scoring(1000, 1, "el2n")], ids=["trial", "scores"])
 def test_what_is_finished_is_not_trained_again(
     spec: Spec, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainables.data import DeviceData, ImageData, place
+from trainables.seeds import derive
 from trainables.training import Training
 
 LR, MOMENTUM, DECAY = 0.3, 0.8, 0.02
@@ -66,6 +67,19 @@ def test_loss_and_accuracy_are_means_over_samples() -> None:
     assert epoch.train_accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item())
 
 
+def test_what_is_left_out_of_an_epoch_is_left_out_of_its_means() -> None:
+    """Six samples in batches of four: one batch, and the mean over its four samples alone."""
+    run = begin(flat_trial(batch_size=4, lr=1e-12, drop_last=True), four_pixels(), samples=6)
+    ((images, labels),) = run.batches.epoch(derive(run.spec.seed, "batches", 0))
+    with torch.no_grad():
+        logits = run.model(images)
+    epoch = run.train_epoch()
+    assert len(run.batches) == 1 and len(labels) == 4
+    assert epoch.train_loss == pytest.approx(functional.cross_entropy(logits, labels).item(), rel=1e-6)
+    assert epoch.train_accuracy == pytest.approx((logits.argmax(1) == labels).double().mean().item())
+    assert run.train_flops == 3 * 4 * run.forward_flops
+
+
 class Operations(TorchDispatchMode):
     """Counts every operation that reaches the device."""
 
@@ -111,9 +125,10 @@ def resnet18_step(digits: ImageData, sparsifier: str) -> Operations:
     run = begin(trial(model=model, sparsifier=sparsifier, sparsity=sparsity), data, samples=4)
     run.model.train()
     images, labels = data.train_images[:2].float() / 255, data.train_labels[:2]
-    run.train_step(images, labels)
+    attack = derive(0, "attack")
+    run.train_step(images, labels, attack, 0)
     with Operations() as operations:
-        run.train_step(images, labels)
+        run.train_step(images, labels, attack, 1)
     return operations
 
 
@@ -152,7 +167,7 @@ def test_waits_in_an_epoch_do_not_grow_with_its_steps(digits: DeviceData) -> Non
 def test_images_stay_uint8_in_memory(digits: DeviceData) -> None:
     run = begin(trial(), digits)
     assert run.data.train_images.dtype == run.data.test_images.dtype == torch.uint8
-    assert run.batches.windows.dtype == torch.uint8
+    assert run.batches.images is run.data.train_images
 
 
 def test_bf16_trains_weights_that_stay_float32(digits: DeviceData) -> None:

@@ -14,8 +14,8 @@ from trainables.values import Named, Registry, Value, explain, unknown
 WHY = [
     ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, gmp, lth, omp, omp_erk"]),
     ({"dataset": "digit"}, ["dataset: ", "'digit'", "did you mean digits?"]),
-    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "resnet18, resnet8"]),
-    ({"difficulty": "easy"}, ["difficulty: ", "'easy'", "el2n, none"]),
+    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "choose from resnet18"]),
+    ({"difficulty": "easy"}, ["difficulty: ", "'easy'", "choose from", "el2n", "none"]),
     ({"sparsity": 1.0, "sparsifier": "set"}, ["sparsity: ", "less than 1", "1.0"]),
     ({"sparsity": -0.1, "sparsifier": "set"}, ["sparsity: ", "greater than or equal to 0", "-0.1"]),
     ({"sparsity": float("nan"), "sparsifier": "set"}, ["sparsity: ", "nan"]),
@@ -40,13 +40,13 @@ WHY = [
     ({"evaluation": {"every": 0}}, ["evaluation.every: ", "(got 0)"]),
     ({"seed": -1}, ["seed: ", "(got -1)"]),
     ({"seed": 2**31}, ["seed: ", str(2**31)]),
-    ({"profile": "authors"}, ["profile: ", "'clean'", "'authors'"]),
+    ({"profile": "author"}, ["profile: ", "'clean'", "'authors'", "'author'"]),
     ({"model": {"name": "resnet8", "widht": 2}}, ["model", "unknown field 'widht'", "did you mean width?"]),
     ({"model": {"name": "resnet8", "width": 0}}, ["model.width: ", "(got 0)"]),
     ({"model": {"width": 1}}, ["model: ", "None", "resnet8"]),
     (
         {"difficulty": {"name": "el2n", "keep": "hard"}},
-        ["difficulty.keep: ", "'hardest', 'easiest' or 'random'", "'hard'"],
+        ["difficulty.keep: ", "'hardest', 'easiest', 'random' or 'window'", "'hard'"],
     ),
     (
         {"difficulty": {"name": "el2n", "epoch": 3}, "data_ratio": 0.5},
@@ -85,7 +85,7 @@ def test_problem_in_a_nested_trial_is_named_by_its_whole_path() -> None:
     fields = trial().model_dump(mode="json")
     fields["recipe"]["epochs"] = 0
     with pytest.raises(ValidationError) as caught:
-        ScoringSpec.model_validate({"trial": fields, "epochs": 3})
+        ScoringSpec.model_validate({"trial": fields, "epochs": 3, "scores": ["el2n"]})
     assert explain(caught.value).startswith("trial.recipe.epochs: ")
 
 

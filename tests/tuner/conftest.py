@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from trainables.data import place
-from trainables.runs import open_run
+from trainables.runs import Inputs, open_run
+from trainables.spec import Spec
 from trainables.store import Store
 from tuner.graph import build, examine
 from tuner.search import Release
@@ -37,7 +38,11 @@ def small() -> Sweep:
 @pytest.fixture
 def run_here(tmp_path: Path) -> Callable[..., list[str]]:
     """Run what is missing of a sweep in ``tmp_path``; returns the ids of the runs that were trained."""
-    device = torch.device("cpu")
+
+    def inputs(spec: Spec) -> Inputs:
+        images = spec.source.load()
+        device = torch.device("cpu")
+        return Inputs(lambda: images, lambda trial: place(images, trial.model.channels, trial.model.min_size, device))
 
     def run(sweep: Sweep, storage: Path = tmp_path) -> list[str]:
         store = Store(str(storage))
@@ -46,9 +51,7 @@ def run_here(tmp_path: Path) -> Callable[..., list[str]]:
         trained = []
         while (run_id := release.next()) is not None:
             spec = state.graph.runs[run_id]
-            trial = spec.training
-            data = place(trial.dataset.load(), trial.model.channels, trial.model.min_size, device)
-            assert open_run(spec, data, store, sweep.name).advance(float("inf")).done
+            assert open_run(spec, inputs(spec), store, sweep.name).advance(float("inf")).done
             trained.append(run_id)
             release.finish(run_id)
         return trained

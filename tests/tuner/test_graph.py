@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from trainables.spec import ScoringSpec, TrialSpec
@@ -120,7 +121,7 @@ def test_cost_in_closed_form() -> None:
     assert images(spec) == 2 * round(0.3 * 1437)
     # ResNet18 at 32 pixels and 10 classes: 555,422,720 multiply-adds an image, two operations each, three passes.
     assert cost(spec) == 3 * 2 * 555_422_720 * images(spec)
-    assert cost(spec.scoring(1000, 1)) == 3 * 2 * 555_422_720 * 1437
+    assert cost(spec.scoring(1000, 1, "el2n")) == 3 * 2 * 555_422_720 * 1437
 
 
 def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
@@ -132,3 +133,39 @@ def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path:
     assert hours([*specs, *specs], store) == pytest.approx(2 * estimate)
     other = [TrialSpec.model_validate({"dataset": "digits", "model": "resnet18", "sparsifier": "dense"})]
     assert hours(other, store) is None
+
+
+SEVERAL_SCORES = """
+base:
+  dataset: digits
+  model: resnet8
+  recipe: {preset: digits, epochs: 4}
+  data_ratio: [0.1, 0.2]
+grids:
+  - sparsifier: dense
+    difficulty: {name: [el2n, forgetting, aum, grand], runs: 1, epoch: 4}
+  - sparsifier: dense
+    difficulty: {name: prediction_depth, runs: 1}
+"""
+
+
+def test_several_scores_of_the_same_networks_cost_one_run() -> None:
+    """Four epochs said by name and all epochs of four are the same run, too."""
+    graph = build(parse(SEVERAL_SCORES, "several").trials)
+    (run,) = (graph.runs[need] for need in graph.prerequisites)
+    assert isinstance(run, ScoringSpec)
+    assert run.scores == ("aum", "el2n", "forgetting", "grand", "prediction_depth")
+    assert len(graph.points) == 5 * 2
+    assert all(graph.needs[point] == (run.id,) for point in graph.points)
+
+
+def test_scores_that_are_missing_are_todo_until_all_are_there(tmp_path: Path) -> None:
+    graph, store = build(parse(SEVERAL_SCORES, "several").trials), Store(str(tmp_path))
+    (need,) = graph.prerequisites
+    labels, values = np.zeros(3, dtype=np.int64), np.zeros(3)
+    run = graph.runs[need]
+    assert isinstance(run, ScoringSpec)
+    for score in run.scores:
+        assert need in examine(graph, store).todo
+        store.write_scores(need, score, labels, values)
+    assert need not in examine(graph, store).todo

@@ -51,9 +51,11 @@ _EXTRA: tuple[Corruption, ...] = (speckle_noise, gaussian_blur, spatter, saturat
 CORRUPTIONS: dict[str, Corruption] = {function.__name__: function for function in (*_BENCHMARK, *_EXTRA, original)}
 
 # h15 and h19: the benchmark of Hendrycks & Dietterich (ICLR 2019), without and with its four extra types.
+# h14: h15 without frost, which needs photographs that do not come with this package.
 # lff_type0, lff_type1: the two of Nam et al. (Learning from Failure, NeurIPS 2020), in the order of their code.
 # named3: those that Xiao et al. (BMVC 2024, section 3.3.1) name as examples.
 TYPE_SETS: dict[str, tuple[str, ...]] = {
+    "h14": tuple(function.__name__ for function in _BENCHMARK if function is not frost),
     "h15": tuple(function.__name__ for function in _BENCHMARK),
     "h19": tuple(function.__name__ for function in (*_BENCHMARK, *_EXTRA)),
     "lff_type0": (

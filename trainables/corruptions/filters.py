@@ -76,7 +76,7 @@ def transformed(images: np.ndarray, matrix: sparse.csr_array) -> np.ndarray:
 
 
 def motion_trail(images: np.ndarray, angles: np.ndarray, radius: int, sigma: float) -> np.ndarray:
-    """Motion blur as ImageMagick's MotionBlurImage does it, to whole grey levels (float32).
+    """Motion blur as ImageMagick's MotionBlurImage does it; float32.
 
     Every pixel becomes the mean of the ``2 * radius + 1`` pixels on a ray that starts at it and leaves at the image's
     ``angles[i]`` (degrees, from right towards bottom), weighted by half a Gaussian of ``sigma`` pixels; positions are
@@ -95,4 +95,4 @@ def motion_trail(images: np.ndarray, angles: np.ndarray, radius: int, sigma: flo
     for image in range(count):
         for weight, y, x in zip(weights, down[image], right[image], strict=True):
             blurred[image] += weight * padded[image, y : y + height, x : x + width]
-    return np.rint(blurred)
+    return blurred

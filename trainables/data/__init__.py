@@ -14,15 +14,20 @@ from trainables.data.base import (
     shared_tensor,
 )
 from trainables.data.batches import Batches
+from trainables.data.files import DamagedData, DataError, MissingData, data_root
 
 datasets.load_all(sys.modules[__name__])
 
 __all__ = [
     "Batches",
+    "DamagedData",
+    "DataError",
     "Dataset",
     "DeviceData",
     "ImageData",
+    "MissingData",
     "as_input",
+    "data_root",
     "datasets",
     "fit",
     "fitted_shape",

@@ -3,20 +3,37 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
+from pydantic import Field, model_validator
 from torch.nn import functional
 
 from trainables.values import Named, Registry
 
+if TYPE_CHECKING:
+    from trainables.spec import TrialSpec
+
+Statistics = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, of pixels in [0, 1]."""
+
+CHUNK = 1000
+"""Images that are worked on at a time where a copy in a wider type is needed."""
+
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set in memory. NumPy arrays, because Ray's object store shares those between processes without a copy.
+    """A data set in memory, as NumPy arrays: uint8 images [N, C, H, W] with C of 1 or 3, int64 labels in [0, classes).
 
-    ``train_images`` and ``test_images``: uint8 [N, C, H, W] with C of 1 or 3; labels: int64 [N] in [0, classes).
+    The driver puts it into Ray's object store once; there every process of a node reads the same pages of shared
+    memory, for an array taken out of the store is a read-only view of them. :func:`place` keeps it that way on a CPU,
+    so that many workers hold one copy between them. Nothing may write into these arrays.
+
+    ``validation_images`` were held out of the training set and may be none. ``statistics``: published ones to
+    normalise by; None for those of the training images.
     """
 
     train_images: np.ndarray
@@ -24,15 +41,25 @@ class ImageData:
     test_images: np.ndarray
     test_labels: np.ndarray
     classes: int
+    validation_images: np.ndarray = field(default_factory=lambda: np.empty((0, 1, 1, 1), np.uint8))
+    validation_labels: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    statistics: Statistics | None = None
 
 
 class Dataset(Named):
     """A source of labelled images; a subclass registers under its name and loads itself."""
 
+    validation: int = Field(default=0, ge=0, description="training images that are held out to validate on")
+
+    @property
+    def available(self) -> int:
+        """Number of training images that there are, those held out included; known without loading them."""
+        raise NotImplementedError
+
     @property
     def train_size(self) -> int:
         """Number of training images, known without loading them (it prices a sweep)."""
-        raise NotImplementedError
+        return self.available - self.validation
 
     @property
     def classes(self) -> int:
@@ -43,7 +70,20 @@ class Dataset(Named):
         """(channels, height, width) of an image as stored."""
         raise NotImplementedError
 
-    def load(self) -> ImageData:
+    @model_validator(mode="after")
+    def _leave_something_to_train_on(self) -> Self:
+        if self.train_size < 1:
+            raise ValueError(f"validation: {self.validation} leaves nothing to train on of {self.available} images")
+        return self
+
+    def check(self, spec: TrialSpec) -> None:
+        """ValueError if ``spec`` cannot use it as it is described."""
+
+    def load(self, root: Path | None = None) -> ImageData:
+        """The images, from files under ``root`` (default: :func:`trainables.data.files.data_root`) where there are any.
+
+        MissingData or DamagedData, each with one line that names the file and the remedy.
+        """
         raise NotImplementedError
 
 
@@ -70,9 +110,13 @@ def fit(images: torch.Tensor, channels: int, min_size: int) -> torch.Tensor:
         images = (images * weights).sum(1, keepdim=True).round().to(torch.uint8)
     size = fitted_shape(tuple(images.shape[1:]), channels, min_size)[1:]
     if size != images.shape[2:]:
-        scaled = functional.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
-        images = scaled.round().to(torch.uint8)
+        images = torch.cat([_scaled(part, size) for part in images.split(CHUNK)])
     return images.contiguous()
+
+
+def _scaled(images: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
+    scaled = functional.interpolate(images.float(), size=size, mode="bilinear", align_corners=False)
+    return scaled.round().to(torch.uint8)
 
 
 @dataclass(frozen=True)
@@ -88,6 +132,8 @@ class DeviceData:
     std: tuple[float, ...]
     corrupted_images: torch.Tensor | None = None
     """The test images under the trial's corruption."""
+    validation_images: torch.Tensor = field(default_factory=lambda: torch.empty((0, 1, 1, 1), dtype=torch.uint8))
+    validation_labels: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
 def as_input(images: torch.Tensor) -> torch.Tensor:
@@ -99,6 +145,23 @@ def as_input(images: torch.Tensor) -> torch.Tensor:
     return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
+def channel_statistics(images: torch.Tensor) -> Statistics:
+    """Mean and (population) standard deviation of the channels of uint8 ``images``, over 255.
+
+    Levels are counted, so the result depends neither on the order in which pixels are added nor on a rounding, and
+    no copy of the images is made.
+    """
+    channels = range(images.shape[1])
+    counts = torch.zeros(len(channels), 256, dtype=torch.int64)
+    for part in images.split(CHUNK):
+        counts += torch.stack([torch.bincount(part[:, channel].flatten(), minlength=256) for channel in channels])
+    levels = counts.double()
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = (levels * values).sum(1) / levels.sum(1)
+    variance = (levels * (values - mean[:, None]) ** 2).sum(1) / levels.sum(1)
+    return tuple(mean.tolist()), tuple(variance.sqrt().tolist())
+
+
 def shared_tensor(array: np.ndarray) -> torch.Tensor:
     """A tensor on the memory of ``array``, which may be shared by processes: it is not to be written to."""
     with warnings.catch_warnings():
@@ -107,22 +170,24 @@ def shared_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def place(data: ImageData, channels: int, min_size: int, device: torch.device) -> DeviceData:
-    """Fit the images of ``data`` to a network (see :func:`fit`) and move everything to ``device``."""
+    """Fit the images of ``data`` to a network (see :func:`fit`) and move everything to ``device``.
 
-    train = fit(shared_tensor(data.train_images), channels, min_size)
-    test = fit(shared_tensor(data.test_images), channels, min_size)
-    # In whole numbers first, so that the statistics do not depend on the order in which pixels are added.
-    pixels = train.transpose(0, 1).flatten(1)
-    levels = torch.stack([torch.bincount(channel, minlength=256) for channel in pixels]).double()
-    values = torch.arange(256, dtype=torch.float64) / 255
-    mean = (levels * values).sum(1) / levels.sum(1)
-    variance = (levels * (values - mean[:, None]) ** 2).sum(1) / levels.sum(1)
+    On a CPU images that fit are not copied: the result shares the memory of ``data``, and is as read-only.
+    """
+
+    train, test, validation = (
+        fit(shared_tensor(images), channels, min_size)
+        for images in (data.train_images, data.test_images, data.validation_images)
+    )
+    mean, std = data.statistics or channel_statistics(train)
     return DeviceData(
         train.to(device),
         shared_tensor(data.train_labels).to(device),
         test.to(device),
         shared_tensor(data.test_labels).to(device),
         data.classes,
-        tuple(mean.tolist()),
-        tuple(variance.sqrt().tolist()),
+        mean,
+        std,
+        validation_images=validation.to(device),
+        validation_labels=shared_tensor(data.validation_labels).to(device),
     )

@@ -6,46 +6,58 @@ import math
 from collections.abc import Iterator
 
 import torch
-from torch.nn import functional
 
+from trainables.data.augmentation import crop, mirror, rotate
 from trainables.data.base import as_input
 
 
 class Batches:
-    """Shuffled, augmented batches of one training set.
+    """Shuffled, augmented batches of the samples ``indices`` (int64) of a training set.
 
-    ``images``: uint8 [N, C, H, W]; ``labels``: int64 [N]; both on the device where batches are wanted.
-    ``crop_padding`` pixels of zeros are put around every image and a window of the original size is drawn from it;
-    ``flip`` mirrors half of the images left to right. A crop is a gather from a view of all windows: one operation a
-    batch, and no image is touched on the host.
+    ``images``: uint8 [N, C, H, W]; ``labels``: int64 [N]; all three on the device where batches are wanted. The images
+    are shared by all trials that use them: a batch is gathered from them, and no other copy is made.
+
+    In this order: ``crop_padding`` pixels of zeros are put around an image and a window of the original size is drawn
+    from it; ``flip`` mirrors half of the images left to right; ``rotation`` turns each by an angle that is drawn
+    uniformly, up to so many degrees either way. ``drop_last`` leaves out an incomplete last batch.
     """
 
     def __init__(
-        self, images: torch.Tensor, labels: torch.Tensor, batch_size: int, crop_padding: int = 0, flip: bool = False
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        indices: torch.Tensor,
+        batch_size: int,
+        crop_padding: int = 0,
+        flip: bool = False,
+        rotation: float = 0.0,
+        drop_last: bool = False,
     ) -> None:
-        self.labels = labels
+        self.images, self.labels, self.indices = images, labels, indices
         self.batch_size = batch_size
-        self.flip = flip
-        self.shifts = 2 * crop_padding + 1
-        height, width = images.shape[2:]
-        padded = functional.pad(images, [crop_padding] * 4)
-        # [N, C, shifts, shifts, H, W], a view: the window at offset (y, x) of image i is windows[i, :, y, x].
-        self.windows = padded.unfold(2, height, 1).unfold(3, width, 1)
+        self.crop_padding, self.flip, self.rotation = crop_padding, flip, rotation
+        self.epoch_samples = len(indices) - (len(indices) % batch_size if drop_last else 0)
+        """Samples that an epoch goes through."""
 
     def __len__(self) -> int:
         """Batches in an epoch; the last one may be smaller."""
-        return math.ceil(len(self.labels) / self.batch_size)
+        return math.ceil(self.epoch_samples / self.batch_size)
 
     def epoch(self, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """One pass in random order: (float32 [B, C, H, W] in [0, 1], int64 [B]); its randomness is drawn at once."""
-        count, device = len(self.labels), self.labels.device
+        # What is drawn and in which order decides every bit of a training: new draws come last.
+        count, device = len(self.indices), self.indices.device
         order = torch.randperm(count, generator=generator).to(device)
-        offsets = torch.randint(self.shifts, (2, count), generator=generator).to(device)
+        offsets = torch.randint(2 * self.crop_padding + 1, (2, count), generator=generator).to(device)
         mirrored = torch.rand(count, generator=generator).to(device) < 0.5
-        for start in range(0, count, self.batch_size):
+        if self.rotation:
+            degrees = torch.empty(count).uniform_(-self.rotation, self.rotation, generator=generator).to(device)
+        for start in range(0, self.epoch_samples, self.batch_size):
             part = slice(start, start + self.batch_size)
-            index = order[part]
-            images = self.windows[index, :, offsets[0, part], offsets[1, part]]
+            index = self.indices[order[part]]
+            images = crop(self.images[index], offsets[:, part], self.crop_padding)
             if self.flip:
-                images = torch.where(mirrored[part].view(-1, 1, 1, 1), images.flip(3), images)
+                images = mirror(images, mirrored[part])
+            if self.rotation:
+                images = rotate(images, degrees[part])
             yield as_input(images), self.labels[index]

@@ -2,16 +2,18 @@
 
 1797 grey 8x8 images of ten classes (Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998).
 The library has no official split; ours is fixed: a fifth of each class, drawn once with a constant seed, is the
-test set.
+test set. Held-out images are the last of the training set, in the library's order.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from trainables.data.base import Dataset, ImageData, datasets
+from trainables.data.splits import hold_out_last
 
 SPLIT_SEED = 0
 TEST_FRACTION = 0.2
@@ -25,7 +27,7 @@ class Digits(Dataset):
     name: Literal["digits"] = "digits"
 
     @property
-    def train_size(self) -> int:
+    def available(self) -> int:
         return 1437
 
     @property
@@ -36,7 +38,7 @@ class Digits(Dataset):
     def image_shape(self) -> tuple[int, int, int]:
         return 1, 8, 8
 
-    def load(self) -> ImageData:
+    def load(self, root: Path | None = None) -> ImageData:
         # Imported here: scikit-learn takes a second to import and only this function needs it.
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
@@ -48,4 +50,5 @@ class Digits(Dataset):
         )
         train, test = np.sort(train), np.sort(test)
         labels = raw.target.astype(np.int64)
-        return ImageData(images[train], labels[train], images[test], labels[test], classes=10)
+        left, held = hold_out_last(images[train], labels[train], self.validation)
+        return ImageData(*left, images[test], labels[test], self.classes, *held)

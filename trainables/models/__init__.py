@@ -2,8 +2,8 @@
 
 import sys
 
-from trainables.models.base import Model, initialise, maskable, models
+from trainables.models.base import Model, maskable, models
 
 models.load_all(sys.modules[__name__])
 
-__all__ = ["Model", "initialise", "maskable", "models"]
+__all__ = ["Model", "maskable", "models"]

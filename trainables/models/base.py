@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
+from pydantic import Field
 from torch import nn
-from torch.nn import init
 
+from trainables.models.initialisation import draw, kaiming_fan_in, torch_default
 from trainables.values import Named, Registry
+
+if TYPE_CHECKING:
+    from trainables.spec import TrialSpec
 
 
 class Model(Named):
@@ -20,10 +23,32 @@ class Model(Named):
     """Channels of the images it takes (1: grey, 3: RGB)."""
     min_size: ClassVar[int]
     """Smallest side of an image in pixels; smaller images are enlarged to it."""
+    min_batch: ClassVar[int] = 1
+    """Fewest images that it can train on at once: 2 where a norm has one value an image, whose variance it needs."""
+
+    def check(self, spec: TrialSpec) -> None:
+        """ValueError if it does not suit ``spec``'s images."""
 
     def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
         """The module for images in [0, 1] with channel mean and deviation ``statistics``, its weights torch's own."""
         raise NotImplementedError
+
+    def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
+        """Draw the initial weights of ``module``, which :meth:`build` made, on the CPU.
+
+        By default convolutions are Kaiming normal by fan in and linear layers PyTorch's own, as in the paper's ResNets.
+        """
+        draw(module, generator, convolution=kaiming_fan_in, linear=torch_default)
+
+
+class ScaledModel(Model):
+    """A network whose numbers of channels can be multiplied."""
+
+    width: float = Field(default=1.0, gt=0, le=8, description="multiplier on the number of channels")
+
+    def scaled(self, channels: int) -> int:
+        """``channels`` times the width, at least 1."""
+        return max(1, round(self.width * channels))
 
 
 models: Registry[Model] = Registry("model")
@@ -51,24 +76,3 @@ def maskable(module: nn.Module) -> dict[str, torch.Tensor]:
         for name, layer in module.named_modules()
         if isinstance(layer, nn.Conv2d | nn.Linear)
     }
-
-
-@torch.no_grad()
-def initialise(module: nn.Module, generator: torch.Generator) -> None:
-    """Draw all weights of ``module`` (on the CPU) from ``generator``, in the order of its layers.
-
-    Convolutions: Kaiming normal, fan in (He et al. 2015), as in the paper's networks. Linear layers: PyTorch's own
-    default. Norms: scale 1, shift 0.
-    """
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            init.kaiming_normal_(layer.weight, mode="fan_in", nonlinearity="relu", generator=generator)
-            if layer.bias is not None:
-                init.zeros_(layer.bias)
-        elif isinstance(layer, nn.Linear):
-            init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
-            if layer.bias is not None:
-                bound = 1 / math.sqrt(layer.in_features)
-                init.uniform_(layer.bias, -bound, bound, generator=generator)
-        elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-            layer.reset_parameters()

@@ -90,6 +90,9 @@ class Sparsifier(Named):
     watches: ClassVar[bool] = False
     """Whether :meth:`watch` is to be called in every step."""
 
+    watches_all: ClassVar[bool] = True
+    """Whether :meth:`watch` looks at the gradients of weights that are not trained, too: they cost operations."""
+
     def check(self, spec: TrialSpec) -> None:
         """ValueError if the method cannot train ``spec``."""
         if spec.sparsity == 0:

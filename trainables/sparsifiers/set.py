@@ -5,62 +5,69 @@ science", Nature Communications 2018. As the paper uses it (appendix A.1): an ER
 four epochs, the smallest positive and the smallest negative weights of a layer removed separately, so that layer
 densities stay as they are. The share removed falls along a half cosine from ``prune_rate`` (the authors' code: .2).
 
-Departures from the authors' code, all towards the text: counts by rank instead of by threshold; what was just
-dropped cannot grow back in the same update (there it could, with its old value); grown weights start at zero with zero
-momentum; updates stop at ``stop_fraction`` of training, so that the last network is trained before it is judged.
+Departures from the authors' code, all towards the text, and each a field: counts by rank instead of by threshold
+(``drop``); what was just dropped cannot grow back in the same update (``regrow_dropped``); grown weights start at
+zero with zero momentum (``dense_gradients``); updates stop at ``stop_fraction`` of training, so that the last network
+is trained before it is judged.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
 import torch
 from pydantic import Field
 
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_random, ranks, uniform_scores
-from trainables.sparsifiers.schedules import Timeline, cosine
+from trainables.sparsifiers.base import sparsifiers
+from trainables.sparsifiers.rewiring import Rewiring, Side, share
 
 
 @sparsifiers.register
-class SET(Sparse):
+class SET(Rewiring):
     """Sparse evolutionary training: drop the smallest weights, grow random ones, again and again."""
 
     name: Literal["set"] = "set"
     update_every: float = Field(default=4.0, gt=0, description="epochs between two updates (paper: 4)")
     prune_rate: float = Field(default=0.2, gt=0, lt=1, description="share of a layer's weights replaced at first")
     final_prune_rate: float = Field(default=0.001, ge=0, lt=1, description="the same share at the end of training")
-    stop_fraction: float = Field(default=0.75, gt=0, le=1, description="no update after this share of training")
+    drop: Literal["sign", "magnitude", "sign_threshold"] = Field(
+        default="sign", description="which weights of a layer go: of each sign apart, of both together, or as in D21"
+    )
 
-    def initialize(self, start: Start) -> Masks:
-        return keep_random(start.weights, start.layer_counts(distributions.erk), start.generator)
-
-    def update_steps(self, timeline: Timeline) -> Collection[int]:
-        interval = timeline.interval(self.update_every)
-        return range(interval, timeline.at(self.stop_fraction), interval)
-
-    def update(self, masks: Masks, moment: Moment) -> Masks:
-        rate = cosine(moment.step / moment.timeline.steps, self.prune_rate, self.final_prune_rate)
-        chance = uniform_scores(moment.weights, moment.generator)
-        return Masks({name: rewire(moment.weights[name], masks[name], rate, chance[name]) for name in masks})
+    def sides(self, weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[Side]:
+        return SIDES[self.drop](weights, mask, rate)
 
 
-def rewire(weights: torch.Tensor, mask: torch.Tensor, rate: float, chance: torch.Tensor) -> torch.Tensor:
-    """One layer's new mask: drop the share ``rate`` of each sign, smallest magnitudes first, and grow as many.
+def of_each_sign(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[Side]:
+    """The same share of the positive and of the negative weights; one that never moved from zero is negative."""
+    return [(side, share(side, rate)) for side in (mask & (weights > 0), mask & (weights <= 0))]
 
-    ``chance`` in (0, 1) orders the empty places, largest first. Only places that were empty before can grow, so no
-    more is dropped than they can take; then the share of each sign shrinks alike. Everything stays on the device.
+
+def of_both_signs(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[Side]:
+    """A share of all weights of the layer."""
+    return [(mask, share(mask, rate))]
+
+
+def beyond_thresholds(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[Side]:
+    """What the authors' code removes (defect D21), which keeps what lies strictly beyond a threshold on either side.
+
+    The thresholds are weights, at the share ``rate`` of the positive and of the negative ones in order of magnitude;
+    so one positive weight more goes than the share rounded down, of the negative ones the share rounded up, and every
+    weight that is zero.
     """
-    empty = ~mask
-    magnitude = weights.abs()
-    dropped = torch.zeros_like(mask)
-    signs = [mask & (weights > 0), mask & (weights <= 0)]
-    wanted = [(rate * side.sum()).round() for side in signs]
-    room = empty.sum() / (wanted[0] + wanted[1]).clamp(min=1)
-    for side, count in zip(signs, wanted, strict=True):
-        ascending = ranks(torch.where(side, -magnitude, -torch.inf))
-        dropped |= side & (ascending < (count * room.clamp(max=1)).floor())
-    grown = empty & (ranks(torch.where(empty, chance, -1.0)) < dropped.sum())
-    return (mask & ~dropped) | grown
+    positive, zero, negative = mask & (weights > 0), mask & (weights == 0), mask & (weights < 0)
+    ups, downs = positive.sum(), negative.sum()
+    return [
+        (positive, torch.minimum((rate * ups).floor().long() + 1, ups)),
+        (zero, zero.sum()),
+        (negative, downs - ((1 - rate) * downs).floor().long()),
+    ]
+
+
+SIDES: Mapping[str, Callable[[torch.Tensor, torch.Tensor, float], Sequence[Side]]] = {
+    "sign": of_each_sign,
+    "magnitude": of_both_signs,
+    "sign_threshold": beyond_thresholds,
+}
+"""The groups of a layer's weights that are ranked apart, and how many of each go."""

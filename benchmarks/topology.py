@@ -1,0 +1,247 @@
+"""What an update of masks costs beside a training step: thresholds and updates at 11 and 21 million weights.
+
+``make bench-topology`` runs it. One process; every round times everything once on every device that there is, in an
+order that is reversed every other round. A cost is given relative to the training step of the same round (ResNet18 at
+100 classes, random 32x32 images, batches of 128), which stands in every round twice: how far the two are apart is the
+noise. On a CPU with one thread the clock is that of the process, so that other processes do not count. The results
+are a table in Markdown and in Parquet with a description of the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from trainables.data import ImageData, place
+from trainables.models import maskable
+from trainables.models.resnet import ResidualModel
+from trainables.seeds import derive
+from trainables.sparsifiers import Masks, Moment, sparsifiers
+from trainables.sparsifiers.masks import keep_largest, keep_largest_per_layer, keep_random
+from trainables.sparsifiers.scores import magnitudes
+from trainables.sparsifiers.topology import Tensors, Topology
+from trainables.spec import TrialSpec
+from trainables.training import Training
+
+RESULTS = Path(__file__).parent / "results"
+SPARSITY = 0.8
+STEPS_PER_EPOCH = 391
+METHODS = ("set", "rigl", "gmp")
+STEP, GRADIENT = "training step", "dense gradient of a batch"
+
+Kernel = Callable[[], object]
+
+
+class Long(ResidualModel):
+    """The blocks of ResNet34: 21 million weights."""
+
+    name: Literal["long"] = "long"
+    channels = 3
+    min_size = 32
+    blocks = (3, 4, 6, 3)
+    widths = (64, 128, 256, 512)
+
+
+class Short(Long):
+    """The blocks of ResNet18: 11 million weights."""
+
+    blocks = (2, 2, 2, 2)
+
+
+def trial(sparsifier: str, model: ResidualModel, batch: int) -> TrialSpec:
+    fields = {"dataset": "digits", "model": model, "sparsifier": sparsifier, "sparsity": SPARSITY}
+    return TrialSpec.model_validate({**fields, "recipe": {"batch_size": batch}})
+
+
+def training(device: torch.device, batch: int) -> Training:
+    """A training of SET on one batch of random images."""
+    random = np.random.default_rng(0)
+    pixels, labels = random.integers(0, 256, (batch, 3, 32, 32), dtype=np.uint8), random.integers(0, 100, batch)
+    data = place(ImageData(pixels, labels, pixels, labels, classes=100), 3, 32, device)
+    return Training(trial("set", Short(), batch), data, torch.arange(batch), lambda spec: {})
+
+
+def weights_of(model: ResidualModel, device: torch.device) -> Tensors:
+    """The maskable weights of a fresh network."""
+    module = model.build(100, ([0.5] * 3, [0.25] * 3))
+    return {name: weight.detach().to(device).requires_grad_() for name, weight in maskable(module).items()}
+
+
+def thresholds(weights: Tensors) -> Iterator[tuple[str, Kernel]]:
+    """The largest fifth of all weights, and of every layer."""
+    scores = magnitudes({name: weight.detach() for name, weight in weights.items()})
+    kept = round((1 - SPARSITY) * sum(score.numel() for score in scores.values()))
+    counts = {name: round((1 - SPARSITY) * score.numel()) for name, score in scores.items()}
+    yield "threshold of the network", lambda: keep_largest(scores, kept)
+    yield "thresholds of the layers", lambda: keep_largest_per_layer(scores, counts)
+
+
+def update(name: str, weights: Tensors, run: Training) -> Kernel:
+    """An update of method ``name`` and its masks put in force, with its gradients at hand."""
+    counts = {layer: round((1 - SPARSITY) * weight.numel()) for layer, weight in weights.items()}
+    masks = keep_random(weights, counts, derive(0, "masks"))
+    topology = Topology(weights, torch.optim.SGD(weights.values(), lr=0.1, momentum=0.9), masks)
+    gradients = {layer: torch.randn_like(weight) for layer, weight in weights.items()}
+    method = sparsifiers.parse(name)
+    spec = run.spec.replace(sparsifier=method)
+    # In the middle of training, for every method has something to do then.
+    step = run.timeline.steps // 2
+
+    def act() -> None:
+        now = Moment(spec, step, run.timeline, topology.values(), derive(0, "masks", 1), lambda: gradients)
+        fresh = Masks.full(weights) if name == "gmp" else masks
+        topology.change(method.update(fresh, now))
+
+    return act
+
+
+def kernels(device: torch.device, batch: int) -> dict[tuple[int, str], Kernel]:
+    """What is timed, by number of weights and name."""
+    run = training(device, batch)
+    run.model.train()
+    images, labels = next(run.batches.epoch(derive(0, "batches")))
+    attack = derive(0, "attack", device=device)
+    size = run.masks.size
+    found: dict[tuple[int, str], Kernel] = {
+        (size, STEP): lambda: run.train_step(images, labels, attack, 0),
+        (size, GRADIENT): lambda: run._dense_gradients(images, labels, attack),
+    }
+    for model in (Short(), Long()):
+        weights = weights_of(model, device)
+        size = sum(weight.numel() for weight in weights.values())
+        found |= {(size, name): kernel for name, kernel in thresholds(weights)}
+        found |= {(size, f"update of {name}"): update(name, weights_of(model, device), run) for name in METHODS}
+    return found
+
+
+def clock(device: torch.device) -> float:
+    """Seconds, when the device is done: of this process where it has one thread of a CPU, else of the wall."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.process_time() if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter()
+
+
+def seconds(kernel: Kernel, device: torch.device) -> float:
+    """How long one call takes."""
+    began = clock(device)
+    kernel()
+    return clock(device) - began
+
+
+def measure(device: torch.device, batch: int, rounds: int) -> list[dict[str, Any]]:
+    """A row a kernel: median seconds, and median, least and largest cost relative to the step of the same round."""
+    table = kernels(device, batch)
+    (step,) = (key for key in table if key[1] == STEP)
+    order = [*table, step]
+    for key in table if device.type == "cuda" else [step]:
+        table[key]()  # what is compiled or chosen at the first call is not timed
+    times: dict[tuple[int, str], list[list[float]]] = {key: [] for key in table}
+    for turn in range(rounds):
+        found: dict[tuple[int, str], list[float]] = {key: [] for key in table}
+        for key in order if turn % 2 == 0 else reversed(order):
+            found[key].append(seconds(table[key], device))
+        for key in table:
+            times[key].append(found[key])
+    rows = []
+    for (size, name), rounds_of in times.items():
+        steps = [statistics.mean(pair) for pair in times[step]]
+        # The step itself: its second time in a round against its first, which is the noise.
+        ratios = [pair[-1] / (pair[0] if name == STEP else mean) for pair, mean in zip(rounds_of, steps, strict=True)]
+        rows.append(
+            {
+                "device": describe(device),
+                "weights": size,
+                "kernel": name,
+                "seconds": statistics.median(value for pair in rounds_of for value in pair),
+                "of_a_step": statistics.median(ratios),
+                "least": min(ratios),
+                "most": max(ratios),
+                "rounds": rounds,
+                "batch": batch,
+            }
+        )
+    return rows
+
+
+def describe(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    model = [line.partition(":")[2].strip() for line in cpu_lines() if line.startswith("model name")]
+    threads = torch.get_num_threads()
+    count = "1 thread, its own seconds" if threads == 1 else f"{threads} threads"
+    return f"{model[0] if model else platform.machine()}, {count}"
+
+
+def cpu_lines() -> list[str]:
+    file = Path("/proc/cpuinfo")
+    return file.read_text().splitlines() if file.exists() else []
+
+
+def shares(rows: list[dict[str, Any]]) -> list[str]:
+    """Of the time between two updates, the share that an update takes, for the updates at 11 million weights."""
+    lines = []
+    for device in dict.fromkeys(row["device"] for row in rows):
+        own = {row["kernel"]: row for row in reversed(rows) if row["device"] == device}
+        for name in METHODS:
+            gradient = own[GRADIENT]["of_a_step"] if name == "rigl" else 0.0
+            cost = own[f"update of {name}"]["of_a_step"] + gradient
+            for epochs in dict.fromkeys((4.0, sparsifiers[name].model_fields["update_every"].default)):
+                share = cost / (cost + round(epochs * STEPS_PER_EPOCH))
+                what = " with its dense gradient" if gradient else ""
+                lines.append(
+                    f"- update of {name}{what}, every {epochs:g} epochs of {STEPS_PER_EPOCH} steps: "
+                    f"{share:.3%} ({device})"
+                )
+    return lines
+
+
+def report(rows: list[dict[str, Any]]) -> str:
+    header = (
+        f"Python {platform.python_version()}, PyTorch {torch.__version__}, {platform.system()} {platform.machine()}"
+    )
+    measured = "" if torch.cuda.is_available() else " Not measured on a GPU: there was none."
+    lines = [
+        "# What an update of masks costs",
+        "",
+        f"`make bench-topology`, {rows[0]['rounds']} rounds. {header}.{measured}",
+        "",
+        f"A training step is one of ResNet18 at 100 classes on {rows[0]['batch']} images of 32x32 pixels, sparsity "
+        f"{SPARSITY}. Costs relative to the step of the same round: median (least to most). The step against itself is "
+        "the noise.",
+        "",
+        "| device | weights | what | seconds | of a step |",
+        "|---|---|---|---|---|",
+    ]
+    for row in rows:
+        ratio = f"{row['of_a_step']:.3f} ({row['least']:.3f} to {row['most']:.3f})"
+        lines.append(f"| {row['device']} | {row['weights']:,} | {row['kernel']} | {row['seconds']:.3f} | {ratio} |")
+    return "\n".join([*lines, "", "The share of the training between two updates:", "", *shares(rows), ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    arguments = parser.parse_args()
+    devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+    rows = [row for device in devices for row in measure(device, arguments.batch, arguments.rounds)]
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(rows), arguments.output / "topology.parquet")
+    text = report(rows)
+    (arguments.output / "topology.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Workers of one node hold one copy of a data set between them, measured on real workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import torch
+
+from trainables.data import Batches, DeviceData, ImageData, place
+
+IMAGES = 60_000
+SIZE = IMAGES * 3 * 32 * 32
+"""Bytes of CIFAR: 50,000 training and 10,000 test images."""
+
+
+@pytest.fixture(scope="module")
+def cifar_sized() -> Iterator[ray.ObjectRef]:
+    """Images of the size of CIFAR in the object store of a Ray of their own."""
+    options = {"num_cpus": 2, "object_store_memory": 3 * SIZE, "include_dashboard": False, "log_to_driver": False}
+    ray.init(address="local", **options)
+    images = np.random.default_rng(0).integers(0, 256, (IMAGES, 3, 32, 32), dtype=np.uint8)
+    labels = np.arange(IMAGES) % 100
+    parts = images[:50_000], labels[:50_000], images[50_000:], labels[50_000:]
+    yield ray.put(ImageData(*parts, classes=100))
+    ray.shutdown()
+
+
+@ray.remote(num_cpus=1)
+class Worker:
+    """Holds a data set as a worker of a sweep does, and knows how much memory is its own alone."""
+
+    def __init__(self) -> None:
+        place(tiny(), 3, 32, torch.device("cpu"))  # what the first call of anything allocates is not what is measured
+        self.data: DeviceData | None = None
+        self.before = psutil.Process().memory_full_info().uss
+
+    def hold(self, images: ImageData, copied: bool) -> None:
+        """``images``: out of the object store; ``copied``: make a copy of them first, as a worker must not."""
+        if copied:
+            images = ImageData(
+                images.train_images.copy(), images.train_labels, images.test_images.copy(), images.test_labels, 100
+            )
+        self.data = place(images, 3, 32, torch.device("cpu"))
+        indices = torch.arange(0, 50_000, 2)
+        self.batches = Batches(self.data.train_images, self.data.train_labels, indices, 128, 4, True, 15.0)
+        next(self.batches.epoch(torch.Generator().manual_seed(0)))
+
+    def grown(self) -> int:
+        """Bytes of its own memory (USS) since the beginning, with every image read."""
+        assert self.data is not None
+        self.data.train_images.max(), self.data.test_images.max()
+        return psutil.Process().memory_full_info().uss - self.before
+
+
+def tiny() -> ImageData:
+    images, labels = np.zeros((2, 3, 32, 32), np.uint8), np.zeros(2, np.int64)
+    return ImageData(images, labels, images, labels, 1)
+
+
+def growth(images: ray.ObjectRef, copied: bool) -> list[int]:
+    """Own memory that each of two workers gains while both hold the images."""
+    workers = [Worker.remote() for _ in range(2)]
+    ray.get([worker.hold.remote(images, copied) for worker in workers])
+    found = [ray.get(worker.grown.remote()) for worker in workers]
+    for worker in workers:
+        ray.kill(worker)
+    return found
+
+
+def test_workers_share_the_images(cifar_sized: ray.ObjectRef) -> None:
+    """Placing them, their statistics and a batch together take less than a fifth of their size."""
+    assert max(growth(cifar_sized, copied=False)) < SIZE / 5
+
+
+def test_a_copy_would_be_seen(cifar_sized: ray.ObjectRef) -> None:
+    """So that the test above can fail."""
+    assert min(growth(cifar_sized, copied=True)) > 0.9 * SIZE

@@ -1,0 +1,164 @@
+"""Which samples a ranking keeps: exact counts, ends that complement each other, balance, windows, ties by index."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trainables.difficulty.ranking import apportion, choose
+
+exact = settings(max_examples=200, deadline=None, derandomize=True)
+few = st.integers(1, 60)
+KEEP = ["hardest", "easiest", "window"]
+
+
+def tied_scores(samples: int, seed: int) -> torch.Tensor:
+    """Scores of few different values, so that ties are the rule."""
+    return torch.randint(0, 5, (samples,), generator=torch.Generator().manual_seed(seed)).double()
+
+
+def scores_without_ties(samples: int, seed: int) -> torch.Tensor:
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(seed)).double()
+
+
+def chosen(scores: list[float], *arguments: object) -> list[int]:
+    return choose(torch.tensor(scores, dtype=torch.float64), *arguments).tolist()  # type: ignore[arg-type]
+
+
+# By hand -------------------------------------------------------------------------------------------------------------
+
+SCORES = [0.5, 0.9, 0.5, 0.4, 0.2, 0.7, 0.1, 0.0, 0.3, 0.6]
+"""From hard to easy: 1 5 9 0 2 3 8 4 6 7, where 0 and 2 are a tie."""
+
+
+@pytest.mark.parametrize(
+    ("ratio", "keep", "start", "expected"),
+    [
+        (0.4, "hardest", 0.0, [0, 1, 5, 9]),
+        (0.4, "easiest", 0.0, [4, 6, 7, 8]),
+        (0.4, "window", 0.0, [0, 1, 5, 9]),
+        (0.4, "window", 0.3, [0, 2, 3, 8]),
+        (0.4, "window", 0.6, [4, 6, 7, 8]),
+        (1.0, "hardest", 0.0, list(range(10))),
+        (0.01, "hardest", 0.0, [1]),
+    ],
+)
+def test_by_hand(ratio: float, keep: str, start: float, expected: list[int]) -> None:
+    assert chosen(SCORES, ratio, keep, start) == expected
+
+
+def test_of_equal_scores_the_earlier_samples_are_kept_at_both_ends() -> None:
+    assert chosen([1.0] * 6, 0.5, "hardest") == chosen([1.0] * 6, 0.5, "easiest") == [0, 1, 2]
+
+
+def test_infinite_scores_are_the_hardest_and_the_easiest() -> None:
+    scores = [1.0, float("inf"), 0.0, float("-inf")]
+    assert (chosen(scores, 0.25, "hardest"), chosen(scores, 0.25, "easiest")) == ([1], [3])
+
+
+def test_balanced_by_hand() -> None:
+    """Half of six of class 0 and of four of class 1: the hardest three and two, though class 1 is easier throughout."""
+    classes = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1, 0, 0])
+    scores = [9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0, 10.0]
+    assert chosen(scores, 0.5, "hardest", 0.0, classes) == [0, 2, 5, 7, 9]
+    assert chosen(scores, 0.5, "easiest", 0.0, classes) == [1, 3, 4, 6, 8]
+    assert chosen(scores, 0.5, "hardest") == [0, 2, 4, 6, 9]
+
+
+def test_a_balanced_window_is_one_in_every_class() -> None:
+    """Hard to easy, class 0: 0 2 4 6; class 1: 1 3 5 7. A quarter of each, from the middle on."""
+    classes = torch.tensor([0, 1] * 4)
+    assert chosen([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 0.25, "window", 0.5, classes) == [4, 5]
+
+
+def test_apportion_by_hand() -> None:
+    """Of 10 shared out by 5 : 3 : 2 nothing is left; of 7 there are 3.5, 2.1, 1.4: the largest remainder gets one."""
+    assert apportion([5, 3, 2], 10) == [5, 3, 2]
+    assert apportion([5, 3, 2], 7) == [4, 2, 1]
+    assert apportion([1, 1, 1], 2) == [1, 1, 0]
+
+
+# For all -------------------------------------------------------------------------------------------------------------
+
+
+@exact
+@given(
+    samples=few, ratio=st.floats(0.001, 1), keep=st.sampled_from(KEEP), start=st.floats(0, 1), seed=st.integers(0, 9)
+)
+def test_exactly_so_many_ascending_and_of_an_unbroken_stretch(
+    samples: int, ratio: float, keep: str, start: float, seed: int
+) -> None:
+    scores = scores_without_ties(samples, seed)
+    found = choose(scores, ratio, keep, start)
+    assert len(found) == max(1, round(samples * ratio))
+    assert (found.diff() > 0).all() and found[0] >= 0 and found[-1] < samples
+    ranks = scores[found].sort().values
+    assert (ranks.diff() == 1).all()
+    if keep == "hardest":
+        assert ranks[-1] == samples - 1
+    elif keep == "easiest":
+        assert ranks[0] == 0
+    else:
+        above = samples - 1 - int(ranks[-1])
+        assert above == min(round(start * samples), samples - len(found))
+
+
+@exact
+@given(samples=st.integers(2, 60), data=st.data())
+def test_the_hardest_and_the_easiest_complement_each_other(samples: int, data: st.DataObject) -> None:
+    kept = data.draw(st.integers(1, samples - 1))
+    scores = scores_without_ties(samples, data.draw(st.integers(0, 9)))
+    hardest, easiest = choose(scores, kept / samples, "hardest"), choose(scores, 1 - kept / samples, "easiest")
+    assert sorted([*hardest.tolist(), *easiest.tolist()]) == list(range(samples))
+
+
+@exact
+@given(samples=few, data=st.data(), keep=st.sampled_from(["hardest", "easiest"]))
+def test_more_data_keeps_what_less_data_kept(samples: int, data: st.DataObject, keep: str) -> None:
+    few, many = sorted(data.draw(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1))))
+    scores = tied_scores(samples, data.draw(st.integers(0, 9)))
+    assert set(choose(scores, few, keep).tolist()) <= set(choose(scores, many, keep).tolist())
+
+
+@exact
+@given(samples=few, ratio=st.floats(0.01, 1), seed=st.integers(0, 9), keep=st.sampled_from(["hardest", "easiest"]))
+def test_ties_go_by_index(samples: int, ratio: float, seed: int, keep: str) -> None:
+    """As sorting by (score, index) does."""
+    scores = tied_scores(samples, seed)
+    sign = -1 if keep == "hardest" else 1
+    ranking = sorted(range(samples), key=lambda sample: (sign * scores[sample].item(), sample))
+    assert choose(scores, ratio, keep).tolist() == sorted(ranking[: max(1, round(samples * ratio))])
+
+
+@exact
+@given(samples=few, classes=st.integers(1, 7), ratio=st.floats(0.001, 1), seed=st.integers(0, 9), data=st.data())
+def test_balanced_is_within_one_in_every_class_and_exact_in_total(
+    samples: int, classes: int, ratio: float, seed: int, data: st.DataObject
+) -> None:
+    scores = tied_scores(samples, seed)
+    labels = torch.tensor(data.draw(st.lists(st.integers(0, classes - 1), min_size=samples, max_size=samples)))
+    keep, start = data.draw(st.sampled_from(KEEP)), data.draw(st.floats(0, 1))
+    found = choose(scores, ratio, keep, start, labels)
+    size = max(1, round(samples * ratio))
+    assert len(found) == len(set(found.tolist())) == size and (found.diff() > 0).all()
+    for label in labels.unique():
+        own = int((labels == label).sum())
+        count = int((labels[found] == label).sum())
+        assert abs(count - Fraction(own * size, samples)) < 1
+        if keep != "window":
+            alone = choose(scores[labels == label], count / own, keep) if count else torch.tensor([], dtype=torch.int64)
+            assert torch.equal((labels == label).nonzero()[alone, 0], found[labels[found] == label])
+
+
+@exact
+@given(sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=30), data=st.data())
+def test_apportion_is_exact_within_one_and_within_bounds(sizes: list[int], data: st.DataObject) -> None:
+    total = data.draw(st.integers(0, sum(sizes)))
+    counts = apportion(sizes, total)
+    assert sum(counts) == total
+    for size, count in zip(sizes, counts, strict=True):
+        assert 0 <= count <= size and abs(count - Fraction(size * total, sum(sizes))) < 1

@@ -1,0 +1,96 @@
+"""Noise: the formula at given random numbers, and means and variances of what is drawn.
+
+The random numbers are those of fixed seeds, so that nothing here can fail by chance; bounds are five standard errors.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from corruption_references import Given, ramps
+
+from trainables.corruptions import SEVERITIES, corrupt
+from trainables.corruptions.constants import CIFAR
+from trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+
+VALUES = 200 * 3 * 32 * 32
+
+
+def flat(level: int) -> np.ndarray:
+    return np.full((200, 3, 32, 32), level, np.uint8)
+
+
+def noise(level: int, corruption: str, severity: int) -> np.ndarray:
+    """What a grey of ``level`` became less what it was, the mean half a level of the truncation given back."""
+    return corrupt(flat(level), corruption, severity, 0, "train").astype(float) - level + 0.5
+
+
+def test_formulae_at_given_numbers() -> None:
+    image = ramps()
+    normal = np.linspace(-3, 3, image.size).reshape(image.shape[1:])
+    np.testing.assert_allclose(gaussian_noise(image, Given(normal), 0.1)[0], image[0] + 25.5 * normal)
+    np.testing.assert_allclose(speckle_noise(image, Given(normal), 0.2)[0], image[0] * (1 + 0.2 * normal))
+    np.testing.assert_allclose(shot_noise(image, Given(np.full((8, 8, 3), 25)), 50)[0], 127.5)
+
+
+def test_impulses_at_given_numbers() -> None:
+    chance = np.full((8, 8, 3), 0.5)
+    chance[0, 0], chance[0, 1], chance[0, 2], chance[0, 3] = 0.049, 0.05, 0.949, 0.95
+    out = impulse_noise(ramps(), Given(chance), 0.1)[0]
+    assert (out[0, 0] == 0).all() and (out[0, 3] == 255).all()
+    out[0, 0], out[0, 3] = ramps()[0, 0, 0], ramps()[0, 0, 3]
+    assert np.array_equal(out, ramps()[0])
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_gaussian_noise_has_its_moments(severity: int) -> None:
+    sd = 255 * CIFAR["gaussian_noise"][severity - 1][0]
+    drawn = noise(128, "gaussian_noise", severity)
+    assert drawn.mean() == pytest.approx(0, abs=5 * sd / VALUES**0.5)
+    assert drawn.std() == pytest.approx(sd, rel=0.01)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("level", [60, 120])
+def test_speckle_noise_grows_with_the_level(level: int, severity: int) -> None:
+    sd = level * CIFAR["speckle_noise"][severity - 1][0]
+    drawn = noise(level, "speckle_noise", severity)
+    assert drawn.mean() == pytest.approx(0, abs=5 * sd / VALUES**0.5)
+    assert drawn.std() == pytest.approx(sd, rel=0.01)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+@pytest.mark.parametrize("level", [40, 80])
+def test_shot_noise_has_a_variance_like_its_mean(level: int, severity: int) -> None:
+    """Counts of mean and variance level * photons / 255, shown times 255 / photons: variance level * 255 / photons.
+
+    Shown levels are a lattice, so the truncation need not take half a level on average: up to one either way.
+    """
+    photons = CIFAR["shot_noise"][severity - 1][0]
+    drawn = noise(level, "shot_noise", severity)
+    assert drawn.mean() == pytest.approx(0, abs=0.5 + 5 * (level * 255 / photons / VALUES) ** 0.5)
+    assert drawn.std() == pytest.approx((level * 255 / photons) ** 0.5, rel=0.02)
+
+
+@pytest.mark.parametrize("severity", SEVERITIES)
+def test_impulses_are_as_many_as_they_should_be(severity: int) -> None:
+    amount = CIFAR["impulse_noise"][severity - 1][0]
+    out = corrupt(flat(77), "impulse_noise", severity, 0, "train")
+    error = 5 * (amount / VALUES) ** 0.5
+    assert np.mean(out == 0) == pytest.approx(amount / 2, abs=error)
+    assert np.mean(out == 255) == pytest.approx(amount / 2, abs=error)
+    assert np.isin(out, [0, 77, 255]).all()
+
+
+@pytest.mark.parametrize("corruption", ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"])
+def test_noise_is_independent_in_every_pixel_channel_and_image(corruption: str) -> None:
+    drawn = noise(100, corruption, 5)
+    drawn = (drawn - drawn.mean()) / drawn.std()
+    pairs = {
+        "right": (drawn[..., 1:], drawn[..., :-1]),
+        "down": (drawn[:, :, 1:], drawn[:, :, :-1]),
+        "channel": (drawn[:, 1:], drawn[:, :-1]),
+        "image": (drawn[1:], drawn[:-1]),
+    }
+    for name, (one, other) in pairs.items():
+        assert abs(np.mean(one * other)) < 5 / one.size**0.5, name

@@ -1,0 +1,33 @@
+"""Where the files of data sets lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainables.data import DamagedData, DataError, MissingData, data_root
+from trainables.data.files import check_md5
+
+
+def test_given_before_environment_before_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("SPARSWEEP_DATA", raising=False)
+    assert data_root() == tmp_path / ".cache" / "sparsweep" / "data"
+    monkeypatch.setenv("SPARSWEEP_DATA", "~/elsewhere")
+    assert data_root() == tmp_path / "elsewhere"
+    assert data_root("/given") == Path("/given") and data_root("~/given") == tmp_path / "given"
+
+
+def test_checksums_by_hand(tmp_path: Path) -> None:
+    """The MD5 of "abc" is in RFC 1321, A.5."""
+    path = tmp_path / "file"
+    path.write_bytes(b"abc")
+    check_md5(path, "900150983cd24fb0d6963f7d28e17f72", "get it")
+    path.write_bytes(b"abd")
+    with pytest.raises(DamagedData, match=r"file is damaged: its MD5 is \w{32}, not 9001.*; get it$"):
+        check_md5(path, "900150983cd24fb0d6963f7d28e17f72", "get it")
+    path.unlink()
+    with pytest.raises(MissingData, match=r"file is missing; get it$"):
+        check_md5(path, "900150983cd24fb0d6963f7d28e17f72", "get it")
+    assert issubclass(DamagedData, DataError) and issubclass(MissingData, DataError | FileNotFoundError)

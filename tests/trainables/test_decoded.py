@@ -1,0 +1,94 @@
+"""Decoded images on disk: made once, made again when needed, never half."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pytest
+from small_datasets import picture
+
+from trainables.data import DamagedData, DataError, decoded
+
+NAMES = [f"{index}.png" for index in range(7)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "images").mkdir()
+    for index, name in enumerate(NAMES):
+        picture(8, index).save(tmp_path / "images" / name)
+    return tmp_path / "images"
+
+
+def read(folder: Path, names: list[str] = NAMES) -> np.ndarray:
+    return decoded.decoded(folder, names, 8, folder.parent / "cache", "replace it")
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
+    """The images that were decoded."""
+    calls: list[Path] = []
+    decode = decoded.decode_image
+    monkeypatch.setattr(decoded, "decode_image", lambda path, size: (calls.append(path), decode(path, size))[1])
+    yield calls
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 100])
+def test_the_order_is_that_of_the_names(chunk: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoded, "CHUNK", chunk)
+    names = NAMES[::-1]
+    expected = np.stack([decoded.decode_image(folder / name, 8) for name in names])
+    assert np.array_equal(read(folder, names), expected)
+    assert not np.array_equal(expected, expected[::-1])
+
+
+def test_made_once(folder: Path, count: list[Path]) -> None:
+    first = read(folder)
+    assert len(count) == 7
+    assert np.array_equal(read(folder), first) and len(count) == 7
+    assert len(list((folder.parent / "cache").iterdir())) == 1
+
+
+def test_other_names_are_another_array(folder: Path) -> None:
+    assert len(read(folder)) == 7 and len(read(folder, NAMES[:3])) == 3
+    assert np.array_equal(read(folder)[:3], read(folder, NAMES[:3]))
+
+
+@pytest.mark.parametrize("edit", [lambda content: content[:-1], lambda _: b"", lambda _: b"\x93NUMPY"])
+def test_a_torn_array_is_made_again(edit: Any, folder: Path, count: list[Path]) -> None:
+    first = read(folder).copy()
+    (path,) = (folder.parent / "cache").iterdir()
+    path.write_bytes(edit(path.read_bytes()))
+    assert np.array_equal(read(folder), first) and len(count) == 14
+
+
+def test_the_array_cannot_be_written(folder: Path) -> None:
+    with pytest.raises(ValueError, match="read-only"):
+        read(folder)[0] = 0
+
+
+def test_what_cannot_be_decoded_leaves_nothing_behind(folder: Path) -> None:
+    (folder / NAMES[4]).write_bytes(b"no picture")
+    with pytest.raises(DamagedData, match=r"images/4\.png cannot be decoded: [^\n]*; replace it$"):
+        read(folder)
+    assert not list((folder.parent / "cache").iterdir())
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write_header(file: IO[bytes], header: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np.lib.format, "write_array_header_1_0", write_header)
+    with pytest.raises(DataError, match=r"\.npy cannot be written: No space left on device$"):
+        read(folder)
+    assert not list((folder.parent / "cache").iterdir())
+
+
+def test_a_cache_that_cannot_be_made_is_said(folder: Path) -> None:
+    (folder.parent / "cache").write_text("a file is in the way")
+    with pytest.raises(DataError, match=r"cache/.*\.npy cannot be written: "):
+        read(folder)

@@ -1,0 +1,92 @@
+"""GraNd: the norm of each sample's gradient, in closed form and against one backward pass a sample."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_trials import Flat, begin, four_pixels, part, trial
+from torch import nn
+from torch.nn import functional
+
+from trainables.data import DeviceData, as_input
+from trainables.difficulty import grand as module
+from trainables.difficulty.el2n import el2n
+from trainables.difficulty.grand import grand, grand_of
+from trainables.scoring import View
+from trainables.training import Training
+
+
+def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The definition, sample by sample."""
+    norms = []
+    for image, label in zip(images, labels, strict=True):
+        loss = functional.cross_entropy(network(image[None]), label[None])
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        norms.append(torch.cat([gradient.flatten().double() for gradient in gradients]).norm())
+    return torch.stack(norms)
+
+
+def trained(data: DeviceData, **changes: object) -> Training:
+    """A network whose norms have seen some data."""
+    training = begin(trial(**changes), data)
+    training.train_epoch()
+    return training
+
+
+def test_a_linear_layer_in_closed_form() -> None:
+    """d loss / d W = (p - y) x^T and d loss / d b = p - y, so that GraNd = EL2N sqrt(|x|^2 + 1)."""
+    data = four_pixels(samples=8)
+    view = View(trained(data, model=Flat(), recipe={"preset": "digits", "epochs": 2, "crop_padding": 0}))
+    pixels = as_input(data.train_images).flatten(1).double()
+    expected = el2n(view.logits, view.labels) * (pixels.square().sum(1) + 1).sqrt()
+    torch.testing.assert_close(grand_of(view), expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_residual_network_against_a_loop(precision: str, digits: DeviceData) -> None:
+    training = trained(digits, recipe={"preset": "digits", "epochs": 2, "precision": precision})
+    training.model.eval()
+    images, labels = as_input(digits.train_images[:5]), digits.train_labels[:5]
+    found, expected = (norms(training.model, images, labels) for norms in (grand, one_by_one))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
+def test_all_parameters_count(digits: DeviceData) -> None:
+    """Norms and biases too: with only one parameter left to train, the norm is that of its gradient."""
+    training = trained(digits)
+    training.model.eval()
+    images, labels = as_input(digits.train_images[:1]), digits.train_labels[:1]
+    loss = functional.cross_entropy(training.network(images), labels)
+    squares = [g.square().sum() for g in torch.autograd.grad(loss, list(training.model.parameters()))]
+    assert len(squares) == len(list(training.model.parameters())) > len(training.weights)
+    assert grand(training.model, images, labels).item() == pytest.approx(sum(squares).sqrt().item(), rel=1e-5)
+
+
+def test_the_network_stays_as_it_is(digits: DeviceData) -> None:
+    training = trained(digits)
+    training.model.eval()
+    before = {name: value.clone() for name, value in training.model.state_dict().items()}
+    gradients = [parameter.grad for parameter in training.model.parameters()]
+    grand(training.model, as_input(digits.train_images[:3]), digits.train_labels[:3])
+    assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
+    assert all(now.grad is then for now, then in zip(training.model.parameters(), gradients, strict=True))
+
+
+def test_no_more_gradients_at_once_than_allowed(digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by the number of samples at once, whatever the network, and the scores are the same."""
+    training = trained(digits)
+    training.data = part(digits, 10)
+    expected = grand_of(View(training))
+    sizes: list[int] = []
+
+    def watched(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(images))
+        return grand(network, images, labels)
+
+    parameters = sum(parameter.numel() for parameter in training.model.parameters())
+    for room, expected_sizes in ((4 * parameters + 1, [4, 4, 2]), (parameters - 1, [1] * 10)):
+        sizes.clear()
+        monkeypatch.setattr(module, "CHUNK", room)
+        monkeypatch.setattr(module, "grand", watched)
+        torch.testing.assert_close(grand_of(View(training)), expected, rtol=1e-5, atol=1e-9)
+        assert sizes == expected_sizes

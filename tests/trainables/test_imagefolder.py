@@ -1,0 +1,228 @@
+"""A folder of one's own images: how it is read, what is in an id, and what is refused."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+from small_datasets import FOLDER_CLASSES, FOLDER_TEST, FOLDER_TRAIN, small_imagefolder
+
+from trainables.data import DamagedData, MissingData, datasets
+from trainables.spec import SnapshotSpec, TrialSpec, dump, load
+from trainables.values import explain
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return small_imagefolder(tmp_path)
+
+
+def described(folder: Path | str, **fields: Any) -> Any:
+    return datasets.parse({"name": "imagefolder", "path": str(folder), "image_size": 16, **fields})
+
+
+def trial(folder: Path | str, **fields: Any) -> TrialSpec:
+    dataset = {"name": "imagefolder", "path": str(folder), "image_size": 16, **fields}
+    return TrialSpec(dataset=dataset, model="resnet18", sparsifier="dense")
+
+
+def runs(spec: TrialSpec) -> list[Any]:
+    """The runs of every kind that depend on the data set of ``spec``."""
+    corrupted = spec.replace(difficulty={"name": "corruption", "types": "named3"})
+    return [spec.scoring(0, 1, "el2n"), SnapshotSpec(trial=spec, epochs=1), corrupted, *corrupted.requirements()]
+
+
+def refusal(folder: Path | str, **fields: Any) -> str:
+    with pytest.raises(ValidationError) as error:
+        trial(folder, **fields)
+    said = explain(error.value)
+    assert "\n" not in said
+    return said
+
+
+def test_sizes_come_from_the_listing(folder: Path) -> None:
+    """What is no image, by its suffix or because it is hidden, is not counted."""
+    dataset = described(folder, image_size=24)
+    assert (dataset.train_size, dataset.classes, dataset.image_shape) == (15, 3, (3, 24, 24))
+
+
+def test_images_lie_by_class_and_file_name(folder: Path, tmp_path: Path) -> None:
+    data = described(folder).load(tmp_path)
+    assert data.train_images.shape == (3 * FOLDER_TRAIN, 3, 16, 16) and data.test_images.shape[0] == 3 * FOLDER_TEST
+    assert data.train_labels.tolist() == [0] * 5 + [1] * 5 + [2] * 5 and data.train_labels.dtype == np.int64
+    assert data.test_labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
+    with Image.open(folder / "test" / FOLDER_CLASSES[2] / "0.png") as image:
+        assert np.array_equal(data.test_images[6], np.asarray(image).transpose(2, 0, 1))
+
+
+def test_an_image_is_scaled_by_its_shorter_side_and_cropped_at_the_centre(tmp_path: Path) -> None:
+    """48x16: the outer thirds, which are black, go; so they do where what is left is halved."""
+    grey = np.zeros((16, 48), np.uint8)
+    grey[:, 16:32] = 200
+    for part in ("train", "test"):
+        (tmp_path / "wide" / part / "one").mkdir(parents=True)
+        Image.fromarray(grey).save(tmp_path / "wide" / part / "one" / "a.png")
+        Image.fromarray(grey.T).save(tmp_path / "wide" / part / "one" / "b.png")
+    data = described(tmp_path / "wide", image_size=16).load(tmp_path)
+    assert (data.train_images == 200).all()
+    assert (described(tmp_path / "wide", image_size=8).load(tmp_path).train_images[..., 1:-1, 1:-1] == 200).all()
+
+
+def test_scaling_is_bilinear(tmp_path: Path) -> None:
+    """A ramp of grey stays a ramp: 0, 4, 8, ... halved is the mean of each two by two."""
+    ramp = np.tile((4 * np.arange(32)).astype(np.uint8), (32, 1))
+    for part in ("train", "test"):
+        (tmp_path / "ramp" / part / "one").mkdir(parents=True)
+        Image.fromarray(ramp).save(tmp_path / "ramp" / part / "one" / "a.png")
+    image = described(tmp_path / "ramp").load(tmp_path).train_images[0, 0]
+    assert (image[:, 1:-1] == 4 * (2 * np.arange(1, 15)) + 2).all()
+
+
+def test_held_out_images_are_of_every_class(folder: Path, tmp_path: Path) -> None:
+    whole, data = described(folder).load(tmp_path), described(folder, validation=6).load(tmp_path)
+    assert described(folder, validation=6).train_size == len(data.train_images) == 9
+    both = np.concatenate([data.train_images, data.validation_images])
+    assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in whole.train_images)
+    assert len(set(data.validation_labels.tolist())) > 1
+
+
+# Identity ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_path_is_not_in_the_id(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "moved")
+    assert trial(folder).id == trial(tmp_path / "moved").id
+    for one, other in zip(runs(trial(folder)), runs(trial(tmp_path / "moved")), strict=True):
+        assert type(one) is type(other) and one.id == other.id
+    assert trial(folder).dataset.model_dump()["path"] == str(folder)
+
+
+@pytest.mark.parametrize("fields", [{"image_size": 17}, {"validation": 1}], ids=str)
+def test_everything_else_is_in_the_id(fields: dict[str, Any], folder: Path) -> None:
+    assert trial(folder, **fields).id != trial(folder).id
+
+
+@pytest.mark.parametrize("change", ["grown", "renamed", "added", "removed"])
+def test_other_files_are_another_data_set(change: str, folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(folder, other)
+    file = other / "test" / "dog" / "0.png"
+    if change == "grown":
+        file.write_bytes(file.read_bytes() + b"\0")
+    elif change == "renamed":
+        file.rename(file.with_name("5.png"))
+    elif change == "added":
+        shutil.copy(file, file.with_name("7.png"))
+    else:
+        file.unlink()
+    assert trial(other).id != trial(folder).id
+
+
+def test_files_that_are_no_images_are_not_in_the_id(folder: Path, tmp_path: Path) -> None:
+    before = trial(folder).id
+    shutil.copytree(folder, tmp_path / "other")
+    (tmp_path / "other" / "train" / "cat" / "more.txt").write_text("notes")
+    assert trial(tmp_path / "other").id == before
+
+
+def test_a_spec_needs_no_folder_once_it_is_made(folder: Path) -> None:
+    """A worker on another node reads the spec, and has only the images that it is sent."""
+    spec = trial(folder)
+    text = dump(spec)
+    shutil.rmtree(folder)
+    again = load(text)
+    assert again == spec and again.id == spec.id and again.training.samples == 15
+
+
+def test_a_home_folder_can_be_meant(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert trial("~/pictures").id == trial(folder).id
+    assert len(described("~/pictures").load(tmp_path).train_images) == 15
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+def test_a_relative_path_is_refused() -> None:
+    assert refusal("pictures") == (
+        "dataset: path: pictures is relative; give it from / or ~ on, to mean the same everywhere"
+    )
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "none") == (
+        f"dataset: path: {tmp_path}/none/train is no folder; images are expected in train/CLASS and test/CLASS, "
+        "PNG or JPEG"
+    )
+
+
+def test_classes_must_be_those_of_both_parts(folder: Path) -> None:
+    shutil.rmtree(folder / "test" / "eel")
+    said = refusal(folder)
+    assert said.endswith("class eel is in train and not in test; both must have the same classes")
+    (folder / "test" / "eel").mkdir()
+    assert refusal(folder).endswith("test/eel holds no image that ends in .jpeg, .jpg, .png")
+
+
+def test_a_class_of_the_test_set_alone_is_refused(folder: Path) -> None:
+    shutil.copytree(folder / "test" / "eel", folder / "test" / "fox")
+    assert refusal(folder).endswith("class fox is in test and not in train; both must have the same classes")
+
+
+def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "empty" / "train").mkdir(parents=True)
+    assert refusal(tmp_path / "empty").endswith("empty/train holds no folder of a class")
+
+
+def test_a_digest_that_is_given_is_held_to(folder: Path) -> None:
+    digest = trial(folder).dataset.model_dump()["digest"]
+    assert trial(folder, digest=digest).id == trial(folder).id
+    said = refusal(folder, digest="0" * 16)
+    assert said == f"dataset: digest: {folder} has {digest}, not {'0' * 16}: its files are others"
+
+
+@pytest.mark.parametrize("fields", [{"image_size": 0}, {"validation": 15}, {"digest": "none"}, {"size": 3}], ids=str)
+def test_fields_that_cannot_be_are_refused(fields: dict[str, Any], folder: Path) -> None:
+    assert refusal(folder, **fields).startswith("dataset")
+
+
+def test_a_folder_that_has_changed_since_is_not_read(folder: Path, tmp_path: Path) -> None:
+    dataset = described(folder)
+    file = folder / "train" / "cat" / "0.png"
+    file.write_bytes(file.read_bytes() + b"\0")
+    with pytest.raises(DamagedData, match=rf"{folder} has changed: .* not the trial's {dataset.digest}; bring [^\n]*$"):
+        dataset.load(tmp_path)
+
+
+def test_a_folder_that_has_gone_since_is_missing(folder: Path, tmp_path: Path) -> None:
+    dataset = described(folder)
+    shutil.rmtree(folder)
+    with pytest.raises(MissingData, match=rf"^{folder}/train is no folder; [^\n]*$"):
+        dataset.load(tmp_path)
+
+
+def test_an_image_that_cannot_be_decoded_is_named(folder: Path, tmp_path: Path) -> None:
+    file = folder / "train" / "cat" / "0.png"
+    file.write_bytes(b"no picture, this")
+    shutil.copytree(folder, tmp_path / "damaged")
+    with pytest.raises(DamagedData, match=r"damaged/train/cat/0\.png cannot be decoded: .*; replace or remove it$"):
+        described(tmp_path / "damaged").load(tmp_path)
+
+
+def test_an_image_that_was_written_again_is_decoded_again(folder: Path, tmp_path: Path) -> None:
+    """Even with as many bytes as before, for which the id is the same: pixels are never older than their file."""
+    dataset = described(folder)
+    before = dataset.load(tmp_path).train_images.copy()
+    file = folder / "train" / "cat" / "0.png"
+    size = file.stat().st_size
+    Image.new("RGB", (16, 16)).save(file)
+    file.write_bytes(file.read_bytes().ljust(size, b"\0"))
+    os.utime(file, (1, 1))
+    after = dataset.load(tmp_path).train_images
+    assert not after[0].any() and before[0].any() and np.array_equal(before[1:], after[1:])

@@ -1,0 +1,63 @@
+"""ITOP is SET or RigL with other times: the same masks from the same moment."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+from small_trials import begin, trial
+from updates import moment
+
+from trainables.data import DeviceData
+from trainables.sparsifiers import Masks, Timeline
+from trainables.sparsifiers.itop import ITOP
+from trainables.sparsifiers.rewiring import Rewiring
+from trainables.sparsifiers.rigl import RigL
+from trainables.sparsifiers.set import SET
+
+SAME = {"prune_rate": 0.4, "final_prune_rate": 0.1, "decay_fraction": 0.8}
+
+
+@pytest.mark.parametrize(
+    ("growth", "twin"), [("random", SET(drop="magnitude", **SAME)), ("gradient", RigL(**SAME))], ids=["set", "rigl"]
+)
+def test_growth_is_that_of_set_or_rigl(growth: str, twin: Rewiring) -> None:
+    generator = torch.Generator().manual_seed(1)
+    masks = Masks({name: torch.rand(8, 9, generator=generator) < 0.4 for name in ("a", "b")})
+    weights = {name: torch.randn(8, 9, generator=generator) * mask for name, mask in masks.items()}
+    gradients = {name: torch.randn(8, 9, generator=generator) for name in masks}
+    for step in (0, 37):
+        one, other = (
+            method.update(masks, moment(weights, step, gradients)) for method in (ITOP(growth=growth, **SAME), twin)
+        )
+        assert one.equal(other) and not one.equal(masks)
+
+
+def test_random_growth_takes_no_gradient() -> None:
+    """The moment has none at hand, and would say so."""
+    masks = Masks({"a": torch.arange(10) < 5})
+    ITOP().update(masks, moment({"a": torch.ones(10) * masks["a"]}))
+    with pytest.raises(LookupError):
+        ITOP(growth="gradient").update(masks, moment({"a": torch.ones(10) * masks["a"]}))
+
+
+def test_updates_go_on_almost_to_the_end() -> None:
+    """Every 4 of 200 epochs to 196, so that the last four train what grew last."""
+    assert list(ITOP().update_steps(Timeline(200, 10))) == list(range(40, 1961, 40))
+
+
+def test_longer_training_explores_more(digits: DeviceData) -> None:
+    """The exploration rate rises from the density with every update, and never falls."""
+    method = {"name": "itop", "update_every": 1}
+    recipe = {"preset": "digits", "epochs": 8, "batch_size": 32}
+    run = begin(trial(sparsifier=method, sparsity=0.9, recipe=recipe), digits, samples=32)
+    rates = [run.topology.explored.density()]
+    for _ in range(8):
+        run.train_epoch()
+        rates.append(run.topology.explored.density())
+    assert rates[0] == run.density == pytest.approx(0.1, abs=1e-3)
+    assert rates[1] == rates[0]
+    assert all(after > before for before, after in pairwise(rates[1:]))
+    # Each of seven updates can add what it grows, half of the active weights at first: not more than this.
+    assert rates[-1] <= rates[0] * (1 + 7 * 0.5)

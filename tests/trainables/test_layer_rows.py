@@ -1,0 +1,100 @@
+"""What the layers table says of weights that come and go, against masks written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import pytest
+import torch
+from small_trials import Flat, begin, four_pixels, trial
+from torch import nn
+from updates import bits, mask
+
+from trainables import checkpoint
+from trainables.rows import layer_rows, trial_row
+from trainables.sparsifiers import Masks, Moment, Start, Timeline
+from trainables.sparsifiers.dense import Dense
+from trainables.training import Training
+
+# Four of the twelve weights of a linear layer from four pixels to three classes, at the start and after two updates.
+SCRIPT = [
+    mask(1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0).view(3, 4),
+    mask(1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0).view(3, 4),
+    mask(1, 0, 1, 0, 1, 0, 1, 0, 0, 0, 0, 0).view(3, 4),
+]
+
+
+class Pooled(Flat):
+    """One linear layer on images of any size, shrunk to 2x2."""
+
+    def build(self, classes: int, statistics: Any) -> nn.Module:
+        return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4, classes))
+
+
+class Scripted(Dense):
+    """A method whose masks are those of the script. Not registered."""
+
+    def initialize(self, start: Start) -> Masks:
+        return Masks({"2.weight": SCRIPT[0]})
+
+    def update_steps(self, timeline: Timeline) -> Collection[int]:
+        return (1, 2)
+
+    def update(self, masks: Masks, moment: Moment) -> Masks:
+        return Masks({"2.weight": SCRIPT[moment.step]})
+
+    def kept_at(self, total: int, step: int, spec: object, timeline: Timeline) -> int:
+        return 4
+
+
+def scripted(epochs: int) -> Training:
+    """One step an epoch: the script's masks are in force one after the other."""
+    spec = trial(model=Pooled(), sparsifier=Scripted(), recipe={"epochs": 3, "batch_size": 6})
+    run = begin(spec, four_pixels(), samples=6)
+    for _ in range(epochs):
+        run.train_epoch()
+    return run
+
+
+@pytest.mark.parametrize(
+    ("epochs", "explored", "overlap"),
+    [
+        (1, 4 / 12, 4 / 4),
+        (2, 6 / 12, 2 / 4),  # places 0 to 5 were active; 0 and 1 are left of the first four
+        (3, 7 / 12, 2 / 4),  # 0 to 6; 0 and 2 of the first four, though 2 was away in between
+    ],
+)
+def test_exploration_and_overlap_by_hand(epochs: int, explored: float, overlap: float) -> None:
+    run = scripted(epochs)
+    (row,) = layer_rows(run.spec, run)
+    assert bits(run.masks) == {"2.weight": SCRIPT[epochs - 1].int().tolist()}
+    assert (row["weights"], row["nonzero"], row["density"]) == (12, 4, 4 / 12)
+    assert row["explored"] == explored
+    assert row["initial_overlap"] == overlap
+    assert row["flops"] == 2 * 12 * 4 / 12
+    whole = trial_row(run.spec, run, [row], {}, {})
+    assert whole["exploration_rate"] == pytest.approx(explored)
+    assert whole["mask_overlap"] == pytest.approx(overlap)
+
+
+def test_they_are_the_same_after_a_resume() -> None:
+    saved = checkpoint.encode(scripted(2).state())
+    run = scripted(0)
+    run.restore(checkpoint.decode(saved))
+    run.train_epoch()
+    assert layer_rows(run.spec, run) == layer_rows(run.spec, scripted(3))
+
+
+def test_over_layers_they_are_means_by_weights_and_by_active_weights() -> None:
+    run = scripted(1)
+    rows = [
+        {"weights": 12, "nonzero": 4, "explored": 0.5, "initial_overlap": 0.5},
+        {"weights": 36, "nonzero": 0, "explored": 0.25, "initial_overlap": None},
+    ]
+    topology = run.topology
+    topology.masks = Masks({"a": torch.ones(4, 12, dtype=torch.bool)})
+    topology.counts = {"a": 4}
+    whole = trial_row(run.spec, run, rows, {}, {})
+    assert whole["exploration_rate"] == pytest.approx((0.5 * 12 + 0.25 * 36) / 48)
+    assert whole["mask_overlap"] == pytest.approx(0.5)

@@ -1,0 +1,97 @@
+"""The unpickler that reads arrays of bytes: what it reads, and what it refuses without running it."""
+
+from __future__ import annotations
+
+import builtins
+import codecs
+import os
+import pickle
+import subprocess
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_datasets import python2_pickle
+
+from trainables.data import DamagedData
+from trainables.data.pickles import read_arrays
+
+CONTENT = {"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [0, 1, 255], "name": "caf\xe9", "none": None}
+
+
+def read(path: Path, content: bytes) -> Any:
+    path.write_bytes(content)
+    return read_arrays(path, "get another")
+
+
+def test_python_2_pickles(tmp_path: Path) -> None:
+    """Text and keys are bytes, as they were."""
+    found = read(tmp_path / "file", python2_pickle(CONTENT))
+    assert list(found) == [b"data", b"labels", b"name", b"none"]
+    assert np.array_equal(found[b"data"], CONTENT["data"]) and found[b"data"].dtype == np.uint8
+    assert (found[b"labels"], found[b"name"], found[b"none"]) == ([0, 1, 255], b"caf\xe9", None)
+
+
+@pytest.mark.parametrize("protocol", [2, 3, 4])
+def test_python_3_pickles(protocol: int, tmp_path: Path) -> None:
+    found = read(tmp_path / "file", pickle.dumps({b"data": CONTENT["data"], b"text": b"\x00\xff"}, protocol))
+    assert np.array_equal(found[b"data"], CONTENT["data"]) and found[b"text"] == b"\x00\xff"
+
+
+class Call:
+    """Pickled, it is a call of ``function``."""
+
+    def __init__(self, function: Any, *arguments: Any) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> Any:
+        return self.call
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        Call(os.system, "touch done"),
+        Call(subprocess.Popen, ["touch", "done"]),
+        Call(builtins.eval, "open('done', 'w')"),
+        Call(builtins.getattr, "text", "upper"),
+        Call(builtins.open, "done", "w"),
+        Call(np.save, "done", np.zeros(1)),
+        Call(np.load, "done"),
+        Call(pickle.loads, b"."),
+        Call(codecs.decode, b"", "zlib"),
+        Call(zlib.decompress, b""),
+        Call(codecs.encode, "done", "rot13"),
+    ],
+    ids=lambda call: call.call[0].__name__,
+)
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_calls_are_refused_and_not_made(
+    call: Call, protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = os.listdir(tmp_path)
+    content = pickle.dumps({"data": [call]}, protocol)
+    with pytest.raises(DamagedData, match=r"^[^\n]*file is damaged: (it names \S+, and|bytes are)[^\n]*; get another$"):
+        read(tmp_path / "file", content)
+    assert os.listdir(tmp_path) == [*before, "file"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x80",
+        b"no pickle",
+        python2_pickle(CONTENT)[:-30],
+        pickle.dumps(CONTENT, 4)[:40],
+        b"\x80\x02P1\n.",
+        b"\x82\x01.",
+    ],
+    ids=["empty", "one byte", "text", "torn", "torn 4", "persistent", "extension"],
+)
+def test_what_is_no_whole_pickle_is_damaged(content: bytes, tmp_path: Path) -> None:
+    with pytest.raises(DamagedData, match=r"file is damaged: [^\n]*; get another$"):
+        read(tmp_path / "file", content)

@@ -1,0 +1,105 @@
+"""Difficulties that rank by networks: how many, for how long, and what cannot be asked of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from small_trials import trial
+
+from trainables.difficulty import difficulties
+from trainables.difficulty.ranking import Ranked
+from trainables.spec import ScoringSpec
+from trainables.values import explain
+
+
+def required(difficulty: dict[str, Any] | str, recipe: dict[str, Any] | str) -> tuple[int, int]:
+    """How many networks are trained, and for how many epochs."""
+    runs = trial(difficulty=difficulty, recipe=recipe, data_ratio=0.3).requirements()
+    assert all(isinstance(run, ScoringSpec) for run in runs)
+    (epochs,) = {run.length for run in runs}
+    return len(runs), epochs
+
+
+@pytest.mark.parametrize(
+    ("name", "runs", "epochs"),
+    [
+        ("el2n", 10, 20),
+        ("grand", 10, 20),
+        ("loss", 10, 20),
+        ("margin", 10, 20),
+        ("entropy", 10, 20),
+        ("forgetting", 5, 200),
+        ("aum", 1, 100),
+        ("vog", 1, 200),
+        ("prediction_depth", 10, 200),
+    ],
+)
+def test_defaults_under_the_papers_recipe(name: str, runs: int, epochs: int) -> None:
+    assert required(name, "paper") == (runs, epochs)
+
+
+@pytest.mark.parametrize(
+    ("milestones", "gamma", "epochs"),
+    [([0.5, 0.75], 0.1, 10), ([0.25], 0.1, 5), ([], 0.1, 20), ([0.01], 0.1, 1), ([0.5], 1.0, 20)],
+)
+def test_aum_follows_until_the_learning_rate_first_drops(milestones: list[float], gamma: float, epochs: int) -> None:
+    recipe = {"preset": "digits", "milestones": milestones, "gamma": gamma}
+    assert required("aum", recipe) == (1, epochs)
+    assert required({"name": "aum", "epoch": 15}, recipe) == (1, 15)
+
+
+def test_no_epoch_means_all_of_them() -> None:
+    assert required({"name": "el2n", "epoch": None, "runs": 2}, {"epochs": 7}) == (2, 7)
+
+
+def test_early_scores_of_one_network_are_one_run() -> None:
+    """The defaults of these scores are the same, so that they can be compared at the cost of one."""
+    ids = {
+        tuple(run.id for run in trial(difficulty=name, recipe="paper", data_ratio=0.3).requirements())
+        for name in ("el2n", "grand", "loss", "margin", "entropy")
+    }
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("difficulty", "recipe", "said"),
+    [
+        ({"name": "el2n", "epoch": 8}, {"epochs": 7}, "difficulty.epoch: 8 is beyond recipe.epochs, 7"),
+        ("el2n", {"epochs": 7}, "difficulty.epoch: 20 is beyond recipe.epochs, 7"),
+        ({"name": "vog", "epoch": 1}, {"epochs": 7}, "difficulty.epoch: vog needs 2 epochs or more, got 1"),
+        ("forgetting", {"epochs": 1}, "difficulty.epoch: forgetting needs 2 epochs or more, got 1"),
+        ({"name": "loss", "runs": 0}, {"epochs": 7}, "difficulty.runs: Input should be greater than or equal to 1"),
+        ({"name": "grand", "squared": True}, {}, "difficulty: unknown field 'squared'"),
+        (
+            {"name": "margin", "epoch": 1, "window_start": 0.2},
+            {"epochs": 7},
+            "difficulty.window_start: 0.2 needs keep: window, got hardest",
+        ),
+        (
+            {"name": "entropy", "epoch": 1, "keep": "window", "window_start": 0.8},
+            {"epochs": 7},
+            "difficulty.window_start: 0.8 leaves less than data_ratio, 0.3",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_line(difficulty: dict[str, Any] | str, recipe: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        trial(difficulty=difficulty, recipe=recipe, data_ratio=0.3)
+    line = explain(caught.value)
+    assert line.startswith(said) and "\n" not in line
+
+
+@pytest.mark.parametrize("changes", [{"data_ratio": 1.0}, {"data_ratio": 0.3, "keep": "random"}])
+def test_epochs_do_not_matter_where_nothing_is_ranked(changes: dict[str, Any]) -> None:
+    ratio, fields = changes.pop("data_ratio"), changes
+    spec = trial(difficulty={"name": "vog", "epoch": 99, **fields}, recipe={"epochs": 1}, data_ratio=ratio)
+    assert spec.requirements() == ()
+
+
+def test_each_says_in_its_file_what_it_is() -> None:
+    """A citation or a definition, and a line for `sparsweep list`."""
+    for name in difficulties.names():
+        if issubclass(difficulties[name], Ranked):
+            assert difficulties[name].summary().startswith("The samples "), name

@@ -1,0 +1,159 @@
+"""What all methods that drop and grow share: how much, how many in which layer, and how they are chosen."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from small_trials import trial
+from updates import mask, moment
+
+from trainables.sparsifiers import Timeline
+from trainables.sparsifiers.rewiring import DECAYS, highest, limited, lowest, share, share_out
+from trainables.sparsifiers.rigl import RigL
+
+
+def whole(*numbers: int) -> list[torch.Tensor]:
+    return [torch.tensor(number) for number in numbers]
+
+
+# How much -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("decay", "shares"),
+    [
+        ("constant", [0.4, 0.4, 0.4, 0.4, 0.4]),
+        ("linear", [0.4, 0.325, 0.25, 0.175, 0.1]),
+        ("cosine", [0.4, 0.25 + 0.15 * math.sqrt(0.5), 0.25, 0.25 - 0.15 * math.sqrt(0.5), 0.1]),
+        ("steps", [0.4, 0.4, 0.4, 0.25, 0.1]),
+    ],
+)
+def test_decays_at_the_quarters(decay: str, shares: list[float]) -> None:
+    assert [DECAYS[decay](quarter / 4, 0.4, 0.1) for quarter in range(5)] == pytest.approx(shares, rel=1e-12)
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine", "steps"])
+def test_a_decay_that_ends_early_stays_at_its_end(decay: str) -> None:
+    """From .4 at step 0 to .1 at step 50 of 100."""
+    method = RigL(prune_rate=0.4, final_prune_rate=0.1, decay=decay, decay_fraction=0.5)
+    rates = [method.rate(moment({}, step)) for step in (0, 25, 50, 80, 100)]
+    assert rates == pytest.approx([0.4, DECAYS[decay](0.5, 0.4, 0.1), 0.1, 0.1, 0.1], rel=1e-12)
+
+
+def test_rigl_falls_to_nothing_where_it_stops() -> None:
+    """f(t) = .3 / 2 (1 + cos(pi t / 75)) of 100 steps."""
+    for step in (0, 10, 30, 60, 75):
+        expected = 0.15 * (1 + math.cos(math.pi * step / 75))
+        assert RigL().rate(moment({}, step)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["set", "rigl", "itop", "mest", "snfs", "dsr"])
+def test_a_share_that_would_rise_is_refused(name: str) -> None:
+    method = {"name": name, "prune_rate": 0.1, "final_prune_rate": 0.2}
+    with pytest.raises(ValidationError, match=r"sparsifier\.final_prune_rate: 0\.2 is above prune_rate, 0\.1"):
+        trial(sparsifier=method, sparsity=0.5)
+
+
+@pytest.mark.parametrize(("rate", "count"), [(0.1, 1), (0.14, 1), (0.16, 2), (0.5, 5), (0.999, 10), (0.01, 0)])
+def test_share_is_the_nearest_whole_number(rate: float, count: int) -> None:
+    assert share(torch.arange(12) < 10, rate).tolist() == count
+
+
+def test_every_interval_is_at_least_a_step_and_the_same_in_epochs() -> None:
+    """A quarter of an epoch is 98 steps of 391, 30 of 118, and 1 of 1."""
+    for steps_per_epoch, interval in ((391, 98), (118, 30), (1, 1)):
+        found = list(RigL().update_steps(Timeline(200, steps_per_epoch)))
+        assert found[0] == found[1] - found[0] == interval
+        assert found[-1] <= 150 * steps_per_epoch < found[-1] + interval
+
+
+# How many in which layer ----------------------------------------------------------------------------------------------
+
+
+def test_counts_that_find_room_are_left_alone() -> None:
+    assert [count.tolist() for count in limited(whole(3, 0, 5), 8)] == [3, 0, 5]
+    assert [count.tolist() for count in limited(whole(3, 0, 5), torch.tensor(100))] == [3, 0, 5]
+
+
+def test_counts_that_find_none_shrink_alike() -> None:
+    """Room for half: half of 6 and of 4; for a third: 2 and 1.33 rounded down."""
+    assert [count.tolist() for count in limited(whole(6, 4), 5)] == [3, 2]
+    assert [count.tolist() for count in limited(whole(6, 4), torch.tensor(3))] == [1, 1]
+    assert [count.tolist() for count in limited(whole(6, 4), 0)] == [0, 0]
+    assert [count.tolist() for count in limited(whole(0, 0), 0)] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("total", "shares", "room", "counts"),
+    [
+        (10, [1, 1, 3], [9, 9, 9], [2, 2, 6]),
+        # 3.33 each: the first of equal remainders is rounded up.
+        (10, [1, 1, 1], [9, 9, 9], [4, 3, 3]),
+        # The third takes 4 of its 6; of the 6 that are left the second gets three times as many as the first, 4.5.
+        (10, [1, 3, 6], [9, 9, 4], [2, 4, 4]),
+        (10, [0, 1, 9], [9, 9, 4], [0, 6, 4]),
+        # Nobody with a share has room: by room, 2 : 4.
+        (6, [0, 0, 9], [2, 4, 3], [1, 2, 3]),
+        (3, [0, 0], [2, 4], [1, 2]),
+        (0, [1, 2], [3, 3], [0, 0]),
+        (6, [1, 2], [3, 3], [3, 3]),
+        (0, [1.0], [0], [0]),
+    ],
+)
+def test_share_out_by_hand(total: int, shares: list[float], room: list[int], counts: list[int]) -> None:
+    assert share_out(total, shares, room) == counts
+
+
+def test_what_fits_nowhere_is_refused() -> None:
+    with pytest.raises(ValueError, match="7 weights do not fit into 6 places"):
+        share_out(7, [1, 1], [2, 4])
+
+
+layers = st.lists(
+    st.tuples(st.one_of(st.just(0.0), st.floats(1e-9, 1e9)), st.integers(0, 10**7)), min_size=1, max_size=40
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(layers, st.floats(0, 1))
+def test_share_out_is_exact_and_within_every_room(layers: list[tuple[float, int]], part: float) -> None:
+    shares, room = [list(column) for column in zip(*layers, strict=True)]
+    total = int(part * sum(room))
+    counts = share_out(total, shares, room)
+    assert sum(counts) == total
+    assert all(0 <= count <= free for count, free in zip(counts, room, strict=True))
+    # Among layers that are not full, none has more than its share beside another, but for the rounding.
+    if sum(shares) > 0:
+        open_layers = [place for place, count in enumerate(counts) if count < room[place] - 1 and shares[place] > 0]
+        for one in open_layers:
+            for other in open_layers:
+                ratio = shares[one] / shares[other]
+                assert counts[one] <= ratio * (counts[other] + 1) + 1 + 1e-6 * counts[one]
+
+
+# Which ----------------------------------------------------------------------------------------------------------------
+
+
+def test_highest_looks_at_the_places_alone_and_takes_the_earlier_of_ties() -> None:
+    scores = torch.tensor([9.0, 1.0, 5.0, 5.0, -2.0])
+    assert highest(scores, mask(0, 1, 1, 1, 1), 2).int().tolist() == [0, 0, 1, 1, 0]
+    assert highest(scores, mask(0, 1, 1, 1, 1), torch.tensor(1)).int().tolist() == [0, 0, 1, 0, 0]
+    assert highest(scores, mask(0, 1, 0, 0, 1), 9).int().tolist() == [0, 1, 0, 0, 1]
+    assert highest(scores, mask(1, 1, 1, 1, 1), 0).int().tolist() == [0, 0, 0, 0, 0]
+
+
+def test_lowest_ranks_sides_apart_within_a_common_room() -> None:
+    importance = torch.tensor([4.0, 3.0, 2.0, 1.0, 40.0, 30.0, 20.0, 10.0])
+    sides = [(torch.arange(8) < 4, torch.tensor(2)), (torch.arange(8) >= 4, torch.tensor(2))]
+    assert lowest(importance, sides, 8).int().tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
+    assert lowest(importance, sides, 2).int().tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
+
+
+def test_selection_keeps_the_shape() -> None:
+    scores = torch.arange(6.0).view(1, 2, 3)
+    assert highest(scores, torch.ones(1, 2, 3, dtype=torch.bool), 2).tolist() == [[[False] * 3, [False, True, True]]]

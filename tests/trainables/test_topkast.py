@@ -1,0 +1,96 @@
+"""Top-KAST: what runs, what is trained beside it, how the exploration loss decays it, and what comes back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_trials import begin, trial
+from softmax_regression import DECAY, LAYER, LR, flat, gradient
+from updates import bits, moment
+
+from trainables.data import DeviceData
+from trainables.sparsifiers import Masks, distributions
+from trainables.sparsifiers.topkast import Exploring, TopKAST, largest_of_layers, trained_set
+
+VALUES = {"a": torch.tensor([0.9, -0.8, 0.1, 0.2]), "b": torch.tensor([0.7, 0.6, 0.5, -0.4])}
+
+
+def test_the_largest_of_the_network_by_hand() -> None:
+    method = TopKAST(scope="global")
+    masks = Masks({name: torch.arange(4) < 2 for name in VALUES})
+    assert bits(method.update(masks, moment(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 0, 0]}
+    masks = Masks({name: torch.arange(4) < 3 for name in VALUES})
+    assert bits(method.update(masks, moment(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 1, 1]}
+
+
+def test_the_largest_of_layers_follow_erk() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = {"a": torch.randn(8, 9, generator=generator), "b": 100 * torch.randn(30, 40, generator=generator)}
+    masks = largest_of_layers(weights, 318)
+    densities = distributions.erk({"a": (8, 9), "b": (30, 40)}, 318 / 1272)
+    for name, weight in weights.items():
+        assert masks.counts()[name] == pytest.approx(densities[name] * weight.numel(), abs=1)
+        kept, gone = (weight[part].abs() for part in (masks[name], ~masks[name]))
+        assert kept.min() >= gone.max()
+
+
+def test_the_trained_set_is_the_next_largest_too() -> None:
+    """Three of eight weights run; a quarter of all, two, are trained beside them: .6 and .5 are next."""
+    masks = Masks({"a": torch.tensor([1, 1, 0, 0]).bool(), "b": torch.tensor([1, 0, 0, 0]).bool()})
+    assert bits(trained_set(VALUES, masks, 0.25, "global")) == {"a": [1, 1, 0, 0], "b": [1, 1, 1, 0]}
+    assert bits(trained_set(VALUES, masks, 0.0, "global")) == bits(masks)
+    assert bits(trained_set(VALUES, masks, 0.9, "global")) == {"a": [1] * 4, "b": [1] * 4}
+
+
+def test_what_runs_is_trained_even_where_it_is_not_among_the_largest() -> None:
+    masks = Masks({"a": torch.tensor([0, 0, 1, 0]).bool(), "b": torch.tensor([0, 0, 0, 0]).bool()})
+    assert bits(trained_set(VALUES, masks, 0.125, "global")) == {"a": [1, 1, 1, 0], "b": [0] * 4}
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.8])
+def test_two_steps_by_hand(momentum: float) -> None:
+    """Six of twelve weights run, nine are trained: those three decay at 1 / D = 2 times the rate, the rest stays."""
+    run = flat({"name": "topkast", "scope": "global", "margin": 0.25, "update_every": 4}, 0.5, momentum=momentum)
+    assert isinstance(run.topology, Exploring)
+    values, velocity = run.topology.values()[LAYER].clone(), torch.zeros(3, 4)
+    order = values.abs().flatten().argsort(descending=True)
+    runs, trained = (torch.zeros(12).index_fill(0, order[:count], 1.0).view(3, 4).bool() for count in (6, 9))
+    assert torch.equal(run.masks[LAYER], runs) and torch.equal(run.topology.reach[LAYER], trained)
+    for _ in range(2):
+        slope = gradient(run) + DECAY * values * torch.where(runs, 1.0, 2.0)
+        velocity = (momentum * velocity + slope) * trained
+        values = values - LR * velocity
+        run.train_epoch()
+        assert torch.allclose(run.topology.values()[LAYER], values, rtol=1e-4, atol=1e-6)
+        assert torch.allclose(run.weights[LAYER].detach(), values * runs, rtol=1e-4, atol=1e-6)
+    started = flat({"name": "topkast", "scope": "global", "margin": 0.25}, 0.5).topology.values()[LAYER]
+    assert torch.equal(run.topology.values()[LAYER][~trained], started[~trained])
+
+
+def test_a_weight_that_outgrows_one_in_force_takes_its_place_with_its_value() -> None:
+    run = flat({"name": "topkast", "scope": "global", "margin": 0.25, "update_every": 1}, 0.5)
+    assert isinstance(run.topology, Exploring)
+    masks, trained = run.masks[LAYER], run.topology.reach[LAYER]
+    newcomer = (trained & ~masks).nonzero()[0]
+    run.topology.latent[LAYER][tuple(newcomer)] = 5.0
+    run.train_epoch()
+    value = run.topology.values()[LAYER][tuple(newcomer)].clone()
+    assert value > 4 and not run.masks[LAYER][tuple(newcomer)]
+    run.topology.change(run.spec.sparsifier.update(run.masks, moment(run.topology.values())))
+    assert run.masks[LAYER][tuple(newcomer)] and run.weights[LAYER].detach()[tuple(newcomer)] == value
+    gone = masks & ~run.masks[LAYER]
+    assert int(gone.sum()) == 1 and run.topology.latent[LAYER][gone] != 0
+
+
+def test_a_step_costs_the_backward_pass_of_what_is_trained(digits: DeviceData) -> None:
+    """Forward, and the gradients of activations, at the density of A; the gradients of weights at that of B."""
+    recipe = {"preset": "digits", "epochs": 2}
+    method = {"name": "topkast", "margin": 0.2, "update_every": 2}
+    run = begin(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=50)
+    assert isinstance(run.topology, Exploring)
+    trained = run.topology.reach.counts()
+    assert sum(trained.values()) == pytest.approx(0.4 * run.masks.size, abs=len(trained))
+    backward = sum(run.layer_flops[name] * trained[name] / mask.numel() for name, mask in run.masks.items())
+    run.train_epoch()
+    assert run.train_flops == pytest.approx((2 * run.forward_flops + backward) * 50, rel=1e-12)
+    assert run.forward_flops < backward < sum(run.layer_flops.values())

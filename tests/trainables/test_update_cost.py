@@ -1,0 +1,128 @@
+"""What an update asks of the device: operations in proportion to layers, and a handful of waits, however many layers.
+
+Counted, not timed. Of two networks of the same kind, of 21 and of 37 layers with masks, the difference is what a layer
+costs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+from typing import Any, Literal
+
+import pytest
+import torch
+from small_trials import begin, trial
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from trainables.data import DeviceData
+from trainables.models.resnet import ResidualModel
+from trainables.training import Training
+
+METHODS = ["bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"]
+MOST_OPERATIONS_A_LAYER = 75
+MOST_WAITS = {"bayesian_connectivity": 5, "dsr": 3, "movement": 3, "snfs": 4, "topkast": 5}
+"""Above two, the counts of the new masks: once to check them, once to keep them."""
+
+
+class Chain(ResidualModel):
+    """A residual network of 21 or 37 layers with masks, very narrow. Not registered: no sweep may find it."""
+
+    name: Literal["chain"] = "chain"
+    channels = 1
+    min_size = 8
+    long: bool
+    widths = (4, 8, 12, 16)
+
+    @property
+    def blocks(self) -> tuple[int, ...]:  # type: ignore[override]
+        return (3, 4, 6, 3) if self.long else (2, 2, 2, 2)
+
+
+class Operations(TorchDispatchMode):
+    """Counts the operations that reach the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+class Waits(TorchFunctionMode):
+    """Counts the calls for which the host must have a tensor's values."""
+
+    READING = ("tolist", "item", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__", "equal")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__name__", "") in self.READING:
+            self.counts[function.__name__] += 1
+        return function(*args, **(kwargs or {}))
+
+
+@cache
+def images() -> DeviceData:
+    pixels = torch.randint(0, 256, (8, 1, 8, 8), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    labels = torch.arange(8) % 10
+    return DeviceData(pixels, labels, pixels, labels, 10, (0.5,), (0.25,))
+
+
+def begun(name: str, long: bool) -> Training:
+    """After one step, so that there are momenta; dense gradients are told, so that only the update is counted."""
+    recipe = {"epochs": 10, "batch_size": 8, "crop_padding": 0}
+    run = begin(trial(model=Chain(long=long), sparsifier=name, sparsity=0.8, recipe=recipe), images())
+    run.train_epoch()
+    return run
+
+
+def moment_of(run: Training) -> Any:
+    """Half way, where every method has something to do."""
+    batch = images().train_images.float() / 255, images().train_labels
+    seen = run._moment(5, batch, torch.Generator())
+    gradients = {name: torch.ones_like(weight) for name, weight in run.weights.items()}
+    return type(seen)(**{**vars(seen), "gradients": lambda: gradients})
+
+
+def operations(name: str, long: bool) -> int:
+    run = begun(name, long)
+    seen = moment_of(run)
+    with Operations() as counted:
+        run._update_masks(seen)
+    return counted.count
+
+
+def waits(name: str, long: bool) -> Counter[str]:
+    run = begun(name, long)
+    seen = moment_of(run)
+    with Waits() as counted:
+        run._update_masks(seen)
+    return counted.counts
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_operations_are_in_proportion_to_layers(name: str) -> None:
+    short, long = operations(name, long=False), operations(name, long=True)
+    a_layer = (long - short) / (37 - 21)
+    assert a_layer <= MOST_OPERATIONS_A_LAYER
+    assert long <= (a_layer + 1) * 37 + 60, "what is not in proportion to layers is little"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_host_waits_a_handful_of_times(name: str) -> None:
+    short, long = waits(name, long=False), waits(name, long=True)
+    assert 2 <= short.total() == long.total() <= MOST_WAITS.get(name, 2), (short, long)
+
+
+def test_a_wait_would_be_seen() -> None:
+    """So that the test above can fail."""
+    tensor = torch.ones(2)
+    with Waits() as counted:
+        tensor.tolist(), int(tensor.sum()), bool(tensor[0]), tensor[0].item()
+    assert counted.counts.total() == 4

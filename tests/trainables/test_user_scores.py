@@ -1,0 +1,234 @@
+"""Selection by one's own file: what it reads, what it refuses in one line, and what is in a trial's id."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from pydantic import ValidationError
+from small_trials import inputs, sources, trial
+
+from trainables import runs
+from trainables.data import DeviceData
+from trainables.difficulty import difficulties
+from trainables.spec import ScoringSpec, TrialSpec, dump, load
+from trainables.store import Store
+from trainables.values import explain
+
+LABELS = torch.tensor([0, 1, 2, 0, 1])
+GOOD = {"sample": range(5), "label": LABELS.tolist(), "score": [0.5, 0.9, 0.1, 0.7, 0.3]}
+"""From hard to easy: 1 3 0 4 2."""
+
+Write = Callable[..., Path]
+
+
+def refuse(run: ScoringSpec, score: str) -> torch.Tensor:
+    raise AssertionError(f"no scoring run is needed, asked for {score} of {run}")
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def writing(name: str = "mine.parquet", **columns: Any) -> Path:
+        path = tmp_path / name
+        pd.DataFrame({**GOOD, **columns}).to_parquet(path, index=False)
+        return path
+
+    return writing
+
+
+def by_file(path: Path | str, ratio: float = 0.4, **fields: Any) -> TrialSpec:
+    return trial(difficulty={"name": "scores", "file": str(path), **fields}, data_ratio=ratio)
+
+
+def select(spec: TrialSpec, labels: torch.Tensor = LABELS) -> list[int]:
+    return spec.difficulty.select(spec, labels, sources(refuse)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [({}, [1, 3]), ({"keep": "easiest"}, [2, 4]), ({"keep": "window", "window_start": 0.4}, [0, 4])],
+)
+def test_it_keeps_what_the_file_says(write: Write, fields: dict[str, Any], expected: list[int]) -> None:
+    assert select(by_file(write(), **fields)) == expected
+
+
+def test_balanced_keeps_the_ratio_of_every_class(write: Write) -> None:
+    """.6 of 5 is 3: of 2, 2 and 1 samples 1.2, 1.2 and .6, so one of each."""
+    assert select(by_file(write(), 0.6, balanced=True)) == [1, 2, 3]
+
+
+def test_the_order_of_rows_is_of_no_matter(write: Write) -> None:
+    rows = pd.DataFrame(GOOD).iloc[[3, 1, 4, 0, 2]]
+    assert select(by_file(write(**{name: rows[name].tolist() for name in rows}))) == [1, 3]
+
+
+def test_infinite_scores_and_further_columns_are_allowed(write: Write) -> None:
+    scores = [float("inf"), 0.9, float("-inf"), 0.7, 0.3]
+    assert select(by_file(write(score=scores, why=["?"] * 5))) == [0, 1]
+
+
+def test_no_scoring_run_is_required(write: Write) -> None:
+    assert by_file(write()).requirements() == ()
+
+
+@pytest.mark.parametrize(("ratio", "fields"), [(1.0, {}), (0.4, {"keep": "random"})])
+def test_the_file_is_not_read_where_it_decides_nothing(write: Write, ratio: float, fields: dict[str, Any]) -> None:
+    path = write()
+    spec = by_file(path, ratio, **fields)
+    path.unlink()
+    assert len(select(spec)) == round(5 * ratio)
+
+
+# Identity ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_content_is_in_the_id_and_the_path_is_not(write: Write) -> None:
+    first, moved = by_file(write("a.parquet")), by_file(write("b.parquet"))
+    assert first.id == moved.id and first.difficulty != moved.difficulty
+    other = by_file(write("c.parquet", score=[0.5, 0.9, 0.1, 0.7, 0.31]))
+    assert other.id != first.id
+    assert first.id != by_file(write("a.parquet"), keep="easiest").id
+
+
+def test_the_path_of_a_parent_is_not_in_its_id_either(write: Write) -> None:
+    """Nested specs too: a lottery ticket needs its dense parent, a snapshot holds its trial."""
+    parents = []
+    for name in ("a.parquet", "b.parquet"):
+        ticket = by_file(write(name)).replace(sparsifier="lth", sparsity=0.5)
+        parents.append([ticket.id, *(need.id for need in ticket.requirements())])
+    assert parents[0] == parents[1] and len(parents[0]) == 2
+
+
+def test_the_digest_is_taken_from_the_file_and_travels_with_the_spec(write: Write) -> None:
+    path = write()
+    spec = by_file(path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert spec.difficulty.model_dump()["digest"] == digest
+    text = dump(spec)
+    path.unlink()
+    assert load(text) == spec, "a spec that was stored can be read without the file"
+    assert by_file(path, digest=digest).id == spec.id
+
+
+def test_a_digest_taken_once_is_taken_again_when_the_file_changes(write: Write) -> None:
+    first = by_file(write())
+    assert by_file(write(score=[1.0, 2.0, 3.0, 4.0, 5.0])).id != first.id
+
+
+# What is refused -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        ({"score": [0.5, None, 0.1, 0.7, 0.3]}, "has no score for sample 1: it is null or NaN"),
+        ({"score": [0.5, 0.9, 0.1, 0.7, float("nan")]}, "has no score for sample 4: it is null or NaN"),
+        ({"score": list("abcde")}, r"has (large_)?string in column 'score', not double"),
+        ({"sample": [0, 1, 2, 3, 3]}, "lacks sample 4; it must have each from 0 to 4 once"),
+        ({"sample": [1, 2, 3, 4, 5]}, "lacks sample 0; it must have each from 0 to 4 once"),
+        ({"sample": [0, 1, 2, 3, -1]}, "lacks sample 4; it must have each from 0 to 4 once"),
+        ({"sample": [0, 1, 2, 3, 4.5]}, "has double in column 'sample', not int64"),
+        ({"sample": [0, 1, 2, 3, None]}, "has 1 empty values in column 'sample'"),
+    ],
+)
+def test_a_bad_file_is_refused_when_the_sweep_is_read(write: Write, columns: dict[str, Any], said: str) -> None:
+    path = write(**columns)
+    with pytest.raises(ValidationError) as caught:
+        by_file(path)
+    line = explain(caught.value)
+    assert line.startswith(f"difficulty.file: {path} ") and re.search(said, line) and "\n" not in line
+
+
+def test_a_missing_column_is_named_with_those_there_are(write: Write) -> None:
+    path = write()
+    pd.DataFrame(GOOD).rename(columns={"score": "el2n"}).to_parquet(path, index=False)
+    with pytest.raises(ValidationError) as caught:
+        by_file(path)
+    assert explain(caught.value) == f"difficulty.file: {path} has no column 'score'; it has sample, label, el2n"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError) as caught:
+        by_file(tmp_path / "none.parquet")
+    assert explain(caught.value) == f"difficulty.file: there is no file {tmp_path}/none.parquet (on this machine)"
+
+
+@pytest.mark.parametrize("content", [b"", b"sample,label,score\n0,0,1\n", b"PAR1" + bytes(100)])
+def test_what_is_no_parquet_file_is_said(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValidationError) as caught:
+        by_file(path)
+    line = explain(caught.value)
+    assert line.startswith(f"difficulty.file: {path} is no whole Parquet file: ") and "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({}, "difficulty.file: Field required"),
+        ({"file": "mine.parquet"}, "difficulty.file: mine.parquet is relative; give it from / or ~ on"),
+        ({"file": "/x", "digest": "abc"}, "difficulty.digest: String should match pattern"),
+        ({"file": "nowhere://x/y"}, "difficulty.file: "),
+        ({"file": 3}, "difficulty.file: Input should be a valid string"),
+        ({"file": "/x", "digest": "0" * 64, "runs": 3}, "difficulty: unknown field 'runs'"),
+    ],
+)
+def test_bad_fields_are_one_line(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        trial(difficulty={"name": "scores", **fields})
+    line = explain(caught.value)
+    assert line.startswith(said) and "\n" not in line
+
+
+def test_a_file_that_changed_since_is_refused(write: Write) -> None:
+    spec = by_file(write())
+    path = write(score=[9.0, 0.0, 0.0, 0.0, 0.0])
+    with pytest.raises(ValueError, match=f"difficulty.file: {path} has changed: its digest is .* not .* old file back"):
+        select(spec)
+
+
+def test_a_file_that_went_since_is_named(write: Write) -> None:
+    path = write()
+    spec = by_file(path)
+    path.unlink()
+    with pytest.raises(ValueError, match=rf"difficulty.file: there is no file {path} \(on this machine\)"):
+        select(spec)
+
+
+def test_scores_of_more_samples_than_there_are_are_refused(write: Write) -> None:
+    with pytest.raises(ValueError, match="has scores of 5 samples, the training set has 4"):
+        select(by_file(write()), LABELS[:4])
+
+
+def test_scores_of_other_data_are_refused(write: Write) -> None:
+    other = torch.tensor([0, 1, 1, 0, 0])
+    with pytest.raises(ValueError, match="has label 2 for sample 2, the training set has 1, and so for 2 of 5"):
+        select(by_file(write()), other)
+
+
+# From a scoring run --------------------------------------------------------------------------------------------------
+
+
+def test_what_a_scoring_run_left_selects_what_its_difficulty_does(digits: DeviceData, store: Store) -> None:
+    by_run = trial(difficulty={"name": "el2n", "runs": 1, "epoch": 1}, data_ratio=0.2)
+    (scoring,) = by_run.difficulty.requirements(by_run)
+    runs.open_run(scoring, inputs(digits), store, "test").advance(float("inf"))
+    path = Path(store.root, store.scores_path(scoring.id, "el2n"))
+    by_path = by_file(path, 0.2)
+
+    def left(run: ScoringSpec, score: str) -> torch.Tensor:
+        return torch.from_numpy(store.read_scores(run.id, score).copy())
+
+    expected = by_run.difficulty.select(by_run, digits.train_labels, sources(left))
+    assert torch.equal(by_path.difficulty.select(by_path, digits.train_labels, sources(refuse)), expected)
+
+
+def test_it_is_listed_with_a_line() -> None:
+    assert difficulties["scores"].summary().startswith("The samples that the scores in your own Parquet file")

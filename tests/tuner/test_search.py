@@ -1,0 +1,224 @@
+"""Searches: what is suggested, told and kept, without Ray; a real one runs in tests/e2e."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial, TrialState
+
+from trainables.spec import TrialSpec
+from trainables.store import Store
+from tuner.graph import build
+from tuner.space import draw
+from tuner.study import SAMPLERS, Study
+from tuner.suggestions import points, suggestions
+from tuner.sweep import Sweep, SweepError, parse
+
+Runner = Callable[..., list[str]]
+
+SEARCH = """
+base:
+  dataset: digits
+  model: {name: resnet8, width: 0.25}
+  recipe: {preset: digits, epochs: 1}
+  data_ratio: 0.1
+search:
+  trials: 6
+  objectives: {test_accuracy: maximize}
+  space:
+    sparsity: {from: 0.1, to: 0.9, step: 0.1}
+    sparsifier: [{name: set, prune_rate: {from: 0.1, to: 0.5}}, snip, random]
+"""
+
+
+@pytest.fixture
+def search() -> Sweep:
+    return parse(SEARCH, "search")
+
+
+def finish(spec: TrialSpec, run_here: Runner) -> None:
+    """Train a suggestion as a sweep of its own in the same storage."""
+    run_here(Sweep(name="one", grids=(spec.model_dump(mode="json"),)))
+
+
+def test_a_space_is_drawn_cell_by_cell() -> None:
+    space = {
+        "sparsity": {"from": 0.1, "to": 0.9, "step": 0.1},
+        "seed": {"from": 0, "to": 3},
+        "recipe": {"lr": {"from": 0.001, "to": 0.1, "log": True}},
+        "sparsifier": [{"name": "set", "prune_rate": {"from": 0.1, "to": 0.5}}, "snip"],
+        "model": "resnet8",
+    }
+    given = {"sparsity": 0.3, "seed": 2, "recipe.lr": 0.01, "sparsifier": "set", "sparsifier.set.prune_rate": 0.25}
+    assert draw(space, FixedTrial(given)) == {
+        "sparsity": 0.3,
+        "seed": 2,
+        "recipe": {"lr": 0.01},
+        "sparsifier": {"name": "set", "prune_rate": 0.25},
+        "model": "resnet8",
+    }
+
+
+def test_what_a_choice_holds_is_drawn_only_if_it_is_chosen() -> None:
+    space = {"sparsifier": [{"name": "set", "prune_rate": {"from": 0.1, "to": 0.5}}, "snip"]}
+    trial = FixedTrial({"sparsifier": "snip"})
+    assert draw(space, trial) == {"sparsifier": "snip"}
+    assert list(trial.params) == ["sparsifier"]
+
+
+def test_a_space_of_mappings_chooses_one_first() -> None:
+    space = [{"sparsifier": "dense"}, {"sparsifier": "snip", "sparsity": [0.5, 0.8]}]
+    assert draw(space, FixedTrial({"space": "dense"})) == {"sparsifier": "dense"}
+    assert draw(space, FixedTrial({"space": "snip", "snip.sparsity": 0.8})) == {"sparsifier": "snip", "sparsity": 0.8}
+
+
+def test_a_list_valued_field_is_a_value() -> None:
+    assert draw({"recipe": {"milestones": [0.5, 0.75]}}, FixedTrial({})) == {"recipe": {"milestones": [0.5, 0.75]}}
+
+
+@pytest.mark.parametrize(
+    ("space", "why"),
+    [
+        ({"sparsity": {"from": 0.9, "to": 0.1}}, "search.space.sparsity: .* from <= to"),
+        ({"recipe": {"lr": {"from": 0, "to": 0.1, "log": True}}}, "search.space.recipe.lr: .* above 0"),
+        ({"sparsifier": []}, "search.space.sparsifier: an empty list"),
+    ],
+)
+def test_bad_spaces_are_one_clear_line(space: dict[str, object], why: str) -> None:
+    with pytest.raises(SweepError, match=why):
+        draw(space, optuna.create_study().ask())
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ("search.trials=0", r"search\.trials"),
+        ("search.sampler=bayes", r"search\.sampler.*'tpe'"),
+        ("search.objectives={accuracy: maximize}", r"search\.objectives: unknown column 'accuracy'"),
+        ("search.objectives={test_accuracy: up}", r"search\.objectives\.test_accuracy.*'maximize'"),
+        ("search.objectives={}", r"search\.objectives"),
+        ("search.stopping=hyperband", r"search\.stopping"),
+    ],
+)
+def test_bad_searches_are_one_clear_line(change: str, why: str) -> None:
+    with pytest.raises(SweepError, match=why) as caught:
+        parse(SEARCH, "search", [change])
+    assert "\n" not in str(caught.value)
+
+
+def test_stopping_compares_accuracies_alone() -> None:
+    with pytest.raises(SweepError, match="stopping: asha compares test_accuracy"):
+        parse(SEARCH, "search", ["search.stopping=asha", "search.objectives={train_flops: minimize}"])
+
+
+def test_a_sweep_has_grids_or_a_search() -> None:
+    with pytest.raises(SweepError, match="one of the two"):
+        parse(SEARCH + "grids: [{sparsifier: dense}]\n", "both")
+    with pytest.raises(SweepError, match="one of the two"):
+        parse("base: {}", "neither")
+
+
+def test_an_impossible_suggestion_is_said(tmp_path: Path) -> None:
+    sweep = parse(SEARCH, "search", ["search.space.sparsifier=dense"])
+    with pytest.raises(SweepError, match="a suggestion cannot be: sparsity: dense trains at sparsity 0"):
+        Study(sweep, Store(str(tmp_path))).ask()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_searches_to_the_end(sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the random start-up of its model, with made-up values: the nearer to .4, the better."""
+    sweep = parse(SEARCH, "search", ["search.trials=16", f"search.sampler={sampler}"])
+    finished: set[str] = set()
+
+    def values(study: Study, spec: TrialSpec) -> list[float] | None:
+        return [-abs(spec.sparsity - 0.4)] if spec.id in finished else None
+
+    monkeypatch.setattr(Study, "values", values)
+    study = Study(sweep, Store(str(tmp_path)))
+    while (spec := study.ask()) is not None:
+        finished.add(spec.id)
+        study.finished(spec)
+    assert {trial.state for trial in study.study.trials} == {TrialState.COMPLETE}
+    assert len(study.study.trials) == 16 and not study.open
+    assert study.best()[0].values == [max(trial.values[0] for trial in study.study.trials)]
+
+
+def test_several_objectives_have_a_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    change = "search.objectives={test_accuracy: maximize, train_flops: minimize}"
+    monkeypatch.setattr(Study, "values", lambda study, spec: [spec.sparsity, spec.sparsity])
+    study = Study(parse(SEARCH, "search", [change, "search.sampler=nsga2"]), Store(str(tmp_path)))
+    assert study.ask() is None  # all "finished" already: told without training
+    told = {trial.values[0] for trial in study.study.trials}
+    assert {trial.values[0] for trial in study.best()} == told  # more of both: none beats another
+
+
+def test_what_is_finished_is_told_without_training(search: Sweep, run_here: Runner, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    first = Study(search, store)
+    spec = first.ask()
+    assert spec is not None
+    finish(spec, run_here)
+    other = Study(search.model_copy(update={"name": "again"}), store)
+    asked = other.ask()  # the same sampler's first suggestion is finished: it goes on to its next one
+    assert asked is not None and asked.id != spec.id
+    assert [trial.state for trial in other.study.trials][:1] == [TrialState.COMPLETE]
+    assert set(points(search.model_copy(update={"name": "again"}), store)) == {spec.id, asked.id}
+
+
+def test_no_suggestion_is_lost_or_repeated(search: Sweep, run_here: Runner, tmp_path: Path) -> None:
+    """A driver that dies with one suggestion finished and two begun: the next one runs those two, then new ones."""
+    store = Store(str(tmp_path))
+    first = Study(search, store)
+    begun = [first.ask() for _ in range(3)]
+    assert all(begun)
+    finish(begun[0], run_here)
+    second = Study(search, store)
+    again = [second.ask(), second.ask()]
+    assert [spec.id for spec in again if spec] == [spec.id for spec in begun[1:] if spec]
+    assert [trial.params for trial in second.study.trials] == [s.params for s in suggestions("search", store)]
+    rest = []
+    while (spec := second.ask()) is not None:
+        rest.append(spec.id)
+    kept = list(suggestions("search", store))
+    assert len(kept) == 6 and [suggestion.number for suggestion in kept] == list(range(6))
+    assert not set(rest) & {spec.id for spec in begun if spec}
+
+
+def test_nan_is_told_as_failed(search: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Study(search, Store(str(tmp_path)))
+    spec = study.ask()
+    assert spec is not None
+    monkeypatch.setattr(Study, "values", lambda study, spec: [math.nan])
+    study.finished(spec)
+    assert [trial.state for trial in study.study.trials] == [TrialState.FAIL] and not study.open
+
+
+def test_a_pruned_suggestion_is_not_run_again(search: Sweep, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    study = Study(search, store)
+    spec = study.ask()
+    assert spec is not None
+    study.ended(spec, "pruned")
+    again = Study(search, store)
+    assert again.study.trials[0].state is TrialState.FAIL and not again.pending
+
+
+def test_a_failed_suggestion_is_run_again_by_the_next_driver(search: Sweep, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    study = Study(search, store)
+    spec = study.ask()
+    assert spec is not None
+    study.ended(spec, "failed")
+    assert [pending.id for pending in Study(search, store).pending] == [spec.id]
+
+
+def test_the_graph_of_a_search_is_what_it_has_suggested(search: Sweep, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert points(search, store) == {}
+    study = Study(search, store)
+    asked = {spec.id for spec in (study.ask(), study.ask()) if spec}
+    assert set(build(points(search, store)).points) == asked

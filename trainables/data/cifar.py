@@ -1,0 +1,65 @@
+"""The files of CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009).
+
+A file is a pickled dictionary with the images as uint8 [N, 3072] (a row: 1024 red pixels by rows, then green, then
+blue) and a list of labels. Each is checked by its published MD5 before it is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from trainables.data.base import ImageData
+from trainables.data.downloaded import Downloaded
+from trainables.data.files import DamagedData, check_md5
+from trainables.data.pickles import read_arrays
+from trainables.data.splits import hold_out_last
+
+SHAPE = (3, 32, 32)
+
+
+class CIFAR(Downloaded):
+    """Shared by both. Held-out images are the last by index, as in the authors' adversarial training."""
+
+    train_images = 50_000
+    test_images = 10_000
+    train_files: ClassVar[Mapping[str, str]]
+    test_files: ClassVar[Mapping[str, str]]
+    """MD5 of each file by its name, in the order of the samples."""
+    label_key: ClassVar[bytes]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return SHAPE
+
+    def read(self, root: Path) -> ImageData:
+        images, labels = self._read_files(root, self.train_files, self.train_images)
+        train, validation = hold_out_last(images, labels, self.validation)
+        test = self._read_files(root, self.test_files, self.test_images)
+        return ImageData(*train, *test, self.classes, *validation, self.published.get(self.statistics))
+
+    def _read_files(self, root: Path, files: Mapping[str, str], count: int) -> tuple[np.ndarray, np.ndarray]:
+        folder, remedy = root / self.folder, self.remedy(root)
+        for name, md5 in files.items():
+            check_md5(folder / name, md5, remedy)
+        parts = [self._read_file(folder / name, remedy) for name in files]
+        images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        if len(images) != count:
+            found = f"{', '.join(files)} hold {len(images)} images, not {count}"
+            raise DamagedData(f"{folder} is damaged: {found}; {remedy}")
+        return images.reshape(-1, *SHAPE), labels
+
+    def _read_file(self, path: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
+        content = read_arrays(path, remedy)
+        try:
+            images, labels = content[b"data"], np.asarray(content[self.label_key], np.int64)
+            whole = images.dtype == np.uint8 and images.shape == (len(labels), np.prod(SHAPE))
+            sound = whole and labels.min() >= 0 and labels.max() < self.classes
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+            sound = False
+        if not sound:
+            raise DamagedData(f"{path} is damaged: it holds no images with labels below {self.classes}; {remedy}")
+        return images, labels

@@ -1,0 +1,50 @@
+"""Movement pruning: keep the weights that move away from zero.
+
+Sanh et al., "Movement Pruning: Adaptive Sparsity by Fine-Tuning", NeurIPS 2020. Every weight has a score, the sum
+over the steps of - w dL/dw: it rises while a descent step makes |w| larger. The mask keeps the weights with the
+largest scores, of the whole network, and fewer and fewer along the cubic of gradual pruning. Gradients pass the mask
+straight to the scores, so a weight that is masked keeps its value and its score moves on: it can come back.
+
+Departures: the paper fine-tunes a pretrained language model and renews the mask in every step; here training starts
+from scratch, and masks are renewed on the schedule of ``gmp``, then stay. The learning rate of the scores is left out,
+for it scales all of them alike and ranks nothing differently. Scores need the gradients of all weights in every step:
+2 f_S + f_D operations an image.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+
+from trainables.sparsifiers.base import Moment, Start, sparsifiers
+from trainables.sparsifiers.gmp import GMP
+from trainables.sparsifiers.masks import Masks, keep_largest, kept_weights
+from trainables.sparsifiers.topology import Latent, Tensors, Topology
+
+
+@sparsifiers.register
+class Movement(GMP):
+    """Gradual pruning of the weights that move towards zero; they can come back."""
+
+    watches: ClassVar[bool] = True
+
+    name: Literal["movement"] = "movement"  # type: ignore[assignment]
+    dense_gradients: Literal[False] = Field(default=False, description="scores, not momenta, see masked weights")
+
+    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+        return Latent(weights, optimizer, masks, reached=lambda values, masks: masks)
+
+    def memory(self, start: Start) -> Tensors:
+        return {name: torch.zeros_like(weight) for name, weight in start.weights.items()}
+
+    @torch.no_grad()
+    def watch(self, moment: Moment, gradients: Tensors) -> None:
+        weights = [moment.weights[name] for name in gradients]
+        scores = [moment.memory[name] for name in gradients]
+        torch._foreach_addcmul_(scores, weights, list(gradients.values()), value=-1.0)
+
+    def update(self, masks: Masks, moment: Moment) -> Masks:
+        kept = kept_weights(masks.size, self.sparsity_at(moment.step, moment.spec, moment.timeline))
+        return keep_largest({name: moment.memory[name] for name in masks}, kept)

@@ -1,0 +1,101 @@
+"""A search through Tune: the study suggests as slots come free, prerequisites run first, every end is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.experiment.config_parser import _create_trial_from_spec
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
+
+from trainables.spec import TrialSpec, dump
+from trainables.store import Store
+from tuner.graph import unfinished
+from tuner.search import GraphSearch, Release
+from tuner.study import Study
+from tuner.sweep import Search
+
+MAX_EPOCHS = 100_000
+"""Trials end by themselves; ASHA only wants to know that they do."""
+
+
+class StudySearch(GraphSearch):
+    """Gives Tune what a :class:`Study` suggests, ``parallel`` suggestions at a time, and what these need to start."""
+
+    def __init__(self, release: Release, study: Study, store: Store, parallel: int) -> None:
+        super().__init__(release)
+        self.study, self.store, self.parallel = study, store, parallel
+        self.exhausted = False
+
+    def next_trial(self) -> Trial | None:
+        while not self.release.has_ready and not self.exhausted and len(self.study.open) < self.parallel:
+            self._suggest()
+        run = self.release.next()
+        if run is None:
+            return None
+        config = {"run": run, "spec": dump(self.release.graph.runs[run])}
+        return _create_trial_from_spec(
+            {**self._experiment, "config": config}, self._parser, trial_id=run, experiment_tag=run
+        )
+
+    def _suggest(self) -> None:
+        spec = self.study.ask()
+        if spec is None:
+            self.exhausted = True
+            return
+        graph = self.release.graph
+        new = graph.add_point(spec)
+        runs = new if spec.id in new else [*new, spec.id]
+        todo = unfinished(graph, runs, self.store.finished(), self.store.artifact_files(), self.store)
+        self.release.add(run for run in runs if run in todo)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        spec = self.release.graph.runs[trial_id]
+        if error:
+            lost = [trial_id, *self.release.fail(trial_id)]
+            for run in lost:
+                self._end(run, "failed")
+            return
+        self.release.finish(trial_id)
+        if not (result and result.get("done")):  # the scheduler stopped it: nothing will go on from its checkpoint
+            self.store.delete_checkpoint(trial_id)
+            self._end(trial_id, "pruned")
+        elif trial_id in self.study.open and isinstance(spec, TrialSpec):
+            self.study.finished(spec)
+
+    def _end(self, run: str, why: str) -> None:
+        spec = self.release.graph.runs[run]
+        if run in self.study.open and isinstance(spec, TrialSpec):
+            self.study.ended(spec, why)
+
+    def is_finished(self) -> bool:
+        return self._finished or (self.exhausted and self.release.exhausted)
+
+
+def scheduler(search: Search, study: Study) -> TrialScheduler:
+    """Stops suggested trials that fall behind in test accuracy; prerequisites always run to their end."""
+    if search.stopping == "none":
+        return FIFOScheduler()
+    options: dict[str, Any] = {"time_attr": "epoch", "metric": "test_accuracy", "mode": "max"}
+    if search.stopping == "asha":
+        return _sparing(AsyncHyperBandScheduler, study, max_t=MAX_EPOCHS, grace_period=search.grace, **options)
+    return _sparing(MedianStoppingRule, study, grace_period=search.grace, min_samples_required=3, **options)
+
+
+def _sparing(kind: type[FIFOScheduler], study: Study, **options: Any) -> TrialScheduler:
+    """A scheduler of ``kind`` that looks at nothing but suggestions, and only where they were evaluated."""
+
+    class Sparing(kind):
+        def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+            if trial.trial_id not in study.open or result.get("test_accuracy") is None:
+                return TrialScheduler.CONTINUE
+            return super().on_trial_result(tune_controller, trial, result)
+
+        def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+            if result.get("test_accuracy") is not None:
+                super().on_trial_complete(tune_controller, trial, result)
+
+        def __reduce__(self) -> Any:
+            return FIFOScheduler, ()  # Tune pickles its scheduler for a restore that is never made
+
+    return Sparing(**options)

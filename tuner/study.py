@@ -1,0 +1,144 @@
+"""A search as an Optuna study: every suggestion is a trial of ours, kept in the storage before it is run.
+
+A study is made anew from the suggestions that the storage has: what is finished is told again from the result tables,
+what is not is run and not suggested again.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import ValidationError
+
+from trainables import records
+from trainables.spec import Spec, TrialSpec
+from trainables.store import Store
+from trainables.values import explain
+from tuner.space import draw
+from tuner.suggestions import Suggestion, keep, suggestions
+from tuner.sweep import Search, Sweep, SweepError, merge
+
+SAMPLERS = {
+    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
+    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
+    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
+    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
+    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
+}
+
+
+class Study:
+    """The search of a sweep: :meth:`ask` for trials, :meth:`finished` or :meth:`ended` for each."""
+
+    def __init__(self, sweep: Sweep, store: Store) -> None:
+        assert sweep.search is not None
+        self.sweep, self.store, self.search = sweep, store, sweep.search
+        self.study = new_study(self.search)
+        self.open: dict[str, list[optuna.Trial]] = {}
+        self.asked = 0
+        self.pending: list[TrialSpec] = []
+        for suggestion in suggestions(sweep.name, store):
+            self._again(suggestion)
+
+    def _again(self, suggestion: Suggestion) -> None:
+        """Take up an earlier suggestion: told if its end is known, to be run if not."""
+        self.study.enqueue_trial(dict(suggestion.params))
+        trial = self.study.ask()
+        draw(self.search.space, trial)
+        self.asked += 1
+        self.open.setdefault(suggestion.spec.id, []).append(trial)
+        if suggestion.ended:
+            self._tell(suggestion.spec.id, None)
+        elif (values := self.values(suggestion.spec)) is not None:
+            self._tell(suggestion.spec.id, values)
+        else:
+            self.pending.append(suggestion.spec)
+
+    def ask(self) -> TrialSpec | None:
+        """The next trial to run, or None if as many as the search may try were suggested.
+
+        A suggestion that is finished in the storage, by whichever sweep, is told at once and not returned.
+        """
+        if self.pending:
+            return self.pending.pop(0)
+        while self.asked < self.search.trials:
+            number, trial = self.asked, self.study.ask()
+            self.asked += 1
+            spec = suggested_spec(self.sweep, trial)
+            already_open = spec.id in self.open
+            self.open.setdefault(spec.id, []).append(trial)
+            keep(self.sweep.name, self.store, Suggestion(number, spec, trial.params))
+            values = self.values(spec)
+            if values is not None:
+                self._tell(spec.id, values)
+            elif not already_open:
+                return spec
+        return None
+
+    def finished(self, spec: TrialSpec) -> None:
+        """``spec`` has its row in the results."""
+        self._tell(spec.id, self.values(spec))
+
+    def ended(self, spec: TrialSpec, why: str) -> None:
+        """``spec`` came to no result: it ``failed``, or was ``pruned``. A failure may be retried by a resume."""
+        for trial in self.open.get(spec.id, []):
+            if why == "pruned":
+                keep(self.sweep.name, self.store, Suggestion(trial.number, spec, trial.params, why))
+        self._tell(spec.id, None)
+
+    def values(self, spec: Spec) -> list[float] | None:
+        """What the search is after, of a finished trial; None if it is not finished."""
+        if not self.store.exists(self.store.result_path("trials", spec.id)):
+            return None
+        table, _ = records.read(self.store.storage, "trials", [spec.id], list(self.search.objectives))
+        if not table.num_rows:
+            return None
+        row = table.to_pylist()[0]
+        return [math.nan if row[name] is None else row[name] for name in self.search.objectives]
+
+    def _tell(self, run: str, values: list[float] | None) -> None:
+        # Optuna refuses NaN and would leave its trial running for ever: what has no number has failed.
+        known = values is not None and not any(math.isnan(value) for value in values)
+        for trial in self.open.pop(run, []):
+            if known:
+                self.study.tell(trial, values)
+            else:
+                self.study.tell(trial, state=TrialState.FAIL)
+
+    def words(self) -> list[str]:
+        """The best suggestions, a line each."""
+        names = list(self.search.objectives)
+        return [
+            "  best "
+            + ", ".join(f"{name} {value:.6g}" for name, value in zip(names, trial.values, strict=True))
+            + f": {', '.join(f'{key} {value}' for key, value in trial.params.items())}"
+            for trial in self.best()
+        ]
+
+    def best(self) -> list[FrozenTrial]:
+        """The best trial, or with several objectives those that no other beats in all of them."""
+        return self.study.best_trials if self.study.get_trials(states=[TrialState.COMPLETE]) else []
+
+
+def suggested_spec(sweep: Sweep, trial: optuna.Trial) -> TrialSpec:
+    """The trial of ours that Optuna's ``trial`` draws from the space; SweepError if there can be none such."""
+    assert sweep.search is not None
+    cell = draw(sweep.search.space, trial)
+    try:
+        return TrialSpec.model_validate(merge(sweep.base, cell))
+    except ValidationError as error:
+        raise SweepError(f"search.space: a suggestion cannot be: {explain(error)}: {cell}") from None
+
+
+def new_study(search: Search, storage: str | None = None, name: str | None = None) -> optuna.Study:
+    """An empty study; ``storage``: an Optuna storage address, to be opened in optuna-dashboard."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        sampler: BaseSampler = SAMPLERS[search.sampler](search.sampler_seed)
+    directions = list(search.objectives.values())
+    return optuna.create_study(directions=directions, sampler=sampler, storage=storage, study_name=name)

@@ -1,0 +1,48 @@
+"""What a search has suggested: ``sweeps/NAME/suggestions/NUMBER.json``, written before the trial is run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainables.spec import TrialSpec
+from trainables.store import Store
+from tuner.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """The ``number``-th suggestion of a search, the trial that it is, and the end it came to if it was not finished."""
+
+    number: int
+    spec: TrialSpec
+    params: Mapping[str, Any]
+    ended: str | None = None
+
+
+def suggestions(name: str, store: Store) -> Iterator[Suggestion]:
+    """What the search ``name`` has suggested in this storage, in order."""
+    folder = f"sweeps/{name}/suggestions"
+    for number in sorted(store.names(folder)):
+        content = json.loads(store.read(f"{folder}/{number}.json") or b"{}")
+        spec = TrialSpec.model_validate(content["spec"])
+        yield Suggestion(int(number), spec, content["params"], content["ended"])
+
+
+def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
+    """The trials of a sweep by id: those of its grids, or those that its search has suggested so far."""
+    if sweep.search is None:
+        return sweep.trials
+    return {suggestion.spec.id: suggestion.spec for suggestion in suggestions(sweep.name, store)}
+
+
+def keep(name: str, store: Store, suggestion: Suggestion) -> None:
+    """Write one suggestion of the search ``name``, or how it ended."""
+    content = {
+        "spec": suggestion.spec.model_dump(mode="json"),
+        "params": dict(suggestion.params),
+        "ended": suggestion.ended,
+    }
+    store.write(f"sweeps/{name}/suggestions/{suggestion.number:06}.json", json.dumps(content).encode())
