@@ -18,8 +18,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from analysis.arms import ARM, DENSE, METHOD, complete, replicates, summarise
 from analysis.figures import labels, style
-from analysis.stats import ARM, DENSE, METHOD, complete, replicates, summarise
 
 _PANEL_WIDTH, _PANEL_HEIGHT, _LEGEND_ENTRY = 3.3, 2.7, 1.25  # inches
 _MOST_COLUMNS = 3  # wider figures have unreadable text once they stand on a page

@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.arms import METHOD, SETTING
 from analysis.figures import style
-from analysis.stats import METHOD, SETTING
 
 _NAMED = ("dataset", "model", "difficulty")
 _PARAMETERS = ("model_parameters", "difficulty_parameters")

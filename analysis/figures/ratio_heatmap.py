@@ -26,8 +26,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from analysis.arms import ARM, DENSE, METHOD, complete, paired_differences
 from analysis.figures import labels, style
-from analysis.stats import ARM, DENSE, METHOD, complete, paired_differences
 
 COLORS = "RdBu"
 _CELL_WIDTH, _CELL_HEIGHT, _LINE_HEIGHT = 0.5, 0.32, 0.16  # inches

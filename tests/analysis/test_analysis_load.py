@@ -93,3 +93,16 @@ def test_matplotlib_waits_for_the_figures():
     )
     room = Path(analysis.__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=room)
+
+
+def test_loaders_choose_columns_and_rows(tmp_path, row):
+    write(tmp_path, "a.parquet", [row("set", 0.5, seed, 0.6) for seed in range(3)])
+    found = load_trials(str(tmp_path), columns=["seed", "sparsity"], filters=[("seed", ">", 0)])
+    assert found.to_dict("list") == {"seed": [1, 2], "sparsity": [0.5, 0.5]}
+
+
+@pytest.mark.parametrize("table", records.TABLES)
+def test_every_column_is_described(table):
+    found = analysis.describe(table)
+    assert list(found["column"]) == records.TABLES[table].names
+    assert found["meaning"].str.len().min() > 2
