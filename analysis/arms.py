@@ -6,8 +6,6 @@ method is compared with dense within each seed. All functions are pure; values k
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -48,10 +46,17 @@ ARM: tuple[str, ...] = (*COMPARISON, *METHOD, "sparsity")
 """What trials share that differ in nothing but the seed."""
 
 
+def keyed(trials: pd.DataFrame) -> pd.DataFrame:
+    """``trials`` with the keys in types that group and merge where some are missing, and rows numbered anew."""
+    # A column of true, false and nothing, or of nothing alone, is of another type each time pandas copies it.
+    return trials.astype(dict.fromkeys(("nesterov", "flip", "drop_last"), "boolean")).reset_index(drop=True)
+
+
 def replicates(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
     """The rows of ``trials`` in which ``value`` is known, one for each arm and seed."""
     # A seed that stands twice (evaluated more often, or trained again by later code) is still one replicate.
-    return trials[trials[value].notna()].sort_values("trial").drop_duplicates([*ARM, "seed"])
+    known = trials[trials[value].notna()].sort_values("trial")
+    return keyed(known).drop_duplicates([*ARM, "seed"])
 
 
 def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
@@ -95,7 +100,7 @@ def complete(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
     crossed, so a sparsity that is missing from all of ``observed`` cannot be told from one that nobody asked for.
     """
     grids = []
-    for _, rows in observed.groupby(list(SETTING), dropna=False):
+    for _, rows in keyed(observed).groupby(list(SETTING), dropna=False):
         grid = rows[list(SETTING)].head(1)
         for axis in (["data_ratio"], list(METHOD), ["sparsity"]):
             grid = grid.merge(rows[axis].drop_duplicates().sort_values(axis), how="cross")
@@ -106,14 +111,30 @@ def complete(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
     return whole.assign(n=whole["n"].fillna(0).astype(int))
 
 
-def near_sparsity(trials: pd.DataFrame, wanted: float, within: Sequence[str] = COMPARISON) -> pd.DataFrame:
-    """Dense, and of the sparse trials those at the sparsity that is nearest to ``wanted`` in each comparison.
+def near_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
+    """Dense, and of the sparse trials those at one sparsity a comparison: the one nearest to ``wanted`` that it has.
 
     Of two that are equally near, the lower one.
     """
-    sparse = trials[trials["sparsifier"] != DENSE]
-    distance = (sparse["sparsity"] - wanted).abs().round(9)
-    order = sparse.assign(distance=distance).sort_values(["distance", "sparsity"])
-    nearest = order.groupby(list(within), dropna=False)["sparsity"].transform("first")
-    chosen = order.index[order["sparsity"] == nearest]
-    return trials[trials.index.isin(chosen) | (trials["sparsifier"] == DENSE)]
+    is_sparse = trials["sparsifier"] != DENSE
+    distance = (trials["sparsity"] - wanted).abs().round(9)
+    order = trials.assign(distance=distance)[is_sparse].sort_values(["distance", "sparsity"])
+    nearest = order.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("first")
+    return trials[~is_sparse | (trials["sparsity"] == nearest.reindex(trials.index))]
+
+
+def complete_methods(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
+    """``summary`` of one sparsity a comparison, with a row for every method that ``observed`` shows in its setting.
+
+    What is missing has ``n`` = 0 and NaN. A column ``at_sparsity`` tells the sparsity of the comparison, in the rows of
+    dense too (0 where dense is alone).
+    """
+    places = summary.loc[summary["sparsifier"] != DENSE, [*COMPARISON, "sparsity"]].drop_duplicates()
+    methods = keyed(observed[observed["sparsifier"] != DENSE])[[*SETTING, *METHOD]].drop_duplicates()
+    grid = places.merge(methods, on=list(SETTING))
+    is_dense = summary["sparsifier"] == DENSE
+    sparse = grid.merge(summary[~is_dense], how="left", on=list(ARM))
+    dense = summary[is_dense]
+    whole = pd.concat([part for part in (dense, sparse) if len(part)], ignore_index=True)
+    at = whole.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("max")
+    return whole.assign(n=whole["n"].fillna(0).astype(int), at_sparsity=at)

@@ -14,9 +14,10 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import Kind, catalogue
-from tuner.opening import WrongCall, open_store, open_sweep
+from tuner.opening import WrongCall, open_store, open_sweep, open_sweeps
 
 if TYPE_CHECKING:
+    from analysis.results import Results
     from trainables.store import Store
     from tuner.graph import State
     from tuner.sweep import Sweep
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
+SweepNames = Annotated[list[str], typer.Argument(metavar="SWEEP...", help="One or more sweeps, taken together.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. recipe.epochs=5 or seed=[0,1].")
 ]
@@ -115,24 +117,21 @@ def status(
 
 
 @app.command()
-def figures(sweep: SweepName, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE) -> None:
-    """Draw the figures that the results of a sweep allow: PNG, PDF and the CSV behind each."""
+def figures(sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE) -> None:
+    """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
     from analysis import figures as gallery
-    from analysis import load_trials
 
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    trials = load_trials(store.storage, described.trials)
-    if trials.empty:
-        raise WrongCall(f"{described.name}: no trial of it has finished in {storage}: sparsweep run {sweep}")
-    if len(trials) < len(described.trials):
-        missing = len(described.trials) - len(trials)
-        print(f"{missing} of {len(described.trials)} trials are not done: drawn without them")
-    for name in gallery.FIGURES:
+    described, store, results = gather(sweeps, overrides, storage)
+    names = [sweep.name for sweep in described]
+    if results.trials.empty:
+        raise WrongCall(f"{', '.join(names)}: no trial has finished in {storage}: sparsweep status says why")
+    folder = f"figures/{'+'.join(names)}"
+    for picture in gallery.pictures(results, names):
         try:
-            gallery.save(name, trials, lambda file, content: store.write(f"figures/{described.name}/{file}", content))
-            print(f"{store.root}/figures/{described.name}/{name}.png (and .pdf, .csv)")
+            gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content))
+            print(f"{store.root}/{folder}/{picture.name}.png (and .pdf, .csv)")
         except ValueError as error:
-            print(f"{name}: not drawn: {error}")
+            print(f"{picture.name}: not drawn: {error}")
 
 
 @app.command()
@@ -181,6 +180,24 @@ def list_names(
 def tell(text: str) -> None:
     """Say something of the course of things; results alone go to standard output."""
     print(text, file=sys.stderr, flush=True)
+
+
+def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
+    """Sweeps as they were last run here, and what their trials left; says how many are not done."""
+    from analysis.results import load_results
+    from analysis.samples import Ranking
+    from trainables.records import NewerTables
+    from tuner.rankings import rankings
+
+    described, store = open_sweeps(names, overrides, storage)
+    trials = {trial: spec for sweep in described for trial, spec in sweep.trials.items()}
+    try:
+        results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
+    except NewerTables as error:
+        raise WrongCall(f"--storage {storage}: {error}") from None
+    if missing := len(trials) - len(results.trials):
+        tell(f"{missing} of {len(trials)} trials are not done: this is without them")
+    return described, store, results
 
 
 def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:

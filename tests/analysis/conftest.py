@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic import make_row
+from synthetic import make_results, make_row
 
+from analysis.results import Results
 from trainables import records
 
 
@@ -20,6 +21,12 @@ def row() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def frame() -> Callable[[Iterable[dict[str, Any]]], pd.DataFrame]:
     return lambda rows: records.build("trials", rows).to_pandas()
+
+
+@pytest.fixture(scope="session")
+def everything() -> Results:
+    """Results of which every kind of figure can be drawn."""
+    return make_results()
 
 
 @pytest.fixture
