@@ -22,16 +22,20 @@ def _as_range(sparsity: Any) -> Any:
     return (sparsity, sparsity) if isinstance(sparsity, int | float) else sparsity
 
 
+def _as_names(names: Any) -> Any:
+    return (names,) if isinstance(names, str) else names
+
+
 class Scope(Value):
     """Trials with these fields; None: whatever was run.
 
-    ``sparsity``: one, or the lowest and the highest; dense belongs to every sparsity. ``severity``: that of the
-    difficulty. ``sparsifier``: this one and dense.
+    ``difficulty``: one or several. ``severity``: that of the difficulty. ``sparsity``: one, or the lowest and the
+    highest; dense belongs to every sparsity. ``sparsifier``: this one and dense.
     """
 
     dataset: str | None = None
     model: str | None = None
-    difficulty: str | None = None
+    difficulty: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = None
     severity: int | None = None
     data_ratio: float | None = None
     sparsity: Annotated[tuple[float, float] | None, BeforeValidator(_as_range)] = None
@@ -41,9 +45,11 @@ class Scope(Value):
         """bool for each row of ``trials``."""
         is_dense = trials["sparsifier"] == DENSE
         found = pd.Series(True, index=trials.index)
-        for column in ("dataset", "model", "difficulty"):
+        for column in ("dataset", "model"):
             if (wanted := getattr(self, column)) is not None:
                 found &= trials[column] == wanted
+        if self.difficulty is not None:
+            found &= trials["difficulty"].isin(self.difficulty)
         if self.severity is not None:
             texts = trials["difficulty_parameters"]
             known = {text: titles.parameter(text, "severity") for text in texts.unique()}
@@ -59,7 +65,7 @@ class Scope(Value):
 
     def __str__(self) -> str:
         data = " / ".join(name for name in (self.dataset, self.model) if name)
-        hardness = "" if self.difficulty is None else titles.difficulty(self.difficulty, None)
+        hardness = " or ".join(titles.difficulty(name, None) for name in self.difficulty or ())
         hardness += "" if self.severity is None else f" (severity {self.severity})"
         ratio = "" if self.data_ratio is None else f"data ratio {self.data_ratio:g}"
         return ", ".join(part for part in (data, hardness.strip(), ratio, self._sparsities(), self.sparsifier) if part)

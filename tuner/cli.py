@@ -135,6 +135,26 @@ def figures(sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DE
 
 
 @app.command()
+def claims(
+    sweeps: SweepNames,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    more: Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")] = [],
+    as_json: AsJson = False,
+) -> None:
+    """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
+    from analysis.claims import ClaimError, evaluate, lines, paper_claims, read_claims
+    from analysis.claims import as_json as plain
+
+    try:
+        stated = [*paper_claims(), *(claim for path in more for claim in read_claims(path))]
+    except ClaimError as error:
+        raise WrongCall(f"--claims {error}") from None
+    verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
+    print(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
+
+
+@app.command()
 def show(
     trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")],
     storage: Storage = DEFAULT_STORAGE,

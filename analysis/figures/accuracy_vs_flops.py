@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.arms import ARM, COMPARISON, METHOD, replicates, summarise
+from analysis.derived import with_total_flops
 from analysis.figures import labels, layout, style
 
 _AREAS = (14.0, 150.0)  # points squared: no parameters, all of them
@@ -50,11 +51,6 @@ def table(trials: pd.DataFrame, best: int = 5) -> pd.DataFrame:
     )
     points = points.assign(on_front=on_front(points)).drop(columns=["accuracy", "accuracy_std", "parameters"])
     return points.sort_values(list(ARM), ignore_index=True)
-
-
-def with_total_flops(trials: pd.DataFrame) -> pd.DataFrame:
-    """``trials`` with ``total_flops``: of training and of all prerequisite trials; NaN where the latter are unknown."""
-    return trials.assign(total_flops=trials["train_flops"] + trials["prerequisite_flops"])
 
 
 def on_front(points: pd.DataFrame) -> pd.Series:

@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.arms import ARM, DENSE, METHOD, near_sparsity, paired_differences, replicates
-from analysis.depth import depth_contrast
+from analysis.derived import depth_contrast
 from analysis.figures import labels, layout, style
 from analysis.stats import Slope, regression
 

@@ -12,7 +12,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 from synthetic import ADVERSARIAL, DENSE_FLOPS, make_layer, make_row, make_samples
 
 from analysis import figures
-from analysis.depth import depth_contrast
+from analysis.derived import depth_contrast
 from analysis.figures import style
 from analysis.results import Results
 from trainables import records

@@ -1,8 +1,13 @@
-"""Where along its depth a network keeps its weights: one number a trial, from the table of layers."""
+"""Values of a trial that follow from its columns and its layers."""
 
 from __future__ import annotations
 
 import pandas as pd
+
+
+def with_total_flops(trials: pd.DataFrame) -> pd.DataFrame:
+    """``trials`` with ``total_flops``: of training and of all prerequisite trials; NaN where the latter are unknown."""
+    return trials.assign(total_flops=trials["train_flops"] + trials["prerequisite_flops"])
 
 
 def depth_contrast(layers: pd.DataFrame) -> pd.Series:
