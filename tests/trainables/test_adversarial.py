@@ -323,6 +323,18 @@ def test_every_arm_is_judged_from_the_same_starts(monkeypatch: pytest.MonkeyPatc
     assert not torch.equal(drawn[0], drawn[1])
 
 
+def test_the_test_attack_has_strength_of_its_own() -> None:
+    """Four steps up to .1 from one start, whatever was trained with: clean, four gradients, judged."""
+    judge = adversarial(epsilon=0.01, steps=2, test_epsilon=0.1, test_steps=4, test_step_size=0.08)
+    network = random_linear(2)
+    images = torch.randint(60, 196, (6, *SHAPE), generator=generator(), dtype=torch.uint8)
+    labels = network(images / 255).argmax(1)
+    seen = inputs_seen(network)
+    judge.robust_accuracies(network, images, labels, 0, last=True)
+    assert len(seen) == 1 + 4 + 1
+    assert torch.allclose((seen[-1] - seen[0]).abs(), torch.tensor(0.1), atol=1e-6)
+
+
 def test_bf16_trains_and_judges() -> None:
     spec = attacked().replace(recipe={**trial("dense").recipe.model_dump(), "precision": "bf16", "epochs": 1})
     run = training(spec)
