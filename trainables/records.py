@@ -60,7 +60,7 @@ TABLES: dict[str, pa.Schema] = {
             (
                 "train_flops",
                 _real,
-                "FLOPs of training at the actual layer densities (3 forward passes a step, more under attack)",
+                "FLOPs of training at the actual layer densities: 3 forward passes a step, or an attack's",
             ),
             ("inference_flops", _real, "forward FLOPs of one image at the final layer densities"),
             ("prerequisite_flops", _real, "train_flops of the trials that it started from, theirs included"),
