@@ -17,6 +17,7 @@ from tuner.catalogue import Kind, catalogue
 from tuner.opening import WrongCall, open_store, open_sweep, open_sweeps
 
 if TYPE_CHECKING:
+    from analysis.claims import Claim
     from analysis.results import Results
     from trainables.store import Store
     from tuner.graph import State
@@ -37,6 +38,7 @@ Overrides = Annotated[
 Storage = Annotated[str, typer.Option(help="Where results lie: a folder, or an s3:// or gs:// address.")]
 Address = Annotated[str, typer.Option(help="Ray cluster: local (a private one, here), auto, or host:port.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
+ClaimFiles = Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")]
 
 DEFAULT_STORAGE = "./runs"
 
@@ -139,19 +141,36 @@ def claims(
     sweeps: SweepNames,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
-    more: Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")] = [],
+    more: ClaimFiles = [],
     as_json: AsJson = False,
 ) -> None:
     """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
-    from analysis.claims import ClaimError, evaluate, lines, paper_claims, read_claims
     from analysis.claims import as_json as plain
+    from analysis.claims import evaluate, lines
 
-    try:
-        stated = [*paper_claims(), *(claim for path in more for claim in read_claims(path))]
-    except ClaimError as error:
-        raise WrongCall(f"--claims {error}") from None
+    stated = stated_claims(more)
     verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
     print(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
+
+
+@app.command()
+def report(
+    sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE, more: ClaimFiles = []
+) -> None:
+    """Write one HTML page about sweeps: results to filter, claims, figures, trials, failures, cost, provenance."""
+    from datetime import UTC, datetime
+
+    from analysis.claims import evaluate
+    from analysis.report import Standing, render
+    from tuner import status
+
+    stated = stated_claims(more)
+    described, store, results = gather(sweeps, overrides, storage)
+    standings = [Standing(**status.standing(sweep, store)) for sweep in described]
+    page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
+    path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
+    store.write(path, page.encode())
+    print(f"{store.root}/{path}")
 
 
 @app.command()
@@ -218,6 +237,16 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     if missing := len(trials) - len(results.trials):
         tell(f"{missing} of {len(trials)} trials are not done: this is without them")
     return described, store, results
+
+
+def stated_claims(paths: list[str]) -> list[Claim]:
+    """The paper's claims, and those in a user's files."""
+    from analysis.claims import ClaimError, paper_claims, read_claims
+
+    try:
+        return [*paper_claims(), *(claim for path in paths for claim in read_claims(path))]
+    except ClaimError as error:
+        raise WrongCall(f"--claims {error}") from None
 
 
 def run_sweep(sweep: Sweep, store: Store, address: str, retry: bool) -> None:
