@@ -177,7 +177,9 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     model = [line.partition(":")[2].strip() for line in cpu_lines() if line.startswith("model name")]
-    return f"{model[0] if model else platform.machine()}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    count = "1 thread, its own seconds" if threads == 1 else f"{threads} threads"
+    return f"{model[0] if model else platform.machine()}, {count}"
 
 
 def cpu_lines() -> list[str]:

@@ -11,9 +11,17 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Mapping
 from types import ModuleType
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializationInfo,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 FOR_ID = {"for": "id"}
@@ -40,6 +48,22 @@ class FrozenMap(dict[str, float]):
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
+
+
+class Placed(Value):
+    """A value with fields that say where something lies on a machine: they are no part of what it is.
+
+    ``whereabouts`` names them; a digest among the other fields says what lies there.
+    """
+
+    whereabouts: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_whereabouts(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        fields = serialize(self)
+        if info.context == FOR_ID:
+            return {name: value for name, value in fields.items() if name not in self.whereabouts}
+        return fields
 
 
 class Named(Value):

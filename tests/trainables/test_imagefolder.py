@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from small_datasets import FOLDER_CLASSES, FOLDER_TEST, FOLDER_TRAIN, small_imagefolder
 
 from trainables.data import DamagedData, MissingData, datasets
-from trainables.spec import TrialSpec, dump, load
+from trainables.spec import SnapshotSpec, TrialSpec, dump, load
 from trainables.values import explain
 
 
@@ -30,6 +30,12 @@ def described(folder: Path | str, **fields: Any) -> Any:
 def trial(folder: Path | str, **fields: Any) -> TrialSpec:
     dataset = {"name": "imagefolder", "path": str(folder), "image_size": 16, **fields}
     return TrialSpec(dataset=dataset, model="resnet18", sparsifier="dense")
+
+
+def runs(spec: TrialSpec) -> list[Any]:
+    """The runs of every kind that depend on the data set of ``spec``."""
+    corrupted = spec.replace(difficulty={"name": "corruption", "types": "named3"})
+    return [spec.scoring(0, 1, "el2n"), SnapshotSpec(trial=spec, epochs=1), corrupted, *corrupted.requirements()]
 
 
 def refusal(folder: Path | str, **fields: Any) -> str:
@@ -92,7 +98,8 @@ def test_held_out_images_are_of_every_class(folder: Path, tmp_path: Path) -> Non
 def test_the_path_is_not_in_the_id(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / "moved")
     assert trial(folder).id == trial(tmp_path / "moved").id
-    assert trial(folder).scoring(0, 1).id == trial(tmp_path / "moved").scoring(0, 1).id
+    for one, other in zip(runs(trial(folder)), runs(trial(tmp_path / "moved")), strict=True):
+        assert type(one) is type(other) and one.id == other.id
     assert trial(folder).dataset.model_dump()["path"] == str(folder)
 
 

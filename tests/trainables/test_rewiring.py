@@ -8,6 +8,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
+from small_trials import trial
 from updates import mask, moment
 
 from trainables.sparsifiers import Timeline
@@ -36,6 +38,13 @@ def test_rigl_falls_to_nothing_where_it_stops() -> None:
     for step in (0, 10, 30, 60, 75):
         expected = 0.15 * (1 + math.cos(math.pi * step / 75))
         assert RigL().rate(moment({}, step)) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["set", "rigl", "itop", "mest", "snfs", "dsr"])
+def test_a_share_that_would_rise_is_refused(name: str) -> None:
+    method = {"name": name, "prune_rate": 0.1, "final_prune_rate": 0.2}
+    with pytest.raises(ValidationError, match=r"sparsifier\.final_prune_rate: 0\.2 is above prune_rate, 0\.1"):
+        trial(sparsifier=method, sparsity=0.5)
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.1, 1), (0.14, 1), (0.16, 2), (0.5, 5), (0.999, 10), (0.01, 0)])

@@ -14,7 +14,7 @@ from trainables.values import Named, Registry, Value, explain, unknown
 WHY = [
     ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, dsr, gmp, grasp, itop, lth"]),
     ({"dataset": "digit"}, ["dataset: ", "'digit'", "did you mean digits?"]),
-    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "resnet18, resnet8"]),
+    ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "choose from resnet18"]),
     ({"difficulty": "easy"}, ["difficulty: ", "'easy'", "choose from", "el2n", "none"]),
     ({"sparsity": 1.0, "sparsifier": "set"}, ["sparsity: ", "less than 1", "1.0"]),
     ({"sparsity": -0.1, "sparsifier": "set"}, ["sparsity: ", "greater than or equal to 0", "-0.1"]),
@@ -57,9 +57,9 @@ WHY = [
         {"sparsifier": {"name": "gmp", "start_fraction": 0.6, "stop_fraction": 0.5}, "sparsity": 0.5},
         ["sparsifier.stop_fraction: ", "0.5", "0.6"],
     ),
-    ({"sparsifier": ["set"]}, ["sparsifier: ", "['set']", "dense, gmp"]),
-    ({"sparsifier": {"name": ["set"]}}, ["sparsifier: ", "['set']", "dense, gmp"]),
-    ({"sparsifier": None}, ["sparsifier: ", "None", "dense, gmp"]),
+    ({"sparsifier": ["set"]}, ["sparsifier: ", "['set']", "dense, dsr"]),
+    ({"sparsifier": {"name": ["set"]}}, ["sparsifier: ", "['set']", "dense, dsr"]),
+    ({"sparsifier": None}, ["sparsifier: ", "None", "dense, dsr"]),
     ({"recipe": {"preset": ["digits"]}}, ["recipe.preset: ", "['digits']", "paper, digits"]),
 ]
 

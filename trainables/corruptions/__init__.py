@@ -5,9 +5,9 @@ Conventions are those of their released code, results included to within one gre
 algebra on grey levels, fractions cut off at the end. Each module names its departures, ``constants.py`` its sources.
 """
 
+from trainables.corruptions.apply import corrupt
 from trainables.corruptions.assignment import ASSIGNMENTS, assign
 from trainables.corruptions.catalogue import CORRUPTIONS, TYPE_SETS
 from trainables.corruptions.constants import SEVERITIES
-from trainables.corruptions.corrupt import corrupt
 
 __all__ = ["ASSIGNMENTS", "CORRUPTIONS", "SEVERITIES", "TYPE_SETS", "assign", "corrupt"]

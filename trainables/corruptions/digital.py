@@ -99,7 +99,7 @@ def pixelate(images: np.ndarray, _: Sources, scale: float) -> np.ndarray:
 
 
 def jpeg_compression(images: np.ndarray, _: Sources, quality: int) -> np.ndarray:
-    """Saved as JPEG of ``quality`` by PIL, and read again."""
+    """Saved as JPEG of ``quality`` by PIL, and read again. Another build of its coder may round otherwise."""
 
     def reread(image: Image.Image) -> Image.Image:
         buffer = BytesIO()

@@ -4,7 +4,7 @@ Functions take uint8 images [N, H, W, 3] and give grey levels, still to be clipp
 
 Departures from the released code (``make_cifar_c.py``, ``make_tinyimagenet_c.py``): frost draws from all photographs
 (the reference never shows the last of its six), which the user brings; snow moves without ImageMagick (see
-:mod:`trainables.corruptions.blur`; at equal random numbers .22 % of the values differ, by 1).
+:mod:`trainables.corruptions.blur`; at equal random numbers .2 % of the values differ, by 1).
 """
 
 from __future__ import annotations

@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 
 from trainables.data.base import Dataset, ImageData, datasets
 from trainables.data.decoded import CACHE, decoded, listing_digest
 from trainables.data.files import DamagedData, DataError, MissingData, data_root
 from trainables.data.splits import hold_out_permuted
-from trainables.values import FOR_ID
+from trainables.values import Placed
 
 SUFFIXES = {".png", ".jpg", ".jpeg"}
 PARTS = ("train", "test")
@@ -88,10 +88,11 @@ def _stock(path: str) -> dict[str, Any]:
 
 
 @datasets.register
-class ImageFolder(Dataset):
+class ImageFolder(Dataset, Placed):
     """Your own images: a folder with train/CLASS/*.png and test/CLASS/*.png (or .jpg), fitted to a square."""
 
     name: Literal["imagefolder"] = "imagefolder"
+    whereabouts = frozenset({"path"})
     path: str = Field(description="the folder, absolute or with ~; no part of a trial's id")
     image_size: int = Field(ge=8, le=1024, description="pixels of a side that every image is fitted to")
     digest: str = Field(pattern="^[0-9a-f]{16}$", description="of names and sizes of all files; found if not given")
@@ -115,13 +116,6 @@ class ImageFolder(Dataset):
         if data.get("digest", found["digest"]) != found["digest"]:
             raise ValueError(f"digest: {path} has {found['digest']}, not {data['digest']}: its files are others")
         return {**data, **found}
-
-    @model_serializer(mode="wrap")
-    def _without_place(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        fields = serialize(self)
-        if info.context == FOR_ID:
-            del fields["path"]
-        return fields
 
     @property
     def available(self) -> int:

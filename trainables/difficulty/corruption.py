@@ -12,7 +12,9 @@ benchmark does not have; the defaults are the benchmark's 15 types without frost
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -21,15 +23,18 @@ from pydantic import Field, model_validator
 from trainables import corruptions
 from trainables.corruptions import CORRUPTIONS, TYPE_SETS
 from trainables.data import DeviceData, ImageData, fit
+from trainables.data.decoded import listing_digest
 from trainables.difficulty.base import Difficulty, Sources, View, difficulties
-from trainables.values import Value, unknown
+from trainables.values import Placed, unknown
 
 if TYPE_CHECKING:
     from trainables.spec import CorruptionSpec, TrialSpec
 
 
-class Corruption(Value):
+class Corruption(Placed):
     """Which corruption each image of a data set gets, and how strong it is."""
+
+    whereabouts = frozenset({"frost_folder"})
 
     types: str | tuple[str, ...] = Field(default="h14", description="a set by name, a type, or a list of types")
     severity: int = Field(default=5, ge=1, le=6, description="1-5 of the benchmark, 6 extrapolated")
@@ -37,7 +42,20 @@ class Corruption(Value):
     assignment: Literal["uniform", "balanced", "class_skewed"] = "uniform"
     skew: float = Field(default=0.9, ge=0, le=1, description="class_skewed: chance of a class's own type")
     frost_folder: str | None = Field(default=None, description="folder of photographs of frost, which frost needs")
+    frost_digest: str | None = Field(default=None, description="of names and sizes of the photographs; found if null")
     corruption_seed: int = Field(default=0, ge=0, lt=2**31)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identify_frost(cls, data: Any) -> Any:
+        """A digest of the folder of frost: a corruption is what it overlays, not where that lies."""
+        if not isinstance(data, Mapping) or data.get("frost_digest") or not isinstance(data.get("frost_folder"), str):
+            return data
+        folder = Path(data["frost_folder"]).expanduser()
+        if not folder.is_dir():
+            raise ValueError(f"frost_folder: there is no folder {folder}")
+        names = sorted(path.name for path in folder.iterdir() if path.is_file())
+        return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(folder, names)}
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -92,15 +110,23 @@ class Corrupted(Difficulty, Corruption):
             fitted = fit(images[split], data.train_images.shape[1], spec.model.min_size)
             return fitted.to(data.train_images.device)
 
-        return dataclasses.replace(data, train_images=placed("train"), corrupted_images=placed("test"))
+        corrupted = dataclasses.replace(data, train_images=placed("train"), corrupted_images=placed("test"))
+        if len(data.validation_labels):
+            corrupted = dataclasses.replace(corrupted, validation_images=placed("validation"))
+        return corrupted
 
 
 def corrupt(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
-    """All images of ``data`` under the corruption of ``run``: uint8 [N, C, H, W] for ``train`` and ``test``."""
+    """All images of ``data`` under the corruption of ``run``: uint8 [N, C, H, W] by split.
+
+    ``train`` and ``test``, and ``validation`` where images are held out: these are corrupted as the test images are.
+    """
     corruption = run.corruption
     test_severity = corruption.severity if corruption.test_severity is None else corruption.test_severity
-    severities = {"train": corruption.severity, "test": test_severity}
+    severities = {"train": corruption.severity, "test": test_severity, "validation": test_severity}
     splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
+    if len(data.validation_labels):
+        splits["validation"] = data.validation_images, data.validation_labels
     made = {}
     for split, (images, labels) in splits.items():
         if severities[split] == 0:

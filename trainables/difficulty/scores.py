@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from pydantic import Field, SerializationInfo, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from trainables.difficulty.base import Sources, difficulties
 from trainables.difficulty.ranking import Selection
 from trainables.records import resolve
-from trainables.values import FOR_ID
+from trainables.values import Placed
 
 if TYPE_CHECKING:
     from trainables.spec import TrialSpec
@@ -110,10 +110,11 @@ def digest_of(file: str, size: int, modified: int) -> str:
 
 
 @difficulties.register
-class Scores(Selection):
+class Scores(Selection, Placed):
     """The samples that the scores in your own Parquet file call hardest."""
 
     name: Literal["scores"] = "scores"
+    whereabouts = frozenset({"file"})
     file: str = Field(description="Parquet with sample, label, score; absolute, with ~ or a URI; no part of the id")
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file; taken from it if not given")
 
@@ -134,13 +135,6 @@ class Scores(Selection):
         except (ValueError, OSError) as error:
             why = " ".join(str(error).split())
             raise PydanticCustomError("nested", "{why}", {"path": "file", "reason": why, "why": why}) from None
-
-    @model_serializer(mode="wrap")
-    def _without_place(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        fields = serialize(self)
-        if info.context == FOR_ID:
-            del fields["file"]
-        return fields
 
     def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
         """float64 [N]; ValueError if the file is another than it was, or holds scores of other data."""

@@ -9,14 +9,19 @@ rank; they stay on the device, so that the host waits for it only where layers e
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from pydantic import Field
 
 from trainables.sparsifiers.base import Moment, Sparse, Sparsifier
+from trainables.sparsifiers.layerwise import Drawn
 from trainables.sparsifiers.masks import Masks, ranks, uniform_scores
 from trainables.sparsifiers.schedules import DECAYS, Decay, Timeline
 from trainables.sparsifiers.topology import Tensors
+
+if TYPE_CHECKING:
+    from trainables.spec import TrialSpec
 
 Side = tuple[torch.Tensor, torch.Tensor]
 """Some weights of a layer (boolean, its shape), and how many of them are to be removed (whole number, no shape)."""
@@ -51,6 +56,12 @@ class Rewiring(Periodic, Drawn, Sparse):
     regrow_dropped: bool = Field(
         default=False, description="what is dropped may grow back in the same update, with its old value (D8)"
     )
+
+    def check(self, spec: TrialSpec) -> None:
+        super().check(spec)
+        if self.final_prune_rate > self.prune_rate:
+            why = f"{self.final_prune_rate} is above prune_rate, {self.prune_rate}"
+            raise ValueError(f"sparsifier.final_prune_rate: {why}")
 
     def rate(self, moment: Moment) -> float:
         """The share of the weights that is replaced now."""

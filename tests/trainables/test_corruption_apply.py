@@ -63,7 +63,7 @@ def test_an_image_depends_on_nothing_but_itself(name: str, frost_folder: Path, m
     mixed = ["contrast", name, "fog", name, name, "snow", name]
     among = corrupt(images, mixed, 5, 3, "train", frost_folder=frost_folder)
     assert np.array_equal(among[[1, 3, 4, 6]], whole[[1, 3, 4, 6]])
-    monkeypatch.setattr(sys.modules["trainables.corruptions.corrupt"], "BATCH_PIXELS", 1)
+    monkeypatch.setattr("trainables.corruptions.apply.BATCH_PIXELS", 1)
     assert np.array_equal(corrupt(images, name, 5, 3, "train", frost_folder=frost_folder), whole)
 
 

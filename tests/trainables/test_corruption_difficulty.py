@@ -1,0 +1,155 @@
+"""The corruption of a whole data set: what is drawn for it, what it is known by, and that it is made once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+from small_trials import trial
+
+from trainables import corruptions
+from trainables.checkpoint import Damaged
+from trainables.data import datasets, place
+from trainables.difficulty import Sources
+from trainables.difficulty.corruption import corrupt
+from trainables.imagefile import encode, open_mapped
+from trainables.runs import Inputs, open_run
+from trainables.spec import CorruptionSpec, TrialSpec
+from trainables.store import Store
+from trainables.values import explain
+
+
+def corrupted_trial(**fields: object) -> TrialSpec:
+    return trial(difficulty={"name": "corruption", "types": "named3", **fields})
+
+
+def run_of(spec: TrialSpec) -> CorruptionSpec:
+    (run,) = spec.requirements()
+    assert isinstance(run, CorruptionSpec)
+    return run
+
+
+@pytest.fixture(scope="module")
+def frost(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frost")
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(folder / "ice.png")
+    return folder
+
+
+def test_every_image_of_both_splits_gets_its_drawn_type() -> None:
+    data, run = datasets.parse("digits").load(), run_of(corrupted_trial(severity=3))
+    made = corrupt(data, run)
+    names = np.array(corruptions.TYPE_SETS["named3"])
+    for split, images in (("train", data.train_images), ("test", data.test_images)):
+        assert made[split].shape == images.shape and made[split].dtype == np.uint8
+        kinds = corruptions.assign(len(images), None, names.tolist(), "uniform", 0.9, 0, split)
+        assert set(kinds) == {0, 1, 2}
+        for index in (0, 5, len(images) - 1):
+            alone = corruptions.corrupt(images[[index]], names[kinds[index]], 3, 0, split, indices=[index])
+            assert np.array_equal(made[split][[index]], alone)
+
+
+def test_trials_share_one_run_unless_the_corruption_differs() -> None:
+    one = run_of(corrupted_trial(severity=3))
+    assert one.id == run_of(corrupted_trial(severity=3).replace(seed=5, data_ratio=0.5)).id
+    assert one.id == run_of(corrupted_trial(severity=3).replace(sparsifier="snip", sparsity=0.5)).id
+    others = [{"severity": 4}, {"types": "h14"}, {"corruption_seed": 1}, {"assignment": "balanced"}]
+    assert (
+        len(
+            {
+                one.id,
+                *(
+                    run_of(corrupted_trial(severity=3) if not o else corrupted_trial(**{"severity": 3, **o})).id
+                    for o in others
+                ),
+            }
+        )
+        == 5
+    )
+
+
+def test_a_run_leaves_images_that_trials_map_into_memory(tmp_path: Path) -> None:
+    store, spec = Store(str(tmp_path)), corrupted_trial(severity=3)
+    data, run = spec.dataset.load(), run_of(spec)
+    inputs = Inputs(lambda: data, lambda trial: place(data, 1, 8, torch.device("cpu")))
+    assert open_run(run, inputs, store, "test").advance(1.0).done
+    images = store.read_corrupted(run.id)
+    assert not images["train"].flags.writeable
+    assert np.array_equal(images["test"], corrupt(data, run)["test"])
+
+    def read(run: CorruptionSpec) -> dict[str, torch.Tensor]:
+        return {split: torch.from_numpy(part.copy()) for split, part in store.read_corrupted(run.id).items()}
+
+    altered = spec.difficulty.alter(spec, inputs.placed(spec), Sources(lambda run, score: torch.empty(0), read))
+    assert torch.equal(altered.train_images, torch.from_numpy(images["train"].copy()))
+    assert altered.corrupted_images is not None and altered.corrupted_images.shape == altered.test_images.shape
+
+
+def test_held_out_images_are_corrupted_as_the_test_images_are() -> None:
+    spec = corrupted_trial(severity=3).replace(dataset={"name": "digits", "validation": 37})
+    data = spec.dataset.load()
+    made = corrupt(data, run_of(spec))
+    assert made["validation"].shape == data.validation_images.shape == (37, 1, 8, 8)
+    assert not np.array_equal(made["validation"], data.validation_images)
+
+
+def test_test_images_may_stay_clean() -> None:
+    spec = corrupted_trial(test_severity=0)
+    data = spec.dataset.load()
+    assert spec.difficulty.view == "clean"
+    assert np.array_equal(corrupt(data, run_of(spec))["test"], data.test_images)
+
+
+def test_a_damaged_file_of_images_is_found_removed_and_said(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write_corrupted("abc", {"train": np.zeros((2, 1, 8, 8), np.uint8)})
+    path = tmp_path / store.artifact_path("corrupted", "abc")
+    content = path.read_bytes()
+    for torn in (content[:-1], content[:-1] + b"\x01", b"", b"{}\n", b"not json\n" + content):
+        path.write_bytes(torn)
+        with pytest.raises(FileNotFoundError, match=r"images of abc are (damaged|not)"):
+            store.read_corrupted("abc")
+        assert not path.exists()
+
+
+def test_images_survive_their_file(tmp_path: Path) -> None:
+    arrays = {"train": np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2), "test": np.zeros((0, 3, 2, 2), np.uint8)}
+    (tmp_path / "a").write_bytes(encode(arrays))
+    found = open_mapped(tmp_path / "a")
+    assert list(found) == list(arrays)
+    assert all(np.array_equal(found[name], arrays[name]) and found[name].shape == arrays[name].shape for name in arrays)
+    (tmp_path / "b").write_bytes(b"\x80\x04pickle\n")
+    with pytest.raises(Damaged):
+        open_mapped(tmp_path / "b")
+
+
+def test_frost_is_known_by_its_photographs_and_not_by_their_place(frost: Path, tmp_path: Path) -> None:
+    one = corrupted_trial(types=["frost", "fog"], frost_folder=str(frost))
+    (tmp_path / "ice.png").write_bytes((frost / "ice.png").read_bytes())
+    assert corrupted_trial(types=["frost", "fog"], frost_folder=str(tmp_path)).id == one.id
+    (tmp_path / "more.png").write_bytes((frost / "ice.png").read_bytes() + b" ")
+    assert corrupted_trial(types=["frost", "fog"], frost_folder=str(tmp_path)).id != one.id
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"types": "gaussian"}, "difficulty: types: unknown corruption 'gaussian'"),
+        ({"types": []}, "types: a list of different types"),
+        ({"types": ["fog", "fog"]}, "types: a list of different types"),
+        ({"types": "h15"}, "frost overlays photographs that do not come with this package"),
+        ({"types": "frost", "frost_folder": "/nowhere"}, "frost_folder: there is no folder /nowhere"),
+        ({"severity": 7}, "difficulty.severity"),
+        ({"severity": 0}, "difficulty.severity"),
+        ({"skew": 2}, "difficulty.skew"),
+    ],
+)
+def test_bad_corruptions_are_one_clear_line(fields: dict[str, object], why: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        corrupted_trial(**fields)
+    assert why in explain(caught.value) and "\n" not in explain(caught.value)
