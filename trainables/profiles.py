@@ -35,7 +35,11 @@ PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
             "snip": {**SNIP, "shuffle": True},
             "uniform": DRAWN,
         },
-        "difficulty": {"none": {"subset_seed": 12345}, "adversarial": {"batch_norm": "train"}},
+        "difficulty": {
+            "none": {"subset_seed": 12345},
+            "el2n": {"squared": True, "mode": "train"},
+            "adversarial": {"batch_norm": "train"},
+        },
     },
 }
 """Profile -> field of the trial -> registered name -> the values that it starts from."""

@@ -43,13 +43,6 @@ class Value(BaseModel):
         return data
 
 
-class FrozenMap(dict[str, float]):
-    """A field's mapping of names to numbers, which can be hashed since nothing changes it."""
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(frozenset(self.items()))
-
-
 class Placed(Value):
     """A value with fields that say where something lies on a machine: they are no part of what it is.
 
@@ -64,6 +57,13 @@ class Placed(Value):
         if info.context == FOR_ID:
             return {name: value for name, value in fields.items() if name not in self.whereabouts}
         return fields
+
+
+class FrozenMap(dict[str, float]):
+    """A field's mapping of names to numbers, which can be hashed since nothing changes it."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(frozenset(self.items()))
 
 
 class Named(Value):

@@ -15,11 +15,13 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import Kind, catalogue
-from tuner.opening import DEFAULT_STORAGE, WrongCall, open_store, open_sweep
+from tuner.opening import DEFAULT_STORAGE, WrongCall, open_store, open_sweep, open_sweeps
 from tuner.running import run_sweep, tell
 
 if TYPE_CHECKING:
-    pass
+    from analysis.results import Results
+    from trainables.store import Store
+    from tuner.sweep import Sweep
 
 app = typer.Typer(
     help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
@@ -29,6 +31,7 @@ app = typer.Typer(
 )
 
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
+SweepNames = Annotated[list[str], typer.Argument(metavar="SWEEP...", help="One or more sweeps, taken together.")]
 Overrides = Annotated[
     list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. recipe.epochs=5 or seed=[0,1].")
 ]
@@ -127,24 +130,41 @@ def status(
 
 
 @app.command()
-def figures(sweep: SweepName, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE) -> None:
-    """Draw the figures that the results of a sweep allow: PNG, PDF and the CSV behind each."""
+def figures(sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE) -> None:
+    """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
     from analysis import figures as gallery
-    from analysis import load_trials
 
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    trials = load_trials(store.storage, described.trials)
-    if trials.empty:
-        raise WrongCall(f"{described.name}: no trial of it has finished in {storage}: sparsweep run {sweep}")
-    if len(trials) < len(described.trials):
-        missing = len(described.trials) - len(trials)
-        print(f"{missing} of {len(described.trials)} trials are not done: drawn without them")
-    for name in gallery.FIGURES:
+    described, store, results = gather(sweeps, overrides, storage)
+    names = [sweep.name for sweep in described]
+    if results.trials.empty:
+        raise WrongCall(f"{', '.join(names)}: no trial has finished in {storage}: sparsweep status says why")
+    folder = f"figures/{'+'.join(names)}"
+    for picture in gallery.pictures(results, names):
         try:
-            gallery.save(name, trials, lambda file, content: store.write(f"figures/{described.name}/{file}", content))
-            print(f"{store.root}/figures/{described.name}/{name}.png (and .pdf, .csv)")
+            gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content))
+            print(f"{store.root}/{folder}/{picture.name}.png (and .pdf, .csv)")
         except ValueError as error:
-            print(f"{name}: not drawn: {error}")
+            print(f"{picture.name}: not drawn: {error}")
+
+
+@app.command()
+def claims(
+    sweeps: SweepNames,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    more: Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")] = [],
+    as_json: AsJson = False,
+) -> None:
+    """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
+    from analysis.claims import ClaimError, evaluate, lines, paper_claims, read_claims
+    from analysis.claims import as_json as plain
+
+    try:
+        stated = [*paper_claims(), *(claim for path in more for claim in read_claims(path))]
+    except ClaimError as error:
+        raise WrongCall(f"--claims {error}") from None
+    verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
+    print(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
 
 
 @app.command()
@@ -220,6 +240,25 @@ def list_names(
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         print(f"{row['name']:<{width}}  {row['summary']}")
+
+
+def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
+    """Sweeps as they were last run here, and what their trials left; says how many are not done."""
+    from analysis.results import load_results
+    from analysis.samples import Ranking
+    from trainables.records import NewerTables
+    from tuner.rankings import rankings
+    from tuner.suggestions import points
+
+    described, store = open_sweeps(names, overrides, storage)
+    trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
+    try:
+        results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
+    except NewerTables as error:
+        raise WrongCall(f"--storage {storage}: {error}") from None
+    if missing := len(trials) - len(results.trials):
+        tell(f"{missing} of {len(trials)} trials are not done: this is without them")
+    return described, store, results
 
 
 data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)

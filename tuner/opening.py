@@ -45,3 +45,9 @@ def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: boo
     except SweepError as error:
         raise WrongCall(str(error)) from None
     return described, store
+
+
+def open_sweeps(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store]:
+    """Sweeps, each as its last run here had it, and their storage."""
+    opened = [open_sweep(name, overrides, storage, as_it_was_run=True) for name in names]
+    return [sweep for sweep, _ in opened], opened[0][1]

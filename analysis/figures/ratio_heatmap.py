@@ -3,16 +3,15 @@
 Xiao et al., BMVC 2024, Figure 3 (there: SET against dense, EL2N, data ratios and sparsities .1 to .9). A cell is the
 mean over seeds of the method's test accuracy minus that of dense trained with the same seed, on the same samples and
 by the same recipe, in percentage points: blue where the method is better, red where dense is. All panels share one
-scale, centred at 0. A value in parentheses is not significant: its 95 % paired Student-t interval contains 0, or there
-is no interval because n = 1. Intervals are not corrected for the number of cells: of many cells without any true
-difference, one in twenty stands without parentheses. A hatched grey cell is missing: it, or dense, is not finished.
+scale, centred at 0. A value in parentheses is not significant: two-sided paired t-test, Holm's correction over all
+cells of the figure, .05; with one seed there is no test. A hatched grey cell is missing: it, or dense, is not finished.
 """
 
 from __future__ import annotations
 
 import math
-from itertools import product
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import matplotlib as mpl
 import numpy as np
@@ -26,21 +25,26 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from analysis.arms import ARM, DENSE, METHOD, complete, paired_differences
 from analysis.figures import labels, style
-from analysis.stats import ARM, DENSE, METHOD, complete, paired_differences
+from analysis.titles import setting_titles
 
 COLORS = "RdBu"
+TITLE = "<title>"
+"""Label of axes that hold nothing but the title of a setting."""
+
 _CELL_WIDTH, _CELL_HEIGHT, _LINE_HEIGHT = 0.5, 0.32, 0.16  # inches
 _PANEL_MARGIN = (0.55, 0.75)
+_TITLE_HEIGHT = 0.3
 _NARROWEST, _WIDEST = 2.2, 10.5  # a panel, the figure
-_MISSING: dict[str, Any] = {"facecolor": "#f0f0f0", "edgecolor": "#9a9a9a", "hatch": "xxxx", "linewidth": 0}
 
 
 def table(trials: pd.DataFrame) -> pd.DataFrame:
-    """A row a cell: what identifies the arm, ``n`` pairs, ``difference_points`` (mean), its interval, ``significant``.
+    """A row a cell: what identifies the arm, ``n`` pairs, ``difference_points`` (mean), and how sure it is.
 
-    ``low_points`` and ``high_points`` bound the 95 % paired interval, in percentage points, NaN if n = 1;
-    ``significant``: it excludes 0. Missing cells have ``n`` = 0 and no values. ValueError without any pair.
+    ``low_points`` and ``high_points`` bound the 95 % paired interval of the cell alone, in percentage points, NaN if
+    n = 1; ``p`` (paired t), ``p_wilcoxon`` and ``p_holm`` (``p`` corrected over all cells); ``significant``: ``p_holm``
+    is below .05. Missing cells have ``n`` = 0 and no values. ValueError without any pair.
     """
     differences = paired_differences(trials)
     if differences.empty:
@@ -48,53 +52,76 @@ def table(trials: pd.DataFrame) -> pd.DataFrame:
     cells = complete(differences, trials[trials["sparsifier"] != DENSE])
     names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
     values = {new: 100 * cells[old] for old, new in names.items()}
-    significant = (cells["low"] > 0) | (cells["high"] < 0)
-    cells = cells.assign(**values, significant=significant)
-    return cells[[*ARM, "n", *values, "significant"]].sort_values(list(ARM), ignore_index=True)
+    cells = cells.assign(**values, significant=cells["significant"].eq(True))
+    columns = [*ARM, "n", *values, "p", "p_wilcoxon", "p_holm", "significant"]
+    return cells[columns].sort_values(list(ARM), ignore_index=True)
 
 
 def draw(trials: pd.DataFrame) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
     cells = table(trials)
-    titles, methods = labels.settings(cells), labels.methods(cells)
-    settings, panels = sorted(titles.unique()), dict(iter(cells.groupby([titles, *METHOD])))
-    sizes = cells.groupby(titles)[["sparsity", "data_ratio"]].nunique().max()
-    width = max(sizes["sparsity"] * _CELL_WIDTH + _PANEL_MARGIN[0], _NARROWEST)
-    heads = {key: _head(str(key[0]) if len(settings) > 1 else "", methods[key[1:]][0], width) for key in panels}
-    lines = max(head.count("\n") for head in heads.values())
-    height = sizes["data_ratio"] * _CELL_HEIGHT + _PANEL_MARGIN[1] + lines * _LINE_HEIGHT
-    columns, blocks = _grid(len(methods), width)
-    rows = blocks * len(settings)
+    titles, methods = setting_titles(cells), labels.methods(cells)
+    width = max(cells.groupby(titles)["sparsity"].nunique().max() * _CELL_WIDTH + _PANEL_MARGIN[0], _NARROWEST)
+    columns = _columns(cells.groupby(titles)[list(METHOD)].value_counts().groupby(level=0).size().max(), width)
+    heads = {key: labels.wrap(label, width - _PANEL_MARGIN[0]) for key, (label, _) in methods.items()}
+    rows = [row for title, block in cells.groupby(titles) for row in _rows(str(title), block, heads, columns)]
+    if titles.nunique() == 1:
+        rows = rows[1:]
     limit = float(cells["difference_points"].abs().max()) or 1.0
     norm = Normalize(-limit, limit)
+    heights = [row.height for row in rows]
     with style.context():
-        figure = Figure(figsize=(max(columns * width + 1, 5.5), max(rows * height + 0.9, 3.0)), layout="constrained")
-        for (block, setting), (number, method) in product(enumerate(settings), enumerate(methods)):
-            if (setting, *method) not in panels:
-                continue
-            row, column = block * blocks + number // columns, number % columns
-            axes = figure.add_subplot(rows, columns, row * columns + column + 1)
-            _draw_panel(axes, panels[setting, *method], norm)
-            axes.set_title(heads[setting, *method], loc="left")
-            if column == 0:
-                axes.set_ylabel("data ratio")
-            if block == len(settings) - 1 and number + columns >= len(methods):
-                axes.set_xlabel("sparsity")
-        if len(settings) == 1:
-            figure.suptitle(settings[0])
+        size = max(columns * width + 1, 5.5), max(sum(heights) + 0.9, 3.0)
+        figure = Figure(figsize=size, layout="constrained")
+        grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
+        for place, row in enumerate(rows):
+            if row.title:
+                _add_title(figure.add_subplot(grid[place, :]), row.title)
+            for column, (key, panel) in enumerate(row.panels):
+                axes = figure.add_subplot(grid[place, column])
+                _draw_panel(axes, panel, norm)
+                axes.set_title(heads[key], loc="left")
+                axes.set_ylabel("data ratio" if column == 0 else "")
+                axes.set_xlabel("sparsity" if row.is_last else "")
+        if titles.nunique() == 1:
+            figure.suptitle(titles.iloc[0])
         _add_keys(figure, cells, norm)
     return figure
 
 
-def _grid(panels: int, width: float) -> tuple[int, int]:
-    """Columns and rows for the panels of one setting, evenly filled; ``width`` of a panel in inches."""
+@dataclass(frozen=True)
+class _Row:
+    """A row of the figure, ``height`` in inches: the ``title`` of a setting, or some of its panels."""
+
+    height: float
+    title: str = ""
+    panels: tuple[tuple[labels.Key, pd.DataFrame], ...] = ()
+    is_last: bool = False
+
+
+def _rows(title: str, block: pd.DataFrame, heads: dict[labels.Key, str], columns: int) -> Iterator[_Row]:
+    """The rows of one setting: its title, then its methods in the order of ``heads``, ``columns`` a row."""
+    yield _Row(_TITLE_HEIGHT, title)
+    panels = dict(iter(block.groupby(list(METHOD))))
+    there = [key for key in heads if key in panels]
+    for start in range(0, len(there), columns):
+        keys = there[start : start + columns]
+        lines = max(heads[key].count("\n") for key in keys)
+        height = block["data_ratio"].nunique() * _CELL_HEIGHT + _PANEL_MARGIN[1] + lines * _LINE_HEIGHT
+        yield _Row(height, "", tuple((key, panels[key]) for key in keys), start + columns >= len(there))
+
+
+def _columns(panels: int, width: float) -> int:
+    """Panels in a row, so that the rows are evenly filled; ``width`` of a panel in inches."""
     rows = math.ceil(panels / max(1, int(_WIDEST / width)))
-    return math.ceil(panels / rows), rows
+    return math.ceil(panels / rows)
 
 
-def _head(setting: str, method: str, width: float) -> str:
-    """The title of a panel ``width`` inches wide: the method, and above it the setting where there are several."""
-    return "\n".join(labels.wrap(text, width - _PANEL_MARGIN[0]) for text in (setting, method) if text)
+def _add_title(axes: Axes, title: str) -> None:
+    """A line of text that takes a row of the grid."""
+    axes.set_label(TITLE)
+    axes.set_axis_off()
+    axes.text(0, 0, title, fontsize=10, va="bottom", transform=axes.transAxes)
 
 
 def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize) -> None:
@@ -106,7 +133,7 @@ def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize) -> None:
     colors = mesh.to_rgba(values)
     for (row, column), value in np.ndenumerate(values):
         if math.isnan(value):
-            axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, **_MISSING))
+            axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, **style.MISSING))
             continue
         text = signed(value) if sure.iat[row, column] else f"({signed(value)})"
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=_readable(colors[row, column]))
@@ -141,14 +168,15 @@ def _readable(color: np.ndarray) -> str:
 def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize) -> None:
     """The colour scale at the right, and beneath the panels what the marks mean."""
     scale = ScalarMappable(norm, mpl.colormaps[COLORS])
-    figure.colorbar(scale, ax=figure.axes, label="test accuracy minus dense\n(percentage points)", aspect=30)
-    without = "95 % interval contains 0" if (cells["n"] != 1).all() else "95 % interval contains 0, or n = 1"
+    figure.colorbar(scale, ax=figure.axes, label="test accuracy minus dense\n(percentage points)", aspect=30, pad=0.02)
+    tests = int(cells["p"].notna().sum())
+    without = f"not significant (paired t-test, Holm over {tests} cells, .05)" if tests else "n = 1: not tested"
     handles: list[Artist] = [
         Line2D([], [], linestyle="none", marker="$(\\pm)$", markersize=13, markeredgewidth=0, color="black")
     ]
-    texts = [f"{without} (not corrected for the number of cells)"]
+    texts = [without]
     if (cells["n"] == 0).any():
-        handles.append(Patch(**_MISSING))
+        handles.append(Patch(**style.MISSING))
         texts.append("missing")
     title = f"mean over seeds of the paired difference, {labels.seeds(cells['n'])}"
     figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, title=title)

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from analysis.figures import style
 
+# A canvas is told to print, since ``savefig`` would lay the figure out once more for every file.
+_PRINT: dict[str, Callable[[Figure, io.BytesIO], Any]] = {
+    "png": lambda figure, file: FigureCanvasAgg(figure).print_png(file, metadata={"Software": None}),
+    "pdf": lambda figure, file: FigureCanvasPdf(figure).print_pdf(
+        file, metadata={"CreationDate": None, "Creator": None, "Producer": None}
+    ),
+    "svg": lambda figure, file: FigureCanvasSVG(figure).print_svg(file, metadata={"Date": None, "Creator": None}),
+}
 
-def png(figure: Figure) -> bytes:
-    return _render(figure, "png", dpi=style.DPI, metadata={"Software": None})
 
-
-def pdf(figure: Figure) -> bytes:
-    """Vector graphics with embedded TrueType fonts."""
-    return _render(figure, "pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
-
-
-def _render(figure: Figure, kind: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
+def render(figure: Figure, *kinds: str) -> dict[str, bytes]:
+    """``figure`` as ``png``, ``pdf`` (vector, with embedded TrueType fonts) or ``svg``, by kind."""
+    files = {kind: io.BytesIO() for kind in kinds}
     with style.context():
-        figure.savefig(buffer, format=kind, **options)
-    return buffer.getvalue()
+        figure.set_dpi(style.DPI)
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+        for kind, file in files.items():
+            _PRINT[kind](figure, file)
+    return {kind: file.getvalue() for kind, file in files.items()}

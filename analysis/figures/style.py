@@ -1,7 +1,7 @@
 """How all figures look: one colour, marker and line for each sparsifier, wherever it appears.
 
-Colours are from the Okabe-Ito and Tol palettes, which stay apart for colour-blind readers; the marker and the dashes
-differ too, so that lines can be told apart in grey.
+Colours are from the Okabe-Ito and Tol palettes, which stay apart for colour-blind readers. No palette keeps two dozen
+colours apart for everyone, so the marker and the dashes differ too; by them lines can be told apart in grey.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ RC: dict[str, Any] = {
     "svg.hashsalt": "sparsweep",
 }
 DPI = 200
+MUTED = "#555555"
+"""Notes beside what is shown."""
+
+MISSING: dict[str, Any] = {"facecolor": "#f0f0f0", "edgecolor": "#9a9a9a", "hatch": "xxxx", "linewidth": 0}
+"""A place where something would stand that was not run or is not finished."""
 
 
 def context() -> AbstractContextManager[None]:
@@ -47,26 +52,45 @@ class MethodStyle:
 
     label: str
     color: str
-    marker: str
+    marker: Any
     linestyle: Any = "-"
+
+
+def _dashes(*lengths: float) -> tuple[int, tuple[float, ...]]:
+    """Lengths of dashes and gaps in turn, in widths of the line."""
+    return 0, lengths
 
 
 SPARSIFIERS: dict[str, MethodStyle] = {
     "dense": MethodStyle("dense", "#000000", "", "--"),
-    "snip": MethodStyle("SNIP", "#009E73", "s", (0, (10, 1.5))),
+    "snip": MethodStyle("SNIP", "#009E73", "s", _dashes(10, 1.5)),
+    "random_snip": MethodStyle("random (SNIP)", "#7A9A01", "d", _dashes(10, 1.5, 1, 1.5)),
+    "grasp": MethodStyle("GraSP", "#117733", "p", _dashes(10, 1.5, 1, 1.5, 1, 1.5)),
+    "synflow": MethodStyle("SynFlow", "#44AA99", "h", _dashes(10, 1.5, 3, 1.5)),
     "set": MethodStyle("SET", "#D55E00", "o"),
-    "gmp": MethodStyle("GMP", "#E69F00", "^", (0, (6, 1.5))),
-    "lth": MethodStyle("LTH", "#AA4499", "D", (0, (6, 1.5, 1, 1.5))),
-    "omp": MethodStyle("OMP", "#0072B2", "v", (0, (3, 1.2))),
-    "omp_erk": MethodStyle("OMP-ERK", "#56B4E9", "P", (0, (3, 1, 1, 1, 1, 1))),
-    "random": MethodStyle("random (ERK)", "#777777", "X", (0, (1, 1))),
-    "uniform": MethodStyle("uniform", "#882255", "*", (0, (1, 1.8))),
+    "rigl": MethodStyle("RigL", "#EE3377", "<", _dashes(14, 1)),
+    "itop": MethodStyle("ITOP", "#661100", ">", _dashes(14, 1, 2, 1)),
+    "mest": MethodStyle("MEST", "#999933", (4, 1, 0), _dashes(14, 1, 2, 1, 2, 1)),
+    "snfs": MethodStyle("SNFS", "#A65628", (6, 1, 0), _dashes(8, 2)),
+    "dsr": MethodStyle("DSR", "#CC6677", "8", _dashes(8, 2, 2, 2)),
+    "topkast": MethodStyle("Top-KAST", "#6A51A3", (3, 1, 0), _dashes(8, 1, 4, 1)),
+    "bayesian_connectivity": MethodStyle("Bayesian", "#B2457E", (5, 0, 180), _dashes(8, 2, 1, 2, 1, 2)),
+    "gmp": MethodStyle("GMP", "#E69F00", "^", _dashes(6, 1.5)),
+    "movement": MethodStyle("movement", "#332288", (5, 1, 180), _dashes(5, 1, 2, 1)),
+    "nm": MethodStyle("N:M", "#4477AA", "H", _dashes(4, 2)),
+    "lth": MethodStyle("LTH", "#AA4499", "D", _dashes(6, 1.5, 1, 1.5)),
+    "omp": MethodStyle("OMP", "#0072B2", "v", _dashes(3, 1.2)),
+    "omp_erk": MethodStyle("OMP-ERK", "#56B4E9", "P", _dashes(3, 1, 1, 1, 1, 1)),
+    "random": MethodStyle("random (ERK)", "#777777", "X", _dashes(1, 1)),
+    "static": MethodStyle("static", "#4D4D4D", (4, 1, 45), _dashes(2, 1)),
+    "uniform": MethodStyle("uniform", "#882255", "*", _dashes(1, 1.8)),
 }
-"""In the order of every legend: the reference, before training, during, after, and the two baselines."""
+"""In the order of every legend: the reference, before training, during, after, and the baselines."""
 
-_OTHER_COLORS = ("#332288", "#999933", "#117733", "#661100", "#6699CC", "#B07D00", "#44AA99")
-_OTHER_MARKERS = ("<", ">", "p", "h", "d", "8", "H")
+_OTHER_COLORS = ("#5C4B7D", "#7A6A2F", "#2F6F7A", "#8C3B3B", "#3B5B8C", "#5B7A3B", "#7D4B6A")
+_OTHER_MARKERS = ("x", "+", "1", "2", "3", "4", "|")
 _VARIANT_LINES: tuple[Any, ...] = ((0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 3)), (0, (1, 3)))
+_STARS = {"*", (4, 1, 0), (4, 1, 45), (6, 1, 0), (3, 1, 0), (5, 1, 180)}  # they look small at the size of a disc
 
 
 def of(sparsifier: str) -> MethodStyle:
@@ -89,5 +113,16 @@ def line(sparsifier: str, variant: int = 0) -> dict[str, Any]:
     style = of(sparsifier)
     hollow = {"markerfacecolor": "white", "linestyle": _VARIANT_LINES[(variant - 1) % len(_VARIANT_LINES)]}
     own = {"color": style.color, "marker": style.marker, "linestyle": style.linestyle}
-    size = {"markersize": 6.5 if style.marker == "*" else 4.5, "linewidth": 1.3}
+    size = {"markersize": 6.5 if style.marker in _STARS else 4.5, "linewidth": 1.3}
     return own | size | (hollow if variant else {})
+
+
+def point(sparsifier: str, variant: int = 0) -> dict[str, Any]:
+    """Keyword arguments of a single marker; dense, which has none in lines, is a ring."""
+    looks = {**line(sparsifier, variant), "linestyle": "none"}
+    ring = {"marker": "o", "markerfacecolor": "white", "markersize": 5.5, "markeredgewidth": 1.3}
+    return looks | (ring if sparsifier == "dense" else {})
+
+
+UNFILLED = frozenset(_OTHER_MARKERS)
+"""Markers that have an edge and no face."""

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import pandas as pd
 import pytest
+from synthetic import make_results, make_row
 
+from analysis.results import Results
 from trainables import records
-
-RECIPE = {
-    "epochs": 200,
-    "batch_size": 128,
-    "lr": 0.1,
-    "milestones": "[0.5, 0.75]",
-    "gamma": 0.1,
-    "momentum": 0.9,
-    "nesterov": True,
-    "weight_decay": 5e-4,
-    "crop_padding": 4,
-    "flip": True,
-    "precision": "fp32",
-}
-
-
-def make_row(sparsifier: str, sparsity: float, seed: int, accuracy: float | None, **changes: Any) -> dict[str, Any]:
-    """A finished trial; ``accuracy``: its test accuracy in [0, 1]; ``changes``: other columns."""
-    row: dict[str, Any] = dict.fromkeys(records.TABLES["trials"].names)
-    row |= {"sweep": "synthetic", "dataset": "cifar100", "model": "resnet18", "model_parameters": "{}"}
-    row |= {"difficulty": "el2n", "difficulty_parameters": '{"keep": "hardest", "runs": 10}', "data_ratio": 0.3}
-    row |= {"sparsifier": sparsifier, "sparsifier_parameters": "{}", "sparsity": sparsity, "seed": seed}
-    row |= {"profile": "clean", "evaluation_every": 1, "test_accuracy": accuracy, **RECIPE, **changes}
-    identity = json.dumps({name: value for name, value in row.items() if name != "test_accuracy"}, sort_keys=True)
-    return {**row, "trial": hashlib.sha256(identity.encode()).hexdigest()[:16]}
 
 
 @pytest.fixture
@@ -46,6 +21,12 @@ def row() -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def frame() -> Callable[[Iterable[dict[str, Any]]], pd.DataFrame]:
     return lambda rows: records.build("trials", rows).to_pandas()
+
+
+@pytest.fixture(scope="session")
+def everything() -> Results:
+    """Results of which every kind of figure can be drawn."""
+    return make_results()
 
 
 @pytest.fixture

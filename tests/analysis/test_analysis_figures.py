@@ -14,6 +14,7 @@ from matplotlib.patches import Rectangle
 
 from analysis import figures
 from analysis.figures import labels, ratio_heatmap, style
+from analysis.titles import setting_titles
 
 ACCURACY, HEATMAP = figures.FIGURES["accuracy_vs_sparsity"], figures.FIGURES["ratio_heatmap"]
 
@@ -29,8 +30,8 @@ def lines(axes):
 
 
 def panels(figure):
-    """The panels, without the colour scale."""
-    return [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
+    """The panels, without the colour scale and the titles of settings."""
+    return [axes for axes in figure.axes if axes.get_label() not in ("<colorbar>", ratio_heatmap.TITLE)]
 
 
 def legend_labels(figure):
@@ -140,13 +141,13 @@ def test_cells_are_paired_differences_in_points(comparison):
 
 def test_cells_without_significance_are_in_parentheses(frame, row):
     rows = [row("dense", 0.0, seed, 0.6) for seed in range(3)]
-    rows += [row("set", 0.5, seed, 0.62 + 0.001 * seed) for seed in range(3)]
+    rows += [row("set", 0.5, seed, 0.62 + 0.001 * seed) for seed in range(3)]  # t = 36, p = .0008
     rows += [row("set", 0.9, seed, 0.57 + 0.04 * seed) for seed in range(3)]
     rows += [row("set", 0.95, 0, 0.5)]
     figure = HEATMAP.draw(frame(rows))
     [axes] = panels(figure)
     assert [text.get_text() for text in axes.texts] == ["+2.1", "(+1.0)", "(−10.0)"]
-    assert "95 % interval contains 0, or n = 1 (not corrected for the number of cells)" in legend_labels(figure)
+    assert "not significant (paired t-test, Holm over 2 cells, .05)" in legend_labels(figure)
     assert figure.legends[0].get_title().get_text().endswith("difference, n = 1–3")
     assert list(HEATMAP.table(frame(rows))["significant"]) == [True, False, False]
 
@@ -184,9 +185,34 @@ def test_a_single_data_ratio_still_has_cells(frame, row):
 def test_panels_of_several_settings_are_titled(frame, row):
     rows = [row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61), row("lth", 0.5, 0, 0.55)]
     rows += [row("dense", 0.0, 0, 0.5, dataset="tiny"), row("set", 0.5, 0, 0.51, dataset="tiny")]
-    titles = [" ".join(axes.get_title(loc="left").split()) for axes in panels(HEATMAP.draw(frame(rows)))]
-    cifar, tiny = "cifar100 / resnet18, EL2N", "tiny / resnet18, EL2N"
-    assert titles == [f"{cifar} SET", f"{cifar} LTH", f"{tiny} SET"]  # LTH was not run on the second
+    figure = HEATMAP.draw(frame(rows))
+    heads = [
+        axes.texts[0].get_text() if axes.get_label() == ratio_heatmap.TITLE else axes.get_title(loc="left")
+        for axes in figure.axes
+        if axes.get_label() != "<colorbar>"
+    ]
+    # LTH was not run on the second.
+    assert heads == ["cifar100 / resnet18, EL2N", "SET", "LTH", "tiny / resnet18, EL2N", "SET"]
+
+
+def test_significance_is_corrected_for_the_number_of_cells(frame, row):
+    """Alone, a cell of p = .02 stands without parentheses; among five of them, none does."""
+    wobble = (0.0, 0.001, 0.003)  # mean difference .0087 or so: t = 6.6 on two degrees of freedom
+    rows = [row("dense", 0.0, seed, 0.6) for seed in range(3)]
+    rows += [row("set", s / 10, seed, 0.6 + 0.0045 + wobble[seed]) for s in range(1, 6) for seed in range(3)]
+    family, alone = frame(rows), frame([r for r in rows if r["sparsity"] <= 0.1])
+    found = HEATMAP.table(family)
+    np.testing.assert_allclose(found["p"], found["p"].iloc[0])
+    assert 0.01 < found["p"].iloc[0] < 0.05
+    assert found["p_holm"].iloc[0] == pytest.approx(5 * found["p"].iloc[0])
+    assert not found["significant"].any()
+    assert HEATMAP.table(alone)["significant"].all()
+
+
+def test_one_seed_is_not_tested_and_the_heatmap_says_so(frame, row):
+    figure = HEATMAP.draw(frame([row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61)]))
+    assert "n = 1: not tested" in legend_labels(figure)
+    assert panels(figure)[0].texts[0].get_text() == "(+1.0)"
 
 
 @pytest.mark.parametrize(
@@ -203,12 +229,12 @@ def test_settings_are_told_apart_by_what_differs(frame, row):
     easiest = '{"keep": "easiest", "runs": 10}'
     rows = [row("set", 0.5, 0, 0.6), row("set", 0.5, 0, 0.6, lr=0.05), row("set", 0.5, 0, 0.6, difficulty="none")]
     rows += [row("set", 0.5, 0, 0.6, difficulty_parameters=easiest)]
-    titles = list(labels.settings(frame(rows).reset_index(drop=True)))
+    titles = list(setting_titles(frame(rows).reset_index(drop=True)))
     assert titles == [
         "cifar100 / resnet18, EL2N, lr=0.1",
         "cifar100 / resnet18, EL2N, lr=0.05",
         "cifar100 / resnet18, random subset",
-        "cifar100 / resnet18, EL2N, easiest kept, lr=0.1",
+        "cifar100 / resnet18, EL2N, easiest kept",
     ]
 
 

@@ -71,7 +71,7 @@ def test_each_loader_reads_its_own_table(tmp_path):
     assert list(load_failures(str(tmp_path))["error"]) == ["MemoryError"]
 
 
-def test_of_our_code_only_the_tables_are_imported():
+def test_of_our_code_only_the_tables_and_the_images_are_imported():
     root = Path(analysis.__file__).parent
     rooms = {"trainables", "tuner", "tests", "benchmarks"}
     imported = set()
@@ -82,7 +82,10 @@ def test_of_our_code_only_the_tables_are_imported():
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}: a relative import"
                 imported |= {f"{node.module}.{alias.name}" for alias in node.names}
-    assert {name for name in imported if name.split(".")[0] in rooms} == {"trainables.records"}
+    assert {name for name in imported if name.split(".")[0] in rooms} == {
+        "trainables.records",
+        "trainables.data.datasets",
+    }
 
 
 def test_matplotlib_waits_for_the_figures():
@@ -93,3 +96,16 @@ def test_matplotlib_waits_for_the_figures():
     )
     room = Path(analysis.__file__).parent.parent
     subprocess.run([sys.executable, "-c", code], check=True, cwd=room)
+
+
+def test_loaders_choose_columns_and_rows(tmp_path, row):
+    write(tmp_path, "a.parquet", [row("set", 0.5, seed, 0.6) for seed in range(3)])
+    found = load_trials(str(tmp_path), columns=["seed", "sparsity"], filters=[("seed", ">", 0)])
+    assert found.to_dict("list") == {"seed": [1, 2], "sparsity": [0.5, 0.5]}
+
+
+@pytest.mark.parametrize("table", records.TABLES)
+def test_every_column_is_described(table):
+    found = analysis.describe(table)
+    assert list(found["column"]) == records.TABLES[table].names
+    assert found["meaning"].str.len().min() > 2

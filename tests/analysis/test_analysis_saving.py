@@ -9,16 +9,21 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from synthetic import make_layers, make_sweep
 
 from analysis import figures
-from analysis.figures import style
+from analysis.figures import ratio_heatmap, style
+from analysis.results import Results
+from trainables import records
+
+WITH_TRIALS = [name for name, kind in figures.FIGURES.items() if "trials" in kind.inputs]
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_nothing_to_draw_is_one_clear_line(frame, row, name):
     nothing_known = frame([row("dense", 0.0, 0, None), row("set", 0.5, 0, None)])
     for trials in (frame([]), nothing_known):
-        with pytest.raises(ValueError, match=r"^(there is )?no finished [^\n]+$"):
+        with pytest.raises(ValueError, match=r"^(there is )?no [^\n]+$"):
             figures.FIGURES[name].draw(trials)
 
 
@@ -28,55 +33,84 @@ def test_a_heatmap_needs_pairs(comparison):
 
 
 @pytest.mark.parametrize("name", figures.FIGURES)
-def test_saved_files_are_readable_and_the_same_every_time(comparison, name):
+def test_saved_files_are_readable_and_the_same_every_time(everything, name):
     first: dict[str, bytes] = {}
     second: dict[str, bytes] = {}
-    assert figures.save(name, comparison, first.__setitem__) == [f"{name}.png", f"{name}.pdf", f"{name}.csv"]
-    figures.save(name, comparison.sample(frac=1, random_state=0), second.__setitem__)
+    picture = figures.picture(name, everything)
+    assert figures.save(picture, first.__setitem__) == [f"{name}.csv", f"{name}.png", f"{name}.pdf"]
+    shuffled = Results(
+        everything.trials.sample(frac=1, random_state=0),
+        everything.layers.sample(frac=1, random_state=0),
+        samples=everything.samples,
+    )
+    figures.save(figures.picture(name, shuffled), second.__setitem__)
     assert first == second
     assert first[f"{name}.png"].startswith(b"\x89PNG")
     assert b"CreationDate" not in first[f"{name}.pdf"]
     assert b"FontFile2" in first[f"{name}.pdf"]  # TrueType, embedded
     assert b"/Type3" not in first[f"{name}.pdf"]
     read = pd.read_csv(io.BytesIO(first[f"{name}.csv"]))
-    pd.testing.assert_frame_equal(read, figures.FIGURES[name].table(comparison), check_dtype=False)
+    pd.testing.assert_frame_equal(read, picture.table(), check_dtype=False)
 
 
 def test_an_unknown_figure_names_the_choices(comparison):
     with pytest.raises(ValueError, match="'fig3'; choose from accuracy_vs_sparsity, ratio_heatmap"):
-        figures.save("fig3", comparison, lambda file, content: None)
+        figures.picture("fig3", comparison)
 
 
 def test_nothing_is_written_if_a_figure_fails(frame):
     written: list[str] = []
     with pytest.raises(ValueError, match="no finished"):
-        figures.save("ratio_heatmap", frame([]), lambda file, content: written.append(file))
+        figures.save(figures.picture("ratio_heatmap", frame([])), lambda file, content: written.append(file))
     assert not written
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
+def test_inputs_are_left_as_they_were(everything):
+    before = everything.trials.copy()
+    for kind in figures.FIGURES.values():
+        kind.draw(everything)
+    pd.testing.assert_frame_equal(everything.trials, before)
+
+
+@pytest.mark.parametrize("name", ["variant_bars"])
 def test_a_users_settings_of_matplotlib_neither_show_nor_change(comparison, name):
     plain: dict[str, bytes] = {}
     changed: dict[str, bytes] = {}
-    figures.save(name, comparison, plain.__setitem__)
+    figures.save(figures.picture(name, comparison), plain.__setitem__)
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "yellow"}):
         before = dict(mpl.rcParams)
-        figures.save(name, comparison, changed.__setitem__)
+        figures.save(figures.picture(name, comparison), changed.__setitem__)
         assert dict(mpl.rcParams) == before
     assert plain == changed
 
 
-@pytest.mark.parametrize("name", figures.FIGURES)
-def test_texts_do_not_overlap_panels_or_leave_the_page(comparison, name):
-    figure = figures.FIGURES[name].draw(comparison)
+def boxes(figure):
+    """The places of the panels with all their texts, and of the page, once everything is laid out."""
     with style.context():
         FigureCanvasAgg(figure).draw()  # places everything, as saving does
-        page, legend = figure.bbox, figure.legends[0].get_window_extent()
-        boxes = [axes.get_tightbbox() for axes in figure.axes]
-    assert not any(legend.overlaps(box) for box in boxes)
-    assert not any(first.overlaps(second) for first, second in itertools.combinations(boxes, 2))
-    for box in (legend, *boxes):
+        found = [axes.get_tightbbox() for axes in figure.axes if axes.get_label() != ratio_heatmap.TITLE]
+        return found, figure.bbox, [legend.get_window_extent() for legend in figure.legends]
+
+
+@pytest.mark.parametrize("name", WITH_TRIALS)
+def test_texts_do_not_overlap_panels_or_leave_the_page(everything, name):
+    panels, page, legends = boxes(figures.FIGURES[name].draw(everything))
+    assert not any(legend.overlaps(box) for box in panels for legend in legends)
+    assert not any(first.overlaps(second) for first, second in itertools.combinations(panels, 2))
+    for box in (*legends, *panels):
         assert box.x0 >= page.x0 - 1
         assert box.y0 >= page.y0 - 1
         assert box.x1 <= page.x1 + 1
         assert box.y1 <= page.y1 + 1
+
+
+@pytest.mark.parametrize("name", WITH_TRIALS)
+def test_all_methods_fit_into_a_figure(name):
+    """Twenty-two methods: legends and labels keep their places."""
+    names = [name for name in style.SPARSIFIERS if name != "dense"]
+    rows = [{**r, "robust_accuracy": r["test_accuracy"] / 2} for r in make_sweep(names, seeds=2)]
+    layers = records.build("layers", [layer for r in rows for layer in make_layers(r)]).to_pandas()
+    results = Results(records.build("trials", rows).to_pandas(), layers)
+    panels, page, legends = boxes(figures.FIGURES[name].draw(results))
+    assert not any(legend.overlaps(box) for box in panels for legend in legends)
+    assert all(page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1 for box in (*panels, *legends))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_settings import SAMPLES, tiny_data, trained, training, trial
+from contract_settings import SAMPLES, assert_same, comparable, tiny_data, trained, training, trial
 from linear_networks import SHAPE, grey, random_linear, weights, wrapped
 from pydantic import ValidationError
 from small_trials import begin
@@ -218,15 +218,6 @@ def test_with_frozen_statistics_those_that_move_are_of_the_learnt_images() -> No
 # Trials ---------------------------------------------------------------------------------------------------------------
 
 
-def bits(value: object) -> object:
-    """A state as values that compare by their bits."""
-    if isinstance(value, torch.Tensor):
-        return value.dtype, tuple(value.shape), value.numpy().tobytes()
-    if isinstance(value, dict):
-        return {key: bits(part) for key, part in value.items() if "seconds" not in str(key)}
-    return [bits(part) for part in value] if isinstance(value, list | tuple) else value
-
-
 @pytest.mark.parametrize("batch_norm", BATCH_NORM)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_resumed_training_equals_uninterrupted_bit_for_bit(loss: str, batch_norm: str) -> None:
@@ -237,7 +228,7 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(loss: str, batch_norm
     begun.train_epoch()
     resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
     resumed.train_epoch()
-    assert bits(resumed.state()) == bits(whole.state()) != bits(begun.state())
+    assert_same(comparable(resumed), comparable(whole))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -274,8 +265,9 @@ def test_dense_gradients_leave_the_attack_and_the_statistics_of_the_step_as_they
             gradients = run._dense_gradients(images, labels, attack)
             assert all((gradient != 0).any() for gradient in gradients.values())
         run.train_step(images, labels, attack, 0)
-        results.append(bits(run.model.state_dict()))
-    assert results[0] == results[1]
+        results.append(comparable(run))
+    del results[1]["train_flops"], results[0]["train_flops"]  # what was looked at is counted
+    assert_same(results[1], results[0])
 
 
 def test_a_network_learns_to_withstand(digits: DeviceData) -> None:
@@ -329,6 +321,18 @@ def test_every_arm_is_judged_from_the_same_starts(monkeypatch: pytest.MonkeyPatc
         judge.robust_accuracies(network, data.test_images, data.test_labels, 7, last=False)
     assert len(drawn) == 4 and torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3])
     assert not torch.equal(drawn[0], drawn[1])
+
+
+def test_the_test_attack_has_strength_of_its_own() -> None:
+    """Four steps up to .1 from one start, whatever was trained with: clean, four gradients, judged."""
+    judge = adversarial(epsilon=0.01, steps=2, test_epsilon=0.1, test_steps=4, test_step_size=0.08)
+    network = random_linear(2)
+    images = torch.randint(60, 196, (6, *SHAPE), generator=generator(), dtype=torch.uint8)
+    labels = network(images / 255).argmax(1)
+    seen = inputs_seen(network)
+    judge.robust_accuracies(network, images, labels, 0, last=True)
+    assert len(seen) == 1 + 4 + 1
+    assert torch.allclose((seen[-1] - seen[0]).abs(), torch.tensor(0.1), atol=1e-6)
 
 
 def test_bf16_trains_and_judges() -> None:

@@ -260,14 +260,24 @@ def test_attack_leaves_network_and_images_as_they_were() -> None:
     frozen = network.module.get_submodule("0").get_parameter("bias").requires_grad_(False)
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
     copy = images.clone()
+    inside: set[bool] = set()
+    network.module.register_forward_hook(lambda module, *_: inside.update(p.requires_grad for p in module.parameters()))
     with BATCH_NORM["eval"](network.module):
         found = pgd(network, images, images, attack(), summed_cross_entropy(labels))
+    assert inside == {False}, "the graph of an attack is that of the images alone"
     assert not found.requires_grad and torch.equal(images, copy) and not torch.equal(found, images)
     assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
     assert all(parameter.grad is None for parameter in network.module.parameters())
     assert [p.requires_grad for p in network.module.parameters()] == [
         p is not frozen for p in network.module.parameters()
     ]
+
+
+def test_a_samples_gradient_does_not_shrink_with_its_batch() -> None:
+    network, images, labels = random_linear(3), grey(6), torch.arange(6) % 3
+    whole = attacks.input_gradient(network, images, summed_cross_entropy(labels))
+    alone = attacks.input_gradient(network, images[:1], summed_cross_entropy(labels[:1]))
+    assert torch.allclose(whole[:1], alone)
 
 
 def test_pgd_works_where_gradients_are_off() -> None:

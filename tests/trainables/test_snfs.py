@@ -35,9 +35,12 @@ def test_mean_magnitude_is_that_of_the_weights_that_are_there() -> None:
 
 
 def test_by_hand() -> None:
-    """Half of each layer goes, whatever the other's magnitudes: .1 -.2 and 5 6. Mean momenta of what was there: 1 in
-    ``a``, 3 in ``b``: of four, one grows in ``a`` and three in ``b``, where the momenta of empty places are largest."""
-    moved = momenta([1, -1, 1, -1, 0.1, -0.4, 0.2, 0.3], [3, -3, 3, -3, 0.1, -0.4, 0.2, 0.3])
+    """Half of each layer goes, whatever the other's magnitudes: .1 -.2 and 5 6.
+
+    Mean momenta of what was there, what goes included: 1 in ``a``, 3 in ``b``. Of four, one grows in ``a`` and three
+    in ``b``, where the momenta of empty places are largest.
+    """
+    moved = momenta([0.2, -0.2, 1.8, -1.8, 0.1, -0.4, 0.2, 0.3], [5.8, -5.8, 0.2, -0.2, 0.1, -0.4, 0.2, 0.3])
     after = SNFS(prune_rate=0.5).update(THERE, moment(WEIGHTS, momenta=moved))
     assert bits(after) == {"a": [0, 0, 1, 1, 0, 1, 0, 0], "b": [0, 0, 1, 1, 0, 1, 1, 1]}
 

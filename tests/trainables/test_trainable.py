@@ -46,13 +46,9 @@ def test_a_step_is_an_epoch_and_a_checkpoint_until_the_results(make: Make, store
 def test_another_worker_goes_on_at_the_checkpoint(make: Make, store: Store) -> None:
     spec = trial()
     make(spec).step()
-    assert make(spec).step() | {"test_accuracy": None, "train_loss": None} == {
-        "epoch": 2,
-        "epochs": 2,
-        "done": True,
-        "test_accuracy": None,
-        "train_loss": None,
-    }
+    result = make(spec).step()
+    assert {name: result[name] for name in ("epoch", "epochs", "done")} == {"epoch": 2, "epochs": 2, "done": True}
+    assert result["images_per_second"] > 0
 
 
 @pytest.mark.parametrize("spec", [trial(), trial().scoring(1000, 1, "el2n")], ids=["trial", "scores"])

@@ -8,11 +8,11 @@ paper's text does not give the number of training steps; ten is the authors' cod
 
 ``batch_norm`` is the mode of batch norms during training attacks. The authors attack in training mode, where each of
 the K forward passes of an attack moves the running statistics too, K + 1 times a step, towards half-made adversarial
-images (defect D13; profiles ``paper`` and ``authors``). The default here is ``eval``: the running statistics see
-what the network learns from and nothing else, an image's attack does not depend on the rest of its batch, the
-network is attacked as it is judged, and TRADES is defined so; Pang et al., "Bag of Tricks for Adversarial Training",
-ICLR 2021, find that it raises clean accuracy at about the same robustness. ``train_frozen`` keeps the authors' attack
-without its side effect.
+images (defect D13; profiles ``paper`` and ``authors``). The default here is ``eval``: the running statistics see what
+the network learns from and nothing else, an image's attack does not depend on the rest of its batch, and the network
+is attacked as it is judged. The authors of TRADES attack so, and Pang et al., "Bag of Tricks for Adversarial
+Training", ICLR 2021, find that it raises clean accuracy at about the same robustness. ``train_frozen`` keeps the
+attack of the paper's authors without its side effect.
 
 Departures from the authors' code: the test set is attacked at the end (they: test and validation sets after every
 epoch; ``test_every: 1`` does so for the test set); what the clean network gets wrong is not attacked.

@@ -1,0 +1,140 @@
+"""Which trials are replicates of each other, and which are compared: the keys of every figure and claim.
+
+Seeds are replicates. Two trials of one seed that agree in COMPARISON share initial weights, subset and order, so a
+method is compared with dense within each seed. All functions are pure; values keep their unit.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from analysis import stats
+
+DENSE = "dense"
+
+DATA: tuple[str, ...] = ("dataset", "dataset_parameters", "model", "model_parameters")
+"""What is learnt, and by which network."""
+
+SETTING: tuple[str, ...] = (
+    *DATA,
+    "difficulty",
+    "difficulty_parameters",
+    "profile",
+    "epochs",
+    "batch_size",
+    "lr",
+    "milestones",
+    "gamma",
+    "momentum",
+    "nesterov",
+    "weight_decay",
+    "crop_padding",
+    "flip",
+    "rotation",
+    "drop_last",
+    "precision",
+)
+"""What is held fixed while a figure goes through data ratios, methods and sparsities."""
+
+# Not evaluation_every: how often a network is looked at does not change the network at the end.
+COMPARISON: tuple[str, ...] = (*SETTING, "data_ratio")
+"""What two trials must share to be arms of one comparison."""
+
+METHOD: tuple[str, ...] = ("sparsifier", "sparsifier_parameters")
+ARM: tuple[str, ...] = (*COMPARISON, *METHOD, "sparsity")
+"""What trials share that differ in nothing but the seed."""
+
+
+def keyed(trials: pd.DataFrame) -> pd.DataFrame:
+    """``trials`` with the keys in types that group and merge where some are missing, and rows numbered anew."""
+    # A column of true, false and nothing, or of nothing alone, is of another type each time pandas copies it.
+    return trials.astype(dict.fromkeys(("nesterov", "flip", "drop_last"), "boolean")).reset_index(drop=True)
+
+
+def replicates(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
+    """The rows of ``trials`` in which ``value`` is known, one for each arm and seed."""
+    # A seed that stands twice (evaluated more often, or trained again by later code) is still one replicate.
+    known = trials[trials[value].notna()].sort_values("trial")
+    return keyed(known).drop_duplicates([*ARM, "seed"])
+
+
+def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
+    """A row for each arm: ARM, ``n`` seeds, ``mean`` and sample standard deviation ``std`` (ddof=1, NaN if n = 1)."""
+    groups = replicates(trials, value).groupby(list(ARM), dropna=False)[value]
+    return groups.agg(n="count", mean="mean", std="std").reset_index()
+
+
+def pair_with_dense(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
+    """A row for each sparse trial whose dense partner is there: ARM, ``seed``, ``value``, ``dense``, ``difference``.
+
+    A seed that only one of the two arms has is left out.
+    """
+    rows = replicates(trials, value)
+    is_dense = rows["sparsifier"] == DENSE
+    dense = rows.loc[is_dense, [*COMPARISON, "seed", value]].rename(columns={value: "dense"})
+    sparse = rows.loc[~is_dense, [*ARM, "seed", value]].rename(columns={value: "value"})
+    pairs = sparse.merge(dense, on=[*COMPARISON, "seed"], validate="many_to_one")
+    return pairs.assign(difference=pairs["value"] - pairs["dense"])
+
+
+def paired_differences(
+    trials: pd.DataFrame,
+    value: str = "test_accuracy",
+    level: float = 0.95,
+    generator: np.random.Generator | None = None,
+) -> pd.DataFrame:
+    """A row for each sparse arm with a dense partner: ARM and the columns of ``stats.of_groups``.
+
+    They are the number of pairs, the mean of arm minus dense with its interval, and p-values before and after Holm's
+    correction over all arms that are given: a figure passes those that it shows.
+    """
+    pairs = pair_with_dense(trials, value)
+    return stats.of_groups(pairs, "difference", list(ARM), level, generator)
+
+
+def complete(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
+    """``summary`` with a row for every point of the grid: what is missing has ``n`` = 0 and NaN.
+
+    The grid of a setting is every data ratio, method and sparsity that ``observed`` (rows of trials) shows in it,
+    crossed, so a sparsity that is missing from all of ``observed`` cannot be told from one that nobody asked for.
+    """
+    grids = []
+    for _, rows in keyed(observed).groupby(list(SETTING), dropna=False):
+        grid = rows[list(SETTING)].head(1)
+        for axis in (["data_ratio"], list(METHOD), ["sparsity"]):
+            grid = grid.merge(rows[axis].drop_duplicates().sort_values(axis), how="cross")
+        grids.append(grid)
+    if not grids:
+        return summary.copy()
+    whole = pd.concat(grids, ignore_index=True).merge(summary, how="left", on=list(ARM))
+    return whole.assign(n=whole["n"].fillna(0).astype(int))
+
+
+def near_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
+    """Dense, and of the sparse trials those at one sparsity a comparison: the one nearest to ``wanted`` that it has.
+
+    Of two that are equally near, the lower one.
+    """
+    is_sparse = trials["sparsifier"] != DENSE
+    distance = (trials["sparsity"] - wanted).abs().round(9)
+    order = trials.assign(distance=distance)[is_sparse].sort_values(["distance", "sparsity"])
+    nearest = order.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("first")
+    return trials[~is_sparse | (trials["sparsity"] == nearest.reindex(trials.index))]
+
+
+def complete_methods(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
+    """``summary`` of one sparsity a comparison, with a row for every method that ``observed`` shows in its setting.
+
+    What is missing has ``n`` = 0 and NaN. A column ``at_sparsity`` tells the sparsity of the comparison, in the rows of
+    dense too (0 where dense is alone).
+    """
+    places = summary.loc[summary["sparsifier"] != DENSE, [*COMPARISON, "sparsity"]].drop_duplicates()
+    methods = keyed(observed[observed["sparsifier"] != DENSE])[[*SETTING, *METHOD]].drop_duplicates()
+    grid = places.merge(methods, on=list(SETTING))
+    is_dense = summary["sparsifier"] == DENSE
+    sparse = grid.merge(summary[~is_dense], how="left", on=list(ARM))
+    dense = summary[is_dense]
+    whole = pd.concat([part for part in (dense, sparse) if len(part)], ignore_index=True)
+    at = whole.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("max")
+    return whole.assign(n=whole["n"].fillna(0).astype(int), at_sparsity=at)

@@ -1,0 +1,27 @@
+"""Whether the results support what the paper claims: its eleven testable claims, and a user's own.
+
+A claim is judged on each data set and network that was run by itself. The mean over seeds of each of its parts has a
+95 % interval (Student's t; bootstrap for many seeds). A part is *supported* where the interval lies wholly on the
+expected side of its boundary, *contradicted* where it lies wholly on the other, else *undecided*; *not tested* where no
+such trials have finished. A claim is contradicted if one of its parts is, supported if all are. Intervals are not
+corrected for the number of claims: of many claims, one in twenty may be decided by chance.
+
+For an undecided part it is said how many more seeds would decide it: so many that a two-sided t-test would tell the
+mean from the boundary with power .8, were mean and standard deviation as observed.
+"""
+
+from analysis.claims.files import ClaimError, paper_claims, read_claims
+from analysis.claims.rules import Claim
+from analysis.claims.verdicts import Finding, Verdict, as_json, evaluate, lines
+
+__all__ = [
+    "Claim",
+    "ClaimError",
+    "Finding",
+    "Verdict",
+    "as_json",
+    "evaluate",
+    "lines",
+    "paper_claims",
+    "read_claims",
+]

@@ -1,0 +1,48 @@
+"""Claims as YAML: the paper's, which come with the package, and a user's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import resources
+from pathlib import Path
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from analysis.claims.rules import Claim
+
+_CLAIMS = TypeAdapter(tuple[Claim, ...])
+
+
+class ClaimError(ValueError):
+    """A file of claims is not as it should be: one line that names the file, the field and the reason."""
+
+
+def paper_claims() -> tuple[Claim, ...]:
+    """The eleven claims of the paper."""
+    return parse((resources.files("analysis.claims") / "paper.yaml").read_text(encoding="utf-8"), "paper.yaml")
+
+
+def read_claims(path: str | Path) -> tuple[Claim, ...]:
+    """The claims in a YAML file, a list of them; ClaimError if it cannot be read or is wrong."""
+    try:
+        return parse(Path(path).read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClaimError(f"{path}: cannot be read: {error}") from None
+
+
+def parse(text: str, name: str) -> tuple[Claim, ...]:
+    """The claims in ``text``; ClaimError that begins with ``name``."""
+    try:
+        claims = _CLAIMS.validate_python(yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ClaimError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in problem["loc"])
+        reason = problem["msg"].removeprefix("Value error, ")
+        raise ClaimError(f"{name}: {path}: {reason} (got {problem['input']!r:.80})") from None
+    twice = [claim for claim, count in Counter(claim.claim for claim in claims).items() if count > 1]
+    if twice:
+        raise ClaimError(f"{name}: claim {twice[0]!r} stands there twice")
+    return claims

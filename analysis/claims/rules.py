@@ -1,0 +1,189 @@
+"""What a claim is: parts that are rules over trials, and what is expected of their mean over seeds.
+
+Every rule gives one number a seed. Of the arms (settings, methods, sparsities) in its scope it takes the seeds of the
+arm that has most of them, and the arms that all these seeds have; means over the arms of each method, then over
+methods. So seeds are replicates of the same quantity. Units are those of the value: fractions for accuracies, ratios
+for costs, densities for depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self
+
+import pandas as pd
+from pydantic import Field, model_validator
+
+from analysis.arms import ARM, COMPARISON, DENSE, pair_with_dense, replicates
+from analysis.scope import Scope, Value
+
+Measured = Literal[
+    "test_accuracy",
+    "clean_accuracy",
+    "corrupted_accuracy",
+    "robust_accuracy",
+    "total_flops",
+    "nonzero_parameters",
+    "depth_contrast",
+]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number a seed: ``values`` by seed, from ``arms`` arms of the ``methods`` that were run."""
+
+    values: pd.Series
+    arms: int = 0
+    methods: tuple[str, ...] = ()
+
+
+class Expectation(Value):
+    """What a mean should be: ``above`` or ``below`` a number, or ``within`` so much of 0. Exactly one of them."""
+
+    above: float | None = None
+    below: float | None = None
+    within: Annotated[float, Field(gt=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if sum(bound is not None for bound in (self.above, self.below, self.within)) != 1:
+            raise ValueError("give exactly one of above, below, within")
+        return self
+
+    def judge(self, low: float, high: float) -> Literal["supported", "contradicted", "undecided"]:
+        """By the interval from ``low`` to ``high``: wholly as expected, wholly otherwise, or neither."""
+        if self.within is not None:
+            inside, outside = -self.within < low and high < self.within, low > self.within or high < -self.within
+        elif self.above is not None:
+            inside, outside = low > self.above, high < self.above
+        else:
+            inside, outside = high < self.bound(high), low > self.bound(low)
+        return "supported" if inside else "contradicted" if outside else "undecided"
+
+    def bound(self, mean: float) -> float:
+        """The boundary between as expected and otherwise that lies nearest to ``mean``."""
+        if self.within is not None:
+            return self.within if mean > 0 else -self.within
+        return next(bound for bound in (self.above, self.below) if bound is not None)
+
+
+class _Rule(Value):
+    """Which trials a part is about and what is said of them; ``rule`` tells the kinds apart."""
+
+    says: str = Field(description="the part in words, of its methods")
+    methods: tuple[str, ...] = Field(min_length=1)
+    over_methods: Literal["mean", "median", "each"] = Field(
+        default="mean", description="how methods are taken together; each: every one must do what is said"
+    )
+    value: Measured = "test_accuracy"
+    where: Scope = Field(default=Scope(), description="added to the claim's own")
+    expect: Expectation
+
+    def gains(self, trials: pd.DataFrame) -> pd.DataFrame:
+        """ARM, ``seed`` and ``gain`` of ``trials`` with this rule's value, a row a trial of the methods."""
+        raise NotImplementedError
+
+    def sample(self, trials: pd.DataFrame, scope: Scope) -> Sample:
+        """One number a seed of the trials in ``scope``; none where it has no trials of the methods, or no partners."""
+        rows = trials[scope.match(trials) & trials[self.value].notna()]
+        if not rows["sparsifier"].isin(self.methods).any():
+            return Sample(pd.Series(dtype=float))
+        gains = self.gains(rows)
+        return self._reduce(gains[gains["sparsifier"].isin(self.methods)])
+
+    def _reduce(self, gains: pd.DataFrame) -> Sample:
+        by_arm = gains.assign(arm=gains.groupby(list(ARM), dropna=False).ngroup())
+        table = by_arm.pivot(index=["sparsifier", "arm"], columns="seed", values="gain")
+        if table.empty:
+            return Sample(pd.Series(dtype=float))
+        there = table.notna()
+        seeds = there.iloc[int(there.sum(axis=1).argmax())]
+        common = table.loc[:, seeds].dropna()
+        of_methods = common.groupby("sparsifier").mean()
+        values = of_methods.median() if self.over_methods == "median" else of_methods.mean()
+        return Sample(values, len(common), tuple(of_methods.index))
+
+    def split(self) -> Iterator[_Rule]:
+        """The rules that must all hold: one for each method where it says so."""
+        if self.over_methods != "each":
+            yield self
+            return
+        for method in self.methods:
+            yield self.model_copy(update={"methods": (method,), "over_methods": "mean"})
+
+
+class Level(_Rule):
+    """The value itself."""
+
+    rule: Literal["level"]
+
+    def gains(self, trials: pd.DataFrame) -> pd.DataFrame:
+        return replicates(trials, self.value)[[*ARM, "seed", self.value]].rename(columns={self.value: "gain"})
+
+
+class Difference(_Rule):
+    """The value minus that of ``to``, with the same seed in the same comparison.
+
+    ``to``: dense, or methods at the same sparsity, whose values are averaged.
+    """
+
+    rule: Literal["difference"]
+    to: tuple[str, ...] = (DENSE,)
+
+    def gains(self, trials: pd.DataFrame) -> pd.DataFrame:
+        pairs = self.pairs(trials)
+        return pairs.assign(gain=pairs["value"] - pairs["partner"])
+
+    def pairs(self, trials: pd.DataFrame) -> pd.DataFrame:
+        """ARM, ``seed``, ``value`` and ``partner``."""
+        if self.to == (DENSE,):
+            return pair_with_dense(trials, self.value).rename(columns={"dense": "partner"})
+        rows = replicates(trials, self.value)
+        place = [*COMPARISON, "sparsity", "seed"]
+        others = rows[rows["sparsifier"].isin(self.to)]
+        partner = others.groupby(place, dropna=False)[self.value].mean().rename("partner").reset_index()
+        own = rows[[*ARM, "seed", self.value]].rename(columns={self.value: "value"})
+        return own.merge(partner, on=place)
+
+
+class Ratio(Difference):
+    """The value over that of ``to``, less 1: the share by which it is more."""
+
+    rule: Literal["ratio"]  # type: ignore[assignment]
+
+    def gains(self, trials: pd.DataFrame) -> pd.DataFrame:
+        pairs = self.pairs(trials)
+        return pairs.assign(gain=pairs["value"] / pairs["partner"] - 1)
+
+
+class Change(Difference):
+    """The difference to ``to`` in ``where``, minus the same difference in ``instead``."""
+
+    rule: Literal["change"]  # type: ignore[assignment]
+    instead: Scope = Field(description="put in the place of where")
+
+    def sample(self, trials: pd.DataFrame, scope: Scope) -> Sample:
+        here = super().sample(trials, scope)
+        there = super().sample(trials, joined(scope, self.instead))
+        methods = tuple(name for name in here.methods if name in there.methods)
+        return Sample((here.values - there.values).dropna(), here.arms + there.arms, methods)
+
+
+Part = Annotated[Level | Difference | Ratio | Change, Field(discriminator="rule")]
+
+
+class Claim(Value):
+    """A statement that results can support or contradict: it holds if all its parts do."""
+
+    claim: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="a short name")
+    statement: str
+    source: str = Field(description="where it was said")
+    data: tuple[str, ...] = Field(default=(), description="dataset/model of the source; empty: any")
+    where: Scope = Scope()
+    parts: tuple[Part, ...] = Field(min_length=1)
+
+
+def joined(scope: Scope, more: Scope) -> Scope:
+    """``scope`` with the fields that ``more`` has in their place."""
+    return scope.model_copy(update={name: getattr(more, name) for name in more.model_fields_set})

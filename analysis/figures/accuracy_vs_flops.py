@@ -1,0 +1,115 @@
+"""Test accuracy against training FLOPs, with the number of parameters as size: the form of Figure 8 c/d of the paper.
+
+Xiao et al., BMVC 2024, section 4.3. Each panel is one comparison; of each method the ``best`` sparsities by mean test
+accuracy are shown. FLOPs are all that a result took: those of its own training and of the trials that it started from
+(a dense network for LTH, OMP and OMP-ERK), but not of scoring samples, which all methods share. A marker is the mean
+over seeds, its bar one sample standard deviation to each side; its area grows with the parameters that are not masked.
+The grey stairs are the Pareto front of the means: nothing shown is more accurate for as few FLOPs. FLOPs are
+theoretical (see ``trainables/flops.py``): on a GPU an unstructured mask saves no time.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.arms import ARM, COMPARISON, METHOD, replicates, summarise
+from analysis.derived import with_total_flops
+from analysis.figures import labels, layout, style
+
+_AREAS = (14.0, 150.0)  # points squared: no parameters, all of them
+_FRONT: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 1.2}
+_RING: dict[str, Any] = {"color": style.MUTED, "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
+_KEY_SHARES = (0.1, 0.5, 1.0)
+
+
+def table(trials: pd.DataFrame, best: int = 5) -> pd.DataFrame:
+    """A row a marker: the arm, ``n`` seeds, and means over seeds.
+
+    ``accuracy_percent`` with ``std_percent`` (ddof=1), ``total_flops`` (training and prerequisites),
+    ``nonzero_parameters``, ``parameter_share`` (of dense, in (0, 1]) and ``on_front``. ValueError where no finished
+    trial knows what its prerequisites took.
+    """
+    known = with_total_flops(replicates(trials))
+    known = known[known["total_flops"].notna()]
+    if known.empty:
+        raise ValueError("no finished trial with the FLOPs of its prerequisites (tables of version 1 do not have them)")
+    points = summarise(known).rename(columns={"mean": "accuracy", "std": "accuracy_std"})
+    for column in ("total_flops", "nonzero_parameters", "parameters"):
+        one = summarise(known, column)[[*ARM, "mean"]].rename(columns={"mean": column})
+        points = points.merge(one, how="left", on=list(ARM))
+    rank = points.groupby([*COMPARISON, *METHOD], dropna=False)["accuracy"].rank(ascending=False, method="first")
+    points = points[rank <= best].assign(
+        accuracy_percent=lambda rows: 100 * rows["accuracy"],
+        std_percent=lambda rows: 100 * rows["accuracy_std"],
+        parameter_share=lambda rows: rows["nonzero_parameters"] / rows["parameters"],
+    )
+    points = points.assign(on_front=on_front(points)).drop(columns=["accuracy", "accuracy_std", "parameters"])
+    return points.sort_values(list(ARM), ignore_index=True)
+
+
+def on_front(points: pd.DataFrame) -> pd.Series:
+    """Whether no other point of the same comparison has as few FLOPs and more accuracy, or fewer and as much."""
+    order = points.sort_values(["total_flops", "accuracy_percent"], ascending=[True, False])
+    reached = order.groupby(list(COMPARISON), dropna=False)["accuracy_percent"].transform(
+        lambda accuracy: accuracy.cummax().shift(fill_value=-np.inf)
+    )
+    return (order["accuracy_percent"] > reached).reindex(points.index)
+
+
+def draw(trials: pd.DataFrame, best: int = 5) -> Figure:
+    """The picture of :func:`table`, drawn without global state."""
+    points = table(trials, best)
+    xlabel = "training FLOPs, prerequisites included"
+    figure = layout.panels(points, ["data_ratio"], _paint, xlabel, "test accuracy (%)", (4.2, 3.1))
+    spread = ", bars ± standard deviation over seeds" if (points["n"] > 1).any() else ""
+    title = f"the {best} most accurate sparsities of each method{spread}"
+    layout.legend(figure, labels.methods(points), title, style.point, _keys())
+    return figure
+
+
+def _area(share: pd.Series | float) -> pd.Series | float:
+    return _AREAS[0] + (_AREAS[1] - _AREAS[0]) * share
+
+
+def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
+    front = panel[panel["on_front"]].sort_values("total_flops")
+    stairs = (
+        [*front["total_flops"], panel["total_flops"].max()],
+        [*front["accuracy_percent"], front["accuracy_percent"].max()],
+    )
+    axes.step(*stairs, where="post", zorder=1, **_FRONT)
+    for key, points in panel.groupby(list(METHOD)):
+        label, variant = methods[key]
+        looks = style.point(str(key[0]), variant)
+        inside = looks.get("markerfacecolor", looks["color"])
+        place = points["total_flops"], points["accuracy_percent"]
+        axes.errorbar(*place, yerr=points["std_percent"], fmt="none", ecolor=looks["color"], elinewidth=0.8, zorder=2)
+        faces = {"color": looks["color"]} if looks["marker"] in style.UNFILLED else {"edgecolors": looks["color"]}
+        axes.scatter(
+            *place,
+            s=_area(points["parameter_share"]),
+            marker=looks["marker"],
+            facecolors=inside,
+            alpha=0.85,
+            linewidths=1,
+            zorder=3,
+            label=label,
+            **faces,
+        )
+    axes.set_xscale("log")
+    layout.note(axes, layout.spread_note(panel["n"]))
+
+
+def _keys() -> list[Line2D]:
+    """What the sizes and the stairs mean."""
+    rings = [
+        Line2D([], [], label=f"{share:.0%} of the parameters", markersize=float(np.sqrt(_area(share))), **_RING)
+        for share in _KEY_SHARES
+    ]
+    return [*rings, Line2D([], [], label="Pareto front", **_FRONT)]

@@ -1,0 +1,83 @@
+"""Whether networks that are denser in shallow layers learn better: section 4.2 of the paper as a regression.
+
+Xiao et al., BMVC 2024, section 4.2, argue from the layer densities that early layers should be kept dense. Here each
+method at one sparsity is a point: over its depth contrast (mean density of the first third of the convolutions minus
+that of the last third, mean over seeds) its paired difference to dense in percentage points. The line is least
+squares over the methods, its slope stands with a 95 % Student-t interval. The points are methods, not seeds: seeds of
+one method share its densities and are no independent evidence about them. Methods differ in more than their densities,
+so that a slope is an association and no proof.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.arms import ARM, DENSE, METHOD, near_sparsity, paired_differences, replicates
+from analysis.derived import depth_contrast
+from analysis.figures import labels, layout, style
+from analysis.stats import Slope, regression
+
+PANEL_KEYS = ("data_ratio", "at_sparsity")
+
+
+def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
+    """A row a method: the arm, ``n`` pairs, ``contrast`` in [-1, 1], ``difference_points`` with its 95 % interval.
+
+    ValueError where no method has both a dense partner and layers.
+    """
+    chosen = near_sparsity(replicates(trials), sparsity)
+    contrast = depth_contrast(layers).rename("contrast")
+    sparse = chosen[chosen["sparsifier"] != DENSE].merge(contrast, on="trial")
+    densities = sparse.groupby(list(ARM), dropna=False)["contrast"].mean().reset_index()
+    differences = paired_differences(chosen)
+    points = densities.merge(differences, on=list(ARM))
+    if points.empty:
+        raise ValueError("no finished method has both layers and a dense partner")
+    names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
+    points = points.assign(**{new: 100 * points[old] for old, new in names.items()})
+    points = points.assign(at_sparsity=points["sparsity"])
+    return points[[*ARM, "at_sparsity", "n", "contrast", *names.values()]].sort_values(list(ARM), ignore_index=True)
+
+
+def slope(panel: pd.DataFrame) -> Slope | None:
+    """Points of accuracy per unit of contrast over the methods of one panel of :func:`table`."""
+    return regression(panel["contrast"].to_numpy(dtype=float), panel["difference_points"].to_numpy(dtype=float))
+
+
+def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> Figure:
+    """The picture of :func:`table`, drawn without global state."""
+    points = table(trials, layers, sparsity)
+    xlabel = "density of shallow minus deep convolutions"
+    figure = layout.panels(points, PANEL_KEYS, _paint, xlabel, "accuracy minus dense (points)", (4.2, 2.9))
+    spread = "mean paired difference with 95 % interval" if (points["n"] > 1).any() else None
+    layout.legend(figure, labels.methods(points), spread, style.point)
+    return figure
+
+
+def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
+    axes.axhline(0, **style.line(DENSE))
+    for key, points in panel.groupby(list(METHOD)):
+        label, variant = methods[key]
+        point, looks = points.iloc[0], style.point(str(key[0]), variant)
+        x, y = point["contrast"], point["difference_points"]
+        spread = [[y - point["low_points"]], [point["high_points"] - y]] if point["n"] > 1 else None
+        axes.errorbar(x, y, yerr=spread, label=label, elinewidth=0.8, capsize=2, **looks)
+    line = slope(panel)
+    if line is not None:
+        ends = np.array([panel["contrast"].min(), panel["contrast"].max()])
+        axes.plot(ends, line.intercept + line.slope * ends, color=style.MUTED, linewidth=1, zorder=1)
+    layout.remark(axes, said(line))
+    layout.note(axes, layout.spread_note(panel["n"]))
+
+
+def said(line: Slope | None) -> str:
+    """The slope in words."""
+    if line is None:
+        return "no slope: methods of one contrast"
+    interval = "" if math.isnan(line.low) else f" [{line.low / 10:+.2f}, {line.high / 10:+.2f}]"
+    return f"{line.slope / 10:+.2f}{interval} points per .1 ({line.n} methods)".replace("-", "−")

@@ -1,0 +1,88 @@
+"""The hardest and easiest training images of each class, by the scores that scoring runs left: what Figure 1 shows."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from trainables import records
+
+log = logging.getLogger(__name__)
+
+SAMPLES: dict[str, str] = {
+    "dataset": "name of the data set",
+    "name": "the score, such as el2n",
+    "label": "class of the image",
+    "end": "hardest or easiest",
+    "rank": "from 0, the most extreme of its class",
+    "sample": "index of the image in the training set",
+    "score": "mean score over the scoring runs; larger is harder",
+    "std": "sample standard deviation over the runs (ddof=1), NaN for one run",
+    "n": "number of runs",
+    "image": "uint8 [H, W, C] with C of 1 or 3",
+}
+"""Columns of :func:`load_samples`."""
+
+ENDS = ("hardest", "easiest")
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Scoring runs that together rank the training images of one data set.
+
+    ``dataset``: JSON of the data set as in a spec; ``runs``: ids of the scoring runs, whose scores are averaged.
+    """
+
+    dataset: str
+    runs: tuple[str, ...]
+
+
+def load_samples(storage: str, rankings: Iterable[Ranking], classes: int = 10, each: int = 5) -> pd.DataFrame:
+    """The ``each`` hardest and easiest images of the first ``classes`` classes for every ranking: columns SAMPLES.
+
+    A ranking without scores is left out; damaged files, and data sets that cannot be loaded, are named in the log.
+    """
+    parts = [pd.DataFrame(columns=list(SAMPLES))]
+    for ranking in rankings:
+        table, damaged = records.read_scores(storage, ranking.runs)
+        for path in damaged:
+            log.warning("scores: a damaged Parquet file is skipped: %s", path)
+        chosen = extremes(table.to_pandas(), classes, each)
+        dataset = json.loads(ranking.dataset)
+        if len(chosen) and (images := _train_images(dataset)) is not None:
+            pictures = [images[sample].transpose(1, 2, 0) for sample in chosen["sample"]]
+            parts.append(chosen.assign(dataset=dataset["name"], image=pictures)[list(SAMPLES)])
+    return pd.concat(parts[1:], ignore_index=True) if len(parts) > 1 else parts[0]
+
+
+def extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFrame:
+    """The columns of SAMPLES but ``dataset`` and ``image``, from rows as ``records.read_scores`` has them.
+
+    Of equal scores the lower index comes first.
+    """
+    means = scores.groupby(["name", "label", "sample"])["score"].agg(score="mean", std="std", n="count").reset_index()
+    shown = np.sort(means["label"].unique())[:classes]
+    means = means[means["label"].isin(shown)]
+    parts = []
+    for end, ascending in zip(ENDS, (False, True), strict=True):
+        order = means.sort_values(["score", "sample"], ascending=[ascending, True], kind="stable")
+        rank = order.groupby(["name", "label"]).cumcount()
+        parts.append(order.assign(end=end, rank=rank)[rank < each])
+    return pd.concat(parts).sort_values(["name", "label", "end", "rank"], ignore_index=True)
+
+
+def _train_images(dataset: dict[str, object]) -> np.ndarray | None:
+    """uint8 [N, C, H, W]; None, with the reason in the log, where the data set is not here."""
+    # Imported here: it brings PyTorch, which no other figure needs.
+    from trainables.data import datasets
+
+    try:
+        return datasets.parse(dataset).load().train_images
+    except (OSError, ValueError) as error:
+        log.warning("%s: examples of it cannot be shown: %s", dataset["name"], error)
+        return None

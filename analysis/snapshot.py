@@ -1,0 +1,104 @@
+"""One file instead of thousands: a copy of a table as it was last read, kept in the storage's ``cache/``.
+
+A table has a file a trial, and ten thousand small files take half a minute to read, one large file half a second.
+The copy is derived and never needed: it is remade when a file that it holds has changed or gone, extended when many are
+new, and may be deleted at any time. Where the storage cannot be written there is none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from trainables import records
+
+log = logging.getLogger(__name__)
+
+WORTH = 64
+"""New files from which on the copy is written again; fewer are read beside it."""
+
+_FILES = b"sparsweep.files"
+_ROW_GROUP = 50_000  # rows that are skipped or read together
+
+
+def read(
+    storage: str,
+    table: str,
+    trials: Iterable[str] | None = None,
+    columns: Sequence[str] | None = None,
+    filters: records.Filters | None = None,
+) -> tuple[pa.Table, list[str]]:
+    """As ``records.read``, through the copy."""
+    infos = records.files(storage, table)
+    wanted = records.selection(table, None if trials is None else set(trials), columns, filters)
+    old, held = _copy(storage, table, infos, wanted)
+    fresh = [info for info in infos if info.base_name not in held]
+    if len(fresh) >= WORTH and _extend(storage, table, infos):
+        old, held = _copy(storage, table, infos, wanted)
+        fresh = [info for info in infos if info.base_name not in held]
+    rows, damaged = records.read_files(storage, table, fresh, wanted)
+    return pa.concat_tables([old, rows]), damaged
+
+
+def _copy(
+    storage: str, table: str, infos: Sequence[fs.FileInfo], wanted: records.Selection
+) -> tuple[pa.Table, dict[str, list[int]]]:
+    """The wanted rows of the copy and the files that it holds; nothing if it does not hold them as they are now."""
+    filesystem, path = _path(storage, table)
+    nothing = records.TABLES[table].empty_table().select(wanted.columns)
+    try:
+        # Rows and list in one reading: another process may replace the copy at any moment.
+        with filesystem.open_input_file(path) as file:
+            found = pq.read_table(
+                file, columns=list(wanted.columns), filters=wanted.where, page_checksum_verification=True
+            )
+        held: dict[str, list[int]] = json.loads(found.schema.metadata[_FILES])
+        rows = found.select(wanted.columns).replace_schema_metadata(nothing.schema.metadata)
+    except (FileNotFoundError, pa.ArrowInvalid, OSError, LookupError, TypeError, ValueError):
+        return nothing, {}
+    now = {info.base_name: _state(info) for info in infos}
+    same = rows.schema.equals(nothing.schema) and all(now.get(name) == state for name, state in held.items())
+    return (rows, held) if same else (nothing, {})
+
+
+def _extend(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> bool:
+    """Write the copy anew: what it holds, and all other files that can be read. False where that cannot be."""
+    everything = records.selection(table)
+    old, held = _copy(storage, table, infos, everything)
+    fresh = [info for info in infos if info.base_name not in held]
+    rows, damaged = records.read_files(storage, table, fresh, everything)
+    whole = pa.concat_tables([old, rows])
+    names = {**held, **{info.base_name: _state(info) for info in fresh if info.path not in damaged}}
+    whole = whole.replace_schema_metadata({**whole.schema.metadata, _FILES: json.dumps(names)})
+    filesystem, path = _path(storage, table)
+    folder, _, name = path.rpartition("/")
+    draft = f"{folder}/_{name}.{uuid.uuid4().hex}"
+    try:
+        filesystem.create_dir(folder)
+        pq.write_table(
+            whole, draft, filesystem=filesystem, compression="zstd", row_group_size=_ROW_GROUP, write_page_checksum=True
+        )
+        filesystem.move(draft, path)
+    except OSError as error:
+        log.info("%s: no copy can be kept, every file is read: %s", path, error)
+        with contextlib.suppress(OSError):
+            filesystem.delete_file(draft)
+        return False
+    return True
+
+
+def _state(info: fs.FileInfo) -> list[int]:
+    """What tells whether a file has changed."""
+    return [info.size, info.mtime_ns]
+
+
+def _path(storage: str, table: str) -> tuple[fs.FileSystem, str]:
+    filesystem, root = records.resolve(storage)
+    return filesystem, f"{root}/cache/{table}.parquet"

@@ -1,0 +1,136 @@
+"""Means, spreads and paired differences: against worked examples and against SciPy."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as scipy_stats
+
+from analysis import arms
+from trainables import records
+
+
+def test_the_columns_of_an_arm_are_declared():
+    assert set(arms.ARM) <= set(records.TABLES["trials"].names)
+
+
+def test_the_recipe_is_part_of_a_comparison():
+    results = {"trial", "sweep", "seed", "density", "samples", "spec", "evaluation_every", "commit", "versions"}
+    measured = {name for name in records.TABLES["trials"].names if name.endswith(("_accuracy", "_flops", "_at"))}
+    measured |= {
+        "train_loss",
+        "exploration_rate",
+        "mask_overlap",
+        "parameters",
+        "nonzero_parameters",
+        "seconds",
+        "images_per_second",
+        "device",
+    }
+    rest = set(records.TABLES["trials"].names) - results - measured
+    assert rest == set(arms.ARM), "a new column must be put into SETTING, or here among the results"
+
+
+def test_mean_and_sample_deviation_by_hand(frame, row):
+    trials = frame([row("set", 0.5, seed, accuracy) for seed, accuracy in enumerate((0.60, 0.62, 0.67))])
+    [point] = arms.summarise(trials).to_dict("records")
+    assert point["n"] == 3
+    assert point["mean"] == pytest.approx(0.63)
+    assert point["std"] == pytest.approx(math.sqrt((0.03**2 + 0.01**2 + 0.04**2) / 2))  # divided by n - 1
+
+
+def test_one_seed_has_no_spread(frame, row):
+    [point] = arms.summarise(frame([row("set", 0.5, 0, 0.6)])).to_dict("records")
+    assert (point["n"], point["mean"]) == (1, 0.6)
+    assert math.isnan(point["std"])
+
+
+def test_unfinished_trials_do_not_count(frame, row):
+    trials = frame([row("set", 0.5, 0, 0.6), row("set", 0.5, 1, None)])
+    assert list(arms.summarise(trials)["n"]) == [1]
+
+
+def test_a_seed_counts_once(frame, row):
+    trials = frame([row("set", 0.5, 0, 0.6), row("set", 0.5, 0, 0.6, evaluation_every=10)])
+    assert list(arms.summarise(trials)["n"]) == [1]
+
+
+def test_paired_difference_by_hand(comparison):
+    found = arms.paired_differences(comparison).set_index(["data_ratio", "sparsity"])
+    point = found.loc[(0.3, 0.5)]
+    # Differences .01, .02, .03: mean .02, deviation .01, and 4.302653 is Student's t at .975 with two degrees.
+    assert point["n"] == 3
+    assert point["mean"] == pytest.approx(0.02)
+    assert point["low"] == pytest.approx(0.02 - 4.302653 * 0.01 / math.sqrt(3), abs=1e-8)
+    assert point["high"] == pytest.approx(0.02 + 4.302653 * 0.01 / math.sqrt(3), abs=1e-8)
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
+@pytest.mark.parametrize("n", [2, 3, 5, 19])
+def test_the_interval_is_that_of_scipys_paired_t_test(frame, row, n, level):
+    generator = np.random.default_rng(n)
+    dense, sparse = generator.normal(0.6, 0.02, n), generator.normal(0.61, 0.02, n)
+    rows = [row("dense", 0.0, seed, value) for seed, value in enumerate(dense)]
+    rows += [row("set", 0.5, seed, value) for seed, value in enumerate(sparse)]
+    [point] = arms.paired_differences(frame(rows), level=level).to_dict("records")
+    expected = scipy_stats.ttest_rel(sparse, dense).confidence_interval(level)
+    assert point["mean"] == pytest.approx((sparse - dense).mean())
+    assert (point["low"], point["high"]) == pytest.approx((expected.low, expected.high))
+
+
+def test_a_seed_of_one_arm_only_is_left_out(frame, row):
+    rows = [row("dense", 0.0, seed, 0.6) for seed in (0, 1, 2)]
+    rows += [row("set", 0.5, seed, value) for seed, value in ((1, 0.61), (2, 0.63), (3, 0.99))]
+    pairs = arms.pair_with_dense(frame(rows))
+    assert sorted(pairs["seed"]) == [1, 2]
+    [point] = arms.paired_differences(frame(rows)).to_dict("records")
+    assert (point["n"], point["mean"]) == (2, pytest.approx(0.02))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "cifar10"},
+        {"model": "vgg16"},
+        {"difficulty": "none"},
+        {"difficulty_parameters": '{"keep": "easiest", "runs": 10}'},
+        {"data_ratio": 0.5},
+        {"epochs": 100},
+        {"lr": 0.05},
+        {"precision": "bf16"},
+    ],
+)
+def test_another_comparison_is_no_partner(frame, row, change):
+    trials = frame([row("dense", 0.0, 0, 0.6, **change), row("set", 0.5, 0, 0.6)])
+    assert arms.pair_with_dense(trials).empty
+    assert arms.paired_differences(trials).empty
+
+
+def test_a_column_that_old_files_lack_does_not_keep_arms_apart(frame, row):
+    trials = frame([row("dense", 0.0, 0, 0.6, gamma=None), row("set", 0.5, 0, 0.7, gamma=None)])
+    assert list(arms.paired_differences(trials)["n"]) == [1]
+
+
+def test_one_pair_has_no_interval(frame, row):
+    [point] = arms.paired_differences(frame([row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61)])).to_dict("records")
+    assert (point["n"], point["mean"]) == (1, pytest.approx(0.01))
+    assert math.isnan(point["low"])
+    assert math.isnan(point["high"])
+
+
+def test_the_grid_shows_what_is_missing(comparison):
+    sparse = comparison[comparison["sparsifier"] != "dense"]
+    whole = arms.complete(arms.paired_differences(comparison), sparse).set_index(["data_ratio", "sparsity"])
+    assert len(whole) == 6
+    assert whole.loc[(0.3, 0.8), "n"] == 0
+    assert math.isnan(whole.loc[(0.3, 0.8), "mean"])
+    assert (whole.drop((0.3, 0.8))["n"] == 3).all()
+
+
+def test_inputs_are_left_as_they_were(comparison):
+    before = comparison.copy()
+    arms.summarise(comparison)
+    arms.paired_differences(comparison)
+    assert comparison.equals(before)

@@ -1,0 +1,144 @@
+"""The copy of a table: it changes nothing but the time that reading takes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from synthetic import make_row
+
+from analysis import snapshot
+from trainables import records
+from trainables.store import Store
+
+COUNT = snapshot.WORTH
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """COUNT finished trials of different seeds."""
+    store = Store(str(tmp_path))
+    for seed in range(COUNT):
+        finish(store, seed)
+    return store
+
+
+def finish(store: Store, seed: int, accuracy: float = 0.5) -> Path:
+    row = make_row("set", 0.5, seed, accuracy)
+    store.write_result(row["trial"], {"trials": [row]})
+    return Path(store.root, store.result_path("trials", row["trial"]))
+
+
+def copy(store: Store) -> Path:
+    return Path(store.root, "cache", "trials.parquet")
+
+
+def seeds(store: Store, **options: object) -> list[int]:
+    return sorted(snapshot.read(store.storage, "trials", **options)[0]["seed"].to_pylist())  # type: ignore[arg-type]
+
+
+def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    opened: list[str] = []
+    read = records._read_file
+    monkeypatch.setattr(
+        records, "_read_file", lambda filesystem, path, *rest: (opened.append(path), read(filesystem, path, *rest))[1]
+    )
+    return opened
+
+
+def test_the_second_reading_opens_one_file(store, monkeypatch):
+    first, _ = snapshot.read(store.storage, "trials")
+    opened = count_opened(monkeypatch)
+    second, damaged = snapshot.read(store.storage, "trials")
+    assert (opened, damaged) == ([], [])
+    assert second.schema.equals(records.TABLES["trials"], check_metadata=True)
+    assert sorted(second.to_pylist(), key=str) == sorted(first.to_pylist(), key=str)
+    plain, _ = records.read(store.storage, "trials")
+    assert sorted(second.to_pylist(), key=str) == sorted(plain.to_pylist(), key=str)
+
+
+def test_a_few_new_trials_are_read_beside_it_and_many_are_added(store, monkeypatch):
+    assert seeds(store) == list(range(COUNT))
+    before = copy(store).read_bytes()
+    finish(store, COUNT)
+    opened = count_opened(monkeypatch)
+    assert seeds(store) == list(range(COUNT + 1))
+    assert len(opened) == 1 and copy(store).read_bytes() == before
+    for seed in range(COUNT + 1, 2 * COUNT):
+        finish(store, seed)
+    assert seeds(store) == list(range(2 * COUNT))
+    opened.clear()
+    assert seeds(store) == list(range(2 * COUNT)) and opened == []
+
+
+def test_trials_columns_and_filters_are_taken_from_the_copy(store):
+    seeds(store)
+    ids = [make_row("set", 0.5, seed, 0.5)["trial"] for seed in (3, 9)]
+    assert seeds(store, trials=ids) == [3, 9]
+    rows, _ = snapshot.read(store.storage, "trials", columns=["seed"], filters=[("seed", "<", 2)])
+    assert rows.column_names == ["seed"] and sorted(rows["seed"].to_pylist()) == [0, 1]
+
+
+def test_few_trials_are_read_without_a_copy(tmp_path):
+    store = Store(str(tmp_path))
+    finish(store, 0)
+    assert seeds(store) == [0] and not copy(store).exists()
+
+
+def test_a_trial_that_is_gone_or_written_again_makes_the_copy_anew(store):
+    seeds(store)
+    os.remove(finish(store, 5))
+    assert 5 not in seeds(store)
+    finish(store, 7, accuracy=0.9)
+    rows, _ = snapshot.read(store.storage, "trials", filters=[("seed", "==", 7)])
+    assert rows["test_accuracy"].to_pylist() == [0.9]
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-30], lambda content: b"", lambda content: b"PAR1" * 9])
+def test_a_damaged_copy_is_made_anew(store, damage):
+    seeds(store)
+    copy(store).write_bytes(damage(copy(store).read_bytes()))
+    assert seeds(store) == list(range(COUNT))
+    assert len(pq.read_table(copy(store))) == COUNT
+
+
+def test_a_copy_with_other_columns_is_made_anew(store):
+    seeds(store)
+    old = pq.read_table(copy(store))
+    pq.write_table(old.drop_columns(["rotation"]), copy(store))
+    rows, _ = snapshot.read(store.storage, "trials")
+    assert rows.schema.equals(records.TABLES["trials"]) and len(rows) == COUNT
+
+
+def test_a_damaged_file_is_named_every_time(store):
+    torn = finish(store, 3)
+    torn.write_bytes(torn.read_bytes()[:-20])
+    for _ in range(3):
+        rows, damaged = snapshot.read(store.storage, "trials")
+        assert len(rows) == COUNT - 1 and damaged == [str(torn)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_storage_that_cannot_be_written_is_read_all_the_same(store):
+    os.chmod(store.root, stat.S_IRUSR | stat.S_IXUSR)
+    try:
+        assert seeds(store) == list(range(COUNT))
+    finally:
+        os.chmod(store.root, stat.S_IRWXU)
+
+
+def test_a_copy_that_cannot_be_written_is_done_without(store, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pq, "write_table", refuse)
+    assert seeds(store) == list(range(COUNT))
+    assert not copy(store).exists()
+
+
+def test_no_draft_stays_behind(store):
+    seeds(store)
+    assert [path.name for path in copy(store).parent.iterdir()] == ["trials.parquet"]
