@@ -19,6 +19,7 @@ from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open
 from tuner.running import run_sweep, tell
 
 if TYPE_CHECKING:
+    from analysis.claims import Claim
     from analysis.results import Results
     from trainables.store import Store
     from tuner.sweep import Sweep
@@ -42,6 +43,7 @@ DataFolder = Annotated[
     typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
+ClaimFiles = Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")]
 
 
 def main() -> None:
@@ -152,19 +154,36 @@ def claims(
     sweeps: SweepNames,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
-    more: Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")] = [],
+    more: ClaimFiles = [],
     as_json: AsJson = False,
 ) -> None:
     """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
-    from analysis.claims import ClaimError, evaluate, lines, paper_claims, read_claims
     from analysis.claims import as_json as plain
+    from analysis.claims import evaluate, lines
 
-    try:
-        stated = [*paper_claims(), *(claim for path in more for claim in read_claims(path))]
-    except ClaimError as error:
-        raise WrongCall(f"--claims {error}") from None
+    stated = stated_claims(more)
     verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
     print(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
+
+
+@app.command()
+def report(
+    sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE, more: ClaimFiles = []
+) -> None:
+    """Write one HTML page about sweeps: results to filter, claims, figures, trials, failures, cost, provenance."""
+    from datetime import UTC, datetime
+
+    from analysis.claims import evaluate
+    from analysis.report import Standing, render
+    from tuner import status
+
+    stated = stated_claims(more)
+    described, store, results = gather(sweeps, overrides, storage)
+    standings = [Standing(**status.standing(sweep, store)) for sweep in described]
+    page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
+    path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
+    store.write(path, page.encode())
+    print(f"{store.root}/{path}")
 
 
 @app.command()
@@ -264,6 +283,16 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     if missing := len(trials) - len(results.trials):
         tell(f"{missing} of {len(trials)} trials are not done: this is without them")
     return described, store, results
+
+
+def stated_claims(paths: list[str]) -> list[Claim]:
+    """The paper's claims, and those in a user's files."""
+    from analysis.claims import ClaimError, paper_claims, read_claims
+
+    try:
+        return [*paper_claims(), *(claim for path in paths for claim in read_claims(path))]
+    except ClaimError as error:
+        raise WrongCall(f"--claims {error}") from None
 
 
 data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)

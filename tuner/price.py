@@ -9,7 +9,7 @@ from typing import Any
 
 from trainables import records
 from trainables.flops import dense_flops
-from trainables.spec import Spec, TrialSpec
+from trainables.spec import Spec, TrialSpec, load
 from trainables.store import Store
 from tuner.graph import build, examine
 from tuner.suggestions import points
@@ -75,21 +75,24 @@ def images(spec: Spec) -> int:
 def cost(spec: Spec) -> float:
     """Training operations of a run on hardware, which gains nothing from unstructured masks: those of the dense net."""
     trial = spec.training
-    if trial is None:
-        return 0.0
-    return trial.difficulty.objective.passes * dense_flops(trial.model, trial.dataset) * images(spec)
+    return objective_passes(spec) * dense_flops(trial.model, trial.dataset) * images(spec) if trial else 0.0
 
 
 def hours(specs: Iterable[Spec], store: Store) -> float | None:
-    """Hours of one slot for ``specs``, from the images a second (evaluation included) of finished trials like them.
+    """Hours of one slot for ``specs``, from the rate (evaluation included) of finished trials like them.
 
-    None where some kind (data set, model, precision) has not been measured yet.
+    The rate is forward passes of images a second: an attack costs many a step. None where some kind (data set, model,
+    precision) has not been measured yet.
     """
-    columns = ["dataset", "model", "precision", "samples", "epochs", "seconds"]
+    columns = ["dataset", "model", "precision", "samples", "epochs", "seconds", "difficulty_parameters", "spec"]
     table, _ = records.read(store.storage, "trials", columns=columns)
+    passes: dict[str, float] = {}
     rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in table.to_pylist():
-        rate = row["samples"] * row["epochs"] / row["seconds"]
+        kind = row["difficulty_parameters"]
+        if kind not in passes:
+            passes[kind] = objective_passes(load(row["spec"]))
+        rate = passes[kind] * row["samples"] * row["epochs"] / row["seconds"]
         rates[row["dataset"], row["model"], row["precision"]].append(rate)
     seconds = 0.0
     for spec in specs:
@@ -99,5 +102,10 @@ def hours(specs: Iterable[Spec], store: Store) -> float | None:
         measured = rates.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
         if not measured:
             return None
-        seconds += images(spec) / median(measured)
+        seconds += objective_passes(spec) * images(spec) / median(measured)
     return seconds / 3600
+
+
+def objective_passes(spec: Spec) -> float:
+    """Forward passes that a training image costs in a step of ``spec``."""
+    return spec.training.difficulty.objective.passes if spec.training else 0.0

@@ -48,6 +48,13 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
     }
 
 
+def standing(sweep: Sweep, store: Store) -> dict[str, Any]:
+    """What a report says of a sweep: name, description, ``spec`` (YAML), newest ``log``, ``report``."""
+    log = (store.read(f"sweeps/{sweep.name}/log.txt") or b"").decode()
+    texts = {"name": sweep.name, "description": sweep.description, "spec": sweep.dump(), "log": log}
+    return {**texts, "report": report(sweep, store)}
+
+
 def classify(point: str, missing: set[str], running: dict[str, Any], state: State) -> str:
     """Which of :data:`OUTCOMES` a point of the sweep is in."""
     if point not in missing:

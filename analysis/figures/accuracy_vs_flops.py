@@ -10,6 +10,7 @@ theoretical (see ``trainables/flops.py``): on a GPU an unstructured mask saves n
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullLocator
 
 from analysis.arms import ARM, COMPARISON, METHOD, replicates, summarise
 from analysis.derived import with_total_flops
@@ -25,6 +27,7 @@ from analysis.figures import labels, layout, style
 _AREAS = (14.0, 150.0)  # points squared: no parameters, all of them
 _FRONT: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 1.2}
 _RING: dict[str, Any] = {"color": style.MUTED, "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
+_TICKS = ((4, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)), (12, (1.0, 2.0, 5.0)), (100, (1.0, 3.0)))  # within a decade, by span
 _KEY_SHARES = (0.1, 0.5, 1.0)
 
 
@@ -103,7 +106,17 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
             **faces,
         )
     axes.set_xscale("log")
+    _space_ticks(axes)
     layout.note(axes, layout.spread_note(panel["n"]))
+
+
+def _space_ticks(axes: Axes) -> None:
+    """Ticks of a logarithmic axis, so many that their labels find room."""
+    low, high = axes.get_xlim()
+    within = next((digits for span, digits in _TICKS if high / low < span), (1.0,))
+    axes.xaxis.set_major_locator(LogLocator(subs=within))
+    axes.xaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(math.inf, math.inf)))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _keys() -> list[Line2D]:

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from trainables.store import Store
+from tuner.cli import app
+from tuner.study import Study
 from tuner.sweep import built_in, parse, read
 
 ROOT = Path(__file__).parents[2]
@@ -29,12 +32,19 @@ def test_the_sweep_file_is_a_sweep() -> None:
     assert len(trials) == 2 * 3 * (1 + (1 + 1 + 2) * 5)
 
 
+def test_the_search_is_a_search(tmp_path: Path) -> None:
+    sweep = parse(block("yaml", "search:"), "best")
+    assert sweep.search and Study(sweep, Store(str(tmp_path))).ask()
+
+
 def test_its_commands_and_pictures_exist() -> None:
     commands = set(re.findall(r"^sparsweep (\w+)", block("console", "sparsweep plan"), re.MULTILINE))
-    assert commands == {"plan", "run", "status", "resume", "figures", "show", "list"}
-    assert set(re.findall(r"sparsweep (?:plan|run|status|figures) (\w+) ", README)) <= built_in().keys() | {"mine"}
-    example = re.search(r"^sparsweep show (\w+)", README, re.MULTILINE)
-    assert example and sum(trial.startswith(example[1]) for trial in read("quickstart").trials) == 1
+    assert commands >= {"plan", "run", "status", "resume", "figures", "show", "logs", "gc", "list"}
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    assert commands <= known
+    assert set(re.findall(r"sparsweep (?:plan|run|status|figures) ([\w-]+) ", README)) <= built_in().keys() | {"mine"}
+    for example in re.findall(r"^sparsweep (?:show|logs) (\w+)", README, re.MULTILINE):
+        assert sum(trial.startswith(example) for trial in read("quickstart").trials) == 1
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / picture).is_file()
 

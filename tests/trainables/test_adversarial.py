@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_settings import SAMPLES, assert_same, comparable, tiny_data, trained, training, trial
+from contract_settings import SAMPLES, tiny_data, trained, training, trial
 from linear_networks import SHAPE, grey, random_linear, weights, wrapped
 from pydantic import ValidationError
 from small_trials import begin
@@ -27,6 +27,7 @@ from trainables.difficulty.adversarial import Adversarial
 from trainables.flops import layer_flops
 from trainables.objectives import Network
 from trainables.spec import TrialSpec, dump, load
+from trainables.testing import check_same, comparable
 from trainables.training import Training, build_model
 from trainables.values import explain
 
@@ -228,7 +229,7 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(loss: str, batch_norm
     begun.train_epoch()
     resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
     resumed.train_epoch()
-    assert_same(comparable(resumed), comparable(whole))
+    check_same(comparable(resumed), comparable(whole))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -267,7 +268,7 @@ def test_dense_gradients_leave_the_attack_and_the_statistics_of_the_step_as_they
         run.train_step(images, labels, attack, 0)
         results.append(comparable(run))
     del results[1]["train_flops"], results[0]["train_flops"]  # what was looked at is counted
-    assert_same(results[1], results[0])
+    check_same(results[1], results[0])
 
 
 def test_a_network_learns_to_withstand(digits: DeviceData) -> None:
