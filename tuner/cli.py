@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from tuner.catalogue import Kind, catalogue
 from tuner.data_command import AsJson, DataFolder, data_app
-from tuner.opening import DEFAULT_STORAGE, WrongCall, open_store, open_sweep, open_sweeps
+from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep, open_sweeps
 from tuner.running import run_sweep, tell
 
 if TYPE_CHECKING:
@@ -195,13 +195,7 @@ def show(
     from tuner.status import describe, known_trials
 
     store = open_store(storage)
-    matches = sorted(run for run in known_trials(store) if run.startswith(trial))
-    if len(matches) != 1:
-        several = f"{len(matches)} trials begin so: {', '.join(matches[:5])}"
-        raise WrongCall(
-            f"TRIAL {trial!r}: {several if matches else 'no finished or failed trial begins so'} in {storage}"
-        )
-    facts = describe(matches[0], store)
+    facts = describe(only_one(trial, known_trials(store), "finished or failed trial", storage), store)
     if as_json:
         print(json.dumps(facts, default=str))
         return
@@ -218,11 +212,22 @@ def logs(
 ) -> None:
     """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
     store = open_store(storage)
-    matches = sorted(run for run in store.names("logs") if run.startswith(trial))
-    if len(matches) != 1:
-        several = f"{len(matches)} logs begin so: {', '.join(matches[:5])}" if matches else "no log begins so"
-        raise WrongCall(f"TRIAL {trial!r}: {several} in {storage}")
-    print((store.read(f"logs/{matches[0]}.txt") or b"").decode(errors="replace"), end="")
+    found = only_one(trial, store.names("logs"), "log", storage)
+    print((store.read(f"logs/{found}.txt") or b"").decode(errors="replace"), end="")
+
+
+@app.command()
+def export(
+    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a finished trial, or the beginning of one.")],
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="Default: TRIAL.pt, in this folder.")] = None,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX beside it (needs sparsweep[onnx]).")] = False,
+    storage: Storage = DEFAULT_STORAGE,
+) -> None:
+    """Write the trained network of a trial as plain tensors and masks, to be used without this package."""
+    from tuner.exporting import write
+
+    store = open_store(storage)
+    print("\n".join(write(only_one(trial, store.finished(), "finished trial", storage), store, output, onnx)))
 
 
 @app.command()

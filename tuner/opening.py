@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ def open_store(storage: str) -> Store:
         return Store(storage)
     except (ArrowInvalid, OSError) as error:
         raise WrongCall(f"--storage {storage}: {error}") from None
+
+
+def only_one(beginning: str, known: Iterable[str], what: str, storage: str) -> str:
+    """The one id among ``known`` that begins so; WrongCall, in terms of ``what`` they are, if there is not one."""
+    matches = sorted(run for run in known if run.startswith(beginning))
+    if len(matches) != 1:
+        several = f"{len(matches)} {what}s begin so: {', '.join(matches[:5])}" if matches else f"no {what} begins so"
+        raise WrongCall(f"TRIAL {beginning!r}: {several} in {storage}")
+    return matches[0]
 
 
 def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: bool) -> tuple[Sweep, Store]:

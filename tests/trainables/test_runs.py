@@ -98,14 +98,14 @@ def test_parameters_are_those_of_the_network(digits: DeviceData, store: Store) -
     assert row["train_flops"] == pytest.approx(3 * row["inference_flops"] * 144)
 
 
-# What needs more than its name: 1 of 5 is sparsity .8; masks from a file are those of one network (see test_static).
-ARGUMENTS = {"nm": {"name": "nm", "n": 1, "m": 5}}
-METHODS = [name for name in sparsifiers.names() if name not in {"dense", "static"}]
+METHODS = {name: 0.5 if name == "nm" else 0.8 for name in sparsifiers.names() if name not in {"dense", "static"}}
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_weights_kept_in_the_store_are_zero_where_masked(name: str, digits: DeviceData, store: Store) -> None:
-    spec = trial(sparsifier=ARGUMENTS.get(name, name), sparsity=0.8)
+@pytest.mark.parametrize(("name", "sparsity"), METHODS.items())
+def test_weights_kept_in_the_store_are_zero_where_masked(
+    name: str, sparsity: float, digits: DeviceData, store: Store
+) -> None:
+    spec = trial(sparsifier=name, sparsity=sparsity)
     complete(spec, digits, store)
     kept = store.read_weights(spec.id)
     layers = table(store, "layers").query("trial == @spec.id").set_index("layer")

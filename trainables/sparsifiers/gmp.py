@@ -68,7 +68,7 @@ class GMP(Divided, Sparse):
         kept = self.kept_at(masks.size, moment.step, moment.spec, moment.timeline)
         # What is gone ranks below every weight that is there, a zero one too: pruning never revives.
         scores = {name: torch.where(masks[name], weight.abs(), -1.0) for name, weight in moment.weights.items()}
-        return self.keep(scores, kept, masks.counts())
+        return self.keep(scores, kept, masks)
 
     def _course(self, timeline: Timeline) -> dict[int, float]:
         """The progress in [0, 1] of pruning at each of its events, by step."""

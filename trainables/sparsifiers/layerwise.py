@@ -97,10 +97,10 @@ class Divided(Sparsifier):
         """Those of ``layers`` (in the order of the network) that are not pruned."""
         return {*layers[: int(self.dense_first)], *layers[len(layers) - int(self.dense_last) :]}
 
-    def keep(self, scores: Tensors, kept: int, room: Mapping[str, int] | None = None) -> Masks:
+    def keep(self, scores: Tensors, kept: int, within: Masks | None = None) -> Masks:
         """Keep exactly the ``kept`` largest scores: of all together, or within layers of the distribution's densities.
 
-        ``room``: no layer keeps more than that (for a method that never revives a weight).
+        ``within``: no layer keeps more weights than it has there (for a method that never revives one).
         """
         if self.distribution == GLOBAL:
             dense = self.dense_layers(list(scores))
@@ -108,6 +108,7 @@ class Divided(Sparsifier):
             return keep_largest({name: first.get(name, score) for name, score in scores.items()}, kept)
         shapes = {name: tuple(score.shape) for name, score in scores.items()}
         densities = self.densities(shapes, kept / distributions.sizes(shapes))
+        room = within.counts() if within else None
         return keep_largest_per_layer(scores, distributions.allocate(shapes, densities, kept, room))
 
 

@@ -39,7 +39,7 @@ class SynFlow(Scored):
             flow = synaptic_flow(probe, image_shape, masks)
             # What is gone ranks below every weight that is there, one on no path too.
             scores = {name: torch.where(masks[name], score, -1.0) for name, score in flow.items()}
-            masks = self.keep(scores, kept_weights(masks.size, sparsity), masks.counts())
+            masks = self.keep(scores, kept_weights(masks.size, sparsity), masks)
         return masks
 
     def initial_flops(self, dense: float, batch_size: int) -> float:

@@ -1,0 +1,34 @@
+"""``sparsweep export``: a finished trial's network as files for others, and how to load them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trainables.export import export, read_spec, to_onnx, to_torch
+from trainables.store import Store, write_local
+from tuner.opening import WrongCall
+
+USE = """  content = torch.load({file!r}, weights_only=True)
+  model.load_state_dict(content["state_dict"])       # masked weights are zero; content["masks"] says which
+  for name, mask in content["masks"].items():        # to train on: the masks as torch.nn.utils.prune has them
+      prune.custom_from_mask(model.get_submodule(name.removesuffix(".weight")), "weight", mask)"""
+
+
+def write(trial: str, store: Store, output: str | None, onnx: bool) -> list[str]:
+    """Write the files; what to say of them. Nothing is written if any of them cannot be made."""
+    target = Path(output or f"{trial}.pt").expanduser().absolute()
+    try:
+        content = export(store, trial)
+        files = {target: to_torch(content)}
+        if onnx:
+            files[target.with_suffix(".onnx")] = to_onnx(content)
+        for path, written in files.items():
+            write_local(str(path), written)
+    except ModuleNotFoundError as error:
+        raise WrongCall(f"--onnx: {error}") from None
+    except FileNotFoundError as error:
+        raise WrongCall(f"TRIAL {trial}: {error}") from None
+    except OSError as error:
+        raise WrongCall(f"--output {target}: cannot be written: {error}") from None
+    said = [f"{target}: state_dict, masks and spec of {read_spec(store, trial)}", USE.format(file=str(target))]
+    return [*said, *(f"{path}: ONNX, images -> logits" for path in files if path != target)]
