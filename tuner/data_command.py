@@ -7,13 +7,8 @@ from typing import Annotated
 
 import typer
 
+from tuner.options import AsJson, DataFolder
 from tuner.running import tell
-
-DataFolder = Annotated[
-    str | None,
-    typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
 
 data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
 
