@@ -31,6 +31,7 @@ from trainables.models.base import Normalize
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Sparsifier, Start
 from trainables.sparsifiers.base import State
+from trainables.sparsifiers.masks import kept_weights
 from trainables.sparsifiers.topology import DenseMomentum, Latent
 from trainables.spec import Spec, TrialSpec
 from trainables.training import Training, build_model
@@ -270,16 +271,19 @@ def check_shared_batches(spec: TrialSpec) -> None:
 def check_shortest(spec: TrialSpec, samples: int) -> None:
     """One epoch of a batch or two is the shortest training there is; it ends at the asked sparsity too."""
     recipe = spec.recipe.model_copy(update={"epochs": 1})
-    run_whole(spec.replace(recipe=recipe), samples)
+    run = run_whole(spec.replace(recipe=recipe), samples)
+    found, asked = sum(run.masks.counts().values()), kept_weights(TOTAL, spec.sparsity)
+    why = f"an epoch of {samples} samples ends with {found} weights, not {asked}"
+    assert abs(found - asked) <= spec.sparsifier.slack(TOTAL, spec), why
 
 
 def check_sparsifier(sparsifier: Sparsifier | Mapping[str, Any] | str, sparsity: float = 0.8) -> None:
     """Everything that a sweep relies on: exact counts, zeros, resuming, randomness of its own, and fair comparisons."""
     spec = tiny_trial(sparsifier, sparsity)
     run_whole(spec)
+    check_own_randomness(spec)
     for after in range(1, spec.length):
         check_resume(spec, after)
-    check_own_randomness(spec)
     check_shared_start(spec)
     check_shared_batches(spec)
     for samples in (2, 11):

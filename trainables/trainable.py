@@ -5,13 +5,14 @@ A worker lives long and does many runs (``reset_config``): imports, data sets on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
 import torch
 from ray import tune
 
+from trainables import plugins
 from trainables.data import DeviceData, ImageData, place
 from trainables.rows import device_name
 from trainables.runlog import RunLog
@@ -29,7 +30,7 @@ class SparseTrainable(tune.Trainable):
 
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
-    GPU or a share of one is reserved for it, else ``cpu``.
+    GPU or a share of one is reserved for it, else ``cpu``; ``modules``: plugins that the driver was told to import.
     """
 
     def setup(
@@ -41,7 +42,9 @@ class SparseTrainable(tune.Trainable):
         sweep: str = "",
         threads: int = 1,
         device: str = "cpu",
+        modules: Sequence[str] = (),
     ) -> None:
+        plugins.load(modules)
         assert specs is not None and datasets is not None and store is not None
         self.specs, self.datasets, self.store, self.sweep = specs, datasets, store, sweep
         torch.set_num_threads(threads)

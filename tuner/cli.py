@@ -14,8 +14,23 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from tuner.catalogue import Kind, catalogue
+from tuner.catalogue import catalogue
 from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep, open_sweeps
+from tuner.options import (
+    Address,
+    AsJson,
+    ClaimFiles,
+    DataFolder,
+    KindName,
+    Onnx,
+    Output,
+    Overrides,
+    Plugins,
+    Storage,
+    SweepName,
+    SweepNames,
+    TrialId,
+)
 from tuner.running import run_sweep, tell
 
 if TYPE_CHECKING:
@@ -30,20 +45,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
-SweepNames = Annotated[list[str], typer.Argument(metavar="SWEEP...", help="One or more sweeps, taken together.")]
-Overrides = Annotated[
-    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. recipe.epochs=5 or seed=[0,1].")
-]
-Storage = Annotated[str, typer.Option(help="Where results lie: a folder, or an s3:// or gs:// address.")]
-Address = Annotated[str, typer.Option(help="Ray cluster: local (a private one, here), auto, or host:port.")]
-DataFolder = Annotated[
-    str | None,
-    typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
-]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
-ClaimFiles = Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")]
 
 
 def main() -> None:
@@ -69,6 +70,7 @@ def plan(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
+    plugins: Plugins = [],
 ) -> None:
     """Say what would run, what is shared or done, and what it costs; run nothing."""
     from tuner.price import lines, price
@@ -84,6 +86,7 @@ def run(
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
     data: DataFolder = None,
+    plugins: Plugins = [],
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
@@ -97,6 +100,7 @@ def resume(
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
     data: DataFolder = None,
+    plugins: Plugins = [],
 ) -> None:
     """Go on with a sweep as it was run here: after a crash, and with what failed."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
@@ -110,6 +114,7 @@ def status(
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
     watch: Annotated[bool, typer.Option("--watch", help="Keep looking, until it has ended or Ctrl-C.")] = False,
+    plugins: Plugins = [],
 ) -> None:
     """Say what is done, running, failed (and why), and blocked (and by what)."""
     from tuner.status import follow, lines, report
@@ -132,7 +137,9 @@ def status(
 
 
 @app.command()
-def figures(sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE) -> None:
+def figures(
+    sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE, plugins: Plugins = []
+) -> None:
     """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
     from analysis import figures as gallery
 
@@ -156,6 +163,7 @@ def claims(
     storage: Storage = DEFAULT_STORAGE,
     more: ClaimFiles = [],
     as_json: AsJson = False,
+    plugins: Plugins = [],
 ) -> None:
     """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
     from analysis.claims import as_json as plain
@@ -168,7 +176,11 @@ def claims(
 
 @app.command()
 def report(
-    sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE, more: ClaimFiles = []
+    sweeps: SweepNames,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    more: ClaimFiles = [],
+    plugins: Plugins = [],
 ) -> None:
     """Write one HTML page about sweeps: results to filter, claims, figures, trials, failures, cost, provenance."""
     from datetime import UTC, datetime
@@ -187,11 +199,7 @@ def report(
 
 
 @app.command()
-def show(
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")],
-    storage: Storage = DEFAULT_STORAGE,
-    as_json: AsJson = False,
-) -> None:
+def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False, plugins: Plugins = []) -> None:
     """Show one trial: its spec, its results and where its files are; of a failed one, its error."""
     from tuner.status import describe, known_trials
 
@@ -207,10 +215,7 @@ def show(
 
 
 @app.command()
-def logs(
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")],
-    storage: Storage = DEFAULT_STORAGE,
-) -> None:
+def logs(trial: TrialId, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
     store = open_store(storage)
     found = only_one(trial, store.names("logs"), "log", storage)
@@ -219,10 +224,7 @@ def logs(
 
 @app.command()
 def export(
-    trial: Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a finished trial, or the beginning of one.")],
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="Default: TRIAL.pt, in this folder.")] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Write ONNX beside it (needs sparsweep[onnx]).")] = False,
-    storage: Storage = DEFAULT_STORAGE,
+    trial: TrialId, output: Output = None, onnx: Onnx = False, storage: Storage = DEFAULT_STORAGE, plugins: Plugins = []
 ) -> None:
     """Write the trained network of a trial as plain tensors and masks, to be used without this package."""
     from tuner.exporting import write
@@ -235,6 +237,7 @@ def export(
 def gc(
     storage: Storage = DEFAULT_STORAGE,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
+    plugins: Plugins = [],
 ) -> None:
     """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
     from tuner import journal
@@ -253,9 +256,7 @@ def gc(
 
 
 @app.command(name="list")
-def list_names(
-    kind: Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of: {', '.join(Kind)}.")], as_json: AsJson = False
-) -> None:
+def list_names(kind: KindName, as_json: AsJson = False, plugins: Plugins = []) -> None:
     """List the sparsifiers, difficulties, datasets, models or sweeps there are, a line each."""
     rows = catalogue(kind)
     if as_json:

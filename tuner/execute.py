@@ -15,6 +15,7 @@ import ray
 from ray import tune
 from ray.tune import schedulers
 
+from trainables import plugins
 from trainables.data import ImageData
 from trainables.spec import dump
 from trainables.store import Store
@@ -95,6 +96,7 @@ def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: S
         sweep=sweep.name,
         threads=sweep.resources.cpus,
         device="cuda" if "gpu" in shape else "cpu",
+        modules=plugins.named(),
     )
     return tune.with_resources(shared, shape)
 

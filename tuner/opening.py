@@ -17,6 +17,17 @@ class WrongCall(Exception):
     """The call cannot be carried out as given: one line that names the field, the value and the choices."""
 
 
+def load_plugins(modules: list[str]) -> list[str]:
+    """Import modules that bring methods of others, so that sweeps can name them; the same list, for the option."""
+    from trainables.plugins import PluginError, load
+
+    try:
+        load(modules)
+    except PluginError as error:
+        raise WrongCall(f"--plugin {error}") from None
+    return modules
+
+
 def open_store(storage: str) -> Store:
     from pyarrow import ArrowInvalid
 

@@ -24,22 +24,10 @@ from trainables.difficulty import difficulties
 from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import Recipe, TrialSpec
-from trainables.values import Value, explain, unknown
+from trainables.values import Registry, Value, explain, unknown
 
 RANGE = {"from", "to", "step"}
-PARTS: dict[str, list[type[Value]]] = {
-    "recipe": [Recipe],
-    "sparsifier": [sparsifiers[name] for name in sparsifiers.names()],
-    "difficulty": [difficulties[name] for name in difficulties.names()],
-}
-TUPLE_FIELDS = {
-    (part, name)
-    for part, kinds in PARTS.items()
-    for kind in kinds
-    for name, field in kind.model_fields.items()
-    if "tuple" in str(field.annotation)
-}
-"""Fields whose value is itself a list; sweeping over one takes a list of lists."""
+REGISTRIES: dict[str, Registry[Any]] = {"sparsifier": sparsifiers, "difficulty": difficulties}
 NUMBERS = [name for name in TABLES["trials"].names if pa.types.is_floating(TABLES["trials"].field(name).type)]
 """Columns of ``trials`` that a search can look at."""
 
@@ -150,7 +138,13 @@ def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
 
 def is_tuple(path: Sequence[str]) -> bool:
     """Whether the field at ``path`` holds a list, at any depth of its part of the trial."""
-    return len(path) > 1 and (path[0], path[-1]) in TUPLE_FIELDS
+    if len(path) < 2:
+        return False
+    part, name = path[0], path[-1]
+    kinds: list[type[Value]] = [Recipe] if part == "recipe" else []
+    if part in REGISTRIES:  # asked anew, for a plugin may have brought more
+        kinds = [REGISTRIES[part][kind] for kind in REGISTRIES[part].names()]
+    return any("tuple" in str(kind.model_fields[name].annotation) for kind in kinds if name in kind.model_fields)
 
 
 def steps(limits: Mapping[str, Any], path: Sequence[str]) -> Iterator[float]:

@@ -1,0 +1,90 @@
+"""A method from outside the package, through a real sweep: in the driver, in the workers, and in every command."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pandas as pd
+from command import COMMAND
+
+MODULE = '''
+"""The weights of largest magnitude in every other layer; and all of the others."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from trainables.difficulty.base import Difficulty, difficulties
+from trainables.sparsifiers.base import Start, sparsifiers
+from trainables.sparsifiers.layerwise import Scored
+from trainables.sparsifiers.scores import magnitudes
+from trainables.sparsifiers.topology import Tensors
+
+
+@sparsifiers.register
+class Favoured(Scored):
+    """Magnitudes, those of some layers counted more."""
+
+    name: Literal["favoured"] = "favoured"
+    layers: tuple[str, ...] = Field(default=())
+
+    def scores(self, start: Start) -> Tensors:
+        return {name: score + (name in self.layers) for name, score in magnitudes(start.weights).items()}
+
+
+@difficulties.register
+class Easy(Difficulty):
+    """Nothing is made hard."""
+
+    name: Literal["easy"] = "easy"
+'''
+
+SWEEP = """
+base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}
+grids:
+  - sparsifier: {name: favoured, layers: [linear.weight, conv1.weight]}
+    sparsity: [0.5, 0.9]
+    difficulty: easy
+"""
+
+
+def test_a_module_on_the_path_is_in_every_command(tmp_path: Path) -> None:
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules/their_methods.py").write_text(MODULE)
+    (tmp_path / "theirs.yaml").write_text(SWEEP)
+    path = os.pathsep.join([str(tmp_path / "modules"), *filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()])
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": path}
+        command = [*COMMAND, *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=240, check=False
+        )
+
+    without = call("plan", "theirs.yaml")
+    assert without.returncode == 2 and "unknown sparsifier 'favoured'" in without.stderr
+    plugin = ("--plugin", "their_methods")
+    listed = {row["name"] for row in json.loads(call("list", "sparsifiers", "--json", *plugin).stdout)}
+    assert {"favoured", "set"} <= listed
+    assert json.loads(call("plan", "theirs.yaml", "--json", *plugin).stdout)["missing"] == 2
+    ran = call("run", "theirs.yaml", *plugin)
+    assert ran.returncode == 0, ran.stderr
+    assert "2 trials: 2 done" in ran.stdout
+    trials = pd.read_parquet(tmp_path / "runs/results/trials")
+    assert trials["sparsifier"].tolist() == ["favoured"] * 2 and trials["difficulty"].tolist() == ["easy"] * 2
+    layers = pd.read_parquet(tmp_path / "runs/results/layers").set_index("layer")["density"]
+    assert (layers["linear.weight"] == 1).all() and (layers["conv1.weight"] == 1).all()
+    for command in (("status",), ("resume",), ("figures",)):
+        done = call(*command, "theirs", *plugin)
+        assert done.returncode == 0, done.stderr
+    trial = trials["trial"].iloc[0]
+    assert json.loads(call("show", trial, "--json", *plugin).stdout)["spec"]["sparsifier"]["name"] == "favoured"
+    assert call("export", trial, *plugin).returncode == 0
+    wrong = call("run", "theirs.yaml", "--plugin", "there_is_none")
+    assert wrong.returncode == 2
+    assert wrong.stderr == (
+        "sparsweep: --plugin there_is_none: cannot be imported: ModuleNotFoundError: No module named 'there_is_none'\n"
+    )

@@ -1,0 +1,79 @@
+"""Modules of others: imported by name or as announced, told on to workers, and errors in one line."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from trainables import plugins
+from trainables.sparsifiers import sparsifiers
+
+METHOD = '''
+"""A method of a user."""
+from typing import Literal
+from trainables.sparsifiers.base import Sparse, Start, sparsifiers
+from trainables.sparsifiers.masks import Masks, keep_largest
+
+@sparsifiers.register
+class Mine(Sparse):
+    """The first weights of all."""
+
+    name: Literal["{name}"] = "{name}"
+
+    def initialize(self, start: Start) -> Masks:
+        return keep_largest({{name: weight * 0 for name, weight in start.weights.items()}}, start.kept)
+'''
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder on the path; what a test imports and registers from there is forgotten after it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "_named", {})
+    monkeypatch.setattr(sparsifiers, "_classes", dict(sparsifiers._classes))
+    modules = set(sys.modules)
+    yield tmp_path
+    for module in set(sys.modules) - modules:
+        del sys.modules[module]
+
+
+def test_a_named_module_registers_its_methods_and_is_told_on(folder: Path) -> None:
+    (folder / "their_methods.py").write_text(METHOD.format(name="theirs"))
+    plugins.load(["their_methods"])
+    plugins.load(["their_methods"])
+    assert "theirs" in sparsifiers.names()
+    assert plugins.named() == ("their_methods",)
+
+
+def test_what_packages_announce_is_imported_without_being_named(folder: Path) -> None:
+    (folder / "announced_methods.py").write_text(METHOD.format(name="announced"))
+    info = folder / "their_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sparsweep.plugins]\nanything = announced_methods\n")
+    importlib.invalidate_caches()
+    plugins.load()
+    assert "announced" in sparsifiers.names()
+    assert plugins.named() == (), "a worker's own installation announces it too"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "ModuleNotFoundError: No module named 'broken_methods'"),
+        ("import nothing_there", "ModuleNotFoundError: No module named 'nothing_there'"),
+        ("raise RuntimeError('one\\ntwo')", "RuntimeError: one"),
+        (METHOD.format(name="snip"), "ValueError: two classes register as sparsifier 'snip'"),
+    ],
+)
+def test_what_cannot_be_imported_is_named_in_one_line(content: str | None, why: str, folder: Path) -> None:
+    if content is not None:
+        (folder / "broken_methods.py").write_text(content)
+    with pytest.raises(plugins.PluginError) as caught:
+        plugins.load(["broken_methods"])
+    assert str(caught.value) == f"broken_methods: cannot be imported: {why}"
+    assert plugins.named() == ()

@@ -1,0 +1,124 @@
+"""The checks for methods of one's own: they pass what keeps the promises and catch each promise that is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, Literal
+
+import pytest
+import torch
+
+from trainables.sparsifiers import Masks, Moment, Start, Timeline
+from trainables.sparsifiers.base import Sparse, State
+from trainables.sparsifiers.layerwise import Drawn
+from trainables.sparsifiers.masks import keep_random
+from trainables.sparsifiers.topology import Latent, Tensors, Topology
+from trainables.testing import check_shortest, check_sparsifier, tiny_trial
+
+
+class Good(Drawn, Sparse):
+    """Redraws its mask after every epoch. Not registered: no sweep may find it."""
+
+    name: Literal["good"] = "good"
+
+    def update_steps(self, timeline: Timeline) -> Collection[int]:
+        return range(3, timeline.steps, 3)
+
+    def update(self, masks: Masks, moment: Moment) -> Masks:
+        return keep_random(moment.weights, masks.counts(), moment.generator)
+
+
+class OneTooMany(Good):
+    def update(self, masks: Masks, moment: Moment) -> Masks:
+        counts = masks.counts()
+        counts["11.weight"] += 1
+        return keep_random(moment.weights, counts, moment.generator)
+
+
+class GloballyRandom(Good):
+    def update(self, masks: Masks, moment: Moment) -> Masks:
+        return keep_random(moment.weights, masks.counts(), torch.default_generator)
+
+
+class Forgetful(Good):
+    """What it knows of earlier updates is in the object and not in the checkpoint."""
+
+    def update(self, masks: Masks, moment: Moment) -> Masks:
+        updates = self.__dict__.setdefault("updates", [])
+        updates.append(moment.step)
+        generator = torch.Generator().manual_seed(len(updates))
+        return keep_random(moment.weights, masks.counts(), generator)
+
+
+class Shown(Topology):
+    def _hide(self) -> None:
+        """Masked weights stay as they are."""
+
+
+class NotZero(Good):
+    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+        return Shown(weights, optimizer, masks)
+
+
+class Elsewhere(Good):
+    """Starts from weights of its own, and does not say so."""
+
+    def initialize(self, start: Start) -> Masks:
+        with torch.no_grad():
+            for weight in start.model.parameters():
+                weight.add_(1.0)
+        return super().initialize(start)
+
+
+class Known(Good):
+    """Starts from other weights too, and says so: that is its right."""
+
+    def starting_state(self, start: Start) -> State:
+        return {name: torch.ones_like(value) for name, value in start.model.state_dict().items()}
+
+
+class Hidden(Good):
+    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+        return Latent(weights, optimizer, masks, lambda values, masks: Masks.full(values))
+
+
+@pytest.mark.parametrize("kind", [Good, Known, Hidden])
+def test_what_keeps_the_promises_passes(kind: type[Good]) -> None:
+    check_sparsifier(kind())
+    check_sparsifier(kind(distribution="uniform"), sparsity=0.4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        (OneTooMany, "good left 73 weights before step 3, not 72"),
+        (GloballyRandom, "the masks differ between two runs"),
+        (Forgetful, "the masks differ between two runs"),
+        (NotZero, "a masked weight is not zero"),
+        (Elsewhere, "is not as the method says it starts"),
+    ],
+)
+def test_every_broken_promise_is_caught(kind: type[Good], why: str) -> None:
+    with pytest.raises(AssertionError, match=why):
+        check_sparsifier(kind())
+
+
+def test_names_and_mappings_are_taken_as_a_sweep_takes_them() -> None:
+    check_sparsifier("snip", sparsity=0.3)
+    fields: dict[str, Any] = {"name": "gmp", "update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75}
+    check_sparsifier(fields)
+
+
+def test_a_training_too_short_for_its_method_is_caught() -> None:
+    class Late(Good):
+        def initialize(self, start: Start) -> Masks:
+            return Masks.full(start.weights)
+
+        def kept_at(self, total: int, step: int, spec: Any, timeline: Timeline) -> int:
+            return super().kept_at(total, step, spec, timeline) if step >= 3 else total
+
+        def update(self, masks: Masks, moment: Moment) -> Masks:
+            return keep_random(moment.weights, dict.fromkeys(masks, 18), moment.generator)
+
+    with pytest.raises(AssertionError, match="an epoch of 2 samples ends with 360 weights, not 72"):
+        check_shortest(tiny_trial(Late()), 2)

@@ -1,0 +1,41 @@
+"""Methods of others: modules that register sparsifiers, difficulties, networks or data sets when they are imported.
+
+Packages announce theirs by the entry point group ``sparsweep.plugins``, whose values are modules; a module on the
+path is named by the user. The driver imports them before it reads a sweep, and tells every worker to do so too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+from collections.abc import Iterable
+
+GROUP = "sparsweep.plugins"
+
+_named: dict[str, None] = {}
+
+
+class PluginError(Exception):
+    """A plugin cannot be imported: one line that names it and says why."""
+
+
+def load(modules: Iterable[str] = ()) -> None:
+    """Import what installed packages announce, then ``modules``; each once, however often it is named."""
+    for announced in importlib.metadata.entry_points(group=GROUP):
+        _import(announced.value)
+    for module in modules:
+        _import(module)
+        _named[module] = None
+
+
+def named() -> tuple[str, ...]:
+    """The modules that were named in this process: what its workers must import besides what is announced to them."""
+    return tuple(_named)
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
+        raise PluginError(f"{module}: cannot be imported: {why}") from error

@@ -1,0 +1,34 @@
+"""The arguments and options that commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tuner.catalogue import Kind
+from tuner.opening import load_plugins
+
+SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
+SweepNames = Annotated[list[str], typer.Argument(metavar="SWEEP...", help="One or more sweeps, taken together.")]
+TrialId = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")]
+KindName = Annotated[Kind, typer.Argument(metavar="KIND", help=f"One of: {', '.join(Kind)}.")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="PATH=VALUE", help="Override a field, e.g. recipe.epochs=5 or seed=[0,1].")
+]
+Storage = Annotated[str, typer.Option(help="Where results lie: a folder, or an s3:// or gs:// address.")]
+Address = Annotated[str, typer.Option(help="Ray cluster: local (a private one, here), auto, or host:port.")]
+DataFolder = Annotated[
+    str | None,
+    typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
+]
+Plugins = Annotated[
+    list[str],
+    typer.Option(
+        "--plugin", metavar="MODULE", callback=load_plugins, help="Import a module with methods of your own first."
+    ),
+]
+Output = Annotated[str | None, typer.Option(metavar="FILE", help="Default: TRIAL.pt, in this folder.")]
+Onnx = Annotated[bool, typer.Option("--onnx", help="Write ONNX beside it (needs sparsweep[onnx]).")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
+ClaimFiles = Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")]
