@@ -6,6 +6,9 @@ method is compared with dense within each seed. All functions are pure; values k
 
 from __future__ import annotations
 
+import json
+from functools import cache
+
 import numpy as np
 import pandas as pd
 
@@ -49,7 +52,28 @@ ARM: tuple[str, ...] = (*COMPARISON, *METHOD, "sparsity")
 def keyed(trials: pd.DataFrame) -> pd.DataFrame:
     """``trials`` with the keys in types that group and merge where some are missing, and rows numbered anew."""
     # A column of true, false and nothing, or of nothing alone, is of another type each time pandas copies it.
-    return trials.astype(dict.fromkeys(("nesterov", "flip", "drop_last"), "boolean")).reset_index(drop=True)
+    typed = trials.astype(dict.fromkeys(("nesterov", "flip", "drop_last"), "boolean")).reset_index(drop=True)
+    chains = typed["sparsifier_parameters"].str.contains('"through":').fillna(False).astype(bool)
+    if not chains.any():
+        return typed
+    rows = typed.loc[chains, ["sparsifier_parameters", "sparsity"]].itertuples(index=False)
+    typed.loc[chains, "sparsifier_parameters"] = [one_method(*row) for row in rows]
+    return typed
+
+
+@cache
+def one_method(parameters: str, sparsity: float) -> str:
+    """JSON of a lottery ticket's fields without what follows from the sparsity that it is for.
+
+    The sparsities of earlier rounds are other ones at every point of a curve. Those that divide the way evenly are
+    told by the number of rounds alone; any others are a chain through the sparsities of a grid.
+    """
+    fields = json.loads(parameters)
+    through = fields.pop("through")
+    even = [1 - (1 - sparsity) ** (number / fields["rounds"]) for number in range(1, fields["rounds"])]
+    if not np.allclose(through, even, atol=1e-5):
+        fields["rounds"] = "through lower sparsities"
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def replicates(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:

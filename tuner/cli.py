@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import catalogue
+from tuner.data_command import data_app
 from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep, open_sweeps
 from tuner.options import (
     Address,
@@ -45,6 +46,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+app.add_typer(data_app, name="data")
 
 
 def main() -> None:
@@ -294,34 +298,6 @@ def stated_claims(paths: list[str]) -> list[Claim]:
         return [*paper_claims(), *(claim for path in paths for claim in read_claims(path))]
     except ClaimError as error:
         raise WrongCall(f"--claims {error}") from None
-
-
-data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-
-
-@data_app.command()
-def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set that data list shows.")],
-    data: DataFolder = None,
-) -> None:
-    """Download a data set, check it and unpack it; nothing is done if it is there and whole."""
-    from tuner.images import fetch
-
-    print(fetch(name, data, tell))
-
-
-@data_app.command(name="list")
-def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
-    """List the data sets that can be downloaded, and where those that are there lie."""
-    from tuner.images import inventory
-
-    rows = inventory(data)
-    if as_json:
-        print(json.dumps(rows))
-        return
-    for row in rows:
-        print(f"{row['name']:<12}  {row['folder'] or 'not here'}")
 
 
 if __name__ == "__main__":

@@ -110,7 +110,10 @@ def legend(
             if label in shown
         ]
         handles += more
-        fitting = max(1, int(figure.get_figwidth() / max(_LEGEND_ENTRY, _longest(handles))))
+        # Many methods in one narrow panel: the figure is widened rather than made a tower.
+        entry = max(_LEGEND_ENTRY, _longest(handles))
+        figure.set_figwidth(max(figure.get_figwidth(), entry * min(3, math.ceil(len(handles) / 8)) + 0.1))
+        fitting = max(1, int(figure.get_figwidth() / entry))
         lines = math.ceil(len(handles) / min(len(handles), fitting))
         columns = math.ceil(len(handles) / lines)
         figure.set_figheight(figure.get_figheight() + (lines + (title is not None)) * _LEGEND_LINE + 0.15)

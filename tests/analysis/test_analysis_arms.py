@@ -134,3 +134,16 @@ def test_inputs_are_left_as_they_were(comparison):
     arms.summarise(comparison)
     arms.paired_differences(comparison)
     assert comparison.equals(before)
+
+
+def test_rounds_of_a_ticket_are_one_method_at_every_sparsity():
+    """Three rounds to .875 go through .5 and .75, to .488 through .2 and .36: each halves (or takes a fifth) again."""
+    one = arms.one_method('{"rounds":3,"through":[0.5,0.75],"rewind_to":0}', 0.875)
+    assert one == arms.one_method('{"rounds":3,"through":[0.2,0.36],"rewind_to":0}', 0.488)
+    assert one == '{"rounds":3,"rewind_to":0}'
+    assert arms.one_method('{"rounds":1,"through":[],"rewind_to":0}', 0.9) == '{"rounds":1,"rewind_to":0}'
+    chain = [
+        arms.one_method(f'{{"rounds":{len(below) + 1},"through":{below}}}', sparsity)
+        for below, sparsity in (([0.1], 0.2), ([0.1, 0.2], 0.3))
+    ]
+    assert chain[0] == chain[1] == '{"rounds":"through lower sparsities"}'

@@ -110,8 +110,9 @@ def test_the_shorter_side_decides() -> None:
 
 def test_type_sets() -> None:
     sizes = {name: len(types) for name, types in TYPE_SETS.items()}
-    assert sizes == {"h15": 15, "h19": 19, "lff_type0": 10, "lff_type1": 10, "named3": 3}
+    assert sizes == {"h14": 14, "h15": 15, "h19": 19, "lff_type0": 10, "lff_type1": 10, "named3": 3}
     assert all(len(set(types)) == len(types) and set(types) <= CORRUPTIONS.keys() for types in TYPE_SETS.values())
+    assert set(TYPE_SETS["h15"]) - set(TYPE_SETS["h14"]) == {"frost"}
     extra = {"speckle_noise", "gaussian_blur", "spatter", "saturate"}
     assert set(TYPE_SETS["h19"]) - set(TYPE_SETS["h15"]) == extra
     assert set(TYPE_SETS["lff_type0"]) | set(TYPE_SETS["lff_type1"]) == {*TYPE_SETS["h19"], "original"}

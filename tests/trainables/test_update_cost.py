@@ -22,7 +22,7 @@ from trainables.training import Training
 
 METHODS = ["bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"]
 MOST_OPERATIONS_A_LAYER = 75
-MOST_WAITS = {"bayesian_connectivity": 5, "dsr": 3, "movement": 3, "snfs": 4, "topkast": 5}
+MOST_WAITS = {"bayesian_connectivity": 5, "dsr": 3, "gmp": 3, "movement": 3, "snfs": 4, "topkast": 5}
 """Above two, the counts of the new masks: once to check them, once to keep them."""
 
 
