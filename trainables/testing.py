@@ -281,9 +281,9 @@ def check_sparsifier(sparsifier: Sparsifier | Mapping[str, Any] | str, sparsity:
     """Everything that a sweep relies on: exact counts, zeros, resuming, randomness of its own, and fair comparisons."""
     spec = tiny_trial(sparsifier, sparsity)
     run_whole(spec)
+    check_own_randomness(spec)
     for after in range(1, spec.length):
         check_resume(spec, after)
-    check_own_randomness(spec)
     check_shared_start(spec)
     check_shared_batches(spec)
     for samples in (2, 11):

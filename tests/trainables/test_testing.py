@@ -44,10 +44,13 @@ class Forgetful(Good):
     """What it knows of earlier updates is in the object and not in the checkpoint."""
 
     def update(self, masks: Masks, moment: Moment) -> Masks:
-        updates = self.__dict__.setdefault("updates", [])
-        updates.append(moment.step)
-        generator = torch.Generator().manual_seed(len(updates))
+        self.__dict__["updates"].append(moment.step)
+        generator = torch.Generator().manual_seed(len(self.__dict__["updates"]))
         return keep_random(moment.weights, masks.counts(), generator)
+
+    def initialize(self, start: Start) -> Masks:
+        self.__dict__["updates"] = []
+        return super().initialize(start)
 
 
 class Shown(Topology):
