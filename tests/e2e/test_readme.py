@@ -31,7 +31,7 @@ def test_the_sweep_file_is_a_sweep() -> None:
 
 def test_its_commands_and_pictures_exist() -> None:
     commands = set(re.findall(r"^sparsweep (\w+)", block("console", "sparsweep plan"), re.MULTILINE))
-    assert commands == {"plan", "run", "status", "resume", "figures", "show", "list"}
+    assert commands == {"plan", "run", "status", "resume", "figures", "claims", "report", "show", "list"}
     assert set(re.findall(r"sparsweep (?:plan|run|status|figures) (\w+) ", README)) <= built_in().keys() | {"mine"}
     example = re.search(r"^sparsweep show (\w+)", README, re.MULTILINE)
     assert example and sum(trial.startswith(example[1]) for trial in read("quickstart").trials) == 1
