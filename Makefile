@@ -4,7 +4,7 @@ VENV ?= .venv
 STORAGE ?= runs
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-slow lint bench-topology clean
+.PHONY: help quickstart test test-slow lint gallery bench-analysis bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -40,6 +40,11 @@ lint: $(VENV)/installed-test  ## Check style, format and types
 
 bench-topology: $(VENV)/installed  ## Time updates of masks against a training step; writes benchmarks/results
 	$(BIN)/python benchmarks/topology.py
+gallery: $(VENV)/installed-test  ## Draw every kind of figure of synthetic results on one page, to look at
+	$(BIN)/python tests/analysis/gallery.py
+
+bench-analysis: $(VENV)/installed-test  ## Measure loading, figures, claims and report of 10,000 synthetic trials
+	$(BIN)/python -m benchmarks.analysis
 
 clean:  ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

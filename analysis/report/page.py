@@ -195,7 +195,7 @@ def _provenance(trials: pd.DataFrame) -> list[tuple[str, list[tuple[str, int]]]]
     """What computed the trials, and how many of them: devices, commits, versions, recipes."""
 
     def counted(values: pd.Series) -> list[tuple[str, int]]:
-        return [(str(value), int(count)) for value, count in values.fillna("unknown").value_counts().items()]
+        return [(str(value), int(count)) for value, count in _known(values).value_counts().items()]
 
     versions = trials["versions"].map(_versions, na_action="ignore")
     days = trials["finished_at"].dt.strftime("%Y-%m-%d") if len(trials) else pd.Series(dtype=str)
@@ -207,6 +207,10 @@ def _provenance(trials: pd.DataFrame) -> list[tuple[str, list[tuple[str, int]]]]
         "finished on": days,
     }
     return [(name, counted(values)) for name, values in found.items()]
+
+
+def _known(values: pd.Series) -> pd.Series:
+    return values.astype(object).where(values.notna(), "unknown")
 
 
 def _versions(text: str) -> str:

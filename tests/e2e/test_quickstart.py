@@ -20,4 +20,9 @@ def test_quickstart(sparsweep: Call, tmp_path: Path) -> None:
     assert dense[1.0] > 0.95  # it learns the digits
     assert dense[0.3] < dense[1.0] - 0.05  # and what EL2N calls hard is hard
     assert sparsweep("figures", "quickstart").returncode == 0
-    assert len(list((tmp_path / "runs/figures/quickstart").iterdir())) == 6
+    drawn = {path.name for path in (tmp_path / "runs/figures/quickstart").iterdir()}
+    kinds = ("accuracy_vs_sparsity", "ratio_heatmap", "variant_bars", "layer_density", "density_effect")
+    assert {f"{name}.{kind}" for name in kinds for kind in ("png", "pdf", "csv")} <= drawn
+    assert sparsweep("claims", "quickstart").returncode == 0
+    assert sparsweep("report", "quickstart").returncode == 0
+    assert (tmp_path / "runs/reports/quickstart.html").stat().st_size > 1_000_000

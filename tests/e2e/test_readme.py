@@ -39,7 +39,7 @@ def test_the_search_is_a_search(tmp_path: Path) -> None:
 
 def test_its_commands_and_pictures_exist() -> None:
     commands = set(re.findall(r"^sparsweep (\w+)", block("console", "sparsweep plan"), re.MULTILINE))
-    assert commands >= {"plan", "run", "status", "resume", "figures", "claims", "report", "export", "show", "logs", "gc", "list"}
+    assert commands >= {"plan", "run", "status", "resume", "figures", "claims", "report", "export", "show", "list"}
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     assert commands <= known
     assert set(re.findall(r"sparsweep (?:plan|run|status|figures) ([\w-]+) ", README)) <= built_in().keys() | {"mine"}

@@ -1,0 +1,208 @@
+"""How long the analysis of a large sweep takes, and how much memory: ``make bench-analysis``.
+
+Synthetic results of 10,000 trials, of 200 epochs and 21 layers each, are written through the real writer, a file a
+trial and table. Then every stage runs in a process of its own. The outcome is printed and kept in
+``benchmarks/results/`` as Markdown, with a description of the machine, and as Parquet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
+from importlib.metadata import version
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tests.analysis.synthetic import ADVERSARIAL, CORRUPTED, make_epochs, make_layers, make_sweep
+
+HERE = Path(__file__).parent
+MILD = {"difficulty": "corruption", "difficulty_parameters": '{"severity": 2}'}
+SETTINGS: tuple[tuple[tuple[float, ...], dict[str, Any]], ...] = (
+    ((0.2, 0.3, 0.5, 1.0), {}),
+    ((0.3, 0.5, 1.0), CORRUPTED),
+    ((0.5, 1.0), ADVERSARIAL),
+    ((0.3, 0.5), MILD),
+)
+SEEDS = 5
+
+
+def trials() -> Iterator[dict[str, Any]]:
+    """All methods at nine sparsities, in four settings of several data ratios, five seeds."""
+    from analysis.figures import style
+
+    methods = [name for name in style.SPARSIFIERS if name != "dense"]
+    for ratios, setting in SETTINGS:
+        for row in make_sweep(methods, [s / 10 for s in range(1, 10)], ratios, SEEDS, **setting):
+            yield {**row, "robust_accuracy": row["test_accuracy"] / 2} if setting is ADVERSARIAL else row
+
+
+def write(storage: str, rows: list[dict[str, Any]], epochs: int) -> None:
+    from trainables.store import Store
+
+    store = Store(storage)
+    for row in rows:
+        row["spec"] = json.dumps({"kind": "TrialSpec", "spec": row}, default=str)  # as long as a real one
+        tables = {"trials": [row], "layers": list(make_layers(row)), "epochs": make_epochs(row, epochs)}
+        store.write_result(row["trial"], tables)
+
+
+def write_all(storage: str, count: int, epochs: int) -> int:
+    """Write ``count`` trials on all cores; how many there are."""
+    rows, cores = list(islice(trials(), count)), os.cpu_count() or 1
+    with ProcessPoolExecutor(cores) as pool:
+        list(pool.map(write, [storage] * cores, [rows[core::cores] for core in range(cores)], [epochs] * cores))
+    return len(rows)
+
+
+# Stages: each returns what it has to show, in words.
+
+
+def load(storage: str) -> str:
+    from analysis import load_trials
+
+    return f"{len(load_trials(storage)):,} trials"
+
+
+def epochs_of_a_method(storage: str) -> str:
+    from analysis import load_epochs, load_trials
+
+    wanted = load_trials(storage, columns=["trial"], filters=[("sparsifier", "==", "set")])["trial"]
+    return f"{len(load_epochs(storage, wanted)):,} epochs"
+
+
+def figures(storage: str) -> str:
+    from analysis import figures as gallery
+    from analysis.results import load_results
+
+    folder, drawn = Path(storage, "figures"), 0
+    folder.mkdir(exist_ok=True)
+    for picture in gallery.pictures(load_results(storage)):
+        try:
+            gallery.save(picture, lambda file, content: (folder / file).write_bytes(content))
+            drawn += 1
+        except ValueError:
+            continue
+    return f"{drawn} pictures (PNG, PDF, CSV)"
+
+
+def claims(storage: str) -> str:
+    from analysis.claims import evaluate, paper_claims
+    from analysis.results import load_results
+
+    return f"{len(evaluate(load_results(storage), paper_claims()))} verdicts"
+
+
+def report(storage: str) -> str:
+    from analysis.claims import evaluate, paper_claims
+    from analysis.report import Standing, render
+    from analysis.results import load_results
+
+    results = load_results(storage)
+    names = ("trials", "prerequisites", "done", "running", "failed", "blocked", "pending")
+    standing = {**dict.fromkeys(names, 0), "trials": len(results.trials), "failures": [], "blocked_by": []}
+    sweep = Standing("benchmark", "Synthetic.", "", "", standing)
+    page = render(results, [sweep], evaluate(results, paper_claims()), storage, datetime.now(UTC)).encode()
+    Path(storage, "report.html").write_bytes(page)
+    return f"{len(page) / 1e6:.1f} MB"
+
+
+STAGES: dict[str, tuple[Callable[[str], str], str]] = {
+    "load trials, first time (a file a trial)": (load, ""),
+    "load trials": (load, "2 s"),
+    "load the epochs of one method, first time": (epochs_of_a_method, ""),
+    "load the epochs of one method": (epochs_of_a_method, ""),
+    "all figures, first reading of the layers included": (figures, ""),
+    "all figures": (figures, "60 s"),
+    "all claims": (claims, ""),
+    "report": (report, "60 s, 20 MB"),
+}
+
+
+def measure(name: str, storage: str) -> dict[str, Any]:
+    """Run a stage in a new process; its seconds, imports included, and its peak memory."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", "benchmarks.analysis", "--stage", name, "--storage", storage]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent)
+    seconds = time.perf_counter() - began
+    return {"stage": name, "seconds": seconds, **json.loads(done.stdout.splitlines()[-1]), "goal": STAGES[name][1]}
+
+
+def run_stage(name: str, storage: str) -> None:
+    before = time.process_time()
+    shown = STAGES[name][0](storage)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"result": shown, "cpu_seconds": time.process_time() - before, "peak_mb": peak}))
+
+
+def machine() -> dict[str, str]:
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("pandas", "pyarrow", "matplotlib", "scipy"))
+    return {
+        "processor": f"{model or platform.machine()}, {os.cpu_count()} cores",
+        "load": f"{os.getloadavg()[0]:.1f} before the measurements",
+        "memory": f"{memory:.0f} GiB",
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "libraries": libraries,
+        "at": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def markdown(table: pd.DataFrame, facts: dict[str, str], head: str) -> str:
+    lines = [f"# Analysis of a large sweep\n\n{head}\n", *(f"- {name}: {fact}" for name, fact in facts.items()), ""]
+    lines += ["| stage | seconds | of CPU | peak memory | result | goal |", "|---|---|---|---|---|---|"]
+    for row in table.to_dict("records"):
+        numbers = f"{row['seconds']:.1f} | {row['cpu_seconds']:.1f} | {row['peak_mb']:.0f} MB"
+        lines.append(f"| {row['stage']} | {numbers} | {row['result']} | {row['goal']} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=10_000)
+    parser.add_argument("--epochs", type=int, default=200)
+    parser.add_argument("--storage", help="where the synthetic results lie; written if empty (default: a new folder)")
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.stage:
+        run_stage(options.stage, options.storage)
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        storage = options.storage or temporary
+        if not Path(storage, "results").exists():
+            began = time.perf_counter()
+            count = write_all(storage, options.trials, options.epochs)
+            print(
+                f"wrote {count:,} trials of {options.epochs} epochs in {time.perf_counter() - began:.0f} s", flush=True
+            )
+        facts, rows = machine(), []
+        for name in STAGES:
+            rows.append(measure(name, storage))
+            print(f"{name}: {rows[-1]['seconds']:.1f} s", flush=True)
+    table = pd.DataFrame(rows)
+    head = f"{options.trials:,} trials of {options.epochs} epochs and 21 layers, synthetic; `make bench-analysis`."
+    options.out.mkdir(parents=True, exist_ok=True)
+    table.assign(**facts).to_parquet(options.out / "analysis.parquet", index=False)
+    (options.out / "analysis.md").write_text(text := markdown(table, facts, head), encoding="utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

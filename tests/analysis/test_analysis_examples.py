@@ -1,0 +1,86 @@
+"""The README's examples for analysts and the tutorial, run on results that the real writer wrote."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from synthetic import GAINS, make_epochs, make_layers, make_sweep
+
+from analysis.claims.files import parse
+from trainables.store import Store
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SECTION = README.partition("### Analyse results")[2].partition("\n## ")[0]
+BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``runs``: a sweep of all methods of the quickstart but two."""
+    folder = tmp_path_factory.mktemp("analyst")
+    store = Store(str(folder / "runs"))
+    for row in make_sweep((*GAINS, "random"), seeds=2, dataset="digits", model="resnet8"):
+        tables = {"trials": [row], "layers": list(make_layers(row, 9)), "epochs": make_epochs(row, 3)}
+        store.write_result(row["trial"], tables)
+    return folder
+
+
+def run(folder: Path, *command: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, cwd=folder, env=environment, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def block(containing: str) -> str:
+    [found] = [text for text in BLOCKS if containing in text]
+    return found
+
+
+def test_pandas(folder: Path) -> None:
+    printed = run(folder, "-c", block("import pandas"))
+    assert re.search(r"snip +0\.5", printed) and "uniform" in printed
+
+
+def gain_of_set(printed: str) -> float:
+    """The mean gain of SET at sparsity .9 and data ratio .3, from a printed table."""
+    rows = [line for line in printed.splitlines() if re.search(r"\bset\b", line) and "0.9" in line and "0.3" in line]
+    assert len(rows) == 1
+    return float(re.findall(r"-?\d+\.\d+", rows[0])[-1])
+
+
+@pytest.mark.parametrize("library", ["duckdb", "polars"])
+def test_other_libraries_give_the_same(folder: Path, library: str) -> None:
+    pytest.importorskip(library)
+    assert gain_of_set(run(folder, "-c", block(f"import {library}"))) == pytest.approx(GAINS["set"], abs=0.01)
+
+
+def test_the_loaders_and_figures(folder: Path) -> None:
+    run(folder, "-c", block("from analysis import figures"))
+    assert (folder / "accuracy.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_claim_of_ones_own_is_a_claim() -> None:
+    [text] = re.findall(r"```yaml\n(# my-claims\.yaml\n.*?)```", SECTION, re.DOTALL)
+    assert len(parse(text, "README")) == 1
+
+
+def test_the_tutorial_runs_from_its_first_cell_to_its_last(folder: Path) -> None:
+    printed = run(folder, str(ROOT / "docs" / "tutorial.py"), "runs")
+    assert "88 trials of 8 methods" in printed
+    assert "el2n-third: " in printed and "digits / resnet8 (not the data of the source)" in printed
+    made = {path.name for path in (folder / "runs/figures/tutorial").iterdir()}
+    assert made == {"accuracy.png", "heatmap.png", "layers.png"}
+
+
+def test_the_tutorial_is_in_cells() -> None:
+    text = (ROOT / "docs" / "tutorial.py").read_text(encoding="utf-8")
+    assert text.startswith("# %% [markdown]") and text.count("\n# %%\n") >= 8

@@ -1,0 +1,194 @@
+"""The report page as a file: what is in it, that it is safe, and that it says what is missing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from pages import NOW, page_of, standing
+from synthetic import make_failure, make_row
+
+from analysis import figures
+from analysis.claims import paper_claims
+from analysis.figures import style
+from analysis.report import Standing, embedded
+from analysis.results import Results
+from trainables import records
+
+
+def trials_of(rows):
+    return records.build("trials", rows).to_pandas()
+
+
+class Elements(HTMLParser):
+    """Every element with its attributes, and all text outside of scripts and styles."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.elements, self.text, self._inside = [], "", ""
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        self._inside = tag
+
+    def handle_endtag(self, tag):
+        self._inside = ""
+
+    def handle_data(self, data):
+        if self._inside not in ("script", "style"):
+            self.text += f"{data}\n"
+
+
+def data_in(page):
+    return json.loads(re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)[1])
+
+
+@pytest.fixture(scope="module")
+def page(everything):
+    return page_of(everything)
+
+
+@pytest.fixture(scope="module")
+def elements(page):
+    return Elements(page)
+
+
+def test_nothing_is_loaded_from_anywhere(page, elements):
+    addresses = [a[key] for _, a in elements.elements for key in ("href", "src") if key in a]
+    assert addresses and all(value.startswith(("#", "data:")) for value in addresses)
+    assert not any(tag == "link" for tag, _ in elements.elements)
+    assert not re.search(r"url\(|@import|https?://(?!www\.w3\.org)", page)  # but for the names of XML
+    policy = next(a["content"] for tag, a in elements.elements if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none'")
+
+
+def test_every_section_and_every_control_is_named(elements):
+    ids = {attributes.get("id") for _, attributes in elements.elements}
+    assert {"results", "claims", "figures", "trials-section", "standing", "cost", "provenance"} <= ids
+    links = {a["href"][1:] for tag, a in elements.elements if tag == "a" and a["href"].startswith("#")}
+    assert links <= ids
+    assert all(a.get("alt") for tag, a in elements.elements if tag == "img")
+
+
+def test_the_page_says_what_was_run_and_what_it_cost(elements, everything):
+    text = elements.text
+    for said in ("What I tried.", "name: mine", "2024 finished abc", "NVIDIA Synthetic", "0123456789abcdef"):
+        assert said in text
+    assert "python 3.11.7, torch 2.15.0" in text and "/data/runs" in text and "2024-05-06 07:08 UTC" in text
+    assert "Nothing failed." in text
+
+
+def test_costs_are_summed_by_method(everything):
+    text = Elements(page_of(everything)).text
+    lth = everything.trials[everything.trials["sparsifier"] == "lth"]
+    total = (lth["train_flops"] + lth["prerequisite_flops"]).sum()
+    exponent = math.floor(math.log10(total))
+    row = re.search(r"LTH\s+(\d+)\s+[\d.]+ × 10\s+\d+\s+([\d.]+) × 10\s+(\d+)", text)
+    assert (int(row[1]), row[2], int(row[3])) == (len(lth), f"{total / 10**exponent:.1f}", exponent)
+
+
+def test_embedded_trials_are_the_trials(page, everything):
+    data = data_in(page)
+    assert data["count"] == len(everything.trials)
+    expected = everything.trials.sort_values("trial")
+    for name in ("trial", "test_accuracy", "sparsity", "seed", "robust_accuracy", "sparsifier_parameters"):
+        found = pd.Series(decode(data["columns"][name]))
+        values = expected[name].reset_index(drop=True)
+        pd.testing.assert_series_equal(found.astype(values.dtype), values, check_names=False)
+    assert data["table_columns"] == [name for name in records.TABLES["trials"].names if name != "spec"]
+    assert data["t"][:3] == [None, None, pytest.approx(12.7062, abs=1e-4)]
+
+
+def decode(column):
+    return column.get("values") or [column["levels"][code] for code in column["codes"]]
+
+
+def test_a_seed_that_stands_twice_is_counted_once():
+    trials = trials_of([make_row("set", 0.5, 0, 0.6), make_row("set", 0.5, 0, 0.6, evaluation_every=10)])
+    assert sorted(decode(embedded.data(trials)["columns"]["counted"])) == [False, True]
+
+
+def test_columns_of_few_values_are_short_and_nothing_is_null():
+    assert embedded.column(pd.Series(["a"] * 9 + ["b"])) == {"levels": ["a", "b"], "codes": [0] * 9 + [1]}
+    assert embedded.column(pd.Series([1.5, np.nan, 2.5])) == {"values": [1.5, None, 2.5]}
+    assert embedded.column(pd.Series([True, None], dtype="boolean")) == {"values": [True, None]}
+
+
+@pytest.mark.parametrize("sparsifier", style.SPARSIFIERS)
+def test_methods_look_as_in_the_figures(sparsifier):
+    looks = embedded.looks(sparsifier, 0)
+    assert looks["color"] == style.of(sparsifier).color
+    assert looks["marker"].startswith("M") != (sparsifier == "dense")
+    assert re.fullmatch(r"([MLQC]-?\d+\.\d+,-?\d+\.\d+( -?\d+\.\d+,-?\d+\.\d+)*|Z)*", looks["marker"])
+
+
+def test_a_marker_is_the_shape_of_matplotlib():
+    assert embedded.marker("s") == "M-0.500,0.500L0.500,0.500L0.500,-0.500L-0.500,-0.500Z"
+    assert embedded.dashes("-") == "" and embedded.dashes((0, (10, 1.5))) == "16 2.4"
+
+
+def test_figures_and_their_csv_are_inside(elements, everything):
+    sources = [a["src"] for tag, a in elements.elements if tag == "img"]
+    assert len(sources) == len(figures.FIGURES)
+    assert all(base64.b64decode(source.split(",", 1)[1]).lstrip().startswith(b"<?xml") for source in sources)
+    downloads = {a["download"]: a["href"] for tag, a in elements.elements if "download" in a}
+    csv = base64.b64decode(downloads["ratio_heatmap.csv"].split(",", 1)[1]).decode()
+    assert csv == figures.ratio_heatmap.table(everything.trials).to_csv(index=False, lineterminator="\n")
+
+
+def test_claims_stand_there_with_their_verdicts(elements):
+    assert "11 claims" not in elements.text
+    for claim in paper_claims():
+        assert claim.claim in elements.text and claim.statement in elements.text
+    assert "not tested, and what they need" in elements.text
+
+
+def test_what_users_write_is_text():
+    evil = '</script><img src=x onerror="alert(1)">'
+    row = make_row(evil, 0.5, 0, 0.6, dataset=evil, device=evil, versions=json.dumps({evil: "1"}))
+    failures = records.build("failures", [make_failure("f" * 16, evil)]).to_pandas()
+    failed = {"trial": "f" * 16, "what": evil, "error": "E", "message": evil, "attempt": 1, "node": evil}
+    page = page_of(Results(trials_of([row]), failures=failures), standing(failures=[failed]))
+    assert '<img src=x onerror="alert(1)">' not in page.replace("&lt;", "_")
+    assert data_in(page)["columns"]["dataset"]["values"] == [evil]
+    assert [tag for tag, a in Elements(page).elements if a.get("onerror")] == []
+
+
+def test_a_sweep_of_failures_alone_still_has_a_page():
+    run = {"trial": "f" * 16, "what": "set 0.5 on digits", "attempt": 3, "node": "worker-1"}
+    failed = {**run, "error": "OutOfMemoryError", "message": "CUDA out of memory"}
+    blocked = {"trial": "b" * 16, "what": "lth 0.5 on digits", "by": "f" * 16}
+    newest = {**make_failure("f" * 16, "CUDA out of memory", 3), "at": NOW.replace(year=2025)}
+    rows = [make_failure("f" * 16, "first", 1), newest]
+    results = Results(trials_of([]), failures=records.build("failures", rows).to_pandas())
+    report = {"failed": 1, "blocked": 1, "done": 0, "failures": [failed], "blocked_by": [blocked]}
+    text = Elements(page_of(results, standing(**report))).text
+    assert "0 of 3" in text and "CUDA out of memory" in text and "waits for" in text
+    assert "RuntimeError: CUDA out of memory" in text and "RuntimeError: first" not in text  # the newest traceback
+    assert "there is no finished trial to draw" in text
+    assert "11 not tested" in text
+
+
+def test_trials_without_dense_or_spread_are_told(frame, row):
+    text = Elements(page_of(Results(frame([row("set", 0.5, 0, 0.6)])))).text
+    assert "no finished sparse trial has a dense partner" in text
+
+
+def test_several_sweeps_are_one_page(everything):
+    second = Standing("more", "", "name: more\n", "", standing().report)
+    text = Elements(page_of(everything, standing(), second)).text
+    assert "mine + more" in text and "more as it was run" in text and "name: more" in text
+
+
+def test_ten_thousand_trials_stay_small(everything):
+    """The data of a trial takes some 250 bytes: the page of 10,000 of them stays under 20 MB."""
+    rows = [make_row("set", 0.5, seed, 0.123456789012345 + seed / 1e7, spec="x" * 2000) for seed in range(1000)]
+    size = len(embedded.as_script(embedded.data(trials_of(rows))))
+    assert size < 1000 * 500

@@ -1,0 +1,178 @@
+"""The commands figures, claims and report, on results that were written without training."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from written import write_results
+
+from trainables import records
+from trainables.spec import ScoringSpec
+from trainables.store import Store
+from tuner import cli
+from tuner.opening import WrongCall
+from tuner.rankings import rankings
+from tuner.sweep import Sweep, parse, read
+
+SWEEP = """
+base:
+  dataset: digits
+  model: resnet8
+  recipe: {preset: digits, epochs: 2}
+  difficulty: {name: el2n, runs: 2, epoch: 1}
+  data_ratio: [0.3, 1.0]
+  seed: [0, 1]
+grids:
+  - sparsifier: dense
+  - {sparsifier: [set, snip], sparsity: [0.5, 0.8]}
+"""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "runs"))
+
+
+def written(store: Store, name: str = "mine", leave_out: int = 0) -> Sweep:
+    sweep = parse(SWEEP, name)
+    write_results(store, sweep, leave_out)
+    return sweep
+
+
+def call(*arguments: str, store: Store) -> None:
+    cli.app([*arguments, "--storage", store.storage], standalone_mode=False)
+
+
+def files(store: Store, folder: str) -> set[str]:
+    return {path.name for path in Path(store.root, folder).iterdir()}
+
+
+def test_figures_draws_what_the_results_allow(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    written(store)
+    call("figures", "mine", store=store)
+    said = capsys.readouterr()
+    drawn = {"accuracy_vs_sparsity", "ratio_heatmap", "variant_bars", "accuracy_vs_flops", "layer_density"}
+    drawn |= {"density_effect"}
+    assert files(store, "figures/mine") == {f"{name}.{kind}" for name in drawn for kind in ("png", "pdf", "csv")}
+    assert f"{store.root}/figures/mine/variant_bars.png (and .pdf, .csv)" in said.out
+    assert "clean_vs_robust: not drawn: no finished trial was judged under attack" in said.out
+    assert "sample_examples: not drawn: no scores with images" in said.out
+    assert said.err == ""
+
+
+def test_figure_1_is_drawn_from_the_scores_of_the_sweep(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = written(store)
+    [(dataset, runs)] = rankings(sweep.trials.values())
+    assert json.loads(dataset)["name"] == "digits" and len(runs) == 2
+    needed = {
+        need.id for trial in sweep.trials.values() for need in trial.requirements() if isinstance(need, ScoringSpec)
+    }
+    assert set(runs) == needed
+    labels = next(iter(sweep.trials.values())).dataset.load().train_labels
+    content = {"sample": np.arange(len(labels)), "label": labels, "score": np.linspace(0, 1, len(labels))}
+    for run in runs:
+        path = Path(store.root, "artifacts", "scores", f"{run}-el2n.parquet")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(content), path)
+    call("figures", "mine", store=store)
+    assert "sample_examples.png" in capsys.readouterr().out
+    table = Path(store.root, "figures/mine/sample_examples.csv").read_text().splitlines()
+    assert len(table) == 1 + 10 * 2 * 5 and table[0].startswith("dataset,name,label,end,rank,sample,score,std,n")
+
+
+def test_a_sweep_named_after_a_figure_gets_it(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    written(store, "fig2")
+    call("figures", "fig2", store=store)
+    assert files(store, "figures/fig2") == {f"fig02_accuracy_vs_sparsity.{kind}" for kind in ("png", "pdf", "csv")}
+
+
+def test_several_sweeps_are_taken_together(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    written(store)
+    written(store, "fig2")
+    call("claims", "mine", "fig2", "--json", store=store)
+    assert len(json.loads(capsys.readouterr().out)) == 11
+    call("report", "mine", "fig2", store=store)
+    assert files(store, "reports") == {"mine+fig2.html"}
+
+
+def test_what_is_not_done_is_said(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    written(store, leave_out=3)
+    call("claims", "mine", store=store)
+    assert "3 of 20 trials are not done: this is without them" in capsys.readouterr().err
+
+
+def test_without_any_result_figures_says_so_and_report_still_tells_why(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sweep = written(store, leave_out=20)
+    failed = next(iter(sweep.trials))
+    store.write_failure(failed, "mine", RuntimeError("it broke"))
+    with pytest.raises(WrongCall, match=r"mine: no trial has finished in .*: sparsweep status says why"):
+        call("figures", "mine", store=store)
+    call("report", "mine", store=store)
+    page = Path(store.root, "reports/mine.html").read_text()
+    assert "it broke" in page and failed in page and "there is no finished trial to draw" in page
+
+
+def test_claims_in_words_and_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    written(store)
+    call("claims", "mine", store=store)
+    said = capsys.readouterr().out
+    assert "el2n-third: UNDECIDED on digits / resnet8 (not the data of the source)" in said
+    assert "all seeds are equal: no spread to judge by" in said
+    assert "adversarial-all: NOT TESTED" in said
+    call("claims", "mine", "--json", store=store)
+    found = {entry["claim"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert {"claim", "verdict", "effect", "interval", "n"} <= found["el2n-third"].keys()
+    assert found["el2n-third"]["effect"] == pytest.approx(0.02) and found["el2n-third"]["n"] == 2
+
+
+def test_a_claim_of_ones_own(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written(store)
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "- claim: no-worse\n  statement: SET loses nothing\n  source: me\n"
+        "  parts: [{says: no worse, rule: ratio, value: nonzero_parameters, methods: [set], expect: {below: 0}}]\n"
+    )
+    call("claims", "mine", "--claims", str(mine), store=store)
+    assert "no-worse: SUPPORTED on digits / resnet8" in capsys.readouterr().out
+    mine.write_text("- {claim: x}")
+    with pytest.raises(WrongCall, match=rf"^--claims {mine}: 0\.statement: Field required"):
+        call("claims", "mine", "--claims", str(mine), store=store)
+
+
+def test_the_report_says_how_the_sweep_stands(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep = written(store, leave_out=1)
+    call("report", "mine", store=store)
+    path = Path(store.root, "reports/mine.html")
+    assert capsys.readouterr().out.strip() == str(path)
+    page = path.read_text()
+    assert "19 of 20" in page and "a test" in page
+    assert sweep.dump() in html.unescape(page)
+
+
+def test_tables_of_a_later_version_are_refused_in_one_line(store: Store) -> None:
+    sweep = written(store)
+    path = Path(store.root, store.result_path("trials", next(iter(sweep.trials))))
+    table = pq.read_table(path)
+    newer = {**table.schema.metadata, b"sparsweep.tables": str(records.TABLES_VERSION + 1).encode()}
+    pq.write_table(table.replace_schema_metadata(newer), path)
+    for command in ("figures", "claims", "report"):
+        with pytest.raises(WrongCall, match="tables of version 3; this sparsweep reads up to 2: update it"):
+            call(command, "mine", store=store)
+
+
+def test_an_unknown_sweep_names_the_choices(store: Store) -> None:
+    with pytest.raises(WrongCall, match=r"unknown sweep 'quickstrat' .did you mean quickstart"):
+        call("report", "quickstrat", store=store)
+
+
+def test_every_trial_of_a_sweep_has_the_runs_that_ranked_it() -> None:
+    assert len(rankings(read("quickstart").trials.values())) == 1
+    assert rankings([]) == []
