@@ -12,8 +12,9 @@ import torch
 import yaml
 from command import Call, assert_same_results
 
-from trainables.data import place
-from trainables.runs import open_run
+from trainables.data import DeviceData, ImageData, place
+from trainables.runs import Inputs, open_run
+from trainables.spec import TrialSpec
 from trainables.store import Store
 from tuner.cli import main
 from tuner.graph import build
@@ -95,9 +96,13 @@ grids:
     assert sparsweep("run", str(sweep)).returncode == 0
     here = Store(str(tmp_path / "here"))
     for spec in build(read(str(sweep)).trials).runs.values():
-        trial = spec.training
-        data = place(trial.dataset.load(), trial.model.channels, trial.model.min_size, torch.device("cpu"))
-        assert open_run(spec, data, here, "here").advance(float("inf")).done
+        images = spec.source.load()
+
+        def placed(trial: TrialSpec, images: ImageData = images) -> DeviceData:
+            return place(images, trial.model.channels, trial.model.min_size, torch.device("cpu"))
+
+        inputs = Inputs(lambda images=images: images, placed)
+        assert open_run(spec, inputs, here, "here").advance(float("inf")).done
     assert_same_results(tmp_path / "runs", tmp_path / "here")
 
 
