@@ -285,8 +285,9 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
         results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
     except NewerTables as error:
         raise WrongCall(f"--storage {storage}: {error}") from None
-    if missing := len(trials) - len(results.trials):
-        tell(f"{missing} of {len(trials)} trials are not done: this is without them")
+    done = len(results.trials)
+    if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
+        tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
     return described, store, results
 
 
