@@ -22,6 +22,7 @@ from trainables.store import Store
 from trainables.trainable import SparseTrainable
 from tuner.graph import State
 from tuner.order import order_of
+from tuner.patience import Patience
 from tuner.search import GraphSearch, Release
 from tuner.sweep import Resources, Sweep, SweepError
 from tuner.watch import Watch
@@ -69,6 +70,7 @@ def fit(
     watch: Watch,
 ) -> None:
     """Let Tune run what ``algorithm`` gives it."""
+    timeout = sweep.resources.trial_timeout
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
@@ -78,7 +80,7 @@ def fit(
             storage_filesystem=None if is_local(store) else store.filesystem,
             failure_config=tune.FailureConfig(max_failures=sweep.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[watch],
+            callbacks=[watch, *([] if timeout is None else [Patience(timeout)])],
             verbose=0,
         ),
     )
