@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from pyarrow.fs import LocalFileSystem
 from ray import tune
 from ray.tune import schedulers
 
@@ -132,7 +133,7 @@ def slots(shape: dict[str, float]) -> int:
 
 
 def is_local(store: Store) -> bool:
-    return "://" not in store.storage
+    return isinstance(store.filesystem, LocalFileSystem)
 
 
 def experiment_folder(sweep: Sweep, store: Store) -> str:
