@@ -47,9 +47,6 @@ class Ground:
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     environment: dict[str, str] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        (self.folder / "hurt.yaml").write_text(SWEEP)
-
     @property
     def store(self) -> Store:
         return Store(self.storage if "://" in self.storage else str(self.folder / self.storage))
@@ -108,6 +105,12 @@ class Ground:
         """When each finished trial of a local storage wrote its row."""
         files = (self.folder / self.storage).glob("results/trials/*.parquet")
         return {path.name: path.stat().st_mtime_ns for path in files}
+
+
+def with_sweep(folder: Path) -> Ground:
+    """A ground with the small sweep of these tests, ``hurt.yaml``."""
+    (folder / "hurt.yaml").write_text(SWEEP)
+    return Ground(folder)
 
 
 def kill(driver: subprocess.Popen[bytes]) -> None:

@@ -4,42 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from command import assert_same_results
 from disturbing import TRIALS, Ground, kill, wait_until
-
-LINGER_SECONDS = 200
-"""For so long two of Ray's agents outlive a driver that was killed; they end by themselves."""
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storage of a run that nothing happened to."""
-    ground = Ground(tmp_path_factory.mktemp("undisturbed"))
-    assert ground.finish("run", "hurt.yaml") == 0, ground.said
-    return ground.folder / "runs"
-
-
-@pytest.fixture(scope="module")
-def grounds() -> Iterator[list[Ground]]:
-    """All grounds of this module; nothing that was started on them is left at its end."""
-    made: list[Ground] = []
-    yield made
-
-    def left() -> list[str]:
-        return [command for ground in made for _, command in ground.processes()]
-
-    wait_until(lambda: not left(), "an end of all processes", LINGER_SECONDS)
-
-
-@pytest.fixture
-def ground(tmp_path: Path, grounds: list[Ground]) -> Ground:
-    grounds.append(Ground(tmp_path))
-    return grounds[-1]
 
 
 def resumed_equals(ground: Ground, undisturbed: Path) -> None:
