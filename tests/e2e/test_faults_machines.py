@@ -16,7 +16,7 @@ import pytest
 from command import assert_same_results
 from disturbing import Ground, wait_until, with_sweep
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 QUICK = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "2000"}
 """A silent machine is given up after some ten seconds instead of sixty-six."""
@@ -74,7 +74,7 @@ def test_a_machine_is_lost(lose: Callable[[Ground, int], None], tmp_path: Path, 
         driver = ground.start("run", "hurt.yaml", "--address", cluster["address"], "--set", "retries=0")
         wait_until(lambda: training_there(ground, cluster["other raylet"]) and ground.begun(), "a trial there")
         lose(ground, cluster["other raylet"])
-        assert driver.wait(timeout=240) == 0, ground.said
+        assert driver.wait(timeout=480) == 0, ground.said
     assert "trying again" in log(ground) and "ActorDiedError" in log(ground)
     assert_same_results(tmp_path / "runs", undisturbed)
     assert not ground.store.failures()
@@ -87,7 +87,7 @@ def test_the_head_is_lost_with_its_control_store(tmp_path: Path, undisturbed: Pa
         driver = ground.start("run", "hurt.yaml", "--address", cluster["address"])
         wait_until(ground.halfway, "a finished and a begun trial")
         os.kill(cluster["control store"], signal.SIGKILL)
-        assert driver.wait(timeout=240) != 0
+        assert driver.wait(timeout=480) != 0
     finished = ground.written()
     assert finished
     assert ground.finish("resume", "hurt") == 0, ground.said

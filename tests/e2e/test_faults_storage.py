@@ -22,7 +22,7 @@ from trainables import checkpoint
 from trainables.store import Store
 from tuner.sweep import read
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 def mount(*arguments: str) -> bool:
@@ -47,7 +47,7 @@ def test_a_disk_that_fills_up(ground: Ground, small_disk: Path, undisturbed: Pat
     with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
         while True:
             filler.write(bytes(4096))
-    assert driver.wait(timeout=240) == 1, ground.said
+    assert driver.wait(timeout=480) == 1, ground.said
     assert "Traceback" not in ground.said and "No space left" in ground.said
     finished = ground.written()
     assert 0 < len(finished) < TRIALS and len(pd.read_parquet(small_disk / "results/trials")) == len(finished)
@@ -61,7 +61,7 @@ def test_a_storage_that_becomes_read_only(ground: Ground, small_disk: Path, undi
     driver = ground.start("run", "hurt.yaml")
     wait_until(ground.halfway, "a finished and a begun trial")
     wait_until(lambda: mount("-o", "remount,ro", str(small_disk)), "a moment in which no file is being written")
-    assert driver.wait(timeout=240) == 1, ground.said
+    assert driver.wait(timeout=480) == 1, ground.said
     assert "Traceback" not in ground.said and "Read-only file system" in ground.said
     assert ground.finish("resume", "hurt") == 2  # refused before anything begins
     assert "--storage runs: cannot be written: [Errno 30] Read-only file system" in ground.said
@@ -182,13 +182,13 @@ def test_a_bucket(bucket: Ground, undisturbed: Path, monkeypatch: pytest.MonkeyP
     with unchanged(bucket.store):
         driver = bucket.start("resume", "hurt")
         bucket.kill_workers(count=1)
-        assert driver.wait(timeout=240) == 0, bucket.said
+        assert driver.wait(timeout=480) == 0, bucket.said
     copy = local_copy(bucket)
     assert_same_results(copy, undisturbed)
     assert not bucket.store.checkpoints()
 
     assert sorted(load_trials(bucket.storage)["trial"]) == sorted(bucket.store.finished())
-    assert len(load_epochs(bucket.storage, trials=[load_trials(bucket.storage)["trial"][0]])) == 6
+    assert len(load_epochs(bucket.storage, trials=[load_trials(bucket.storage)["trial"][0]])) == 10
     for command in (["compact"], ["figures", "hurt"], ["report", "hurt"], ["gc", "--yes"], ["status", "hurt"]):
         assert bucket.finish(*command) == 0, bucket.said
     assert "s3://bucket/some/where/compacted/trials.parquet?region=us-east-1" in bucket.said
