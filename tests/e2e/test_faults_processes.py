@@ -12,7 +12,6 @@ import pytest
 from command import assert_same_results
 from disturbing import TRIALS, Ground, kill, wait_until
 
-
 pytestmark = pytest.mark.timeout(900)
 
 
