@@ -9,12 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 from command import assert_same_results
 from disturbing import TRIALS, Ground, kill, wait_until
+from hostile import Touch
 from pyarrow import fs
 
 from analysis import load_epochs, load_trials
@@ -95,16 +95,6 @@ def test_artifacts_that_vanish_or_are_cut_short(ground: Ground, undisturbed: Pat
 
 def said(ground: Ground, run: str) -> str:
     return (ground.store.read(f"logs/{run}.txt") or b"").decode()
-
-
-class Touch:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
 
 
 def test_nothing_in_the_storage_is_unpickled(ground: Ground, undisturbed: Path) -> None:
