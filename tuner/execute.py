@@ -53,9 +53,7 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
         if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
             have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
             raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
-        os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = (
-            "0"  # each is said in a line, and is in the storage with its traceback
-        )
+        os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"  # they are said in a line each; the storage has the rest
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
         limit = slots(shape) if address == "local" else None
         algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
