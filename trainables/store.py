@@ -94,7 +94,7 @@ class Store:
         return {f"{folder}/{info.base_name}": info.size for info in infos if info.type is fs.FileType.File}
 
     def folders(self, folder: str) -> set[str]:
-        """Names of the folders in ``folder`` that hold a file; asked of the files, for Google's buckets list no folders."""
+        """Names of the folders in ``folder`` that hold a file; asked of the files: Google's buckets list no folders."""
         selector = fs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
         inside = f"{self.root}/{folder}/"
         paths = [info.path.removeprefix(inside) for info in self.filesystem.get_file_info(selector) if info.is_file]
