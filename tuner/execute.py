@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.exceptions import AuthenticationError
 from ray.tune import schedulers
 
 from trainables import plugins
@@ -28,6 +29,8 @@ from tuner.watch import Watch
 REACH_SECONDS = 10.0
 PENDING_PER_SLOT = 2
 """Trials that Tune holds ready for each one that runs: enough that no slot waits, few enough for a late release."""
+PENDING_AT_LEAST = {"local": 4, "cluster": 64}
+"""A cluster grows by what waits, so there it must be seen before there are slots."""
 
 
 class Stopped(Exception):
@@ -51,7 +54,8 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
         if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
             have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
             raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
+        waiting = PENDING_AT_LEAST["local" if address == "local" else "cluster"]
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
         algorithm, stopping = how_to_search(sweep, state, store, slots(shape))
         tuner = tune.Tuner(
             trainable(sweep, state, images, store, shape),
@@ -105,7 +109,10 @@ def resource_shape(resources: Resources) -> dict[str, float]:
     """What Tune reserves for a trial, in Ray's terms."""
     gpus = resources.gpus
     if gpus == "auto":
-        gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+        have = ray.cluster_resources()
+        if not have.get("GPU") and not have.get("CPU"):
+            raise SweepError("resources.gpus: auto sees no node yet: --set resources.gpus=1, or a share, or 0 for none")
+        gpus = 1.0 if have.get("GPU") else 0.0
     return {"cpu": float(resources.cpus), **({"gpu": gpus} if gpus else {})}
 
 
@@ -147,10 +154,20 @@ def cluster(address: str) -> Iterator[None]:
     if address == "local":
         options["include_dashboard"] = False
     try:
-        ray.init(address=address, **options)
+        connect(address, options)
         yield
     finally:
         ray.shutdown()
+
+
+def connect(address: str, options: dict[str, Any]) -> None:
+    """``ray.init``; ConnectionError that says what to do where Ray would only say that it failed."""
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, AuthenticationError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        advice = "a cluster that asks for a token needs RAY_AUTH_MODE=token here, and its token in ~/.ray/auth_token"
+        raise ConnectionError(f"{reason}; {advice}") from None
 
 
 @contextlib.contextmanager
