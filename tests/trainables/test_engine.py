@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any, ClassVar
 
 import pytest
@@ -278,6 +279,23 @@ def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, mon
 
 def test_the_cpu_captures_nothing() -> None:
     assert run(spec_of("set"), Workshop(), epochs=1).machine.capture is None
+
+
+@pytest.mark.slow
+def test_bf16_is_as_accurate_as_fp32_within_the_spread_of_seeds(digits: DeviceData) -> None:
+    def accuracies(precision: str) -> list[float]:
+        recipe = {"preset": "digits", "epochs": 10, "precision": precision}
+        specs = [trial(model="resnet8", sparsifier="set", sparsity=0.5, recipe=recipe, seed=seed) for seed in range(4)]
+        runs = [begin(spec, digits, samples=400) for spec in specs]
+        for run in runs:
+            for _ in range(10):
+                run.train_epoch()
+        return [run.history[-1].test_accuracy or 0.0 for run in runs]
+
+    fp32, bf16 = accuracies("fp32"), accuracies("bf16")
+    spread = max(fp32) - min(fp32)
+    assert fp32 != bf16 and min(fp32) > 0.5
+    assert abs(mean(bf16) - mean(fp32)) <= spread, (fp32, bf16)
 
 
 # On a GPU ------------------------------------------------------------------------------------------------------------
