@@ -97,6 +97,7 @@ def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: S
         threads=sweep.resources.cpus,
         device="cuda" if "gpu" in shape else "cpu",
         modules=plugins.named(),
+        engine=sweep.resources.engine,
     )
     return tune.with_resources(shared, shape)
 
