@@ -24,6 +24,7 @@ from trainables.attacks import BATCH_NORM, NORMS, Attack
 from trainables.data import DeviceData
 from trainables.difficulty import Difficulty, difficulties
 from trainables.difficulty.adversarial import Adversarial
+from trainables.difficulty.composed import Composed
 from trainables.flops import layer_flops
 from trainables.objectives import Network
 from trainables.spec import TrialSpec, dump, load
@@ -381,11 +382,13 @@ def test_profiles_attack_as_the_authors() -> None:
     modes = {}
     for profile in ("clean", "paper", "authors"):
         difficulty = attacked(profile=profile).difficulty
-        assert isinstance(difficulty, Adversarial)
-        modes[profile] = difficulty.batch_norm
+        attack = difficulty.attack if isinstance(difficulty, Composed) else difficulty
+        assert isinstance(attack, Adversarial) and difficulty.label == "adversarial"
+        modes[profile] = attack.batch_norm
     assert modes == {"clean": "eval", "paper": "train", "authors": "train"}
     stated = attacked(profile="authors", batch_norm="eval").difficulty
-    assert isinstance(stated, Adversarial) and stated.batch_norm == "eval"
+    assert isinstance(stated, Composed) and isinstance(stated.attack, Adversarial)
+    assert stated.attack.batch_norm == "eval"
 
 
 @pytest.mark.parametrize(
