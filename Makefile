@@ -4,7 +4,7 @@ VENV ?= .venv
 STORAGE ?= runs
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-slow lint gallery bench-analysis bench-topology clean
+.PHONY: help quickstart test test-slow test-cluster test-cluster-ci lint gallery bench-analysis bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,10 +28,16 @@ quickstart: $(VENV)/installed  ## Run the quickstart sweep and draw its figures
 	@echo "Parquet:  $(abspath $(STORAGE))/results/trials"
 
 test: $(VENV)/installed-test  ## Run the test suite
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not cluster'
 
 test-slow: $(VENV)/installed-test  ## Run the checks that take minutes: the quickstart sweep as a user runs it
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not cluster'
+
+test-cluster: $(VENV)/installed-test  ## Three machines on this one: ray up, sweeps, losses, ray down; as root, some 10 min
+	$(BIN)/python -m pytest -m cluster tests/cluster
+
+test-cluster-ci: $(VENV)/installed-test  ## The short part of it: a sweep across the machines, one of them destroyed
+	$(BIN)/python -m pytest -m 'cluster and not slow' tests/cluster
 
 lint: $(VENV)/installed-test  ## Check style, format and types
 	$(BIN)/ruff check .
