@@ -140,7 +140,7 @@ def start_of(spec: TrialSpec) -> Start:
 class Watched(Training):
     """A training that checks its masks, weights and momenta around every step, and keeps what it saw.
 
-    ``seen``: the masks of every step; ``heard``: its images, labels and the state of the attack's generator.
+    ``seen``: the masks of every step; ``heard``: its images, labels and random numbers.
     """
 
     steps = 0
@@ -151,13 +151,11 @@ class Watched(Training):
         self.heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         super().__init__(*arguments)
 
-    def train_step(
-        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
-    ) -> torch.Tensor:
+    def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         check_masks(self, step)
         check_zeros(self)
-        self.heard.append((images.clone(), labels.clone(), attack.get_state()))
-        result = super().train_step(images, labels, attack, step)
+        self.heard.append((images.clone(), labels.clone(), noise.clone()))
+        result = super().train_step(images, labels, noise, step)
         check_zeros(self)
         self.seen.append(self.masks)
         self.steps += 1
