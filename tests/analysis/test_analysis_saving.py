@@ -49,6 +49,7 @@ def test_saved_files_are_readable_and_the_same_every_time(everything, name):
     assert b"CreationDate" not in first[f"{name}.pdf"]
     assert b"FontFile2" in first[f"{name}.pdf"]  # TrueType, embedded
     assert b"/Type3" not in first[f"{name}.pdf"]
+    assert (b"/Subtype /Image" in first[f"{name}.pdf"]) == (name == "sample_examples")  # all else is vectors
     read = pd.read_csv(io.BytesIO(first[f"{name}.csv"]))
     pd.testing.assert_frame_equal(read, picture.table(), check_dtype=False)
 
