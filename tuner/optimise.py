@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.experiment.config_parser import _create_trial_from_spec
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
 from trainables.spec import TrialSpec, dump
@@ -33,10 +32,7 @@ class StudySearch(GraphSearch):
         run = self.release.next()
         if run is None:
             return None
-        config = {"run": run, "spec": dump(self.release.graph.runs[run])}
-        return _create_trial_from_spec(
-            {**self._experiment, "config": config}, self._parser, trial_id=run, experiment_tag=run
-        )
+        return self.trial(run, spec=dump(self.release.graph.runs[run]))
 
     def _suggest(self) -> None:
         spec = self.study.ask()
@@ -51,6 +47,7 @@ class StudySearch(GraphSearch):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         spec = self.release.graph.runs[trial_id]
+        self.out.discard(trial_id)
         if error:
             lost = [trial_id, *self.release.fail(trial_id)]
             for run in lost:
