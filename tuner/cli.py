@@ -63,6 +63,12 @@ def main() -> None:
         reason = " ".join(error.format_message().replace("Value error, ", "").split())
     except (typer.Abort, KeyboardInterrupt):  # before a sweep began
         sys.exit(130)
+    except ValueError as error:
+        from trainables.records import NewerTables
+
+        if not isinstance(error, NewerTables):
+            raise
+        reason = str(error)
     if reason:  # none where the help was all there was to say
         print(f"sparsweep: {reason}", file=sys.stderr)
     sys.exit(2)
@@ -263,13 +269,13 @@ def gc(
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
     from analysis.compacted import compact as copy
-    from trainables.records import TABLES, NewerTables
+    from trainables.records import TABLES
 
     store = open_store(storage)
     for table in TABLES:
         try:
             rows, files, damaged = copy(store.storage, table)
-        except (OSError, NewerTables) as error:
+        except OSError as error:
             raise WrongCall(f"--storage {storage}: {error}") from None
         print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
         for path in damaged:
@@ -292,16 +298,12 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     """Sweeps as they were last run here, and what their trials left; says how many are not done."""
     from analysis.results import load_results
     from analysis.samples import Ranking
-    from trainables.records import NewerTables
     from tuner.rankings import rankings
     from tuner.suggestions import points
 
     described, store = open_sweeps(names, overrides, storage)
     trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
-    try:
-        results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
-    except NewerTables as error:
-        raise WrongCall(f"--storage {storage}: {error}") from None
+    results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
     done = len(results.trials)
     if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
         tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import ray
-from pyarrow.fs import LocalFileSystem
 from ray import tune
 from ray.exceptions import AuthenticationError
 from ray.tune import schedulers
@@ -57,39 +56,40 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
         if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
             have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
             raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
+        # Each failure is said in a line, and is in the storage with its traceback.
+        os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
         waiting = PENDING_AT_LEAST["local" if address == "local" else "cluster"]
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
         limit = slots(shape) if address == "local" else None
         algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
-        fit(trainable(sweep, state, images, store, shape), algorithm, stopping, sweep, store, watch)
+        fit(trainable(sweep, state, images, store, shape), algorithm, stopping, sweep, watch)
     if received:
         raise Stopped(received[0])
 
 
 def fit(
-    trainable: Any,
-    algorithm: GraphSearch,
-    stopping: schedulers.TrialScheduler,
-    sweep: Sweep,
-    store: Store,
-    watch: Watch,
+    trainable: Any, algorithm: GraphSearch, stopping: schedulers.TrialScheduler, sweep: Sweep, watch: Watch
 ) -> None:
-    """Let Tune run what ``algorithm`` gives it."""
+    """Let Tune run what ``algorithm`` gives it.
+
+    Tune's own files lie in a temporary folder of this machine: nothing is ever restored from them, no worker needs
+    them, and what Tune pickles has no place in a storage that others can write.
+    """
     timeout = sweep.resources.trial_timeout
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=experiment_folder(sweep, store),
-            storage_filesystem=None if is_local(store) else store.filesystem,
-            failure_config=tune.FailureConfig(max_failures=sweep.retries),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[watch, *([] if timeout is None else [Patience(timeout)])],
-            verbose=0,
-        ),
-    )
-    tuner.fit()
+    with tempfile.TemporaryDirectory(prefix="sparsweep-") as folder:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                failure_config=tune.FailureConfig(max_failures=sweep.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[watch, *([] if timeout is None else [Patience(timeout)])],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
 
 
 def how_to_search(
@@ -138,18 +138,6 @@ def slots(shape: dict[str, float]) -> int:
     """Trials that the cluster, as it is now, can run at once."""
     total = ray.cluster_resources()
     return int(min(total.get(name.upper(), 0) // amount for name, amount in shape.items()))
-
-
-def is_local(store: Store) -> bool:
-    return isinstance(store.filesystem, LocalFileSystem)
-
-
-def experiment_folder(sweep: Sweep, store: Store) -> str:
-    """Where Tune keeps its own files; those of an earlier run are removed, for nothing is ever restored from them."""
-    folder = f"{store.root}/sweeps/{sweep.name}"
-    if is_local(store):
-        shutil.rmtree(f"{folder}/tune", ignore_errors=True)
-    return folder
 
 
 def reach(address: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from trainables.records import TABLES
 from trainables.store import Store
 from tuner.graph import artifacts_of, build, examine
 from tuner.suggestions import points
@@ -45,11 +46,14 @@ def find(sweeps: Iterable[Sweep], store: Store) -> Garbage:
             for need in state.graph.needs[run]:
                 needed |= artifacts_of(state.graph.runs[need], store)
     files: dict[str, dict[str, int]] = {}
+    drafts: dict[str, int] = {}
     for kind, folder in FOLDERS.items():
         sizes = store.sizes(folder)
         files[kind] = {path: size for path, size in sizes.items() if not is_draft(path) and path not in needed}
-        files.setdefault("drafts", {}).update({path: size for path, size in sizes.items() if is_draft(path)})
-    return Garbage(files)
+        drafts |= {path: size for path, size in sizes.items() if is_draft(path)}
+    for table in TABLES:
+        drafts |= {path: size for path, size in store.sizes(f"results/{table}").items() if is_draft(path)}
+    return Garbage({**files, "drafts": drafts})
 
 
 def collect(garbage: Garbage, store: Store) -> None:
