@@ -22,7 +22,7 @@ from trainables.store import Store
 from trainables.trainable import SparseTrainable
 from tuner.graph import State
 from tuner.order import order_of
-from tuner.search import GraphSearch, Release
+from tuner.search import GraphSearch, InOrder, Release
 from tuner.sweep import Resources, Sweep, SweepError
 from tuner.watch import Watch
 
@@ -52,10 +52,9 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
         if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
             have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
             raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
         limit = slots(shape) if address == "local" else None
         algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
-        fit(trainable(sweep, state, images, store, shape), algorithm, stopping, sweep, store, watch)
+        fit(trainable(sweep, state, images, store, shape), algorithm, stopping, slots(shape), sweep, store, watch)
     if received:
         raise Stopped(received[0])
 
@@ -64,11 +63,13 @@ def fit(
     trainable: Any,
     algorithm: GraphSearch,
     stopping: schedulers.TrialScheduler,
+    parallel: int,
     sweep: Sweep,
     store: Store,
     watch: Watch,
 ) -> None:
-    """Let Tune run what ``algorithm`` gives it."""
+    """Let Tune run what ``algorithm`` gives it, where ``parallel`` trials can run at once."""
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * parallel))
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
@@ -91,7 +92,7 @@ def how_to_search(
     """What gives Tune its trials, at most ``limit`` at a time, and what may stop them early."""
     release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
     if sweep.search is None:
-        return GraphSearch(release, limit), schedulers.FIFOScheduler()
+        return GraphSearch(release, limit), InOrder()
     from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
     from tuner.study import Study
 

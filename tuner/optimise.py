@@ -10,7 +10,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 from trainables.spec import TrialSpec, dump
 from trainables.store import Store
 from tuner.graph import unfinished
-from tuner.search import GraphSearch, Release
+from tuner.search import GraphSearch, InOrder, Release
 from tuner.study import Study
 from tuner.sweep import Search
 
@@ -72,7 +72,7 @@ class StudySearch(GraphSearch):
 def scheduler(search: Search, study: Study) -> TrialScheduler:
     """Stops suggested trials that fall behind in test accuracy; prerequisites always run to their end."""
     if search.stopping == "none":
-        return FIFOScheduler()
+        return InOrder()
     options: dict[str, Any] = {"time_attr": "epoch", "metric": "test_accuracy", "mode": "max"}
     if search.stopping == "asha":
         return _sparing(AsyncHyperBandScheduler, study, max_t=MAX_EPOCHS, grace_period=search.grace, **options)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ray.tune.experiment import Experiment, Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import SearchAlgorithm
 
 from tuner.graph import Graph
@@ -153,3 +154,15 @@ class GraphSearch(SearchAlgorithm):
 
     def is_finished(self) -> bool:
         return self._finished or self.release.exhausted
+
+
+class InOrder(FIFOScheduler):
+    """Trials start in the order in which they are given, on workers that are free or in new ones.
+
+    Tune's own would hand the worker of a trial that ended to one whose own worker is still starting, and stop that
+    one: with trials shorter than such a start, one slot after the other would stand empty. It also looks through all
+    trials, the finished ones too, at every event.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        return None
