@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 STORAGE ?= runs
+MINUTES ?= 5
+SWEEP ?= smoke
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-slow lint gallery bench-analysis bench-sweep bench-topology clean
+.PHONY: help quickstart test test-slow test-faults chaos lint gallery bench-analysis bench-sweep bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,10 +30,16 @@ quickstart: $(VENV)/installed  ## Run the quickstart sweep and draw its figures
 	@echo "Parquet:  $(abspath $(STORAGE))/results/trials"
 
 test: $(VENV)/installed-test  ## Run the test suite
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not faults'
 
 test-slow: $(VENV)/installed-test  ## Run the checks that take minutes: the quickstart sweep as a user runs it
 	$(BIN)/python -m pytest -m slow
+
+test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with sweeps while they run: every fault, some 20 min
+	$(BIN)/python -m pytest -m faults
+
+chaos: $(VENV)/installed-test  ## Kill a SWEEP at random for some MINUTES, then compare it with an undisturbed run
+	$(BIN)/python tests/e2e/chaos.py $(SWEEP) --minutes $(MINUTES)
 
 lint: $(VENV)/installed-test  ## Check style, format and types
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ A worker lives long and does many runs (``reset_config``): imports, data sets on
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,8 @@ REPORT_SECONDS = 1.0
 
 class SparseTrainable(tune.Trainable):
     """Runs one trial or scoring run of a sweep. ``config["run"]`` is its id; everything else comes from the store.
-    A search, whose trials are not known beforehand, gives the spec beside the id.
+    A search, whose trials are not known beforehand, gives the spec beside the id. ``wait``, after a failure, are
+    seconds to let pass first.
 
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
@@ -71,6 +73,7 @@ class SparseTrainable(tune.Trainable):
             self.log = RunLog(run_id, self.store)
         with self.log.listening():
             if self.run is None:
+                time.sleep(self.config.get("wait", 0.0))
                 spec = load(self.config.get("spec") or self.specs[run_id])
                 if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
                     return {"epoch": spec.length, "epochs": spec.length, "done": True}

@@ -155,7 +155,7 @@ def figures(
     for picture in gallery.pictures(results, names):
         try:
             gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content))
-            print(f"{store.root}/{folder}/{picture.name}.png (and .pdf, .csv)")
+            print(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
         except ValueError as error:
             print(f"{picture.name}: not drawn: {error}")
 
@@ -199,7 +199,7 @@ def report(
     page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
     store.write(path, page.encode())
-    print(f"{store.root}/{path}")
+    print(store.address(path))
 
 
 @app.command()
@@ -257,6 +257,23 @@ def gc(
     if yes:
         collect(garbage, store)
     print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
+
+
+@app.command()
+def compact(storage: Storage = DEFAULT_STORAGE) -> None:
+    """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
+    from analysis.compacted import compact as copy
+    from trainables.records import TABLES, NewerTables
+
+    store = open_store(storage)
+    for table in TABLES:
+        try:
+            rows, files, damaged = copy(store.storage, table)
+        except (OSError, NewerTables) as error:
+            raise WrongCall(f"--storage {storage}: {error}") from None
+        print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
+        for path in damaged:
+            tell(f"{table}: a damaged Parquet file is left out: {path}")
 
 
 @app.command(name="list")

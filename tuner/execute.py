@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import ray
+from pyarrow.fs import LocalFileSystem
 from ray import tune
 from ray.tune import schedulers
 
@@ -22,6 +23,7 @@ from trainables.store import Store
 from trainables.trainable import SparseTrainable
 from tuner.graph import State
 from tuner.order import order_of
+from tuner.patience import Patience
 from tuner.search import GraphSearch, InOrder, Release
 from tuner.sweep import Resources, Sweep, SweepError
 from tuner.watch import Watch
@@ -70,6 +72,7 @@ def fit(
 ) -> None:
     """Let Tune run what ``algorithm`` gives it, where ``parallel`` trials can run at once."""
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * parallel))
+    timeout = sweep.resources.trial_timeout
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
@@ -79,7 +82,7 @@ def fit(
             storage_filesystem=None if is_local(store) else store.filesystem,
             failure_config=tune.FailureConfig(max_failures=sweep.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[watch],
+            callbacks=[watch, *([] if timeout is None else [Patience(timeout)])],
             verbose=0,
         ),
     )
@@ -131,7 +134,7 @@ def slots(shape: dict[str, float]) -> int:
 
 
 def is_local(store: Store) -> bool:
-    return "://" not in store.storage
+    return isinstance(store.filesystem, LocalFileSystem)
 
 
 def experiment_folder(sweep: Sweep, store: Store) -> str:

@@ -14,6 +14,7 @@ from ray.tune.search import SearchAlgorithm
 
 from tuner.graph import Graph
 from tuner.order import Key, by_length
+from tuner.retries import Retries
 
 
 class Release:
@@ -94,8 +95,27 @@ class RunTrial(Trial):
     30 kB a trial for as long as the sweep runs, are not made.
     """
 
+    config: dict[str, Any]
+    error: Exception | None = None
+    """What it failed of the last time."""
+    verdict: Exception | None = None
+    """Why it is about to be killed."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.retries = Retries(self.max_failures)
+
     def get_json_state(self) -> tuple[str, str]:
         return "{}", "{}"
+
+    def handle_error(self, exc: Exception) -> None:
+        """Keep the error in memory, where Tune would pickle it to a file to be unpickled from there."""
+        self.error, self.verdict = self.verdict or exc, None
+        self.retries.add(self.error)
+        self.config = {**self.config, "wait": self.retries.wait}
+
+    def should_recover(self) -> bool:
+        return self.retries.again
 
     def update_last_result(self, result: dict[str, Any]) -> None:
         self.run_metadata.last_result = result

@@ -41,6 +41,9 @@ class Resources(Value):
 
     cpus: int = Field(default=1, ge=1, description="CPU threads")
     gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: 1 if the cluster has any")
+    trial_timeout: float | None = Field(
+        default=None, gt=0, description="seconds without the end of an epoch, after which a trial is killed as hanging"
+    )
 
     @field_validator("gpus")
     @classmethod
@@ -93,7 +96,7 @@ class Sweep(Value):
         default="figures", description="figures: the cheapest included sweep first; longest: trials; file: as written"
     )
     resources: Resources = Resources()
-    retries: int = Field(default=2, ge=0, description="times that a trial which raised is tried again within a run")
+    retries: int = Field(default=2, ge=0, description="times that a trial that failed by itself is tried again")
 
     @model_validator(mode="after")
     def _grids_or_search(self) -> Sweep:

@@ -11,7 +11,6 @@ from typing import Any
 
 from ray.exceptions import RayTaskError
 from ray.tune import Callback
-from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
@@ -20,6 +19,8 @@ from trainables.store import Store
 from tuner import journal
 from tuner.graph import State
 from tuner.price import cost
+from tuner.retries import in_words
+from tuner.search import RunTrial
 
 log = logging.getLogger(__name__)
 
@@ -66,40 +67,40 @@ class Watch(Callback):
 
     # Tune's events ---------------------------------------------------------------------------------------------------
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self.started.add(trial.trial_id)
         self.running[trial.trial_id] = {"epoch": 0, "epochs": self.graph.runs[trial.trial_id].length}
         self.say(f"started {self._label(trial)}")
 
     def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[RunTrial], trial: RunTrial, result: dict[str, Any], **info: Any
     ) -> None:
         known = {name: result[name] for name in TOLD if result.get(name) is not None}
         self.running[trial.trial_id] = {**known, "node": result.get("hostname", "")}
         if self.first_sign is None:
             self.first_sign = time.monotonic(), self.completed_cost()
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self.running.pop(trial.trial_id, None)
         if trial.last_result.get("done"):
             self.done.add(trial.trial_id)
             self.done_cost += cost(self.graph.runs[trial.trial_id])
             self.say(f"finished {self._label(trial)}")
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self.running.pop(trial.trial_id, None)
-        self.say(f"trying again {self._label(trial)}: {reason(trial)}")
+        self.say(f"trying again {self._label(trial)}: {in_words(trial.error)}")
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self.running.pop(trial.trial_id, None)
         self.failed.add(trial.trial_id)
-        error = trial.get_pickled_error()
+        error = trial.error
         if error is not None and not isinstance(error, RayTaskError):
             # The worker died or never began, so it could not write the failure itself.
             self.store.write_failure(trial.trial_id, self.name, error)
-        self.say(f"FAILED {self._label(trial)}: {reason(trial)}", aloud=True)
+        self.say(f"FAILED {self._label(trial)}: {in_words(error)}", aloud=True)
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[RunTrial], **info: Any) -> None:
         now = time.monotonic()
         self._bar.update(self._task, total=self.total_cost or 1.0, completed=self.completed_cost(), text=self.summary())
         if now - self._last_beat >= HEARTBEAT_SECONDS:
@@ -161,18 +162,8 @@ class Watch(Callback):
         if aloud:
             self.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def _label(self, trial: Trial) -> str:
+    def _label(self, trial: RunTrial) -> str:
         return f"{trial.trial_id} ({self.graph.runs[trial.trial_id]})"
-
-
-def reason(trial: Trial) -> str:
-    """Last line of a trial's error."""
-    error = trial.get_pickled_error()
-    cause = getattr(error, "cause", error)
-    if cause is None:
-        return "unknown error"
-    first = (str(cause).strip().splitlines() or [""])[0]
-    return f"{type(cause).__name__}: {first}"
 
 
 def duration(seconds: float) -> str:
