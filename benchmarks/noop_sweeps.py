@@ -104,7 +104,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
             trainable = tune.with_parameters(Nothing, store=store, sweep=sweep.name, row=row)
             slots = int(ray.cluster_resources()["CPU"])
             algorithm, nothing = GraphSearch(release, slots), tune.with_resources(trainable, {"cpu": 1})
-            execute.fit(nothing, algorithm, InOrder(), slots, sweep, store, watch)
+            execute.fit(nothing, algorithm, InOrder(), slots, sweep, store, [watch])
     assert store.finished() == set(sweep.trials)
     return {**found, **memory()}
 

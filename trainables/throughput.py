@@ -10,7 +10,7 @@ from trainables.data import DeviceData, fitted_shape
 from trainables.spec import TrialSpec
 from trainables.training import Training
 
-BATCHES = {"cuda": 50, "cpu": 1}
+BATCHES = {"cuda": 50, "cpu": 4}
 """Batches between two looks at the clock: on a GPU a few would not fill it."""
 ENDLESS = 100_000
 """Epochs and epochs between evaluations, neither of which is ever reached."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,10 +37,13 @@ def kinds(specs: Iterable[Spec]) -> dict[str, TrialSpec]:
     return {json.dumps(kind_of(trial), sort_keys=True): trial for trial in reversed(trials)}
 
 
-def measure(specs: Iterable[Spec], store: Store, device: torch.device) -> Iterator[dict[str, Any]]:
-    """Measure every kind of training among ``specs`` on ``device``, and keep what was found; one that does not fit
-    has ``images_per_second`` None.
+def measure(specs: Iterable[Spec], store: Store, threads: int) -> Iterator[dict[str, Any]]:
+    """Measure every kind of training among ``specs`` on this machine's GPU, or on ``threads`` threads without one.
+
+    What was found is kept; a kind that does not fit into memory has ``images_per_second`` None.
     """
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     for kind, spec in kinds(specs).items():
         try:
             rate: float | None = Rehearsal(spec, device).rate(RATE_SECONDS)
@@ -49,6 +52,14 @@ def measure(specs: Iterable[Spec], store: Store, device: torch.device) -> Iterat
         found = {"what": "rate", "kind": json.loads(kind), "card": device_name(device), "images_per_second": rate}
         keep(found, store)
         yield found
+
+
+def line(found: Mapping[str, Any]) -> str:
+    """A measured rate as a person reads it."""
+    kind, rate = found["kind"], found["images_per_second"]
+    what = f"{kind['model']['name']} at {kind['resolution'][0]} px, {kind['precision']}, batch {kind['batch_size']}"
+    speed = "does not fit into memory" if rate is None else f"{rate:,.0f} images/s"
+    return f"{what}, {kind['attack']:g} passes an image: {speed} on {found['card']}"
 
 
 # How many trials share a card ----------------------------------------------------------------------------------------
@@ -62,8 +73,9 @@ class Probe:
         self.spec, self.device = load(spec), torch.device(device)
         self.rehearsal: Rehearsal | None = None
 
-    def card(self) -> str:
-        return device_name(self.device)
+    def where(self) -> dict[str, Any]:
+        """The device that it is on, and whether processes use it at the same time."""
+        return {"card": device_name(self.device), "mps": mps_runs()}
 
     def prepare(self) -> bool:
         """Take up memory and warm up; False if there is no room."""
@@ -92,7 +104,7 @@ def probes(spec: TrialSpec, device: str, count: int) -> Iterator[Sequence[Any]]:
         place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
         made = ray.remote(Probe).options(scheduling_strategy=place, **options)
         actors = [made.remote(dump(spec), device, plugins.named()) for _ in range(count)]
-        ray.get([actor.card.remote() for actor in actors])
+        ray.get([actor.where.remote() for actor in actors])
         yield actors
     finally:
         remove_placement_group(group)
@@ -125,5 +137,5 @@ def share_a_card(specs: Iterable[Spec], store: Store, say: Callable[[str], None]
             return 1  # the trial itself will say so
     keep({**about, "trials": best, "rates": rates}, store)
     said = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
-    say(f"{best} trials share a card (images/s of so many together: {said}; MPS {'runs' if mps_runs() else 'off'})")
+    say(f"{best} trials share a card (images/s of so many together: {said}; MPS {'runs' if about['mps'] else 'off'})")
     return best

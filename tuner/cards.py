@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -35,10 +36,15 @@ def choose(rate: Callable[[int], float]) -> tuple[int, dict[int, float]]:
     return best, rates
 
 
-def fewer(share: float) -> float | None:
-    """The share of a card that a trial gets where ``share`` was too small a part of its memory; None if it had all."""
-    below = [count for count in LADDER if count < round(1 / share)]
-    return 1 / below[-1] if below else None
+def share(count: int) -> float:
+    """The fraction of a card for each of ``count`` trials, in the four decimals that Ray keeps, rounded down."""
+    return math.floor(10_000 / count) / 10_000
+
+
+def larger(fraction: float) -> float | None:
+    """The share for a trial for which ``fraction`` of a card was too little; None if it had a whole one."""
+    below = [count for count in LADDER if count < round(1 / fraction)]
+    return share(below[-1]) if below else None
 
 
 def mps_runs(environment: Mapping[str, str] = os.environ) -> bool:

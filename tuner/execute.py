@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -21,6 +21,9 @@ from trainables.data import ImageData
 from trainables.spec import dump
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
+from tuner.calibrate import share_a_card
+from tuner.cards import larger, share
+from tuner.crowd import Crowd, remaining
 from tuner.graph import State
 from tuner.order import order_of
 from tuner.patience import Patience
@@ -50,15 +53,36 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
     """
     with cluster(address), stop_signals() as received:
-        shape = resource_shape(sweep.resources)
-        if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
-            have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
-            raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
-        limit = slots(shape) if address == "local" else None
-        algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
-        fit(trainable(sweep, state, images, store, shape), algorithm, stopping, slots(shape), sweep, store, watch)
+        datasets = {key: ray.put(images.pop(key)) for key in list(images)}
+        shape: dict[str, float] | None = resource_shape(sweep.resources, state, store, watch.say)
+        while shape is not None and not received:
+            crowd = attempt(sweep, state, datasets, store, address, shape, watch)
+            shape = roomier(shape) if crowd else None
+            watch.failed -= crowd
+            state = remaining(state, watch.failed, store) if shape else state
     if received:
         raise Stopped(received[0])
+
+
+def attempt(
+    sweep: Sweep,
+    state: State,
+    datasets: Mapping[str, ray.ObjectRef],
+    store: Store,
+    address: str,
+    shape: dict[str, float],
+    watch: Watch,
+) -> set[str]:
+    """Run what is ready in trials of ``shape``; returns those for which a share of a GPU was too small."""
+    if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
+        have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
+        raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
+    limit = slots(shape) if address == "local" else None
+    algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
+    crowd = Crowd(algorithm)
+    callbacks = [watch, *([crowd] if roomier(shape) else [])]
+    fit(trainable(sweep, state, datasets, store, shape), algorithm, stopping, slots(shape), sweep, store, callbacks)
+    return crowd.runs
 
 
 def fit(
@@ -68,7 +92,7 @@ def fit(
     parallel: int,
     sweep: Sweep,
     store: Store,
-    watch: Watch,
+    callbacks: Sequence[tune.Callback],
 ) -> None:
     """Let Tune run what ``algorithm`` gives it, where ``parallel`` trials can run at once."""
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * parallel))
@@ -82,7 +106,7 @@ def fit(
             storage_filesystem=None if is_local(store) else store.filesystem,
             failure_config=tune.FailureConfig(max_failures=sweep.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[watch, *([] if timeout is None else [Patience(timeout)])],
+            callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
             verbose=0,
         ),
     )
@@ -103,13 +127,15 @@ def how_to_search(
     return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
 
 
-def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, shape: dict[str, float]) -> Any:
+def trainable(
+    sweep: Sweep, state: State, datasets: Mapping[str, ray.ObjectRef], store: Store, shape: dict[str, float]
+) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
     specs = {run: state.graph.runs[run] for run in state.ready}
     shared = tune.with_parameters(
         SparseTrainable,
         specs={run: dump(spec) for run, spec in specs.items()},
-        datasets={key: ray.put(images.pop(key)) for key in list(images)},
+        datasets=datasets,
         store=store,
         sweep=sweep.name,
         threads=sweep.resources.cpus,
@@ -119,12 +145,23 @@ def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: S
     return tune.with_resources(shared, shape)
 
 
-def resource_shape(resources: Resources) -> dict[str, float]:
-    """What Tune reserves for a trial, in Ray's terms."""
+def resource_shape(
+    resources: Resources, state: State, store: Store, say: Callable[[str, bool], None]
+) -> dict[str, float]:
+    """What Tune reserves for a trial, in Ray's terms; ``gpus: auto`` is measured, where there is a GPU."""
     gpus = resources.gpus
     if gpus == "auto":
-        gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+        gpus = 0.0
+        trained = [state.graph.runs[run] for run in state.ready if state.graph.runs[run].training]
+        if ray.cluster_resources().get("GPU"):
+            gpus = share(share_a_card(trained, store, lambda text: say(text, True))) if trained else 1.0
     return {"cpu": float(resources.cpus), **({"gpu": gpus} if gpus else {})}
+
+
+def roomier(shape: dict[str, float]) -> dict[str, float] | None:
+    """The same with a larger share of a GPU; None if there is none, or a trial has a whole one."""
+    fraction = larger(shape["gpu"]) if "gpu" in shape else None
+    return None if fraction is None else {**shape, "gpu": fraction}
 
 
 def slots(shape: dict[str, float]) -> int:

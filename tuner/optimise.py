@@ -27,6 +27,8 @@ class StudySearch(GraphSearch):
         self.exhausted = False
 
     def next_trial(self) -> Trial | None:
+        if self.closed:
+            return None
         while not self.release.has_ready and not self.exhausted and len(self.study.open) < self.parallel:
             self._suggest()
         run = self.release.next()
@@ -66,7 +68,7 @@ class StudySearch(GraphSearch):
             self.study.ended(spec, why)
 
     def is_finished(self) -> bool:
-        return self._finished or (self.exhausted and self.release.exhausted)
+        return self._finished or self.closed or (self.exhausted and self.release.exhausted)
 
 
 def scheduler(search: Search, study: Study) -> TrialScheduler:

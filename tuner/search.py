@@ -127,11 +127,12 @@ class GraphSearch(SearchAlgorithm):
 
     ``limit``: how many Tune holds at most. As many as can run means that each takes over the worker of the one that
     ended; Tune would reserve, and give back, resources for each one more. None: as many as Tune asks for, which tells
-    a cluster that it should grow.
+    a cluster that it should grow. ``closed``: nothing more begins; what runs comes to its end.
     """
 
     def __init__(self, release: Release, limit: int | None = None) -> None:
         self.release, self.limit = release, limit
+        self.closed = False
         self.out: set[str] = set()
         self._experiment: dict[str, Any] = {}
 
@@ -155,7 +156,7 @@ class GraphSearch(SearchAlgorithm):
         return len(self.release.graph.runs)
 
     def next_trial(self) -> Trial | None:
-        if self.limit is not None and len(self.out) >= self.limit:
+        if self.closed or (self.limit is not None and len(self.out) >= self.limit):
             return None
         run = self.release.next()
         return None if run is None else self.trial(run)
@@ -173,7 +174,7 @@ class GraphSearch(SearchAlgorithm):
             self.release.finish(trial_id)
 
     def is_finished(self) -> bool:
-        return self._finished or self.release.exhausted
+        return self._finished or self.closed or self.release.exhausted
 
 
 class InOrder(FIFOScheduler):
