@@ -6,7 +6,7 @@ MINUTES ?= 5
 SWEEP ?= smoke
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-slow test-faults chaos test-cluster test-cluster-ci lint gallery bench-analysis bench-topology clean
+.PHONY: help quickstart test test-slow test-faults chaos test-cluster test-cluster-ci lint gallery bench-analysis bench-sweep bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -59,6 +59,10 @@ gallery: $(VENV)/installed-test  ## Draw every kind of figure of synthetic resul
 
 bench-analysis: $(VENV)/installed-test  ## Measure loading, figures, claims and report of 10,000 synthetic trials
 	$(BIN)/python -m benchmarks.analysis
+
+SIZES ?= 100 1000 10000
+bench-sweep: $(VENV)/installed-test  ## Measure what a sweep costs besides its trials, against Tune alone (SIZES="100 300": short)
+	$(BIN)/python -m benchmarks.sweep --sizes $(SIZES)
 
 clean:  ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
