@@ -90,6 +90,23 @@ def plan(
 
 
 @app.command()
+def calibrate(
+    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="The trainings of which to measure.")] = "paper",
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    plugins: Plugins = [],
+) -> None:
+    """Measure how fast this machine trains each kind of network in a sweep, so that plan knows hours."""
+    from tuner.calibrate import line, measure
+    from tuner.graph import build
+    from tuner.suggestions import points
+
+    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
+    for found in measure(build(points(described, store)).runs.values(), store, described.resources.cpus):
+        print(line(found), flush=True)
+
+
+@app.command()
 def run(
     sweep: SweepName,
     overrides: Overrides = [],
