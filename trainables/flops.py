@@ -26,13 +26,13 @@ def layer_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str
     probe = copy.deepcopy(model).to("meta").eval()
     flops: dict[str, int] = {}
 
-    def count(name: str, layer: nn.Module, output: torch.Tensor) -> None:
+    def count(name: str, weight: torch.Tensor, output: torch.Tensor) -> None:
         # Every output position of a channel (a linear layer has one) uses each weight of that channel once.
-        flops[name] = 2 * layer.weight.numel() * output[0, 0].numel()
+        flops[name] = 2 * weight.numel() * output[0, 0].numel()
 
-    for name in maskable(probe):
+    for name, weight in maskable(probe).items():
         layer = probe.get_submodule(name.removesuffix(".weight"))
-        layer.register_forward_hook(lambda layer, _, output, name=name: count(name, layer, output))
+        layer.register_forward_hook(lambda _, __, output, name=name, weight=weight: count(name, weight, output))
     with torch.no_grad():
         probe(torch.empty(1, *image_shape, device="meta"))
     return {name: flops[name] for name in maskable(model)}
