@@ -41,7 +41,7 @@ test-cluster: $(VENV)/installed-test  ## Three machines on this one: ray up, swe
 test-cluster-ci: $(VENV)/installed-test  ## The short part of it: a sweep across the machines, one of them destroyed
 	$(BIN)/python -m pytest -m 'cluster and not slow' tests/cluster
 
-test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with sweeps while they run: every fault, some 20 min
+test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with sweeps while they run: every fault
 	$(BIN)/python -m pytest -m faults
 
 chaos: $(VENV)/installed-test  ## Kill a SWEEP at random for some MINUTES, then compare it with an undisturbed run

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from tuner.catalogue import catalogue
+from tuner.catalogue import catalogue, lines
 from tuner.data_command import data_app
 from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep, open_sweeps
 from tuner.options import (
@@ -267,15 +267,9 @@ def gc(
     plugins: Plugins = [],
 ) -> None:
     """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
-    from tuner import journal
-    from tuner.gc import collect, find, readable
+    from tuner.gc import collect, find_here, readable
 
-    store = open_store(storage)
-    names = sorted(store.folders("sweeps"))
-    alive = [name for name in names if journal.is_alive(name, store)]
-    if alive:
-        raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
-    garbage = find([open_sweep(name, [], storage, as_it_was_run=True)[0] for name in names], store)
+    garbage, store = find_here(storage)
     print("\n".join(garbage.lines()))
     if yes:
         collect(garbage, store)
@@ -303,12 +297,7 @@ def compact(storage: Storage = DEFAULT_STORAGE) -> None:
 def list_names(kind: KindName, as_json: AsJson = False, plugins: Plugins = []) -> None:
     """List the sparsifiers, difficulties, datasets, models or sweeps there are, a line each."""
     rows = catalogue(kind)
-    if as_json:
-        print(json.dumps(rows))
-        return
-    width = max(len(row["name"]) for row in rows)
-    for row in rows:
-        print(f"{row['name']:<{width}}  {row['summary']}")
+    print(json.dumps(rows) if as_json else "\n".join(lines(rows)))
 
 
 def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:

@@ -197,6 +197,7 @@ def cluster(address: str) -> Iterator[None]:
     """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself."""
     reach(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # which trials failed is said in our own words
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address == "local":
         options["include_dashboard"] = False

@@ -12,7 +12,9 @@ from dataclasses import dataclass
 
 from trainables.records import TABLES
 from trainables.store import Store
+from tuner import journal
 from tuner.graph import artifacts_of, build, examine
+from tuner.opening import WrongCall, open_store, open_sweep
 from tuner.suggestions import points
 from tuner.sweep import Sweep
 
@@ -54,6 +56,16 @@ def find(sweeps: Iterable[Sweep], store: Store) -> Garbage:
     for table in TABLES:
         drafts |= {path: size for path, size in store.sizes(f"results/{table}").items() if is_draft(path)}
     return Garbage({**files, "drafts": drafts})
+
+
+def find_here(storage: str) -> tuple[Garbage, Store]:
+    """What no sweep that was run in ``storage`` needs; WrongCall while one is running."""
+    store = open_store(storage)
+    names = sorted(store.folders("sweeps"))
+    alive = [name for name in names if journal.is_alive(name, store)]
+    if alive:
+        raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
+    return find([open_sweep(name, [], storage, as_it_was_run=True)[0] for name in names], store), store
 
 
 def collect(garbage: Garbage, store: Store) -> None:

@@ -43,8 +43,10 @@ def children(parent: int) -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
-def training_there(ground: Ground, raylet: int) -> list[int]:
-    return sorted(set(children(raylet)) & set(ground.workers()))
+def that_trains(ground: Ground, raylets: list[int]) -> int | None:
+    """The machine on which a trial runs that has a checkpoint to lose."""
+    at_work = set(ground.workers()) if ground.begun() else set()
+    return next((raylet for raylet in raylets if at_work & set(children(raylet))), None)
 
 
 def log(ground: Ground) -> str:
@@ -72,8 +74,10 @@ def test_a_machine_is_lost(lose: Callable[[Ground, int], None], tmp_path: Path, 
     ground = with_sweep(tmp_path)
     with two_machines(ground) as cluster:
         driver = ground.start("run", "hurt.yaml", "--address", cluster["address"], "--set", "retries=0")
-        wait_until(lambda: training_there(ground, cluster["other raylet"]) and ground.begun(), "a trial there")
-        lose(ground, cluster["other raylet"])
+        wait_until(lambda: that_trains(ground, cluster["raylets"]), "a trial on one of them")
+        machine = that_trains(ground, cluster["raylets"])
+        assert machine is not None
+        lose(ground, machine)
         assert driver.wait(timeout=480) == 0, ground.said
     assert "trying again" in log(ground) and "ActorDiedError" in log(ground)
     assert_same_results(tmp_path / "runs", undisturbed)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from buckets import s3_bucket
 from command import assert_same_results
 from disturbing import TRIALS, Ground, kill, wait_until
 from hostile import Touch
@@ -128,18 +129,11 @@ def test_nothing_in_the_storage_is_unpickled(ground: Ground, undisturbed: Path) 
 @pytest.fixture
 def bucket(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
     """The ground's storage in a bucket of a server of S3 on this machine."""
-    moto = pytest.importorskip("moto.server")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    ground.storage = f"s3://bucket/some/where?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
-    filesystem, _ = fs.FileSystem.from_uri(f"{ground.storage}&allow_bucket_creation=true")
-    filesystem.create_dir("bucket")
-    yield ground
-    server.stop()
+    with s3_bucket() as ground.storage:
+        yield ground
 
 
 def local_copy(ground: Ground) -> Path:
