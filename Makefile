@@ -6,7 +6,8 @@ MINUTES ?= 5
 SWEEP ?= smoke
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-slow test-faults chaos test-cluster test-cluster-ci lint gallery bench-analysis bench-sweep bench-topology clean
+.PHONY: help quickstart test test-slow test-faults test-cluster test-cluster-ci test-cluster-quickstart chaos lint \
+	gallery bench-analysis bench-sweep bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -36,10 +37,13 @@ test-slow: $(VENV)/installed-test  ## Run the checks that take minutes: the quic
 	$(BIN)/python -m pytest -m 'slow and not cluster'
 
 test-cluster: $(VENV)/installed-test  ## Three machines on this one: ray up, sweeps, losses, ray down; as root, some 10 min
-	$(BIN)/python -m pytest -m cluster tests/cluster
+	$(BIN)/python -m pytest -m cluster tests/cluster/test_cluster.py
 
 test-cluster-ci: $(VENV)/installed-test  ## The short part of it: a sweep across the machines, one of them destroyed
-	$(BIN)/python -m pytest -m 'cluster and not slow' tests/cluster
+	$(BIN)/python -m pytest -m 'cluster and not slow' tests/cluster/test_cluster.py
+
+test-cluster-quickstart: $(VENV)/installed-test  ## The whole quickstart sweep across those machines
+	$(BIN)/python -m pytest tests/cluster/test_cluster_quickstart.py
 
 test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with sweeps while they run: every fault
 	$(BIN)/python -m pytest -m faults

@@ -23,6 +23,7 @@ from tuner.options import (
     ClaimFiles,
     DataFolder,
     KindName,
+    NodeHour,
     Onnx,
     Output,
     Overrides,
@@ -31,6 +32,7 @@ from tuner.options import (
     SweepName,
     SweepNames,
     TrialId,
+    TrialsANode,
 )
 from tuner.running import run_sweep, tell
 
@@ -79,13 +81,17 @@ def plan(
     sweep: SweepName,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
+    node_hour: NodeHour = None,
+    trials_a_node: TrialsANode = 1,
     as_json: AsJson = False,
     plugins: Plugins = [],
 ) -> None:
     """Say what would run, what is shared or done, and what it costs; run nothing."""
-    from tuner.price import lines, price
+    from tuner.price import bill, lines, price
 
     facts = price(*open_sweep(sweep, overrides, storage, as_it_was_run=False))
+    if node_hour is not None:
+        facts |= bill(facts, node_hour, trials_a_node)
     print(json.dumps(facts) if as_json else "\n".join(lines(facts)))
 
 

@@ -22,6 +22,10 @@ DataFolder = Annotated[
     str | None,
     typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
 ]
+NodeHour = Annotated[
+    float | None, typer.Option(metavar="PRICE", min=0, help="Also say what it costs, at a node's price an hour.")
+]
+TrialsANode = Annotated[int, typer.Option(metavar="N", min=1, help="Trials that such a node runs at once.")]
 Plugins = Annotated[
     list[str],
     typer.Option(

@@ -63,16 +63,28 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     """A price as a person reads it."""
     hours = "unknown: sparsweep calibrate measures it"
     if facts["hours"] is not None:
-        hours = (
-            f"{facts['hours']:.2f} hours one after the other, {' and '.join(facts['hours_rest_on']) or 'for nothing'}"
-        )
-    return [
+        grounds = " and ".join(facts["hours_rest_on"]) or "for nothing"
+        hours = f"{facts['hours']:.2f} hours one after the other, {grounds}"
+    said = [
         facts["sweep"],
         f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)",
         f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)",
         f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)",
         f"  time           {hours}",
     ]
+    if "cost" in facts:
+        known = "not known, as the time is not" if facts["cost"] is None else f"{facts['cost']:.2f}"
+        said.append(f"  cost           {known} (nodes at {facts['node_hour']:g} an hour; without the head)")
+    return said
+
+
+def bill(facts: Mapping[str, Any], node_hour: float, trials_a_node: int) -> dict[str, Any]:
+    """``cost`` of nodes that take ``node_hour`` an hour and run so many trials at once, in the same money.
+
+    None where the hours are not known. Not in it: the head, and what a node costs before and after its work.
+    """
+    hours = facts["hours"]
+    return {"cost": None if hours is None else hours / trials_a_node * node_hour, "node_hour": node_hour}
 
 
 def images(spec: Spec) -> int:

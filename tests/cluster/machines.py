@@ -66,7 +66,8 @@ class Machine:
             call("ip", "-n", self.namespace, *command.split())
 
     def unplug(self) -> None:
-        call("ip", "netns", "del", self.namespace, check=False)  # takes its end of the cable, and so the cable, with it
+        call("ip", "link", "del", self.cable, check=False)
+        call("ip", "netns", "del", self.namespace, check=False)
 
     def cut(self) -> None:
         """Pull the cable: packets vanish, nobody is told."""
@@ -157,11 +158,12 @@ def three_machines(folder: Path) -> Iterator[list[Machine]]:
     for path in ("/run/sshd", "/tmp/ray"):
         Path(path).mkdir(exist_ok=True)
     machines = [Machine(number, folder) for number in (2, 3, 4)]
+    call("ip", "link", "add", BRIDGE, "type", "bridge")  # fails if somebody else is at it
     try:
-        call("ip", "link", "add", BRIDGE, "type", "bridge")
         call("ip", "addr", "add", f"{LAPTOP}/24", "dev", BRIDGE)
         call("ip", "link", "set", BRIDGE, "up")
         for machine in machines:
+            machine.unplug()  # what a run that was killed has left
             machine.plug_in()
             machine.boot(keys)
         yield machines

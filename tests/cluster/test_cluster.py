@@ -63,37 +63,42 @@ def test_a_job_outlives_the_laptop_and_a_lost_worker(cluster: Cluster, undisturb
     lost.destroy()
     wait_until(lambda: len(Store(str(storage)).finished()) == POINTS, "the end of the sweep", 240)
     assert_same_results(storage, undisturbed)
-    lost.boot(cluster.keys)
-    cluster.wait_for_all()  # the autoscaler finds it back and starts Ray there
+    lost.boot(cluster.keys)  # the autoscaler finds it back, and starts Ray there before the tests that need it
+
+
+@pytest.fixture
+def whole(cluster: Cluster) -> Cluster:
+    """The cluster, once all its machines are in it."""
+    cluster.wait_for_all()
+    return cluster
 
 
 @pytest.mark.slow
-def test_a_cut_link_recovers(cluster: Cluster, undisturbed: Path) -> None:
-    storage = cluster.shared / "link-cut"
-    submit_and_close_the_laptop(cluster, storage, f"run {SWEEP}")
+def test_a_cut_link_recovers(whole: Cluster, undisturbed: Path) -> None:
+    storage = whole.shared / "link-cut"
+    submit_and_close_the_laptop(whole, storage, f"run {SWEEP}")
     assert len(Store(str(storage)).finished()) < POINTS
-    cut = cluster.machines[1]
+    cut = whole.machines[1]
     cut.cut()
     time.sleep(30)
     cut.join()
     wait_until(lambda: len(Store(str(storage)).finished()) == POINTS, "the end of the sweep", 240)
     assert_same_results(storage, undisturbed)
     assert not Store(str(storage)).failures()
-    cluster.wait_for_all()
 
 
 @pytest.mark.slow
-def test_a_lost_head_is_brought_up_again_and_the_sweep_resumed(cluster: Cluster, undisturbed: Path) -> None:
-    storage = cluster.shared / "head-lost"
-    submit_and_close_the_laptop(cluster, storage, f"run {SWEEP}")
+def test_a_lost_head_is_brought_up_again_and_the_sweep_resumed(whole: Cluster, undisturbed: Path) -> None:
+    storage = whole.shared / "head-lost"
+    submit_and_close_the_laptop(whole, storage, f"run {SWEEP}")
     assert len(Store(str(storage)).finished()) < POINTS
-    head = cluster.machines[0]
+    head = whole.machines[0]
     head.destroy()
     finished = {path: path.stat().st_mtime_ns for path in storage.glob("results/trials/*.parquet")}
-    head.boot(cluster.keys)
-    cluster.laptop.up()
-    cluster.wait_for_all()
-    cluster.laptop.exec(f"sparsweep resume smoke --address auto --storage {storage}", timeout=300)
+    head.boot(whole.keys)
+    whole.laptop.up()
+    whole.wait_for_all()
+    whole.laptop.exec(f"sparsweep resume smoke --address auto --storage {storage}", timeout=300)
     assert_same_results(storage, undisturbed)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 

@@ -172,6 +172,22 @@ def test_scripts_are_bash(path: Path) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
 
 
+def test_a_machine_is_prepared_twice_as_once(tmp_path: Path) -> None:
+    for tool in ("tools/python3", "sparsweep-env/bin/pip"):
+        path = tmp_path / tool
+        path.parent.mkdir(parents=True)
+        path.write_text('#!/bin/bash\necho "$@" >> $HOME/calls\n')
+        path.chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tmp_path}/tools:{os.environ['PATH']}"}
+    for _ in range(2):
+        subprocess.run(["bash", str(CLUSTERS / "setup-node.sh")], env=environment, check=True)
+    venv, sources = f"-m venv {tmp_path}/sparsweep-env", tmp_path / "sparsweep"
+    pip = f"install --quiet --constraint {sources}/constraints.txt --editable {sources}[cluster]"
+    assert (tmp_path / "calls").read_text().splitlines() == ["-c import ensurepip", venv, pip] * 2
+    profile = (tmp_path / ".bashrc").read_text()
+    assert profile == "export PATH=$HOME/sparsweep-env/bin:$PATH RAY_AUTH_MODE=token\n"
+
+
 STUB = """#!/bin/bash
 printf '%s %s\\n' "$(basename "$0")" "$*" >> "$CALLS"
 case $(basename "$0") in

@@ -11,7 +11,7 @@ import pytest
 from trainables.spec import ScoringSpec, TrialSpec
 from trainables.store import Store
 from tuner.graph import build, examine
-from tuner.price import cost, hours, images
+from tuner.price import bill, cost, hours, images
 from tuner.search import Release
 from tuner.sweep import Sweep, parse
 
@@ -169,3 +169,10 @@ def test_scores_that_are_missing_are_todo_until_all_are_there(tmp_path: Path) ->
         assert need in examine(graph, store).todo
         store.write_scores(need, score, labels, values)
     assert need not in examine(graph, store).todo
+
+
+def test_a_bill_is_the_nodes_price_for_the_time_that_the_trials_share() -> None:
+    # 12 hours one after the other, four at a time: three hours of one node.
+    facts = {"hours": 12.0}
+    assert bill(facts, node_hour=1.5, trials_a_node=4) == {"cost": 4.5, "node_hour": 1.5}
+    assert bill({"hours": None}, node_hour=1.5, trials_a_node=4)["cost"] is None

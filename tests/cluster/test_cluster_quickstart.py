@@ -1,0 +1,17 @@
+"""The whole quickstart sweep across three machines; a target of its own, for its hundred trials take a while."""
+
+from __future__ import annotations
+
+import pytest
+from ray_cluster import Cluster, hosts
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+def test_the_quickstart_across_the_machines(cluster: Cluster) -> None:
+    storage = cluster.shared / "quickstart"
+    said = cluster.laptop.exec(f"sparsweep run quickstart --address auto --storage {storage}", timeout=1500)
+    assert "100 trials: 100 done" in said
+    assert hosts(storage) == {machine.name for machine in cluster.machines}
+    drawn = cluster.laptop.run("sparsweep", "figures", "quickstart", "--storage", str(storage))
+    assert "figures/quickstart/" in drawn
