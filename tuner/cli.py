@@ -276,8 +276,8 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     from analysis.results import load_results
     from analysis.samples import Ranking
     from trainables.records import NewerTables
+    from tuner.points import points
     from tuner.rankings import rankings
-    from tuner.suggestions import points
 
     described, store = open_sweeps(names, overrides, storage)
     trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}

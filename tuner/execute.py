@@ -76,6 +76,11 @@ def how_to_search(
 ) -> tuple[GraphSearch, schedulers.TrialScheduler]:
     """What gives Tune its trials, and what may stop them early."""
     release = Release(state.graph, state.ready)
+    if sweep.seeds is not None:
+        from tuner.growth import grown
+        from tuner.seeding import SeedSearch
+
+        return SeedSearch(release, grown(sweep, store), store), schedulers.FIFOScheduler()
     if sweep.search is None:
         return GraphSearch(release), schedulers.FIFOScheduler()
     from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from trainables.store import Store
 from tuner.graph import artifacts_of, build, examine
-from tuner.suggestions import points
+from tuner.points import points
 from tuner.sweep import Sweep
 
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.experiment.config_parser import _create_trial_from_spec
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from trainables.spec import TrialSpec, dump
+from trainables.spec import TrialSpec
 from trainables.store import Store
-from tuner.graph import unfinished
-from tuner.search import GraphSearch, Release
+from tuner.search import GrowingSearch, Release
 from tuner.study import Study
 from tuner.sweep import Search
 
@@ -19,35 +17,25 @@ MAX_EPOCHS = 100_000
 """Trials end by themselves; ASHA only wants to know that they do."""
 
 
-class StudySearch(GraphSearch):
+class StudySearch(GrowingSearch):
     """Gives Tune what a :class:`Study` suggests, ``parallel`` suggestions at a time, and what these need to start."""
 
     def __init__(self, release: Release, study: Study, store: Store, parallel: int) -> None:
-        super().__init__(release)
-        self.study, self.store, self.parallel = study, store, parallel
+        super().__init__(release, store)
+        self.study, self.parallel = study, parallel
         self.exhausted = False
 
     def next_trial(self) -> Trial | None:
         while not self.release.has_ready and not self.exhausted and len(self.study.open) < self.parallel:
             self._suggest()
-        run = self.release.next()
-        if run is None:
-            return None
-        config = {"run": run, "spec": dump(self.release.graph.runs[run])}
-        return _create_trial_from_spec(
-            {**self._experiment, "config": config}, self._parser, trial_id=run, experiment_tag=run
-        )
+        return super().next_trial()
 
     def _suggest(self) -> None:
         spec = self.study.ask()
         if spec is None:
             self.exhausted = True
-            return
-        graph = self.release.graph
-        new = graph.add_point(spec)
-        runs = new if spec.id in new else [*new, spec.id]
-        todo = unfinished(graph, runs, self.store.finished(), self.store.artifact_files(), self.store)
-        self.release.add(run for run in runs if run in todo)
+        else:
+            self.take(spec)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         spec = self.release.graph.runs[trial_id]

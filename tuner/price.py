@@ -12,13 +12,14 @@ from trainables.flops import dense_flops
 from trainables.spec import Spec, TrialSpec, load
 from trainables.store import Store
 from tuner.graph import build, examine
-from tuner.suggestions import points
+from tuner.points import points
+from tuner.seeds import Seeds
 from tuner.sweep import Sweep
 
 
 def price(sweep: Sweep, store: Store) -> dict[str, Any]:
     """What would run, and what it costs; ``hours`` is None where no trial like these has been measured here."""
-    trials = sweep.trials if sweep.search is None else expected(sweep, store)
+    trials = points(sweep, store) if sweep.search is None else expected(sweep, store)
     state = examine(build(trials), store)
     todo = [state.graph.runs[run] for run in state.todo]
     missing = state.points_in(state.todo)
@@ -31,7 +32,14 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
         "prerequisites_missing": len(state.todo) - len(missing),
         "train_flops": float(sum(cost(spec) for spec in todo)),
         "hours": hours(todo, store),
+        **({} if sweep.seeds is None else {"seeds": seeds_to_come(sweep.seeds, trials)}),
     }
+
+
+def seeds_to_come(seeds: Seeds, trials: Mapping[str, TrialSpec]) -> dict[str, int]:
+    """Seeds of a point, ``from`` so many ``to`` so many, and the trials that there can be ``at_most``."""
+    arms = sum(trial.seed == seeds.first for trial in trials.values())
+    return {"from": seeds.start, "to": seeds.most, "at_most": arms * seeds.most}
 
 
 def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
@@ -58,9 +66,12 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     hours = "not known: no trial like these has finished in this storage yet"
     if facts["hours"] is not None:
         hours = f"{facts['hours']:.2f} hours one after the other, by finished trials like these"
+    said = [facts["sweep"], f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)"]
+    if seeds := facts.get("seeds"):
+        found = f"{seeds['from']} to {seeds['to']} a point, until its comparison with dense is decided"
+        said.append(f"  seeds          {found}: at most {seeds['at_most']} trials")
     return [
-        facts["sweep"],
-        f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)",
+        *said,
         f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)",
         f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)",
         f"  time           {hours}",

@@ -28,7 +28,7 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry:
     from tuner import journal
     from tuner.graph import build, examine
     from tuner.images import read_images
-    from tuner.suggestions import points
+    from tuner.points import points
 
     state = examine(build(points(sweep, store)), store)
     if retry:

@@ -11,7 +11,9 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search import SearchAlgorithm
 
-from tuner.graph import Graph, find_blocked
+from trainables.spec import TrialSpec, dump
+from trainables.store import Store
+from tuner.graph import Graph, find_blocked, unfinished
 from tuner.price import cost
 
 
@@ -113,3 +115,32 @@ class GraphSearch(SearchAlgorithm):
 
     def is_finished(self) -> bool:
         return self._finished or self.release.exhausted
+
+
+class GrowingSearch(GraphSearch):
+    """Gives Tune the runs of a graph that grows meanwhile, each with its spec beside its id."""
+
+    def __init__(self, release: Release, store: Store) -> None:
+        super().__init__(release)
+        self.store = store
+
+    def next_trial(self) -> Trial | None:
+        run = self.release.next()
+        if run is None:
+            return None
+        config = {"run": run, "spec": dump(self.release.graph.runs[run])}
+        return _create_trial_from_spec(
+            {**self._experiment, "config": config}, self._parser, trial_id=run, experiment_tag=run
+        )
+
+    def take(self, trial: TrialSpec) -> None:
+        """A new point of the sweep: it, and what it misses to start, are to be run."""
+        graph = self.release.graph
+        new = graph.add_point(trial)
+        runs = new if trial.id in new else [*new, trial.id]
+        todo = unfinished(graph, runs, self.store.finished(), self.store.artifact_files(), self.store)
+        self.release.add(run for run in runs if run in todo)
+
+    def is_finished(self) -> bool:
+        # What is running may add to the graph when it ends.
+        return self._finished or not self.release.open

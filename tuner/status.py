@@ -13,7 +13,7 @@ from trainables import records
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State, build, examine
-from tuner.suggestions import points
+from tuner.points import points
 from tuner.sweep import Sweep
 from tuner.view import view
 

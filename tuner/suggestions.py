@@ -9,7 +9,6 @@ from typing import Any
 
 from trainables.spec import TrialSpec
 from trainables.store import Store
-from tuner.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -29,13 +28,6 @@ def suggestions(name: str, store: Store) -> Iterator[Suggestion]:
         content = json.loads(store.read(f"{folder}/{number}.json") or b"{}")
         spec = TrialSpec.model_validate(content["spec"])
         yield Suggestion(int(number), spec, content["params"], content["ended"])
-
-
-def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
-    """The trials of a sweep by id: those of its grids, or those that its search has suggested so far."""
-    if sweep.search is None:
-        return sweep.trials
-    return {suggestion.spec.id: suggestion.spec for suggestion in suggestions(sweep.name, store)}
 
 
 def keep(name: str, store: Store, suggestion: Suggestion) -> None:

@@ -25,6 +25,7 @@ from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import Recipe, TrialSpec
 from trainables.values import Registry, Value, explain, unknown
+from tuner.seeds import Seeds
 
 RANGE = {"from", "to", "step"}
 REGISTRIES: dict[str, Registry[Any]] = {"sparsifier": sparsifiers, "difficulty": difficulties}
@@ -86,6 +87,7 @@ class Sweep(Value):
     base: dict[str, Any] = Field(default_factory=dict)
     grids: tuple[dict[str, Any], ...] = ()
     search: Search | None = None
+    seeds: Seeds | None = Field(default=None, description="seeds that grow where they are needed, in place of seed")
     resources: Resources = Resources()
     retries: int = Field(default=2, ge=0, description="times that a trial which raised is tried again within a run")
 
@@ -95,18 +97,31 @@ class Sweep(Value):
             raise ValueError("grids: a sweep has grids (its own or included ones) or a search, one of the two")
         return self
 
+    @model_validator(mode="after")
+    def _seeds_are_stated_once(self) -> Sweep:
+        if self.seeds and self.search:
+            raise ValueError("seeds: only the points of grids are compared with dense; leave it out with a search")
+        if self.seeds and any("seed" in part for part in (self.base, *self.grids)):
+            raise ValueError("seed: the sweep has seeds, which says how many each point gets; leave seed out")
+        return self
+
     @cached_property
     def trials(self) -> dict[str, TrialSpec]:
         """The trials of the grids by id, in the order of the file; SweepError if one of them cannot be."""
         trials: dict[str, TrialSpec] = {}
         for number, grid in enumerate(self.grids):
-            for cell in expand(merge(self.base, grid)):
+            for cell in expand(merge(self.start, grid)):
                 try:
                     trial = TrialSpec.model_validate(cell)
                 except ValidationError as error:
                     raise SweepError(f"{self.name}: grids.{number}: {explain(error)}") from None
                 trials[trial.id] = trial
         return trials
+
+    @property
+    def start(self) -> dict[str, Any]:
+        """What every grid starts from."""
+        return self.base if self.seeds is None else {**self.base, "seed": self.seeds.numbers(self.seeds.start)}
 
     @property
     def sources(self) -> list[Dataset]:
@@ -118,7 +133,7 @@ class Sweep(Value):
 
     def dump(self) -> str:
         """YAML from which :func:`parse` makes the same sweep."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
 
 
 def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:

@@ -13,9 +13,10 @@ from optuna.trial import FixedTrial, TrialState
 from trainables.spec import TrialSpec
 from trainables.store import Store
 from tuner.graph import build
+from tuner.points import points
 from tuner.space import draw
 from tuner.study import SAMPLERS, Study
-from tuner.suggestions import points, suggestions
+from tuner.suggestions import suggestions
 from tuner.sweep import Sweep, SweepError, parse
 
 Runner = Callable[..., list[str]]

@@ -1,0 +1,19 @@
+"""The trials that a sweep has by now, in this storage: grids are known beforehand; searches, growing seeds are not."""
+
+from __future__ import annotations
+
+from trainables.spec import TrialSpec
+from trainables.store import Store
+from tuner.suggestions import suggestions
+from tuner.sweep import Sweep
+
+
+def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
+    """The trials of a sweep by id: those of its grids, with the seeds that they have grown to, or of its search."""
+    if sweep.search is not None:
+        return {suggestion.spec.id: suggestion.spec for suggestion in suggestions(sweep.name, store)}
+    if sweep.seeds is not None:
+        from tuner.growth import grown  # SciPy's statistics take a second to import
+
+        return grown(sweep, store).points
+    return sweep.trials
