@@ -30,6 +30,7 @@ from tuner.options import (
     Storage,
     SweepName,
     SweepNames,
+    Trackers,
     TrialId,
 )
 from tuner.running import run_sweep, tell
@@ -90,11 +91,12 @@ def run(
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
     data: DataFolder = None,
+    track: Trackers = [],
     plugins: Plugins = [],
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(described, store, address, data, retry=False)
+    run_sweep(described, store, address, data, track, retry=False)
 
 
 @app.command()
@@ -104,11 +106,12 @@ def resume(
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
     data: DataFolder = None,
+    track: Trackers = [],
     plugins: Plugins = [],
 ) -> None:
     """Go on with a sweep as it was run here: after a crash, and with what failed."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    run_sweep(described, store, address, data, retry=True)
+    run_sweep(described, store, address, data, track, retry=True)
 
 
 @app.command()

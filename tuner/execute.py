@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
@@ -23,7 +23,6 @@ from trainables.trainable import SparseTrainable
 from tuner.graph import State
 from tuner.search import GraphSearch, Release
 from tuner.sweep import Resources, Sweep, SweepError
-from tuner.watch import Watch
 
 REACH_SECONDS = 10.0
 PENDING_PER_SLOT = 2
@@ -38,7 +37,14 @@ class Stopped(Exception):
         self.signum = signum
 
 
-def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str, watch: Watch) -> None:
+def execute(
+    sweep: Sweep,
+    state: State,
+    images: dict[str, ImageData],
+    store: Store,
+    address: str,
+    callbacks: Sequence[tune.Callback],
+) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
     SweepError if no trial can ever be placed.
@@ -62,7 +68,7 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
                 storage_filesystem=None if is_local(store) else store.filesystem,
                 failure_config=tune.FailureConfig(max_failures=sweep.retries),
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[watch],
+                callbacks=list(callbacks),
                 verbose=0,
             ),
         )

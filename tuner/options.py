@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from tuner.catalogue import Kind
 from tuner.opening import load_plugins
+
+
+class Tracker(StrEnum):
+    """What can follow a sweep beside our own tables."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    mlflow = "mlflow"
+
 
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
 SweepNames = Annotated[list[str], typer.Argument(metavar="SWEEP...", help="One or more sweeps, taken together.")]
@@ -21,6 +31,9 @@ Address = Annotated[str, typer.Option(help="Ray cluster: local (a private one, h
 DataFolder = Annotated[
     str | None,
     typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
+]
+Trackers = Annotated[
+    list[Tracker], typer.Option("--track", help="Show it in TensorBoard, W&B or MLflow as well; may be repeated.")
 ]
 Plugins = Annotated[
     list[str],
