@@ -58,7 +58,8 @@ class Pace:
 
     def follow(self, run: str, share: float, now: float) -> None:
         """``run`` has done ``share`` of its work."""
-        self.running[run].share = share
+        if run in self.running:
+            self.running[run].share = share
         if self.first_sign is None:
             self.first_sign = now
             for course in self.running.values():

@@ -157,12 +157,13 @@ def to_mlflow(sweep: str, folder: Path) -> LoggerCallback:
             from mlflow import search_runs
 
             self.tags = {"trial": trial.trial_id}
-            known = search_runs(filter_string=f"tags.trial = '{trial.trial_id}'", output_format="list", max_results=1)
-            if known:
-                self._trial_runs.setdefault(trial, known[0].info.run_id)
+            same = f"tags.trial = '{trial.trial_id}'"
+            for run in search_runs(experiment_names=[sweep], filter_string=same, output_format="list"):
+                self._trial_runs[trial] = run.info.run_id
             super().log_trial_start(trial)
 
-    address = os.environ.get("MLFLOW_TRACKING_URI") or folder.parent.as_uri()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent}/mlflow.db"
     return Continued(tracking_uri=address, experiment_name=sweep)
 
 
