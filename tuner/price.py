@@ -44,14 +44,11 @@ def seeds_to_come(seeds: Seeds, trials: Mapping[str, TrialSpec]) -> dict[str, in
 
 def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
     """Trials that a search may make: those suggested so far, and for those to come as many drawn at random."""
-    from optuna.samplers import RandomSampler
-
     from tuner.study import new_study, suggested_spec
 
     assert sweep.search is not None
     trials = points(sweep, store)
     study = new_study(sweep.search)
-    study.sampler = RandomSampler(seed=sweep.search.sampler_seed)
     # Random cells may be equal where a space is small; a few more draws than trials fill up what they can.
     for _ in range(2 * sweep.search.trials):
         if len(trials) >= sweep.search.trials:

@@ -59,6 +59,7 @@ class Search(Value):
     trials: int = Field(default=50, ge=1, description="suggestions in all")
     sampler: Literal["tpe", "gp", "nsga2", "random", "qmc"] = "tpe"
     sampler_seed: int = Field(default=0, ge=0, lt=2**32)
+    population: int = Field(default=20, ge=2, description="suggestions in a generation of nsga2; the first is random")
     stopping: Literal["none", "asha", "median"] = Field(default="none", description="of trials that fall behind")
     grace: int = Field(default=1, ge=1, description="epochs before a trial can be stopped")
 
