@@ -38,6 +38,7 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
         "trials": len(state.graph.points),
         "prerequisites": len(state.graph.prerequisites),
         **counts,
+        "alive": journal.is_alive(sweep.name, store),
         "seconds_left": journal.seconds_left(sweep.name, store),
         "running_now": about([run for run in running if run in state.graph.runs], lambda run: running[run]),
         "failures": about(
@@ -81,12 +82,12 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def follow(sweep: Sweep, store: Store) -> None:
-    """Show the sweep on the terminal, again and again, until nothing is left that could run."""
+    """Show the sweep on the terminal, again and again, until nothing runs it and nothing is left that could run."""
     with Live(view(report(sweep, store)), refresh_per_second=4) as live:
         while True:
             now = report(sweep, store)
             live.update(view(now))
-            if now["done"] + now["failed"] + now["blocked"] == now["trials"] and not now["running_now"]:
+            if now["done"] + now["failed"] + now["blocked"] == now["trials"] and not now["alive"]:
                 return
             time.sleep(LOOK_SECONDS)
 
