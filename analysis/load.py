@@ -17,7 +17,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from analysis import snapshot
+from analysis import compacted
 from trainables import records
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def _load(
     columns: Sequence[str] | None,
     filters: records.Filters | None,
 ) -> pd.DataFrame:
-    rows, damaged = snapshot.read(storage, table, trials, columns, filters)
+    rows, damaged = compacted.read(storage, table, trials, columns, filters)
     for path in damaged:
         log.warning("%s: a damaged Parquet file is skipped, its rows are missing: %s", table, path)
     return rows.to_pandas()

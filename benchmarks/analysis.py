@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
@@ -19,13 +18,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from benchmarks.machine import describe
 from tests.analysis.synthetic import ADVERSARIAL, CORRUPTED, make_epochs, make_layers, make_sweep
 
 HERE = Path(__file__).parent
@@ -147,23 +146,6 @@ def run_stage(name: str, storage: str) -> None:
     print(json.dumps({"result": shown, "cpu_seconds": time.process_time() - before, "peak_mb": peak}))
 
 
-def machine() -> dict[str, str]:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    model = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("pandas", "pyarrow", "matplotlib", "scipy"))
-    return {
-        "processor": f"{model or platform.machine()}, {os.cpu_count()} cores",
-        "load": f"{os.getloadavg()[0]:.1f} before the measurements",
-        "memory": f"{memory:.0f} GiB",
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "libraries": libraries,
-        "at": datetime.now(UTC).strftime("%Y-%m-%d"),
-    }
-
-
 def markdown(table: pd.DataFrame, facts: dict[str, str], head: str) -> str:
     lines = [f"# Analysis of a large sweep\n\n{head}\n", *(f"- {name}: {fact}" for name, fact in facts.items()), ""]
     lines += ["| stage | seconds | of CPU | peak memory | result | goal |", "|---|---|---|---|---|---|"]
@@ -192,7 +174,7 @@ def main() -> None:
             print(
                 f"wrote {count:,} trials of {options.epochs} epochs in {time.perf_counter() - began:.0f} s", flush=True
             )
-        facts, rows = machine(), []
+        facts, rows = describe("pandas", "pyarrow", "matplotlib", "scipy"), []
         for name in STAGES:
             rows.append(measure(name, storage))
             print(f"{name}: {rows[-1]['seconds']:.1f} s", flush=True)

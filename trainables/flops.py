@@ -13,7 +13,6 @@ from functools import cache
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.data import Dataset, fitted_shape
 from trainables.models import Model, maskable
@@ -25,12 +24,18 @@ PASSES = 3
 def layer_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
     """Dense forward operations of one image for every maskable weight of ``model`` (counted without computing)."""
     probe = copy.deepcopy(model).to("meta").eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    flops: dict[str, int] = {}
+
+    def count(name: str, layer: nn.Module, output: torch.Tensor) -> None:
+        # Every output position of a channel (a linear layer has one) uses each weight of that channel once.
+        flops[name] = 2 * layer.weight.numel() * output[0, 0].numel()
+
+    for name in maskable(probe):
+        layer = probe.get_submodule(name.removesuffix(".weight"))
+        layer.register_forward_hook(lambda layer, _, output, name=name: count(name, layer, output))
+    with torch.no_grad():
         probe(torch.empty(1, *image_shape, device="meta"))
-    counts = {path: sum(operations.values()) for path, operations in counter.get_flop_counts().items()}
-    # The counter's paths begin with the class of the outermost module.
-    prefix = type(probe).__name__
-    return {name: counts[f"{prefix}.{name.removesuffix('.weight')}"] for name in maskable(model)}
+    return {name: flops[name] for name in maskable(model)}
 
 
 def forward_flops(dense: Mapping[str, int], densities: Mapping[str, float]) -> float:

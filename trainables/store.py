@@ -49,6 +49,12 @@ class Store:
     def __setstate__(self, state: dict[str, str]) -> None:
         self.__init__(state["storage"])  # type: ignore[misc]
 
+    def address(self, path: str) -> str:
+        """``path`` in the storage, as a person finds it: an absolute path or a URI."""
+        scheme, there, rest = self.storage.partition("://")
+        _, question, settings = rest.partition("?")
+        return f"{scheme}://{self.root}/{path}{question}{settings}" if there else f"{self.root}/{path}"
+
     # Files -----------------------------------------------------------------------------------------------------------
 
     def write(self, path: str, content: bytes) -> None:

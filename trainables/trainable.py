@@ -1,10 +1,12 @@
 """One run as a Ray Tune trainable: it finds its spec by its id, and everything else about it in the store.
 
-A worker lives long and does many runs (``reset_config``): imports, data sets on the device and threads stay.
+A worker lives long and does many runs (``reset_config``): imports, data sets on the device and threads stay, and where
+the next run trains the same shapes, its network, captured steps and what was compiled.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ from ray import tune
 
 from trainables import plugins
 from trainables.data import DeviceData, ImageData, place
+from trainables.engine import Engine, Workshop
 from trainables.rows import device_name
 from trainables.runlog import RunLog
 from trainables.runs import Inputs, Run, is_finished, open_run
@@ -26,11 +29,13 @@ REPORT_SECONDS = 1.0
 
 class SparseTrainable(tune.Trainable):
     """Runs one trial or scoring run of a sweep. ``config["run"]`` is its id; everything else comes from the store.
-    A search, whose trials are not known beforehand, gives the spec beside the id.
+    A search, whose trials are not known beforehand, gives the spec beside the id. ``wait``, after a failure, are
+    seconds to let pass first.
 
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
-    GPU or a share of one is reserved for it, else ``cpu``; ``modules``: plugins that the driver was told to import.
+    GPU or a share of one is reserved for it, else ``cpu``; ``modules``: plugins that the driver was told to import;
+    ``engine``: how training steps run.
     """
 
     def setup(
@@ -43,6 +48,7 @@ class SparseTrainable(tune.Trainable):
         threads: int = 1,
         device: str = "cpu",
         modules: Sequence[str] = (),
+        engine: Engine | None = None,
     ) -> None:
         plugins.load(modules)
         assert specs is not None and datasets is not None and store is not None
@@ -50,6 +56,7 @@ class SparseTrainable(tune.Trainable):
         torch.set_num_threads(threads)
         self.device = torch.device(device)
         self.placed: dict[tuple[str, int, int], DeviceData] = {}
+        self.workshop = Workshop(engine)
         self.run: Run | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -63,6 +70,7 @@ class SparseTrainable(tune.Trainable):
             return self._step(run_id)
         except Exception as error:
             self.run = None
+            self.workshop = Workshop(self.workshop.engine)  # what an error left half done is not used again
             self.store.write_failure(run_id, self.sweep, error)
             raise
 
@@ -71,6 +79,7 @@ class SparseTrainable(tune.Trainable):
             self.log = RunLog(run_id, self.store)
         with self.log.listening():
             if self.run is None:
+                time.sleep(self.config.get("wait", 0.0))
                 spec = load(self.config.get("spec") or self.specs[run_id])
                 if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
                     return {"epoch": spec.length, "epochs": spec.length, "done": True}
@@ -96,4 +105,4 @@ class SparseTrainable(tune.Trainable):
                 self.placed[key] = place(images(), trial.model.channels, trial.model.min_size, self.device)
             return self.placed[key]
 
-        return open_run(spec, Inputs(images, placed), self.store, self.sweep)
+        return open_run(spec, Inputs(images, placed, self.workshop), self.store, self.sweep)

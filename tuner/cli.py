@@ -34,6 +34,7 @@ from tuner.options import (
     TrialId,
 )
 from tuner.running import run_sweep, tell
+from tuner.study_command import study
 
 if TYPE_CHECKING:
     from analysis.claims import Claim
@@ -50,6 +51,7 @@ app = typer.Typer(
 
 
 app.add_typer(data_app, name="data")
+app.command()(study)
 
 
 def main() -> None:
@@ -158,7 +160,7 @@ def figures(
     for picture in gallery.pictures(results, names):
         try:
             gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content))
-            print(f"{store.root}/{folder}/{picture.name}.png (and .pdf, .csv)")
+            print(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
         except ValueError as error:
             print(f"{picture.name}: not drawn: {error}")
 
@@ -202,7 +204,7 @@ def report(
     page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
     store.write(path, page.encode())
-    print(f"{store.root}/{path}")
+    print(store.address(path))
 
 
 @app.command()
@@ -241,22 +243,6 @@ def export(
 
 
 @app.command()
-def study(
-    sweep: SweepName,
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="Default: SWEEP.db, in this folder.")] = None,
-    storage: Storage = DEFAULT_STORAGE,
-    plugins: Plugins = [],
-) -> None:
-    """Write a search as an Optuna study, to be opened in optuna-dashboard."""
-    described, store = open_sweep(sweep, [], storage, as_it_was_run=True)
-    if described.search is None:
-        raise WrongCall(f"SWEEP {sweep!r}: it has grids and no search, so there is no study")
-    from tuner.dashboard import write
-
-    print(f"optuna-dashboard {write(described, store, output)}")
-
-
-@app.command()
 def gc(
     storage: Storage = DEFAULT_STORAGE,
     yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
@@ -276,6 +262,23 @@ def gc(
     if yes:
         collect(garbage, store)
     print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
+
+
+@app.command()
+def compact(storage: Storage = DEFAULT_STORAGE) -> None:
+    """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
+    from analysis.compacted import compact as copy
+    from trainables.records import TABLES, NewerTables
+
+    store = open_store(storage)
+    for table in TABLES:
+        try:
+            rows, files, damaged = copy(store.storage, table)
+        except (OSError, NewerTables) as error:
+            raise WrongCall(f"--storage {storage}: {error}") from None
+        print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
+        for path in damaged:
+            tell(f"{table}: a damaged Parquet file is left out: {path}")
 
 
 @app.command(name="list")

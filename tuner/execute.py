@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
+from pyarrow.fs import LocalFileSystem
 from ray import tune
 from ray.tune import schedulers
 
@@ -21,6 +22,8 @@ from trainables.spec import dump
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
 from tuner.graph import State
+from tuner.order import order_of
+from tuner.patience import Patience
 from tuner.search import GraphSearch, Release
 from tuner.sweep import Resources, Sweep, SweepError
 
@@ -58,37 +61,51 @@ def execute(
             have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
             raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
-        algorithm, stopping = how_to_search(sweep, state, store, slots(shape))
-        tuner = tune.Tuner(
-            trainable(sweep, state, images, store, shape),
-            tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=experiment_folder(sweep, store),
-                storage_filesystem=None if is_local(store) else store.filesystem,
-                failure_config=tune.FailureConfig(max_failures=sweep.retries),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=list(callbacks),
-                verbose=0,
-            ),
-        )
-        tuner.fit()
+        limit = slots(shape) if address == "local" else None
+        algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
+        fit(trainable(sweep, state, images, store, shape), algorithm, stopping, sweep, store, callbacks)
     if received:
         raise Stopped(received[0])
 
 
+def fit(
+    trainable: Any,
+    algorithm: GraphSearch,
+    stopping: schedulers.TrialScheduler,
+    sweep: Sweep,
+    store: Store,
+    callbacks: Sequence[tune.Callback],
+) -> None:
+    """Let Tune run what ``algorithm`` gives it."""
+    timeout = sweep.resources.trial_timeout
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=experiment_folder(sweep, store),
+            storage_filesystem=None if is_local(store) else store.filesystem,
+            failure_config=tune.FailureConfig(max_failures=sweep.retries),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
 def how_to_search(
-    sweep: Sweep, state: State, store: Store, parallel: int
+    sweep: Sweep, state: State, store: Store, parallel: int, limit: int | None
 ) -> tuple[GraphSearch, schedulers.TrialScheduler]:
-    """What gives Tune its trials, and what may stop them early."""
-    release = Release(state.graph, state.ready)
+    """What gives Tune its trials, at most ``limit`` at a time, and what may stop them early."""
+    release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
     if sweep.seeds is not None:
         from tuner.growth import grown
         from tuner.seeding import SeedSearch
 
-        return SeedSearch(release, grown(sweep, store), store), schedulers.FIFOScheduler()
+        return SeedSearch(release, grown(sweep, store), store, limit), schedulers.FIFOScheduler()
     if sweep.search is None:
-        return GraphSearch(release), schedulers.FIFOScheduler()
+        return GraphSearch(release, limit), schedulers.FIFOScheduler()
     from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
     from tuner.study import Study
 
@@ -108,6 +125,7 @@ def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: S
         threads=sweep.resources.cpus,
         device="cuda" if "gpu" in shape else "cpu",
         modules=plugins.named(),
+        engine=sweep.resources.engine,
     )
     return tune.with_resources(shared, shape)
 
@@ -127,7 +145,7 @@ def slots(shape: dict[str, float]) -> int:
 
 
 def is_local(store: Store) -> bool:
-    return "://" not in store.storage
+    return isinstance(store.filesystem, LocalFileSystem)
 
 
 def experiment_folder(sweep: Sweep, store: Store) -> str:

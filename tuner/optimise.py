@@ -39,6 +39,7 @@ class StudySearch(GrowingSearch):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         spec = self.release.graph.runs[trial_id]
+        self.out.discard(trial_id)
         if error:
             lost = [trial_id, *self.release.fail(trial_id)]
             for run in lost:

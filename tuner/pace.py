@@ -1,6 +1,6 @@
 """How fast runs go, measured shape by shape, and how long the rest will take.
 
-A run of one shape (data set, network, precision) says little of another's: each has a rate of its own, in seconds of a
+A run of one shape (see ``order``) says little of another's: each has a rate of its own, in seconds of a
 slot for an operation. What has not been measured yet is taken for as fast as everything so far.
 """
 
@@ -11,15 +11,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trainables.spec import Spec
+from tuner.order import shape
 from tuner.price import cost
-
-Shape = tuple[str, ...]
-
-
-def shape(spec: Spec) -> Shape:
-    """What runs share whose operations take equally long; empty where nothing is trained."""
-    trial = spec.training
-    return () if trial is None else (trial.dataset.name, trial.model.name, trial.recipe.precision)
 
 
 @dataclass
@@ -42,10 +35,10 @@ class Pace:
         self.first_sign: float | None = None
         self.running: dict[str, Course] = {}
         self.planned = 0
-        self.total: defaultdict[Shape, float] = defaultdict(float)  # operations known of
-        self.done: defaultdict[Shape, float] = defaultdict(float)  # by runs that are not running any more
-        self.seconds: defaultdict[Shape, float] = defaultdict(float)  # of slots, that were measured
-        self.operations: defaultdict[Shape, float] = defaultdict(float)  # done in them
+        self.total: defaultdict[str, float] = defaultdict(float)  # operations known of
+        self.done: defaultdict[str, float] = defaultdict(float)  # by runs that are not running any more
+        self.seconds: defaultdict[str, float] = defaultdict(float)  # of slots, that were measured
+        self.operations: defaultdict[str, float] = defaultdict(float)  # done in them
 
     def plan(self, specs: Iterable[Spec]) -> None:
         """Runs that are to be made."""
@@ -101,14 +94,14 @@ class Pace:
         left += unknown * sum(self.total[kind] * rates[kind] for kind in rates) / self.planned
         return left * (now - self.first_sign) / slots
 
-    def _under_way(self) -> defaultdict[Shape, float]:
+    def _under_way(self) -> defaultdict[str, float]:
         """Operations that running runs have done."""
-        found: defaultdict[Shape, float] = defaultdict(float)
+        found: defaultdict[str, float] = defaultdict(float)
         for course in self.running.values():
             found[shape(course.spec)] += course.share * cost(course.spec)
         return found
 
-    def _measured(self, now: float) -> tuple[defaultdict[Shape, float], defaultdict[Shape, float]]:
+    def _measured(self, now: float) -> tuple[defaultdict[str, float], defaultdict[str, float]]:
         """Slot seconds and the operations done in them, of runs that ended and of those that run."""
         seconds, operations = self.seconds.copy(), self.operations.copy()
         for course in self.running.values():

@@ -92,6 +92,6 @@ def conclude(sweep: Sweep, store: Store) -> None:
         from tuner.study import Study
 
         found = Study(sweep, store).words()
-    print("\n".join([*lines(outcome), *found, f"results: {store.root}/results/trials"]))
+    print("\n".join([*lines(outcome), *found, f"results: {store.address('results/trials')}"]))
     if outcome["done"] < outcome["trials"]:
         sys.exit(1)

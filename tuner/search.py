@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ray.tune.experiment import Experiment, Trial
-from ray.tune.experiment.config_parser import _create_trial_from_spec, _make_parser
 from ray.tune.search import SearchAlgorithm
 
 from trainables.spec import TrialSpec, dump
 from trainables.store import Store
-from tuner.graph import Graph, find_blocked, unfinished
-from tuner.price import cost
+from tuner.graph import Graph, unfinished
+from tuner.order import Key, by_length
+from tuner.retries import Retries
 
 
 class Release:
-    """The order of a graph's runs: what may start now, and what each end sets free (O(log n) a run)."""
+    """The order of a graph's runs: what may start now, and what each end sets free.
 
-    def __init__(self, graph: Graph, todo: frozenset[str]) -> None:
+    Adding, releasing and finishing a run costs O(log n), whatever the size of the graph; failing one, what it blocks.
+    ``order`` gives the key of a run: of those that may start, the one with the smallest starts first.
+    """
+
+    def __init__(self, graph: Graph, todo: frozenset[str], order: Callable[[str], Key] | None = None) -> None:
         self.graph = graph
         self.waiting: dict[str, set[str]] = {}
         self.open: set[str] = set()
         self.failed: set[str] = set()
-        self._ready: list[tuple[int, float, int, str]] = []
+        self._order = order or by_length(graph)
+        self._ready: list[tuple[Key, int, str]] = []
         self._count = itertools.count()
         self.add(run for run in graph.runs if run in todo)
 
@@ -39,11 +45,10 @@ class Release:
             self._offer(run)
 
     def _offer(self, run: str) -> None:
-        """Make ``run`` ready if it waits for nothing. Prerequisites of many come first, long ones before short ones."""
+        """Make ``run`` ready if it waits for nothing."""
         if not self.waiting[run]:
             del self.waiting[run]
-            urgency = -len(self.graph.needed_by.get(run, ()))
-            heapq.heappush(self._ready, (urgency, -cost(self.graph.runs[run]), next(self._count), run))
+            heapq.heappush(self._ready, (self._order(run), next(self._count), run))
 
     def next(self) -> str | None:
         """A run to start now, or None if all others wait for one that is running."""
@@ -60,13 +65,17 @@ class Release:
                 self._offer(dependent)
 
     def fail(self, run: str) -> list[str]:
-        """``run`` failed for good: what needs it is blocked, and returned."""
+        """``run`` failed for good: what needs it, at any distance, is blocked, and returned."""
         self.failed.add(run)
         self.open.discard(run)
-        blocked = list(find_blocked(self.graph, set(self.waiting), self.failed))
-        for dependent in blocked:
-            del self.waiting[dependent]
-            self.open.discard(dependent)
+        blocked, left = [], [run]
+        while left:
+            for dependent in self.graph.needed_by.get(left.pop(), ()):
+                if dependent in self.waiting:
+                    del self.waiting[dependent]
+                    self.open.discard(dependent)
+                    blocked.append(dependent)
+                    left.append(dependent)
         return blocked
 
     @property
@@ -80,12 +89,51 @@ class Release:
         return not self._ready and not self.waiting
 
 
-class GraphSearch(SearchAlgorithm):
-    """Gives Tune the runs of a :class:`Release`, each as a trial whose id is the run's and whose config is that id."""
+class RunTrial(Trial):
+    """A run as Tune sees it, without what Tune would keep for itself.
 
-    def __init__(self, release: Release) -> None:
-        self.release = release
-        self._parser = _make_parser()
+    A snapshot holds nothing of it, for none is ever restored; and statistics of everything that it reports, some
+    30 kB a trial for as long as the sweep runs, are not made.
+    """
+
+    config: dict[str, Any]
+    error: Exception | None = None
+    """What it failed of the last time."""
+    verdict: Exception | None = None
+    """Why it is about to be killed."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.retries = Retries(self.max_failures)
+
+    def get_json_state(self) -> tuple[str, str]:
+        return "{}", "{}"
+
+    def handle_error(self, exc: Exception) -> None:
+        """Keep the error in memory, where Tune would pickle it to a file to be unpickled from there."""
+        self.error, self.verdict = self.verdict or exc, None
+        self.retries.add(self.error)
+        self.config = {**self.config, "wait": self.retries.wait}
+
+    def should_recover(self) -> bool:
+        return self.retries.again
+
+    def update_last_result(self, result: dict[str, Any]) -> None:
+        self.run_metadata.last_result = result
+        self.run_metadata.last_result_time = time.time()
+
+
+class GraphSearch(SearchAlgorithm):
+    """Gives Tune the runs of a :class:`Release`, each as a trial whose id is the run's and whose config is that id.
+
+    ``limit``: how many Tune holds at most. As many as can run means that each takes over the worker of the one that
+    ended; Tune would reserve, and give back, resources for each one more. None: as many as Tune asks for, which tells
+    a cluster that it should grow.
+    """
+
+    def __init__(self, release: Release, limit: int | None = None) -> None:
+        self.release, self.limit = release, limit
+        self.out: set[str] = set()
         self._experiment: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -94,20 +142,32 @@ class GraphSearch(SearchAlgorithm):
 
     def add_configurations(self, experiments: list[Experiment]) -> None:
         (experiment,) = experiments
-        self._experiment = dict(experiment.spec)
+        spec = experiment.spec
+        self._experiment = {
+            "trainable_name": spec["run"],
+            "storage": spec["storage"],
+            "checkpoint_config": spec["checkpoint_config"],
+            "max_failures": spec["max_failures"],
+            "placement_group_factory": spec["resources_per_trial"],
+        }
 
     @property
     def total_samples(self) -> int:
         return len(self.release.graph.runs)
 
     def next_trial(self) -> Trial | None:
-        run = self.release.next()
-        if run is None:
+        if self.limit is not None and len(self.out) >= self.limit:
             return None
-        spec = {**self._experiment, "config": {"run": run}}
-        return _create_trial_from_spec(spec, self._parser, trial_id=run, experiment_tag=run)
+        run = self.release.next()
+        return None if run is None else self.trial(run)
+
+    def trial(self, run: str, **config: Any) -> Trial:
+        """``run`` for Tune, with what its trainable is told beside its id."""
+        self.out.add(run)
+        return RunTrial(trial_id=run, experiment_tag=run, config={"run": run, **config}, **self._experiment)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self.out.discard(trial_id)
         if error:
             self.release.fail(trial_id)
         elif result and result.get("done"):
@@ -120,18 +180,12 @@ class GraphSearch(SearchAlgorithm):
 class GrowingSearch(GraphSearch):
     """Gives Tune the runs of a graph that grows meanwhile, each with its spec beside its id."""
 
-    def __init__(self, release: Release, store: Store) -> None:
-        super().__init__(release)
+    def __init__(self, release: Release, store: Store, limit: int | None = None) -> None:
+        super().__init__(release, limit)
         self.store = store
 
-    def next_trial(self) -> Trial | None:
-        run = self.release.next()
-        if run is None:
-            return None
-        config = {"run": run, "spec": dump(self.release.graph.runs[run])}
-        return _create_trial_from_spec(
-            {**self._experiment, "config": config}, self._parser, trial_id=run, experiment_tag=run
-        )
+    def trial(self, run: str, **config: Any) -> Trial:
+        return super().trial(run, spec=dump(self.release.graph.runs[run]), **config)
 
     def take(self, trial: TrialSpec) -> None:
         """A new point of the sweep: it, and what it misses to start, are to be run."""

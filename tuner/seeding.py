@@ -12,8 +12,8 @@ from tuner.search import GrowingSearch, Release
 class SeedSearch(GrowingSearch):
     """Gives Tune the runs of a sweep and the further seeds that its points turn out to need."""
 
-    def __init__(self, release: Release, growth: Growth, store: Store) -> None:
-        super().__init__(release, store)
+    def __init__(self, release: Release, growth: Growth, store: Store, limit: int | None = None) -> None:
+        super().__init__(release, store, limit)
         self.growth = growth
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:

@@ -103,6 +103,6 @@ def describe(trial: str, store: Store) -> dict[str, Any]:
         return {"failure": store.failures()[trial]}
     table, _ = records.read(store.storage, "trials", trials=[trial])
     row = table.to_pylist()[0]
-    files = {name: f"{store.root}/{store.result_path(name, trial)}" for name in ("trials", "epochs", "layers")}
-    files["weights"] = f"{store.root}/{store.artifact_path('weights', trial)}"
+    files = {name: store.address(store.result_path(name, trial)) for name in ("trials", "epochs", "layers")}
+    files["weights"] = store.address(store.artifact_path("weights", trial))
     return {"spec": json.loads(row.pop("spec"))["spec"], "results": row, "files": files}

@@ -2,7 +2,7 @@
 
 The union of all grids is the set of trials. In a grid a list means each of its values, ``{from, to, step}`` a range,
 and keys multiply; at any depth, so that a sparsifier's own fields can be swept too. ``base`` is what every grid
-starts from; ``include`` adds the grids of other sweeps. Equal trials are one trial.
+starts from; ``include`` adds the grids of other sweeps, each a figure of this one. Equal trials are one trial.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
 from importlib import resources as package_files
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from trainables.data import Dataset, datasets
 from trainables.difficulty import difficulties
+from trainables.engine import Engine
 from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import Recipe, TrialSpec
@@ -42,6 +43,10 @@ class Resources(Value):
 
     cpus: int = Field(default=1, ge=1, description="CPU threads")
     gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: 1 if the cluster has any")
+    engine: Engine = Field(default=Engine(), description="how training steps run; changes no trial")
+    trial_timeout: float | None = Field(
+        default=None, gt=0, description="seconds without the end of an epoch, after which a trial is killed as hanging"
+    )
 
     @field_validator("gpus")
     @classmethod
@@ -89,8 +94,14 @@ class Sweep(Value):
     grids: tuple[dict[str, Any], ...] = ()
     search: Search | None = None
     seeds: Seeds | None = Field(default=None, description="seeds that grow where they are needed, in place of seed")
+    figures: dict[str, int] = Field(
+        default_factory=dict, description="included sweeps: how many of the grids, from the first on, each brought"
+    )
+    order: Literal["figures", "longest", "file"] = Field(
+        default="figures", description="figures: the cheapest included sweep first; longest: trials; file: as written"
+    )
     resources: Resources = Resources()
-    retries: int = Field(default=2, ge=0, description="times that a trial which raised is tried again within a run")
+    retries: int = Field(default=2, ge=0, description="times that a trial that failed by itself is tried again")
 
     @model_validator(mode="after")
     def _grids_or_search(self) -> Sweep:
@@ -106,18 +117,38 @@ class Sweep(Value):
             raise ValueError("seed: the sweep has seeds, which says how many each point gets; leave seed out")
         return self
 
+    @model_validator(mode="after")
+    def _figures_have_their_grids(self) -> Sweep:
+        if any(count < 0 for count in self.figures.values()) or sum(self.figures.values()) > len(self.grids):
+            raise ValueError(f"figures: they bring {self.figures}, there are {len(self.grids)} grids")
+        return self
+
+    @cached_property
+    def cells(self) -> tuple[dict[str, TrialSpec], ...]:
+        """The trials of each grid by id, in the order of the file; SweepError if one of them cannot be."""
+        return tuple(self._cells(number, grid) for number, grid in enumerate(self.grids))
+
+    def _cells(self, number: int, grid: Mapping[str, Any]) -> dict[str, TrialSpec]:
+        trials: dict[str, TrialSpec] = {}
+        for cell in expand(merge(self.start, grid)):
+            try:
+                trial = TrialSpec.model_validate(cell)
+            except ValidationError as error:
+                raise SweepError(f"{self.name}: grids.{number}: {explain(error)}") from None
+            trials[trial.id] = trial
+        return trials
+
     @cached_property
     def trials(self) -> dict[str, TrialSpec]:
-        """The trials of the grids by id, in the order of the file; SweepError if one of them cannot be."""
-        trials: dict[str, TrialSpec] = {}
-        for number, grid in enumerate(self.grids):
-            for cell in expand(merge(self.start, grid)):
-                try:
-                    trial = TrialSpec.model_validate(cell)
-                except ValidationError as error:
-                    raise SweepError(f"{self.name}: grids.{number}: {explain(error)}") from None
-                trials[trial.id] = trial
-        return trials
+        """The trials of all grids by id, each once."""
+        return {run: trial for cells in self.cells for run, trial in cells.items()}
+
+    @property
+    def parts(self) -> list[list[str]]:
+        """Ids of the trials of each included sweep, and last those of the sweep's own grids."""
+        left = iter(self.cells)
+        counts = [*self.figures.values(), len(self.grids)]
+        return [[run for cells in islice(left, count) for run in cells] for count in counts]
 
     @property
     def start(self) -> dict[str, Any]:
@@ -195,7 +226,7 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
         raise SweepError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise SweepError(f"{name}: a sweep is a mapping with {', '.join(Sweep.model_fields)}; got {content!r}")
-    content = {"name": name, **content, "grids": [*included(content, name), *(content.get("grids") or [])]}
+    content = {"name": name, **content, **with_included(content, name)}
     content.pop("include", None)
     for override in overrides:
         apply_override(content, override)
@@ -208,14 +239,19 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
     return sweep
 
 
-def included(content: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """The grids of the sweeps that ``include`` names, each with its own base: what is run is written out in full."""
+def with_included(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """``grids`` and ``figures`` with those of the sweeps that ``include`` names: what is run is written out in full."""
     names = content.get("include") or []
     if not isinstance(names, list) or not all(isinstance(other, str) for other in names):
         raise SweepError(f"{name}: include: a list of sweeps, got {names!r}")
     if name in names:
         raise SweepError(f"{name}: include: {name} cannot include itself")
-    return [merge(sweep.base, grid) for sweep in map(read, names) for grid in sweep.grids]
+    others = [read(other) for other in names]
+    if grown := [other.name for other in others if other.seeds and not content.get("seeds")]:
+        raise SweepError(f"{name}: include: {grown[0]} has seeds that grow; give this sweep seeds of its own")
+    grids = [merge(other.base, grid) for other in others for grid in other.grids]
+    figures = {other.name: len(other.grids) for other in others}
+    return {"grids": [*grids, *(content.get("grids") or [])], **({"figures": figures} if figures else {})}
 
 
 def apply_override(content: dict[str, Any], override: str) -> None:
@@ -223,7 +259,7 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     keys = path.split(".")
     own, shared = list(Sweep.model_fields), list(TrialSpec.model_fields)
-    own = [field for field in own if field not in {"base", "grids"}]
+    own = [field for field in own if field not in {"base", "grids", "figures"}]
     if not equals or not all(keys):
         raise SweepError(f"--set {override}: give it as path=value, for example recipe.epochs=5")
     if keys[0] not in [*own, *shared]:

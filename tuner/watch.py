@@ -10,7 +10,6 @@ from typing import Any
 
 from ray.exceptions import RayTaskError
 from ray.tune import Callback
-from ray.tune.experiment import Trial
 from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
@@ -19,6 +18,8 @@ from trainables.store import Store
 from tuner import journal
 from tuner.graph import State
 from tuner.pace import Pace
+from tuner.retries import in_words
+from tuner.search import RunTrial
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Watch(Callback):
 
     # Tune's events ---------------------------------------------------------------------------------------------------
 
-    def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_start(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         spec = self.graph.runs[trial.trial_id]
         if trial.trial_id not in self.known:
             self.known.add(trial.trial_id)
@@ -74,36 +75,36 @@ class Watch(Callback):
         self.say(f"started {self._label(trial)}")
 
     def on_trial_result(
-        self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
+        self, iteration: int, trials: list[RunTrial], trial: RunTrial, result: dict[str, Any], **info: Any
     ) -> None:
         known = {name: result[name] for name in TOLD if result.get(name) is not None}
         self.running[trial.trial_id] = {**known, "node": result.get("hostname", "")}
         self.pace.follow(trial.trial_id, result["epoch"] / result["epochs"], time.monotonic())
 
-    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_complete(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self._over(trial)
         if trial.last_result.get("done"):
             self.done.add(trial.trial_id)
             self.say(f"finished {self._label(trial)}")
 
-    def on_trial_recover(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self._over(trial, counts=False)
-        self.say(f"trying again {self._label(trial)}: {reason(trial)}")
+        self.say(f"trying again {self._label(trial)}: {in_words(trial.error)}")
 
-    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+    def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self._over(trial)
         self.failed.add(trial.trial_id)
-        error = trial.get_pickled_error()
+        error = trial.error
         if error is not None and not isinstance(error, RayTaskError):
             # The worker died or never began, so it could not write the failure itself.
             self.store.write_failure(trial.trial_id, self.name, error)
-        self.say(f"FAILED {self._label(trial)}: {reason(trial)}", aloud=True)
+        self.say(f"FAILED {self._label(trial)}: {in_words(error)}", aloud=True)
 
-    def _over(self, trial: Trial, counts: bool = True) -> None:
+    def _over(self, trial: RunTrial, counts: bool = True) -> None:
         self.running.pop(trial.trial_id, None)
         self.pace.end(trial.trial_id, time.monotonic(), counts)
 
-    def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+    def on_step_end(self, iteration: int, trials: list[RunTrial], **info: Any) -> None:
         now = time.monotonic()
         total = self.pace.operations_in_all(self.unknown) or 1.0
         self._bar.update(self._task, total=total, completed=self.pace.operations_done(), text=self.summary())
@@ -149,18 +150,8 @@ class Watch(Callback):
         if aloud:
             self.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
 
-    def _label(self, trial: Trial) -> str:
+    def _label(self, trial: RunTrial) -> str:
         return f"{trial.trial_id} ({self.graph.runs[trial.trial_id]})"
-
-
-def reason(trial: Trial) -> str:
-    """Last line of a trial's error."""
-    error = trial.get_pickled_error()
-    cause = getattr(error, "cause", error)
-    if cause is None:
-        return "unknown error"
-    first = (str(cause).strip().splitlines() or [""])[0]
-    return f"{type(cause).__name__}: {first}"
 
 
 def duration(seconds: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -157,6 +158,15 @@ def test_a_search_has_no_seeds_to_grow() -> None:
     search = "search: {objectives: {test_accuracy: maximize}, space: {seed: {from: 0, to: 3}}}\nseeds: {from: 3, to: 4}"
     with pytest.raises(SweepError, match="seeds: only the points of grids"):
         parse(search, "both")
+
+
+def test_an_included_sweep_takes_the_seeds_of_the_whole(tmp_path: Path) -> None:
+    path = tmp_path / "part.yaml"
+    path.write_text(SWEEP)
+    with pytest.raises(SweepError, match="include: part has seeds that grow; give this sweep seeds of its own"):
+        parse(f"include: [{path}]", "whole")
+    whole = parse(f"include: [{path}]\nseeds: {{from: 2, to: 3}}", "whole")
+    assert {trial.seed for trial in whole.trials.values()} == {0, 1}
 
 
 def test_a_dumped_sweep_has_the_same_seeds() -> None:

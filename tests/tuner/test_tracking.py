@@ -28,16 +28,18 @@ def spec() -> TrialSpec:
     return next(iter(parse(ONE, "one").trials.values()))
 
 
-def attempt(follower: Tracking, spec: TrialSpec, epochs: range, ends: bool) -> None:
-    """Train ``spec`` for ``epochs``; a driver that dies says nothing of its end."""
+def attempt(follower: Tracking, spec: TrialSpec, epochs: range, finishes: bool) -> None:
+    """Train ``spec`` for ``epochs``, and finish or fail."""
     trial: Any = SimpleNamespace(trial_id=spec.id)
     follower.setup()
     follower.on_trial_start(0, [], trial)
     for epoch in epochs:
         result = {"epoch": epoch, "epochs": 4, "train_loss": 1 / epoch, "test_accuracy": None, "hostname": "here"}
         follower.on_trial_result(0, [], trial, result)
-    if ends:
+    if finishes:
         follower.on_trial_complete(0, [], trial)
+    else:
+        follower.on_trial_error(0, [], trial)
 
 
 def events(file: Path) -> list[Event]:
@@ -52,10 +54,10 @@ def events(file: Path) -> list[Event]:
 
 def test_tensorboard_goes_on_in_the_same_folder_with_epochs_as_steps(spec: TrialSpec, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    attempt(tracking(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(1, 3), ends=False)
+    attempt(tracking(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(1, 3), finishes=False)
     for file in tmp_path.rglob("events.out.*"):
         file.rename(file.with_name(f"{file.name}.earlier"))  # their names tell seconds apart
-    attempt(tracking(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(3, 5), ends=True)
+    attempt(tracking(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(3, 5), finishes=True)
     (folder,) = (tmp_path / "tracking/tensorboard/one").iterdir()
     assert folder.name == f"set-0.5-on-digits-resnet8-none-1-seed-0-{spec.id[:8]}"
     told = [(e.step, v.tag, v.simple_value) for file in folder.iterdir() for e in events(file) for v in e.summary.value]
@@ -68,8 +70,8 @@ def test_tensorboard_goes_on_in_the_same_folder_with_epochs_as_steps(spec: Trial
 def test_mlflow_goes_on_in_the_same_run(spec: TrialSpec, tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     store = Store(str(tmp_path))
-    for epochs, ends in ((range(1, 3), False), (range(3, 5), True)):
-        attempt(tracking(Tracker.mlflow, "one", {spec.id: spec}, store), spec, epochs, ends)
+    for epochs, finishes in ((range(1, 3), False), (range(3, 5), True)):
+        attempt(tracking(Tracker.mlflow, "one", {spec.id: spec}, store), spec, epochs, finishes)
     (run,) = mlflow.search_runs(experiment_names=["one"], output_format="list")
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")
     assert [(point.step, point.value) for point in history] == [(epoch, 1 / epoch) for epoch in range(1, 5)]
@@ -107,7 +109,7 @@ def test_a_tracker_that_fails_is_not_told_any_more(
     follower = Tracking(Tracker.mlflow, logger, {spec.id: spec}, tmp_path)
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            attempt(follower, spec, range(1, 3), ends=True)
+            attempt(follower, spec, range(1, 3), finishes=True)
     assert logger.calls == 1
     assert [record.getMessage() for record in caplog.records] == [
         "--track mlflow: no such server; it is not told any more"

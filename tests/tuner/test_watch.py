@@ -34,7 +34,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def trial(run: str, **last_result: Any) -> Any:
-    return SimpleNamespace(trial_id=run, last_result=last_result, get_pickled_error=lambda: OSError("disk on fire"))
+    return SimpleNamespace(trial_id=run, last_result=last_result, error=OSError("disk on fire"))
 
 
 def test_eta_is_the_rate_since_training_began(sweep: Sweep, clock: SimpleNamespace, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
-"""One file instead of thousands: a copy of a table as it was last read, kept in the storage's ``cache/``.
+"""One file instead of thousands: ``compacted/TABLE.parquet``, a copy of a table as it was last read or compacted.
 
-A table has a file a trial, and ten thousand small files take half a minute to read, one large file half a second.
-The copy is derived and never needed: it is remade when a file that it holds has changed or gone, extended when many are
-new, and may be deleted at any time. Where the storage cannot be written there is none.
+A table has a file a trial, and ten thousand small files take half a minute to read, one large file half a second. The
+files of the trials stay where they are and stay the truth: no storage can show one file in place of many in a single
+step, so that taking them away would make one who reads the folder at that moment fail, miss rows or see some twice.
+The copy appears whole or not at all, and is read here in one opening; who opens it twice, as pandas does, should do it
+while nobody compacts. It is never needed: it is made anew when a file that it holds has changed or gone, extended when
+many are new, and may be deleted at any time. Where the storage cannot be written there is none.
 """
 
 from __future__ import annotations
@@ -69,7 +72,26 @@ def _copy(
 
 
 def _extend(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> bool:
-    """Write the copy anew: what it holds, and all other files that can be read. False where that cannot be."""
+    """Write the copy anew; False where that cannot be."""
+    try:
+        _write(storage, table, infos)
+    except OSError as error:
+        log.info("%s: no copy can be kept, every file is read: %s", _path(storage, table)[1], error)
+        return False
+    return True
+
+
+def compact(storage: str, table: str) -> tuple[int, int, list[str]]:
+    """Write the copy of ``table`` now: rows and files that it holds, and files that are damaged and left out.
+
+    Whoever reads at the time, the files of the trials or an earlier copy, is not disturbed. OSError if the storage
+    cannot be written.
+    """
+    return _write(storage, table, records.files(storage, table))
+
+
+def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int, int, list[str]]:
+    """Write what the copy holds, and all other files that can be read, as a new copy."""
     everything = records.selection(table)
     old, held = _copy(storage, table, infos, everything)
     fresh = [info for info in infos if info.base_name not in held]
@@ -86,12 +108,11 @@ def _extend(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> bool:
             whole, draft, filesystem=filesystem, compression="zstd", row_group_size=_ROW_GROUP, write_page_checksum=True
         )
         filesystem.move(draft, path)
-    except OSError as error:
-        log.info("%s: no copy can be kept, every file is read: %s", path, error)
+    except OSError:
         with contextlib.suppress(OSError):
             filesystem.delete_file(draft)
-        return False
-    return True
+        raise
+    return len(whole), len(names), damaged
 
 
 def _state(info: fs.FileInfo) -> list[int]:
@@ -101,4 +122,4 @@ def _state(info: fs.FileInfo) -> list[int]:
 
 def _path(storage: str, table: str) -> tuple[fs.FileSystem, str]:
     filesystem, root = records.resolve(storage)
-    return filesystem, f"{root}/cache/{table}.parquet"
+    return filesystem, f"{root}/compacted/{table}.parquet"

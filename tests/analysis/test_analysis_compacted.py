@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from synthetic import make_row
 
-from analysis import snapshot
+from analysis import compacted
 from trainables import records
 from trainables.store import Store
 
-COUNT = snapshot.WORTH
+COUNT = compacted.WORTH
 
 
 @pytest.fixture
@@ -33,11 +36,11 @@ def finish(store: Store, seed: int, accuracy: float = 0.5) -> Path:
 
 
 def copy(store: Store) -> Path:
-    return Path(store.root, "cache", "trials.parquet")
+    return Path(store.root, "compacted", "trials.parquet")
 
 
 def seeds(store: Store, **options: object) -> list[int]:
-    return sorted(snapshot.read(store.storage, "trials", **options)[0]["seed"].to_pylist())  # type: ignore[arg-type]
+    return sorted(compacted.read(store.storage, "trials", **options)[0]["seed"].to_pylist())  # type: ignore[arg-type]
 
 
 def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -50,9 +53,9 @@ def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_second_reading_opens_one_file(store, monkeypatch):
-    first, _ = snapshot.read(store.storage, "trials")
+    first, _ = compacted.read(store.storage, "trials")
     opened = count_opened(monkeypatch)
-    second, damaged = snapshot.read(store.storage, "trials")
+    second, damaged = compacted.read(store.storage, "trials")
     assert (opened, damaged) == ([], [])
     assert second.schema.equals(records.TABLES["trials"], check_metadata=True)
     assert sorted(second.to_pylist(), key=str) == sorted(first.to_pylist(), key=str)
@@ -78,7 +81,7 @@ def test_trials_columns_and_filters_are_taken_from_the_copy(store):
     seeds(store)
     ids = [make_row("set", 0.5, seed, 0.5)["trial"] for seed in (3, 9)]
     assert seeds(store, trials=ids) == [3, 9]
-    rows, _ = snapshot.read(store.storage, "trials", columns=["seed"], filters=[("seed", "<", 2)])
+    rows, _ = compacted.read(store.storage, "trials", columns=["seed"], filters=[("seed", "<", 2)])
     assert rows.column_names == ["seed"] and sorted(rows["seed"].to_pylist()) == [0, 1]
 
 
@@ -93,7 +96,7 @@ def test_a_trial_that_is_gone_or_written_again_makes_the_copy_anew(store):
     os.remove(finish(store, 5))
     assert 5 not in seeds(store)
     finish(store, 7, accuracy=0.9)
-    rows, _ = snapshot.read(store.storage, "trials", filters=[("seed", "==", 7)])
+    rows, _ = compacted.read(store.storage, "trials", filters=[("seed", "==", 7)])
     assert rows["test_accuracy"].to_pylist() == [0.9]
 
 
@@ -109,7 +112,7 @@ def test_a_copy_with_other_columns_is_made_anew(store):
     seeds(store)
     old = pq.read_table(copy(store))
     pq.write_table(old.drop_columns(["rotation"]), copy(store))
-    rows, _ = snapshot.read(store.storage, "trials")
+    rows, _ = compacted.read(store.storage, "trials")
     assert rows.schema.equals(records.TABLES["trials"]) and len(rows) == COUNT
 
 
@@ -117,7 +120,7 @@ def test_a_damaged_file_is_named_every_time(store):
     torn = finish(store, 3)
     torn.write_bytes(torn.read_bytes()[:-20])
     for _ in range(3):
-        rows, damaged = snapshot.read(store.storage, "trials")
+        rows, damaged = compacted.read(store.storage, "trials")
         assert len(rows) == COUNT - 1 and damaged == [str(torn)]
 
 
@@ -142,3 +145,53 @@ def test_a_copy_that_cannot_be_written_is_done_without(store, monkeypatch):
 def test_no_draft_stays_behind(store):
     seeds(store)
     assert [path.name for path in copy(store).parent.iterdir()] == ["trials.parquet"]
+
+
+# By hand -------------------------------------------------------------------------------------------------------------
+
+
+def test_compacting_writes_the_copy_of_whatever_there_is(tmp_path):
+    store = Store(str(tmp_path))
+    for seed in range(3):
+        finish(store, seed)
+    torn = finish(store, 3)
+    torn.write_bytes(torn.read_bytes()[:-20])
+    assert compacted.compact(store.storage, "trials") == (3, 3, [str(torn)])
+    assert compacted.compact(store.storage, "failures") == (0, 0, [])
+    assert sorted(pd.read_parquet(copy(store))["seed"]) == [0, 1, 2]
+    assert store.finished() == {path.stem for path in Path(store.root, "results/trials").iterdir()}
+
+
+def test_a_storage_that_cannot_be_written_says_so_when_compacting(store, monkeypatch):
+    def refuse(*arguments, **options):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(pq, "write_table", refuse)
+    with pytest.raises(OSError, match="no space left"):
+        compacted.compact(store.storage, "trials")
+
+
+READER = """
+import sys, pandas as pd
+from analysis import load_trials
+storage, count = sys.argv[1], int(sys.argv[2])
+print("reading", flush=True)
+for _ in range(12):
+    for frame in (pd.read_parquet(f"{storage}/results/trials"), load_trials(storage)):
+        assert sorted(frame["seed"]) == list(range(len(frame))) and len(frame) >= count, len(frame)
+"""
+
+
+def test_nobody_who_reads_meanwhile_is_disturbed(store):
+    """Plain pandas on the folder, and our own loader, in another process: each row once, always."""
+    compacted.compact(store.storage, "trials")
+    command = [sys.executable, "-c", READER, store.root, str(COUNT)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
+        assert reader.stdout.readline() == "reading\n"
+        seed = COUNT
+        while reader.poll() is None:  # trials go on finishing, one by one
+            finish(store, seed)
+            compacted.compact(store.storage, "trials")
+            seed += 1
+        assert reader.returncode == 0, reader.stderr.read()
+    assert seed > COUNT

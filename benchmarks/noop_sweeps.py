@@ -1,0 +1,195 @@
+"""Sweeps of trials that do nothing, through this package and through Tune alone: what a trial costs besides itself.
+
+Each function measures in this process, which is to be a new one (``benchmarks/sweep.py`` starts it), and returns what
+it found: ``seconds`` of the sweep, Ray's start left out (``start``), ``memory`` of the driver at its peak in MB, the
+``snapshots`` that Tune took and the ``snapshot_seconds`` that they took.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+POINTS = 100
+"""Trials a seed."""
+METHODS = ("random", "uniform", "set", "rigl", "snip", "gmp", "mest", "synflow", "lth", "omp", "omp_erk")
+SWEEP = f"""
+description: "Trials for a benchmark, in which they do nothing. LTH and OMP wait for dense ones."
+base: {{dataset: digits, model: resnet8, recipe: {{preset: digits, epochs: 10}}, seed: {{from: 1, to: SEEDS, step: 1}}}}
+grids:
+  - sparsifier: dense
+  - {{sparsifier: [{", ".join(METHODS)}], sparsity: {{from: 0.1, to: 0.9, step: 0.1}}}}
+"""
+
+
+def sweep_file(trials: int) -> str:
+    """A sweep of ``trials``, a multiple of :data:`POINTS`."""
+    return SWEEP.replace("SEEDS", str(trials // POINTS))
+
+
+def peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+@contextmanager
+def timed(into: dict[str, Any], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    yield
+    into[name] = time.perf_counter() - began
+
+
+@contextmanager
+def snapshots_of_tune(into: dict[str, Any]) -> Iterator[None]:
+    """Count and time the snapshots that Tune takes meanwhile."""
+    from ray.tune.execution.tune_controller import TuneController
+
+    save, into["snapshots"], into["snapshot_seconds"] = TuneController.save_to_dir, 0, 0.0
+
+    def counted(controller: TuneController) -> None:
+        began = time.perf_counter()
+        save(controller)
+        into["snapshots"] += 1
+        into["snapshot_seconds"] += time.perf_counter() - began
+
+    TuneController.save_to_dir = counted
+    yield
+    TuneController.save_to_dir = save
+
+
+def ours(storage: str, trials: int) -> dict[str, Any]:
+    """With the graph, the search, the watch and the store of a real sweep; each trial leaves a row in ``trials``."""
+    import ray
+    from ray import tune
+    from ray.tune.schedulers import FIFOScheduler
+
+    from trainables import records
+    from trainables.store import Store
+    from tuner import execute, journal
+    from tuner.graph import build, examine
+    from tuner.order import order_of
+    from tuner.search import GraphSearch, Release
+    from tuner.sweep import parse
+    from tuner.watch import Watch
+
+    class Nothing(tune.Trainable):
+        def setup(self, config: dict[str, Any], store: Store, sweep: str, row: dict[str, Any]) -> None:
+            self.store, self.row = store, {**row, "sweep": sweep}
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+        def step(self) -> dict[str, Any]:
+            row = {**self.row, "trial": self.config["run"], "finished_at": datetime.now(UTC)}
+            self.store.write_result(self.config["run"], {"trials": [row]})
+            return {"epoch": 10, "epochs": 10, "done": True}
+
+    found: dict[str, Any] = {}
+    with timed(found, "graph"):
+        sweep, store = parse(sweep_file(trials), "noop"), Store(storage)
+        journal.remember(sweep, store)
+        state = examine(build(sweep.trials), store)
+    row = dict.fromkeys(records.TABLES["trials"].names)
+    began = time.perf_counter()
+    with Watch(sweep.name, state, store) as watch, execute.cluster("local"):
+        found["start"] = time.perf_counter() - began
+        with timed(found, "seconds"), snapshots_of_tune(found):
+            release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
+            trainable = tune.with_parameters(Nothing, store=store, sweep=sweep.name, row=row)
+            algorithm = GraphSearch(release, int(ray.cluster_resources()["CPU"]))
+            execute.fit(tune.with_resources(trainable, {"cpu": 1}), algorithm, FIFOScheduler(), sweep, store, watch)
+    assert store.finished() == set(sweep.trials)
+    return {**found, "memory": peak_mb()}
+
+
+def bare(storage: str, trials: int) -> dict[str, Any]:
+    """Tune as a careful user has it: workers reused, its log files off, silent; snapshots as it takes them itself."""
+    import ray
+
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    found: dict[str, Any] = {}
+    with timed(found, "start"):
+        ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    with timed(found, "seconds"), snapshots_of_tune(found):
+        bare_tuner(storage, trials).fit()
+    ray.shutdown()
+    return {**found, "memory": peak_mb()}
+
+
+def bare_again(storage: str, trials: int) -> dict[str, Any]:
+    """The same started again when it has finished: what Tune's own resume does."""
+    import ray
+    from ray import tune
+
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    found: dict[str, Any] = {}
+    with timed(found, "seconds"):
+        tune.Tuner.restore(f"{storage}/bare", bare_trainable()).fit()
+    ray.shutdown()
+    return {**found, "memory": peak_mb()}
+
+
+def bare_trainable() -> Any:
+    from ray import tune
+
+    class Nothing(tune.Trainable):
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            return True
+
+        def step(self) -> dict[str, Any]:
+            return {"epoch": 10, "epochs": 10, "done": True}
+
+    return Nothing
+
+
+def bare_tuner(storage: str, trials: int) -> Any:
+    from ray import tune
+
+    return tune.Tuner(
+        bare_trainable(),
+        param_space={"run": tune.grid_search(list(range(trials)))},
+        tune_config=tune.TuneConfig(reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="bare",
+            storage_path=storage,
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            verbose=0,
+        ),
+    )
+
+
+def planned(storage: str, trials: int) -> dict[str, Any]:
+    """``plan``, ``status`` and the release of all runs of a sweep that nobody has begun."""
+    from trainables.store import Store
+    from tuner import journal, status
+    from tuner.graph import build, examine
+    from tuner.order import order_of
+    from tuner.price import price
+    from tuner.search import Release
+    from tuner.sweep import parse
+
+    found: dict[str, Any] = {}
+    store = Store(storage)
+    with timed(found, "read"):
+        sweep = parse(sweep_file(trials), "noop")
+    journal.remember(sweep, store)
+    with timed(found, "plan"):
+        price(sweep, store)
+    with timed(found, "status"):
+        status.report(sweep, store)
+    with timed(found, "graph"):
+        state = examine(build(sweep.trials), store)
+    with timed(found, "release"):
+        release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
+        while (run := release.next()) is not None:
+            release.finish(run)
+    assert release.exhausted
+    return {**found, "memory": peak_mb()}
+
+
+MEASURES = {measure.__name__: measure for measure in (ours, bare, bare_again, planned)}

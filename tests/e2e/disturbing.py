@@ -1,0 +1,115 @@
+"""What the fault tests share: a sweep, drivers as processes of their own, and ways to find and hurt what they start."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from command import COMMAND
+
+from trainables.store import Store
+
+SWEEP = """
+name: hurt
+base:
+  dataset: digits
+  model: resnet8
+  recipe: {preset: digits, epochs: 6}
+  evaluation: {every: 2}
+  difficulty: {name: el2n, runs: 1, epoch: 1}
+  data_ratio: 0.3
+grids:
+  - {sparsifier: dense, seed: [0, 1]}
+  - {sparsifier: [{name: set, update_every: 1}, lth], sparsity: 0.8}
+"""
+TRIALS = 4
+
+
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
+        time.sleep(0.05)
+
+
+@dataclass
+class Ground:
+    """A folder in which a sweep is run and hurt. Everything that is started here can be found by a mark it inherits."""
+
+    folder: Path
+    storage: str = "runs"
+    mark: str = field(default_factory=lambda: uuid.uuid4().hex)
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (self.folder / "hurt.yaml").write_text(SWEEP)
+
+    @property
+    def store(self) -> Store:
+        return Store(self.storage if "://" in self.storage else str(self.folder / self.storage))
+
+    @property
+    def said(self) -> str:
+        """What all drivers have said here so far."""
+        return (self.folder / "said.txt").read_text()
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """A driver: the command with ``arguments``, on this ground's storage."""
+        environment = {**os.environ, "SPARSWEEP_TEST": self.mark, "RAY_AUTH_MODE": "disabled", **self.environment}
+        with (self.folder / "said.txt").open("ab") as said:
+            return subprocess.Popen(
+                [*COMMAND, *arguments, "--storage", self.storage],
+                cwd=self.folder,
+                stdout=said,
+                stderr=said,
+                env=environment,
+            )
+
+    def finish(self, *arguments: str, seconds: float = 240) -> int:
+        """The exit code of such a driver."""
+        return self.start(*arguments).wait(timeout=seconds)
+
+    def processes(self) -> Iterator[tuple[int, str]]:
+        """Number and command line of everything that was started here and lives."""
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdigit() and f"SPARSWEEP_TEST={self.mark}".encode() in (entry / "environ").read_bytes():
+                    yield int(entry.name), (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue
+
+    def workers(self) -> list[int]:
+        """Processes that are training now."""
+        return [pid for pid, command in self.processes() if "Trainable.train" in command]
+
+    def kill_workers(self, signum: signal.Signals = signal.SIGKILL, count: int | None = None) -> list[int]:
+        """Send ``signum`` to the processes that are training; those that were hit."""
+        wait_until(self.workers, "a trial")
+        hit = self.workers()[:count]
+        for pid in hit:
+            os.kill(pid, signum)
+        return hit
+
+    def begun(self) -> bool:
+        """Whether some run has left a checkpoint."""
+        return bool(self.store.checkpoints())
+
+    def halfway(self) -> bool:
+        """Whether some trial is finished and another one begun."""
+        return bool(self.store.finished()) and self.begun()
+
+    def written(self) -> dict[str, int]:
+        """When each finished trial of a local storage wrote its row."""
+        files = (self.folder / self.storage).glob("results/trials/*.parquet")
+        return {path.name: path.stat().st_mtime_ns for path in files}
+
+
+def kill(driver: subprocess.Popen[bytes]) -> None:
+    driver.kill()
+    driver.wait()

@@ -1,0 +1,69 @@
+"""Why a run ended without a result, and whether and when it is tried again: the one place that decides.
+
+What a run raises, or dies of on a machine that lives on, is its own failure: it is tried again a few times. The loss of
+its machine (preempted, crashed, cut off) is not: it is tried again without limit. Each time a little later.
+"""
+
+from __future__ import annotations
+
+from ray.exceptions import ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
+
+from trainables.training import Diverged
+
+HOPELESS = (Diverged,)
+"""What comes out the same every time, so that it is not tried again before somebody says ``resume``."""
+LONGEST_WAIT = 60.0
+_NODE_DIED = "its node has died"  # Ray keeps this in words only; its flag ``preempted`` is for announced losses
+
+
+class TrialTimeout(Exception):
+    """No epoch of the run ended in time, so that it was killed."""
+
+
+class Retries:
+    """The failures of one run under one driver. ``limit``: how many of its own it may have and still be tried again."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.errors = 0
+        self.losses = 0
+        self._hopeless = False
+
+    def add(self, error: Exception) -> None:
+        """Count one more failure."""
+        if is_lost_machine(error):
+            self.losses += 1
+        else:
+            self.errors += 1
+            self._hopeless = isinstance(cause(error), HOPELESS)
+
+    @property
+    def again(self) -> bool:
+        """Whether the run is to be tried again after its newest failure."""
+        return self.errors <= self.limit and not self._hopeless
+
+    @property
+    def wait(self) -> float:
+        """Seconds to let pass before that: 1, 2, 4 and so on."""
+        return min(2.0 ** (self.errors + self.losses - 1), LONGEST_WAIT)
+
+
+def cause(error: Exception) -> Exception:
+    """What a worker raised, out of what Ray wrapped it in."""
+    return error.cause if isinstance(error, RayTaskError) else error
+
+
+def is_lost_machine(error: Exception) -> bool:
+    """Whether a run ended because its machine was lost, or lost to the driver."""
+    if isinstance(error, RayActorError):
+        return error.preempted or isinstance(error, ActorUnavailableError) or _NODE_DIED in str(error)
+    return isinstance(error, NodeDiedError)
+
+
+def in_words(error: Exception | None) -> str:
+    """The error in one line: its class and the beginning of its message."""
+    if error is None:
+        return "unknown error"
+    found = cause(error)
+    first = (str(found).strip().splitlines() or [""])[0]
+    return f"{type(found).__name__}: {first}"
