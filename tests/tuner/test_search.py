@@ -12,6 +12,7 @@ from optuna.trial import FixedTrial, TrialState
 
 from trainables.spec import TrialSpec
 from trainables.store import Store
+from tuner import dashboard
 from tuner.graph import build
 from tuner.points import points
 from tuner.space import draw
@@ -258,3 +259,19 @@ def test_the_graph_of_a_search_is_what_it_has_suggested(search: Sweep, tmp_path:
     study = Study(search, store)
     asked = {spec.id for spec in (study.ask(), study.ask()) if spec}
     assert set(build(points(search, store)).points) == asked
+
+
+def test_a_study_is_written_for_the_dashboard(search: Sweep, run_here: Runner, tmp_path: Path) -> None:
+    """With what is open and what is finished, under the objective's name; written again, it is the same study."""
+    store = Store(str(tmp_path))
+    study = Study(search, store)
+    asked = [study.ask(), study.ask()]
+    assert asked[0]
+    finish(asked[0], run_here)
+    for _ in range(2):
+        address = dashboard.write(search, store, str(tmp_path / "study.db"))
+    written = optuna.load_study(study_name="search", storage=address)
+    assert optuna.get_all_study_names(address) == ["search"] and written.metric_names == ["test_accuracy"]
+    assert [trial.state for trial in written.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert [trial.user_attrs["trial"] for trial in written.trials] == [spec.id for spec in asked if spec]
+    assert written.best_trial.params == study.study.trials[0].params
