@@ -4,8 +4,8 @@ A point is an arm (everything but the seed) with so many seeds; each is paired w
 point too. Whether an arm gets another seed is decided on its first n pairs, for n from ``from`` on and in the order
 of the seeds, so a resume comes to the same decisions, and trials that another sweep has finished change none.
 
-Looking again after every seed makes chance findings likelier than ``level`` says of one look: the README tells by how
-much.
+Looking again after every seed makes chance findings likelier than ``level`` says of one look: of normal differences
+around 0, 16.7 % have an interval of 95 % clear of 0 at some look from n = 3 to 10, and 4.3 % one of 99 %.
 """
 
 from __future__ import annotations
