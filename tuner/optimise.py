@@ -46,11 +46,13 @@ class StudySearch(GrowingSearch):
                 self._end(run, "failed")
             return
         self.release.finish(trial_id)
-        if not (result and result.get("done")):  # the scheduler stopped it: nothing will go on from its checkpoint
+        if trial_id not in self.study.open or not isinstance(spec, TrialSpec):
+            return
+        if self.store.exists(self.store.result_path("trials", trial_id)):
+            self.study.finished(spec)
+        else:  # the scheduler stopped it, which Tune calls done too: nothing will go on from its checkpoint
             self.store.delete_checkpoint(trial_id)
             self._end(trial_id, "pruned")
-        elif trial_id in self.study.open and isinstance(spec, TrialSpec):
-            self.study.finished(spec)
 
     def _end(self, run: str, why: str) -> None:
         spec = self.release.graph.runs[run]

@@ -30,13 +30,14 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, tracke
     from tuner.graph import build, examine
     from tuner.images import read_images
     from tuner.points import points
+    from tuner.suggestions import count
 
     state = examine(build(points(sweep, store)), store)
     if retry:
         state = state.retried()
     elif state.failed:
         tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    to_suggest = sweep.search is not None and len(state.graph.points) < sweep.search.trials
+    to_suggest = sweep.search is not None and count(sweep.name, store) < sweep.search.trials
     images = read_images(state, sweep.sources if to_suggest else [], data)
     try:
         journal.claim(sweep.name, store)
@@ -58,8 +59,11 @@ def train(
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
     expected = None
     if sweep.search:
-        expected = len(state.ready) + sweep.search.trials - len(state.graph.points)
-        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {len(state.graph.points)} of them made before")
+        from tuner.suggestions import count
+
+        made = count(sweep.name, store)
+        expected = len(state.ready) + sweep.search.trials - made
+        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {made} of them made before")
     else:
         tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     from tuner.execute import Stopped, execute

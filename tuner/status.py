@@ -14,6 +14,7 @@ from trainables.store import Store
 from tuner import journal
 from tuner.graph import State, build, examine
 from tuner.points import points
+from tuner.suggestions import stopped
 from tuner.sweep import Sweep
 from tuner.view import view
 
@@ -38,6 +39,7 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
         "trials": len(state.graph.points),
         "prerequisites": len(state.graph.prerequisites),
         **counts,
+        **({} if sweep.search is None else {"stopped": stopped(sweep.name, store)}),
         "alive": journal.is_alive(sweep.name, store),
         "seconds_left": journal.seconds_left(sweep.name, store),
         "running_now": about([run for run in running if run in state.graph.runs], lambda run: running[run]),
@@ -70,6 +72,8 @@ def classify(point: str, missing: set[str], running: dict[str, Any], state: Stat
 def lines(report: dict[str, Any]) -> list[str]:
     """A report as a person reads it."""
     counts = ", ".join(f"{report[name]} {name}" for name in OUTCOMES if report[name] or name == "done")
+    if report.get("stopped"):
+        counts += f"; {report['stopped']} more stopped early"
     said = [f"{report['sweep']}: {report['trials']} trials: {counts}"]
     for run in report["running_now"]:
         said.append(f"  running {run['trial']} ({run['what']}): epoch {run['epoch']} of {run['epochs']}")

@@ -77,7 +77,7 @@ class Study:
         self.asked += 1
         self.open.setdefault(suggestion.spec.id, []).append(trial)
         if suggestion.ended:
-            self._tell(suggestion.spec.id, None)
+            self._tell(suggestion.spec.id, None, TrialState.PRUNED)
         elif (values := self.values(suggestion.spec)) is not None:
             self._tell(suggestion.spec.id, values)
         else:
@@ -116,7 +116,7 @@ class Study:
         for trial in self.open.get(spec.id, []):
             if why == "pruned":
                 keep(self.sweep.name, self.store, Suggestion(trial.number, spec, trial.params, why))
-        self._tell(spec.id, None)
+        self._tell(spec.id, None, TrialState.PRUNED if why == "pruned" else TrialState.FAIL)
 
     def values(self, spec: Spec) -> list[float] | None:
         """What the search is after, of a finished trial; None if it is not finished."""
@@ -128,14 +128,14 @@ class Study:
         row = table.to_pylist()[0]
         return [math.nan if row[name] is None else row[name] for name in self.search.objectives]
 
-    def _tell(self, run: str, values: list[float] | None) -> None:
+    def _tell(self, run: str, values: list[float] | None, otherwise: TrialState = TrialState.FAIL) -> None:
         # Optuna refuses NaN and would leave its trial running for ever: what has no number has failed.
         known = values is not None and not any(math.isnan(value) for value in values)
         for trial in self.open.pop(run, []):
             if known:
                 self.study.tell(trial, values)
             else:
-                self.study.tell(trial, state=TrialState.FAIL)
+                self.study.tell(trial, state=otherwise)
 
     def words(self) -> list[str]:
         """The best suggestions, a line each."""

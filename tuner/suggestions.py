@@ -30,6 +30,16 @@ def suggestions(name: str, store: Store) -> Iterator[Suggestion]:
         yield Suggestion(int(number), spec, content["params"], content["ended"])
 
 
+def count(name: str, store: Store) -> int:
+    """How many suggestions the search ``name`` has made here."""
+    return len(store.names(f"sweeps/{name}/suggestions"))
+
+
+def stopped(name: str, store: Store) -> int:
+    """How many of them were stopped early, for falling behind."""
+    return sum(suggestion.ended is not None for suggestion in suggestions(name, store))
+
+
 def keep(name: str, store: Store, suggestion: Suggestion) -> None:
     """Write one suggestion of the search ``name``, or how it ended."""
     content = {

@@ -35,6 +35,8 @@ def _head(report: Mapping[str, Any]) -> Text:
     for outcome, style in STYLES.items():
         if report[outcome] or outcome == "done":
             text.append("  ").append(f"{report[outcome]:,} {outcome}", style)
+    if report.get("stopped"):
+        text.append(f"  {report['stopped']:,} stopped early", "dim")
     return text
 
 

@@ -83,7 +83,10 @@ class Watch(Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self._over(trial)
-        if trial.last_result.get("done"):
+        last = trial.last_result
+        if last.get("epoch", 0) < last.get("epochs", 0):
+            self.say(f"stopped early, behind others {self._label(trial)}")
+        elif last.get("done"):
             self.done.add(trial.trial_id)
             self.say(f"finished {self._label(trial)}")
 

@@ -17,7 +17,7 @@ from tuner.graph import build
 from tuner.points import points
 from tuner.space import draw
 from tuner.study import SAMPLERS, Study
-from tuner.suggestions import suggestions
+from tuner.suggestions import count, stopped, suggestions
 from tuner.sweep import Sweep, SweepError, parse
 
 Runner = Callable[..., list[str]]
@@ -241,7 +241,8 @@ def test_a_pruned_suggestion_is_not_run_again(search: Sweep, tmp_path: Path) -> 
     assert spec is not None
     study.ended(spec, "pruned")
     again = Study(search, store)
-    assert again.study.trials[0].state is TrialState.FAIL and not again.pending
+    assert again.study.trials[0].state is TrialState.PRUNED and not again.pending
+    assert points(search, store) == {} and (count("search", store), stopped("search", store)) == (1, 1)
 
 
 def test_a_failed_suggestion_is_run_again_by_the_next_driver(search: Sweep, tmp_path: Path) -> None:
