@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
-from pyarrow.fs import LocalFileSystem
 from ray import tune
+from ray.exceptions import AuthenticationError
 from ray.tune import schedulers
 
 from trainables import plugins
@@ -21,15 +21,21 @@ from trainables.data import ImageData
 from trainables.spec import dump
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
+from tuner.calibrate import share_a_card
+from tuner.cards import larger, share
+from tuner.crowd import Crowd, remaining
 from tuner.graph import State
 from tuner.order import order_of
 from tuner.patience import Patience
-from tuner.search import GraphSearch, Release
+from tuner.search import GraphSearch, InOrder, Release
 from tuner.sweep import Resources, Sweep, SweepError
+from tuner.watch import Watch
 
 REACH_SECONDS = 10.0
 PENDING_PER_SLOT = 2
 """Trials that Tune holds ready for each one that runs: enough that no slot waits, few enough for a late release."""
+PENDING_AT_LEAST = {"local": 4, "cluster": 64}
+"""A cluster grows by what waits, so there it must be seen before there are slots."""
 
 
 class Stopped(Exception):
@@ -46,7 +52,8 @@ def execute(
     images: dict[str, ImageData],
     store: Store,
     address: str,
-    callbacks: Sequence[tune.Callback],
+    watch: Watch,
+    followers: Sequence[tune.Callback] = (),
 ) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
@@ -56,16 +63,39 @@ def execute(
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
     """
     with cluster(address), stop_signals() as received:
-        shape = resource_shape(sweep.resources)
-        if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
-            have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
-            raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * slots(shape)))
-        limit = slots(shape) if address == "local" else None
-        algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
-        fit(trainable(sweep, state, images, store, shape), algorithm, stopping, sweep, store, callbacks)
+        datasets = {key: ray.put(images.pop(key)) for key in list(images)}
+        shape: dict[str, float] | None = resource_shape(sweep.resources, state, store, watch.say)
+        while shape is not None and not received:
+            crowd = attempt(sweep, state, datasets, store, address, shape, watch, followers)
+            shape = roomier(shape) if crowd else None
+            watch.failed -= crowd
+            state = remaining(state, watch.failed, store) if shape else state
     if received:
         raise Stopped(received[0])
+
+
+def attempt(
+    sweep: Sweep,
+    state: State,
+    datasets: Mapping[str, ray.ObjectRef],
+    store: Store,
+    address: str,
+    shape: dict[str, float],
+    watch: Watch,
+    followers: Sequence[tune.Callback],
+) -> set[str]:
+    """Run what is ready in trials of ``shape``; returns those for which a share of a GPU was too small."""
+    if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
+        have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
+        raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
+    limit = slots(shape) if address == "local" else None
+    algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
+    crowd = Crowd(algorithm)
+    callbacks = [watch, *followers, *([crowd] if roomier(shape) else [])]
+    waiting = PENDING_AT_LEAST["local" if address == "local" else "cluster"]
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
+    fit(trainable(sweep, state, datasets, store, shape), algorithm, stopping, sweep, callbacks)
+    return crowd.runs
 
 
 def fit(
@@ -73,25 +103,30 @@ def fit(
     algorithm: GraphSearch,
     stopping: schedulers.TrialScheduler,
     sweep: Sweep,
-    store: Store,
     callbacks: Sequence[tune.Callback],
 ) -> None:
-    """Let Tune run what ``algorithm`` gives it."""
+    """Let Tune run what ``algorithm`` gives it.
+
+    Tune's own files lie in a temporary folder of this machine: nothing is ever restored from them, no worker needs
+    them, and what Tune pickles has no place in a storage that others can write.
+    """
+    # Each failure is said in a line, and is in the storage with its traceback.
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
     timeout = sweep.resources.trial_timeout
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=experiment_folder(sweep, store),
-            storage_filesystem=None if is_local(store) else store.filesystem,
-            failure_config=tune.FailureConfig(max_failures=sweep.retries),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
-            verbose=0,
-        ),
-    )
-    tuner.fit()
+    with tempfile.TemporaryDirectory(prefix="sparsweep-") as folder:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                failure_config=tune.FailureConfig(max_failures=sweep.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
 
 
 def how_to_search(
@@ -103,9 +138,9 @@ def how_to_search(
         from tuner.growth import grown
         from tuner.seeding import SeedSearch
 
-        return SeedSearch(release, grown(sweep, store), store, limit), schedulers.FIFOScheduler()
+        return SeedSearch(release, grown(sweep, store), store, limit), InOrder()
     if sweep.search is None:
-        return GraphSearch(release, limit), schedulers.FIFOScheduler()
+        return GraphSearch(release, limit), InOrder()
     from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
     from tuner.study import Study
 
@@ -113,13 +148,15 @@ def how_to_search(
     return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
 
 
-def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, shape: dict[str, float]) -> Any:
+def trainable(
+    sweep: Sweep, state: State, datasets: Mapping[str, ray.ObjectRef], store: Store, shape: dict[str, float]
+) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
     specs = {run: state.graph.runs[run] for run in state.ready}
     shared = tune.with_parameters(
         SparseTrainable,
         specs={run: dump(spec) for run, spec in specs.items()},
-        datasets={key: ray.put(images.pop(key)) for key in list(images)},
+        datasets=datasets,
         store=store,
         sweep=sweep.name,
         threads=sweep.resources.cpus,
@@ -130,30 +167,32 @@ def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: S
     return tune.with_resources(shared, shape)
 
 
-def resource_shape(resources: Resources) -> dict[str, float]:
-    """What Tune reserves for a trial, in Ray's terms."""
+def resource_shape(
+    resources: Resources, state: State, store: Store, say: Callable[[str, bool], None]
+) -> dict[str, float]:
+    """What Tune reserves for a trial, in Ray's terms; ``gpus: auto`` is measured, where there is a GPU."""
     gpus = resources.gpus
     if gpus == "auto":
-        gpus = 1.0 if ray.cluster_resources().get("GPU") else 0.0
+        have = ray.cluster_resources()
+        if not have.get("GPU") and not have.get("CPU"):
+            raise SweepError("resources.gpus: auto sees no node yet: --set resources.gpus=1, or a share, or 0 for none")
+        gpus = 0.0
+        trained = [state.graph.runs[run] for run in state.ready if state.graph.runs[run].training]
+        if have.get("GPU"):
+            gpus = share(share_a_card(trained, store, lambda text: say(text, True))) if trained else 1.0
     return {"cpu": float(resources.cpus), **({"gpu": gpus} if gpus else {})}
+
+
+def roomier(shape: dict[str, float]) -> dict[str, float] | None:
+    """The same with a larger share of a GPU; None if there is none, or a trial has a whole one."""
+    fraction = larger(shape["gpu"]) if "gpu" in shape else None
+    return None if fraction is None else {**shape, "gpu": fraction}
 
 
 def slots(shape: dict[str, float]) -> int:
     """Trials that the cluster, as it is now, can run at once."""
     total = ray.cluster_resources()
     return int(min(total.get(name.upper(), 0) // amount for name, amount in shape.items()))
-
-
-def is_local(store: Store) -> bool:
-    return isinstance(store.filesystem, LocalFileSystem)
-
-
-def experiment_folder(sweep: Sweep, store: Store) -> str:
-    """Where Tune keeps its own files; those of an earlier run are removed, for nothing is ever restored from them."""
-    folder = f"{store.root}/sweeps/{sweep.name}"
-    if is_local(store):
-        shutil.rmtree(f"{folder}/tune", ignore_errors=True)
-    return folder
 
 
 def reach(address: str) -> None:
@@ -172,14 +211,25 @@ def cluster(address: str) -> Iterator[None]:
     """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself."""
     reach(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # which trials failed is said in our own words
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address == "local":
         options["include_dashboard"] = False
     try:
-        ray.init(address=address, **options)
+        connect(address, options)
         yield
     finally:
         ray.shutdown()
+
+
+def connect(address: str, options: dict[str, Any]) -> None:
+    """``ray.init``; ConnectionError that says what to do where Ray would only say that it failed."""
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, AuthenticationError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        advice = "a cluster that asks for a token needs RAY_AUTH_MODE=token here, and its token in ~/.ray/auth_token"
+        raise ConnectionError(f"{reason}; {advice}") from None
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 
 from trainables.spec import TrialSpec
 from trainables.store import Store
-from tuner.search import GrowingSearch, Release
+from tuner.search import GrowingSearch, InOrder, Release
 from tuner.study import Study
 from tuner.sweep import Search
 
@@ -26,6 +26,8 @@ class StudySearch(GrowingSearch):
         self.exhausted = False
 
     def next_trial(self) -> Trial | None:
+        if self.closed:
+            return None
         while not self.release.has_ready and not self.exhausted and len(self.study.open) < self.parallel:
             self._suggest()
         return super().next_trial()
@@ -60,13 +62,13 @@ class StudySearch(GrowingSearch):
             self.study.ended(spec, why)
 
     def is_finished(self) -> bool:
-        return self._finished or (self.exhausted and self.release.exhausted)
+        return self._finished or self.closed or (self.exhausted and self.release.exhausted)
 
 
 def scheduler(search: Search, study: Study) -> TrialScheduler:
     """Stops suggested trials that fall behind in test accuracy; prerequisites always run to their end."""
     if search.stopping == "none":
-        return FIFOScheduler()
+        return InOrder()
     options: dict[str, Any] = {"time_attr": "epoch", "metric": "test_accuracy", "mode": "max"}
     if search.stopping == "asha":
         return _sparing(AsyncHyperBandScheduler, study, max_t=MAX_EPOCHS, grace_period=search.grace, **options)

@@ -74,7 +74,7 @@ def train(
     followers = [tracking(name, sweep.name, state.graph.runs, store) for name in trackers]
     try:
         with Watch(sweep.name, state, store, expected) as watch:
-            execute(sweep, state, images, store, address, [watch, *followers])
+            execute(sweep, state, images, store, address, watch, followers)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
         where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"

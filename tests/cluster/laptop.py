@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +32,7 @@ class Laptop:
             **{name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "AWS_", "PYTHON"))},
             "HOME": str(self.home),
             "RAY_TMPDIR": str(self.home),
+            "TMPDIR": str(self.home),
             "RAY_AUTH_MODE": "token",
             "RAY_UP_enable_autoscaler_v2": "0",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -43,8 +46,15 @@ class Laptop:
         environment = self.environment | changes
         return subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
+
+    @staticmethod
+    def end(process: subprocess.Popen[str]) -> None:
+        """Kill a command, and the ssh that it may have started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
     def run(self, *command: str, timeout: float = 180, check: bool = True, **changes: str) -> str:
         """What a command says."""
@@ -52,7 +62,7 @@ class Laptop:
         try:
             said, _ = process.communicate(timeout=timeout)
         finally:
-            process.kill()
+            self.end(process)
         assert not check or process.returncode == 0, f"{' '.join(command)}: {process.returncode}\n{said}"
         return said
 

@@ -22,6 +22,7 @@ NETWORK = "10.201.0"
 BRIDGE = "sparsweep0"
 LAPTOP = f"{NETWORK}.1"
 """The host's own address on the bridge."""
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def missing() -> str | None:
@@ -29,7 +30,7 @@ def missing() -> str | None:
     if os.geteuid() != 0:
         return "needs root, for namespaces"
     tools = {"sshd": "openssh-server", "rsync": "rsync", "ip": "iproute2", "unshare": "util-linux", "ssh": "ssh"}
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    path = f"{os.environ['PATH']}:{SYSTEM_PATH}"
     absent = [package for tool, package in tools.items() if shutil.which(tool, path=path) is None]
     return f"needs Debian's {', '.join(absent)}" if absent else None
 
@@ -86,7 +87,7 @@ class Machine:
         isolated = ["unshare", "--pid", "--fork", "--mount", "--uts", "--ipc", "--mount-proc", "--kill-child", "bash"]
         command = ["ip", "netns", "exec", self.namespace, *isolated, str(self.folder / "boot.sh")]
         self.process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        wait_until(lambda: _answers(self.address), f"sshd on {self.name}", 30)
+        wait_until(lambda: answers(self.address), f"sshd on {self.name}", 30)
 
     def _script(self) -> str:
         # What lies under root's home and is needed there too: the interpreter, its packages, this repository.
@@ -98,9 +99,14 @@ class Machine:
             f"mount --rbind {self.home} /root",
             f"mount --bind {self.folder / 'ray'} /tmp/ray",
             "mount -t tmpfs -o size=1g tmpfs /dev/shm",
-            f"exec env -i HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin /usr/sbin/sshd -D -e -f {self.folder / 'sshd.conf'}",
+            f"exec env -i HOME=/root PATH={SYSTEM_PATH} /usr/sbin/sshd -D -e -f {self.folder / 'sshd.conf'}",
         ]
         return "\n".join([*lines, ""])
+
+    def reaches(self, address: str, port: int) -> bool:
+        """Whether something listens there for it."""
+        knock = f"exec 3<>/dev/tcp/{address}/{port}"
+        return call("ip", "netns", "exec", self.namespace, "bash", "-c", knock, check=False).returncode == 0
 
     def destroy(self) -> None:
         """End everything in it at once, like a power cut."""
@@ -133,7 +139,7 @@ PidFile none
 """
 
 
-def _answers(address: str, port: int = 22) -> bool:
+def answers(address: str, port: int = 22) -> bool:
     try:
         socket.create_connection((address, port), timeout=1).close()
     except OSError:
