@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trainables.data import ImageData
     from trainables.store import Store
     from tuner.graph import State
+    from tuner.options import Tracker
     from tuner.sweep import Sweep
 
 
@@ -19,7 +20,7 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry: bool) -> None:
+def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, trackers: list[Tracker], retry: bool) -> None:
     """Run what is ready, say what came of it, and exit."""
     try:
         store.check_writable()
@@ -28,14 +29,15 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry:
     from tuner import journal
     from tuner.graph import build, examine
     from tuner.images import read_images
-    from tuner.suggestions import points
+    from tuner.points import points
+    from tuner.suggestions import count
 
     state = examine(build(points(sweep, store)), store)
     if retry:
         state = state.retried()
     elif state.failed:
         tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    to_suggest = sweep.search is not None and len(state.graph.points) < sweep.search.trials
+    to_suggest = sweep.search is not None and count(sweep.name, store) < sweep.search.trials
     images = read_images(state, sweep.sources if to_suggest else [], data)
     try:
         journal.claim(sweep.name, store)
@@ -44,28 +46,35 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry:
     try:
         journal.remember(sweep, store)
         if state.ready or to_suggest:
-            train(sweep, state, images, store, address)
+            train(sweep, state, images, store, address, trackers)
     finally:
         journal.end_heartbeat(sweep.name, store)
     conclude(sweep, store)
 
 
-def train(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str) -> None:
+def train(
+    sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str, trackers: list[Tracker]
+) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
     expected = None
     if sweep.search:
-        expected = len(state.ready) + sweep.search.trials - len(state.graph.points)
-        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {len(state.graph.points)} of them made before")
+        from tuner.suggestions import count
+
+        made = count(sweep.name, store)
+        expected = len(state.ready) + sweep.search.trials - made
+        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {made} of them made before")
     else:
         tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     from tuner.execute import Stopped, execute
     from tuner.sweep import SweepError
+    from tuner.tracking import tracking
     from tuner.watch import Watch
 
+    followers = [tracking(name, sweep.name, state.graph.runs, store) for name in trackers]
     try:
         with Watch(sweep.name, state, store, expected) as watch:
-            execute(sweep, state, images, store, address, watch)
+            execute(sweep, state, images, store, address, watch, followers)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
         where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
