@@ -20,6 +20,7 @@ from trainables.data import Batches, DeviceData, as_input
 from trainables.flops import forward_flops, layer_flops
 from trainables.models import maskable
 from trainables.objectives import EVALUATION_BATCH, Network
+from trainables.profiling import each, phase
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start, Timeline
 from trainables.sparsifiers.base import State
@@ -161,8 +162,9 @@ class Training:
         )
 
     def _update_masks(self, moment: Moment) -> None:
-        self.topology.change(self._checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
-        self._count_flops()
+        with phase("update"):
+            self.topology.change(self._checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
+            self._count_flops()
 
     def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator) -> Tensors:
         """The gradient of a batch's loss with respect to every maskable weight; the network stays as it is."""
@@ -190,7 +192,7 @@ class Training:
         totals = torch.zeros(2, device=self.device)
         step = self.epoch * len(self.batches)
         attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
-        for batch in self.batches.epoch(derive(self.spec.seed, "batches", self.epoch)):
+        for batch in each("data", self.batches.epoch(derive(self.spec.seed, "batches", self.epoch))):
             if step in self.update_steps:
                 self._update_masks(self._moment(step, batch, attack))
             totals += self.train_step(*batch, attack, step)
@@ -203,7 +205,8 @@ class Training:
         self.epoch += 1
         if not loss < float("inf"):
             raise Diverged(f"the training loss is {loss} in epoch {self.epoch}")
-        judged = self.evaluate()
+        with phase("evaluation"):
+            judged = self.evaluate()
         seconds = time.perf_counter() - began
         record = Epoch(self.epoch, lr, loss, accuracy, density=self.density, seconds=seconds, **judged)
         self.history.append(record)
@@ -214,12 +217,15 @@ class Training:
     ) -> torch.Tensor:
         """One optimiser step on one batch; returns [sum of losses, hits] on the device."""
         self.optimizer.zero_grad(set_to_none=True)
-        loss, logits = self.objective.loss(self.network, images, labels, attack)
-        loss.backward()
+        with phase("forward"):
+            loss, logits = self.objective.loss(self.network, images, labels, attack)
+        with phase("backward"):
+            loss.backward()
         if self.spec.sparsifier.watches:
             gradients = dict(zip(self.weights, self.topology.gradients(), strict=True))
             self.spec.sparsifier.watch(self._moment(step, (images, labels), attack), gradients)
-        self.topology.step()
+        with phase("mask"):
+            self.topology.step()
         return torch.stack([loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()])
 
     # Evaluation ------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
+from tuner.calibrate_command import calibrate
 from tuner.catalogue import catalogue
 from tuner.data_command import data_app
 from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep, open_sweeps
@@ -27,6 +28,7 @@ from tuner.options import (
     Output,
     Overrides,
     Plugins,
+    ProfileTrial,
     Storage,
     SweepName,
     SweepNames,
@@ -49,6 +51,7 @@ app = typer.Typer(
 
 
 app.add_typer(data_app, name="data")
+app.command()(calibrate)
 
 
 def main() -> None:
@@ -84,34 +87,18 @@ def plan(
 
 
 @app.command()
-def calibrate(
-    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="The trainings of which to measure.")] = "paper",
-    overrides: Overrides = [],
-    storage: Storage = DEFAULT_STORAGE,
-    plugins: Plugins = [],
-) -> None:
-    """Measure how fast this machine trains each kind of network in a sweep, so that plan knows hours."""
-    from tuner.calibrate import line, measure
-    from tuner.graph import build
-    from tuner.suggestions import points
-
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    for found in measure(build(points(described, store)).runs.values(), store, described.resources.cpus):
-        print(line(found), flush=True)
-
-
-@app.command()
 def run(
     sweep: SweepName,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
     data: DataFolder = None,
+    profile: ProfileTrial = None,
     plugins: Plugins = [],
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(described, store, address, data, retry=False)
+    run_sweep(described, store, address, data, retry=False, profile=profile)
 
 
 @app.command()

@@ -44,19 +44,28 @@ class Stopped(Exception):
         self.signum = signum
 
 
-def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str, watch: Watch) -> None:
+def execute(
+    sweep: Sweep,
+    state: State,
+    images: dict[str, ImageData],
+    store: Store,
+    address: str,
+    watch: Watch,
+    profile: str | None = None,
+) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
     SweepError if no trial can ever be placed.
 
     ``images``: by their data set's JSON; taken out of it, for the object store holds them from then on.
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
+    ``profile``: the run of which one epoch is to be profiled.
     """
     with cluster(address), stop_signals() as received:
         datasets = {key: ray.put(images.pop(key)) for key in list(images)}
         shape: dict[str, float] | None = resource_shape(sweep.resources, state, store, watch.say)
         while shape is not None and not received:
-            crowd = attempt(sweep, state, datasets, store, address, shape, watch)
+            crowd = attempt(sweep, state, datasets, store, address, shape, watch, profile)
             shape = roomier(shape) if crowd else None
             watch.failed -= crowd
             state = remaining(state, watch.failed, store) if shape else state
@@ -72,6 +81,7 @@ def attempt(
     address: str,
     shape: dict[str, float],
     watch: Watch,
+    profile: str | None,
 ) -> set[str]:
     """Run what is ready in trials of ``shape``; returns those for which a share of a GPU was too small."""
     if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
@@ -81,7 +91,8 @@ def attempt(
     algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
     crowd = Crowd(algorithm)
     callbacks = [watch, *([crowd] if roomier(shape) else [])]
-    fit(trainable(sweep, state, datasets, store, shape), algorithm, stopping, slots(shape), sweep, store, callbacks)
+    trained = trainable(sweep, state, datasets, store, shape, profile)
+    fit(trained, algorithm, stopping, slots(shape), sweep, store, callbacks)
     return crowd.runs
 
 
@@ -128,7 +139,12 @@ def how_to_search(
 
 
 def trainable(
-    sweep: Sweep, state: State, datasets: Mapping[str, ray.ObjectRef], store: Store, shape: dict[str, float]
+    sweep: Sweep,
+    state: State,
+    datasets: Mapping[str, ray.ObjectRef],
+    store: Store,
+    shape: dict[str, float],
+    profile: str | None,
 ) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
     specs = {run: state.graph.runs[run] for run in state.ready}
@@ -141,6 +157,7 @@ def trainable(
         threads=sweep.resources.cpus,
         device="cuda" if "gpu" in shape else "cpu",
         modules=plugins.named(),
+        profile=profile,
     )
     return tune.with_resources(shared, shape)
 
