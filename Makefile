@@ -6,7 +6,7 @@ MINUTES ?= 5
 SWEEP ?= smoke
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-slow test-faults chaos lint gallery bench-analysis bench-sweep bench-topology clean
+.PHONY: help quickstart test test-slow test-faults chaos test-cluster test-cluster-ci lint gallery bench-analysis bench-sweep bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -30,12 +30,18 @@ quickstart: $(VENV)/installed  ## Run the quickstart sweep and draw its figures
 	@echo "Parquet:  $(abspath $(STORAGE))/results/trials"
 
 test: $(VENV)/installed-test  ## Run the test suite
-	$(BIN)/python -m pytest -m 'not slow and not faults'
+	$(BIN)/python -m pytest -m 'not slow and not faults and not cluster'
 
 test-slow: $(VENV)/installed-test  ## Run the checks that take minutes: the quickstart sweep as a user runs it
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m 'slow and not cluster'
 
-test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with sweeps while they run: every fault, some 20 min
+test-cluster: $(VENV)/installed-test  ## Three machines on this one: ray up, sweeps, losses, ray down; as root, some 10 min
+	$(BIN)/python -m pytest -m cluster tests/cluster
+
+test-cluster-ci: $(VENV)/installed-test  ## The short part of it: a sweep across the machines, one of them destroyed
+	$(BIN)/python -m pytest -m 'cluster and not slow' tests/cluster
+
+test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with sweeps while they run: every fault
 	$(BIN)/python -m pytest -m faults
 
 chaos: $(VENV)/installed-test  ## Kill a SWEEP at random for some MINUTES, then compare it with an undisturbed run

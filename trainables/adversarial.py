@@ -12,38 +12,52 @@ gradients of weights: each of its K steps costs 2.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import torch
 from torch.nn import functional
 
-from trainables.attacks import BATCH_NORM, Attack, pgd, random_start, summed_cross_entropy
+from trainables.attacks import BATCH_NORM, Attack, moved, pgd, summed_cross_entropy
 from trainables.objectives import Network, Objective
 
 
+@dataclass(frozen=True)
 class AdversarialTraining(Objective):
     """Cross-entropy on the adversarial images alone (Madry et al., ICLR 2018), as in the paper.
 
     One step of 1.25 epsilon from a random start is FGSM-RS (Wong et al., "Fast is better than free", ICLR 2020).
     """
 
-    def __init__(self, attack: Attack, batch_norm: str, random_start: bool) -> None:
-        self.attack = attack
-        self.mode = BATCH_NORM[batch_norm]
-        self.random_start = random_start
-        self.passes = 2.0 * attack.steps + 3
+    captures: ClassVar[bool] = True
+
+    attack: Attack
+    batch_norm: str
+    random_start: bool
+
+    @property
+    def passes(self) -> float:
+        return 2.0 * self.attack.steps + 3
+
+    def noise(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        if not self.random_start:
+            return super().noise(images, generator)
+        return self.attack.norm.uniform(images.shape, self.attack.epsilon, generator)
 
     def loss(
-        self, network: Network, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+        self, network: Network, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        start = random_start(images, self.attack, generator) if self.random_start else images
-        with self.mode(network.module):
+        start = moved(images, noise) if self.random_start else images
+        with BATCH_NORM[self.batch_norm](network.module):
             adversarial = pgd(network, images, start, self.attack, summed_cross_entropy(labels))
-        return super().loss(network, adversarial, labels, generator)
+        return super().loss(network, adversarial, labels, noise)
 
 
 NUDGE = 1e-3
 """Deviation of the normal noise from which TRADES starts: at the clean image itself its gradient is zero."""
 
 
+@dataclass(frozen=True)
 class Trades(Objective):
     """Clean cross-entropy plus ``beta`` times the divergence that an attack can cause.
 
@@ -56,24 +70,32 @@ class Trades(Objective):
     the start is clipped to [0, 1]. The training accuracy is that on the adversarial images.
     """
 
-    weight_passes = 2.0
+    captures: ClassVar[bool] = True
 
-    def __init__(self, attack: Attack, batch_norm: str, beta: float) -> None:
-        self.attack = attack
-        self.mode = BATCH_NORM[batch_norm]
-        self.beta = beta
-        self.passes = 2.0 * attack.steps + 7
+    attack: Attack
+    batch_norm: str
+    beta: float
+
+    @property
+    def passes(self) -> float:
+        return 2.0 * self.attack.steps + 7
+
+    @property
+    def weight_passes(self) -> float:
+        return 2.0
+
+    def noise(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return torch.empty(images.shape, device=images.device).normal_(0, NUDGE, generator=generator)
 
     def loss(
-        self, network: Network, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+        self, network: Network, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        noise = torch.empty(images.shape, device=images.device).normal_(0, NUDGE, generator=generator)
-        with self.mode(network.module):
+        with BATCH_NORM[self.batch_norm](network.module):
             with torch.no_grad():
                 clean = network(images)
-            start = (images + noise).clamp_(0, 1)
+            start = moved(images, noise)
             adversarial = pgd(network, images, start, self.attack, lambda logits: divergence(clean, logits))
-        loss, clean = super().loss(network, images, labels, generator)
+        loss, clean = super().loss(network, images, labels, noise)
         logits = network(adversarial)
         return loss + self.beta / len(labels) * divergence(clean, logits), logits
 

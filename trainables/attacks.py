@@ -106,13 +106,18 @@ class Attack:
 
 def random_start(images: torch.Tensor, attack: Attack, generator: torch.Generator) -> torch.Tensor:
     """``images`` moved to a uniformly random place in the ball, then clipped to [0, 1]."""
-    return (images + attack.norm.uniform(images.shape, attack.epsilon, generator)).clamp_(0, 1)
+    return moved(images, attack.norm.uniform(images.shape, attack.epsilon, generator))
+
+
+def moved(images: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
+    """``images`` moved by ``perturbation``, then clipped to [0, 1]."""
+    return (images + perturbation).clamp_(0, 1)
 
 
 def step(images: torch.Tensor, adversarial: torch.Tensor, gradient: torch.Tensor, attack: Attack) -> torch.Tensor:
     """``adversarial`` one step up the ``gradient``, back in the ball around ``images``, then in [0, 1]."""
-    moved = (adversarial - images).add_(attack.norm.steepest(gradient), alpha=attack.step_size)
-    return (images + attack.norm.project(moved, attack.epsilon)).clamp_(0, 1)
+    perturbation = (adversarial - images).add_(attack.norm.steepest(gradient), alpha=attack.step_size)
+    return moved(images, attack.norm.project(perturbation, attack.epsilon))
 
 
 def input_gradient(network: Network, images: torch.Tensor, loss: Loss) -> torch.Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -19,31 +21,56 @@ class Network:
     module: nn.Module
     device: torch.device
     precision: str
+    forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """The module in another form, say compiled; None: as it is."""
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """float32 logits [N, classes] of float32 ``images`` in [0, 1], in the mode that the module is in."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.module(images)
+            logits = (self.forward or self.module)(images)
         return logits.float()
 
 
+@dataclass(frozen=True)
 class Objective:
     """The loss of a batch. This one is plain cross-entropy; others attack the batch first."""
 
-    passes: float = 3.0
-    """Forward passes that a step costs a sample: one forward, and a backward pass that costs two (RigL, appendix H)."""
+    captures: ClassVar[bool] = True
+    """Whether :meth:`loss` runs the same operations on all batches of a size: these can be recorded and replayed.
 
-    weight_passes: float = 1.0
-    """Those among them that compute the gradients of weights."""
+    A class with a loss of its own says so itself, or its steps are not.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "loss" in vars(cls) and "captures" not in vars(cls):
+            cls.captures = False
+
+    @property
+    def passes(self) -> float:
+        """Forward passes that a step costs a sample: here one forward, and a backward that costs two (RigL, app. H)."""
+        return 3.0
+
+    @property
+    def weight_passes(self) -> float:
+        """Those among them that compute the gradients of weights."""
+        return 1.0
+
+    def noise(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """The random numbers that :meth:`loss` needs for ``images``; none for plain training.
+
+        ``generator``: on the images' device, for attacks alone, so that the arms of a comparison are attacked from the
+        same starts.
+        """
+        return images.new_empty(0)
 
     def loss(
-        self, network: Network, images: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+        self, network: Network, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The mean loss, with its graph, and the logits that the training accuracy counts.
 
-        ``images``: float32 [B, C, H, W] in [0, 1]; ``labels``: int64 [B]; ``generator``: on the images' device, for
-        attacks alone, so that the arms of a comparison are attacked from the same starts. The network is in training
-        mode and is left so.
+        ``images``: float32 [B, C, H, W] in [0, 1]; ``labels``: int64 [B]; ``noise``: what :meth:`noise` drew for them.
+        The network is in training mode and is left so.
         """
         logits = network(images)
         return functional.cross_entropy(logits, labels), logits

@@ -15,6 +15,8 @@ Profile = Literal["clean", "paper", "authors"]
 TRAINED: dict[str, Any] = {"dense_gradients": True}
 DRAWN: dict[str, Any] = {**TRAINED, "counts": "bernoulli"}
 SNIP: dict[str, Any] = {**DRAWN, "loss": "nll", "weights": "redrawn"}
+# The one subset that they draw for all seeds (D19).
+SUBSET: dict[str, Any] = {"subset_seed": 12345}
 
 PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
     "clean": {},
@@ -36,13 +38,20 @@ PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
             "uniform": DRAWN,
         },
         "difficulty": {
-            "none": {"subset_seed": 12345},
+            "none": SUBSET,
+            "composed": {"selection": {"name": "none", **SUBSET}},
             "el2n": {"squared": True, "mode": "train"},
             "adversarial": {"batch_norm": "train"},
         },
     },
 }
 """Profile -> field of the trial -> registered name -> the values that it starts from."""
+
+ALONE: dict[str, dict[str, str]] = {"authors": {"adversarial": "attack"}}
+"""Profile -> a difficulty that selects nothing itself and takes the profile's selection -> its stage.
+
+Given alone it is that stage of a composed one; the tables call both alike.
+"""
 
 
 def apply_profile(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,16 +63,29 @@ def apply_profile(fields: Mapping[str, Any]) -> dict[str, Any]:
     bundle = PROFILES[profile] if isinstance(profile, str) and profile in PROFILES else {}
     filled = dict(fields)
     for part, defaults in bundle.items():
-        if part in fields or part == "difficulty":
-            fill = _fill_all if part == "difficulty" else _fill
-            filled[part] = fill(fields.get(part, "none"), defaults)
+        if part == "difficulty":
+            difficulty = _composed(fields.get(part, "none"), ALONE.get(str(profile), {}))
+            filled[part] = _fill_all(difficulty, defaults)
+        elif part in fields:
+            filled[part] = _fill(fields[part], defaults)
     return filled
+
+
+def _name(value: Any) -> str:
+    """The name in what may be a name or a mapping; empty for everything else."""
+    return str(value.get("name", "")) if isinstance(value, Mapping) else value if isinstance(value, str) else ""
+
+
+def _composed(value: Any, stages: Mapping[str, str]) -> Any:
+    """``value``, or the composed difficulty of which it is the stage that ``stages`` says."""
+    stage = stages.get(_name(value))
+    return {"name": "composed", stage: value} if stage else value
 
 
 def _fill(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     """``value`` with defaults by its name."""
+    own = defaults.get(_name(value))
     given = {"name": value} if isinstance(value, str) else value
-    own = defaults.get(str(given.get("name")), {}) if isinstance(given, Mapping) else {}
     return {**own, **given} if own else value
 
 

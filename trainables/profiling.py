@@ -27,6 +27,7 @@ PHASES = {
     "forward": "the loss of a batch, attacks included",
     "backward": "its gradients",
     "mask": "masking them, and the optimiser's step",
+    "step": "a training step replayed as one from a CUDA graph",
     "update": "the sparsifier choosing new masks",
     "evaluation": "accuracies on the test set",
     "storage": "checkpoint or results",
@@ -65,7 +66,7 @@ class Profile:
 
     def mark(self) -> None:
         """What has passed since the last mark was spent in the innermost phase that is open."""
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
             torch.cuda.synchronize(self.device)
         now = time.perf_counter()
         self.spent[self._open[-1]] += now - self._since
@@ -81,10 +82,12 @@ class Profile:
         finally:
             self.mark()
             self._open.pop()
-        if name == "backward":
-            self.steps += 1
-            if self.steps == TRACED_STEPS:
-                self.stop_trace()
+
+    def begin_step(self) -> None:
+        """A batch has been made."""
+        self.steps += 1
+        if self.steps > TRACED_STEPS:
+            self.stop_trace()
 
     def lines(self) -> list[str]:
         """One screen."""
@@ -105,7 +108,7 @@ def phase(name: str) -> AbstractContextManager[None]:
 
 
 def each(name: str, items: Iterable[T]) -> Iterator[T]:
-    """``items``, the making of each of which is the phase ``name``."""
+    """The batches ``items``, the making of each of which is the phase ``name``; with each a step begins."""
     rest = iter(items)
     while True:
         with phase(name):
@@ -113,6 +116,8 @@ def each(name: str, items: Iterable[T]) -> Iterator[T]:
                 item = next(rest)
             except StopIteration:
                 return
+        if _current is not None:
+            _current.begin_step()
         yield item
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch
 from trainables.data import DeviceData, ImageData, shared_tensor
 from trainables.difficulty import Sources
 from trainables.difficulty.corruption import corrupt
+from trainables.engine import Workshop
 from trainables.profiling import phase
 from trainables.rows import epoch_rows, layer_rows, trial_row
 from trainables.scoring import SCORES, View
@@ -41,10 +42,13 @@ class Progress:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run starts from: the data set as loaded, and as a network wants it on the device of the run."""
+    """What a run starts from: the data set as loaded, and as a network wants it on the device of the run; and what its
+    worker kept of the run before.
+    """
 
     images: Callable[[], ImageData]
     placed: Callable[[TrialSpec], DeviceData]
+    workshop: Workshop = field(default_factory=Workshop)
 
 
 class Run(ABC):
@@ -137,7 +141,7 @@ class WeightsRun(Trained):
         placed = inputs.placed(trial)
         indices = trial.difficulty.select(trial, placed.train_labels.cpu(), sources)
         data = trial.difficulty.alter(trial, placed, sources)
-        super().__init__(spec, Training(trial, data, indices, trained), store, sweep)
+        super().__init__(spec, Training(trial, data, indices, trained, inputs.workshop), store, sweep)
 
     def write_weights(self) -> None:
         """Keep the weights, and what they cost: ``lineage`` holds the FLOPs of everything they came from."""
@@ -212,7 +216,7 @@ class ScoringRun(Trained):
         missing = [name for name in spec.scores if not store.exists(store.scores_path(spec.id, name))]
         self.scores = {name: SCORES[name](data) for name in missing}
         indices = torch.arange(len(data.train_labels))
-        super().__init__(spec, Training(spec.trial, data, indices, nothing), store, sweep)
+        super().__init__(spec, Training(spec.trial, data, indices, nothing, inputs.workshop), store, sweep)
 
     @staticmethod
     def leaves(spec: ScoringSpec, store: Store) -> tuple[str, ...]:

@@ -57,7 +57,9 @@ class Recipe(Value):
     flip: bool = Field(default=True, description="mirror half of the images")
     rotation: float = Field(default=0.0, ge=0, le=180, description="largest angle of a random rotation, in degrees")
     drop_last: bool = Field(default=False, description="leave out an incomplete last batch")
-    precision: Literal["fp32", "bf16"] = Field(default="fp32", description="bf16: autocast, weights stay float32")
+    precision: Literal["fp32", "bf16", "auto"] = Field(
+        default="fp32", description="bf16: autocast, weights stay float32; auto: what the model says it trains well in"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -84,6 +86,14 @@ class Recipe(Value):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov: true needs a momentum above 0")
         return self
+
+    def settled(self, model: Model) -> Recipe:
+        """The one way to write this recipe in a trial of ``model``: ``precision: auto`` becomes what it stands for.
+
+        That is the model's own, and not a matter of the machine, so that one id is one result, and a sweep file names
+        the same trials on the driver with a GPU, on the laptop that draws its figures, and wherever it is resumed.
+        """
+        return self.model_copy(update={"precision": model.auto_precision}) if self.precision == "auto" else self
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate of ``epoch``, counted from 0: constant between milestones (whole epochs)."""
@@ -164,6 +174,7 @@ class TrialSpec(Spec):
     def _check_parts(self) -> Self:
         # Frozen, but nobody has seen it yet.
         self.__dict__["sparsifier"] = self.sparsifier.settled(self.sparsity)
+        self.__dict__["recipe"] = self.recipe.settled(self.model)
         try:
             for part in (self.dataset, self.model, self.sparsifier, self.difficulty):
                 part.check(self)

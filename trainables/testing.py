@@ -29,8 +29,8 @@ from trainables.data.base import ImageData, place
 from trainables.models import Model, maskable
 from trainables.models.base import Normalize
 from trainables.seeds import derive
-from trainables.sparsifiers import Masks, Sparsifier, Start
-from trainables.sparsifiers.base import State
+from trainables.sparsifiers import Masks, Sparsifier, Start, distributions
+from trainables.sparsifiers.base import State, layer_shapes
 from trainables.sparsifiers.masks import kept_weights
 from trainables.sparsifiers.topology import DenseMomentum, Latent
 from trainables.spec import Spec, TrialSpec
@@ -47,26 +47,28 @@ class Tiny(Model):
     name: Literal["tiny"] = "tiny"
     channels = 1
     min_size = 6
+    width: int = 8
+    features: int = 12
 
     def build(self, classes: int, statistics: Any) -> nn.Module:
         return nn.Sequential(
             Normalize(*statistics),
-            nn.Conv2d(1, 8, 3, padding=1, bias=False),
-            nn.BatchNorm2d(8),
+            nn.Conv2d(1, self.width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(self.width),
             nn.ReLU(),
-            nn.Conv2d(8, 8, 3, padding=1, groups=8),
+            nn.Conv2d(self.width, self.width, 3, padding=1, groups=self.width),
             nn.ReLU(),
-            nn.Conv2d(8, 12, 1, bias=False),
-            nn.BatchNorm2d(12),
+            nn.Conv2d(self.width, self.features, 1, bias=False),
+            nn.BatchNorm2d(self.features),
             nn.ReLU(),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
-            nn.Linear(12, classes),
+            nn.Linear(self.features, classes),
         )
 
 
 LAYERS = {"1.weight": (8, 1, 3, 3), "4.weight": (8, 1, 3, 3), "6.weight": (12, 8, 1, 1), "11.weight": (10, 12)}
-"""The maskable weights of :class:`Tiny` at ten classes, in order: 72 + 72 + 96 + 120 = 360 weights."""
+"""The maskable weights of :class:`Tiny` as it is at ten classes, in order: 72 + 72 + 96 + 120 = 360 weights."""
 TOTAL = sum(math.prod(shape) for shape in LAYERS.values())
 
 
@@ -138,7 +140,7 @@ def start_of(spec: TrialSpec) -> Start:
 class Watched(Training):
     """A training that checks its masks, weights and momenta around every step, and keeps what it saw.
 
-    ``seen``: the masks of every step; ``heard``: its images, labels and the state of the attack's generator.
+    ``seen``: the masks of every step; ``heard``: its images, labels and random numbers.
     """
 
     steps = 0
@@ -149,13 +151,11 @@ class Watched(Training):
         self.heard: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         super().__init__(*arguments)
 
-    def train_step(
-        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
-    ) -> torch.Tensor:
+    def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         check_masks(self, step)
         check_zeros(self)
-        self.heard.append((images.clone(), labels.clone(), attack.get_state()))
-        result = super().train_step(images, labels, attack, step)
+        self.heard.append((images.clone(), labels.clone(), noise.clone()))
+        result = super().train_step(images, labels, noise, step)
         check_zeros(self)
         self.seen.append(self.masks)
         self.steps += 1
@@ -170,11 +170,12 @@ class Watched(Training):
 def check_masks(run: Training, step: int) -> None:
     """The masks are masks of this network, and keep as many weights as they must at ``step``."""
     shapes = {name: tuple(mask.shape) for name, mask in run.masks.items()}
-    assert list(shapes.items()) == list(LAYERS.items()), f"masks of shapes {shapes}, not {LAYERS}"
-    sparsifier = run.spec.sparsifier
-    asked = sparsifier.kept_at(TOTAL, step, run.spec, run.timeline)
+    layers = layer_shapes(run.spec.model, run.spec.dataset)
+    assert list(shapes.items()) == list(layers.items()), f"masks of shapes {shapes}, not {layers}"
+    sparsifier, total = run.spec.sparsifier, distributions.sizes(layers)
+    asked = sparsifier.kept_at(total, step, run.spec, run.timeline)
     found = sum(int(mask.sum()) for mask in run.masks.values())
-    assert abs(found - asked) <= sparsifier.slack(TOTAL, run.spec), f"step {step}: {found} weights, not {asked}"
+    assert abs(found - asked) <= sparsifier.slack(total, run.spec), f"step {step}: {found} weights, not {asked}"
 
 
 def check_zeros(run: Training) -> None:

@@ -1,6 +1,7 @@
 """One run as a Ray Tune trainable: it finds its spec by its id, and everything else about it in the store.
 
-A worker lives long and does many runs (``reset_config``): imports, data sets on the device and threads stay.
+A worker lives long and does many runs (``reset_config``): imports, data sets on the device and threads stay, and where
+the next run trains the same shapes, its network, captured steps and what was compiled.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from ray import tune
 
 from trainables import plugins
 from trainables.data import DeviceData, ImageData, place
+from trainables.engine import Engine, Workshop
 from trainables.profiling import profiled
 from trainables.rows import device_name
 from trainables.runlog import RunLog
@@ -34,7 +36,7 @@ class SparseTrainable(tune.Trainable):
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
     GPU or a share of one is reserved for it, else ``cpu``; ``modules``: plugins that the driver was told to import;
-    ``profile``: the run of which one epoch is to be profiled.
+    ``profile``: the run of which one epoch is to be profiled; ``engine``: how training steps run.
     """
 
     def setup(
@@ -48,6 +50,7 @@ class SparseTrainable(tune.Trainable):
         device: str = "cpu",
         modules: Sequence[str] = (),
         profile: str | None = None,
+        engine: Engine | None = None,
     ) -> None:
         plugins.load(modules)
         assert specs is not None and datasets is not None and store is not None
@@ -56,6 +59,7 @@ class SparseTrainable(tune.Trainable):
         self.device = torch.device(device)
         self.placed: dict[tuple[str, int, int], DeviceData] = {}
         self.profile = profile
+        self.workshop = Workshop(engine)
         self.run: Run | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -69,6 +73,7 @@ class SparseTrainable(tune.Trainable):
             return self._step(run_id)
         except Exception as error:
             self.run = None
+            self.workshop = Workshop(self.workshop.engine)  # what an error left half done is not used again
             self.store.write_failure(run_id, self.sweep, error)
             raise
 
@@ -111,4 +116,4 @@ class SparseTrainable(tune.Trainable):
                 self.placed[key] = place(images(), trial.model.channels, trial.model.min_size, self.device)
             return self.placed[key]
 
-        return open_run(spec, Inputs(images, placed), self.store, self.sweep)
+        return open_run(spec, Inputs(images, placed, self.workshop), self.store, self.sweep)

@@ -2,7 +2,8 @@
 
 Order within a step: update the topology if one is due, forward, backward, mask the gradients, optimiser step. With
 masked gradients and masked starting weights the masked weights and their momenta stay exactly zero, so what is
-evaluated is what was trained. A step makes no host synchronisation: loss and hits are added up on the device.
+evaluated is what was trained. A step makes no host synchronisation: loss and hits are added up on the device. How it
+is run there (see ``engine``) changes nothing of it.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import torch
 from torch import nn
 
 from trainables.data import Batches, DeviceData, as_input
+from trainables.engine import Kind, Workshop
 from trainables.flops import forward_flops, layer_flops
 from trainables.models import maskable
-from trainables.objectives import EVALUATION_BATCH, Network
+from trainables.objectives import EVALUATION_BATCH
 from trainables.profiling import each, phase
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start, Timeline
@@ -53,11 +55,17 @@ class Epoch:
 class Training:
     """The state of one training run: everything that a checkpoint must hold, and the step from one epoch to the next.
 
-    ``indices``: the training samples to use; ``trained``: looks up the final state of a prerequisite.
+    ``indices``: the training samples to use; ``trained``: looks up the final state of a prerequisite; ``workshop``:
+    what is kept from the training before, which must be over.
     """
 
     def __init__(
-        self, spec: TrialSpec, data: DeviceData, indices: torch.Tensor, trained: Callable[[Spec], State]
+        self,
+        spec: TrialSpec,
+        data: DeviceData,
+        indices: torch.Tensor,
+        trained: Callable[[Spec], State],
+        workshop: Workshop | None = None,
     ) -> None:
         self.spec = spec
         self.data = data
@@ -76,9 +84,9 @@ class Training:
             recipe.drop_last,
         )
         self.timeline = Timeline(recipe.epochs, len(self.batches))
-        self.model = build_model(spec, data).to(self.device)
-        self.network = Network(self.model, self.device, recipe.precision)
         self.objective = spec.difficulty.objective
+        self.machine = (workshop or Workshop()).take(kind_of(spec, data), build_model(spec, data))
+        self.model, self.network, self.optimizer = self.machine.model, self.machine.network, self.machine.optimizer
         channels, height, width = data.train_images.shape[1:]
         self.layer_flops = layer_flops(self.model, (channels, height, width))
         self.weights = maskable(self.model)
@@ -90,23 +98,16 @@ class Training:
         self._start(trained)
 
     def _start(self, trained: Callable[[Spec], State]) -> None:
-        spec, recipe = self.spec, self.spec.recipe
+        spec = self.spec
         start = Start(spec, self.model, derive(spec.seed, "masks"), self._mask_batch, trained)
         state = spec.sparsifier.starting_state(start)
         if state is not None:
             self.model.load_state_dict(state)
         masks = self._checked(spec.sparsifier.initialize(start), step=-1)
         self.memory = spec.sparsifier.memory(start)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
         self.topology = spec.sparsifier.topology(self.weights, self.optimizer, masks)
-        self.train_flops += spec.sparsifier.initial_flops(sum(self.layer_flops.values()), recipe.batch_size)
+        self.machine.mount(self.topology, spec.sparsifier.watches)
+        self.train_flops += spec.sparsifier.initial_flops(sum(self.layer_flops.values()), spec.recipe.batch_size)
         self._count_flops()
 
     def _mask_batch(self, number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -149,14 +150,14 @@ class Training:
         objective = self.objective
         return (objective.passes - objective.weight_passes) * self.forward_flops + objective.weight_passes * weight_pass
 
-    def _moment(self, step: int, batch: tuple[torch.Tensor, torch.Tensor], attack: torch.Generator) -> Moment:
+    def _moment(self, step: int, batch: tuple[torch.Tensor, torch.Tensor], noise: torch.Tensor) -> Moment:
         return Moment(
             self.spec,
             step,
             self.timeline,
             self.topology.values(),
             derive(self.spec.seed, "masks", step),
-            lambda: self._dense_gradients(*batch, attack),
+            lambda: self._dense_gradients(*batch, noise),
             self.topology.momenta,
             self.memory,
         )
@@ -166,18 +167,16 @@ class Training:
             self.topology.change(self._checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
             self._count_flops()
 
-    def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator) -> Tensors:
+    def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor) -> Tensors:
         """The gradient of a batch's loss with respect to every maskable weight; the network stays as it is."""
         buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        drawn = attack.get_state()
-        loss, _ = self.objective.loss(self.network, images, labels, attack)
+        loss, _ = self.objective.loss(self.network, images, labels, noise)
         gradients = torch.autograd.grad(loss, list(self.weights.values()))
-        attack.set_state(drawn)
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
         dense = sum(self.layer_flops.values())
         self.train_flops += self._passes(dense) * len(labels)
-        return dict(zip(self.weights, gradients, strict=True))
+        return {name: gradient.contiguous() for name, gradient in zip(self.weights, gradients, strict=True)}
 
     # Training --------------------------------------------------------------------------------------------------------
 
@@ -185,21 +184,21 @@ class Training:
         """Train one epoch and, where it is due, evaluate; :class:`Diverged` if the loss is not finite."""
         began = time.perf_counter()
         lr = self.spec.recipe.learning_rate(self.epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
+        self.machine.lr.fill_(lr)
         self.model.train()
         # [sum of losses, hits], added up on the device: reading a number would stop the host until the device is done.
         totals = torch.zeros(2, device=self.device)
         step = self.epoch * len(self.batches)
         attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
         for batch in each("data", self.batches.epoch(derive(self.spec.seed, "batches", self.epoch))):
+            noise = self.objective.noise(batch[0], attack)
             if step in self.update_steps:
-                self._update_masks(self._moment(step, batch, attack))
-            totals += self.train_step(*batch, attack, step)
+                self._update_masks(self._moment(step, batch, noise))
+            totals += self.train_step(*batch, noise, step)
             self.train_flops += self.step_flops * len(batch[1])
             step += 1
         if step == self.timeline.steps and step in self.update_steps:
-            self._update_masks(self._moment(step, batch, attack))
+            self._update_masks(self._moment(step, batch, self.objective.noise(batch[0], attack)))
         loss, accuracy = (totals / self.batches.epoch_samples).tolist()
         self.train_seconds += time.perf_counter() - began
         self.epoch += 1
@@ -212,18 +211,28 @@ class Training:
         self.history.append(record)
         return record
 
-    def train_step(
-        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
+    def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
+        """One optimiser step on one batch; returns [sum of losses, hits] on the device, to be read before the next."""
+        if not self.spec.sparsifier.watches:
+            with phase("step"):
+                return self.machine.run(self._step, images, labels, noise)
+        moment = self._moment(step, (images, labels), noise)
+        return self._step(images, labels, noise, lambda gradients: self.spec.sparsifier.watch(moment, gradients))
+
+    def _step(
+        self,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        noise: torch.Tensor,
+        watch: Callable[[Tensors], None] | None = None,
     ) -> torch.Tensor:
-        """One optimiser step on one batch; returns [sum of losses, hits] on the device."""
         self.optimizer.zero_grad(set_to_none=True)
         with phase("forward"):
-            loss, logits = self.objective.loss(self.network, images, labels, attack)
+            loss, logits = self.objective.loss(self.machine.training_network, images, labels, noise)
         with phase("backward"):
             loss.backward()
-        if self.spec.sparsifier.watches:
-            gradients = dict(zip(self.weights, self.topology.gradients(), strict=True))
-            self.spec.sparsifier.watch(self._moment(step, (images, labels), attack), gradients)
+        if watch is not None:
+            watch(dict(zip(self.weights, self.topology.gradients(), strict=True)))
         with phase("mask"):
             self.topology.step()
         return torch.stack([loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()])
@@ -278,7 +287,7 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where :meth:`state` was taken."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.machine.restore(state["optimizer"])
         self.epoch = state["epoch"]
         self.topology.restore(on(self.device, state["topology"]))
         # The masks are those of the last step: an update that is due just before the next one is still to come.
@@ -295,6 +304,22 @@ def on(device: torch.device, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: on(device, part) for key, part in value.items()}
     return value.to(device)
+
+
+def kind_of(spec: TrialSpec, data: DeviceData) -> Kind:
+    """What the training of ``spec`` must share with another to be run by the same machine."""
+    recipe = spec.recipe
+    return Kind(
+        spec.model,
+        data.classes,
+        tuple(data.train_images.shape[1:]),
+        spec.difficulty.objective,
+        recipe.precision,
+        recipe.momentum,
+        recipe.nesterov,
+        recipe.weight_decay,
+        data.train_images.device,
+    )
 
 
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:

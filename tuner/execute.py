@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
-from pyarrow.fs import LocalFileSystem
 from ray import tune
+from ray.exceptions import AuthenticationError
 from ray.tune import schedulers
 
 from trainables import plugins
@@ -34,6 +34,8 @@ from tuner.watch import Watch
 REACH_SECONDS = 10.0
 PENDING_PER_SLOT = 2
 """Trials that Tune holds ready for each one that runs: enough that no slot waits, few enough for a late release."""
+PENDING_AT_LEAST = {"local": 4, "cluster": 64}
+"""A cluster grows by what waits, so there it must be seen before there are slots."""
 
 
 class Stopped(Exception):
@@ -91,8 +93,9 @@ def attempt(
     algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
     crowd = Crowd(algorithm)
     callbacks = [watch, *([crowd] if roomier(shape) else [])]
-    trained = trainable(sweep, state, datasets, store, shape, profile)
-    fit(trained, algorithm, stopping, slots(shape), sweep, store, callbacks)
+    waiting = PENDING_AT_LEAST["local" if address == "local" else "cluster"]
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
+    fit(trainable(sweep, state, datasets, store, shape, profile), algorithm, stopping, sweep, callbacks)
     return crowd.runs
 
 
@@ -100,28 +103,31 @@ def fit(
     trainable: Any,
     algorithm: GraphSearch,
     stopping: schedulers.TrialScheduler,
-    parallel: int,
     sweep: Sweep,
-    store: Store,
     callbacks: Sequence[tune.Callback],
 ) -> None:
-    """Let Tune run what ``algorithm`` gives it, where ``parallel`` trials can run at once."""
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(4, PENDING_PER_SLOT * parallel))
+    """Let Tune run what ``algorithm`` gives it.
+
+    Tune's own files lie in a temporary folder of this machine: nothing is ever restored from them, no worker needs
+    them, and what Tune pickles has no place in a storage that others can write.
+    """
+    # Each failure is said in a line, and is in the storage with its traceback.
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
     timeout = sweep.resources.trial_timeout
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=experiment_folder(sweep, store),
-            storage_filesystem=None if is_local(store) else store.filesystem,
-            failure_config=tune.FailureConfig(max_failures=sweep.retries),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
-            verbose=0,
-        ),
-    )
-    tuner.fit()
+    with tempfile.TemporaryDirectory(prefix="sparsweep-") as folder:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                failure_config=tune.FailureConfig(max_failures=sweep.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
 
 
 def how_to_search(
@@ -158,6 +164,7 @@ def trainable(
         device="cuda" if "gpu" in shape else "cpu",
         modules=plugins.named(),
         profile=profile,
+        engine=sweep.resources.engine,
     )
     return tune.with_resources(shared, shape)
 
@@ -168,9 +175,12 @@ def resource_shape(
     """What Tune reserves for a trial, in Ray's terms; ``gpus: auto`` is measured, where there is a GPU."""
     gpus = resources.gpus
     if gpus == "auto":
+        have = ray.cluster_resources()
+        if not have.get("GPU") and not have.get("CPU"):
+            raise SweepError("resources.gpus: auto sees no node yet: --set resources.gpus=1, or a share, or 0 for none")
         gpus = 0.0
         trained = [state.graph.runs[run] for run in state.ready if state.graph.runs[run].training]
-        if ray.cluster_resources().get("GPU"):
+        if have.get("GPU"):
             gpus = share(share_a_card(trained, store, lambda text: say(text, True))) if trained else 1.0
     return {"cpu": float(resources.cpus), **({"gpu": gpus} if gpus else {})}
 
@@ -185,18 +195,6 @@ def slots(shape: dict[str, float]) -> int:
     """Trials that the cluster, as it is now, can run at once."""
     total = ray.cluster_resources()
     return int(min(total.get(name.upper(), 0) // amount for name, amount in shape.items()))
-
-
-def is_local(store: Store) -> bool:
-    return isinstance(store.filesystem, LocalFileSystem)
-
-
-def experiment_folder(sweep: Sweep, store: Store) -> str:
-    """Where Tune keeps its own files; those of an earlier run are removed, for nothing is ever restored from them."""
-    folder = f"{store.root}/sweeps/{sweep.name}"
-    if is_local(store):
-        shutil.rmtree(f"{folder}/tune", ignore_errors=True)
-    return folder
 
 
 def reach(address: str) -> None:
@@ -215,14 +213,25 @@ def cluster(address: str) -> Iterator[None]:
     """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself."""
     reach(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # which trials failed is said in our own words
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address == "local":
         options["include_dashboard"] = False
     try:
-        ray.init(address=address, **options)
+        connect(address, options)
         yield
     finally:
         ray.shutdown()
+
+
+def connect(address: str, options: dict[str, Any]) -> None:
+    """``ray.init``; ConnectionError that says what to do where Ray would only say that it failed."""
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, AuthenticationError) as error:
+        reason = str(error).splitlines()[0].partition(". ")[0]
+        advice = "a cluster that asks for a token needs RAY_AUTH_MODE=token here, and its token in ~/.ray/auth_token"
+        raise ConnectionError(f"{reason}; {advice}") from None
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from trainables.data import Dataset, datasets
 from trainables.difficulty import difficulties
+from trainables.engine import Engine
 from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import Recipe, TrialSpec
@@ -41,6 +42,7 @@ class Resources(Value):
 
     cpus: int = Field(default=1, ge=1, description="CPU threads")
     gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: measured")
+    engine: Engine = Field(default=Engine(), description="how training steps run; changes no trial")
     trial_timeout: float | None = Field(
         default=None, gt=0, description="seconds without the end of an epoch, after which a trial is killed as hanging"
     )

@@ -1,8 +1,9 @@
 """What a claim is: parts that are rules over trials, and what is expected of their mean over seeds.
 
-Every rule gives one number a seed. Of the arms (settings, methods, sparsities) in its scope it takes the seeds of the
-arm that has most of them, and the arms that all these seeds have; means over the arms of each method, then over
-methods. So seeds are replicates of the same quantity. Units are those of the value: fractions for accuracies, ratios
+Every rule gives one number a seed. Arms (settings, methods, sparsities) in its scope need not have the same seeds: it
+takes the seeds of one arm and all arms that have them, so that most trials are used, with two seeds or more if any arm
+has two; means over the arms of each method, then over methods. So seeds are replicates of the same quantity, and an arm
+with more seeds than the others does not speak for them. Units are those of the value: fractions for accuracies, ratios
 for costs, densities for depth.
 """
 
@@ -97,9 +98,7 @@ class _Rule(Value):
         table = by_arm.pivot(index=["sparsifier", "arm"], columns="seed", values="gain")
         if table.empty:
             return Sample(pd.Series(dtype=float))
-        there = table.notna()
-        seeds = there.iloc[int(there.sum(axis=1).argmax())]
-        common = table.loc[:, seeds].dropna()
+        common = _common(table)
         of_methods = common.groupby("sparsifier").mean()
         values = of_methods.median() if self.over_methods == "median" else of_methods.mean()
         return Sample(values, len(common), tuple(of_methods.index))
@@ -111,6 +110,13 @@ class _Rule(Value):
             return
         for method in self.methods:
             yield self.model_copy(update={"methods": (method,), "over_methods": "mean"})
+
+
+def _common(table: pd.DataFrame) -> pd.DataFrame:
+    """The seeds (columns) of some arm and the arms (rows) that have them all: the most values, of two seeds or more."""
+    there = table.notna()
+    choices = [table.loc[:, seeds].dropna() for _, seeds in there.drop_duplicates().iterrows()]
+    return max(choices, key=lambda part: (min(part.shape[1], 2), part.size, part.shape[1]))
 
 
 class Level(_Rule):

@@ -87,6 +87,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
         [*front["accuracy_percent"], front["accuracy_percent"].max()],
     )
     axes.step(*stairs, where="post", zorder=1, **_FRONT)
+    shown: list[layout.Point] = []
     for key, points in panel.groupby(list(METHOD)):
         label, variant = methods[key]
         looks = style.point(str(key[0]), variant)
@@ -105,9 +106,10 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
             label=label,
             **faces,
         )
+        shown += layout.points(*place, points["n"], looks["color"])
     axes.set_xscale("log")
     _space_ticks(axes)
-    layout.note(axes, layout.spread_note(panel["n"]))
+    layout.count_seeds(axes, shown, offset=(math.sqrt(sum(_AREAS)) / 2, 4))  # beside the largest marker
 
 
 def _space_ticks(axes: Axes) -> None:
@@ -122,7 +124,7 @@ def _space_ticks(axes: Axes) -> None:
 def _keys() -> list[Line2D]:
     """What the sizes and the stairs mean."""
     rings = [
-        Line2D([], [], label=f"{share:.0%} of the parameters", markersize=float(np.sqrt(_area(share))), **_RING)
+        Line2D([], [], label=f"{100 * share:.0f} % of the parameters", markersize=float(np.sqrt(_area(share))), **_RING)
         for share in _KEY_SHARES
     ]
     return [*rings, Line2D([], [], label="Pareto front", **_FRONT)]

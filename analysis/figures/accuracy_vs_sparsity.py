@@ -3,8 +3,9 @@
 Xiao et al., BMVC 2024. Each panel is one comparison: the same data set, network, difficulty, data ratio and recipe. A
 marker is the mean over seeds, its bar one sample standard deviation to each side; markers at one sparsity are set a
 little apart so that bars can be seen. The dashed line is the dense network, its band one standard deviation to each
-side. A method whose marker lies above the line learns these samples better than dense. A gap in a line is a sparsity
-that was not run or is not finished; nothing is drawn across it. The spread is that of seeds, unpaired:
+side. A method whose marker lies above the line learns these samples better than dense. A gap in a line, with a cross of
+its colour at the foot of the panel, is a sparsity that was not run or is not finished; nothing is drawn across it. A
+small number beside a marker is its n, where that is not the n of most. The spread is that of seeds, unpaired:
 ``ratio_heatmap`` says which differences to dense are more than chance.
 """
 
@@ -17,10 +18,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from analysis.arms import ARM, DENSE, METHOD, complete, replicates, summarise
 from analysis.figures import labels, layout, style
 
+_MISSING: dict[str, Any] = {"marker": "x", "markersize": 4, "linestyle": "none"}
+_FOOT = 0.02  # of a panel's height
 _DODGE, _WIDEST_DODGE = 0.08, 0.6  # between two methods and between the outermost, in distances of places
 
 
@@ -45,29 +49,40 @@ def draw(trials: pd.DataFrame) -> Figure:
     points = table(trials)
     figure = layout.panels(points, ["data_ratio"], _paint, "sparsity", "test accuracy (%)")
     spread = "mean ± standard deviation over seeds" if (points["n"] > 1).any() else None
-    layout.legend(figure, labels.methods(points), spread)
+    crosses = [Line2D([], [], color="black", label="missing", **_MISSING)] if (points["n"] == 0).any() else []
+    layout.legend(figure, labels.methods(points), spread, more=crosses)
     return figure
 
 
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
-    sparse = panel[panel["sparsifier"] != DENSE]
-    grid = np.sort(sparse["sparsity"].unique())
+    is_dense = panel["sparsifier"] == DENSE
+    grid = np.sort(panel.loc[~is_dense, "sparsity"].unique())
     shifts = beside(grid, [key for key in methods if key[0] != DENSE])
-    for key, points in panel.groupby(list(METHOD)):
+    shown: list[layout.Point] = []
+    for _, dense in panel[is_dense].groupby(list(METHOD)):
+        level(axes, dense, "accuracy_percent", "std_percent", label=style.of(DENSE).label)
+        shown += layout.points([None], dense["accuracy_percent"], dense["n"], style.of(DENSE).color)
+    for key, points in panel[~is_dense].sort_values("sparsity").groupby(list(METHOD)):
         label, variant = methods[key]
-        looks = style.line(str(key[0]), variant)
-        if key[0] == DENSE:
-            level(axes, points, "accuracy_percent", "std_percent", label=label)
-        elif points["n"].any():
-            points = points.sort_values("sparsity")
-            spread = points["std_percent"].to_numpy() if (points["n"] > 1).any() else None
-            place, mean = points["sparsity"].to_numpy() + shifts[key], points["accuracy_percent"].to_numpy()
-            axes.errorbar(place, mean, yerr=spread, label=label, elinewidth=0.8, capsize=2, **looks)
+        places = points["sparsity"] + shifts[key]
+        _add_line(axes, places, points, {**style.line(str(key[0]), variant), "label": label})
+        shown += layout.points(places, points["accuracy_percent"], points["n"], style.of(str(key[0])).color)
     axes.set_xticks(grid, [f"{sparsity:g}" for sparsity in grid])
-    layout.note(axes, layout.spread_note(panel["n"]))
-    if not (panel["sparsifier"] == DENSE).any():
+    layout.count_seeds(axes, shown)
+    if not is_dense.any():
         layout.remark(axes, "no dense trials")
     axes.grid(axis="x", visible=False)
+
+
+def _add_line(axes: Axes, places: pd.Series, points: pd.DataFrame, looks: dict[str, Any]) -> None:
+    """One method: markers with bars, a gap where there is no value, and a cross at the foot beneath it."""
+    there = points["n"] > 0
+    if there.any():
+        spread = points["std_percent"].to_numpy() if (points["n"] > 1).any() else None
+        mean = points["accuracy_percent"].to_numpy()
+        axes.errorbar(places.to_numpy(), mean, yerr=spread, elinewidth=0.8, capsize=2, **looks)
+    feet = np.full(np.count_nonzero(~there), _FOOT)
+    axes.plot(places[~there], feet, transform=axes.get_xaxis_transform(), color=looks["color"], **_MISSING)
 
 
 def level(axes: Axes, dense: pd.DataFrame, mean: str, std: str, **options: Any) -> None:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from analysis.arms import ARM, DENSE, METHOD, complete_methods, near_sparsity, replicates, summarise
 from analysis.figures import accuracy_vs_sparsity, labels, layout, style
 
+_PANEL = (3.7, 2.9)
 _PLACES = {"clean": "clean_accuracy", "robust": "robust_accuracy"}
 
 
@@ -43,14 +44,14 @@ def draw(trials: pd.DataFrame, sparsity: float = 0.9) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
     points = table(trials, sparsity)
     xlabel, ylabel = "clean accuracy (%)", "accuracy under attack (%)"
-    figure = layout.panels(points, ["data_ratio", "at_sparsity"], _paint, xlabel, ylabel)
+    figure = layout.panels(points, ["data_ratio", "at_sparsity"], _paint, xlabel, ylabel, _PANEL)
     spread = "mean ± standard deviation over seeds" if (points["n"] > 1).any() else None
     layout.legend(figure, labels.methods(points), spread, looks=style.point)
     return figure
 
 
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
-    missing = []
+    missing, shown = [], []
     for key, points in panel.groupby(list(METHOD)):
         label, variant = methods[key]
         point = points.iloc[0]
@@ -64,10 +65,11 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
         looks = style.point(str(key[0]), variant)
         x, y = point["clean_percent"], point["robust_percent"]
         axes.errorbar(x, y, label=label, elinewidth=0.8, capsize=2, **spread, **looks)
-    layout.note(axes, layout.spread_note(panel["n"]))
+        shown.append(layout.Point(x, y, point["n"], looks["color"]))
+    layout.count_seeds(axes, shown)
     remarks = [] if (panel["sparsifier"] == DENSE).any() else ["no dense trials"]
     if missing:
-        remarks.append(labels.wrap(f"missing: {', '.join(missing)}", layout.PANEL[0]))
+        remarks.append(labels.wrap(f"missing: {', '.join(missing)}", _PANEL[0]))
     if remarks:
         layout.remark(axes, "\n".join(remarks))
 

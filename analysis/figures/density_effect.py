@@ -2,8 +2,8 @@
 
 Xiao et al., BMVC 2024, section 4.2, argue from the layer densities that early layers should be kept dense. Here each
 method at one sparsity is a point: over its depth contrast (mean density of the first third of the convolutions minus
-that of the last third, mean over seeds) its paired difference to dense in percentage points. The line is least
-squares over the methods, its slope stands with a 95 % Student-t interval. The points are methods, not seeds: seeds of
+that of the last third, mean over seeds) its paired difference to dense in percentage points. The line is least squares
+over three methods or more, its slope stands with a 95 % Student-t interval. The points are methods, not seeds: seeds of
 one method share its densities and are no independent evidence about them. Methods differ in more than their densities,
 so that a slope is an association and no proof.
 """
@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.arms import ARM, DENSE, METHOD, near_sparsity, paired_differences, replicates
+from analysis.arms import ARM, COMPARISON, DENSE, METHOD, near_sparsity, paired_differences, replicates
 from analysis.derived import depth_contrast
 from analysis.figures import labels, layout, style
 from analysis.stats import Slope, regression
@@ -28,6 +28,7 @@ PANEL_KEYS = ("data_ratio", "at_sparsity")
 def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
     """A row a method: the arm, ``n`` pairs, ``contrast`` in [-1, 1], ``difference_points`` with its 95 % interval.
 
+    ``slope``, ``slope_low``, ``slope_high``: of its panel, in points per unit of contrast, NaN where there is none.
     ValueError where no method has both a dense partner and layers.
     """
     chosen = near_sparsity(replicates(trials), sparsity)
@@ -41,12 +42,24 @@ def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> 
     names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
     points = points.assign(**{new: 100 * points[old] for old, new in names.items()})
     points = points.assign(at_sparsity=points["sparsity"])
-    return points[[*ARM, "at_sparsity", "n", "contrast", *names.values()]].sort_values(list(ARM), ignore_index=True)
+    points = points[[*ARM, "at_sparsity", "n", "contrast", *names.values()]].sort_values(list(ARM), ignore_index=True)
+    lines = [panel.assign(**_numbers(slope(panel))) for _, panel in points.groupby(list(COMPARISON), dropna=False)]
+    return pd.concat(lines).sort_index()
 
 
 def slope(panel: pd.DataFrame) -> Slope | None:
-    """Points of accuracy per unit of contrast over the methods of one panel of :func:`table`."""
+    """Points of accuracy per unit of contrast over the methods of one panel; None for fewer than three methods.
+
+    None too where all have the same contrast.
+    """
+    if len(panel) < 3:
+        return None
     return regression(panel["contrast"].to_numpy(dtype=float), panel["difference_points"].to_numpy(dtype=float))
+
+
+def _numbers(line: Slope | None) -> dict[str, float]:
+    found = (math.nan,) * 3 if line is None else (line.slope, line.low, line.high)
+    return dict(zip(("slope", "slope_low", "slope_high"), found, strict=True))
 
 
 def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> Figure:
@@ -61,23 +74,25 @@ def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> F
 
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
     axes.axhline(0, **style.line(DENSE))
+    shown = []
     for key, points in panel.groupby(list(METHOD)):
         label, variant = methods[key]
         point, looks = points.iloc[0], style.point(str(key[0]), variant)
         x, y = point["contrast"], point["difference_points"]
         spread = [[y - point["low_points"]], [point["high_points"] - y]] if point["n"] > 1 else None
         axes.errorbar(x, y, yerr=spread, label=label, elinewidth=0.8, capsize=2, **looks)
+        shown.append(layout.Point(x, y, point["n"], looks["color"]))
     line = slope(panel)
     if line is not None:
         ends = np.array([panel["contrast"].min(), panel["contrast"].max()])
         axes.plot(ends, line.intercept + line.slope * ends, color=style.MUTED, linewidth=1, zorder=1)
-    layout.remark(axes, said(line))
-    layout.note(axes, layout.spread_note(panel["n"]))
+    layout.remark(axes, said(line, len(panel)))
+    layout.count_seeds(axes, shown)
 
 
-def said(line: Slope | None) -> str:
-    """The slope in words."""
+def said(line: Slope | None, methods: int) -> str:
+    """The slope over so many methods in words."""
     if line is None:
-        return "no slope: methods of one contrast"
-    interval = "" if math.isnan(line.low) else f" [{line.low / 10:+.2f}, {line.high / 10:+.2f}]"
-    return f"{line.slope / 10:+.2f}{interval} points per .1 ({line.n} methods)".replace("-", "−")
+        return "no slope: fewer than three methods" if methods < 3 else "no slope: methods of one contrast"
+    interval = f"[{line.low / 10:+.2f}, {line.high / 10:+.2f}]"
+    return f"{line.slope / 10:+.2f} {interval} points per .1 ({line.n} methods)".replace("-", "−")

@@ -33,6 +33,17 @@ def seeds(counts: pd.Series) -> str:
     return f"n = {span}"
 
 
+def usual(counts: pd.Series) -> int:
+    """The number of replicates that most points have, of two that are as frequent the larger; ``counts`` as above."""
+    return int(counts[counts > 0].mode().max())
+
+
+def usual_seeds(counts: pd.Series) -> str:
+    """``n = 3`` or, of a picture that numbers the points with more or fewer, ``n = 3, others numbered``."""
+    others = ", others numbered" if counts[counts > 0].nunique() > 1 else ""
+    return f"n = {usual(counts)}{others}"
+
+
 def wrap(text: str, width: float) -> str:
     """``text`` in lines that fit into ``width`` inches at the size of a title."""
     return textwrap.fill(text, max(10, int(width * 13)))

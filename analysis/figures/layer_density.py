@@ -56,7 +56,7 @@ def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> F
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
     depth = int(panel["convolution"].max())
     shifts = beside(np.arange(1.0, depth + 1), list(methods))
-    missing = []
+    missing, shown = [], []
     for key, points in panel.groupby(list(METHOD)):
         label, variant = methods[key]
         if not points["n"].any():
@@ -68,11 +68,13 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
         axes.errorbar(
             place, points["density"].to_numpy(), yerr=spread, label=label, elinewidth=0.8, capsize=1.5, **looks
         )
+        last = points.iloc[-1]
+        shown.append(layout.Point(place[-1], last["density"], last["n"], looks["color"]))
     axes.axhline(1 - float(panel["at_sparsity"].iloc[0]), color=style.MUTED, linestyle=":", linewidth=1, zorder=0.6)
     ticks = np.arange(1, depth + 1, max(1, -(-depth // _MOST_TICKS)))
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.set_ylim(bottom=0)
-    layout.note(axes, layout.spread_note(panel["n"]))
+    layout.count_seeds(axes, shown)
     axes.grid(axis="x", visible=False)
     if missing:
         text = f"missing: {', '.join(missing)}"

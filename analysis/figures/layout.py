@@ -7,7 +7,8 @@ through no sparsities, the sparsity.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -24,6 +25,8 @@ PANEL = (3.3, 2.7)
 _LEGEND_ENTRY, _LEGEND_LINE = 1.25, 0.168  # inches
 _MOST_COLUMNS = 3  # wider figures have unreadable text once they stand on a page
 _CROWD, _ROOM = 10, 1.5  # more methods than these need panels that are larger by this factor
+_WIDEST = _MOST_COLUMNS * PANEL[0]
+_RIGHT_END = ("axes fraction", "data")
 _WORDS = {"data_ratio": "data ratio", "at_sparsity": "sparsity"}
 
 Methods = dict[labels.Key, tuple[str, int]]
@@ -44,15 +47,14 @@ def panels(
     """
     titles, methods = setting_titles(points), labels.methods(points)
     if len(methods) > _CROWD:
-        size = (_ROOM * size[0], _ROOM * size[1])
+        size = (max(size[0], min(_ROOM * size[0], _WIDEST)), _ROOM * size[1])
     found = [panel for _, panel in points.groupby([titles, *by])]
-    columns, rows = _grid(len(found), points[by[0]].nunique(), max(1, int(_MOST_COLUMNS * PANEL[0] / size[0])))
+    columns, rows = _grid(len(found), points[by[0]].nunique(), max(1, int(_WIDEST / size[0])))
     width = max(columns * size[0], 4 * _LEGEND_ENTRY)
     with style.context():
         figure = Figure(figsize=(width, rows * size[1] + 0.3), layout="constrained")
         for number, panel in enumerate(found):
             axes = figure.add_subplot(rows, columns, number + 1)
-            paint(axes, panel, methods)
             head = ", ".join(f"{_WORDS[name]} {panel[name].iloc[0]:g}" for name in by)
             title = labels.wrap(titles[panel.index[0]], size[0] - 0.4)
             axes.set_title(head if titles.nunique() == 1 else f"{title}\n{head}", loc="left")
@@ -60,6 +62,7 @@ def panels(
                 axes.set_ylabel(ylabel)
             if number + columns >= len(found):
                 axes.set_xlabel(xlabel)
+            paint(axes, panel, methods)
         if titles.nunique() == 1:
             figure.suptitle(titles.iloc[0])
     return figure
@@ -77,18 +80,59 @@ def note(axes: Axes, text: str) -> None:
     axes.set_title(text, loc="right", fontsize=8, color=style.MUTED)
 
 
-def spread_note(counts: pd.Series) -> str:
-    """How many seeds stand behind the points of a panel, and which of them show no spread."""
-    there = counts[counts > 0]
-    if there.max() == 1:
-        return "n = 1: no spread"
-    return labels.seeds(counts) + (" (no bar: n = 1)" if there.min() == 1 else "")
+@dataclass(frozen=True)
+class Point:
+    """A point of a panel in data coordinates, ``x`` None for a line across, with ``n`` seeds behind it."""
+
+    x: float | None
+    y: float
+    n: int
+    color: str
+
+
+def points(x: Iterable[float | None], y: Iterable[float], n: Iterable[int], color: str) -> list[Point]:
+    """Points of one colour."""
+    return [Point(*place, color) for place in zip(x, y, n, strict=True)]
+
+
+def count_seeds(axes: Axes, points: Sequence[Point], offset: tuple[float, float] = (3, 2)) -> None:
+    """Note how many seeds the points of a panel have, and number those that have another n than most.
+
+    ``offset``: of a number from its point, in typographic points.
+    """
+    there = [point for point in points if point.n]
+    if not there:
+        note(axes, "n = 0")
+        return
+    counts = pd.Series([point.n for point in there])
+    note(axes, spread_note(counts, labels.usual_seeds))
+    usual = labels.usual(counts)
+    for point in there:
+        if point.n == usual:
+            continue
+        across = point.x is None
+        axes.annotate(
+            str(point.n),
+            (1.0 if across else point.x, point.y),
+            (-2, 2) if across else offset,
+            xycoords=_RIGHT_END if across else "data",
+            textcoords="offset points",
+            ha="right" if across else "left",
+            fontsize=6,
+            color=point.color,
+            zorder=5,
+        )
+
+
+def spread_note(counts: pd.Series, said: Callable[[pd.Series], str] = labels.seeds) -> str:
+    """How many seeds stand behind the points of a panel, in the words of ``said``; one seed shows no spread."""
+    return "n = 1: no spread" if counts.max() == 1 else said(counts)
 
 
 def remark(axes: Axes, text: str) -> None:
     """A remark at the lower left of a panel, beneath the data."""
-    axes.margins(y=0.16)
-    axes.text(0.02, 0.03, text, transform=axes.transAxes, fontsize=8, color=style.MUTED)
+    axes.margins(y=0.2)
+    axes.text(0.02, 0.05, text, transform=axes.transAxes, fontsize=8, color=style.MUTED)
 
 
 def legend(

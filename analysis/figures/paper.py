@@ -33,7 +33,7 @@ class PaperFigure:
 
     @property
     def title(self) -> str:
-        return f"Figure {self.number}{f' {self.part}' if self.part else ''} of the paper"
+        return f"Figure {self.number} {', '.join(self.part)}".rstrip() + " of the paper"
 
     def match(self, trials: pd.DataFrame) -> pd.Series:
         """bool for each row of ``trials``: whether a panel shows it."""

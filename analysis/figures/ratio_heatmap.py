@@ -4,7 +4,8 @@ Xiao et al., BMVC 2024, Figure 3 (there: SET against dense, EL2N, data ratios an
 mean over seeds of the method's test accuracy minus that of dense trained with the same seed, on the same samples and
 by the same recipe, in percentage points: blue where the method is better, red where dense is. All panels share one
 scale, centred at 0. A value in parentheses is not significant: two-sided paired t-test, Holm's correction over all
-cells of the figure, .05; with one seed there is no test. A hatched grey cell is missing: it, or dense, is not finished.
+cells of the figure, .05; with one seed there is no test. A small number in the corner of a cell is its n, where that is
+not the n of most. A hatched grey cell is missing: it, or dense, is not finished.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -79,7 +81,7 @@ def draw(trials: pd.DataFrame) -> Figure:
                 _add_title(figure.add_subplot(grid[place, :]), row.title)
             for column, (key, panel) in enumerate(row.panels):
                 axes = figure.add_subplot(grid[place, column])
-                _draw_panel(axes, panel, norm)
+                _draw_panel(axes, panel, norm, labels.usual(cells["n"]))
                 axes.set_title(heads[key], loc="left")
                 axes.set_ylabel("data ratio" if column == 0 else "")
                 axes.set_xlabel("sparsity" if row.is_last else "")
@@ -124,10 +126,11 @@ def _add_title(axes: Axes, title: str) -> None:
     axes.text(0, 0, title, fontsize=10, va="bottom", transform=axes.transAxes)
 
 
-def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize) -> None:
-    """Cells at whole numbers: column, row = index of the sparsity, index of the data ratio."""
+def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize, usual: int) -> None:
+    """Cells at whole numbers: column, row = index of the sparsity, index of the data ratio; n where not ``usual``."""
     by_place = cells.pivot(index="data_ratio", columns="sparsity", values="difference_points")
     sure = cells.pivot(index="data_ratio", columns="sparsity", values="significant")
+    counts = cells.pivot(index="data_ratio", columns="sparsity", values="n")
     values = by_place.to_numpy(dtype=float)
     mesh = _mesh(axes, values, norm)
     colors = mesh.to_rgba(values)
@@ -136,7 +139,10 @@ def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize) -> None:
             axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, **style.MISSING))
             continue
         text = signed(value) if sure.iat[row, column] else f"({signed(value)})"
-        axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=_readable(colors[row, column]))
+        ink = _readable(colors[row, column])
+        axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ink)
+        if (n := counts.iat[row, column]) != usual:
+            axes.text(column + 0.46, row - 0.46, str(n), ha="right", va="bottom", fontsize=5.5, color=ink)
     axes.set_xticks(range(by_place.shape[1]), [f"{sparsity:g}" for sparsity in by_place.columns])
     axes.set_yticks(range(by_place.shape[0]), [f"{ratio:g}" for ratio in by_place.index])
     axes.tick_params(length=0)
@@ -168,7 +174,9 @@ def _readable(color: np.ndarray) -> str:
 def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize) -> None:
     """The colour scale at the right, and beneath the panels what the marks mean."""
     scale = ScalarMappable(norm, mpl.colormaps[COLORS])
-    figure.colorbar(scale, ax=figure.axes, label="test accuracy minus dense\n(percentage points)", aspect=30, pad=0.02)
+    label = "test accuracy minus dense\n(percentage points)"
+    solids: Any = figure.colorbar(scale, ax=figure.axes, label=label, aspect=30, pad=0.02).solids
+    solids.set(rasterized=False, edgecolor="face")  # else it is the one raster image of a vector file
     tests = int(cells["p"].notna().sum())
     without = f"not significant (paired t-test, Holm over {tests} cells, .05)" if tests else "n = 1: not tested"
     handles: list[Artist] = [
@@ -178,5 +186,5 @@ def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize) -> None:
     if (cells["n"] == 0).any():
         handles.append(Patch(**style.MISSING))
         texts.append("missing")
-    title = f"mean over seeds of the paired difference, {labels.seeds(cells['n'])}"
+    title = f"mean over seeds of the paired difference, {labels.usual_seeds(cells['n'])}"
     figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, title=title)

@@ -1,12 +1,13 @@
 """The hardest and the easiest training images of each class: the form of Figure 1 of the paper.
 
 Xiao et al., BMVC 2024 (there: apples and buses of CIFAR-100 with the highest and the lowest EL2N, five each). A row is
-a class; beneath an image stands its score, the mean over the scoring runs, of which the title tells the number. Images
-are those of the training set as stored, before augmentation.
+a class; beneath an image stands its score, the mean over the scoring runs, of which the title tells the number, and its
+standard deviation over them. Images are those of the training set as stored, before augmentation.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def draw(samples: pd.DataFrame) -> Figure:
             _draw_group(part, group, each, (width, height))
             runs = int(group["n"].max())
             score = DIFFICULTIES.get(str(name), str(name))
-            mean = f"mean of {runs} networks" if runs > 1 else "one network, no spread"
+            mean = f"mean ± standard deviation, n = {runs} networks" if runs > 1 else "one network, no spread"
             part.suptitle(f"{dataset}: training images by {score} ({mean})", fontsize=9.5, y=1 - 0.13 / height)
     return figure
 
@@ -60,8 +61,10 @@ def _draw_group(part: SubFigure, group: pd.DataFrame, each: int, size: tuple[flo
             axes = part.add_axes(place)
             pixels = np.asarray(image["image"])
             axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
-            axes.set_axis_off()
-            axes.set_title(f"{image['score']:.2f}", fontsize=6.5, y=-0.3, color=style.MUTED)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(visible=True, color="#c4c4c4", linewidth=0.5)  # a white image has an edge too
+            spread = "" if math.isnan(image["std"]) else f" ± {image['std']:.2f}"
+            axes.set_title(f"{image['score']:.2f}{spread}", fontsize=6, y=-0.3, color=style.MUTED)
     for side, end in enumerate(ENDS):
         middle = 0.65 + side * (each * _IMAGE + _GAP) + each * _IMAGE / 2
         part.text(middle / width, 1 - 0.5 / height, end, ha="center", fontsize=8.5)

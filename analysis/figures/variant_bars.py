@@ -14,9 +14,11 @@ import math
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from analysis.arms import ARM, DENSE, METHOD, complete_methods, near_sparsity, paired_differences, replicates, summarise
 from analysis.figures import layout, style
@@ -91,7 +93,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, seeds: pd.D
     axes.margins(y=0.14)
     layout.note(axes, layout.spread_note(panel["n"]))
     if dense.empty:
-        layout.note(axes, f"{layout.spread_note(panel['n'])}; no dense trials: bars from 0")
+        axes.set_xlabel("no dense trials: bars from 0", fontsize=8, color=style.MUTED)
 
 
 def _star(axes: Axes, place: float, height: float, drawn: list[float]) -> None:
@@ -104,7 +106,9 @@ def _add_legend(figure: Figure, bars: pd.DataFrame) -> None:
     """What the marks mean; the methods stand beneath their bars."""
     tests = int(bars["p"].notna().sum())
     with style.context():
-        handles = [Line2D([], [], color="black", marker="o", linestyle="none", markersize=2.5, label="a seed")]
+        handles: list[Artist] = [
+            Line2D([], [], color="black", marker="o", linestyle="none", markersize=2.5, label="a seed")
+        ]
         if (bars["sparsifier"] == DENSE).any():
             handles.insert(0, Line2D([], [], label="dense", **style.line(DENSE)))
         if (bars["n"] > 1).any():
@@ -113,5 +117,7 @@ def _add_legend(figure: Figure, bars: pd.DataFrame) -> None:
         if tests:
             label = f"differs from dense, paired by seed (t-test, Holm over {tests} bars, .05)"
             handles.append(Line2D([], [], color="black", marker="*", linestyle="none", markersize=6, label=label))
+        if (bars["n"] == 0).any():
+            handles.append(Patch(label="missing", **style.MISSING))
         figure.set_figheight(figure.get_figheight() + 0.5)
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)

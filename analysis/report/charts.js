@@ -35,6 +35,12 @@ const Charts = (() => {
     return drawn;
   }
 
+  /** The number of seeds of a point that has another one than most, at the left of x. */
+  const count = (seeds, x, y, color) => node("text", { x, y: y - 6, class: "count end", style: `fill:${color}` }, String(seeds));
+
+  /** A cross at the foot: a point that is missing. */
+  const cross = (x) => node("path", { d: "M-3,-3L3,3M-3,3L3,-3", class: "lacking", transform: `translate(${x} ${HEIGHT - FRAME.bottom - 6})` });
+
   function axes(drawn, xs, x, ys, y, xlabel, ylabel) {
     for (const value of ys) {
       drawn.append(node("line", { x1: FRAME.left, x2: WIDTH - FRAME.right, y1: y(value), y2: y(value), class: "grid" }));
@@ -103,6 +109,11 @@ const Charts = (() => {
       drawn.append(group);
       places.push({ x: right - 12, y: y(level), point: dense, group });
     }
+    const usual = Numbers.usual(points.map((point) => point.values.size));
+    if (dense && dense.values.size !== usual) {
+      const level = Numbers.mean([...dense.values.values()].map((value) => 100 * value));
+      drawn.append(count(dense.values.size, WIDTH - FRAME.right, y(level), "var(--ink)"));
+    }
     order.forEach((method, index) => {
       const looks = context.methods[method];
       const shift = order.length > 1 ? Math.min(DODGE, WIDEST / (order.length - 1)) * (index - (order.length - 1) / 2) : 0;
@@ -112,7 +123,11 @@ const Charts = (() => {
       let path = "", pen = "M";
       for (const sparsity of grid) {
         const point = own.get(sparsity);
-        if (!point) { pen = "M"; continue; } // nothing is drawn across what is missing
+        if (!point) { // nothing is drawn across what is missing
+          pen = "M";
+          marks.push(cross(x(sparsity) + shift));
+          continue;
+        }
         const values = [...point.values.values()].map((value) => 100 * value);
         const place = { x: x(sparsity) + shift, y: y(Numbers.mean(values)), point, group };
         const spread = Numbers.deviation(values);
@@ -123,6 +138,7 @@ const Charts = (() => {
           marks.push(node("line", { x1: place.x, x2: place.x, y1: bar[0], y2: bar[1], class: "bar" }));
         }
         marks.push(marker(looks, place.x, place.y));
+        if (point.values.size !== usual) marks.push(count(point.values.size, place.x + 10, place.y, "var(--s)"));
         places.push(place);
       }
       group.append(node("path", { d: path, class: "line", "stroke-dasharray": looks.dash }), ...marks);
@@ -141,6 +157,7 @@ const Charts = (() => {
     const wide = (WIDTH - FRAME.left - FRAME.right) / sparsities.length, high = 34;
     const left = (column) => FRAME.left + column * wide, top = (row) => FRAME.top + row * high;
     const places = [];
+    const usual = Numbers.usual(cells.map((cell) => cell.gains.length));
     ratios.forEach((ratio, row) => {
       drawn.append(node("text", { x: FRAME.left - 6, y: top(row) + high / 2, class: "tick end" }, String(ratio)));
       sparsities.forEach((sparsity, column) => {
@@ -153,12 +170,16 @@ const Charts = (() => {
         const value = Numbers.mean(cell.gains);
         const color = context.colors[Math.round(((value / limit + 1) / 2) * (context.colors.length - 1))];
         const bounds = Numbers.interval(cell.gains, context.t);
-        const sure = bounds && (bounds[0] > 0 || bounds[1] < 0);
+        const differs = bounds && bounds[1] - bounds[0] > 1e-9; // seeds that are all equal are no evidence
+        const sure = differs && (bounds[0] > 0 || bounds[1] < 0);
         const text = sure ? Numbers.signed(value) : `(${Numbers.signed(value)})`;
         const group = node("g", { class: "series" }, node("rect", { ...box, fill: color }));
         if (wide > 30) {
           const ink = { x: left(column) + wide / 2, y: top(row) + high / 2, class: "cell", style: `fill:${readable(color)}` };
           group.append(node("text", ink, text));
+          if (cell.gains.length !== usual) {
+            group.append(node("text", { ...ink, x: left(column) + wide - 4, y: top(row) + high - 7, class: "count end" }, String(cell.gains.length)));
+          }
         }
         drawn.append(group);
         places.push({ x: left(column) + wide / 2, y: top(row) + high / 2, cell, bounds, value, group });

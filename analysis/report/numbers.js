@@ -52,6 +52,13 @@ const Numbers = (() => {
     return [...point.values].filter(([seed]) => dense.values.has(seed)).map(([seed, value]) => value - dense.values.get(seed));
   }
 
+  /** The number of seeds that most points have, of two that are as frequent the larger; 0 is a missing point. */
+  function usual(counts) {
+    const there = counts.filter((count) => count > 0);
+    const often = (count) => there.filter((other) => other === count).length;
+    return Math.max(0, ...there.filter((count) => there.every((other) => often(other) <= often(count))));
+  }
+
   /** Round numbers between low and high, about `count` of them. */
   function ticks(low, high, count) {
     const rough = (high - low) / count;
@@ -70,5 +77,5 @@ const Numbers = (() => {
     return (value > 0 ? "+" : "−") + text;
   }
 
-  return { decode, mean, deviation, interval, points, gains, ticks, signed };
+  return { decode, mean, deviation, interval, points, gains, usual, ticks, signed };
 })();

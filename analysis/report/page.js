@@ -150,9 +150,9 @@
 
   function seedsOf(counts) {
     const there = counts.filter((count) => count);
-    const [least, most] = [Math.min(...there), Math.max(...there)];
-    if (most === 1) return "n = 1: no spread";
-    return least === most ? `n = ${least}` : `n = ${least}–${most}`;
+    const usual = Numbers.usual(there);
+    if (Math.max(...there) === 1) return "n = 1: no spread";
+    return there.every((count) => count === usual) ? `n = ${usual}` : `n = ${usual}, others numbered`;
   }
 
   /** Put panels into a figure: a few at first, since a large sweep has hundreds. */

@@ -278,6 +278,22 @@ def test_a_gap_is_left_where_a_sparsity_is_missing(browser, tmp_path):
     page = opened(browser, path)
     paths = page.locator("#accuracy path.line").evaluate_all("paths => paths.map(path => path.getAttribute('d'))")
     assert [d.count("M") for d in paths] == [1, 2] and [d.count("L") for d in paths] == [2, 0]
+    assert page.locator("#accuracy path.lacking").count() == 1
+    assert page.said == []
+    page.close()
+
+
+def test_points_with_another_number_of_seeds_are_numbered_and_ties_are_not_sure(browser, tmp_path):
+    """SET has six seeds, all a point above dense, SNIP three that gain 2, 3 and 4 points."""
+    rows = [make_row("dense", 0.0, seed, 0.5) for seed in range(6)]
+    rows += [make_row("set", 0.5, seed, 0.51) for seed in range(6)]
+    rows += [make_row("snip", 0.5, seed, 0.52 + seed / 100) for seed in range(3)]
+    path = tmp_path / "numbered.html"
+    path.write_text(page_of(Results(records.build("trials", rows).to_pandas())), encoding="utf-8")
+    page = opened(browser, path)
+    assert page.locator("#accuracy .note").inner_text() == "n = 6, others numbered"
+    assert page.locator("#accuracy text.count").all_text_contents() == ["3"]
+    assert page.locator("#heatmap text.cell").all_text_contents() == ["+3.0", "(+1.0)"]
     assert page.said == []
     page.close()
 

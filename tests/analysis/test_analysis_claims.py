@@ -69,9 +69,23 @@ def test_arms_of_a_method_are_averaged_within_the_seed():
 
 
 def test_only_arms_that_all_seeds_have_count():
-    rows = arms((0.01, 0.02, 0.03)) + sparse(arms((0.5, 0.5), sparsity=0.9))
+    rows = arms((0.01, 0.02, 0.03)) + sparse(arms((0.03, 0.04, 0.05), sparsity=0.8), arms((0.5, 0.5), sparsity=0.9))
+    _, finding = judge(rows)  # six values either way: the more seeds
+    assert (finding.effect, finding.arms, finding.n) == (pytest.approx(0.03), 2, 3)
+
+
+def test_an_arm_with_more_seeds_does_not_speak_for_the_others():
+    """Two arms of two seeds and one of three: six values of all three arms, not three of one."""
+    rows = arms((0.01, 0.02, 0.09))
+    rows += sparse(arms((0.03, 0.02), sparsity=0.8), arms((0.05, 0.08), sparsity=0.9))
     _, finding = judge(rows)
-    assert (finding.effect, finding.arms, finding.n) == (pytest.approx(0.02), 1, 3)
+    assert (finding.effect, finding.arms, finding.n) == (pytest.approx((0.09 + 0.12) / 6), 3, 2)
+
+
+def test_one_seed_of_many_arms_does_not_hide_an_arm_that_can_be_judged():
+    rows = arms((0.01, 0.02)) + sparse(*(arms((0.5,), sparsity=s) for s in (0.6, 0.7, 0.8, 0.9)))
+    _, finding = judge(rows)
+    assert (finding.effect, finding.arms, finding.n) == (pytest.approx(0.015), 1, 2)
 
 
 def test_a_seed_without_any_common_arm_is_left_out():
@@ -331,7 +345,16 @@ def test_a_users_file_is_read(tmp_path):
         ),
         (
             "- {claim: a, statement: s, source: h, where: {sparsty: 1}, parts: []}",
-            r"0\.where\.sparsty: Extra inputs are not permitted",
+            r"0\.where\.sparsty: unknown field; choose from dataset, .*, sparsity, sparsifier \(got 1\)",
+        ),
+        (
+            "- {claim: a, statement: s, source: h, dta: 1, "
+            "parts: [{rule: level, says: x, methods: [set], expect: {above: 1}}]}",
+            r"0\.dta: unknown field; choose from claim, statement, source, data, where, parts",
+        ),
+        (
+            "- {claim: a, statement: s, source: h, parts: [{rule: level, says: x, methods: [set], expect: {over: 1}}]}",
+            r"0\.parts\.0\.level\.expect\.over: unknown field; choose from above, below, within",
         ),
         ("hello", "Input should be a valid tuple"),
     ],

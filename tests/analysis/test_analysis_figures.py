@@ -48,7 +48,7 @@ def test_a_panel_a_data_ratio(comparison):
     assert [axes.get_title(loc="right") for axes in figure.axes] == ["n = 3", "n = 3"]
     assert figure.axes[0].get_ylabel() == "test accuracy (%)"
     assert {axes.get_xlabel() for axes in figure.axes} == {"sparsity"}
-    assert legend_labels(figure) == ["dense", "SET"]
+    assert legend_labels(figure) == ["dense", "SET", "missing"]
     assert all(not axes.get_legend() for axes in figure.axes)
 
 
@@ -72,12 +72,31 @@ def test_dense_is_a_line_across_with_a_band(comparison):
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((60, 64))
 
 
-def test_an_unfinished_sparsity_is_a_gap(frame, row):
+def test_an_unfinished_sparsity_is_a_gap_with_a_cross_at_the_foot(frame, row):
     rows = [row("set", sparsity, 0, None if sparsity == 0.5 else 0.6) for sparsity in (0.1, 0.5, 0.9)]
     rows += [row("snip", sparsity, 0, 0.5) for sparsity in (0.1, 0.5, 0.9)]
-    found = lines(ACCURACY.draw(frame(rows)).axes[0])
+    [axes] = ACCURACY.draw(frame(rows)).axes
+    found = lines(axes)
     assert np.isnan(found["SET"][0].get_ydata()).tolist() == [False, True, False]
     assert not np.isnan(found["SNIP"][0].get_ydata()).any()
+    [cross] = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert list(cross.get_xdata()) == [found["SET"][0].get_xdata()[1]]
+    assert same_color(cross.get_color(), style.of("set").color)
+
+
+def test_a_method_that_one_panel_lacks_has_crosses_there(frame, row):
+    rows = [row(name, s, 0, 0.6, data_ratio=r) for name in ("set", "snip") for s in (0.5, 0.9) for r in (0.3, 1.0)]
+    first, second = ACCURACY.draw(frame(rows[:-2] + rows[-2:-1])).axes
+    assert [sum(len(line.get_xdata()) for line in a.lines if line.get_marker() == "x") for a in (first, second)] == [
+        0,
+        1,
+    ]
+    lacking = [r for r in rows if r["sparsifier"] == "set" or r["data_ratio"] == 0.3]
+    _, second = ACCURACY.draw(frame(lacking)).axes
+    assert [list(np.round(line.get_xdata(), 1)) for line in second.lines if line.get_marker() == "x"] == [
+        [],
+        [0.5, 0.9],
+    ]
 
 
 def test_methods_at_one_sparsity_stand_beside_each_other(frame, row):
@@ -102,13 +121,26 @@ def test_unequal_numbers_of_seeds_are_told(frame, row):
     rows = [row("dense", 0.0, seed, 0.6) for seed in range(3)]
     rows += [row("set", 0.5, 0, 0.61), row("set", 0.5, 1, 0.63), row("set", 0.9, 0, 0.62)]
     figure = ACCURACY.draw(frame(rows))
-    assert figure.axes[0].get_title(loc="right") == "n = 1–3 (no bar: n = 1)"
+    [axes] = figure.axes
+    assert axes.get_title(loc="right") == "n = 3, others numbered"
+    # Two and one seeds of SET; dense has the three of most (of equally many, the larger).
+    assert [(text.get_text(), text.xy[1]) for text in axes.texts] == [
+        ("2", pytest.approx(62)),
+        ("1", pytest.approx(62)),
+    ]
+    segments = [line for line in lines(axes)["SET"][2][0].get_segments() if len(line)]
+    assert len(segments) == 1  # the single seed has no bar
+    rows += [row("set", 0.9, seed, 0.62) for seed in (1,)]
+    [axes] = ACCURACY.draw(frame(rows)).axes
+    assert axes.get_title(loc="right") == "n = 2, others numbered"
+    [dense] = axes.texts
+    assert (dense.get_text(), dense.xy) == ("3", (1.0, pytest.approx(60)))  # at the right end of the line
 
 
 def test_without_dense_the_panel_says_so(comparison):
     figure = ACCURACY.draw(comparison[comparison["sparsifier"] != "dense"])
     assert all("no dense trials" in [text.get_text() for text in axes.texts] for axes in figure.axes)
-    assert legend_labels(figure) == ["SET"]
+    assert legend_labels(figure) == ["SET", "missing"]
 
 
 def test_dense_alone_is_drawn(comparison):
@@ -146,9 +178,9 @@ def test_cells_without_significance_are_in_parentheses(frame, row):
     rows += [row("set", 0.95, 0, 0.5)]
     figure = HEATMAP.draw(frame(rows))
     [axes] = panels(figure)
-    assert [text.get_text() for text in axes.texts] == ["+2.1", "(+1.0)", "(−10.0)"]
+    assert [text.get_text() for text in axes.texts] == ["+2.1", "(+1.0)", "(−10.0)", "1"]
     assert "not significant (paired t-test, Holm over 2 cells, .05)" in legend_labels(figure)
-    assert figure.legends[0].get_title().get_text().endswith("difference, n = 1–3")
+    assert figure.legends[0].get_title().get_text().endswith("difference, n = 3, others numbered")
     assert list(HEATMAP.table(frame(rows))["significant"]) == [True, False, False]
 
 

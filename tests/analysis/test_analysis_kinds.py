@@ -109,6 +109,7 @@ def test_a_missing_method_is_a_hatched_place(variants):
     less = variants[(variants["sparsity"] < 0.8) | (variants["sparsifier"] == "uniform")]
     [axes] = BARS.draw(less).axes
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["SET", "uniform"]
+    assert "missing" in legend_labels(BARS.draw(less)) and "missing" not in legend_labels(BARS.draw(variants))
     [place] = [patch for patch in axes.patches if patch.get_hatch() == style.MISSING["hatch"]]
     assert place.get_x() + place.get_width() / 2 == pytest.approx(0)
 
@@ -116,7 +117,7 @@ def test_a_missing_method_is_a_hatched_place(variants):
 def test_bars_without_dense_start_at_zero_and_say_so(variants):
     [axes] = BARS.draw(variants[variants["sparsifier"] != "dense"]).axes
     assert bars(axes)[0].get_y() == 0 and bars(axes)[0].get_height() == pytest.approx(56)
-    assert "no dense trials: bars from 0" in axes.get_title(loc="right")
+    assert axes.get_xlabel() == "no dense trials: bars from 0"
 
 
 def test_bars_of_one_seed_are_not_tested(variants):
@@ -189,7 +190,7 @@ def test_markers_grow_with_the_parameters(costs):
     assert (np.diff(sizes["SET"]) < 0).all()  # ascending sparsity
     assert sizes["dense"][0] > sizes["SET"].max()
     assert axes.get_xscale() == "log"
-    assert {"Pareto front", "10% of the parameters", "LTH"} <= set(legend_labels(FLOPS.draw(costs)))
+    assert {"Pareto front", "10 % of the parameters", "LTH"} <= set(legend_labels(FLOPS.draw(costs)))
 
 
 def test_flops_of_unknown_prerequisites_are_not_guessed(costs):
@@ -306,13 +307,31 @@ def test_the_effect_of_depth_is_a_line_through_the_methods(layered):
     assert points.loc["set", "contrast"] == pytest.approx(0.4)
     assert points.loc["set", "difference_points"] == pytest.approx(4)
     figure = EFFECT.draw(*layered)
-    # From (0, -2) to (.4, 4): 15 points a unit; two methods have a line but no interval.
-    assert texts(figure.axes[0]) == ["+1.50 points per .1 (2 methods)"]
+    assert texts(figure.axes[0]) == ["no slope: fewer than three methods"]
+    assert points["slope"].isna().all()
+
+
+def test_the_slope_has_students_interval(layered):
+    """Through (0, -2), (.2, 4) and (.4, 4): 15 points a unit, off by -1, 2 and -1, with one degree of freedom."""
+    trials, layers = layered
+    rows = [make_row("omp", 0.8, seed, 0.54 + 0.01 * seed) for seed in (0, 1)]
+    more = [make_layer(row["trial"], place, d) for row in rows for place, d in enumerate((0.3, 0.2, 0.1))]
+    three = pd.concat([trials, trials_of(rows)]), pd.concat([layers, layers_of(more)])
+    half = 12.7062 * math.sqrt((1 + 4 + 1) / (0.2**2 + 0.2**2))
+    [line] = EFFECT.table(*three)[["slope", "slope_low", "slope_high"]].drop_duplicates().to_numpy()
+    assert list(line) == pytest.approx([15, 15 - half, 15 + half], rel=1e-4)
+    [axes] = EFFECT.draw(*three).axes
+    assert texts(axes) == ["+1.50 [−9.50, +12.50] points per .1 (3 methods)"]
+    [drawn] = [found for found in axes.lines if same_color(found.get_color(), style.MUTED)]
+    assert list(drawn.get_ydata()) == pytest.approx([-1, 5])
 
 
 def test_methods_of_one_contrast_have_no_slope(layered):
     trials, layers = layered
-    figure = EFFECT.draw(trials[trials["sparsifier"] != "lth"], layers)
+    ours = trials[trials["sparsifier"] != "lth"]
+    more = [make_row(name, 0.8, seed, 0.5) for name in ("omp", "gmp") for seed in (0, 1)]
+    tilted = [make_layer(row["trial"], place, d) for row in more for place, d in enumerate((0.4, 0.2, 0.0))]
+    figure = EFFECT.draw(pd.concat([ours, trials_of(more)]), pd.concat([layers, layers_of(tilted)]))
     assert texts(figure.axes[0]) == ["no slope: methods of one contrast"]
 
 
@@ -324,17 +343,20 @@ def test_images_stand_in_rows_of_classes_the_hardest_first():
     [part] = figure.subfigs
     shades = [axes.images[0].get_array()[0, 0] for axes in part.axes]
     assert shades == [0, 25, 51, 255, 230, 204] * 2  # hardest: scores 1, .9, .8; easiest: 0, .1, .2
-    assert [axes.get_title() for axes in part.axes][:6] == ["1.00", "0.90", "0.80", "0.00", "0.10", "0.20"]
+    assert [axes.get_title() for axes in part.axes][:6] == [
+        f"{score} ± 0.05" for score in ("1.00", "0.90", "0.80", "0.00", "0.10", "0.20")
+    ]
     said = [text.get_text() for text in part.texts]
     assert {"class 0", "class 1", "hardest", "easiest"} <= set(said)
-    assert part.get_suptitle() == "digits: training images by EL2N (mean of 4 networks)"
+    assert part.get_suptitle() == "digits: training images by EL2N (mean ± standard deviation, n = 4 networks)"
 
 
 def test_each_ranking_has_its_own_part():
-    other = make_samples().assign(name="grand", n=1)
+    other = make_samples().assign(name="grand", n=1, std=math.nan)
     figure = EXAMPLES.draw(pd.concat([make_samples(), other], ignore_index=True))
+    assert figure.subfigs[1].axes[0].get_title() == "1.00"
     assert [part.get_suptitle() for part in figure.subfigs] == [
-        "digits: training images by EL2N (mean of 4 networks)",
+        "digits: training images by EL2N (mean ± standard deviation, n = 4 networks)",
         "digits: training images by GraNd (one network, no spread)",
     ]
 

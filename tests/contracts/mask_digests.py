@@ -28,11 +28,9 @@ class Recorded(Training):
 
     digests: list[str]
 
-    def train_step(
-        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
-    ) -> torch.Tensor:
+    def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         self.digests.append(digest(self.masks))
-        return super().train_step(images, labels, attack, step)
+        return super().train_step(images, labels, noise, step)
 
 
 def digests(name: str, seed: int) -> list[str]:

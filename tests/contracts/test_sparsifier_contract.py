@@ -12,12 +12,13 @@ from pathlib import Path
 import mask_digests
 import pytest
 import torch
-from contract_settings import EPOCHS, LAYERS, SAMPLES, SPARSIFIER_NAMES, TOTAL, start, training, trial
+from contract_settings import EPOCHS, SAMPLES, SPARSIFIER_NAMES, TOTAL, Tiny, start, training, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainables.data import DeviceData
 from trainables.sparsifiers import distributions
+from trainables.sparsifiers.base import layer_shapes
 from trainables.sparsifiers.masks import kept_weights
 from trainables.testing import (
     check_own_randomness,
@@ -67,23 +68,38 @@ def test_counts_and_zeros_hold_along_a_whole_training(name: str, sparsity: float
         assert run.seen[0].equal(run.seen[-1]) != (name in CHANGING)
 
 
+@st.composite
+def networks(draw: st.DrawFn, name: str) -> Tiny:
+    """The tiny network with other numbers of channels, down to one; as it is where the masks are given."""
+    if name == "static":
+        return Tiny()
+    return Tiny(width=draw(st.integers(1, 16)), features=draw(st.integers(1, 24)))
+
+
 @pytest.mark.parametrize("name", SPARSE)
 @settings(max_examples=15, deadline=None, derandomize=True)
-@given(sparsity=st.floats(0.01, 0.99), seed=st.integers(0, 2**31 - 2))
-def test_counts_and_zeros_hold_at_any_sparsity_and_seed(name: str, sparsity: float, seed: int) -> None:
+@given(drawn=st.data(), sparsity=st.floats(0.01, 0.99), seed=st.integers(0, 2**31 - 2))
+def test_counts_and_zeros_hold_at_any_shapes_sparsity_and_seed(
+    name: str, drawn: st.DataObject, sparsity: float, seed: int
+) -> None:
     recipe = trial(name).recipe.model_copy(update={"epochs": 2})
-    run = run_whole(trial(name, sparsity, seed, recipe=recipe))
-    assert sum(run.masks.counts().values()) == kept_weights(TOTAL, run.spec.sparsity)
+    run = run_whole(trial(name, sparsity, seed, model=drawn.draw(networks(name)), recipe=recipe))
+    kept, asked = sum(run.masks.counts().values()), kept_weights(run.masks.size, run.spec.sparsity)
+    assert kept == asked
 
 
 @pytest.mark.parametrize("name", sorted(DISTRIBUTIONS))
 @settings(max_examples=25, deadline=None, derandomize=True)
-@given(sparsity=st.floats(0.01, 0.99), seed=st.integers(0, 2**31 - 2))
-def test_layers_follow_the_distribution_to_within_one_weight(name: str, sparsity: float, seed: int) -> None:
-    spec = trial(name, sparsity, seed)
+@given(drawn=st.data(), sparsity=st.floats(0.01, 0.99), seed=st.integers(0, 2**31 - 2))
+def test_layers_follow_the_distribution_to_within_one_weight(
+    name: str, drawn: st.DataObject, sparsity: float, seed: int
+) -> None:
+    spec = trial(name, sparsity, seed, model=drawn.draw(networks(name)))
     counts = spec.sparsifier.initialize(start(spec)).counts()
-    densities = DISTRIBUTIONS[name](LAYERS, kept_weights(TOTAL, spec.sparsity) / TOTAL)
-    for layer, shape in LAYERS.items():
+    shapes = layer_shapes(spec.model, spec.dataset)
+    total = distributions.sizes(shapes)
+    densities = DISTRIBUTIONS[name](shapes, kept_weights(total, spec.sparsity) / total)
+    for layer, shape in shapes.items():
         assert abs(counts[layer] - densities[layer] * math.prod(shape)) <= 1 + 1e-6, layer
 
 

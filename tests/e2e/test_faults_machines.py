@@ -16,7 +16,7 @@ import pytest
 from command import assert_same_results
 from disturbing import Ground, wait_until, with_sweep
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 QUICK = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "2000"}
 """A silent machine is given up after some ten seconds instead of sixty-six."""
@@ -43,8 +43,10 @@ def children(parent: int) -> list[int]:
     return [int(pid) for pid in found.stdout.split()]
 
 
-def training_there(ground: Ground, raylet: int) -> list[int]:
-    return sorted(set(children(raylet)) & set(ground.workers()))
+def that_trains(ground: Ground, raylets: list[int]) -> int | None:
+    """The machine on which a trial runs that has a checkpoint to lose."""
+    at_work = set(ground.workers()) if ground.begun() else set()
+    return next((raylet for raylet in raylets if at_work & set(children(raylet))), None)
 
 
 def log(ground: Ground) -> str:
@@ -72,9 +74,11 @@ def test_a_machine_is_lost(lose: Callable[[Ground, int], None], tmp_path: Path, 
     ground = with_sweep(tmp_path)
     with two_machines(ground) as cluster:
         driver = ground.start("run", "hurt.yaml", "--address", cluster["address"], "--set", "retries=0")
-        wait_until(lambda: training_there(ground, cluster["other raylet"]) and ground.begun(), "a trial there")
-        lose(ground, cluster["other raylet"])
-        assert driver.wait(timeout=240) == 0, ground.said
+        wait_until(lambda: that_trains(ground, cluster["raylets"]), "a trial on one of them")
+        machine = that_trains(ground, cluster["raylets"])
+        assert machine is not None
+        lose(ground, machine)
+        assert driver.wait(timeout=480) == 0, ground.said
     assert "trying again" in log(ground) and "ActorDiedError" in log(ground)
     assert_same_results(tmp_path / "runs", undisturbed)
     assert not ground.store.failures()
@@ -87,7 +91,7 @@ def test_the_head_is_lost_with_its_control_store(tmp_path: Path, undisturbed: Pa
         driver = ground.start("run", "hurt.yaml", "--address", cluster["address"])
         wait_until(ground.halfway, "a finished and a begun trial")
         os.kill(cluster["control store"], signal.SIGKILL)
-        assert driver.wait(timeout=240) != 0
+        assert driver.wait(timeout=480) != 0
     finished = ground.written()
     assert finished
     assert ground.finish("resume", "hurt") == 0, ground.said

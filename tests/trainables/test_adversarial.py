@@ -24,6 +24,7 @@ from trainables.attacks import BATCH_NORM, NORMS, Attack
 from trainables.data import DeviceData
 from trainables.difficulty import Difficulty, difficulties
 from trainables.difficulty.adversarial import Adversarial
+from trainables.difficulty.composed import Composed
 from trainables.flops import layer_flops
 from trainables.objectives import Network
 from trainables.spec import TrialSpec, dump, load
@@ -69,7 +70,7 @@ def test_pgd_training_is_cross_entropy_at_the_worst_images() -> None:
     worst = gap - EIGHT * difference.abs().sum()
     for start in (True, False):
         objective = AdversarialTraining(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", start)
-        loss, logits = objective.loss(network, images, LABELS, generator())
+        loss, logits = objective.loss(network, images, LABELS, objective.noise(images, generator()))
         assert loss.item() == pytest.approx(functional.softplus(-worst).mean().item(), rel=1e-5)
         assert torch.equal(logits.argmax(1) == LABELS, worst > 0)
         assert loss.requires_grad
@@ -80,7 +81,7 @@ def test_fgsm_rs_is_one_signed_step_of_ten_levels_from_a_random_start() -> None:
     objective = adversarial(loss="fgsm_rs").objective
     network, images = random_linear(2), grey(6)
     seen = inputs_seen(network)
-    objective.loss(network, images, LABELS, generator(4))
+    objective.loss(network, images, LABELS, objective.noise(images, generator(4)))
     assert len(seen) == 2
     noise = torch.empty(images.shape).uniform_(-EIGHT, EIGHT, generator=generator(4))
     start = (images + noise).clamp(0, 1)
@@ -105,9 +106,8 @@ def test_divergence_is_the_sum_of_kl() -> None:
 def test_trades_is_clean_cross_entropy_and_the_divergence_that_can_be_caused() -> None:
     """On a linear network of two classes the divergence is largest where the gap moved by eps * ||w||_1, either way."""
     network, images, beta = random_linear(2), grey(6, low=0.3, high=0.7), 3.0
-    loss, logits = Trades(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", beta).loss(
-        network, images, LABELS, generator()
-    )
+    objective = Trades(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", beta)
+    loss, logits = objective.loss(network, images, LABELS, objective.noise(images, generator()))
     clean = network(images).detach()
     reach = EIGHT * (weights(network)[1] - weights(network)[0]).abs().sum()
     moved = ((logits - clean)[:, 1] - (logits - clean)[:, 0]).detach()
@@ -125,8 +125,8 @@ def test_trades_without_its_divergence_is_plain_training() -> None:
     network, images, attack = random_linear(3), grey(6), Attack(NORMS["linf"], EIGHT, TWO, 3)
     plain = gradient(functional.cross_entropy(network(images), LABELS), network)
     none, some = (
-        gradient(Trades(attack, "eval", beta).loss(network, images, LABELS, generator())[0], network)
-        for beta in (0.0, 6.0)
+        gradient(objective.loss(network, images, LABELS, objective.noise(images, generator()))[0], network)
+        for objective in (Trades(attack, "eval", beta) for beta in (0.0, 6.0))
     )
     assert torch.allclose(none, plain, atol=1e-7) and not torch.allclose(some, plain, atol=1e-3)
 
@@ -163,7 +163,7 @@ def test_passes_are_those_that_are_run(fields: dict[str, Any], passes: int, weig
     layers = [nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(8, 2)]
     network = wrapped(nn.Sequential(*layers))
     with Flops() as counted:
-        loss, _ = objective.loss(network, grey(6), LABELS, generator())
+        loss, _ = objective.loss(network, grey(6), LABELS, objective.noise(grey(6), generator()))
         loss.backward()
     costs = layer_flops(network.module, SHAPE)
     assert counted.total == 6 * (passes * sum(costs.values()) - weight_passes * costs["0.weight"])
@@ -210,7 +210,7 @@ def test_with_frozen_statistics_those_that_move_are_of_the_learnt_images() -> No
         before = run.model.get_submodule("2").get_buffer("running_mean").clone()
         seen = inputs_seen(run.network)
         run.model.train()
-        run.objective.loss(run.network, images, labels, generator())
+        run.objective.loss(run.network, images, labels, run.objective.noise(images, generator()))
         convolved = run.model.get_submodule("1")(run.model.get_submodule("0")(seen[-1]))
         expected = 0.9 * before + 0.1 * convolved.mean((0, 2, 3))
         assert torch.allclose(run.model.get_submodule("2").get_buffer("running_mean"), expected, atol=1e-6), mode
@@ -260,12 +260,12 @@ def test_dense_gradients_leave_the_attack_and_the_statistics_of_the_step_as_they
     for looks in (False, True):
         run = training(attacked("set", batch_norm="train"))
         images, labels = tiny_data().train_images[:8] / 255, tiny_data().train_labels[:8]
-        attack = generator(1)
+        noise = run.objective.noise(images, generator(1))
         run.model.train()
         if looks:
-            gradients = run._dense_gradients(images, labels, attack)
+            gradients = run._dense_gradients(images, labels, noise)
             assert all((gradient != 0).any() for gradient in gradients.values())
-        run.train_step(images, labels, attack, 0)
+        run.train_step(images, labels, noise, 0)
         results.append(comparable(run))
     del results[1]["train_flops"], results[0]["train_flops"]  # what was looked at is counted
     check_same(results[1], results[0])
@@ -382,11 +382,13 @@ def test_profiles_attack_as_the_authors() -> None:
     modes = {}
     for profile in ("clean", "paper", "authors"):
         difficulty = attacked(profile=profile).difficulty
-        assert isinstance(difficulty, Adversarial)
-        modes[profile] = difficulty.batch_norm
+        attack = difficulty.attack if isinstance(difficulty, Composed) else difficulty
+        assert isinstance(attack, Adversarial) and difficulty.label == "adversarial"
+        modes[profile] = attack.batch_norm
     assert modes == {"clean": "eval", "paper": "train", "authors": "train"}
     stated = attacked(profile="authors", batch_norm="eval").difficulty
-    assert isinstance(stated, Adversarial) and stated.batch_norm == "eval"
+    assert isinstance(stated, Composed) and isinstance(stated.attack, Adversarial)
+    assert stated.attack.batch_norm == "eval"
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,9 @@ class Watched(Training):
 
     seen: list[Masks]
 
-    def train_step(
-        self, images: torch.Tensor, labels: torch.Tensor, attack: torch.Generator, step: int
-    ) -> torch.Tensor:
+    def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         self.seen = [*getattr(self, "seen", []), self.masks]
-        return super().train_step(images, labels, attack, step)
+        return super().train_step(images, labels, noise, step)
 
 
 def test_density_of_a_training_follows_the_cubic_and_nothing_revives(digits: DeviceData) -> None:

@@ -146,7 +146,7 @@ def test_rewound_weights_and_statistics_are_those_after_the_epoch(
     for key, value in rewound.model.state_dict().items():
         expected = snapshot[key] * rewound.masks[key] if key in rewound.masks else snapshot[key]
         assert torch.equal(value, expected), key
-    assert not rewound.optimizer.state, "a new optimiser"
+    assert not any(momentum.any() for momentum in rewound.topology.momenta().values()), "a new optimiser"
     dense = Training(dense_parent(spec), digits, indices, lambda parent: {})
     dense.train_epoch(), dense.train_epoch()
     last = rewound.train_epoch()

@@ -37,7 +37,7 @@ def test_time_counts_for_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) ->
         clock.now += 0.5
     profile.mark()
     assert profile.spent == {"data": 2.0, "forward": 8.0, "update": 4.0, "idle": 1.0}
-    assert profile.lines()[0] == "one epoch, 0 steps, 15.000 s"
+    assert profile.lines()[0] == "one epoch, 2 steps, 15.000 s"
     assert len(profile.lines()) == 1 + len(PHASES)
     assert profile.lines()[2].split()[:4] == ["forward", "53.3", "%", "8.000"]
 

@@ -183,3 +183,14 @@ def test_learning_rate_of_the_paper(epoch: int, lr: float) -> None:
 def test_learning_rate_without_milestones_is_constant() -> None:
     recipe = Recipe(epochs=3, milestones=(), lr=0.3)
     assert [recipe.learning_rate(epoch) for epoch in range(3)] == [0.3] * 3
+
+
+@pytest.mark.parametrize(("model", "meant"), [("resnet8", "fp32"), ("resnet18", "bf16"), ("vgg16", "bf16")])
+def test_automatic_precision_is_settled_by_the_model_alone(model: str, meant: str) -> None:
+    """It never stands in a trial, so no id has two meanings; the other precision is another trial."""
+    recipe = {"preset": "digits", "epochs": 2}
+    auto, named = (trial(model=model, recipe={**recipe, "precision": value}) for value in ("auto", meant))
+    assert auto.recipe.precision == meant and auto.id == named.id and dump(auto) == dump(named)
+    other = {"fp32": "bf16", "bf16": "fp32"}[meant]
+    assert trial(model=model, recipe={**recipe, "precision": other}).id != auto.id
+    assert auto.scoring(0, 1, "el2n").trial.recipe.precision == meant

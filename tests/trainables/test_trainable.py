@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 from small_trials import trial
 
 from trainables import runs, trainable
@@ -85,6 +86,38 @@ def test_a_reset_worker_forgets_its_run_and_keeps_its_data(make: Make) -> None:
     assert worker.run is None and len(worker.placed) == 1
 
 
+def test_runs_of_the_same_shapes_share_a_machine_and_leave_what_they_leave_alone(make: Make, store: Store) -> None:
+    """Three in a row on one worker: the second has the shapes of the first, the third another width."""
+    specs = [
+        trial(seed=1),
+        trial(seed=2, sparsifier="set", sparsity=0.5),
+        trial(model={"name": "resnet8", "width": 0.5}),
+    ]
+    worker, machines = make(specs[0]), []
+    worker.specs = {spec.id: dump(spec) for spec in specs}
+    for spec in specs:
+        worker.config = {"run": spec.id}
+        worker.reset_config(worker.config)
+        while not worker.step()["done"]:
+            pass
+        machines.append(worker.workshop.machine)
+    assert machines[0] is machines[1] and machines[1] is not machines[2]
+    together = store.read_weights(specs[1].id)["model"]
+    store.delete(store.artifact_path("weights", specs[1].id))
+    alone = make(specs[1])
+    while not alone.step()["done"]:
+        pass
+    for name, value in store.read_weights(specs[1].id)["model"].items():
+        assert torch.equal(value, together[name]), name
+
+
+def test_after_an_error_the_machine_is_not_used_again(make: Make) -> None:
+    worker = make(trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30}))
+    with pytest.raises(ArithmeticError):
+        worker.step()
+    assert worker.workshop.machine is None
+
+
 def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> None:
     spec = trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30})
     worker = make(spec)
@@ -94,6 +127,28 @@ def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> Non
         assert store.failures()[spec.id]["attempt"] == attempt
     assert store.failures()[spec.id]["error"] == "Diverged"
     assert not store.finished()
+
+
+def test_a_gpu_that_is_full_is_recorded_by_name(make: Make, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(runs.Trained, "train_epoch", full)
+    spec = trial()
+    with pytest.raises(torch.OutOfMemoryError):
+        make(spec).step()
+    failure = store.failures()[spec.id]
+    assert (failure["error"], failure["message"][:18]) == ("OutOfMemoryError", "CUDA out of memory")
+
+
+def test_a_run_waits_before_it_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(trainable.time, "sleep", waits.append)
+    worker = make(trial())
+    worker.config["wait"] = 4.0
+    worker.step()
+    worker.step()
+    assert waits == [4.0]
 
 
 def test_resnet18_runs_on_the_digits_enlarged(make: Make, store: Store) -> None:

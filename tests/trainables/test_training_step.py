@@ -125,10 +125,10 @@ def resnet18_step(digits: ImageData, sparsifier: str) -> Operations:
     run = begin(trial(model=model, sparsifier=sparsifier, sparsity=sparsity), data, samples=4)
     run.model.train()
     images, labels = data.train_images[:2].float() / 255, data.train_labels[:2]
-    attack = derive(0, "attack")
-    run.train_step(images, labels, attack, 0)
+    noise = run.objective.noise(images, derive(0, "attack"))
+    run.train_step(images, labels, noise, 0)
     with Operations() as operations:
-        run.train_step(images, labels, attack, 1)
+        run.train_step(images, labels, noise, 1)
     return operations
 
 

@@ -29,7 +29,7 @@ WHY = [
     ({"recipe": {"epochs": "many"}}, ["recipe.epochs: ", "integer", "'many'"]),
     ({"recipe": {"epochs": 1.5}}, ["recipe.epochs: ", "1.5"]),
     ({"recipe": {"lr": float("inf")}}, ["recipe.lr: ", "inf"]),
-    ({"recipe": {"precision": "fp16"}}, ["recipe.precision: ", "'fp32' or 'bf16'", "'fp16'"]),
+    ({"recipe": {"precision": "fp16"}}, ["recipe.precision: ", "'fp32', 'bf16' or 'auto'", "'fp16'"]),
     ({"recipe": {"milestones": [0.7, 0.5]}}, ["recipe.milestones: ", "ascending", "[0.7, 0.5]"]),
     ({"recipe": {"milestones": [0.5, 0.5]}}, ["recipe.milestones: ", "[0.5, 0.5]"]),
     ({"recipe": {"milestones": [0.0]}}, ["recipe.milestones: ", "(0, 1)", "[0.0]"]),

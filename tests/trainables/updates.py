@@ -47,7 +47,7 @@ def placed(method: Rewiring, preference: Tensors) -> Rewiring:
 def update_now(run: Training, step: int) -> Moment:
     """Update the masks of a training as it does just before ``step``; the moment that the method saw."""
     batch = next(run.batches.epoch(derive(run.spec.seed, "batches", run.epoch)))
-    seen = run._moment(step, batch, derive(run.spec.seed, "attack", run.epoch))
+    seen = run._moment(step, batch, run.objective.noise(batch[0], derive(run.spec.seed, "attack", run.epoch)))
     kept = {name: value.clone() for name, value in seen.weights.items()}
     run._update_masks(seen)
     return Moment(seen.spec, step, seen.timeline, kept, derive(run.spec.seed, "masks", step))

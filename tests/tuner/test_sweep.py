@@ -81,6 +81,7 @@ def test_overrides(override: str, count: int, holds: object) -> None:
 
 def test_an_override_of_the_sweep_itself() -> None:
     assert parse(SMALL, "small", ["resources.cpus=2", "retries=0"]).resources.cpus == 2
+    assert not parse(SMALL, "small", ["resources.engine.graphs=false"]).resources.engine.graphs
 
 
 def test_an_override_inside_a_name_keeps_the_name() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -25,6 +25,9 @@ class Model(Named):
     """Smallest side of an image in pixels; smaller images are enlarged to it."""
     min_batch: ClassVar[int] = 1
     """Fewest images that it can train on at once: 2 where a norm has one value an image, whose variance it needs."""
+
+    auto_precision: ClassVar[Literal["fp32", "bf16"]] = "fp32"
+    """What ``precision: auto`` means for it: bf16 where it is large enough to be trained on tensor cores."""
 
     def check(self, spec: TrialSpec) -> None:
         """ValueError if it does not suit ``spec``'s images."""

@@ -128,6 +128,7 @@ class ResNet18(ResidualModel):
     name: Literal["resnet18"] = "resnet18"
     channels = 3
     min_size = 32
+    auto_precision = "bf16"
     blocks = (2, 2, 2, 2)
     widths = (64, 128, 256, 512)
 
@@ -139,5 +140,6 @@ class ResNet34(ResidualModel):
     name: Literal["resnet34"] = "resnet34"
     channels = 3
     min_size = 32
+    auto_precision = "bf16"
     blocks = (3, 4, 6, 3)
     widths = (64, 128, 256, 512)

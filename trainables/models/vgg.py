@@ -53,6 +53,7 @@ class VGGModel(ScaledModel):
 
     channels = 3
     min_size = 32
+    auto_precision = "bf16"
     convolutions: ClassVar[tuple[int, ...]]
     """Convolutions in each of the five stages."""
     bias: ClassVar[bool]

@@ -100,6 +100,8 @@ def draw_places(places: torch.Tensor, free: int, count: int, random: np.random.G
 class Signed(Topology):
     """Every weight keeps the sign that it began with: a step that would change it ends at zero."""
 
+    step_tensors = ("factors", "signs")
+
     def __init__(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> None:
         # The weights are the trial's initial ones whenever a topology is made, before a checkpoint is restored too.
         self.signs = [torch.where(weight.detach() < 0, -1.0, 1.0) for weight in weights.values()]

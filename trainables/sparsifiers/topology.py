@@ -10,6 +10,7 @@ Three regimes. In all of them a masked weight is exactly zero wherever the netwo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import torch
 
@@ -21,6 +22,18 @@ Tensors = dict[str, torch.Tensor]
 class Topology:
     """Masks in force on ``weights`` (the maskable parameters by name) that ``optimizer`` trains."""
 
+    step_tensors: ClassVar[tuple[str, ...] | None] = ("factors",)
+    """The attributes that :meth:`step` reads beside weights and optimiser: tensors, which change in place.
+
+    A step is then the same operations on the same tensors every time, and can be recorded and replayed. A class with a
+    step of its own says so itself, or its steps are not.
+    """
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if {"step", "_hide"} & vars(cls).keys() and "step_tensors" not in vars(cls):
+            cls.step_tensors = None
+
     def __init__(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> None:
         self.weights = weights
         self.optimizer = optimizer
@@ -30,16 +43,27 @@ class Topology:
         self.factors = self._factors(masks)
         self._hide()
 
+    def move_into(self, other: Topology) -> None:
+        """Take over the tensors of ``other``'s steps (of the same class and network) for one's own values."""
+        for name in self.step_tensors or ():
+            own, place = getattr(self, name), getattr(other, name)
+            torch._foreach_copy_(_listed(place), _listed(own))
+            setattr(self, name, place)
+
     # What a sparsifier sees ------------------------------------------------------------------------------------------
 
     def values(self) -> Tensors:
-        """The weights as far as they are known, by name, detached: zero where nothing is kept of a masked one."""
-        return {name: weight.detach() for name, weight in self.weights.items()}
+        """The weights as far as they are known, by name, detached: zero where nothing is kept of a masked one.
+
+        In the standard layout, whatever the network's; they are not to be written to.
+        """
+        return {name: weight.detach().contiguous() for name, weight in self.weights.items()}
 
     def momenta(self) -> Tensors:
         """The momentum of every maskable weight, by name; zeros before the first step."""
         found = {name: self._momentum(weight) for name, weight in self.weights.items()}
-        return {name: torch.zeros_like(self.weights[name]) if m is None else m for name, m in found.items()}
+        kept = {name: torch.zeros_like(self.weights[name]) if m is None else m for name, m in found.items()}
+        return {name: momentum.contiguous() for name, momentum in kept.items()}
 
     @property
     def gradient_densities(self) -> dict[str, float]:
@@ -82,11 +106,13 @@ class Topology:
         torch._foreach_mul_(list(self.weights.values()), self.factors)
 
     def _take(self, masks: Masks) -> None:
-        self.masks, self.counts, self.factors = masks, masks.counts(), self._factors(masks)
+        self.masks, self.counts = masks, masks.counts()
+        torch._foreach_copy_(self.factors, list(masks.values()))
         self._hide()
 
     def _factors(self, masks: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        return [mask.to(self.weights[name].dtype) for name, mask in masks.items()]
+        """1 where a weight is there, else 0; in the layout of the weight, for which there are fast kernels."""
+        return [torch.empty_like(self.weights[name]).copy_(mask) for name, mask in masks.items()]
 
     def _mask_momenta(self, factors: list[torch.Tensor]) -> None:
         for weight, factor in zip(self.weights.values(), factors, strict=True):
@@ -114,8 +140,14 @@ class Topology:
         self._take(masks)
 
 
+def _listed(tensors: Tensors | list[torch.Tensor]) -> list[torch.Tensor]:
+    return list(tensors.values()) if isinstance(tensors, dict) else tensors
+
+
 class DenseMomentum(Topology):
     """Gradients and momenta are dense; weights are masked after the step (Dettmers & Zettlemoyer 2019; defect D7)."""
+
+    step_tensors = ("factors",)
 
     @property
     def gradient_densities(self) -> dict[str, float]:
@@ -137,6 +169,8 @@ class Latent(Topology):
     set B); a weight outside stays as it is, untouched by gradient, momentum and decay.
     """
 
+    step_tensors = ("factors", "reach_factors", "latent")
+
     def __init__(
         self,
         weights: Tensors,
@@ -148,10 +182,11 @@ class Latent(Topology):
         self.reached = reached
         super().__init__(weights, optimizer, masks)
         self.reach: Masks = masks
+        self.reach_factors = self._factors(masks)
         self._reach()
 
     def values(self) -> Tensors:
-        return {name: weight.detach() + self.latent[name] for name, weight in self.weights.items()}
+        return {name: (weight.detach() + self.latent[name]).contiguous() for name, weight in self.weights.items()}
 
     @property
     def gradient_densities(self) -> dict[str, float]:
@@ -178,7 +213,7 @@ class Latent(Topology):
 
     def _reach(self) -> None:
         self.reach = self.reached(self.values(), self.masks)
-        self.reach_factors = self._factors(self.reach)
+        torch._foreach_copy_(self.reach_factors, list(self.reach.values()))
 
     @torch.no_grad()
     def _hide(self) -> None:
@@ -195,4 +230,4 @@ class Latent(Topology):
         for name, value in state["latent"].items():
             self.latent[name].copy_(value)
         self.reach = Masks(state["reach"])
-        self.reach_factors = self._factors(self.reach)
+        torch._foreach_copy_(self.reach_factors, list(self.reach.values()))

@@ -1,0 +1,117 @@
+"""The README's "On a cluster", done: ``ray up``, sweeps, what gets lost on the way, ``ray down``.
+
+The cluster file, the token, ssh, rsync, Ray and the command are real; the machines are namespaces of this host. Tests
+stand in the order in which they run: the last one takes the cluster down.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from pathlib import Path
+
+import pytest
+from command import assert_same_results
+from machines import call, wait_until
+from ray_cluster import S3, Cluster, copies, dashboard, hosts, submit_and_close_the_laptop
+
+from trainables.store import Store
+from trainables.trainable import SparseTrainable
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+SWEEP = "smoke --set recipe.epochs=16"
+POINTS = 12
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: Cluster) -> Path:
+    """Storage of the sweep as it comes out on the whole cluster, launched by ``ray exec``, in a shared folder."""
+    storage = cluster.shared / "undisturbed"
+    cluster.laptop.exec(f"sparsweep run {SWEEP} --address auto --storage {storage}", timeout=300)
+    return storage
+
+
+def test_a_sweep_uses_every_machine_and_each_fetches_a_data_set_once(cluster: Cluster, undisturbed: Path) -> None:
+    assert len(Store(str(undisturbed)).finished()) == POINTS
+    assert hosts(undisturbed) == {machine.name for machine in cluster.machines}
+    # What all trials share is an object each: the settings of SparseTrainable, and the images of digits. Ray counts the
+    # chunks that a node receives; each of these objects is one, and no trial after a node's first adds to it.
+    settings = len(inspect.signature(SparseTrainable.setup).parameters) - len(("self", "config"))
+    wait_until(lambda: copies(cluster) == [settings + 1] * 2, "one fetch of every object by every worker", 30)
+
+
+def test_the_dashboard_is_on_loopback_and_nothing_answers_without_the_token(cluster: Cluster) -> None:
+    head, worker = cluster.machines[:2]
+    listening = call("ip", "netns", "exec", head.namespace, "ss", "-ltnH").stdout.split()
+    assert "127.0.0.1:8265" in listening
+    assert worker.reaches(head.address, 6379) and not worker.reaches(head.address, 8265)
+    with dashboard(cluster) as address:
+        command = ["ray", "job", "list", "--address", address]
+        assert "auth" in cluster.laptop.run(*command, check=False, RAY_AUTH_TOKEN="0" * 32).lower()
+    for token in ("RAY_AUTH_MODE=disabled", f"RAY_AUTH_TOKEN={'0' * 32}"):
+        said = cluster.laptop.exec(f"{token} sparsweep run smoke --address {head.address}:6379", check=False)
+        (line,) = [line for line in said.splitlines() if f"sparsweep: --address {head.address}:6379" in line]
+        assert "RAY_AUTH_MODE=token" in line
+
+
+def test_a_job_outlives_the_laptop_and_a_lost_worker(cluster: Cluster, undisturbed: Path) -> None:
+    storage = cluster.shared / "worker-lost"
+    submit_and_close_the_laptop(cluster, storage, f"run {SWEEP}")
+    assert len(Store(str(storage)).finished()) < POINTS
+    lost = cluster.machines[2]
+    lost.destroy()
+    wait_until(lambda: len(Store(str(storage)).finished()) == POINTS, "the end of the sweep", 240)
+    assert_same_results(storage, undisturbed)
+    lost.boot(cluster.keys)
+    cluster.wait_for_all()  # the autoscaler finds it back and starts Ray there
+
+
+@pytest.mark.slow
+def test_a_cut_link_recovers(cluster: Cluster, undisturbed: Path) -> None:
+    storage = cluster.shared / "link-cut"
+    submit_and_close_the_laptop(cluster, storage, f"run {SWEEP}")
+    assert len(Store(str(storage)).finished()) < POINTS
+    cut = cluster.machines[1]
+    cut.cut()
+    time.sleep(30)
+    cut.join()
+    wait_until(lambda: len(Store(str(storage)).finished()) == POINTS, "the end of the sweep", 240)
+    assert_same_results(storage, undisturbed)
+    assert not Store(str(storage)).failures()
+    cluster.wait_for_all()
+
+
+@pytest.mark.slow
+def test_a_lost_head_is_brought_up_again_and_the_sweep_resumed(cluster: Cluster, undisturbed: Path) -> None:
+    storage = cluster.shared / "head-lost"
+    submit_and_close_the_laptop(cluster, storage, f"run {SWEEP}")
+    assert len(Store(str(storage)).finished()) < POINTS
+    head = cluster.machines[0]
+    head.destroy()
+    finished = {path: path.stat().st_mtime_ns for path in storage.glob("results/trials/*.parquet")}
+    head.boot(cluster.keys)
+    cluster.laptop.up()
+    cluster.wait_for_all()
+    cluster.laptop.exec(f"sparsweep resume smoke --address auto --storage {storage}", timeout=300)
+    assert_same_results(storage, undisturbed)
+    assert {path: path.stat().st_mtime_ns for path in finished} == finished
+
+
+@pytest.mark.slow
+def test_results_in_a_bucket_are_drawn_on_the_laptop(cluster: Cluster, bucket: str, tmp_path: Path) -> None:
+    said = cluster.laptop.exec(f"sparsweep run smoke --address auto --storage {bucket}", timeout=300)
+    assert "12 trials: 12 done" in said
+    drawn = cluster.laptop.run("sparsweep", "figures", "smoke", "--storage", bucket, **S3)
+    pictures = [line for line in drawn.splitlines() if ".png" in line]
+    assert pictures and all("sparsweep/runs/figures/smoke/" in line for line in pictures)
+
+
+def test_ray_down_leaves_nothing_behind(cluster: Cluster) -> None:
+    cluster.laptop.down()
+
+    def left() -> list[str]:
+        own = ("unshare ", "sshd: ")
+        return [line for machine in cluster.machines for line in machine.processes() if not line.startswith(own)]
+
+    wait_until(lambda: not left(), f"the end of {left()}", 120)

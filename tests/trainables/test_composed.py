@@ -1,0 +1,88 @@
+"""Difficulties on top of each other: each part is what it is alone, and acts where it can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+from small_trials import trial
+
+from trainables.data import DeviceData
+from trainables.difficulty import Sources
+from trainables.seeds import derive
+from trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec, dump, load
+from trainables.values import explain
+
+EL2N = {"name": "el2n", "runs": 2, "epoch": 1}
+NOISE = {"name": "label_noise", "fraction": 0.4}
+NAMED = {"name": "corruption", "types": "named3", "severity": 3}
+ATTACK = {"name": "adversarial", "steps": 2}
+
+
+def hard(difficulty: Any, **changes: Any) -> TrialSpec:
+    return trial(difficulty=difficulty, **{"data_ratio": 0.3, **changes})
+
+
+def composed(**parts: Any) -> TrialSpec:
+    return hard({"name": "composed", **parts})
+
+
+def made_up(digits: DeviceData) -> Sources:
+    """Scores, and grey images in place of the corrupted ones."""
+
+    def scores(run: ScoringSpec, score: str) -> torch.Tensor:
+        return torch.rand(len(digits.train_labels), generator=derive(run.trial.seed, score), dtype=torch.float64)
+
+    def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
+        return {split: torch.full_like(getattr(digits, f"{split}_images"), 9) for split in ("train", "test")}
+
+    return Sources(scores, corrupted)
+
+
+def test_the_hardest_corrupted_and_attacked_are_one_spec(digits: DeviceData) -> None:
+    spec, sources = composed(selection=EL2N, labels=NOISE, images=NAMED, attack=ATTACK), made_up(digits)
+    alone = {name: hard(part) for name, part in zip("slia", (EL2N, NOISE, NAMED, ATTACK), strict=True)}
+    difficulty = spec.difficulty
+    assert difficulty.label == "el2n+label_noise+corruption+adversarial" and difficulty.view == "corrupted"
+    assert difficulty.requirements(spec) == (
+        *alone["s"].difficulty.requirements(alone["s"]),
+        *alone["i"].difficulty.requirements(alone["i"]),
+    )
+    # Samples are ranked on true labels and clean images: as by the selection alone.
+    labels = digits.train_labels.cpu()
+    assert torch.equal(
+        difficulty.select(spec, labels, sources), alone["s"].difficulty.select(alone["s"], labels, sources)
+    )
+    data = difficulty.alter(spec, digits, sources)
+    noisy = alone["l"].difficulty.alter(alone["l"], digits, sources).train_labels
+    assert torch.equal(data.train_labels, noisy) and not torch.equal(noisy, digits.train_labels)
+    assert (data.train_images == 9).all() and data.corrupted_images is not None and (data.corrupted_images == 9).all()
+    assert torch.equal(data.test_images, digits.test_images) and torch.equal(data.test_labels, digits.test_labels)
+    assert difficulty.objective.passes == alone["a"].difficulty.objective.passes == 2 * 2 + 3
+    assert load(dump(spec)) == spec
+
+
+def test_what_is_left_to_chance_is_named_after_what_is_done() -> None:
+    assert composed(attack=ATTACK).difficulty.label == "adversarial"
+    assert composed(attack=ATTACK).difficulty.view == "clean"
+    assert composed(labels=NOISE, images={**NAMED, "test_severity": 0}).difficulty.view == "clean"
+    assert composed(labels=NOISE).difficulty.objective.passes == 3
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ({"selection": EL2N}, "selection: alone it needs no composition; give labels, images or attack as well"),
+        ({"images": "adversarial"}, "images: adversarial does not act there; choose from corruption"),
+        ({"selection": "corruption", "attack": ATTACK}, "selection: corruption does not act there; choose from aum, "),
+        ({"selection": {"name": "composed", "attack": ATTACK}, "labels": NOISE}, "selection: composed does not act"),
+        ({"attack": {"name": "adversarial", "norm": "l1"}}, "attack.norm: "),
+        ({"selection": {**EL2N, "epoch": 9}, "attack": ATTACK}, "difficulty.selection.epoch: 9 is beyond recipe"),
+    ],
+)
+def test_what_cannot_be_composed_is_refused(parts: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        composed(**parts)
+    assert why in explain(caught.value)

@@ -1,0 +1,342 @@
+"""The engine: a recorded step replayed gives the bits of the step, and a machine that is used again those of a new one.
+
+A CUDA graph is operations on fixed tensors. So is a :class:`Recording`, which can be made on a CPU: what is shown with
+it holds for all but the capture itself, which the tests at the end need a GPU for.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from statistics import mean
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from small_trials import begin, trial
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from trainables import checkpoint, engine
+from trainables.data import DeviceData
+from trainables.engine import Engine, Replay, Step, Workshop
+from trainables.objectives import Objective
+from trainables.sparsifiers import Masks, sparsifiers
+from trainables.sparsifiers.topology import Latent, Topology
+from trainables.spec import TrialSpec
+from trainables.testing import SAMPLES, check_same, comparable, first_samples, tiny_trial, trained
+from trainables.training import Training
+
+CAPTURED = ["dense", "random", "set", "rigl", "gmp", "snfs", "dsr", {"name": "set", "dense_gradients": True}]
+EAGER = {
+    "movement": "looks at every step",
+    "bayesian_connectivity": "looks at every step",
+    "topkast": "Exploring does not say which tensors",
+    "nm": "StraightThrough does not say which tensors",
+}
+PGD = {"name": "adversarial", "steps": 2, "test_steps": 1}
+
+
+class Recording(TorchDispatchMode):
+    """The operations of a step with the very tensors that they read and wrote; :meth:`replay` runs them on these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[torch.Tensor]]] = []
+        self.replays = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        given = {id(value) for value in tree_leaves((args, kwargs))}
+        made = [value for value in tree_leaves(result) if isinstance(value, torch.Tensor) and id(value) not in given]
+        if not function.is_view:  # a view shows what its base holds
+            self.calls.append((function, args, kwargs or {}, made))
+        return result
+
+    @torch.no_grad()
+    def replay(self) -> None:
+        self.replays += 1
+        if self.replays == 1:
+            return  # other than a graph's capture, recording has computed the step already
+        for function, args, kwargs, made in self.calls:
+            given = {id(value) for value in tree_leaves((args, kwargs))}
+            again = [v for v in tree_leaves(function(*args, **kwargs)) if isinstance(v, torch.Tensor)]
+            for place, value in zip(made, [v for v in again if id(v) not in given], strict=True):
+                place.copy_(value)
+
+
+RECORDINGS: list[Recording] = []
+
+
+def record(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
+    recording = Recording()
+    with recording:
+        result = step(*places)
+    RECORDINGS.append(recording)
+    return recording.replay, result
+
+
+class Recorded(Workshop):
+    """A workshop whose machines replay recordings on the CPU."""
+
+    def take(self, *arguments: Any) -> engine.Machine:
+        machine = super().take(*arguments)
+        machine.capture = record
+        return machine
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    RECORDINGS.clear()
+    engine.say_once.cache_clear()
+
+
+def spec_of(sparsifier: Any, **changes: Any) -> TrialSpec:
+    """Six epochs of two full batches and a smaller one, the rate falling half way."""
+    name = sparsifier["name"] if isinstance(sparsifier, dict) else sparsifier
+    sparsity = {"dense": 0.0, "nm": 0.5}.get(name, 0.8)
+    recipe = {"epochs": 6, "batch_size": 8, "crop_padding": 1, "lr": 0.05, "milestones": [0.5]}
+    return tiny_trial(sparsifier, sparsity, **{"recipe": recipe, **changes})
+
+
+def run(spec: TrialSpec, workshop: Workshop, epochs: int | None = None, samples: int = SAMPLES - 3) -> Training:
+    training = Training(spec, first_samples(samples), torch.arange(samples), trained, workshop)
+    for _ in range(spec.length if epochs is None else epochs):
+        training.train_epoch()
+    return training
+
+
+def check_equal(found: Training, expected: Training) -> None:
+    check_same(comparable(found), comparable(expected))
+
+
+@pytest.mark.parametrize(
+    ("sparsifier", "difficulty"),
+    [*((sparsifier, "none") for sparsifier in CAPTURED), ("set", PGD), ("rigl", {**PGD, "loss": "trades"})],
+    ids=str,
+)
+def test_a_replayed_training_has_the_bits_of_a_training(sparsifier: Any, difficulty: Any) -> None:
+    """Masks, learning rate, batches and random numbers change between replays of two recordings, one a batch size."""
+    spec = spec_of(sparsifier, difficulty=difficulty)
+    found = run(spec, Recorded())
+    check_equal(found, run(spec, Workshop()))
+    full, rest = RECORDINGS
+    steps = spec.length * len(found.batches)
+    assert full.replays + rest.replays == steps - 2 * engine.WARM_UP
+    assert (full.replays, rest.replays) == (2 * spec.length - engine.WARM_UP, spec.length - engine.WARM_UP)
+
+
+def test_latent_weights_are_replayed_too() -> None:
+    """No built-in method trains weights out of sight by recorded steps, a plugin's may."""
+
+    class Hidden(type(spec_of("set").sparsifier)):  # type: ignore[misc]
+        def topology(self, weights: Any, optimizer: Any, masks: Masks) -> Topology:
+            return Latent(weights, optimizer, masks, lambda values, masks: Masks.full(values))
+
+    spec = spec_of(Hidden(update_every=1))
+    check_equal(run(spec, Recorded()), run(spec, Workshop()))
+    assert len(RECORDINGS) == 2
+
+
+@pytest.mark.parametrize("name", EAGER)
+def test_what_cannot_be_replayed_runs_as_it_is_and_says_so_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    spec, workshop = spec_of(name), Recorded()
+    with caplog.at_level(logging.WARNING, engine.__name__):
+        check_equal(run(spec, workshop, epochs=3), run(spec, Workshop(), epochs=3))
+        run(spec, workshop, epochs=1)
+    assert not RECORDINGS
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert EAGER[name] in caplog.text and "without CUDA graphs" in caplog.text
+
+
+def test_own_losses_and_own_steps_are_not_captured_unless_they_say_so() -> None:
+    @dataclass(frozen=True)
+    class Own(Objective):
+        def loss(self, *arguments: Any) -> Any:
+            return super().loss(*arguments)
+
+    @dataclass(frozen=True)
+    class Vouched(Own):
+        captures: ClassVar[bool] = True
+
+    class Masked(Topology):
+        def step(self) -> None:
+            super().step()
+
+    assert Objective.captures and not Own.captures and Vouched.captures
+    assert Topology.step_tensors and Masked.step_tensors is None
+
+
+def test_a_step_that_fails_to_be_captured_is_run(caplog: pytest.LogCaptureFixture) -> None:
+    spec, tried = spec_of("set"), []
+
+    def refuse(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
+        tried.append(len(places[0]))
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    workshop = Workshop()
+    training = run(spec, workshop, epochs=0)
+    training.machine.capture, training.machine.captures = refuse, True
+    with caplog.at_level(logging.WARNING, engine.__name__):
+        for _ in range(spec.length):
+            training.train_epoch()
+    check_equal(training, run(spec, Workshop()))
+    assert tried == [8] and "not permitted" in caplog.text
+
+
+# Machines that are used again ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [Workshop, Recorded])
+def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_bits(kind: type[Workshop]) -> None:
+    """Another seed, method, sparsity and rate; what was recorded in the first is replayed in the second."""
+    workshop = kind()
+    first = run(spec_of("set"), workshop)
+    recorded = len(RECORDINGS)
+    other = spec_of("rigl", seed=7, recipe={"epochs": 4, "batch_size": 8, "crop_padding": 1, "lr": 0.1})
+    second = run(other.replace(sparsity=0.6), workshop)
+    assert second.machine is first.machine and len(RECORDINGS) == recorded
+    check_equal(second, run(other.replace(sparsity=0.6), Workshop()))
+    again = run(spec_of("dense", seed=3), workshop)
+    assert again.machine is first.machine
+    check_equal(again, run(spec_of("dense", seed=3), Workshop()))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"difficulty": PGD}, {"recipe": {"momentum": 0.5}}, {"recipe": {"precision": "bf16"}}],
+    ids=["attack", "momentum", "precision"],
+)
+def test_a_training_of_another_kind_gets_a_machine_of_its_own(changes: dict[str, Any]) -> None:
+    workshop = Workshop()
+    first = run(spec_of("set"), workshop, epochs=1)
+    second = run(spec_of("set", **changes), workshop, epochs=1)
+    assert second.machine is not first.machine and workshop.machine is second.machine
+
+
+def test_another_topology_on_the_same_machine_is_recorded_anew() -> None:
+    workshop = Recorded()
+    run(spec_of("set"), workshop)
+    spec = spec_of({"name": "set", "dense_gradients": True})
+    check_equal(run(spec, workshop), run(spec, Workshop()))
+    assert len(RECORDINGS) == 4
+
+
+def test_replaying_goes_on_after_a_checkpoint() -> None:
+    """A worker that used its machine for something else meanwhile: the momenta are put where the recording has them."""
+    spec, workshop = spec_of("set"), Recorded()
+    saved = checkpoint.decode(checkpoint.encode(run(spec, workshop, epochs=3).state()))
+    run(spec_of("random", seed=5), workshop, epochs=2)
+    resumed = run(spec, workshop, epochs=0)
+    resumed.restore(saved)
+    for _ in range(3):
+        resumed.train_epoch()
+    check_equal(resumed, run(spec, Workshop()))
+    assert len(RECORDINGS) == 2
+
+
+def test_without_momentum_there_is_none_to_keep() -> None:
+    spec, workshop = (
+        spec_of("set", recipe={"momentum": 0.0, "nesterov": False, "batch_size": 8, "epochs": 3}),
+        Recorded(),
+    )
+    for _ in range(2):
+        check_equal(run(spec, workshop), run(spec, Workshop()))
+    assert len(RECORDINGS) == 2
+
+
+# Levers --------------------------------------------------------------------------------------------------------------
+
+
+def test_channels_last_is_for_bf16_on_a_gpu() -> None:
+    gpu, cpu = torch.device("cuda"), torch.device("cpu")
+    assert Engine().layout(gpu, "bf16") == torch.channels_last
+    others = [
+        Engine().layout(gpu, "fp32"),
+        Engine().layout(cpu, "bf16"),
+        Engine(channels_last=False).layout(gpu, "bf16"),
+    ]
+    assert set(others) == {torch.contiguous_format}
+
+
+@pytest.mark.parametrize("sparsifier", [*CAPTURED, *EAGER], ids=str)
+def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks keep their counts (checked at every update), and every tensor of a step has the layout of its weight."""
+    monkeypatch.setattr(Engine, "layout", lambda *arguments: torch.channels_last)
+    method = {"name": sparsifier} if isinstance(sparsifier, str) else sparsifier
+    soon = {"update_every": 1.0} if "update_every" in sparsifiers[method["name"]].model_fields else {}
+    sparsity = {"dense": 0.0, "nm": 0.5}.get(method["name"], 0.8)
+    training = begin(trial(sparsifier={**soon, **method}, sparsity=sparsity), digits)
+    training.train_epoch(), training.train_epoch()
+    name = "layer2.0.conv2.weight"
+    weight = training.weights[name]
+    assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
+    momentum = training.optimizer.state[weight]["momentum_buffer"]
+    factor = training.topology.factors[list(training.weights).index(name)]
+    assert weight.stride() == momentum.stride() == factor.stride()
+    assert not weight.detach()[~training.masks[name]].any()
+
+
+def test_the_cpu_captures_nothing() -> None:
+    assert run(spec_of("set"), Workshop(), epochs=1).machine.capture is None
+
+
+@pytest.mark.slow
+def test_bf16_is_as_accurate_as_fp32_within_the_spread_of_seeds(digits: DeviceData) -> None:
+    def accuracies(precision: str) -> list[float]:
+        recipe = {"preset": "digits", "epochs": 10, "precision": precision}
+        specs = [trial(model="resnet8", sparsifier="set", sparsity=0.5, recipe=recipe, seed=seed) for seed in range(4)]
+        runs = [begin(spec, digits, samples=400) for spec in specs]
+        for run in runs:
+            for _ in range(10):
+                run.train_epoch()
+        return [run.history[-1].test_accuracy or 0.0 for run in runs]
+
+    fp32, bf16 = accuracies("fp32"), accuracies("bf16")
+    spread = max(fp32) - min(fp32)
+    assert fp32 != bf16 and min(fp32) > 0.5
+    assert abs(mean(bf16) - mean(fp32)) <= spread, (fp32, bf16)
+
+
+# On a GPU ------------------------------------------------------------------------------------------------------------
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+
+
+@pytest.fixture
+def deterministic(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def on_gpu(spec: TrialSpec, **levers: Any) -> Training:
+    data = first_samples(SAMPLES - 3)
+    moved = type(data)(
+        *(getattr(data, name).cuda() for name in ("train_images", "train_labels", "test_images", "test_labels")),
+        data.classes,
+        data.mean,
+        data.std,
+    )
+    training = Training(spec, moved, torch.arange(SAMPLES - 3), trained, Workshop(Engine(**levers)))
+    for _ in range(spec.length):
+        training.train_epoch()
+    return training
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("difficulty", ["none", PGD, {**PGD, "loss": "trades"}], ids=["plain", "pgd", "trades"])
+@pytest.mark.parametrize("sparsifier", CAPTURED, ids=str)
+def test_graphs_change_no_bit(sparsifier: Any, difficulty: Any, precision: str, deterministic: None) -> None:
+    recipe = {**spec_of("dense").recipe.model_dump(), "precision": precision}
+    spec = spec_of(sparsifier, difficulty=difficulty, recipe=recipe)
+    graphs, plain = (on_gpu(spec, graphs=graphs) for graphs in (True, False))
+    assert len(graphs.machine.replays) == 2 and not plain.machine.replays
+    for (name, found), expected in zip(
+        graphs.model.state_dict().items(), plain.model.state_dict().values(), strict=True
+    ):
+        assert torch.equal(found, expected), name
+    assert graphs.masks.equal(plain.masks)
+    assert [epoch.train_loss for epoch in graphs.history] == [epoch.train_loss for epoch in plain.history]

@@ -1,0 +1,58 @@
+"""The random subset of the training data: one for each seed, or the authors' own for all (D19)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from small_trials import sources, trial
+
+from trainables.difficulty.none import NoDifficulty
+from trainables.spec import TrialSpec, dump, load
+
+LABELS = torch.zeros(45_000, dtype=torch.int64)
+
+
+def nothing(*_: object) -> torch.Tensor:
+    raise LookupError("no scores were expected to be asked for")
+
+
+def chosen(spec: TrialSpec) -> list[int]:
+    return spec.difficulty.select(spec, LABELS, sources(nothing)).tolist()
+
+
+def half(**fields: Any) -> TrialSpec:
+    return trial(data_ratio=0.5, **fields)
+
+
+def test_every_seed_has_its_own_subset() -> None:
+    first, again, other = (chosen(half(seed=seed)) for seed in (0, 0, 1))
+    assert first == again != other
+    assert len(first) == 22_500
+
+
+def test_the_authors_subset_is_theirs() -> None:
+    """``np.random.RandomState(12345).choice(n, int(n * r), replace=False)``, as their code has it; in order here."""
+    theirs = np.random.RandomState(12345).choice(45_000, int(45_000 * 0.5), replace=False)
+    for seed in (15, 16):
+        assert chosen(half(difficulty=NoDifficulty(subset_seed=12345), seed=seed)) == sorted(theirs.tolist())
+
+
+@pytest.mark.parametrize(
+    "difficulty",
+    ["none", "adversarial", {"name": "adversarial", "steps": 3}, {"name": "composed", "attack": "adversarial"}],
+)
+def test_all_that_the_profile_of_the_authors_leaves_to_chance_takes_it(difficulty: Any) -> None:
+    theirs, ours = (half(difficulty=difficulty, profile=profile) for profile in ("authors", "paper"))
+    assert chosen(theirs) == chosen(half(difficulty=NoDifficulty(subset_seed=12345)))
+    assert chosen(theirs) == chosen(theirs.replace(seed=7)) != chosen(ours)
+    assert chosen(ours) != chosen(ours.replace(seed=7))
+    assert theirs.difficulty.label == ours.difficulty.label
+    assert load(dump(theirs)) == theirs
+
+
+def test_what_a_spec_says_of_its_subset_wins_over_the_profile() -> None:
+    attack = {"name": "composed", "selection": {"name": "none", "subset_seed": None}, "attack": "adversarial"}
+    assert chosen(half(difficulty=attack, profile="authors")) == chosen(half())

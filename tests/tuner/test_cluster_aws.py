@@ -1,0 +1,146 @@
+"""``cluster.yaml`` and ``aws-account.yaml`` against AWS's own shapes, as moto keeps them; no network, no account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+boto3 = pytest.importorskip("boto3")
+moto = pytest.importorskip("moto")
+
+from ray.autoscaler._private.aws.config import bootstrap_aws  # noqa: E402
+from ray.autoscaler._private.providers import _get_node_provider  # noqa: E402
+from ray.autoscaler._private.util import prepare_config  # noqa: E402
+from ray.autoscaler.tags import (  # noqa: E402
+    TAG_RAY_NODE_KIND,
+    TAG_RAY_NODE_NAME,
+    TAG_RAY_NODE_STATUS,
+    TAG_RAY_USER_NODE_TYPE,
+)
+
+ROOT = Path(__file__).parent.parent.parent
+SSH_FROM = "203.0.113.7/32"
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """An account in which the stack has been made; its outputs."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".ssh").mkdir()
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with moto.mock_aws():
+        yield deploy(SSH_FROM)
+
+
+def deploy(ssh_from: str) -> dict[str, str]:
+    network = boto3.client("ec2").describe_vpcs()["Vpcs"][0]["VpcId"]
+    stacks = boto3.client("cloudformation")
+    stacks.create_stack(
+        StackName="sparsweep",
+        TemplateBody=(ROOT / "tuner/clusters/aws-account.yaml").read_text(),
+        Parameters=[
+            {"ParameterKey": "Vpc", "ParameterValue": network},
+            {"ParameterKey": "SshFrom", "ParameterValue": ssh_from},
+        ],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    outputs = stacks.describe_stacks(StackName="sparsweep")["Stacks"][0]["Outputs"]
+    return {output["OutputKey"]: output["OutputValue"] for output in outputs}
+
+
+def filled_in(account: dict[str, str]) -> dict[str, Any]:
+    """``cluster.yaml`` with its three lines changed, as ``ray up`` would go on with it."""
+    text = (ROOT / "cluster.yaml").read_text()
+    image = boto3.client("ec2").describe_images()["Images"][0]["ImageId"]
+    for placeholder, value in {"ami-" + 17 * "0": image, "sg-" + 17 * "0": account["SecurityGroup"]}.items():
+        assert text.count(placeholder) == 1
+        text = text.replace(placeholder, value)
+    return bootstrap_aws(prepare_config(yaml.safe_load(text)))
+
+
+def launch(config: dict[str, Any], kind: str) -> dict[str, Any]:
+    """The instance that Ray starts for a node type, as AWS describes it."""
+    nodes = _get_node_provider(config["provider"], config["cluster_name"])
+    tags = {
+        TAG_RAY_NODE_KIND: "head" if kind == "head" else "worker",
+        TAG_RAY_USER_NODE_TYPE: kind,
+        TAG_RAY_NODE_NAME: kind,
+        TAG_RAY_NODE_STATUS: "uninitialized",
+    }
+    node_config = dict(config["available_node_types"][kind]["node_config"])
+    if kind == "head":
+        node_config |= config.get("head_node", {})
+    (started,) = nodes.create_node(node_config, tags, 1)
+    return boto3.client("ec2").describe_instances(InstanceIds=[started])["Reservations"][0]["Instances"][0]
+
+
+def test_the_stack_opens_ssh_to_the_stated_address_and_the_nodes_to_each_other(account: dict[str, str]) -> None:
+    group = account["SecurityGroup"]
+    rules = boto3.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
+    ssh, inside = sorted(rules, key=lambda rule: rule["IpProtocol"], reverse=True)
+    assert [entry["CidrIp"] for entry in ssh["IpRanges"]] == [SSH_FROM]
+    assert (ssh["FromPort"], ssh["ToPort"]) == (22, 22)
+    assert inside["IpRanges"] == [] and [pair["GroupId"] for pair in inside["UserIdGroupPairs"]] == [group]
+    assert account["Storage"].startswith("s3://")
+
+
+def test_workers_reach_the_bucket_and_nothing_else(account: dict[str, str]) -> None:
+    iam = boto3.client("iam")
+    allowed = {}
+    for name in ("sparsweep-head", "sparsweep-worker"):
+        (role,) = iam.get_instance_profile(InstanceProfileName=name)["InstanceProfile"]["Roles"]
+        policies = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+        statements = [statement for policy in policies for statement in statements_of(policy["PolicyArn"])]
+        allowed[name] = {action for statement in statements for action in statement["Action"]}
+        bucket = account["Storage"].removeprefix("s3://")
+        of_storage = [rule for rule in statements if rule["Action"][0].startswith("s3:")]
+        assert {rule["Resource"] for rule in of_storage} == {f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"}
+    assert all(action.startswith("s3:") for action in allowed["sparsweep-worker"])
+    assert {"ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances", "iam:PassRole"} < allowed["sparsweep-head"]
+
+
+def statements_of(policy: str) -> list[dict[str, Any]]:
+    iam = boto3.client("iam")
+    version = iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+    return iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]["Statement"]
+
+
+def test_ray_starts_the_nodes_that_the_file_describes(account: dict[str, str]) -> None:
+    config = filled_in(account)
+    found = {kind: launch(config, kind) for kind in ("head", "small_gpu", "large_gpu")}
+    assert {kind: node["InstanceType"] for kind, node in found.items()} == {
+        "head": "m7i.xlarge",
+        "small_gpu": "g5.2xlarge",
+        "large_gpu": "g6e.4xlarge",
+    }
+    assert {kind: node.get("InstanceLifecycle", "on demand") for kind, node in found.items()} == {
+        "head": "on demand",
+        "small_gpu": "spot",
+        "large_gpu": "spot",
+    }
+    for kind, node in found.items():
+        assert [group["GroupId"] for group in node["SecurityGroups"]] == [account["SecurityGroup"]]
+        profile = "sparsweep-head" if kind == "head" else "sparsweep-worker"
+        assert node["IamInstanceProfile"]["Arn"].endswith(f"/{profile}")
+        assert {"Key": "project", "Value": "sparsweep"} in node["Tags"]
+
+
+def test_ray_adds_no_group_of_its_own(account: dict[str, str]) -> None:
+    before = {group["GroupId"] for group in boto3.client("ec2").describe_security_groups()["SecurityGroups"]}
+    filled_in(account)
+    assert {group["GroupId"] for group in boto3.client("ec2").describe_security_groups()["SecurityGroups"]} == before
+
+
+def test_nodes_are_ended_not_stopped(account: dict[str, str]) -> None:
+    config = filled_in(account)
+    node = launch(config, "small_gpu")["InstanceId"]
+    _get_node_provider(config["provider"], config["cluster_name"]).terminate_node(node)
+    state = boto3.client("ec2").describe_instances(InstanceIds=[node])["Reservations"][0]["Instances"][0]["State"]
+    assert state["Name"] == "terminated"

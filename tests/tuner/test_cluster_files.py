@@ -1,0 +1,209 @@
+"""The cluster files as they are shipped: against Ray's own schema, AWS's shape, KubeRay's fields and bash's syntax."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.autoscaler.v2.instance_manager.config import AutoscalingConfig
+from ray.autoscaler.v2.scheduler import ResourceDemandScheduler, SchedulingRequest
+from ray.autoscaler.v2.schema import AutoscalerInstance
+from ray.autoscaler.v2.utils import ResourceRequestUtil
+from ray.core.generated.autoscaler_pb2 import NodeState, NodeStatus, ResourceRequestByCount
+from ray.core.generated.instance_manager_pb2 import Instance
+
+ROOT = Path(__file__).parent.parent.parent
+CLUSTERS = ROOT / "tuner/clusters"
+RAY_FILES = {"aws": ROOT / "cluster.yaml", "local": CLUSTERS / "cluster-local.yaml"}
+SHIPPED = [*RAY_FILES.values(), *sorted(CLUSTERS.iterdir())]
+TO_CHANGE = {"cluster.yaml": 3, "cluster-local.yaml": 3, "kuberay.yaml": 3, "slurm.sh": 3}
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+# What Ray checks, and what it does not ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", RAY_FILES.values(), ids=RAY_FILES)
+def test_ray_accepts_the_file(path: Path) -> None:
+    validate_config(prepare_config(read(path)))
+
+
+def test_nothing_is_named_that_ray_would_ignore() -> None:
+    aws, local = (read(path) for path in RAY_FILES.values())
+    assert aws["cluster_name"] == local["cluster_name"] == "sparsweep"
+    assert aws["provider"].keys() == {"type", "region", "cache_stopped_nodes"}
+    assert local["provider"].keys() == {"type", "head_ip", "worker_ips"}
+    known = {"resources", "node_config", "min_workers", "max_workers"}
+    assert all(kind.keys() <= known for kind in aws["available_node_types"].values())
+
+
+@pytest.mark.parametrize("path", RAY_FILES.values(), ids=RAY_FILES)
+def test_what_is_sent_is_what_an_installation_needs(path: Path) -> None:
+    sent = read(path)["file_mounts"]
+    assert sent.pop("~/.ray/auth_token") == "~/.ray/auth_token"
+    assert all((ROOT / source).exists() and target == f"~/sparsweep/{source}" for target, source in sent.items())
+    project = (ROOT / "pyproject.toml").read_text()
+    rooms = {name.partition(".")[0] for name in re.findall(r'"([a-z.]+)"', project.partition("packages = [")[2])}
+    assert set(sent.values()) >= {"trainables", "tuner", "analysis", "pyproject.toml", "constraints.txt", "README.md"}
+    assert rooms & {"trainables", "tuner", "analysis"} <= set(sent.values())
+    assert read(path)["setup_commands"] == ["bash ~/sparsweep/tuner/clusters/setup-node.sh"]
+
+
+@pytest.mark.parametrize("path", RAY_FILES.values(), ids=RAY_FILES)
+def test_the_dashboard_stays_on_loopback_and_mps_comes_before_ray(path: Path) -> None:
+    file = read(path)
+    assert "--dashboard-host=127.0.0.1" in file["head_start_ray_commands"][-1]
+    stop, mps, start = file["worker_start_ray_commands"]
+    assert (stop, start.partition("--address=")[2].split()[0]) == ("ray stop", "$RAY_HEAD_IP:6379")
+    # On a machine without it the guarded line succeeds, as its shell does.
+    assert "nvidia-cuda-mps-control -d" in mps
+    assert subprocess.run(["bash", "-c", mps], env={"PATH": "/nowhere"}, executable="/bin/bash").returncode == 0
+
+
+def test_both_ray_files_do_the_same_on_a_machine() -> None:
+    aws, local = (read(path) for path in RAY_FILES.values())
+    assert all(aws[key] == local[key] for key in ("file_mounts", "rsync_exclude", "setup_commands"))
+
+
+# What a user changes, and what must never be in a file --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", [path for path in SHIPPED if path.name in TO_CHANGE], ids=lambda path: path.name)
+def test_lines_to_change_are_marked_and_few(path: Path) -> None:
+    assert len(re.findall(r"# CHANGE", path.read_text())) == TO_CHANGE[path.name]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
+def test_no_secrets_and_no_open_doors(path: Path) -> None:
+    text = path.read_text()
+    assert "0.0.0.0" not in text and "::/0" not in text
+    assert not re.search(r"AKIA[0-9A-Z]{16}|aws_secret|BEGIN [A-Z ]*PRIVATE KEY|[0-9a-f]{32}", text, re.IGNORECASE)
+    assert not re.search(r"AUTH_TOKEN\s*[=:]\s*['\"]?[A-Za-z0-9]", text)
+    assert "RAY_AUTH_MODE=disabled" not in text
+
+
+def test_ssh_is_open_to_a_stated_range_alone() -> None:
+    pattern = re.search(r"AllowedPattern: (.*)", (CLUSTERS / "aws-account.yaml").read_text())
+    assert pattern is not None
+    assert re.fullmatch(pattern[1], "203.0.113.7/32") and re.fullmatch(pattern[1], "203.0.0.0/16")
+    assert not any(re.fullmatch(pattern[1], wide) for wide in ("0.0.0.0/0", "10.0.0.0/8", "203.0.113.7"))
+
+
+# Which nodes the autoscaler asks for --------------------------------------------------------------------------------
+
+
+def asked_for(*trials: dict[str, float]) -> dict[str, int]:
+    """Nodes that Ray's autoscaler launches for waiting trials, by our node types, on a cluster that is a head alone."""
+    config = AutoscalingConfig(prepare_config(read(RAY_FILES["aws"])), skip_content_hash=True)
+    head = AutoscalerInstance(
+        im_instance=Instance(instance_type="head", status=Instance.RAY_RUNNING, instance_id="0", node_id="0"),
+        ray_node=NodeState(ray_node_type_name="head", node_id=b"0", status=NodeStatus.RUNNING),
+        cloud_instance_id="0",
+    )
+    # Tune places a trial as a placement group of one bundle.
+    waiting = [ResourceRequestUtil.make(trial) for trial in trials]
+    request = SchedulingRequest(
+        node_type_configs=config.get_node_type_configs(),
+        max_num_nodes=config.get_max_num_nodes(),
+        disable_launch_config_check=True,
+        resource_requests=[ResourceRequestByCount(request=trial, count=1) for trial in waiting],
+        current_instances=[head],
+    )
+    reply = ResourceDemandScheduler().schedule(request)
+    return {launch.instance_type: launch.count for launch in reply.to_launch}
+
+
+def test_gpu_slots_ask_for_gpu_nodes_and_nothing_for_none() -> None:
+    assert asked_for() == {}
+    assert asked_for({"CPU": 1, "GPU": 1}) == {"small_gpu": 1}
+    assert asked_for(*4 * [{"CPU": 1, "GPU": 0.25}]) == {"small_gpu": 1}  # four share one
+    assert asked_for(*5 * [{"CPU": 1, "GPU": 0.25}]) == {"small_gpu": 2}
+    assert asked_for(*3 * [{"CPU": 2, "GPU": 1}]) == {"small_gpu": 3}
+
+
+def test_trials_of_many_threads_ask_for_the_large_node() -> None:
+    assert asked_for({"CPU": 12, "GPU": 1}) == {"large_gpu": 1}
+
+
+def test_demand_ends_at_the_nodes_that_a_user_allows() -> None:
+    assert sum(asked_for(*20 * [{"CPU": 1, "GPU": 1}]).values()) == read(RAY_FILES["aws"])["max_workers"]
+
+
+# Kubernetes and Slurm -----------------------------------------------------------------------------------------------
+
+
+def test_kuberay_has_the_fields_of_a_ray_job() -> None:
+    job = read(CLUSTERS / "kuberay.yaml")
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    assert job["spec"].keys() <= {
+        "entrypoint", "submissionMode", "backoffLimit", "shutdownAfterJobFinishes", "ttlSecondsAfterFinished",
+        "rayClusterSpec",
+    }  # fmt: skip
+    cluster = job["spec"]["rayClusterSpec"]
+    assert cluster["authOptions"] == {"mode": "token"} and cluster["enableInTreeAutoscaling"] is True
+    pinned = re.search(r"^ray==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert pinned is not None and cluster["rayVersion"] == pinned[1]
+    assert f"rayproject/ray:{pinned[1]}-" in (CLUSTERS / "Dockerfile").read_text()
+    (workers,) = cluster["workerGroupSpecs"]
+    assert workers.keys() >= {"groupName", "replicas", "minReplicas", "maxReplicas", "rayStartParams", "template"}
+    assert (workers["minReplicas"], workers["replicas"]) == (0, 0)
+    for group in (cluster["headGroupSpec"], workers):
+        pod = group["template"]["spec"]
+        (container,) = pod["containers"]
+        assert container.keys() == {"name", "image", "resources"}
+        assert container["resources"]["limits"] == container["resources"]["requests"]
+        assert all(isinstance(value, str) for value in group["rayStartParams"].values())
+        assert pod["restartPolicy"] == "Never"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    assert job["spec"]["entrypoint"].startswith("sparsweep run ")
+
+
+@pytest.mark.parametrize("path", sorted(CLUSTERS.glob("*.sh")), ids=lambda path: path.name)
+def test_scripts_are_bash(path: Path) -> None:
+    subprocess.run(["bash", "-n", str(path)], check=True)
+
+
+STUB = """#!/bin/bash
+printf '%s %s\\n' "$(basename "$0")" "$*" >> "$CALLS"
+case $(basename "$0") in
+  scontrol) printf 'n%s\\n' 1 2 3 ;;
+  srun) [[ $* == *hostname* ]] && echo 10.0.0.1 || true ;;
+  sparsweep) exit 1 ;;
+esac
+"""
+
+
+def test_slurm_starts_a_head_and_workers_runs_the_sweep_and_ends_as_it_does(tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/activate").touch()
+    for name in ("scontrol", "srun", "ray", "sparsweep"):
+        (tools / name).write_text(STUB)
+        (tools / name).chmod(0o755)
+    calls = tmp_path / "calls"
+    environment = {
+        "PATH": f"{tools}:{os.environ['PATH']}", "HOME": "/shared", "CALLS": str(calls), "SLURM_JOB_NODELIST": "n[1-3]",
+        "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8", "SLURM_GPUS_ON_NODE": "1",
+    }  # fmt: skip
+    script = ["bash", str(CLUSTERS / "slurm.sh")]
+    ended = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1, ended.stderr  # that of the sweep, in which some trials failed
+    said = sorted(calls.read_text().splitlines())
+    start = "ray start --block --disable-usage-stats --num-cpus=8 --num-gpus=1"
+    head = f"{start} --head --node-ip-address=10.0.0.1 --port=20007 --include-dashboard=false"
+    assert f"srun --nodes=1 --ntasks=1 --nodelist=n1 bash -c {head}" in said
+    (workers,) = [line for line in said if "--nodelist=n2,n3" in line]
+    assert workers.startswith("srun --nodes=2 --ntasks=2 ") and workers.endswith(f"{start} --address=10.0.0.1:20007")
+    assert [line for line in said if line.startswith("sparsweep")] == [
+        "sparsweep run fig2 --set resources.gpus=0.25 --address 10.0.0.1:20007 --storage /shared/sparsweep-runs"
+    ]

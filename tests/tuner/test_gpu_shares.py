@@ -1,0 +1,77 @@
+"""Trials that share a GPU: real ones, on a node that says it has one (a GPU of Ray is a number until it is used)."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from trainables.data import data_root
+from trainables.store import Store
+from trainables.trainable import SparseTrainable
+from tuner import execute, journal
+from tuner.graph import build, examine
+from tuner.sweep import parse
+from tuner.watch import Watch
+
+SWEEP = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, sparsifier: dense}
+grids: [{seed: [0, 1, 2, 3, 4, 5]}]
+resources: {cpus: 1, gpus: 0.25}
+"""
+
+
+@contextlib.contextmanager
+def one_gpu_and_many_cpus(address: str) -> Iterator[None]:
+    ray.init(address="local", num_cpus=8, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def test_four_trials_share_a_gpu_and_no_fifth_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    met = tmp_path / "met"
+    met.mkdir()
+
+    class Meeting(SparseTrainable):
+        """Trains on the CPU, once three others are on the same GPU at the same time."""
+
+        def setup(self, config: dict[str, Any], **settings: Any) -> None:
+            assert settings["device"] == "cuda"
+            super().setup(config, **settings | {"device": "cpu"})
+            (met / str(os.getpid())).write_text(str(ray.get_gpu_ids()))
+            end = time.monotonic() + 120
+            while len(list(met.iterdir())) < 4 and time.monotonic() < end:
+                time.sleep(0.1)
+
+    monkeypatch.setattr(execute, "SparseTrainable", Meeting)
+    monkeypatch.setattr(execute, "cluster", one_gpu_and_many_cpus)
+    sweep, store = parse(SWEEP, "shares"), Store(str(tmp_path / "runs"))
+    journal.remember(sweep, store)
+    state = examine(build(sweep.trials), store)
+    images = {spec.source.model_dump_json(): spec.source.load(data_root(None)) for spec in sweep.trials.values()}
+    with Watch(sweep.name, state, store) as watch:
+        execute.execute(sweep, state, images, store, "local", watch)
+    assert store.finished() == set(sweep.trials)
+    assert [worker.read_text() for worker in met.iterdir()] == ["[0]"] * 4  # four at a time, and the same four again
+
+
+@pytest.mark.parametrize(("have", "gpus"), [({"CPU": 4.0}, {}), ({"CPU": 4.0, "GPU": 2.0}, {"gpu": 1.0})])
+def test_auto_is_a_gpu_where_there_is_one(
+    have: dict[str, float], gpus: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: have)
+    assert execute.resource_shape(parse(SWEEP, "shares", ["resources.gpus=auto"]).resources) == {"cpu": 1.0} | gpus
+
+
+def test_auto_does_not_guess_what_nodes_will_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9})
+    with pytest.raises(execute.SweepError, match=r"resources\.gpus: auto sees no node yet"):
+        execute.resource_shape(parse(SWEEP, "shares", ["resources.gpus=auto"]).resources)

@@ -1,0 +1,43 @@
+#!/bin/bash
+# A Ray cluster inside a Slurm allocation, and a sweep on it. From the root of this repository, in which `make
+# .venv/installed` has been run, on a file system that all nodes see:  sbatch tuner/clusters/slurm.sh
+# Submitted again after the time limit, it goes on where it was. Three lines to change, marked.
+#SBATCH --job-name=sparsweep
+#SBATCH --nodes=4                                    # CHANGE: nodes, and what each of them has
+#SBATCH --gpus-per-node=1 --cpus-per-task=8
+#SBATCH --ntasks-per-node=1
+#SBATCH --time=08:00:00
+#SBATCH --signal=B:TERM@60
+set -euo pipefail
+sweep="fig2 --set resources.gpus=0.25"               # CHANGE: what to run
+storage=$HOME/sparsweep-runs                         # CHANGE: where its results go: a folder that all nodes see
+
+# shellcheck source=/dev/null
+source .venv/bin/activate
+export RAY_AUTH_MODE=token
+RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
+export RAY_AUTH_TOKEN                                # of this allocation alone; srun hands it to the nodes
+
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+address=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address | awk '{ print $1 }')
+port=$((20000 + SLURM_JOB_ID % 20000))               # two allocations may share a node
+gpus=${SLURM_GPUS_ON_NODE:-0}
+start="ray start --block --disable-usage-stats --num-cpus=$SLURM_CPUS_PER_TASK --num-gpus=$gpus"
+
+step() { srun --nodes="$1" --ntasks="$1" --nodelist="$2" bash -c "$3" & }
+step 1 "${nodes[0]}" "$start --head --node-ip-address=$address --port=$port --include-dashboard=false"
+if ((${#nodes[@]} > 1)); then
+  workers=$(IFS=,; echo "${nodes[*]:1}")
+  step $((${#nodes[@]} - 1)) "$workers" "nvidia-cuda-mps-control -d 2> /dev/null; $start --address=$address:$port"
+fi
+until ray health-check --address "$address:$port" > /dev/null 2>&1; do sleep 2; done
+
+# The same command for the first time and for every later one; Slurm's warning before the limit stops it in order.
+# shellcheck disable=SC2086 # a sweep and its options are several words
+sparsweep run $sweep --address "$address:$port" --storage "$storage" &
+driver=$!
+trap 'kill -TERM $driver' TERM
+status=0
+wait $driver || status=$?
+if ((status > 128)) && kill -0 $driver 2> /dev/null; then wait $driver || status=$?; fi
+exit $status                                         # ends the steps, and Ray with them
