@@ -29,6 +29,7 @@ from tuner.options import (
     Output,
     Overrides,
     Plugins,
+    ProfileTrial,
     Storage,
     SweepName,
     SweepNames,
@@ -103,11 +104,12 @@ def run(
     address: Address = "local",
     data: DataFolder = None,
     track: Trackers = [],
+    profile: ProfileTrial = None,
     plugins: Plugins = [],
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(described, store, address, data, track, retry=False)
+    run_sweep(described, store, address, data, track, retry=False, profile=profile)
 
 
 @app.command()

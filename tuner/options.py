@@ -49,3 +49,7 @@ Output = Annotated[str | None, typer.Option(metavar="FILE", help="Default: TRIAL
 Onnx = Annotated[bool, typer.Option("--onnx", help="Write ONNX beside it (needs sparsweep[onnx]).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
 ClaimFiles = Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")]
+ProfileTrial = Annotated[
+    str | None,
+    typer.Option("--profile-trial", metavar="ID", help="Show where the time of this trial goes."),
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tuner.opening import DEFAULT_STORAGE, WrongCall
+from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one
 
 if TYPE_CHECKING:
     from trainables.data import ImageData
@@ -20,8 +20,16 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, trackers: list[Tracker], retry: bool) -> None:
-    """Run what is ready, say what came of it, and exit."""
+def run_sweep(
+    sweep: Sweep,
+    store: Store,
+    address: str,
+    data: str | None,
+    trackers: list[Tracker],
+    retry: bool,
+    profile: str | None = None,
+) -> None:
+    """Run what is ready, say what came of it, and exit. ``profile``: beginning of a run's id, to be profiled."""
     try:
         store.check_writable()
     except OSError as error:
@@ -39,6 +47,8 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, tracke
         tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
     to_suggest = sweep.search is not None and count(sweep.name, store) < sweep.search.trials
     images = read_images(state, sweep.sources if to_suggest else [], data)
+    if profile is not None:
+        profile = only_one(profile, state.ready, "run to do", store.storage)
     try:
         journal.claim(sweep.name, store)
     except journal.Busy as error:
@@ -46,14 +56,23 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, tracke
     try:
         journal.remember(sweep, store)
         if state.ready or to_suggest:
-            train(sweep, state, images, store, address, trackers)
+            train(sweep, state, images, store, address, trackers, profile)
     finally:
         journal.end_heartbeat(sweep.name, store)
+    if profile is not None:
+        tell((store.read(f"profiles/{profile}/summary.txt") or b"").decode())
+        tell(f"the trace: {store.address(f'profiles/{profile}/trace.json')}")
     conclude(sweep, store)
 
 
 def train(
-    sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str, trackers: list[Tracker]
+    sweep: Sweep,
+    state: State,
+    images: dict[str, ImageData],
+    store: Store,
+    address: str,
+    trackers: list[Tracker],
+    profile: str | None,
 ) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
@@ -74,7 +93,7 @@ def train(
     followers = [tracking(name, sweep.name, state.graph.runs, store) for name in trackers]
     try:
         with Watch(sweep.name, state, store, expected) as watch:
-            execute(sweep, state, images, store, address, watch, followers)
+            execute(sweep, state, images, store, address, watch, followers, profile)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
         where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
