@@ -60,7 +60,7 @@ bench: $(VENV)/installed  ## Time the engine rung by rung against the authors' l
 	$(BIN)/python -m benchmarks.ladder
 
 bench-topology: $(VENV)/installed  ## Time updates of masks against a training step; writes benchmarks/results
-	$(BIN)/python benchmarks/topology.py
+	$(BIN)/python -m benchmarks.topology
 
 gallery: $(VENV)/installed-test  ## Draw every kind of figure of synthetic results on one page, to look at
 	$(BIN)/python tests/analysis/gallery.py

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.rungs import LR, Ours, Problem, Rung, State, distance
-from trainables.engine import Engine
+from benchmarks.rungs import LR, Change, Problem, Rung
+from trainables.seeds import derive
 from trainables.sparsifiers.masks import kept_weights
 
 GEMM = {"cuda": (8192, torch.bfloat16), "cpu": (1024, torch.float32)}
+MASKING_SECONDS = 0.5
 LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaunchKernelEx", "cudaGraphLaunch")
 
 
@@ -98,33 +100,29 @@ def peak_memory(rung: Rung) -> float | None:
     return float(torch.cuda.max_memory_allocated(device) - before)
 
 
-def check(rung: Rung, reference: State) -> float:
-    """How far a step of ``rung`` is from ``reference``; AssertionError if what it has trained so far is not sparse."""
+def checked(rung: Rung) -> Change:
+    """What a step of ``rung`` does; AssertionError if what it has trained so far is not sparse."""
     weights = dict(rung.model.named_parameters())
     for name, mask in rung.masks.items():
         assert not (weights[name].detach() * (1 - mask.to(weights[name].dtype))).any(), f"{name}: not zero where masked"
     sizes, kept = zip(*((mask.numel(), int(mask.sum())) for mask in rung.masks.values()), strict=True)
     assert sum(kept) == kept_weights(sum(sizes), rung.problem.sparsity), "the sparsity is not the one asked for"
     with torch.backends.cudnn.flags(allow_tf32=False):
-        return distance(rung.checked_step(), reference, rung.model)
+        return rung.checked_step()
 
 
-def masking_share(problem: Problem, seconds: float) -> tuple[float, float]:
-    """The share of a dense step that masking and bookkeeping take, and that step's seconds: each timed by itself."""
-    run = Ours(problem, "fp32", Engine(graphs=False)).training
-    images, labels = next(run.batches.epoch(torch.Generator()))
+def masking_share(problem: Problem, rounds: int) -> tuple[list[float], float]:
+    """The share of a dense step that masking and bookkeeping take, a number a round, and that step's median seconds.
+
+    Each is timed by itself: the difference between a masked step and a dense one is smaller than the noise of either.
+    """
+    run = problem.training()
+    images, labels = next(run.batches.epoch(derive(0, "batches")))
     run.model.train()
     run.machine.lr.fill_(LR)
-    noise = run.objective.noise(images, torch.Generator(run.device))
-    logits, totals = run.network(images).detach(), torch.zeros(2, device=run.device)
-    run.train_step(images, labels, noise, 0)
-    run.objective.loss(run.network, images, labels, noise)[0].backward()
-
-    def extra() -> Iterator[int]:
-        while True:
-            torch._foreach_mul_(run.topology.gradients(), run.topology.factors)
-            totals.add_(torch.stack([logits[0, 0] * len(labels), (logits.argmax(1) == labels).sum()]))
-            yield 1
+    noise = run.objective.noise(images, derive(0, "attack", device=run.device))
+    logits = torch.randn(len(labels), problem.classes, device=run.device)
+    totals = torch.zeros(2, device=run.device)
 
     def dense() -> Iterator[int]:
         while True:
@@ -133,5 +131,18 @@ def masking_share(problem: Problem, seconds: float) -> tuple[float, float]:
             run.optimizer.step()
             yield 1
 
-    (extras, extra_seconds), (steps, step_seconds) = (elapsed(run.device, work, seconds) for work in (extra(), dense()))
-    return (extra_seconds / extras) / (step_seconds / steps), step_seconds / steps
+    def extra() -> Iterator[int]:
+        while True:
+            torch._foreach_mul_(run.topology.gradients(), run.topology.factors)
+            totals.add_(torch.stack([logits[0, 0] * len(labels), (logits.argmax(1) == labels).sum()]))
+            yield 1
+
+    work = {"step": dense(), "extra": extra()}
+    for one in work.values():
+        next(one)
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for _ in range(rounds):
+        for name, one in work.items():
+            done, seconds = elapsed(run.device, one, MASKING_SECONDS)
+            times[name].append(seconds / done)
+    return [extra / step for extra, step in zip(times["extra"], times["step"], strict=True)], median(times["step"])

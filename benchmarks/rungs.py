@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count, repeat
@@ -25,14 +26,31 @@ from trainables.spec import TrialSpec
 from trainables.training import Training, build_model
 
 Batch = tuple[torch.Tensor, torch.Tensor]
-State = dict[str, torch.Tensor]
-CHECKED = 32
+CHECKED = 16
 """Images of the batch on which a rung's step is compared with the same step in float64."""
+CHECKED_LR = 0.1
+"""The paper's: a step that changes the weights by a part that can be seen."""
 LR = 0.01
 """Small, for labels are random and nothing is to diverge."""
 ATTACK_STEPS = 10
 CHECKED_ATTACK_STEPS = 1
 """A sign that rounding turns moves a pixel: after ten steps fp32 and fp64 are at other images."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """All weights of a network, float64 [P], before and after a step."""
+
+    before: torch.Tensor
+    after: torch.Tensor
+
+    def of_weights(self, other: Change) -> float:
+        """How far its end is from that of ``other``, relative to the weights there."""
+        return ((self.after - other.after).norm() / other.after.norm()).item()
+
+    def of_update(self, other: Change) -> float:
+        """The same relative to what that step changed: 1 says that nothing of it is right."""
+        return ((self.after - other.after).norm() / (other.after - other.before).norm()).item()
 
 
 @dataclass(frozen=True)
@@ -95,21 +113,22 @@ class Problem:
         spec, indices = self.spec(precision, attack_steps), torch.arange(self.samples)
         return Training(spec, self.data, indices, lambda spec: {}, Workshop(engine or Engine(graphs=False)))
 
-    def loop(self, dtype: torch.dtype = torch.float32) -> AuthorsLoop:
+    def loop(self, dtype: torch.dtype = torch.float32, lr: float = LR) -> AuthorsLoop:
         """The authors' loop at the engine's initial weights and masks."""
         training = self.training()
         masks = {name: mask.to(dtype) for name, mask in training.masks.items()}
         model = build_model(training.spec, self.data).to(self.device, dtype)
-        return AuthorsLoop(model, self.device, masks, PGD(steps=ATTACK_STEPS) if self.attack else None, lr=LR)
+        return AuthorsLoop(model, self.device, masks, PGD(steps=ATTACK_STEPS) if self.attack else None, lr=lr)
 
-    def checked_step(self, dtype: torch.dtype = torch.float32) -> State:
-        """The weights after one step of the authors' loop on the checked batch."""
-        loop, (images, labels) = self.loop(dtype), self.checked
+    def checked_step(self, dtype: torch.dtype = torch.float32) -> Change:
+        """One step of the authors' loop on the checked batch."""
+        loop, (images, labels) = self.loop(dtype, CHECKED_LR), self.checked
         if self.attack:
             loop.attack = PGD(steps=CHECKED_ATTACK_STEPS, random_start=False)
+        before = weights(loop.model)
         loop.model.train()
         loop.step(images.to(dtype), labels)
-        return copied(loop.model)
+        return Change(before, weights(loop.model))
 
 
 class Rung(ABC):
@@ -117,7 +136,7 @@ class Rung(ABC):
 
     model: nn.Module
     masks: Mapping[str, torch.Tensor]
-    warm_up = 3
+    warm_up = 1
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
@@ -127,8 +146,8 @@ class Rung(ABC):
         """Train on and on; the number of images after each step."""
 
     @abstractmethod
-    def checked_step(self) -> State:
-        """The weights after one step from the initial ones, on the problem's checked batch, attacked from no start."""
+    def checked_step(self) -> Change:
+        """One step from the initial weights, on the problem's checked batch, attacked from no random start."""
 
 
 class Theirs(Rung):
@@ -159,7 +178,7 @@ class Theirs(Rung):
                 self.loop.step(images, labels)
                 yield len(labels)
 
-    def checked_step(self) -> State:
+    def checked_step(self) -> Change:
         return self.problem.checked_step()
 
 
@@ -171,7 +190,7 @@ class Ours(Rung):
         self.precision, self.engine = precision, engine
         self.training = problem.training(precision, engine)
         self.model, self.masks = self.training.model, self.training.masks
-        self.warm_up = WARM_UP + 2 if self.training.machine.captures else 2
+        self.warm_up = WARM_UP + 2 if self.training.machine.captures else 1
 
     def steps(self) -> Iterator[int]:
         run = self.training
@@ -185,26 +204,19 @@ class Ours(Rung):
                 yield len(labels)
             totals.tolist()
 
-    def checked_step(self) -> State:
-        run, (images, labels) = (
-            self.problem.training(self.precision, self.engine, CHECKED_ATTACK_STEPS),
-            self.problem.checked,
-        )
-        initial, noise = copied(run.model), torch.zeros_like(images) if self.problem.attack else images.new_empty(0)
+    def checked_step(self) -> Change:
+        run = self.problem.training(self.precision, self.engine, CHECKED_ATTACK_STEPS)
+        images, labels = self.problem.checked
+        noise = torch.zeros_like(images) if self.problem.attack else images.new_empty(0)
+        initial, before = deepcopy(run.model.state_dict()), weights(run.model)
         run.model.train()
-        run.machine.lr.fill_(LR)
-        for _ in range(WARM_UP + 2):  # the last of them is replayed, where steps are
+        run.machine.lr.fill_(CHECKED_LR)
+        for _ in range(WARM_UP + 2 if run.machine.captures else 1):  # the last of them is replayed, where steps are
             run.machine.start(initial)
             run.train_step(images, labels, noise, 0)
-        return copied(run.model)
+        return Change(before, weights(run.model))
 
 
-def copied(model: nn.Module) -> State:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def distance(state: State, reference: State, model: nn.Module) -> float:
-    """|w - w'| / |w'| over all parameters together."""
-    names = [name for name, _ in model.named_parameters()]
-    apart = sum(((state[name].double() - reference[name]) ** 2).sum().item() for name in names)
-    return (apart / sum((reference[name] ** 2).sum().item() for name in names)) ** 0.5
+def weights(model: nn.Module) -> torch.Tensor:
+    """A copy of all parameters, float64 [P]."""
+    return torch.cat([parameter.detach().double().flatten() for parameter in model.parameters()])

@@ -110,11 +110,11 @@ def kernels(device: torch.device, batch: int) -> dict[tuple[int, str], Kernel]:
     run = training(device, batch)
     run.model.train()
     images, labels = next(run.batches.epoch(derive(0, "batches")))
-    attack = derive(0, "attack", device=device)
+    noise = run.objective.noise(images, derive(0, "attack", device=device))
     size = run.masks.size
     found: dict[tuple[int, str], Kernel] = {
-        (size, STEP): lambda: run.train_step(images, labels, attack, 0),
-        (size, GRADIENT): lambda: run._dense_gradients(images, labels, attack),
+        (size, STEP): lambda: run.train_step(images, labels, noise, 0),
+        (size, GRADIENT): lambda: run._dense_gradients(images, labels, noise),
     }
     for model in (Short(), Long()):
         weights = weights_of(model, device)
