@@ -10,7 +10,6 @@ are a table in Markdown and in Parquet with a description of the machine.
 from __future__ import annotations
 
 import argparse
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from benchmarks.machine import describe
 from trainables.data import ImageData, place
 from trainables.models import maskable
 from trainables.models.resnet import ResidualModel
@@ -159,7 +159,7 @@ def measure(device: torch.device, batch: int, rounds: int) -> list[dict[str, Any
         ratios = [pair[-1] / (pair[0] if name == STEP else mean) for pair, mean in zip(rounds_of, steps, strict=True)]
         rows.append(
             {
-                "device": describe(device),
+                "device": title(device),
                 "weights": size,
                 "kernel": name,
                 "seconds": statistics.median(value for pair in rounds_of for value in pair),
@@ -173,18 +173,11 @@ def measure(device: torch.device, batch: int, rounds: int) -> list[dict[str, Any
     return rows
 
 
-def describe(device: torch.device) -> str:
+def title(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    model = [line.partition(":")[2].strip() for line in cpu_lines() if line.startswith("model name")]
     threads = torch.get_num_threads()
-    count = "1 thread, its own seconds" if threads == 1 else f"{threads} threads"
-    return f"{model[0] if model else platform.machine()}, {count}"
-
-
-def cpu_lines() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.exists() else []
+    return "CPU, 1 thread, its own seconds" if threads == 1 else f"CPU, {threads} threads"
 
 
 def shares(rows: list[dict[str, Any]]) -> list[str]:
@@ -205,15 +198,14 @@ def shares(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def report(rows: list[dict[str, Any]]) -> str:
-    header = (
-        f"Python {platform.python_version()}, PyTorch {torch.__version__}, {platform.system()} {platform.machine()}"
-    )
+def report(rows: list[dict[str, Any]], facts: dict[str, str]) -> str:
     measured = "" if torch.cuda.is_available() else " Not measured on a GPU: there was none."
     lines = [
         "# What an update of masks costs",
         "",
-        f"`make bench-topology`, {rows[0]['rounds']} rounds. {header}.{measured}",
+        *(f"- {name}: {fact}" for name, fact in facts.items()),
+        "",
+        f"`make bench-topology`, {rows[0]['rounds']} rounds.{measured}",
         "",
         f"A training step is one of ResNet18 at 100 classes on {rows[0]['batch']} images of 32x32 pixels, sparsity "
         f"{SPARSITY}. Costs relative to the step of the same round: median (least to most). The step against itself is "
@@ -235,10 +227,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     arguments = parser.parse_args()
     devices = [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+    facts = describe("torch")
     rows = [row for device in devices for row in measure(device, arguments.batch, arguments.rounds)]
     arguments.output.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(rows), arguments.output / "topology.parquet")
-    text = report(rows)
+    pq.write_table(pa.Table.from_pylist([{**row, **facts} for row in rows]), arguments.output / "topology.parquet")
+    text = report(rows, facts)
     (arguments.output / "topology.md").write_text(text)
     print(text)
 
