@@ -27,7 +27,7 @@ PHASES = {
     "forward": "the loss of a batch, attacks included",
     "backward": "its gradients",
     "mask": "masking them, and the optimiser's step",
-    "step": "a training step replayed as one from a CUDA graph",
+    "step": "the rest of a training step; all of it where a CUDA graph replays it",
     "update": "the sparsifier choosing new masks",
     "evaluation": "accuracies on the test set",
     "storage": "checkpoint or results",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -213,18 +214,18 @@ class Training:
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """One optimiser step on one batch; returns [sum of losses, hits] on the device, to be read before the next."""
-        if not self.spec.sparsifier.watches:
-            with phase("step"):
-                return self.machine.run(self._step, images, labels, noise)
-        moment = self._moment(step, (images, labels), noise)
-        return self._step(images, labels, noise, lambda gradients: self.spec.sparsifier.watch(moment, gradients))
+        sparsifier, watch = self.spec.sparsifier, None
+        if sparsifier.watches:
+            watch = partial(sparsifier.watch, self._moment(step, (images, labels), noise))
+        with phase("step"):
+            return self.machine.run(partial(self._step, watch=watch), images, labels, noise)
 
     def _step(
         self,
         images: torch.Tensor,
         labels: torch.Tensor,
         noise: torch.Tensor,
-        watch: Callable[[Tensors], None] | None = None,
+        watch: Callable[[Tensors], None] | None,
     ) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=True)
         with phase("forward"):
