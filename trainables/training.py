@@ -143,8 +143,7 @@ class Training:
         if self.spec.sparsifier.watches and self.spec.sparsifier.watches_all:
             gradients = dict.fromkeys(gradients, 1.0)
         # Some of a step's passes compute the gradients of weights: of those that need one, which may be more.
-        weight_pass = forward_flops(self.layer_flops, gradients)
-        self.step_flops = self._passes(weight_pass)
+        self.step_flops = self._passes(weight_pass=forward_flops(self.layer_flops, gradients))
 
     def _passes(self, weight_pass: float) -> float:
         """Operations of the objective on one sample, where computing the gradients of weights costs ``weight_pass``."""
