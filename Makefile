@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 STORAGE ?= runs
+MINUTES ?= 5
+SWEEP ?= smoke
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test test-slow test-cluster test-cluster-ci test-cluster-quickstart lint gallery bench-analysis bench-topology clean
+.PHONY: help quickstart test test-slow test-faults chaos test-cluster test-cluster-ci test-cluster-quickstart lint gallery bench-analysis bench-sweep bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,7 +30,7 @@ quickstart: $(VENV)/installed  ## Run the quickstart sweep and draw its figures
 	@echo "Parquet:  $(abspath $(STORAGE))/results/trials"
 
 test: $(VENV)/installed-test  ## Run the test suite
-	$(BIN)/python -m pytest -m 'not slow and not cluster'
+	$(BIN)/python -m pytest -m 'not slow and not faults and not cluster'
 
 test-slow: $(VENV)/installed-test  ## Run the checks that take minutes: the quickstart sweep as a user runs it
 	$(BIN)/python -m pytest -m 'slow and not cluster'
@@ -42,6 +44,12 @@ test-cluster-ci: $(VENV)/installed-test  ## The short part of it: a sweep across
 test-cluster-quickstart: $(VENV)/installed-test  ## The whole quickstart sweep across those machines
 	$(BIN)/python -m pytest tests/cluster/test_cluster_quickstart.py
 
+test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with sweeps while they run: every fault
+	$(BIN)/python -m pytest -m faults
+
+chaos: $(VENV)/installed-test  ## Kill a SWEEP at random for some MINUTES, then compare it with an undisturbed run
+	$(BIN)/python tests/e2e/chaos.py $(SWEEP) --minutes $(MINUTES)
+
 lint: $(VENV)/installed-test  ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -54,6 +62,10 @@ gallery: $(VENV)/installed-test  ## Draw every kind of figure of synthetic resul
 
 bench-analysis: $(VENV)/installed-test  ## Measure loading, figures, claims and report of 10,000 synthetic trials
 	$(BIN)/python -m benchmarks.analysis
+
+SIZES ?= 100 1000 10000
+bench-sweep: $(VENV)/installed-test  ## Measure what a sweep costs besides its trials, against Tune alone (SIZES="100 300": short)
+	$(BIN)/python -m benchmarks.sweep --sizes $(SIZES)
 
 clean:  ## Remove the environment and caches; results stay
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -66,10 +66,12 @@ class PGD:
     epsilon: float = 8 / 255
     step_size: float = 2 / 255
     steps: int = 10
+    random_start: bool = True
 
     def perturb(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Images in [0, 1] near ``images`` on which ``model``, in the mode that it is in, does badly."""
-        delta = torch.empty_like(images).uniform_(-self.epsilon, self.epsilon)
+        reach = self.epsilon if self.random_start else 0.0
+        delta = torch.empty_like(images).uniform_(-reach, reach)
         delta.data = (images + delta.data).clamp(0, 1) - images
         delta.requires_grad_()
         for _ in range(self.steps):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import nn
@@ -22,20 +22,20 @@ PASSES = 3
 
 
 def layer_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str, int]:
-    """Dense forward operations of one image for every maskable weight of ``model`` (counted without computing)."""
-    probe = copy.deepcopy(model).to("meta").eval()
-    flops: dict[str, int] = {}
+    """Dense forward operations of one image for every maskable weight of ``model`` (counted on an empty one)."""
+    probe = copy.deepcopy(model).eval()
+    weights, flops = maskable(probe), dict[str, int]()
 
-    def count(name: str, layer: nn.Module, output: torch.Tensor) -> None:
+    def count(name: str, layer: nn.Module, _: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
         # Every output position of a channel (a linear layer has one) uses each weight of that channel once.
-        flops[name] = 2 * layer.weight.numel() * output[0, 0].numel()
+        flops[name] = 2 * weights[name].numel() * output[0, 0].numel()
 
-    for name in maskable(probe):
+    for name in weights:
         layer = probe.get_submodule(name.removesuffix(".weight"))
-        layer.register_forward_hook(lambda layer, _, output, name=name: count(name, layer, output))
-    with torch.no_grad():
-        probe(torch.empty(1, *image_shape, device="meta"))
-    return {name: flops[name] for name in maskable(model)}
+        layer.register_forward_hook(partial(count, name))
+    with torch.no_grad():  # really computed: on the device "meta" torch would load its compiler, in seconds and 100 MB
+        probe(torch.zeros(1, *image_shape, device=next(probe.parameters()).device))
+    return {name: flops[name] for name in weights}
 
 
 def forward_flops(dense: Mapping[str, int], densities: Mapping[str, float]) -> float:
@@ -45,7 +45,7 @@ def forward_flops(dense: Mapping[str, int], densities: Mapping[str, float]) -> f
 
 @cache
 def dense_flops(model: Model, dataset: Dataset) -> int:
-    """Forward operations of one image through the dense network, known without data or computing."""
+    """Forward operations of one image through the dense network, known without data."""
     shape = fitted_shape(dataset.image_shape, model.channels, model.min_size)
     network = model.build(dataset.classes, ([0.0] * model.channels, [1.0] * model.channels))
     return sum(layer_flops(network, shape).values())

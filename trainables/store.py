@@ -94,10 +94,11 @@ class Store:
         return {f"{folder}/{info.base_name}": info.size for info in infos if info.type is fs.FileType.File}
 
     def folders(self, folder: str) -> set[str]:
-        """Names of the folders in ``folder``."""
-        selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
-        infos = self.filesystem.get_file_info(selector)
-        return {info.base_name for info in infos if info.type is fs.FileType.Directory}
+        """Names of the folders in ``folder`` that hold a file; asked of the files: Google's buckets list no folders."""
+        selector = fs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
+        inside = f"{self.root}/{folder}/"
+        paths = [info.path.removeprefix(inside) for info in self.filesystem.get_file_info(selector) if info.is_file]
+        return {path.partition("/")[0] for path in paths if "/" in path}
 
     def check_writable(self) -> None:
         """OSError with the reason if nothing can be written here."""

@@ -35,3 +35,9 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
     }
     registry = registries[kind]
     return [{"name": name, "summary": registry[name].summary()} for name in registry.names()]
+
+
+def lines(rows: list[dict[str, str]]) -> list[str]:
+    """A catalogue as a person reads it."""
+    width = max(len(row["name"]) for row in rows)
+    return [f"{row['name']:<{width}}  {row['summary']}" for row in rows]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer.exceptions import TyperException
 
-from tuner.catalogue import catalogue
+from tuner.catalogue import catalogue, lines
 from tuner.data_command import data_app
 from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep, open_sweeps
 from tuner.options import (
@@ -34,7 +34,7 @@ from tuner.options import (
     TrialId,
     TrialsANode,
 )
-from tuner.running import run_sweep, tell
+from tuner.running import calibrate_sweep, run_sweep, tell
 
 if TYPE_CHECKING:
     from analysis.claims import Claim
@@ -65,6 +65,12 @@ def main() -> None:
         reason = " ".join(error.format_message().replace("Value error, ", "").split())
     except (typer.Abort, KeyboardInterrupt):  # before a sweep began
         sys.exit(130)
+    except ValueError as error:
+        from trainables.records import NewerTables
+
+        if not isinstance(error, NewerTables):
+            raise
+        reason = str(error)
     if reason:  # none where the help was all there was to say
         print(f"sparsweep: {reason}", file=sys.stderr)
     sys.exit(2)
@@ -87,6 +93,17 @@ def plan(
     if node_hour is not None:
         facts |= bill(facts, node_hour, trials_a_node)
     print(json.dumps(facts) if as_json else "\n".join(lines(facts)))
+
+
+@app.command()
+def calibrate(
+    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="The trainings of which to measure.")] = "paper",
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    plugins: Plugins = [],
+) -> None:
+    """Measure how fast this machine trains each kind of network in a sweep, so that plan knows hours."""
+    calibrate_sweep(*open_sweep(sweep, overrides, storage, as_it_was_run=False))
 
 
 @app.command()
@@ -250,15 +267,9 @@ def gc(
     plugins: Plugins = [],
 ) -> None:
     """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
-    from tuner import journal
-    from tuner.gc import collect, find, readable
+    from tuner.gc import collect, find_here, readable
 
-    store = open_store(storage)
-    names = sorted(store.folders("sweeps"))
-    alive = [name for name in names if journal.is_alive(name, store)]
-    if alive:
-        raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
-    garbage = find([open_sweep(name, [], storage, as_it_was_run=True)[0] for name in names], store)
+    garbage, store = find_here(storage)
     print("\n".join(garbage.lines()))
     if yes:
         collect(garbage, store)
@@ -269,13 +280,13 @@ def gc(
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
     from analysis.compacted import compact as copy
-    from trainables.records import TABLES, NewerTables
+    from trainables.records import TABLES
 
     store = open_store(storage)
     for table in TABLES:
         try:
             rows, files, damaged = copy(store.storage, table)
-        except (OSError, NewerTables) as error:
+        except OSError as error:
             raise WrongCall(f"--storage {storage}: {error}") from None
         print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
         for path in damaged:
@@ -286,28 +297,19 @@ def compact(storage: Storage = DEFAULT_STORAGE) -> None:
 def list_names(kind: KindName, as_json: AsJson = False, plugins: Plugins = []) -> None:
     """List the sparsifiers, difficulties, datasets, models or sweeps there are, a line each."""
     rows = catalogue(kind)
-    if as_json:
-        print(json.dumps(rows))
-        return
-    width = max(len(row["name"]) for row in rows)
-    for row in rows:
-        print(f"{row['name']:<{width}}  {row['summary']}")
+    print(json.dumps(rows) if as_json else "\n".join(lines(rows)))
 
 
 def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
     """Sweeps as they were last run here, and what their trials left; says how many are not done."""
     from analysis.results import load_results
     from analysis.samples import Ranking
-    from trainables.records import NewerTables
     from tuner.rankings import rankings
     from tuner.suggestions import points
 
     described, store = open_sweeps(names, overrides, storage)
     trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
-    try:
-        results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
-    except NewerTables as error:
-        raise WrongCall(f"--storage {storage}: {error}") from None
+    results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
     done = len(results.trials)
     if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
         tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")

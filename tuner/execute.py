@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import socket
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
-from pyarrow.fs import LocalFileSystem
 from ray import tune
 from ray.exceptions import AuthenticationError
 from ray.tune import schedulers
@@ -22,10 +21,13 @@ from trainables.data import ImageData
 from trainables.spec import dump
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
+from tuner.calibrate import share_a_card
+from tuner.cards import larger, share
+from tuner.crowd import Crowd, remaining
 from tuner.graph import State
 from tuner.order import order_of
 from tuner.patience import Patience
-from tuner.search import GraphSearch, Release
+from tuner.search import GraphSearch, InOrder, Release
 from tuner.sweep import Resources, Sweep, SweepError
 from tuner.watch import Watch
 
@@ -53,17 +55,38 @@ def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Sto
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
     """
     with cluster(address), stop_signals() as received:
-        shape = resource_shape(sweep.resources)
-        if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
-            have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
-            raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
-        waiting = PENDING_AT_LEAST["local" if address == "local" else "cluster"]
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
-        limit = slots(shape) if address == "local" else None
-        algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
-        fit(trainable(sweep, state, images, store, shape), algorithm, stopping, sweep, store, watch)
+        datasets = {key: ray.put(images.pop(key)) for key in list(images)}
+        shape: dict[str, float] | None = resource_shape(sweep.resources, state, store, watch.say)
+        while shape is not None and not received:
+            crowd = attempt(sweep, state, datasets, store, address, shape, watch)
+            shape = roomier(shape) if crowd else None
+            watch.failed -= crowd
+            state = remaining(state, watch.failed, store) if shape else state
     if received:
         raise Stopped(received[0])
+
+
+def attempt(
+    sweep: Sweep,
+    state: State,
+    datasets: Mapping[str, ray.ObjectRef],
+    store: Store,
+    address: str,
+    shape: dict[str, float],
+    watch: Watch,
+) -> set[str]:
+    """Run what is ready in trials of ``shape``; returns those for which a share of a GPU was too small."""
+    if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
+        have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
+        raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
+    limit = slots(shape) if address == "local" else None
+    algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
+    crowd = Crowd(algorithm)
+    callbacks = [watch, *([crowd] if roomier(shape) else [])]
+    waiting = PENDING_AT_LEAST["local" if address == "local" else "cluster"]
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
+    fit(trainable(sweep, state, datasets, store, shape), algorithm, stopping, sweep, callbacks)
+    return crowd.runs
 
 
 def fit(
@@ -71,25 +94,30 @@ def fit(
     algorithm: GraphSearch,
     stopping: schedulers.TrialScheduler,
     sweep: Sweep,
-    store: Store,
-    watch: Watch,
+    callbacks: Sequence[tune.Callback],
 ) -> None:
-    """Let Tune run what ``algorithm`` gives it."""
+    """Let Tune run what ``algorithm`` gives it.
+
+    Tune's own files lie in a temporary folder of this machine: nothing is ever restored from them, no worker needs
+    them, and what Tune pickles has no place in a storage that others can write.
+    """
+    # Each failure is said in a line, and is in the storage with its traceback.
+    os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
     timeout = sweep.resources.trial_timeout
-    tuner = tune.Tuner(
-        trainable,
-        tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=experiment_folder(sweep, store),
-            storage_filesystem=None if is_local(store) else store.filesystem,
-            failure_config=tune.FailureConfig(max_failures=sweep.retries),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[watch, *([] if timeout is None else [Patience(timeout)])],
-            verbose=0,
-        ),
-    )
-    tuner.fit()
+    with tempfile.TemporaryDirectory(prefix="sparsweep-") as folder:
+        tuner = tune.Tuner(
+            trainable,
+            tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
+            run_config=tune.RunConfig(
+                name="tune",
+                storage_path=folder,
+                failure_config=tune.FailureConfig(max_failures=sweep.retries),
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
+                verbose=0,
+            ),
+        )
+        tuner.fit()
 
 
 def how_to_search(
@@ -98,7 +126,7 @@ def how_to_search(
     """What gives Tune its trials, at most ``limit`` at a time, and what may stop them early."""
     release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
     if sweep.search is None:
-        return GraphSearch(release, limit), schedulers.FIFOScheduler()
+        return GraphSearch(release, limit), InOrder()
     from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
     from tuner.study import Study
 
@@ -106,13 +134,15 @@ def how_to_search(
     return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
 
 
-def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, shape: dict[str, float]) -> Any:
+def trainable(
+    sweep: Sweep, state: State, datasets: Mapping[str, ray.ObjectRef], store: Store, shape: dict[str, float]
+) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
     specs = {run: state.graph.runs[run] for run in state.ready}
     shared = tune.with_parameters(
         SparseTrainable,
         specs={run: dump(spec) for run, spec in specs.items()},
-        datasets={key: ray.put(images.pop(key)) for key in list(images)},
+        datasets=datasets,
         store=store,
         sweep=sweep.name,
         threads=sweep.resources.cpus,
@@ -123,33 +153,32 @@ def trainable(sweep: Sweep, state: State, images: dict[str, ImageData], store: S
     return tune.with_resources(shared, shape)
 
 
-def resource_shape(resources: Resources) -> dict[str, float]:
-    """What Tune reserves for a trial, in Ray's terms."""
+def resource_shape(
+    resources: Resources, state: State, store: Store, say: Callable[[str, bool], None]
+) -> dict[str, float]:
+    """What Tune reserves for a trial, in Ray's terms; ``gpus: auto`` is measured, where there is a GPU."""
     gpus = resources.gpus
     if gpus == "auto":
         have = ray.cluster_resources()
         if not have.get("GPU") and not have.get("CPU"):
             raise SweepError("resources.gpus: auto sees no node yet: --set resources.gpus=1, or a share, or 0 for none")
-        gpus = 1.0 if have.get("GPU") else 0.0
+        gpus = 0.0
+        trained = [state.graph.runs[run] for run in state.ready if state.graph.runs[run].training]
+        if have.get("GPU"):
+            gpus = share(share_a_card(trained, store, lambda text: say(text, True))) if trained else 1.0
     return {"cpu": float(resources.cpus), **({"gpu": gpus} if gpus else {})}
+
+
+def roomier(shape: dict[str, float]) -> dict[str, float] | None:
+    """The same with a larger share of a GPU; None if there is none, or a trial has a whole one."""
+    fraction = larger(shape["gpu"]) if "gpu" in shape else None
+    return None if fraction is None else {**shape, "gpu": fraction}
 
 
 def slots(shape: dict[str, float]) -> int:
     """Trials that the cluster, as it is now, can run at once."""
     total = ray.cluster_resources()
     return int(min(total.get(name.upper(), 0) // amount for name, amount in shape.items()))
-
-
-def is_local(store: Store) -> bool:
-    return isinstance(store.filesystem, LocalFileSystem)
-
-
-def experiment_folder(sweep: Sweep, store: Store) -> str:
-    """Where Tune keeps its own files; those of an earlier run are removed, for nothing is ever restored from them."""
-    folder = f"{store.root}/sweeps/{sweep.name}"
-    if is_local(store):
-        shutil.rmtree(f"{folder}/tune", ignore_errors=True)
-    return folder
 
 
 def reach(address: str) -> None:
@@ -168,6 +197,7 @@ def cluster(address: str) -> Iterator[None]:
     """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself."""
     reach(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # which trials failed is said in our own words
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address == "local":
         options["include_dashboard"] = False

@@ -10,8 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from trainables.records import TABLES
 from trainables.store import Store
+from tuner import journal
 from tuner.graph import artifacts_of, build, examine
+from tuner.opening import WrongCall, open_store, open_sweep
 from tuner.suggestions import points
 from tuner.sweep import Sweep
 
@@ -45,11 +48,24 @@ def find(sweeps: Iterable[Sweep], store: Store) -> Garbage:
             for need in state.graph.needs[run]:
                 needed |= artifacts_of(state.graph.runs[need], store)
     files: dict[str, dict[str, int]] = {}
+    drafts: dict[str, int] = {}
     for kind, folder in FOLDERS.items():
         sizes = store.sizes(folder)
         files[kind] = {path: size for path, size in sizes.items() if not is_draft(path) and path not in needed}
-        files.setdefault("drafts", {}).update({path: size for path, size in sizes.items() if is_draft(path)})
-    return Garbage(files)
+        drafts |= {path: size for path, size in sizes.items() if is_draft(path)}
+    for table in TABLES:
+        drafts |= {path: size for path, size in store.sizes(f"results/{table}").items() if is_draft(path)}
+    return Garbage({**files, "drafts": drafts})
+
+
+def find_here(storage: str) -> tuple[Garbage, Store]:
+    """What no sweep that was run in ``storage`` needs; WrongCall while one is running."""
+    store = open_store(storage)
+    names = sorted(store.folders("sweeps"))
+    alive = [name for name in names if journal.is_alive(name, store)]
+    if alive:
+        raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
+    return find([open_sweep(name, [], storage, as_it_was_run=True)[0] for name in names], store), store
 
 
 def collect(garbage: Garbage, store: Store) -> None:

@@ -10,7 +10,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianSt
 from trainables.spec import TrialSpec, dump
 from trainables.store import Store
 from tuner.graph import unfinished
-from tuner.search import GraphSearch, Release
+from tuner.search import GraphSearch, InOrder, Release
 from tuner.study import Study
 from tuner.sweep import Search
 
@@ -27,6 +27,8 @@ class StudySearch(GraphSearch):
         self.exhausted = False
 
     def next_trial(self) -> Trial | None:
+        if self.closed:
+            return None
         while not self.release.has_ready and not self.exhausted and len(self.study.open) < self.parallel:
             self._suggest()
         run = self.release.next()
@@ -66,13 +68,13 @@ class StudySearch(GraphSearch):
             self.study.ended(spec, why)
 
     def is_finished(self) -> bool:
-        return self._finished or (self.exhausted and self.release.exhausted)
+        return self._finished or self.closed or (self.exhausted and self.release.exhausted)
 
 
 def scheduler(search: Search, study: Study) -> TrialScheduler:
     """Stops suggested trials that fall behind in test accuracy; prerequisites always run to their end."""
     if search.stopping == "none":
-        return FIFOScheduler()
+        return InOrder()
     options: dict[str, Any] = {"time_attr": "epoch", "metric": "test_accuracy", "mode": "max"}
     if search.stopping == "asha":
         return _sparing(AsyncHyperBandScheduler, study, max_t=MAX_EPOCHS, grace_period=search.grace, **options)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 
 from trainables.spec import Spec
 from tuner.graph import Graph
-from tuner.price import cost, images
+from tuner.price import cost, cost_of_image
 from tuner.sweep import Sweep
 
 Key = tuple[float | str, ...]
@@ -65,11 +65,6 @@ def closure(graph: Graph, runs: Iterable[str]) -> set[str]:
             found.add(run)
             left += graph.needs[run]
     return found
-
-
-def cost_of_image(spec: Spec) -> float:
-    """Operations of training on one image; 0 where nothing is trained."""
-    return cost(spec) / images(spec) if spec.training else 0.0
 
 
 def shape(spec: Spec) -> str:

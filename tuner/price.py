@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -11,6 +13,8 @@ from trainables import records
 from trainables.flops import dense_flops
 from trainables.spec import Spec, TrialSpec, load
 from trainables.store import Store
+from tuner import calibration
+from tuner.calibration import kind_of
 from tuner.graph import build, examine
 from tuner.suggestions import points
 from tuner.sweep import Sweep
@@ -22,6 +26,7 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
     state = examine(build(trials), store)
     todo = [state.graph.runs[run] for run in state.todo]
     missing = state.points_in(state.todo)
+    hours, grounds = time_of(todo, known_rates(store))
     return {
         "sweep": sweep.name,
         "trials": len(state.graph.points),
@@ -30,7 +35,8 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
         "missing": len(missing),
         "prerequisites_missing": len(state.todo) - len(missing),
         "train_flops": float(sum(cost(spec) for spec in todo)),
-        "hours": hours(todo, store),
+        "hours": hours,
+        "hours_rest_on": grounds,
     }
 
 
@@ -55,9 +61,11 @@ def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
 
 def lines(facts: Mapping[str, Any]) -> list[str]:
     """A price as a person reads it."""
-    hours = "not known: no trial like these has finished in this storage yet"
+    hours = "unknown: sparsweep calibrate measures it"
     if facts["hours"] is not None:
-        hours = f"{facts['hours']:.2f} hours one after the other, by finished trials like these"
+        hours = (
+            f"{facts['hours']:.2f} hours one after the other, {' and '.join(facts['hours_rest_on']) or 'for nothing'}"
+        )
     said = [
         facts["sweep"],
         f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)",
@@ -87,38 +95,73 @@ def images(spec: Spec) -> int:
 
 def cost(spec: Spec) -> float:
     """Training operations of a run on hardware, which gains nothing from unstructured masks: those of the dense net."""
+    return cost_of_image(spec) * images(spec)
+
+
+def cost_of_image(spec: Spec) -> float:
+    """Operations of training on one image; 0 where nothing is trained."""
     trial = spec.training
-    return objective_passes(spec) * dense_flops(trial.model, trial.dataset) * images(spec) if trial else 0.0
-
-
-def hours(specs: Iterable[Spec], store: Store) -> float | None:
-    """Hours of one slot for ``specs``, from the rate (evaluation included) of finished trials like them.
-
-    The rate is forward passes of images a second: an attack costs many a step. None where some kind (data set, model,
-    precision) has not been measured yet.
-    """
-    columns = ["dataset", "model", "precision", "samples", "epochs", "seconds", "difficulty_parameters", "spec"]
-    table, _ = records.read(store.storage, "trials", columns=columns)
-    passes: dict[str, float] = {}
-    rates: dict[tuple[str, str, str], list[float]] = defaultdict(list)
-    for row in table.to_pylist():
-        kind = row["difficulty_parameters"]
-        if kind not in passes:
-            passes[kind] = objective_passes(load(row["spec"]))
-        rate = passes[kind] * row["samples"] * row["epochs"] / row["seconds"]
-        rates[row["dataset"], row["model"], row["precision"]].append(rate)
-    seconds = 0.0
-    for spec in specs:
-        trial = spec.training
-        if trial is None:
-            continue
-        measured = rates.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
-        if not measured:
-            return None
-        seconds += objective_passes(spec) * images(spec) / median(measured)
-    return seconds / 3600
+    return objective_passes(spec) * dense_flops(trial.model, trial.dataset) if trial else 0.0
 
 
 def objective_passes(spec: Spec) -> float:
     """Forward passes that a training image costs in a step of ``spec``."""
     return spec.training.difficulty.objective.passes if spec.training else 0.0
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How fast trials have been, and what is known of those that have not been run: passes of an image a second.
+
+    ``finished``: by data set, model and precision, evaluation included; ``calibrated``: by the JSON of ``kind_of``,
+    training alone, with the card; the newest where there are several.
+    """
+
+    finished: Mapping[tuple[str, str, str], list[float]]
+    calibrated: Mapping[str, tuple[float, str]]
+
+    def of(self, trial: TrialSpec) -> tuple[float, str] | None:
+        """The rate of ``trial`` and what it rests on; None if nothing is known."""
+        measured = self.finished.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
+        if measured:
+            return median(measured), f"from {len(measured)} finished trials"
+        known = self.calibrated.get(json.dumps(kind_of(trial), sort_keys=True))
+        if known is None:
+            return None
+        images_a_second, card = known
+        return images_a_second * objective_passes(trial), f"calibrated on {card}"
+
+
+def known_rates(store: Store) -> Rates:
+    """What the storage tells of speed."""
+    columns = ["dataset", "model", "precision", "samples", "epochs", "seconds", "difficulty_parameters", "spec"]
+    table, _ = records.read(store.storage, "trials", columns=columns)
+    passes: dict[str, float] = {}
+    finished: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    for row in table.to_pylist():
+        kind = row["difficulty_parameters"]
+        if kind not in passes:
+            passes[kind] = objective_passes(load(row["spec"]))
+        rate = passes[kind] * row["samples"] * row["epochs"] / row["seconds"]
+        finished[row["dataset"], row["model"], row["precision"]].append(rate)
+    calibrated = {
+        json.dumps(found["kind"], sort_keys=True): (found["images_per_second"], found["card"])
+        for found in calibration.read(store, "rate")
+        if found["images_per_second"] is not None
+    }
+    return Rates(finished, calibrated)
+
+
+def time_of(specs: Iterable[Spec], rates: Rates) -> tuple[float | None, list[str]]:
+    """Hours of one slot for ``specs``, and what they rest on; None where the speed of some trial is not known."""
+    seconds, grounds = 0.0, dict[str, None]()
+    for spec in specs:
+        if spec.training is None:
+            continue
+        found = rates.of(spec.training)
+        if found is None:
+            return None, []
+        rate, ground = found
+        seconds += objective_passes(spec) * images(spec) / rate
+        grounds[ground] = None
+    return seconds / 3600, list(grounds)

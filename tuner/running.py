@@ -90,3 +90,13 @@ def conclude(sweep: Sweep, store: Store) -> None:
     print("\n".join([*lines(outcome), *found, f"results: {store.address('results/trials')}"]))
     if outcome["done"] < outcome["trials"]:
         sys.exit(1)
+
+
+def calibrate_sweep(sweep: Sweep, store: Store) -> None:
+    """Measure each kind of training in a sweep on this machine, and say each as it is known."""
+    from tuner.calibrate import line, measure
+    from tuner.graph import build
+    from tuner.suggestions import points
+
+    for found in measure(build(points(sweep, store)).runs.values(), store, sweep.resources.cpus):
+        print(line(found), flush=True)

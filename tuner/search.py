@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ray.tune.experiment import Experiment, Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import SearchAlgorithm
 
 from tuner.graph import Graph
@@ -126,11 +127,12 @@ class GraphSearch(SearchAlgorithm):
 
     ``limit``: how many Tune holds at most. As many as can run means that each takes over the worker of the one that
     ended; Tune would reserve, and give back, resources for each one more. None: as many as Tune asks for, which tells
-    a cluster that it should grow.
+    a cluster that it should grow. ``closed``: nothing more begins; what runs comes to its end.
     """
 
     def __init__(self, release: Release, limit: int | None = None) -> None:
         self.release, self.limit = release, limit
+        self.closed = False
         self.out: set[str] = set()
         self._experiment: dict[str, Any] = {}
 
@@ -154,7 +156,7 @@ class GraphSearch(SearchAlgorithm):
         return len(self.release.graph.runs)
 
     def next_trial(self) -> Trial | None:
-        if self.limit is not None and len(self.out) >= self.limit:
+        if self.closed or (self.limit is not None and len(self.out) >= self.limit):
             return None
         run = self.release.next()
         return None if run is None else self.trial(run)
@@ -172,4 +174,16 @@ class GraphSearch(SearchAlgorithm):
             self.release.finish(trial_id)
 
     def is_finished(self) -> bool:
-        return self._finished or self.release.exhausted
+        return self._finished or self.closed or self.release.exhausted
+
+
+class InOrder(FIFOScheduler):
+    """Trials start in the order in which they are given, on workers that are free or in new ones.
+
+    Tune's own would hand the worker of a trial that ended to one whose own worker is still starting, and stop that
+    one: with trials shorter than such a start, one slot after the other would stand empty. It also looks through all
+    trials, the finished ones too, at every event.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        return None

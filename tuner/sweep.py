@@ -41,7 +41,7 @@ class Resources(Value):
     """What one trial occupies while it runs."""
 
     cpus: int = Field(default=1, ge=1, description="CPU threads")
-    gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: 1 if the cluster has any")
+    gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: measured")
     engine: Engine = Field(default=Engine(), description="how training steps run; changes no trial")
     trial_timeout: float | None = Field(
         default=None, gt=0, description="seconds without the end of an epoch, after which a trial is killed as hanging"

@@ -45,6 +45,7 @@ class Watch(Callback):
         self.failed: set[str] = set()
         self.running: dict[str, dict[str, Any]] = {}
         self.lines: list[str] = []
+        self._trouble: int | None = None
         self._last_beat = self._last_line = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=self.console
@@ -116,7 +117,9 @@ class Watch(Callback):
         try:
             write()
         except OSError as error:
-            log.warning("the journal of %s could not be written: %s", self.name, error)
+            if error.errno is None or error.errno != self._trouble:  # it comes again every few seconds
+                log.warning("the journal of %s could not be written: %s", self.name, error)
+            self._trouble = error.errno
 
     # Words -----------------------------------------------------------------------------------------------------------
 

@@ -7,9 +7,21 @@ from importlib import resources
 from pathlib import Path
 
 import yaml
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from analysis.claims.rules import Claim
+from analysis.claims.rules import Change, Claim, Difference, Expectation, Level, Ratio
+from analysis.scope import Scope
+
+_HOLDERS: dict[int | str, type[BaseModel]] = {
+    "where": Scope,
+    "instead": Scope,
+    "expect": Expectation,
+    "level": Level,
+    "difference": Difference,
+    "ratio": Ratio,
+    "change": Change,
+}
+"""What a field belongs to, by the step before it in the path of an error."""
 
 _CLAIMS = TypeAdapter(tuple[Claim, ...])
 
@@ -41,6 +53,9 @@ def parse(text: str, name: str) -> tuple[Claim, ...]:
         problem = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in problem["loc"])
         reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            holder = _HOLDERS.get(problem["loc"][-2], Claim)
+            reason = f"unknown field; choose from {', '.join(holder.model_fields)}"
         raise ClaimError(f"{name}: {path}: {reason} (got {problem['input']!r:.80})") from None
     twice = [claim for claim, count in Counter(claim.claim for claim in claims).items() if count > 1]
     if twice:

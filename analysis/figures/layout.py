@@ -131,7 +131,7 @@ def spread_note(counts: pd.Series, said: Callable[[pd.Series], str] = labels.see
 
 def remark(axes: Axes, text: str) -> None:
     """A remark at the lower left of a panel, beneath the data."""
-    axes.margins(y=0.16)
+    axes.margins(y=0.2)
     axes.text(0.02, 0.05, text, transform=axes.transAxes, fontsize=8, color=style.MUTED)
 
 

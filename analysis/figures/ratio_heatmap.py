@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -174,8 +175,7 @@ def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize) -> None:
     """The colour scale at the right, and beneath the panels what the marks mean."""
     scale = ScalarMappable(norm, mpl.colormaps[COLORS])
     label = "test accuracy minus dense\n(percentage points)"
-    solids = figure.colorbar(scale, ax=figure.axes, label=label, aspect=30, pad=0.02).solids
-    assert solids is not None
+    solids: Any = figure.colorbar(scale, ax=figure.axes, label=label, aspect=30, pad=0.02).solids
     solids.set(rasterized=False, edgecolor="face")  # else it is the one raster image of a vector file
     tests = int(cells["p"].notna().sum())
     without = f"not significant (paired t-test, Holm over {tests} cells, .05)" if tests else "n = 1: not tested"

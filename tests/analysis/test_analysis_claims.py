@@ -345,7 +345,16 @@ def test_a_users_file_is_read(tmp_path):
         ),
         (
             "- {claim: a, statement: s, source: h, where: {sparsty: 1}, parts: []}",
-            r"0\.where\.sparsty: Extra inputs are not permitted",
+            r"0\.where\.sparsty: unknown field; choose from dataset, .*, sparsity, sparsifier \(got 1\)",
+        ),
+        (
+            "- {claim: a, statement: s, source: h, dta: 1, "
+            "parts: [{rule: level, says: x, methods: [set], expect: {above: 1}}]}",
+            r"0\.dta: unknown field; choose from claim, statement, source, data, where, parts",
+        ),
+        (
+            "- {claim: a, statement: s, source: h, parts: [{rule: level, says: x, methods: [set], expect: {over: 1}}]}",
+            r"0\.parts\.0\.level\.expect\.over: unknown field; choose from above, below, within",
         ),
         ("hello", "Input should be a valid tuple"),
     ],

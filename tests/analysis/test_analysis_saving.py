@@ -8,6 +8,7 @@ import itertools
 import matplotlib as mpl
 import pandas as pd
 import pytest
+from gallery import gaps, unequal
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import make_layers, make_sweep
 
@@ -49,6 +50,7 @@ def test_saved_files_are_readable_and_the_same_every_time(everything, name):
     assert b"CreationDate" not in first[f"{name}.pdf"]
     assert b"FontFile2" in first[f"{name}.pdf"]  # TrueType, embedded
     assert b"/Type3" not in first[f"{name}.pdf"]
+    assert (b"/Subtype /Image" in first[f"{name}.pdf"]) == (name == "sample_examples")  # all else is vectors
     read = pd.read_csv(io.BytesIO(first[f"{name}.csv"]))
     pd.testing.assert_frame_equal(read, picture.table(), check_dtype=False)
 
@@ -102,6 +104,26 @@ def test_texts_do_not_overlap_panels_or_leave_the_page(everything, name):
         assert box.y0 >= page.y0 - 1
         assert box.x1 <= page.x1 + 1
         assert box.y1 <= page.y1 + 1
+
+
+def heads(axes):
+    """The places of what stands above a panel at the left and at the right."""
+    wanted = {axes.get_title(loc="left"), axes.get_title(loc="right")} - {""}
+    return [text.get_window_extent() for text in axes.findobj(mpl.text.Text) if text.get_text() in wanted]
+
+
+@pytest.mark.parametrize("name", WITH_TRIALS)
+def test_notes_keep_clear_of_titles(name):
+    """The longest notes: unequal numbers of seeds, no dense trials."""
+    for results in (unequal(), gaps()):
+        try:
+            figure = figures.FIGURES[name].draw(results)
+        except ValueError:
+            continue  # nothing to draw of the gaps
+        boxes(figure)
+        pairs = [pair for axes in figure.axes for pair in itertools.combinations(heads(axes), 2)]
+        assert pairs or name == "ratio_heatmap"
+        assert not any(first.overlaps(second) for first, second in pairs)
 
 
 @pytest.mark.parametrize("name", WITH_TRIALS)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from command import COMMAND
+from disturbing import Ground, wait_until, with_sweep
+
+LINGER_SECONDS = 200
+"""For so long two of Ray's agents outlive a driver that was killed; they end by themselves."""
 
 
 @pytest.fixture
@@ -20,3 +24,29 @@ def sparsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
         )
 
     return call
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The storage of a run that nothing happened to."""
+    ground = with_sweep(tmp_path_factory.mktemp("undisturbed"))
+    assert ground.finish("run", "hurt.yaml") == 0, ground.said
+    return ground.folder / "runs"
+
+
+@pytest.fixture(scope="session")
+def grounds() -> Iterator[list[Ground]]:
+    """All grounds; nothing that was started on them is left at the end."""
+    made: list[Ground] = []
+    yield made
+
+    def left() -> list[str]:
+        return [command for ground in made for _, command in ground.processes()]
+
+    wait_until(lambda: not left(), "an end of all processes", LINGER_SECONDS)
+
+
+@pytest.fixture
+def ground(tmp_path: Path, grounds: list[Ground]) -> Ground:
+    grounds.append(with_sweep(tmp_path))
+    return grounds[-1]

@@ -20,10 +20,10 @@ name: hurt
 base:
   dataset: digits
   model: resnet8
-  recipe: {preset: digits, epochs: 6}
+  recipe: {preset: digits, epochs: 10}
   evaluation: {every: 2}
   difficulty: {name: el2n, runs: 1, epoch: 1}
-  data_ratio: 0.3
+  data_ratio: 0.5
 grids:
   - {sparsifier: dense, seed: [0, 1]}
   - {sparsifier: [{name: set, update_every: 1}, lth], sparsity: 0.8}
@@ -31,7 +31,7 @@ grids:
 TRIALS = 4
 
 
-def wait_until(holds: Callable[[], object], what: str, seconds: float = 120) -> None:
+def wait_until(holds: Callable[[], object], what: str, seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
@@ -46,9 +46,6 @@ class Ground:
     storage: str = "runs"
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     environment: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        (self.folder / "hurt.yaml").write_text(SWEEP)
 
     @property
     def store(self) -> Store:
@@ -71,7 +68,7 @@ class Ground:
                 env=environment,
             )
 
-    def finish(self, *arguments: str, seconds: float = 240) -> int:
+    def finish(self, *arguments: str, seconds: float = 480) -> int:
         """The exit code of such a driver."""
         return self.start(*arguments).wait(timeout=seconds)
 
@@ -108,6 +105,12 @@ class Ground:
         """When each finished trial of a local storage wrote its row."""
         files = (self.folder / self.storage).glob("results/trials/*.parquet")
         return {path.name: path.stat().st_mtime_ns for path in files}
+
+
+def with_sweep(folder: Path) -> Ground:
+    """A ground with the small sweep of these tests, ``hurt.yaml``."""
+    (folder / "hurt.yaml").write_text(SWEEP)
+    return Ground(folder)
 
 
 def kill(driver: subprocess.Popen[bytes]) -> None:

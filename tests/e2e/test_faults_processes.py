@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,34 +12,7 @@ import pytest
 from command import assert_same_results
 from disturbing import TRIALS, Ground, kill, wait_until
 
-LINGER_SECONDS = 200
-"""For so long two of Ray's agents outlive a driver that was killed; they end by themselves."""
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storage of a run that nothing happened to."""
-    ground = Ground(tmp_path_factory.mktemp("undisturbed"))
-    assert ground.finish("run", "hurt.yaml") == 0, ground.said
-    return ground.folder / "runs"
-
-
-@pytest.fixture(scope="module")
-def grounds() -> Iterator[list[Ground]]:
-    """All grounds of this module; nothing that was started on them is left at its end."""
-    made: list[Ground] = []
-    yield made
-
-    def left() -> list[str]:
-        return [command for ground in made for _, command in ground.processes()]
-
-    wait_until(lambda: not left(), "an end of all processes", LINGER_SECONDS)
-
-
-@pytest.fixture
-def ground(tmp_path: Path, grounds: list[Ground]) -> Ground:
-    grounds.append(Ground(tmp_path))
-    return grounds[-1]
+pytestmark = pytest.mark.timeout(900)
 
 
 def resumed_equals(ground: Ground, undisturbed: Path) -> None:
@@ -108,7 +81,7 @@ def test_a_trials_process_is_killed(ground: Ground, undisturbed: Path) -> None:
     driver = ground.start("run", "hurt.yaml")
     wait_until(ground.begun, "a checkpoint")
     ground.kill_workers()
-    assert driver.wait(timeout=240) == 0, ground.said
+    assert driver.wait(timeout=480) == 0, ground.said
     assert_same_results(ground.folder / "runs", undisturbed)
     log = (ground.folder / "runs/sweeps/hurt/log.txt").read_text()
     assert "trying again" in log and "ActorDiedError" in log
@@ -142,7 +115,7 @@ def test_a_trial_that_hangs_is_killed_and_goes_on(ground: Ground, undisturbed: P
     driver = ground.start("run", "hurt.yaml", "--set", "resources.trial_timeout=20")
     wait_until(ground.begun, "a checkpoint")
     ground.kill_workers(signal.SIGSTOP, count=1)
-    assert driver.wait(timeout=240) == 0, ground.said
+    assert driver.wait(timeout=480) == 0, ground.said
     assert_same_results(ground.folder / "runs", undisturbed)
     assert "TrialTimeout: no epoch ended within 20 s" in (ground.folder / "runs/sweeps/hurt/log.txt").read_text()
 
@@ -176,7 +149,7 @@ def test_a_signal_leaves_nothing_behind(signum: signal.Signals, ground: Ground, 
 def test_two_drivers_of_one_sweep(ground: Ground, undisturbed: Path) -> None:
     """Started at once: one has it, the other says who."""
     both = [ground.start("run", "hurt.yaml") for _ in range(2)]
-    assert sorted(driver.wait(timeout=240) for driver in both) == [0, 2], ground.said
+    assert sorted(driver.wait(timeout=480) for driver in both) == [0, 2], ground.said
     assert "hurt is being run here by process" in ground.said
     assert_same_results(ground.folder / "runs", undisturbed)
 
@@ -186,6 +159,6 @@ def test_two_sweeps_that_share_their_trials(ground: Ground, undisturbed: Path) -
     """At once in one storage: each trial may be trained by both, and both write the same."""
     (ground.folder / "other.yaml").write_text((ground.folder / "hurt.yaml").read_text().replace("name: hurt", ""))
     both = [ground.start("run", name) for name in ("hurt.yaml", "other.yaml")]
-    assert [driver.wait(timeout=280) for driver in both] == [0, 0], ground.said
+    assert [driver.wait(timeout=480) for driver in both] == [0, 0], ground.said
     assert_same_results(ground.folder / "runs", undisturbed)
     assert len(pd.read_parquet(ground.folder / "runs/results/trials")) == TRIALS

@@ -5,12 +5,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from command import COMMAND, Call, assert_same_results
+from disturbing import wait_until
 
 from trainables.store import Store
 from tuner.graph import build
@@ -40,13 +40,6 @@ def sweep(tmp_path: Path) -> Path:
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     log = (folder / "driver.log").open("ab")
     return subprocess.Popen([*COMMAND, *arguments], cwd=folder, stdout=log, stderr=log)
-
-
-def wait_until(holds: Callable[[], bool], what: str, seconds: float = 120) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
-        time.sleep(0.05)
 
 
 def test_killed_twice_and_resumed_equals_never_killed(sparsweep: Call, sweep: Path, tmp_path: Path) -> None:

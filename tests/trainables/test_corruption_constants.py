@@ -82,11 +82,42 @@ PUBLISHED: dict[str, dict[int, list[object]]] = {
 }
 
 
+# And the other two, 1 and 3.
+PUBLISHED_BETWEEN: dict[str, dict[int, list[object]]] = {
+    "gaussian_noise": {32: [0.04, 0.08], 64: [0.04, 0.12]},
+    "shot_noise": {32: [500, 100], 64: [250, 50]},
+    "impulse_noise": {32: [0.01, 0.03], 64: [0.01, 0.05]},
+    "speckle_noise": {32: [0.06, 0.12], 64: [0.15, 0.25]},
+    "gaussian_blur": {32: [0.4, 0.7], 64: [0.5, 1]},
+    "defocus_blur": {32: [(0.3, 0.4), (0.5, 0.6)], 64: [(0.5, 0.6), (1.5, 0.1)]},
+    "glass_blur": {32: [(0.05, 1, 1), (0.4, 1, 1)], 64: [(0.1, 1, 1), (0.6, 1, 2)]},
+    "motion_blur": {32: [(6, 1), (6, 2)], 64: [(10, 1), (10, 2)]},
+    "zoom_blur": {32: [1.06, 1.16], 64: [1.06, 1.16]},
+    "snow": {
+        side: [(0.1, 0.2, 1, 0.6, 8, 3, kept[0]), (0.15, 0.3, 1.75, 0.55, 10, 4, kept[1])]
+        for side, kept in ((32, (0.95, 0.9)), (64, (0.8, 0.7)))
+    },
+    "frost": {32: [(1, 0.2), (0.9, 0.4)], 64: [(1, 0.3), (0.8, 0.45)]},
+    "fog": {32: [(0.2, 3), (0.75, 2.5)], 64: [(0.4, 3), (1, 2.5)]},
+    "spatter": {
+        32: [(0.62, 0.1, 0.7, 0.7, 0.5, 0), (0.65, 0.3, 1, 0.69, 0.5, 0)],
+        64: [(0.62, 0.1, 0.7, 0.7, 0.6, 0), (0.65, 0.3, 1, 0.69, 0.6, 0)],
+    },
+    "brightness": {32: [0.05, 0.15], 64: [0.1, 0.3]},
+    "contrast": {32: [0.75, 0.4], 64: [0.4, 0.2]},
+    "saturate": {32: [(0.3, 0), (1.5, 0)], 64: [(0.3, 0), (2, 0)]},
+    "elastic_transform": {32: [(0, 0, 0.08), (0.08, 0.06, 0.06)], 64: [(0, 0, 0.08), (0.1, 0.08, 0.06)]},
+    "pixelate": {32: [0.95, 0.85], 64: [0.9, 0.7]},
+    "jpeg_compression": {32: [80, 58], 64: [65, 50]},
+}
+
+
 @pytest.mark.parametrize("side", TABLES)
 @pytest.mark.parametrize("name", TYPE_SETS["h19"])
 def test_constants_are_the_published_ones(name: str, side: int) -> None:
-    ours = [constants(name, severity, side) for severity in (2, 4, 5)]
-    assert ours == [row if isinstance(row, tuple) else (row,) for row in PUBLISHED[name][side]]
+    for severities, published in (((2, 4, 5), PUBLISHED), ((1, 3), PUBLISHED_BETWEEN)):
+        ours = [constants(name, severity, side) for severity in severities]
+        assert ours == [row if isinstance(row, tuple) else (row,) for row in published[name][side]]
 
 
 def test_shot_noise_6_is_linear_in_the_variance() -> None:

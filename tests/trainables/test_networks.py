@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import cache
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.flops import dense_flops, forward_flops, layer_flops
 from trainables.models import maskable, models
@@ -53,6 +55,14 @@ def test_counts_are_the_papers(case: tuple[Any, ...]) -> None:
     parameters = sum(parameter.numel() for parameter in module.parameters())
     masked = sum(weight.numel() for weight in weights.values())
     assert (parameters, masked, len(weights), sum(flops.values()) / 2) == TABLE[case]
+
+
+@pytest.mark.parametrize("case", TABLE, ids=str)
+def test_operations_are_those_that_torch_counts(case: tuple[Any, ...]) -> None:
+    module, flops = built(*case)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        copy.deepcopy(module).to("meta").eval()(torch.empty(1, 3, case[3], case[3], device="meta"))
+    assert sum(flops.values()) == counter.get_total_flops()
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet34", "vgg16", "vgg19"])

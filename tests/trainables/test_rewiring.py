@@ -47,6 +47,14 @@ def test_a_share_that_would_rise_is_refused(name: str) -> None:
         trial(sparsifier=method, sparsity=0.5)
 
 
+def test_an_exponential_decay_to_nothing_is_refused() -> None:
+    """From the second update on it would replace nothing."""
+    method = {"name": "rigl", "decay": "exponential"}
+    with pytest.raises(ValidationError, match=r"sparsifier\.final_prune_rate: exponential decay never reaches 0"):
+        trial(sparsifier=method, sparsity=0.5)
+    trial(sparsifier={**method, "final_prune_rate": 0.01}, sparsity=0.5)
+
+
 @pytest.mark.parametrize(("rate", "count"), [(0.1, 1), (0.14, 1), (0.16, 2), (0.5, 5), (0.999, 10), (0.01, 0)])
 def test_share_is_the_nearest_whole_number(rate: float, count: int) -> None:
     assert share(torch.arange(12) < 10, rate).tolist() == count

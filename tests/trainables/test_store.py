@@ -10,12 +10,12 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hostile import Touch
 
 from trainables import checkpoint
 from trainables.store import Store
@@ -147,6 +147,15 @@ def test_a_store_finds_its_folder_from_elsewhere(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "elsewhere" / "runs").exists()
 
 
+@pytest.mark.parametrize(("scheme", "user"), [("s3", "name:secret"), ("gs", "anonymous")])
+def test_a_bucket_with_its_settings_finds_its_way_to_a_worker(scheme: str, user: str) -> None:
+    """Nothing is asked of the server until something is read."""
+    settings = "scheme=http&endpoint_override=127.0.0.1:9"
+    store = pickle.loads(pickle.dumps(Store(f"{scheme}://{user}@bucket/some/where/?{settings}")))
+    assert store.root == "bucket/some/where"
+    assert store.address("results/trials") == f"{scheme}://bucket/some/where/results/trials?{settings}"
+
+
 def test_a_file_address_is_a_local_folder(tmp_path: Path) -> None:
     Store(f"file://{tmp_path}/runs").write("x.bin", b"x")
     assert (tmp_path / "runs" / "x.bin").read_bytes() == b"x"
@@ -175,16 +184,6 @@ def test_a_truncated_checkpoint_is_said_and_dropped(store: Store, kept: int, cap
         assert store.read_checkpoint(RUN) is None
     assert f"checkpoint of {RUN} is damaged" in caplog.text and "starting it again" in caplog.text
     assert store.checkpoints() == set()
-
-
-class Touch:
-    """Makes a folder when it is unpickled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.path),)
 
 
 def planted(path: Path, sealed: bool) -> bytes:

@@ -129,6 +129,28 @@ def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> Non
     assert not store.finished()
 
 
+def test_a_gpu_that_is_full_is_recorded_by_name(make: Make, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(runs.Trained, "train_epoch", full)
+    spec = trial()
+    with pytest.raises(torch.OutOfMemoryError):
+        make(spec).step()
+    failure = store.failures()[spec.id]
+    assert (failure["error"], failure["message"][:18]) == ("OutOfMemoryError", "CUDA out of memory")
+
+
+def test_a_run_waits_before_it_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(trainable.time, "sleep", waits.append)
+    worker = make(trial())
+    worker.config["wait"] = 4.0
+    worker.step()
+    worker.step()
+    assert waits == [4.0]
+
+
 def test_resnet18_runs_on_the_digits_enlarged(make: Make, store: Store) -> None:
     spec = trial(model={"name": "resnet18", "width": 0.125}, recipe={"preset": "digits", "epochs": 1}, data_ratio=0.05)
     worker = make(spec)

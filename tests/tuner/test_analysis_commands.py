@@ -157,15 +157,23 @@ def test_the_report_says_how_the_sweep_stands(store: Store, capsys: pytest.Captu
     assert sweep.dump() in html.unescape(page)
 
 
-def test_tables_of_a_later_version_are_refused_in_one_line(store: Store) -> None:
-    sweep = written(store)
-    path = Path(store.root, store.result_path("trials", next(iter(sweep.trials))))
-    table = pq.read_table(path)
-    newer = {**table.schema.metadata, b"sparsweep.tables": str(records.TABLES_VERSION + 1).encode()}
-    pq.write_table(table.replace_schema_metadata(newer), path)
-    for command in ("figures", "claims", "report"):
-        with pytest.raises(WrongCall, match="tables of version 3; this sparsweep reads up to 2: update it"):
-            call(command, "mine", store=store)
+def test_tables_of_a_later_version_are_refused_in_one_line(
+    store: Store, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    trial = next(iter(written(store).trials))
+    store.write_failure(trial, "mine", OSError("full"))
+    for name in (f"trials/{trial}", f"failures/{trial}-1"):
+        path = Path(store.root, "results", f"{name}.parquet")
+        table = pq.read_table(path)
+        newer = {**table.schema.metadata, b"sparsweep.tables": str(records.TABLES_VERSION + 1).encode()}
+        pq.write_table(table.replace_schema_metadata(newer), path)
+    for command in (["figures", "mine"], ["claims", "mine"], ["report", "mine"], ["status", "mine"], ["compact"]):
+        monkeypatch.setattr("sys.argv", ["sparsweep", *command, "--storage", store.storage])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capfd.readouterr().err.splitlines()
+        assert ended.value.code == 2
+        assert "tables of version 3; this sparsweep reads up to 2: update it" in said[-1] and len(said) == 1
 
 
 def test_an_unknown_sweep_names_the_choices(store: Store) -> None:

@@ -58,8 +58,10 @@ def test_checkpoints_of_what_is_to_be_gone_on_with_are_kept(small: Sweep, tmp_pa
     begun = next(iter(small.trials))
     store.write_checkpoint(begun, {"epoch": 1})
     store.write_checkpoint("0" * 16, {"epoch": 1})
-    store.write("checkpoints/_torn.pt.0123", b"half")
-    assert paths(small, store) == {f"checkpoints/{'0' * 16}.pt", "checkpoints/_torn.pt.0123"}
+    drafts = {"checkpoints/_torn.pt.0123", "results/layers/_torn.parquet.0123"}
+    for draft in drafts:
+        store.write(draft, b"half")
+    assert paths(small, store) == {f"checkpoints/{'0' * 16}.pt", *drafts}
 
 
 def test_sizes_are_readable() -> None:

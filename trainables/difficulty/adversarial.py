@@ -15,7 +15,8 @@ Training", ICLR 2021, find that it raises clean accuracy at about the same robus
 attack of the paper's authors without its side effect.
 
 Departures from the authors' code: the test set is attacked at the end (they: test and validation sets after every
-epoch; ``test_every: 1`` does so for the test set); what the clean network gets wrong is not attacked.
+epoch; ``test_every: 1`` does so for the test set); what the clean network gets wrong is not attacked; each seed has its
+own random subset (theirs, D19, is a selection of ``composed``, which the profile ``authors`` makes of this).
 """
 
 from __future__ import annotations

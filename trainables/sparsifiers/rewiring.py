@@ -62,6 +62,8 @@ class Rewiring(Periodic, Drawn, Sparse):
         if self.final_prune_rate > self.prune_rate:
             why = f"{self.final_prune_rate} is above prune_rate, {self.prune_rate}"
             raise ValueError(f"sparsifier.final_prune_rate: {why}")
+        if self.decay == "exponential" and self.final_prune_rate == 0:
+            raise ValueError("sparsifier.final_prune_rate: exponential decay never reaches 0; give one above 0")
 
     def rate(self, moment: Moment) -> float:
         """The share of the weights that is replaced now."""

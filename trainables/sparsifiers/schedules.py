@@ -51,7 +51,7 @@ def cosine(progress: float, start: float, end: float) -> float:
 
 
 def exponential(progress: float, start: float, end: float) -> float:
-    """A constant factor a step: start^(1 - progress) * end^progress. ``start`` must be above 0."""
+    """A constant factor a step: start^(1 - progress) * end^progress. Both must be above 0."""
     return start * (end / start) ** progress
 
 

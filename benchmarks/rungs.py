@@ -1,0 +1,210 @@
+"""The rungs of the ladder: from the authors' loop to the engine with everything on, each with one change more.
+
+A rung trains one problem without end. :meth:`Rung.steps` gives the number of images after each step; nothing waits
+for the device unless the rung's own loop does.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import count, repeat
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.authors_loop import PGD, AuthorsLoop, Loader, train_loader
+from trainables.data import Batches, DeviceData, ImageData, place
+from trainables.engine import WARM_UP, Engine, Workshop
+from trainables.seeds import derive
+from trainables.spec import TrialSpec
+from trainables.training import Training, build_model
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+State = dict[str, torch.Tensor]
+CHECKED = 32
+"""Images of the batch on which a rung's step is compared with the same step in float64."""
+LR = 0.01
+"""Small, for labels are random and nothing is to diverge."""
+ATTACK_STEPS = 10
+CHECKED_ATTACK_STEPS = 1
+"""A sign that rounding turns moves a pixel: after ten steps fp32 and fp64 are at other images."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is trained: random uint8 images, never zeros, on which every rung does the same work."""
+
+    model: str
+    width: float
+    image_size: int
+    batch_size: int
+    classes: int
+    attack: bool
+    samples: int
+    device: torch.device
+    sparsity: float = 0.8
+
+    def __str__(self) -> str:
+        width = "" if self.width == 1 else f" x {self.width:g}"
+        attack = "PGD-10, " if self.attack else ""
+        return f"{self.model}{width}, {attack}{self.image_size} px, batch {self.batch_size}"
+
+    def spec(self, precision: str = "fp32", attack_steps: int = ATTACK_STEPS) -> TrialSpec:
+        # As the authors attack in training, so that both loops do the same work.
+        attack = {"name": "adversarial", "batch_norm": "train", "steps": attack_steps}
+        fields: dict[str, Any] = {
+            "dataset": "digits",  # a name alone: the images are this problem's
+            "model": {"name": self.model, "width": self.width},
+            "sparsifier": "random",
+            "sparsity": self.sparsity,
+            "difficulty": attack if self.attack else "none",
+            "recipe": {"batch_size": self.batch_size, "precision": precision, "lr": LR},
+        }
+        return TrialSpec.model_validate(fields)
+
+    @cached_property
+    def images(self) -> ImageData:
+        random = np.random.default_rng(0)
+        shape = (self.samples, self.spec().model.channels, self.image_size, self.image_size)
+        pixels, labels = random.integers(0, 256, shape, dtype=np.uint8), random.integers(0, self.classes, self.samples)
+        return ImageData(pixels, labels, pixels[:CHECKED], labels[:CHECKED], self.classes)
+
+    @cached_property
+    def data(self) -> DeviceData:
+        return place(self.images, self.images.train_images.shape[1], self.image_size, self.device)
+
+    @cached_property
+    def checked(self) -> Batch:
+        """The batch that steps are compared on."""
+        return self.data.train_images[:CHECKED].float() / 255, self.data.train_labels[:CHECKED]
+
+    def batches(self) -> Batches:
+        recipe = self.spec().recipe
+        indices = torch.arange(self.samples, device=self.device)
+        images, labels = self.data.train_images, self.data.train_labels
+        return Batches(images, labels, indices, self.batch_size, recipe.crop_padding, recipe.flip)
+
+    def training(
+        self, precision: str = "fp32", engine: Engine | None = None, attack_steps: int = ATTACK_STEPS
+    ) -> Training:
+        spec, indices = self.spec(precision, attack_steps), torch.arange(self.samples)
+        return Training(spec, self.data, indices, lambda spec: {}, Workshop(engine or Engine(graphs=False)))
+
+    def loop(self, dtype: torch.dtype = torch.float32) -> AuthorsLoop:
+        """The authors' loop at the engine's initial weights and masks."""
+        training = self.training()
+        masks = {name: mask.to(dtype) for name, mask in training.masks.items()}
+        model = build_model(training.spec, self.data).to(self.device, dtype)
+        return AuthorsLoop(model, self.device, masks, PGD(steps=ATTACK_STEPS) if self.attack else None, lr=LR)
+
+    def checked_step(self, dtype: torch.dtype = torch.float32) -> State:
+        """The weights after one step of the authors' loop on the checked batch."""
+        loop, (images, labels) = self.loop(dtype), self.checked
+        if self.attack:
+            loop.attack = PGD(steps=CHECKED_ATTACK_STEPS, random_start=False)
+        loop.model.train()
+        loop.step(images.to(dtype), labels)
+        return copied(loop.model)
+
+
+class Rung(ABC):
+    """One way to train a ``problem``; it is as fast as it will be after ``warm_up`` steps."""
+
+    model: nn.Module
+    masks: Mapping[str, torch.Tensor]
+    warm_up = 3
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+
+    @abstractmethod
+    def steps(self) -> Iterator[int]:
+        """Train on and on; the number of images after each step."""
+
+    @abstractmethod
+    def checked_step(self) -> State:
+        """The weights after one step from the initial ones, on the problem's checked batch, attacked from no start."""
+
+
+class Theirs(Rung):
+    """The authors' loop, on batches from ``source``: their loader, one batch in memory, or the engine's batches."""
+
+    def __init__(self, problem: Problem, source: Literal["loader", "memory", "tensors"], workers: int) -> None:
+        super().__init__(problem)
+        self.source, self.workers = source, workers
+        self.loop = problem.loop()
+        self.model, self.masks = self.loop.model, self.loop.masks
+        if source == "loader":
+            self.warm_up = 2 * workers + 1  # a loader at rest has two batches ready for each of its workers
+
+    def epochs(self) -> Iterator[Loader]:
+        problem, batches = self.problem, self.problem.batches()
+        if self.source == "loader":
+            images, labels = problem.images.train_images, problem.images.train_labels
+            yield from repeat(train_loader(images, labels, problem.batch_size, workers=self.workers))
+        elif self.source == "memory":
+            yield from repeat([next(batches.epoch(derive(0, "batches")))])
+        else:
+            yield from (batches.epoch(derive(0, "batches", number)) for number in count())
+
+    def steps(self) -> Iterator[int]:
+        self.model.train()
+        for epoch in self.epochs():
+            for images, labels in epoch:
+                self.loop.step(images, labels)
+                yield len(labels)
+
+    def checked_step(self) -> State:
+        return self.problem.checked_step()
+
+
+class Ours(Rung):
+    """The engine, with the levers of ``engine``."""
+
+    def __init__(self, problem: Problem, precision: str, engine: Engine) -> None:
+        super().__init__(problem)
+        self.precision, self.engine = precision, engine
+        self.training = problem.training(precision, engine)
+        self.model, self.masks = self.training.model, self.training.masks
+        self.warm_up = WARM_UP + 2 if self.training.machine.captures else 2
+
+    def steps(self) -> Iterator[int]:
+        run = self.training
+        run.model.train()
+        run.machine.lr.fill_(LR)
+        for epoch in count():
+            attack = derive(0, "attack", epoch, device=run.device)
+            totals = torch.zeros(2, device=run.device)
+            for images, labels in run.batches.epoch(derive(0, "batches", epoch)):
+                totals += run.train_step(images, labels, run.objective.noise(images, attack), 0)
+                yield len(labels)
+            totals.tolist()
+
+    def checked_step(self) -> State:
+        run, (images, labels) = (
+            self.problem.training(self.precision, self.engine, CHECKED_ATTACK_STEPS),
+            self.problem.checked,
+        )
+        initial, noise = copied(run.model), torch.zeros_like(images) if self.problem.attack else images.new_empty(0)
+        run.model.train()
+        run.machine.lr.fill_(LR)
+        for _ in range(WARM_UP + 2):  # the last of them is replayed, where steps are
+            run.machine.start(initial)
+            run.train_step(images, labels, noise, 0)
+        return copied(run.model)
+
+
+def copied(model: nn.Module) -> State:
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+def distance(state: State, reference: State, model: nn.Module) -> float:
+    """|w - w'| / |w'| over all parameters together."""
+    names = [name for name, _ in model.named_parameters()]
+    apart = sum(((state[name].double() - reference[name]) ** 2).sum().item() for name in names)
+    return (apart / sum((reference[name] ** 2).sum().item() for name in names)) ** 0.5

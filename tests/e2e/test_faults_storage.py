@@ -1,0 +1,201 @@
+"""A storage that fills up, cannot be written, loses or alters files, was tampered with, or is a bucket far away."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from buckets import s3_bucket
+from command import assert_same_results
+from disturbing import TRIALS, Ground, kill, wait_until
+from hostile import Touch
+from pyarrow import fs
+
+from analysis import load_epochs, load_trials
+from trainables import checkpoint
+from trainables.store import Store
+from tuner.sweep import read
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+
+def mount(*arguments: str) -> bool:
+    return subprocess.run(["mount", *arguments], capture_output=True, check=False).returncode == 0
+
+
+@pytest.fixture
+def small_disk(ground: Ground) -> Iterator[Path]:
+    """The ground's storage as a file system of its own, of 24 MB."""
+    disk = ground.folder / "runs"
+    disk.mkdir()
+    if os.geteuid() != 0 or not mount("-t", "tmpfs", "-o", "size=24m", "none", str(disk)):
+        pytest.skip("only root can mount a file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_disk_that_fills_up(ground: Ground, small_disk: Path, undisturbed: Path) -> None:
+    """What cannot be written fails; what was finished stays readable; with room again a resume ends as it should."""
+    driver = ground.start("run", "hurt.yaml")
+    wait_until(ground.halfway, "a finished and a begun trial")
+    with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
+        while True:
+            filler.write(bytes(4096))
+    assert driver.wait(timeout=480) == 1, ground.said
+    assert "Traceback" not in ground.said and "No space left" in ground.said
+    finished = ground.written()
+    assert 0 < len(finished) < TRIALS and len(pd.read_parquet(small_disk / "results/trials")) == len(finished)
+    (small_disk / "filler").unlink()
+    assert ground.finish("resume", "hurt") == 0, ground.said
+    assert_same_results(small_disk, undisturbed)
+    assert finished.items() <= ground.written().items()
+
+
+def test_a_storage_that_becomes_read_only(ground: Ground, small_disk: Path, undisturbed: Path) -> None:
+    driver = ground.start("run", "hurt.yaml")
+    wait_until(ground.halfway, "a finished and a begun trial")
+    wait_until(lambda: mount("-o", "remount,ro", str(small_disk)), "a moment in which no file is being written")
+    assert driver.wait(timeout=480) == 1, ground.said
+    assert "Traceback" not in ground.said and "Read-only file system" in ground.said
+    assert ground.finish("resume", "hurt") == 2  # refused before anything begins
+    assert "--storage runs: cannot be written: [Errno 30] Read-only file system" in ground.said
+    assert ground.finish("status", "hurt") == 0
+    finished = ground.written()
+    assert len(load_trials(str(small_disk))) == len(finished) > 0
+    assert mount("-o", "remount,rw", str(small_disk))
+    assert ground.finish("resume", "hurt") == 0, ground.said
+    assert_same_results(small_disk, undisturbed)
+    assert finished.items() <= ground.written().items()
+
+
+def test_artifacts_that_vanish_or_are_cut_short(ground: Ground, undisturbed: Path) -> None:
+    """A lost file is made again at once; one that is damaged is found out by whoever needs it, and made again then."""
+    assert ground.finish("run", "hurt.yaml") == 0, ground.said
+    store, trials = ground.store, read(str(ground.folder / "hurt.yaml")).trials.values()
+    lth = next(trial for trial in trials if trial.sparsifier.name == "lth")
+    (dense,) = lth.sparsifier.requirements(lth)
+    store.delete(store.result_path("trials", lth.id))
+    (scores,) = store.artifacts("scores")
+    store.delete(store.artifact_path("scores", scores))
+    weights = ground.folder / "runs" / store.artifact_path("weights", dense.id)
+    weights.write_bytes(weights.read_bytes()[:-100])
+
+    assert ground.finish("resume", "hurt") == 1
+    assert store.artifacts("scores") == {scores}
+    assert f"the weights of {dense.id} are damaged (checksum does not match) and were removed" in said(ground, lth.id)
+    assert ground.finish("resume", "hurt") == 0, ground.said
+    assert_same_results(ground.folder / "runs", undisturbed)
+
+
+def said(ground: Ground, run: str) -> str:
+    return (ground.store.read(f"logs/{run}.txt") or b"").decode()
+
+
+def test_nothing_in_the_storage_is_unpickled(ground: Ground, undisturbed: Path) -> None:
+    """Tune leaves nothing there; hostile pickles under the names that it would look for, and in the checkpoints."""
+    driver = ground.start("run", "hurt.yaml")
+    wait_until(ground.halfway, "a finished and a begun trial")
+    kill(driver)
+    wait_until(lambda: not ground.workers(), "an end of all trials")
+    hostile = pickle.dumps(Touch(ground.folder / "ran"))
+    tune = ground.folder / "runs/sweeps/hurt/tune"
+    names = {"tuner.pkl", "trainable.pkl", "searcher-state-1.pkl", "search_gen_state-1.json", "callback_state-1.pkl"}
+    assert not tune.exists() and not list((ground.folder / "runs").rglob("*.pkl"))
+    tune.mkdir()
+    for name in names:
+        (tune / name).write_bytes(hostile)
+    bare, *others = sorted(ground.store.checkpoints())
+    ground.store.write(f"checkpoints/{bare}.pt", hostile)
+    for sealed in others:
+        ground.store.write(f"checkpoints/{sealed}.pt", checkpoint.encode({"training": Touch(ground.folder / "ran")}))
+    before = ground.written()
+    assert ground.finish("resume", "hurt") == 0, ground.said
+    assert not (ground.folder / "ran").exists()
+    assert "is damaged" in said(ground, bare)
+    assert_same_results(ground.folder / "runs", undisturbed)
+    assert before.items() <= ground.written().items()
+
+
+# Buckets -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bucket(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """The ground's storage in a bucket of a server of S3 on this machine."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with s3_bucket() as ground.storage:
+        yield ground
+
+
+def local_copy(ground: Ground) -> Path:
+    """Everything in the bucket, as a local storage."""
+    copy = ground.folder / "copy"
+    fs.copy_files(ground.store.root, str(copy), source_filesystem=ground.store.filesystem)
+    return copy
+
+
+@contextmanager
+def unchanged(store: Store) -> Iterator[None]:
+    """Meanwhile no row of a finished trial is written again."""
+
+    def times() -> dict[str, int]:
+        infos = store.filesystem.get_file_info(fs.FileSelector(f"{store.root}/results/trials"))
+        return {info.path: info.mtime_ns for info in infos}
+
+    before = times()
+    assert before
+    yield
+    assert before.items() <= times().items()
+
+
+def test_a_bucket(bucket: Ground, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Driver killed, then a trial's process; a second driver is refused; all commands work on what comes out."""
+    driver = bucket.start("run", "hurt.yaml")
+    wait_until(bucket.halfway, "a finished and a begun trial")
+    assert bucket.finish("run", "hurt.yaml") == 2
+    assert "hurt is being run here by process" in bucket.said
+    kill(driver)
+    with unchanged(bucket.store):
+        driver = bucket.start("resume", "hurt")
+        bucket.kill_workers(count=1)
+        assert driver.wait(timeout=480) == 0, bucket.said
+    copy = local_copy(bucket)
+    assert_same_results(copy, undisturbed)
+    assert not bucket.store.checkpoints()
+
+    assert sorted(load_trials(bucket.storage)["trial"]) == sorted(bucket.store.finished())
+    assert len(load_epochs(bucket.storage, trials=[load_trials(bucket.storage)["trial"][0]])) == 10
+    for command in (["compact"], ["figures", "hurt"], ["report", "hurt"], ["gc", "--yes"], ["status", "hurt"]):
+        assert bucket.finish(*command) == 0, bucket.said
+    assert "s3://bucket/some/where/compacted/trials.parquet?region=us-east-1" in bucket.said
+    assert {f"figures/hurt/accuracy_vs_sparsity.{kind}" for kind in ("png", "pdf", "csv")} <= set(
+        bucket.store.sizes("figures/hurt")
+    )
+    assert len(load_trials(bucket.storage)) == TRIALS
+
+
+def test_two_processes_see_each_others_files(tmp_path: Path) -> None:
+    """A folder of another machine is a folder: what one process has written, the next one finds, whole, at once."""
+    writer = (
+        "import sys; from trainables.store import Store; s = Store(sys.argv[1])\n"
+        "for n in range(200): s.write('checkpoints/x.pt', bytes([n]) * 100_000)"
+    )
+    store = Store(str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", writer, str(tmp_path)]) as process:
+        seen = set()
+        while process.poll() is None:
+            content = store.read("checkpoints/x.pt")
+            if content is not None:
+                assert len(content) == 100_000 and len(set(content)) == 1
+                seen.add(content[0])
+    assert process.returncode == 0 and len(seen) > 1
+    assert store.names("checkpoints") == {"x"}

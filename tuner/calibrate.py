@@ -1,0 +1,141 @@
+"""What the devices at hand can do: images a second of each kind of training, and how many trials should share a card.
+
+What is found stays in the storage (see ``calibration``).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import torch
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from trainables import plugins
+from trainables.rows import device_name
+from trainables.spec import Spec, TrialSpec, dump, load
+from trainables.store import Store
+from trainables.throughput import Rehearsal
+from tuner.calibration import keep, kind_of, read
+from tuner.cards import LADDER, choose, mps_runs
+from tuner.price import cost_of_image
+
+RATE_SECONDS = 2.0
+TOGETHER_SECONDS = 1.5
+HEAD_START = 0.5
+"""Seconds between telling processes to begin and their beginning, so that they do it together."""
+
+
+def kinds(specs: Iterable[Spec]) -> dict[str, TrialSpec]:
+    """One trial of each kind among ``specs``, by the kind's JSON."""
+    trials = [spec.training for spec in specs if spec.training is not None]
+    return {json.dumps(kind_of(trial), sort_keys=True): trial for trial in reversed(trials)}
+
+
+def measure(specs: Iterable[Spec], store: Store, threads: int) -> Iterator[dict[str, Any]]:
+    """Measure every kind of training among ``specs`` on this machine's GPU, or on ``threads`` threads without one.
+
+    What was found is kept; a kind that does not fit into memory has ``images_per_second`` None.
+    """
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    for kind, spec in kinds(specs).items():
+        try:
+            rate: float | None = Rehearsal(spec, device).rate(RATE_SECONDS)
+        except torch.OutOfMemoryError:
+            rate = None
+        found = {"what": "rate", "kind": json.loads(kind), "card": device_name(device), "images_per_second": rate}
+        keep(found, store)
+        yield found
+
+
+def line(found: Mapping[str, Any]) -> str:
+    """A measured rate as a person reads it."""
+    kind, rate = found["kind"], found["images_per_second"]
+    what = f"{kind['model']['name']} at {kind['resolution'][0]} px, {kind['precision']}, batch {kind['batch_size']}"
+    speed = "does not fit into memory" if rate is None else f"{rate:,.0f} images/s"
+    return f"{what}, {kind['attack']:g} passes an image: {speed} on {found['card']}"
+
+
+# How many trials share a card ----------------------------------------------------------------------------------------
+
+
+class Probe:
+    """A process with a part of a device, that trains when told to."""
+
+    def __init__(self, spec: str, device: str, modules: Sequence[str]) -> None:
+        plugins.load(modules)
+        self.spec, self.device = load(spec), torch.device(device)
+        self.rehearsal: Rehearsal | None = None
+
+    def where(self) -> dict[str, Any]:
+        """The device that it is on, and whether processes use it at the same time."""
+        return {"card": device_name(self.device), "mps": mps_runs()}
+
+    def prepare(self) -> bool:
+        """Take up memory and warm up; False if there is no room."""
+        trial = self.spec.training
+        assert trial is not None
+        try:
+            self.rehearsal = self.rehearsal or Rehearsal(trial, self.device)
+        except torch.OutOfMemoryError:
+            return False
+        return True
+
+    def rate(self, begin: float, seconds: float) -> float:
+        """Images a second over ``seconds``, from the moment ``begin`` on."""
+        assert self.rehearsal is not None
+        time.sleep(max(0.0, begin - time.time()))
+        return self.rehearsal.rate(seconds)
+
+
+@contextmanager
+def probes(spec: TrialSpec, device: str, count: int) -> Iterator[Sequence[Any]]:
+    """``count`` processes on one and the same card (``device`` cuda) or machine (cpu)."""
+    on_card = device == "cuda"
+    group = placement_group([{"GPU": 1.0} if on_card else {"CPU": 1.0}])
+    try:
+        options: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1 / count if on_card else 0}
+        place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+        made = ray.remote(Probe).options(scheduling_strategy=place, **options)
+        actors = [made.remote(dump(spec), device, plugins.named()) for _ in range(count)]
+        ray.get([actor.where.remote() for actor in actors])
+        yield actors
+    finally:
+        remove_placement_group(group)
+
+
+def together(actors: Sequence[Any], count: int) -> float:
+    """Images a second of the first ``count`` processes at the same time; torch.OutOfMemoryError if one has no room."""
+    busy = actors[:count]
+    if not all(ray.get([actor.prepare.remote() for actor in busy])):
+        raise torch.OutOfMemoryError(f"{count} trials do not fit")
+    begin = time.time() + HEAD_START
+    return float(sum(ray.get([actor.rate.remote(begin, TOGETHER_SECONDS) for actor in busy])))
+
+
+def share_a_card(specs: Iterable[Spec], store: Store, say: Callable[[str], None], device: str = "cuda") -> int:
+    """How many trials like the costliest of ``specs`` should share a card; measured if this storage does not know."""
+    spec = max(kinds(specs).values(), key=cost_of_image)
+    with probes(spec, device, LADDER[-1]) as actors:
+        about = {
+            "what": "share",
+            "kind": {**kind_of(spec), "mps": mps_runs()},
+            "card": ray.get(actors[0].card.remote()),
+        }
+        for known in read(store, "share"):
+            if all(known[name] == value for name, value in about.items()):
+                return int(known["trials"])
+        try:
+            best, rates = choose(lambda count: together(actors, count))
+        except torch.OutOfMemoryError:
+            return 1  # the trial itself will say so
+    keep({**about, "trials": best, "rates": rates}, store)
+    said = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
+    say(f"{best} trials share a card (images/s of so many together: {said}; MPS {'runs' if about['mps'] else 'off'})")
+    return best

@@ -1,0 +1,38 @@
+"""What was measured of devices with a storage: ``calibration/*.json``, read by ``plan`` and by ``gpus: auto``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from trainables.data import fitted_shape
+from trainables.spec import TrialSpec
+from trainables.store import Store
+
+
+def kind_of(spec: TrialSpec) -> dict[str, Any]:
+    """All that the speed of a training step depends on, beside the device."""
+    shape = fitted_shape(spec.dataset.image_shape, spec.model.channels, spec.model.min_size)
+    return {
+        "model": spec.model.model_dump(mode="json"),
+        "resolution": list(shape[1:]),
+        "precision": spec.recipe.precision,
+        "batch_size": spec.recipe.batch_size,
+        "attack": spec.difficulty.objective.passes,
+    }
+
+
+def keep(found: dict[str, Any], store: Store) -> None:
+    """Write one calibration in place of an earlier one of the same kind and card."""
+    about = json.dumps([found["what"], found["kind"], found["card"]], sort_keys=True)
+    name = hashlib.sha256(about.encode()).hexdigest()[:16]
+    store.write(f"calibration/{name}.json", json.dumps({**found, "at": datetime.now(UTC).isoformat()}).encode())
+
+
+def read(store: Store, what: str) -> list[dict[str, Any]]:
+    """What was calibrated with this storage, the newest last."""
+    names = sorted(store.names("calibration"))
+    found = [json.loads(store.read(f"calibration/{name}.json") or b"{}") for name in names]
+    return sorted((entry for entry in found if entry.get("what") == what), key=lambda entry: entry["at"])

@@ -1,0 +1,60 @@
+"""How many trials share a GPU: as many as make it faster, by processes that each have a fraction of it."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+
+LADDER = (1, 2, 3, 4, 6, 8)
+"""Trials on one card that are tried, one after the other."""
+GAIN = 0.05
+"""A rung must be faster than the one before by this share, or the climb ends."""
+
+
+def choose(rate: Callable[[int], float]) -> tuple[int, dict[int, float]]:
+    """The number of trials that a card should hold, and the rates measured on the way.
+
+    ``rate``: images a second of so many trials together; torch.OutOfMemoryError if they do not fit, which at one
+    trial is the caller's to handle.
+    """
+    rates: dict[int, float] = {}
+    best = LADDER[0]
+    for count in LADDER:
+        try:
+            rates[count] = rate(count)
+        except torch.OutOfMemoryError:
+            if count == LADDER[0]:
+                raise
+            break
+        if count > best and rates[count] < (1 + GAIN) * rates[best]:
+            break
+        best = count
+    return best, rates
+
+
+def share(count: int) -> float:
+    """The fraction of a card for each of ``count`` trials, in the four decimals that Ray keeps, rounded down."""
+    return math.floor(10_000 / count) / 10_000
+
+
+def larger(fraction: float) -> float | None:
+    """The share for a trial for which ``fraction`` of a card was too little; None if it had a whole one."""
+    below = [count for count in LADDER if count < round(1 / fraction)]
+    return share(below[-1]) if below else None
+
+
+def mps_runs(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether NVIDIA's multi-process service runs on this machine, so that processes use a card at the same time.
+
+    Without it they take turns. Its daemon leaves its process id in its folder.
+    """
+    folder = Path(environment.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))
+    try:
+        pid = int((folder / "nvidia-cuda-mps-control.pid").read_text())
+    except (OSError, ValueError):
+        return False
+    return Path(f"/proc/{pid}").exists()

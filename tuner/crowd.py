@@ -1,0 +1,45 @@
+"""Trials for which a share of a GPU had too little memory: the rest of the sweep is run with larger shares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ray.tune import Callback
+
+from trainables.store import Store
+from tuner.graph import State, examine, find_blocked
+from tuner.retries import cause
+from tuner.search import GraphSearch, RunTrial
+
+
+class Crowd(Callback):
+    """Notices trials that found no memory on a GPU, and from the first on lets no more begin.
+
+    ``runs``: the ids of those trials. That they failed is in ``failures``, but they are not given up for it.
+    """
+
+    def __init__(self, algorithm: GraphSearch) -> None:
+        self.algorithm = algorithm
+        self.runs: set[str] = set()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune pickles its callbacks once at the start; nothing restores them
+
+    def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
+        self._look_at(trial)
+
+    def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
+        self._look_at(trial)
+
+    def _look_at(self, trial: RunTrial) -> None:
+        if trial.error is not None and isinstance(cause(trial.error), torch.OutOfMemoryError):
+            self.runs.add(trial.trial_id)
+            self.algorithm.closed = True
+
+
+def remaining(state: State, failed: set[str], store: Store) -> State:
+    """What is left of ``state`` to be run again, without the runs that ``failed`` meanwhile and what waits for them."""
+    now = examine(state.graph, store)
+    given_up = frozenset((state.failed | failed) & now.todo)
+    return State(state.graph, now.todo, given_up, find_blocked(state.graph, set(now.todo), set(given_up)))
