@@ -6,7 +6,12 @@ MINUTES ?= 5
 SWEEP ?= smoke
 BIN := $(VENV)/bin
 
+<<<<<<< HEAD
 .PHONY: help quickstart test test-slow test-faults chaos test-cluster test-cluster-ci test-cluster-quickstart lint gallery bench-analysis bench-sweep bench-topology clean
+=======
+.PHONY: help quickstart test test-slow test-faults test-cluster test-cluster-ci test-cluster-quickstart chaos lint \
+	gallery bench-analysis bench-sweep bench-topology clean
+>>>>>>> main
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'

@@ -81,8 +81,8 @@ def _extend(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> bool:
     return True
 
 
-def compact(storage: str, table: str) -> tuple[int, int, list[str]]:
-    """Write the copy of ``table`` now: rows and files that it holds, and files that are damaged and left out.
+def compact(storage: str, table: str) -> tuple[int, int]:
+    """Write the copy of ``table`` now: rows and files that it holds. Damaged files are named in the log and left out.
 
     Whoever reads at the time, the files of the trials or an earlier copy, is not disturbed. OSError if the storage
     cannot be written.
@@ -90,12 +90,14 @@ def compact(storage: str, table: str) -> tuple[int, int, list[str]]:
     return _write(storage, table, records.files(storage, table))
 
 
-def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int, int, list[str]]:
+def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int, int]:
     """Write what the copy holds, and all other files that can be read, as a new copy."""
     everything = records.selection(table)
     old, held = _copy(storage, table, infos, everything)
     fresh = [info for info in infos if info.base_name not in held]
     rows, damaged = records.read_files(storage, table, fresh, everything)
+    for file in damaged:
+        log.warning("%s: a damaged Parquet file is left out: %s", table, file)
     whole = pa.concat_tables([old, rows])
     names = {**held, **{info.base_name: _state(info) for info in fresh if info.path not in damaged}}
     whole = whole.replace_schema_metadata({**whole.schema.metadata, _FILES: json.dumps(names)})
@@ -112,7 +114,7 @@ def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int,
         with contextlib.suppress(OSError):
             filesystem.delete_file(draft)
         raise
-    return len(whole), len(names), damaged
+    return len(whole), len(names)
 
 
 def _state(info: fs.FileInfo) -> list[int]:

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from tuner.catalogue import catalogue, lines
 from tuner.data_command import data_app
-from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep, open_sweeps
+from tuner.opening import DEFAULT_STORAGE, WrongCall, about_tables, only_one, open_store, open_sweep, open_sweeps
 from tuner.options import (
     Address,
     AsJson,
@@ -66,11 +66,7 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):  # before a sweep began
         sys.exit(130)
     except ValueError as error:
-        from trainables.records import NewerTables
-
-        if not isinstance(error, NewerTables):
-            raise
-        reason = str(error)
+        reason = about_tables(error)
     if reason:  # none where the help was all there was to say
         print(f"sparsweep: {reason}", file=sys.stderr)
     sys.exit(2)
@@ -285,12 +281,10 @@ def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     store = open_store(storage)
     for table in TABLES:
         try:
-            rows, files, damaged = copy(store.storage, table)
+            rows, files = copy(store.storage, table)
         except OSError as error:
             raise WrongCall(f"--storage {storage}: {error}") from None
         print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
-        for path in damaged:
-            tell(f"{table}: a damaged Parquet file is left out: {path}")
 
 
 @app.command(name="list")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -107,7 +108,9 @@ def runs(pid: int) -> bool:
 
 
 def end_heartbeat(name: str, store: Store) -> None:
-    store.delete(f"sweeps/{name}/driver.json")
+    """Take this driver's word back; where that cannot be, its silence says the same."""
+    with contextlib.suppress(OSError):
+        store.delete(f"sweeps/{name}/driver.json")
 
 
 def write_log(name: str, store: Store, lines: list[str]) -> None:

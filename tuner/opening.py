@@ -17,6 +17,15 @@ class WrongCall(Exception):
     """The call cannot be carried out as given: one line that names the field, the value and the choices."""
 
 
+def about_tables(error: ValueError) -> str:
+    """What an error says of tables of a later version; any other is raised again."""
+    from trainables.records import NewerTables
+
+    if not isinstance(error, NewerTables):
+        raise error
+    return str(error)
+
+
 def load_plugins(modules: list[str]) -> list[str]:
     """Import modules that bring methods of others, so that sweeps can name them; the same list, for the option."""
     from trainables.plugins import PluginError, load

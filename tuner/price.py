@@ -63,9 +63,8 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     """A price as a person reads it."""
     hours = "unknown: sparsweep calibrate measures it"
     if facts["hours"] is not None:
-        hours = (
-            f"{facts['hours']:.2f} hours one after the other, {' and '.join(facts['hours_rest_on']) or 'for nothing'}"
-        )
+        grounds = " and ".join(facts["hours_rest_on"]) or "for nothing"
+        hours = f"{facts['hours']:.2f} hours one after the other, {grounds}"
     said = [
         facts["sweep"],
         f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)",

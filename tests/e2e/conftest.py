@@ -8,10 +8,7 @@ from pathlib import Path
 
 import pytest
 from command import COMMAND
-from disturbing import Ground, wait_until, with_sweep
-
-LINGER_SECONDS = 200
-"""For so long two of Ray's agents outlive a driver that was killed; they end by themselves."""
+from disturbing import LINGER_SECONDS, Ground, wait_until, with_sweep
 
 
 @pytest.fixture

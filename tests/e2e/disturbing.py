@@ -29,6 +29,8 @@ grids:
   - {sparsifier: [{name: set, update_every: 1}, lth], sparsity: 0.8}
 """
 TRIALS = 4
+LINGER_SECONDS = 200
+"""For so long some of Ray's agents outlive a driver or a head that was killed; they end by themselves."""
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 240) -> None:

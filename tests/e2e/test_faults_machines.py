@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from command import assert_same_results
-from disturbing import Ground, wait_until, with_sweep
+from disturbing import LINGER_SECONDS, Ground, wait_until, with_sweep
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -34,7 +34,7 @@ def two_machines(ground: Ground) -> Iterator[dict[str, Any]]:
         assert cluster.stdout is not None
         yield json.loads(next(line for line in cluster.stdout if line.startswith("{")))
         cluster.communicate(timeout=60)
-    wait_until(lambda: not list(ground.processes()), "an end of the cluster", 60)
+    wait_until(lambda: not list(ground.processes()), "an end of the cluster", LINGER_SECONDS)
 
 
 def children(parent: int) -> list[int]:

@@ -88,3 +88,13 @@ def test_a_silence_is_longer_than_several_heartbeats() -> None:
     from tuner.watch import HEARTBEAT_SECONDS
 
     assert timedelta(seconds=5 * HEARTBEAT_SECONDS) < journal.ALIVE
+
+
+def test_a_word_that_cannot_be_taken_back_is_left(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: str) -> None:
+        raise OSError("read-only file system")
+
+    journal.claim("mine", store)
+    monkeypatch.setattr(store, "delete", refuse)
+    journal.end_heartbeat("mine", store)
+    assert journal.is_alive("mine", store)  # until it has been silent for long enough
