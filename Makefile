@@ -6,12 +6,8 @@ MINUTES ?= 5
 SWEEP ?= smoke
 BIN := $(VENV)/bin
 
-<<<<<<< HEAD
-.PHONY: help quickstart test test-slow test-faults chaos test-cluster test-cluster-ci test-cluster-quickstart lint gallery bench-analysis bench-sweep bench-topology clean
-=======
 .PHONY: help quickstart test test-slow test-faults test-cluster test-cluster-ci test-cluster-quickstart chaos lint \
-	gallery bench-analysis bench-sweep bench-topology clean
->>>>>>> main
+	gallery bench bench-analysis bench-sweep bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -60,8 +56,12 @@ lint: $(VENV)/installed-test  ## Check style, format and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+bench: $(VENV)/installed  ## Time the engine rung by rung against the authors' loop; writes benchmarks/results
+	$(BIN)/python -m benchmarks.ladder
+
 bench-topology: $(VENV)/installed  ## Time updates of masks against a training step; writes benchmarks/results
 	$(BIN)/python benchmarks/topology.py
+
 gallery: $(VENV)/installed-test  ## Draw every kind of figure of synthetic results on one page, to look at
 	$(BIN)/python tests/analysis/gallery.py
 

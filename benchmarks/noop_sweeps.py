@@ -104,7 +104,8 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
             trainable = tune.with_parameters(Nothing, store=store, sweep=sweep.name, row=row)
             slots = int(ray.cluster_resources()["CPU"])
             algorithm, nothing = GraphSearch(release, slots), tune.with_resources(trainable, {"cpu": 1})
-            execute.fit(nothing, algorithm, InOrder(), slots, sweep, store, [watch])
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(execute.PENDING_PER_SLOT * slots)
+            execute.fit(nothing, algorithm, InOrder(), sweep, [watch])
     assert store.finished() == set(sweep.trials)
     return {**found, **memory()}
 

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("trainables", "tuner", "analysis")
-COMMAND = {f"tuner/{name}.py" for name in ("cli", "data_command", "running")}
+COMMAND = {f"tuner/{name}.py" for name in ("cli", "data_command", "running", "commands")}
 FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 

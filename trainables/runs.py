@@ -19,6 +19,7 @@ from trainables.data import DeviceData, ImageData, shared_tensor
 from trainables.difficulty import Sources
 from trainables.difficulty.corruption import corrupt
 from trainables.engine import Workshop
+from trainables.profiling import phase
 from trainables.rows import epoch_rows, layer_rows, trial_row
 from trainables.scoring import SCORES, View
 from trainables.spec import CorruptionSpec, ScoringSpec, SnapshotSpec, Spec, TrialSpec
@@ -99,11 +100,12 @@ class Trained(Run):
             if time.perf_counter() - began >= seconds:
                 break
         self.seconds += time.perf_counter() - began
-        if self.progress.done:
-            self.finish()
-            self.store.delete_checkpoint(self.spec.id)
-        else:
-            self.store.write_checkpoint(self.spec.id, self.state())
+        with phase("storage"):
+            if self.progress.done:
+                self.finish()
+                self.store.delete_checkpoint(self.spec.id)
+            else:
+                self.store.write_checkpoint(self.spec.id, self.state())
         return self.progress
 
     def train_epoch(self) -> None:

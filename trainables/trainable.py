@@ -17,9 +17,10 @@ from ray import tune
 from trainables import plugins
 from trainables.data import DeviceData, ImageData, place
 from trainables.engine import Engine, Workshop
+from trainables.profiling import profiled
 from trainables.rows import device_name
 from trainables.runlog import RunLog
-from trainables.runs import Inputs, Run, is_finished, open_run
+from trainables.runs import Inputs, Progress, Run, is_finished, open_run
 from trainables.spec import Spec, TrialSpec, load
 from trainables.store import Store
 
@@ -35,7 +36,7 @@ class SparseTrainable(tune.Trainable):
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
     GPU or a share of one is reserved for it, else ``cpu``; ``modules``: plugins that the driver was told to import;
-    ``engine``: how training steps run.
+    ``profile``: the run of which one epoch is to be profiled; ``engine``: how training steps run.
     """
 
     def setup(
@@ -48,6 +49,7 @@ class SparseTrainable(tune.Trainable):
         threads: int = 1,
         device: str = "cpu",
         modules: Sequence[str] = (),
+        profile: str | None = None,
         engine: Engine | None = None,
     ) -> None:
         plugins.load(modules)
@@ -56,6 +58,7 @@ class SparseTrainable(tune.Trainable):
         torch.set_num_threads(threads)
         self.device = torch.device(device)
         self.placed: dict[tuple[str, int, int], DeviceData] = {}
+        self.profile = profile
         self.workshop = Workshop(engine)
         self.run: Run | None = None
 
@@ -85,13 +88,21 @@ class SparseTrainable(tune.Trainable):
                     return {"epoch": spec.length, "epochs": spec.length, "done": True}
                 self.run = self._open(spec)
                 self.log.begin(str(spec), device_name(self.device), self.run.progress, self.run.history)
-            progress = self.run.advance(REPORT_SECONDS)
+            progress = self._advance(self.run, run_id)
             self.log.follow(progress, self.run.history)
         result: dict[str, Any] = {"epoch": progress.epoch, "epochs": progress.epochs, "done": progress.done}
         if progress.last is not None:
             result |= {"train_loss": progress.last.train_loss, "test_accuracy": progress.last.test_accuracy}
             result["images_per_second"] = self.run.images_per_second
         return result
+
+    def _advance(self, run: Run, run_id: str) -> Progress:
+        if run_id != self.profile:
+            return run.advance(REPORT_SECONDS)
+        if not run.progress.epoch and run.progress.epochs > 1:
+            return run.advance(0.0)  # one epoch, in which everything happens for the first time
+        self.profile = None
+        return profiled(run_id, self.device, self.store, lambda: run.advance(0.0))
 
     def _open(self, spec: Spec) -> Run:
         dataset = spec.source.model_dump_json()

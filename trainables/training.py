@@ -22,6 +22,7 @@ from trainables.engine import Kind, Workshop
 from trainables.flops import forward_flops, layer_flops
 from trainables.models import maskable
 from trainables.objectives import EVALUATION_BATCH
+from trainables.profiling import each, phase
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start, Timeline
 from trainables.sparsifiers.base import State
@@ -162,8 +163,9 @@ class Training:
         )
 
     def _update_masks(self, moment: Moment) -> None:
-        self.topology.change(self._checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
-        self._count_flops()
+        with phase("update"):
+            self.topology.change(self._checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
+            self._count_flops()
 
     def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor) -> Tensors:
         """The gradient of a batch's loss with respect to every maskable weight; the network stays as it is."""
@@ -188,7 +190,7 @@ class Training:
         totals = torch.zeros(2, device=self.device)
         step = self.epoch * len(self.batches)
         attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
-        for batch in self.batches.epoch(derive(self.spec.seed, "batches", self.epoch)):
+        for batch in each("data", self.batches.epoch(derive(self.spec.seed, "batches", self.epoch))):
             noise = self.objective.noise(batch[0], attack)
             if step in self.update_steps:
                 self._update_masks(self._moment(step, batch, noise))
@@ -202,7 +204,8 @@ class Training:
         self.epoch += 1
         if not loss < float("inf"):
             raise Diverged(f"the training loss is {loss} in epoch {self.epoch}")
-        judged = self.evaluate()
+        with phase("evaluation"):
+            judged = self.evaluate()
         seconds = time.perf_counter() - began
         record = Epoch(self.epoch, lr, loss, accuracy, density=self.density, seconds=seconds, **judged)
         self.history.append(record)
@@ -211,7 +214,8 @@ class Training:
     def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """One optimiser step on one batch; returns [sum of losses, hits] on the device, to be read before the next."""
         if not self.spec.sparsifier.watches:
-            return self.machine.run(self._step, images, labels, noise)
+            with phase("step"):
+                return self.machine.run(self._step, images, labels, noise)
         moment = self._moment(step, (images, labels), noise)
         return self._step(images, labels, noise, lambda gradients: self.spec.sparsifier.watch(moment, gradients))
 
@@ -223,11 +227,14 @@ class Training:
         watch: Callable[[Tensors], None] | None = None,
     ) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        loss, logits = self.objective.loss(self.machine.training_network, images, labels, noise)
-        loss.backward()
+        with phase("forward"):
+            loss, logits = self.objective.loss(self.machine.training_network, images, labels, noise)
+        with phase("backward"):
+            loss.backward()
         if watch is not None:
             watch(dict(zip(self.weights, self.topology.gradients(), strict=True)))
-        self.topology.step()
+        with phase("mask"):
+            self.topology.step()
         return torch.stack([loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()])
 
     # Evaluation ------------------------------------------------------------------------------------------------------

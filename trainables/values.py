@@ -37,9 +37,10 @@ class Value(BaseModel):
     @classmethod
     def _refuse_unknown_fields(cls, data: Any) -> Any:
         if isinstance(data, Mapping):
+            fields = [info.alias or name for name, info in cls.model_fields.items()]
             for field in data:
-                if field not in cls.model_fields:
-                    raise PydanticCustomError("unknown", "{why}", {"why": unknown("field", field, cls.model_fields)})
+                if field not in fields:
+                    raise PydanticCustomError("unknown", "{why}", {"why": unknown("field", field, fields)})
         return data
 
 

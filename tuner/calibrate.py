@@ -73,9 +73,8 @@ class Probe:
         self.spec, self.device = load(spec), torch.device(device)
         self.rehearsal: Rehearsal | None = None
 
-    def where(self) -> dict[str, Any]:
-        """The device that it is on, and whether processes use it at the same time."""
-        return {"card": device_name(self.device), "mps": mps_runs()}
+    def ready(self) -> bool:
+        return True
 
     def prepare(self) -> bool:
         """Take up memory and warm up; False if there is no room."""
@@ -104,7 +103,7 @@ def probes(spec: TrialSpec, device: str, count: int) -> Iterator[Sequence[Any]]:
         place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
         made = ray.remote(Probe).options(scheduling_strategy=place, **options)
         actors = [made.remote(dump(spec), device, plugins.named()) for _ in range(count)]
-        ray.get([actor.where.remote() for actor in actors])
+        ray.get([actor.ready.remote() for actor in actors])
         yield actors
     finally:
         remove_placement_group(group)
@@ -122,20 +121,24 @@ def together(actors: Sequence[Any], count: int) -> float:
 def share_a_card(specs: Iterable[Spec], store: Store, say: Callable[[str], None], device: str = "cuda") -> int:
     """How many trials like the costliest of ``specs`` should share a card; measured if this storage does not know."""
     spec = max(kinds(specs).values(), key=cost_of_image)
-    with probes(spec, device, LADDER[-1]) as actors:
-        about = {
-            "what": "share",
-            "kind": {**kind_of(spec), "mps": mps_runs()},
-            "card": ray.get(actors[0].card.remote()),
-        }
-        for known in read(store, "share"):
-            if all(known[name] == value for name, value in about.items()):
-                return int(known["trials"])
-        try:
+    card, mps = ray.get(
+        ray.remote(look_at).options(num_cpus=0, num_gpus=0.01 if device == "cuda" else 0).remote(device)
+    )
+    about = {"what": "share", "kind": {**kind_of(spec), "mps": mps}, "card": card}
+    for known in read(store, "share"):
+        if all(known[name] == value for name, value in about.items()):
+            return int(known["trials"])
+    try:
+        with probes(spec, device, LADDER[-1]) as actors:
             best, rates = choose(lambda count: together(actors, count))
-        except torch.OutOfMemoryError:
-            return 1  # the trial itself will say so
+    except torch.OutOfMemoryError:
+        return 1  # the trial itself will say so
     keep({**about, "trials": best, "rates": rates}, store)
     said = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
-    say(f"{best} trials share a card (images/s of so many together: {said}; MPS {'runs' if about['mps'] else 'off'})")
+    say(f"{best} trials share a card (images/s of so many together: {said}; MPS {'runs' if mps else 'off'})")
     return best
+
+
+def look_at(device: str) -> tuple[str, bool]:
+    """The name of the device in this process, and whether MPS lets processes use it at the same time."""
+    return device_name(torch.device(device)), mps_runs()

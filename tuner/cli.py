@@ -15,6 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import catalogue, lines
+from tuner.commands import calibrate, study
 from tuner.data_command import data_app
 from tuner.opening import DEFAULT_STORAGE, WrongCall, about_tables, only_one, open_store, open_sweep, open_sweeps
 from tuner.options import (
@@ -28,13 +29,15 @@ from tuner.options import (
     Output,
     Overrides,
     Plugins,
+    ProfileTrial,
     Storage,
     SweepName,
     SweepNames,
+    Trackers,
     TrialId,
     TrialsANode,
 )
-from tuner.running import calibrate_sweep, run_sweep, tell
+from tuner.running import run_sweep, tell
 
 if TYPE_CHECKING:
     from analysis.claims import Claim
@@ -51,6 +54,8 @@ app = typer.Typer(
 
 
 app.add_typer(data_app, name="data")
+app.command()(calibrate)
+app.command()(study)
 
 
 def main() -> None:
@@ -92,28 +97,19 @@ def plan(
 
 
 @app.command()
-def calibrate(
-    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="The trainings of which to measure.")] = "paper",
-    overrides: Overrides = [],
-    storage: Storage = DEFAULT_STORAGE,
-    plugins: Plugins = [],
-) -> None:
-    """Measure how fast this machine trains each kind of network in a sweep, so that plan knows hours."""
-    calibrate_sweep(*open_sweep(sweep, overrides, storage, as_it_was_run=False))
-
-
-@app.command()
 def run(
     sweep: SweepName,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
     data: DataFolder = None,
+    track: Trackers = [],
+    profile: ProfileTrial = None,
     plugins: Plugins = [],
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(described, store, address, data, retry=False)
+    run_sweep(described, store, address, data, track, retry=False, profile=profile)
 
 
 @app.command()
@@ -123,11 +119,12 @@ def resume(
     storage: Storage = DEFAULT_STORAGE,
     address: Address = "local",
     data: DataFolder = None,
+    track: Trackers = [],
     plugins: Plugins = [],
 ) -> None:
     """Go on with a sweep as it was run here: after a crash, and with what failed."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    run_sweep(described, store, address, data, retry=True)
+    run_sweep(described, store, address, data, track, retry=True)
 
 
 @app.command()
@@ -298,8 +295,8 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     """Sweeps as they were last run here, and what their trials left; says how many are not done."""
     from analysis.results import load_results
     from analysis.samples import Ranking
+    from tuner.points import points
     from tuner.rankings import rankings
-    from tuner.suggestions import points
 
     described, store = open_sweeps(names, overrides, storage)
     trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}

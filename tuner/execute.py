@@ -46,19 +46,29 @@ class Stopped(Exception):
         self.signum = signum
 
 
-def execute(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str, watch: Watch) -> None:
+def execute(
+    sweep: Sweep,
+    state: State,
+    images: dict[str, ImageData],
+    store: Store,
+    address: str,
+    watch: Watch,
+    followers: Sequence[tune.Callback] = (),
+    profile: str | None = None,
+) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
     SweepError if no trial can ever be placed.
 
     ``images``: by their data set's JSON; taken out of it, for the object store holds them from then on.
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
+    ``profile``: the run of which one epoch is to be profiled.
     """
     with cluster(address), stop_signals() as received:
         datasets = {key: ray.put(images.pop(key)) for key in list(images)}
         shape: dict[str, float] | None = resource_shape(sweep.resources, state, store, watch.say)
         while shape is not None and not received:
-            crowd = attempt(sweep, state, datasets, store, address, shape, watch)
+            crowd = attempt(sweep, state, datasets, store, address, shape, watch, followers, profile)
             shape = roomier(shape) if crowd else None
             watch.failed -= crowd
             state = remaining(state, watch.failed, store) if shape else state
@@ -74,6 +84,8 @@ def attempt(
     address: str,
     shape: dict[str, float],
     watch: Watch,
+    followers: Sequence[tune.Callback],
+    profile: str | None,
 ) -> set[str]:
     """Run what is ready in trials of ``shape``; returns those for which a share of a GPU was too small."""
     if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
@@ -82,10 +94,10 @@ def attempt(
     limit = slots(shape) if address == "local" else None
     algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
     crowd = Crowd(algorithm)
-    callbacks = [watch, *([crowd] if roomier(shape) else [])]
+    callbacks = [watch, *followers, *([crowd] if roomier(shape) else [])]
     waiting = PENDING_AT_LEAST["local" if address == "local" else "cluster"]
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
-    fit(trainable(sweep, state, datasets, store, shape), algorithm, stopping, sweep, callbacks)
+    fit(trainable(sweep, state, datasets, store, shape, profile), algorithm, stopping, sweep, callbacks)
     return crowd.runs
 
 
@@ -125,6 +137,11 @@ def how_to_search(
 ) -> tuple[GraphSearch, schedulers.TrialScheduler]:
     """What gives Tune its trials, at most ``limit`` at a time, and what may stop them early."""
     release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
+    if sweep.seeds is not None:
+        from tuner.growth import grown
+        from tuner.seeding import SeedSearch
+
+        return SeedSearch(release, grown(sweep, store), store, limit), InOrder()
     if sweep.search is None:
         return GraphSearch(release, limit), InOrder()
     from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
@@ -135,7 +152,12 @@ def how_to_search(
 
 
 def trainable(
-    sweep: Sweep, state: State, datasets: Mapping[str, ray.ObjectRef], store: Store, shape: dict[str, float]
+    sweep: Sweep,
+    state: State,
+    datasets: Mapping[str, ray.ObjectRef],
+    store: Store,
+    shape: dict[str, float],
+    profile: str | None,
 ) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
     specs = {run: state.graph.runs[run] for run in state.ready}
@@ -148,6 +170,7 @@ def trainable(
         threads=sweep.resources.cpus,
         device="cuda" if "gpu" in shape else "cpu",
         modules=plugins.named(),
+        profile=profile,
         engine=sweep.resources.engine,
     )
     return tune.with_resources(shared, shape)

@@ -15,7 +15,7 @@ from trainables.store import Store
 from tuner import journal
 from tuner.graph import artifacts_of, build, examine
 from tuner.opening import WrongCall, open_store, open_sweep
-from tuner.suggestions import points
+from tuner.points import points
 from tuner.sweep import Sweep
 
 

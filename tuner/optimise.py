@@ -7,10 +7,9 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from trainables.spec import TrialSpec, dump
+from trainables.spec import TrialSpec
 from trainables.store import Store
-from tuner.graph import unfinished
-from tuner.search import GraphSearch, InOrder, Release
+from tuner.search import GrowingSearch, InOrder, Release
 from tuner.study import Study
 from tuner.sweep import Search
 
@@ -18,12 +17,12 @@ MAX_EPOCHS = 100_000
 """Trials end by themselves; ASHA only wants to know that they do."""
 
 
-class StudySearch(GraphSearch):
+class StudySearch(GrowingSearch):
     """Gives Tune what a :class:`Study` suggests, ``parallel`` suggestions at a time, and what these need to start."""
 
     def __init__(self, release: Release, study: Study, store: Store, parallel: int) -> None:
-        super().__init__(release)
-        self.study, self.store, self.parallel = study, store, parallel
+        super().__init__(release, store)
+        self.study, self.parallel = study, parallel
         self.exhausted = False
 
     def next_trial(self) -> Trial | None:
@@ -31,21 +30,14 @@ class StudySearch(GraphSearch):
             return None
         while not self.release.has_ready and not self.exhausted and len(self.study.open) < self.parallel:
             self._suggest()
-        run = self.release.next()
-        if run is None:
-            return None
-        return self.trial(run, spec=dump(self.release.graph.runs[run]))
+        return super().next_trial()
 
     def _suggest(self) -> None:
         spec = self.study.ask()
         if spec is None:
             self.exhausted = True
-            return
-        graph = self.release.graph
-        new = graph.add_point(spec)
-        runs = new if spec.id in new else [*new, spec.id]
-        todo = unfinished(graph, runs, self.store.finished(), self.store.artifact_files(), self.store)
-        self.release.add(run for run in runs if run in todo)
+        else:
+            self.take(spec)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         spec = self.release.graph.runs[trial_id]
@@ -56,11 +48,13 @@ class StudySearch(GraphSearch):
                 self._end(run, "failed")
             return
         self.release.finish(trial_id)
-        if not (result and result.get("done")):  # the scheduler stopped it: nothing will go on from its checkpoint
+        if trial_id not in self.study.open or not isinstance(spec, TrialSpec):
+            return
+        if self.store.exists(self.store.result_path("trials", trial_id)):
+            self.study.finished(spec)
+        else:  # the scheduler stopped it, which Tune calls done too: nothing will go on from its checkpoint
             self.store.delete_checkpoint(trial_id)
             self._end(trial_id, "pruned")
-        elif trial_id in self.study.open and isinstance(spec, TrialSpec):
-            self.study.finished(spec)
 
     def _end(self, run: str, why: str) -> None:
         spec = self.release.graph.runs[run]

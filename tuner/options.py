@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from tuner.catalogue import Kind
 from tuner.opening import load_plugins
+
+
+class Tracker(StrEnum):
+    """What can follow a sweep beside our own tables."""
+
+    tensorboard = "tensorboard"
+    wandb = "wandb"
+    mlflow = "mlflow"
+
 
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
 SweepNames = Annotated[list[str], typer.Argument(metavar="SWEEP...", help="One or more sweeps, taken together.")]
@@ -26,6 +36,9 @@ NodeHour = Annotated[
     float | None, typer.Option(metavar="PRICE", min=0, help="Also say what it costs, at a node's price an hour.")
 ]
 TrialsANode = Annotated[int, typer.Option(metavar="N", min=1, help="Trials that such a node runs at once.")]
+Trackers = Annotated[
+    list[Tracker], typer.Option("--track", help="Show it in TensorBoard, W&B or MLflow as well; may be repeated.")
+]
 Plugins = Annotated[
     list[str],
     typer.Option(
@@ -36,3 +49,7 @@ Output = Annotated[str | None, typer.Option(metavar="FILE", help="Default: TRIAL
 Onnx = Annotated[bool, typer.Option("--onnx", help="Write ONNX beside it (needs sparsweep[onnx]).")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
 ClaimFiles = Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")]
+ProfileTrial = Annotated[
+    str | None,
+    typer.Option("--profile-trial", metavar="ID", help="Show where the time of this trial goes."),
+]

@@ -16,13 +16,14 @@ from trainables.store import Store
 from tuner import calibration
 from tuner.calibration import kind_of
 from tuner.graph import build, examine
-from tuner.suggestions import points
+from tuner.points import points
+from tuner.seeds import Seeds
 from tuner.sweep import Sweep
 
 
 def price(sweep: Sweep, store: Store) -> dict[str, Any]:
     """What would run, and what it costs; ``hours`` is None where no trial like these has been measured here."""
-    trials = sweep.trials if sweep.search is None else expected(sweep, store)
+    trials = points(sweep, store) if sweep.search is None else expected(sweep, store)
     state = examine(build(trials), store)
     todo = [state.graph.runs[run] for run in state.todo]
     missing = state.points_in(state.todo)
@@ -37,19 +38,23 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
         "train_flops": float(sum(cost(spec) for spec in todo)),
         "hours": hours,
         "hours_rest_on": grounds,
+        **({} if sweep.seeds is None else {"seeds": seeds_to_come(sweep.seeds, trials)}),
     }
+
+
+def seeds_to_come(seeds: Seeds, trials: Mapping[str, TrialSpec]) -> dict[str, int]:
+    """Seeds of a point, ``from`` so many ``to`` so many, and the trials that there can be ``at_most``."""
+    arms = sum(trial.seed == seeds.first for trial in trials.values())
+    return {"from": seeds.start, "to": seeds.most, "at_most": arms * seeds.most}
 
 
 def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
     """Trials that a search may make: those suggested so far, and for those to come as many drawn at random."""
-    from optuna.samplers import RandomSampler
-
     from tuner.study import new_study, suggested_spec
 
     assert sweep.search is not None
     trials = points(sweep, store)
     study = new_study(sweep.search)
-    study.sampler = RandomSampler(seed=sweep.search.sampler_seed)
     # Random cells may be equal where a space is small; a few more draws than trials fill up what they can.
     for _ in range(2 * sweep.search.trials):
         if len(trials) >= sweep.search.trials:
@@ -65,9 +70,11 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     if facts["hours"] is not None:
         grounds = " and ".join(facts["hours_rest_on"]) or "for nothing"
         hours = f"{facts['hours']:.2f} hours one after the other, {grounds}"
-    said = [
-        facts["sweep"],
-        f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)",
+    said = [facts["sweep"], f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)"]
+    if seeds := facts.get("seeds"):
+        found = f"{seeds['from']} to {seeds['to']} a point, until its comparison with dense is decided"
+        said.append(f"  seeds          {found}: at most {seeds['at_most']} trials")
+    said += [
         f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)",
         f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)",
         f"  time           {hours}",

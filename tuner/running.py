@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tuner.opening import DEFAULT_STORAGE, WrongCall
+from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one
 
 if TYPE_CHECKING:
     from trainables.data import ImageData
     from trainables.store import Store
     from tuner.graph import State
+    from tuner.options import Tracker
     from tuner.sweep import Sweep
 
 
@@ -19,8 +20,16 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry: bool) -> None:
-    """Run what is ready, say what came of it, and exit."""
+def run_sweep(
+    sweep: Sweep,
+    store: Store,
+    address: str,
+    data: str | None,
+    trackers: list[Tracker],
+    retry: bool,
+    profile: str | None = None,
+) -> None:
+    """Run what is ready, say what came of it, and exit. ``profile``: beginning of a run's id, to be profiled."""
     try:
         store.check_writable()
     except OSError as error:
@@ -28,15 +37,18 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry:
     from tuner import journal
     from tuner.graph import build, examine
     from tuner.images import read_images
-    from tuner.suggestions import points
+    from tuner.points import points
+    from tuner.suggestions import count
 
     state = examine(build(points(sweep, store)), store)
     if retry:
         state = state.retried()
     elif state.failed:
         tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    to_suggest = sweep.search is not None and len(state.graph.points) < sweep.search.trials
+    to_suggest = sweep.search is not None and count(sweep.name, store) < sweep.search.trials
     images = read_images(state, sweep.sources if to_suggest else [], data)
+    if profile is not None:
+        profile = only_one(profile, state.ready, "run to do", store.storage)
     try:
         journal.claim(sweep.name, store)
     except journal.Busy as error:
@@ -44,28 +56,44 @@ def run_sweep(sweep: Sweep, store: Store, address: str, data: str | None, retry:
     try:
         journal.remember(sweep, store)
         if state.ready or to_suggest:
-            train(sweep, state, images, store, address)
+            train(sweep, state, images, store, address, trackers, profile)
     finally:
         journal.end_heartbeat(sweep.name, store)
+    if profile is not None:
+        tell((store.read(f"profiles/{profile}/summary.txt") or b"").decode())
+        tell(f"the trace: {store.address(f'profiles/{profile}/trace.json')}")
     conclude(sweep, store)
 
 
-def train(sweep: Sweep, state: State, images: dict[str, ImageData], store: Store, address: str) -> None:
+def train(
+    sweep: Sweep,
+    state: State,
+    images: dict[str, ImageData],
+    store: Store,
+    address: str,
+    trackers: list[Tracker],
+    profile: str | None,
+) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
     expected = None
     if sweep.search:
-        expected = len(state.ready) + sweep.search.trials - len(state.graph.points)
-        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {len(state.graph.points)} of them made before")
+        from tuner.suggestions import count
+
+        made = count(sweep.name, store)
+        expected = len(state.ready) + sweep.search.trials - made
+        tell(f"{sweep.name}: {sweep.search.trials} suggestions, {made} of them made before")
     else:
         tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     from tuner.execute import Stopped, execute
     from tuner.sweep import SweepError
+    from tuner.tracking import tracking
     from tuner.watch import Watch
 
+    followers = [tracking(name, sweep.name, state.graph.runs, store) for name in trackers]
     try:
         with Watch(sweep.name, state, store, expected) as watch:
-            execute(sweep, state, images, store, address, watch)
+            execute(sweep, state, images, store, address, watch, followers, profile)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
         where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
@@ -90,13 +118,3 @@ def conclude(sweep: Sweep, store: Store) -> None:
     print("\n".join([*lines(outcome), *found, f"results: {store.address('results/trials')}"]))
     if outcome["done"] < outcome["trials"]:
         sys.exit(1)
-
-
-def calibrate_sweep(sweep: Sweep, store: Store) -> None:
-    """Measure each kind of training in a sweep on this machine, and say each as it is known."""
-    from tuner.calibrate import line, measure
-    from tuner.graph import build
-    from tuner.suggestions import points
-
-    for found in measure(build(points(sweep, store)).runs.values(), store, sweep.resources.cpus):
-        print(line(found), flush=True)

@@ -12,7 +12,9 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import SearchAlgorithm
 
-from tuner.graph import Graph
+from trainables.spec import TrialSpec, dump
+from trainables.store import Store
+from tuner.graph import Graph, unfinished
 from tuner.order import Key, by_length
 from tuner.retries import Retries
 
@@ -187,3 +189,26 @@ class InOrder(FIFOScheduler):
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
         return None
+
+
+class GrowingSearch(GraphSearch):
+    """Gives Tune the runs of a graph that grows meanwhile, each with its spec beside its id."""
+
+    def __init__(self, release: Release, store: Store, limit: int | None = None) -> None:
+        super().__init__(release, limit)
+        self.store = store
+
+    def trial(self, run: str, **config: Any) -> Trial:
+        return super().trial(run, spec=dump(self.release.graph.runs[run]), **config)
+
+    def take(self, trial: TrialSpec) -> None:
+        """A new point of the sweep: it, and what it misses to start, are to be run."""
+        graph = self.release.graph
+        new = graph.add_point(trial)
+        runs = new if trial.id in new else [*new, trial.id]
+        todo = unfinished(graph, runs, self.store.finished(), self.store.artifact_files(), self.store)
+        self.release.add(run for run in runs if run in todo)
+
+    def is_finished(self) -> bool:
+        # What is running may add to the graph when it ends.
+        return self._finished or self.closed or not self.release.open

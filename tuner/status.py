@@ -13,7 +13,8 @@ from trainables import records
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State, build, examine
-from tuner.suggestions import points
+from tuner.points import points
+from tuner.suggestions import stopped
 from tuner.sweep import Sweep
 from tuner.view import view
 
@@ -38,6 +39,8 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
         "trials": len(state.graph.points),
         "prerequisites": len(state.graph.prerequisites),
         **counts,
+        **({} if sweep.search is None else {"stopped": stopped(sweep.name, store)}),
+        "alive": journal.is_alive(sweep.name, store),
         "seconds_left": journal.seconds_left(sweep.name, store),
         "running_now": about([run for run in running if run in state.graph.runs], lambda run: running[run]),
         "failures": about(
@@ -69,6 +72,8 @@ def classify(point: str, missing: set[str], running: dict[str, Any], state: Stat
 def lines(report: dict[str, Any]) -> list[str]:
     """A report as a person reads it."""
     counts = ", ".join(f"{report[name]} {name}" for name in OUTCOMES if report[name] or name == "done")
+    if report.get("stopped"):
+        counts += f"; {report['stopped']} more stopped early"
     said = [f"{report['sweep']}: {report['trials']} trials: {counts}"]
     for run in report["running_now"]:
         said.append(f"  running {run['trial']} ({run['what']}): epoch {run['epoch']} of {run['epochs']}")
@@ -81,12 +86,12 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def follow(sweep: Sweep, store: Store) -> None:
-    """Show the sweep on the terminal, again and again, until nothing is left that could run."""
+    """Show the sweep on the terminal, again and again, until nothing runs it and nothing is left that could run."""
     with Live(view(report(sweep, store)), refresh_per_second=4) as live:
         while True:
             now = report(sweep, store)
             live.update(view(now))
-            if now["done"] + now["failed"] + now["blocked"] == now["trials"] and not now["running_now"]:
+            if now["done"] + now["failed"] + now["blocked"] == now["trials"] and not now["alive"]:
                 return
             time.sleep(LOOK_SECONDS)
 

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 
+import numpy as np
 import optuna
+from optuna import samplers
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
@@ -22,13 +25,31 @@ from tuner.space import draw
 from tuner.suggestions import Suggestion, keep, suggestions
 from tuner.sweep import Search, Sweep, SweepError, merge
 
-SAMPLERS = {
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True),
-    "gp": lambda seed: optuna.samplers.GPSampler(seed=seed),
-    "nsga2": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "qmc": lambda seed: optuna.samplers.QMCSampler(seed=seed),
+SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
+    "tpe": lambda search, own: samplers.TPESampler(seed=own, multivariate=True, group=True),
+    "gp": lambda search, own: samplers.GPSampler(seed=own, warn_independent_sampling=False),
+    "nsga2": lambda search, own: samplers.NSGAIISampler(seed=own, population_size=search.population),
+    "random": lambda search, own: samplers.RandomSampler(seed=own),
+    "qmc": lambda search, own: samplers.QMCSampler(
+        seed=search.sampler_seed,  # one sequence for all suggestions
+        independent_sampler=samplers.RandomSampler(seed=own),
+        warn_independent_sampling=False,
+    ),
 }
+"""By name, from the search and a suggestion's own seed."""
+COUNTING = {"nsga2", "qmc"}
+"""Samplers that keep count, in the study, of what they were asked for: generations, the place in a sequence."""
+
+
+def sampler(search: Search, number: int) -> BaseSampler:
+    """What makes the ``number``-th suggestion: a function of the seed, the number and what was told before.
+
+    So a study that is made anew goes on where it was, and does not draw again what it drew at its beginning.
+    """
+    own = int(np.random.SeedSequence([search.sampler_seed, number]).generate_state(1)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return SAMPLERS[search.sampler](search, own)
 
 
 class Study:
@@ -47,12 +68,16 @@ class Study:
     def _again(self, suggestion: Suggestion) -> None:
         """Take up an earlier suggestion: told if its end is known, to be run if not."""
         self.study.enqueue_trial(dict(suggestion.params))
+        self.study.sampler = sampler(self.search, suggestion.number)
         trial = self.study.ask()
+        if self.search.sampler in COUNTING:
+            _ = trial.relative_params  # made only when they are asked for
         draw(self.search.space, trial)
+        trial.set_user_attr("trial", suggestion.spec.id)
         self.asked += 1
         self.open.setdefault(suggestion.spec.id, []).append(trial)
         if suggestion.ended:
-            self._tell(suggestion.spec.id, None)
+            self._tell(suggestion.spec.id, None, TrialState.PRUNED)
         elif (values := self.values(suggestion.spec)) is not None:
             self._tell(suggestion.spec.id, values)
         else:
@@ -66,9 +91,12 @@ class Study:
         if self.pending:
             return self.pending.pop(0)
         while self.asked < self.search.trials:
-            number, trial = self.asked, self.study.ask()
+            number = self.asked
+            self.study.sampler = sampler(self.search, number)
+            trial = self.study.ask()
             self.asked += 1
             spec = suggested_spec(self.sweep, trial)
+            trial.set_user_attr("trial", spec.id)
             already_open = spec.id in self.open
             self.open.setdefault(spec.id, []).append(trial)
             keep(self.sweep.name, self.store, Suggestion(number, spec, trial.params))
@@ -88,7 +116,7 @@ class Study:
         for trial in self.open.get(spec.id, []):
             if why == "pruned":
                 keep(self.sweep.name, self.store, Suggestion(trial.number, spec, trial.params, why))
-        self._tell(spec.id, None)
+        self._tell(spec.id, None, TrialState.PRUNED if why == "pruned" else TrialState.FAIL)
 
     def values(self, spec: Spec) -> list[float] | None:
         """What the search is after, of a finished trial; None if it is not finished."""
@@ -100,24 +128,25 @@ class Study:
         row = table.to_pylist()[0]
         return [math.nan if row[name] is None else row[name] for name in self.search.objectives]
 
-    def _tell(self, run: str, values: list[float] | None) -> None:
+    def _tell(self, run: str, values: list[float] | None, otherwise: TrialState = TrialState.FAIL) -> None:
         # Optuna refuses NaN and would leave its trial running for ever: what has no number has failed.
         known = values is not None and not any(math.isnan(value) for value in values)
         for trial in self.open.pop(run, []):
             if known:
                 self.study.tell(trial, values)
             else:
-                self.study.tell(trial, state=TrialState.FAIL)
+                self.study.tell(trial, state=otherwise)
 
     def words(self) -> list[str]:
         """The best suggestions, a line each."""
         names = list(self.search.objectives)
-        return [
+        said = [
             "  best "
             + ", ".join(f"{name} {value:.6g}" for name, value in zip(names, trial.values, strict=True))
             + f": {', '.join(f'{key} {value}' for key, value in trial.params.items())}"
             for trial in self.best()
         ]
+        return list(dict.fromkeys(said))  # where a space is small, the best is suggested again
 
     def best(self) -> list[FrozenTrial]:
         """The best trial, or with several objectives those that no other beats in all of them."""
@@ -137,8 +166,13 @@ def suggested_spec(sweep: Sweep, trial: optuna.Trial) -> TrialSpec:
 def new_study(search: Search, storage: str | None = None, name: str | None = None) -> optuna.Study:
     """An empty study; ``storage``: an Optuna storage address, to be opened in optuna-dashboard."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        directions=list(search.objectives.values()),
+        sampler=samplers.RandomSampler(search.sampler_seed),
+        storage=storage,
+        study_name=name,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        sampler: BaseSampler = SAMPLERS[search.sampler](search.sampler_seed)
-    directions = list(search.objectives.values())
-    return optuna.create_study(directions=directions, sampler=sampler, storage=storage, study_name=name)
+        study.set_metric_names(list(search.objectives))
+    return study

@@ -9,7 +9,6 @@ from typing import Any
 
 from trainables.spec import TrialSpec
 from trainables.store import Store
-from tuner.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -31,11 +30,14 @@ def suggestions(name: str, store: Store) -> Iterator[Suggestion]:
         yield Suggestion(int(number), spec, content["params"], content["ended"])
 
 
-def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
-    """The trials of a sweep by id: those of its grids, or those that its search has suggested so far."""
-    if sweep.search is None:
-        return sweep.trials
-    return {suggestion.spec.id: suggestion.spec for suggestion in suggestions(sweep.name, store)}
+def count(name: str, store: Store) -> int:
+    """How many suggestions the search ``name`` has made here."""
+    return len(store.names(f"sweeps/{name}/suggestions"))
+
+
+def stopped(name: str, store: Store) -> int:
+    """How many of them were stopped early, for falling behind."""
+    return sum(suggestion.ended is not None for suggestion in suggestions(name, store))
 
 
 def keep(name: str, store: Store, suggestion: Suggestion) -> None:

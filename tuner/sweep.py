@@ -26,6 +26,7 @@ from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import Recipe, TrialSpec
 from trainables.values import Registry, Value, explain, unknown
+from tuner.seeds import Seeds
 
 RANGE = {"from", "to", "step"}
 REGISTRIES: dict[str, Registry[Any]] = {"sparsifier": sparsifiers, "difficulty": difficulties}
@@ -63,6 +64,7 @@ class Search(Value):
     trials: int = Field(default=50, ge=1, description="suggestions in all")
     sampler: Literal["tpe", "gp", "nsga2", "random", "qmc"] = "tpe"
     sampler_seed: int = Field(default=0, ge=0, lt=2**32)
+    population: int = Field(default=20, ge=2, description="suggestions in a generation of nsga2; the first is random")
     stopping: Literal["none", "asha", "median"] = Field(default="none", description="of trials that fall behind")
     grace: int = Field(default=1, ge=1, description="epochs before a trial can be stopped")
 
@@ -91,6 +93,7 @@ class Sweep(Value):
     base: dict[str, Any] = Field(default_factory=dict)
     grids: tuple[dict[str, Any], ...] = ()
     search: Search | None = None
+    seeds: Seeds | None = Field(default=None, description="seeds that grow where they are needed, in place of seed")
     figures: dict[str, int] = Field(
         default_factory=dict, description="included sweeps: how many of the grids, from the first on, each brought"
     )
@@ -107,6 +110,14 @@ class Sweep(Value):
         return self
 
     @model_validator(mode="after")
+    def _seeds_are_stated_once(self) -> Sweep:
+        if self.seeds and self.search:
+            raise ValueError("seeds: only the points of grids are compared with dense; leave it out with a search")
+        if self.seeds and any("seed" in part for part in (self.base, *self.grids)):
+            raise ValueError("seed: the sweep has seeds, which says how many each point gets; leave seed out")
+        return self
+
+    @model_validator(mode="after")
     def _figures_have_their_grids(self) -> Sweep:
         if any(count < 0 for count in self.figures.values()) or sum(self.figures.values()) > len(self.grids):
             raise ValueError(f"figures: they bring {self.figures}, there are {len(self.grids)} grids")
@@ -119,7 +130,7 @@ class Sweep(Value):
 
     def _cells(self, number: int, grid: Mapping[str, Any]) -> dict[str, TrialSpec]:
         trials: dict[str, TrialSpec] = {}
-        for cell in expand(merge(self.base, grid)):
+        for cell in expand(merge(self.start, grid)):
             try:
                 trial = TrialSpec.model_validate(cell)
             except ValidationError as error:
@@ -140,6 +151,11 @@ class Sweep(Value):
         return [[run for cells in islice(left, count) for run in cells] for count in counts]
 
     @property
+    def start(self) -> dict[str, Any]:
+        """What every grid starts from."""
+        return self.base if self.seeds is None else {**self.base, "seed": self.seeds.numbers(self.seeds.start)}
+
+    @property
     def sources(self) -> list[Dataset]:
         """The data sets that a search can choose."""
         spaces = [] if self.search is None else self.search.space
@@ -149,7 +165,7 @@ class Sweep(Value):
 
     def dump(self) -> str:
         """YAML from which :func:`parse` makes the same sweep."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
 
 
 def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
@@ -231,6 +247,8 @@ def with_included(content: Mapping[str, Any], name: str) -> dict[str, Any]:
     if name in names:
         raise SweepError(f"{name}: include: {name} cannot include itself")
     others = [read(other) for other in names]
+    if grown := [other.name for other in others if other.seeds and not content.get("seeds")]:
+        raise SweepError(f"{name}: include: {grown[0]} has seeds that grow; give this sweep seeds of its own")
     grids = [merge(other.base, grid) for other in others for grid in other.grids]
     figures = {other.name: len(other.grids) for other in others}
     return {"grids": [*grids, *(content.get("grids") or [])], **({"figures": figures} if figures else {})}

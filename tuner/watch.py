@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 from ray.exceptions import RayTaskError
@@ -18,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State
-from tuner.price import cost
+from tuner.pace import Pace
 from tuner.retries import in_words
 from tuner.search import RunTrial
 
@@ -36,11 +35,10 @@ class Watch(Callback):
 
     def __init__(self, name: str, state: State, store: Store, expected: int | None = None) -> None:
         self.name, self.store, self.console = name, store, Console(stderr=True)
-        self.graph, self.planned = state.graph, state.ready
-        self.expected = len(state.ready) if expected is None else expected
-        self.started: set[str] = set()
-        self.done_cost = 0.0
-        self.first_sign: tuple[float, float] | None = None  # when training was first heard of, and its cost by then
+        self.graph, self.pace = state.graph, Pace()
+        self.pace.plan(state.graph.runs[run] for run in state.ready)
+        self.known = set(state.ready)  # runs that were planned, or turned up since
+        self.expected = expected or 0
         self.done: set[str] = set()
         self.failed: set[str] = set()
         self.running: dict[str, dict[str, Any]] = {}
@@ -69,8 +67,12 @@ class Watch(Callback):
     # Tune's events ---------------------------------------------------------------------------------------------------
 
     def on_trial_start(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self.started.add(trial.trial_id)
-        self.running[trial.trial_id] = {"epoch": 0, "epochs": self.graph.runs[trial.trial_id].length}
+        spec = self.graph.runs[trial.trial_id]
+        if trial.trial_id not in self.known:
+            self.known.add(trial.trial_id)
+            self.pace.plan([spec])
+        self.pace.begin(trial.trial_id, spec, time.monotonic())
+        self.running[trial.trial_id] = {"epoch": 0, "epochs": spec.length}
         self.say(f"started {self._label(trial)}")
 
     def on_trial_result(
@@ -78,22 +80,23 @@ class Watch(Callback):
     ) -> None:
         known = {name: result[name] for name in TOLD if result.get(name) is not None}
         self.running[trial.trial_id] = {**known, "node": result.get("hostname", "")}
-        if self.first_sign is None:
-            self.first_sign = time.monotonic(), self.completed_cost()
+        self.pace.follow(trial.trial_id, result["epoch"] / result["epochs"], time.monotonic())
 
     def on_trial_complete(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self.running.pop(trial.trial_id, None)
-        if trial.last_result.get("done"):
+        self._over(trial)
+        last = trial.last_result
+        if last.get("epoch", 0) < last.get("epochs", 0):
+            self.say(f"stopped early, behind others {self._label(trial)}")
+        elif last.get("done"):
             self.done.add(trial.trial_id)
-            self.done_cost += cost(self.graph.runs[trial.trial_id])
             self.say(f"finished {self._label(trial)}")
 
     def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self.running.pop(trial.trial_id, None)
+        self._over(trial, counts=False)
         self.say(f"trying again {self._label(trial)}: {in_words(trial.error)}")
 
     def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self.running.pop(trial.trial_id, None)
+        self._over(trial)
         self.failed.add(trial.trial_id)
         error = trial.error
         if error is not None and not isinstance(error, RayTaskError):
@@ -101,9 +104,14 @@ class Watch(Callback):
             self.store.write_failure(trial.trial_id, self.name, error)
         self.say(f"FAILED {self._label(trial)}: {in_words(error)}", aloud=True)
 
+    def _over(self, trial: RunTrial, counts: bool = True) -> None:
+        self.running.pop(trial.trial_id, None)
+        self.pace.end(trial.trial_id, time.monotonic(), counts)
+
     def on_step_end(self, iteration: int, trials: list[RunTrial], **info: Any) -> None:
         now = time.monotonic()
-        self._bar.update(self._task, total=self.total_cost or 1.0, completed=self.completed_cost(), text=self.summary())
+        total = self.pace.operations_in_all(self.unknown) or 1.0
+        self._bar.update(self._task, total=total, completed=self.pace.operations_done(), text=self.summary())
         if now - self._last_beat >= HEARTBEAT_SECONDS:
             self._last_beat = now
             self._write(lambda: journal.write_heartbeat(self.name, self.store, self.running, self.seconds_left()))
@@ -123,27 +131,14 @@ class Watch(Callback):
 
     # Words -----------------------------------------------------------------------------------------------------------
 
-    @cached_property
-    def planned_cost(self) -> float:
-        """Operations of what was known when the sweep began."""
-        return sum(cost(self.graph.runs[run]) for run in self.planned)
-
     @property
-    def total_cost(self) -> float:
-        """Operations of the whole run; where a search has yet to suggest trials, they count as those before."""
-        if self.expected <= len(self.planned):
-            return self.planned_cost
-        known = [cost(self.graph.runs[run]) for run in self.started | self.planned]
-        return sum(known) / len(known) * max(self.expected, len(known)) if known else 0.0
-
-    def completed_cost(self) -> float:
-        """Operations done so far, those of running trials included."""
-        parts = [cost(self.graph.runs[run]) * at["epoch"] / at["epochs"] for run, at in self.running.items()]
-        return self.done_cost + sum(parts)
+    def unknown(self) -> int:
+        """Runs that a search has yet to suggest."""
+        return max(self.expected - len(self.known), 0)
 
     def summary(self) -> str:
         """Done of all, running, failed, and the time left at the rate so far."""
-        words = [f"{len(self.done)}/{max(self.expected, len(self.started))} done", f"{len(self.running)} running"]
+        words = [f"{len(self.done)}/{max(self.expected, len(self.known))} done", f"{len(self.running)} running"]
         if self.failed:
             words.append(f"{len(self.failed)} failed")
         left = self.seconds_left()
@@ -152,12 +147,8 @@ class Watch(Callback):
         return ", ".join(words)
 
     def seconds_left(self) -> float | None:
-        """At the rate since the first sign of training; None until a run has finished after it."""
-        if self.first_sign is None or not self.done:
-            return None
-        then, cost_then = self.first_sign
-        gained = self.completed_cost() - cost_then
-        return (time.monotonic() - then) * (self.total_cost - self.completed_cost()) / gained if gained > 0 else None
+        """By the rates measured so far; None until a run has finished."""
+        return self.pace.seconds_left(time.monotonic(), self.unknown) if self.done else None
 
     def say(self, text: str, aloud: bool = False) -> None:
         """Add a line to the log, and to the terminal if it is of weight."""

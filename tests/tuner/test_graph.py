@@ -10,8 +10,9 @@ import pytest
 
 from trainables.spec import ScoringSpec, TrialSpec
 from trainables.store import Store
+from tuner import calibration
 from tuner.graph import build, examine
-from tuner.price import bill, cost, hours, images
+from tuner.price import bill, cost, images, known_rates, lines, price, time_of
 from tuner.search import Release
 from tuner.sweep import Sweep, parse
 
@@ -126,13 +127,30 @@ def test_cost_in_closed_form() -> None:
 
 def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
     store, specs = Store(str(tmp_path)), list(build(small.trials).runs.values())
-    assert hours(specs, store) is None
+    assert time_of(specs, known_rates(store)) == (None, [])
     run_here(parse(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]))
-    estimate = hours(specs, store)
+    rates = known_rates(store)
+    estimate, grounds = time_of(specs, rates)
     assert estimate is not None and estimate > 0
-    assert hours([*specs, *specs], store) == pytest.approx(2 * estimate)
+    assert grounds == ["from 5 finished trials"]
+    assert time_of([*specs, *specs], rates) == (pytest.approx(2 * estimate), grounds)
     other = [TrialSpec.model_validate({"dataset": "digits", "model": "resnet18", "sparsifier": "dense"})]
-    assert hours(other, store) is None
+    assert time_of(other, rates) == (None, [])
+
+
+def test_hours_rest_on_a_calibration_where_nothing_has_finished(small: Sweep, tmp_path: Path) -> None:
+    store, graph = Store(str(tmp_path)), build(small.trials)
+    trial = next(iter(small.trials.values()))
+    for rate, card in ((50.0, "an old card"), (100.0, "NVIDIA H200"), (None, "a small card")):
+        calibration.keep(
+            {"what": "rate", "kind": calibration.kind_of(trial), "card": card, "images_per_second": rate}, store
+        )
+    facts = price(small, store)
+    assert facts["hours"] == pytest.approx(sum(images(spec) for spec in graph.runs.values()) / 100 / 3600)
+    assert facts["hours_rest_on"] == ["calibrated on NVIDIA H200"]
+    assert lines(facts)[-1].endswith("hours one after the other, calibrated on NVIDIA H200")
+    other = price(parse(small.dump(), "small", ["recipe.batch_size=64"]), store)
+    assert other["hours"] is None and lines(other)[-1].endswith("unknown: sparsweep calibrate measures it")
 
 
 SEVERAL_SCORES = """

@@ -115,6 +115,13 @@ def test_the_paper_is_the_union_of_its_figures() -> None:
     )
 
 
+def test_a_thousand_trials_on_digits(tmp_path: Path) -> None:
+    facts = price(read("digits-1000"), Store(str(tmp_path)))
+    assert facts["trials"] == facts["missing"] == 2 * 7 * (1 + 8 * 9) == 1022
+    assert facts["prerequisites"] == 8  # the networks that score; dense ones are points of the sweep
+    assert len({trial.sparsifier.name for trial in read("digits-1000").trials.values()}) == 9
+
+
 def test_dense_parents_and_scores_of_the_paper_are_run_once() -> None:
     graph = build(read("paper").trials)
     kinds = Counter(type(graph.runs[run]).__name__ for run in graph.prerequisites)

@@ -12,10 +12,12 @@ from optuna.trial import FixedTrial, TrialState
 
 from trainables.spec import TrialSpec
 from trainables.store import Store
+from tuner import dashboard
 from tuner.graph import build
+from tuner.points import points
 from tuner.space import draw
 from tuner.study import SAMPLERS, Study
-from tuner.suggestions import points, suggestions
+from tuner.suggestions import count, stopped, suggestions
 from tuner.sweep import Sweep, SweepError, parse
 
 Runner = Callable[..., list[str]]
@@ -128,23 +130,58 @@ def test_an_impossible_suggestion_is_said(tmp_path: Path) -> None:
         Study(sweep, Store(str(tmp_path))).ask()
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-def test_every_sampler_searches_to_the_end(sampler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Past the random start-up of its model, with made-up values: the nearer to .4, the better."""
-    sweep = parse(SEARCH, "search", ["search.trials=16", f"search.sampler={sampler}"])
+def nearer_to_two_fifths(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Made-up values of the trials whose ids are in the set that is returned: the nearer to .4, the better."""
     finished: set[str] = set()
 
     def values(study: Study, spec: TrialSpec) -> list[float] | None:
         return [-abs(spec.sparsity - 0.4)] if spec.id in finished else None
 
     monkeypatch.setattr(Study, "values", values)
-    study = Study(sweep, Store(str(tmp_path)))
-    while (spec := study.ask()) is not None:
+    return finished
+
+
+def suggest(study: Study, finished: set[str], most: int = 1000) -> list[str]:
+    """Ask for trials and finish each, one after the other."""
+    asked: list[str] = []
+    while len(asked) < most and (spec := study.ask()) is not None:
+        asked.append(spec.id)
         finished.add(spec.id)
         study.finished(spec)
+    return asked
+
+
+# Ten suggestions of tpe and gp are random, one of qmc, and a first generation of nsga2, which is ten here.
+CONTINUOUS = ["search.trials=24", "search.population=10", "search.space.sparsity={from: 0.1, to: 0.9}"]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_every_sampler_searches_to_the_end_beyond_its_random_start(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = nearer_to_two_fifths(monkeypatch)
+    study = Study(parse(SEARCH, "search", [*CONTINUOUS, f"search.sampler={name}"]), Store(str(tmp_path)))
+    suggest(study, finished)
     assert {trial.state for trial in study.study.trials} == {TrialState.COMPLETE}
-    assert len(study.study.trials) == 16 and not study.open
+    assert len(study.study.trials) == 24 and not study.open
     assert study.best()[0].values == [max(trial.values[0] for trial in study.study.trials)]
+    if name in {"tpe", "gp", "nsga2"}:  # they learn: the later half is better than the random one
+        distances = [-trial.values[0] for trial in study.study.trials]
+        assert sum(distances[12:]) < sum(distances[:12])
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_study_made_anew_goes_on_as_if_it_had_never_stopped(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed in its random start and again beyond it: the same suggestions, none of them twice."""
+    finished = nearer_to_two_fifths(monkeypatch)
+    sweep = parse(SEARCH, "search", [*CONTINUOUS, "search.trials=16", f"search.sampler={name}"])
+    undisturbed = suggest(Study(sweep, Store(str(tmp_path / "one"))), finished)
+    finished.clear()
+    store = Store(str(tmp_path / "other"))
+    parts = [suggest(Study(sweep, store), finished, most) for most in (4, 9, 1000)]
+    assert [run for part in parts for run in part] == undisturbed
 
 
 def test_several_objectives_have_a_front(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +241,8 @@ def test_a_pruned_suggestion_is_not_run_again(search: Sweep, tmp_path: Path) -> 
     assert spec is not None
     study.ended(spec, "pruned")
     again = Study(search, store)
-    assert again.study.trials[0].state is TrialState.FAIL and not again.pending
+    assert again.study.trials[0].state is TrialState.PRUNED and not again.pending
+    assert points(search, store) == {} and (count("search", store), stopped("search", store)) == (1, 1)
 
 
 def test_a_failed_suggestion_is_run_again_by_the_next_driver(search: Sweep, tmp_path: Path) -> None:
@@ -222,3 +260,19 @@ def test_the_graph_of_a_search_is_what_it_has_suggested(search: Sweep, tmp_path:
     study = Study(search, store)
     asked = {spec.id for spec in (study.ask(), study.ask()) if spec}
     assert set(build(points(search, store)).points) == asked
+
+
+def test_a_study_is_written_for_the_dashboard(search: Sweep, run_here: Runner, tmp_path: Path) -> None:
+    """With what is open and what is finished, under the objective's name; written again, it is the same study."""
+    store = Store(str(tmp_path))
+    study = Study(search, store)
+    asked = [study.ask(), study.ask()]
+    assert asked[0]
+    finish(asked[0], run_here)
+    for _ in range(2):
+        address = dashboard.write(search, store, str(tmp_path / "study.db"))
+    written = optuna.load_study(study_name="search", storage=address)
+    assert optuna.get_all_study_names(address) == ["search"] and written.metric_names == ["test_accuracy"]
+    assert [trial.state for trial in written.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
+    assert [trial.user_attrs["trial"] for trial in written.trials] == [spec.id for spec in asked if spec]
+    assert written.best_trial.params == study.study.trials[0].params

@@ -46,7 +46,7 @@ def test_eta_is_the_rate_since_training_began(sweep: Sweep, clock: SimpleNamespa
     assert seen.summary() == "0/2 done, 1 running"
     clock.seconds += 10
     seen.on_trial_result(0, [], trial(first), {"epoch": 2, "epochs": 4})
-    assert seen.completed_cost() == cost(state.graph.runs[first]) / 2
+    assert seen.pace.operations_done() == cost(state.graph.runs[first]) / 2
     clock.seconds += 10
     seen.on_trial_result(0, [], trial(first), {"epoch": 4, "epochs": 4})
     seen.on_trial_complete(0, [], trial(first, done=True))
@@ -54,7 +54,7 @@ def test_eta_is_the_rate_since_training_began(sweep: Sweep, clock: SimpleNamespa
     assert seen.summary() == "1/2 done, 0 running, ETA 20 s"
     seen.on_trial_start(0, [], trial(second))
     seen.on_trial_error(0, [], trial(second))
-    assert seen.summary() == "1/2 done, 0 running, 1 failed, ETA 20 s"
+    assert seen.summary() == "1/2 done, 0 running, 1 failed, ETA 0 s"
 
 
 def test_a_worker_that_died_is_recorded_by_the_driver(sweep: Sweep, tmp_path: Path) -> None:

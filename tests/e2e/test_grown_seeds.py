@@ -1,0 +1,44 @@
+"""A sweep whose seeds grow, as a user runs it: released while it runs, decided alike by whoever comes later."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+from command import Call
+
+from trainables.store import Store
+from tuner.growth import grown
+from tuner.sweep import read
+
+SWEEP = """
+base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.2}
+seeds: {from: 2, to: 4, margin: 0.0001}
+grids: [{sparsifier: [random, omp], sparsity: 0.5}]
+"""
+
+
+def test_seeds_are_added_while_it_runs_and_stay_decided(sparsweep: Call, tmp_path: Path) -> None:
+    """No interval of two to four seeds is that narrow: an arm goes on until it is clear of 0, or to four seeds."""
+    path = tmp_path / "grown.yaml"
+    path.write_text(SWEEP)
+    planned = json.loads(sparsweep("plan", str(path), "--json").stdout)
+    assert (planned["trials"], planned["seeds"]) == (6, {"from": 2, "to": 4, "at_most": 12})
+
+    run = sparsweep("run", str(path), "--track", "tensorboard")
+    assert run.returncode == 0, run.stderr
+    trials = pd.read_parquet(tmp_path / "runs/results/trials")
+    decided = grown(read(str(path)), Store(str(tmp_path / "runs"))).points
+    assert set(trials["trial"]) == set(decided)
+    assert len(decided) > 6  # some point of so short a training is undecided after two seeds
+    counts = trials.groupby("sparsifier")["seed"].nunique()
+    assert counts["dense"] == max(counts["random"], counts["omp"])
+    assert len(list((tmp_path / "runs/tracking/tensorboard/grown").iterdir())) == len(decided)
+
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs/results").rglob("*.parquet")}
+    again = sparsweep("resume", "grown")
+    assert again.returncode == 0 and "runs to do" not in again.stderr
+    assert {file: file.stat().st_mtime_ns for file in (tmp_path / "runs/results").rglob("*.parquet")} == before
+    status = json.loads(sparsweep("status", "grown", "--json").stdout)
+    assert (status["trials"], status["done"]) == (len(decided), len(decided))

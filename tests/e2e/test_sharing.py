@@ -1,0 +1,94 @@
+"""Trials that share a device, in real processes: the measurement, and memory that does not suffice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+
+from trainables import records
+from trainables.spec import TrialSpec, load
+from trainables.store import Store
+from trainables.trainable import SparseTrainable
+from tuner import calibrate, execute
+from tuner.graph import build, examine
+from tuner.sweep import parse
+from tuner.watch import Watch
+
+pytestmark = pytest.mark.slow
+
+SPEC = TrialSpec.model_validate(
+    {"dataset": "digits", "model": "resnet8", "sparsifier": "dense", "recipe": {"preset": "digits"}}
+)
+
+SWEEP = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}
+grids: [{sparsifier: dense, seed: {from: 0, to: 5, step: 1}}]
+resources: {gpus: 0.25}
+retries: 0
+"""
+
+
+@pytest.fixture
+def machine() -> Iterator[None]:
+    """Two CPUs, and a GPU by name only: Ray gives out shares of it."""
+    ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_processes_are_measured_together(machine: None) -> None:
+    with calibrate.probes(SPEC, "cpu", 2) as actors:
+        assert calibrate.together(actors, 1) > 0
+        assert calibrate.together(actors, 2) > 0
+
+
+def test_what_was_measured_is_not_measured_again(
+    machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calibrate, "LADDER", (1, 2))
+    planted = {1: 100.0, 2: 180.0, 3: 181.0}
+    monkeypatch.setattr(calibrate, "together", lambda actors, count: planted[count])
+    said: list[str] = []
+    store = Store(str(tmp_path))
+    assert calibrate.share_a_card([SPEC], store, said.append, "cpu") == 2
+    planted.clear()
+    assert calibrate.share_a_card([SPEC], store, said.append, "cpu") == 2
+    assert len(said) == 1 and "1: 100, 2: 180, 3: 181" in said[0]
+
+
+def crowded() -> type[SparseTrainable]:
+    """Odd seeds find no memory on a quarter of the card, and seed 3 none on a third."""
+
+    class Crowded(SparseTrainable):
+        def setup(self, config: dict[str, Any], device: str = "cuda", **options: Any) -> None:
+            super().setup(config, device="cpu", **options)
+
+        def _step(self, run_id: str) -> dict[str, Any]:
+            seed, share = load(self.specs[run_id]).seed, self.trial_resources.required_resources["GPU"]
+            if (share < 0.3 and seed % 2) or (share < 0.4 and seed == 3):
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super()._step(run_id)
+
+    return Crowded
+
+
+def test_no_trial_is_lost_where_memory_does_not_suffice(
+    machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execute, "SparseTrainable", crowded())
+    monkeypatch.setattr(execute, "cluster", lambda address: nullcontext())
+    sweep, store = parse(SWEEP, "crowded"), Store(str(tmp_path))
+    state = examine(build(sweep.trials), store)
+    images = {SPEC.source.model_dump_json(): SPEC.source.load()}
+    with Watch(sweep.name, state, store) as watch:
+        execute.execute(sweep, state, images, store, "local", watch)
+    assert store.finished() == set(sweep.trials) == watch.done
+    assert not watch.failed and not store.failures()
+    failed = {row["trial"] for row in records.read(store.storage, "failures")[0].to_pylist()}
+    assert sweep.trials.keys() >= failed >= {run for run, trial in sweep.trials.items() if trial.seed == 3}

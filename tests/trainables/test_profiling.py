@@ -1,0 +1,65 @@
+"""Where time goes: shares on a clock that is moved by hand, and a real epoch that comes out the same."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from small_trials import begin, trial
+
+from trainables import profiling
+from trainables.data import DeviceData
+from trainables.profiling import PHASES, TRACED_STEPS, Profile, each, phase, profiled
+from trainables.store import Store
+
+CPU = torch.device("cpu")
+
+
+def test_time_counts_for_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr(profiling.time, "perf_counter", lambda: clock.now)
+    profile = Profile(CPU)
+    monkeypatch.setattr(profiling, "_current", profile)
+
+    def items() -> object:
+        for number in range(2):
+            clock.now += 1.0
+            yield number
+
+    for _ in each("data", items()):
+        with phase("forward"):
+            clock.now += 4.0
+            with phase("update"):
+                clock.now += 2.0
+        clock.now += 0.5
+    profile.mark()
+    assert profile.spent == {"data": 2.0, "forward": 8.0, "update": 4.0, "idle": 1.0}
+    assert profile.lines()[0] == "one epoch, 2 steps, 15.000 s"
+    assert len(profile.lines()) == 1 + len(PHASES)
+    assert profile.lines()[2].split()[:4] == ["forward", "53.3", "%", "8.000"]
+
+
+def test_without_a_profile_nothing_is_measured() -> None:
+    assert phase("forward") is not None and profiling._current is None
+    assert list(each("data", [1, 2])) == [1, 2]
+
+
+def test_a_profiled_epoch_is_the_same_epoch(digits: DeviceData, tmp_path: Path) -> None:
+    spec = trial(sparsifier={"name": "set", "update_every": 1}, sparsity=0.7)
+    store, plain, watched = Store(str(tmp_path)), begin(spec, digits), begin(spec, digits)
+    plain.train_epoch()
+    profiled("run", CPU, store, watched.train_epoch)
+    for name, tensor in plain.model.state_dict().items():
+        assert torch.equal(tensor, watched.model.state_dict()[name]), name
+    events = json.loads(store.read("profiles/run/trace.json") or b"")["traceEvents"]
+    ranges = [event["name"] for event in events if event.get("cat") == "user_annotation"]
+    steps = len(plain.batches)
+    assert ranges.count("forward") == min(steps, TRACED_STEPS) == ranges.count("backward")
+    summary = (store.read("profiles/run/summary.txt") or b"").decode()
+    assert summary.startswith(f"one epoch, {steps} steps")
+    shares = {line.split()[0]: float(line.split()[1]) for line in summary.splitlines()[1:]}
+    assert sum(shares.values()) == pytest.approx(100, abs=0.5)
+    assert shares["forward"] > 0 and shares["backward"] > 0

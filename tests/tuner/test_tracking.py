@@ -1,0 +1,116 @@
+"""Trackers, fed with Tune's events by hand; W&B logs from processes of its own and is left to a run by hand."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.logger import LoggerCallback
+from tensorboardX.proto.event_pb2 import Event
+
+from trainables.spec import TrialSpec
+from trainables.store import Store
+from tuner.opening import WrongCall
+from tuner.options import Tracker
+from tuner.sweep import parse
+from tuner.tracking import Tracking, parameters, tracking
+
+ONE = "base: {dataset: digits, model: resnet8, recipe: digits}\ngrids: [{sparsifier: set, sparsity: 0.5}]"
+
+
+@pytest.fixture
+def spec() -> TrialSpec:
+    return next(iter(parse(ONE, "one").trials.values()))
+
+
+def attempt(follower: Tracking, spec: TrialSpec, epochs: range, finishes: bool) -> None:
+    """Train ``spec`` for ``epochs``, and finish or fail."""
+    trial: Any = SimpleNamespace(trial_id=spec.id)
+    follower.setup()
+    follower.on_trial_start(0, [], trial)
+    for epoch in epochs:
+        result = {"epoch": epoch, "epochs": 4, "train_loss": 1 / epoch, "test_accuracy": None, "hostname": "here"}
+        follower.on_trial_result(0, [], trial, result)
+    if finishes:
+        follower.on_trial_complete(0, [], trial)
+    else:
+        follower.on_trial_error(0, [], trial)
+
+
+def events(file: Path) -> list[Event]:
+    """The records of a TensorBoard file: length, checksum, content, checksum."""
+    content, found, place = file.read_bytes(), [], 0
+    while place < len(content):
+        (length,) = struct.unpack_from("<Q", content, place)
+        found.append(Event.FromString(content[place + 12 : place + 12 + length]))
+        place += 12 + length + 4
+    return found
+
+
+def test_tensorboard_goes_on_in_the_same_folder_with_epochs_as_steps(spec: TrialSpec, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    attempt(tracking(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(1, 3), finishes=False)
+    for file in tmp_path.rglob("events.out.*"):
+        file.rename(file.with_name(f"{file.name}.earlier"))  # their names tell seconds apart
+    attempt(tracking(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(3, 5), finishes=True)
+    (folder,) = (tmp_path / "tracking/tensorboard/one").iterdir()
+    assert folder.name == f"set-0.5-on-digits-resnet8-none-1-seed-0-{spec.id[:8]}"
+    told = [(e.step, v.tag, v.simple_value) for file in folder.iterdir() for e in events(file) for v in e.summary.value]
+    losses = sorted((step, value) for step, tag, value in told if tag == "ray/tune/train_loss")
+    assert losses == [(epoch, pytest.approx(1 / epoch)) for epoch in range(1, 5)]
+    assert not any("hostname" in tag or "test_accuracy" in tag for _, tag, _ in told)
+    assert any(tag.startswith("_hparams_") for _, tag, _ in told)
+
+
+def test_mlflow_goes_on_in_the_same_run(spec: TrialSpec, tmp_path: Path) -> None:
+    mlflow = pytest.importorskip("mlflow")
+    store = Store(str(tmp_path))
+    for epochs, finishes in ((range(1, 3), False), (range(3, 5), True)):
+        attempt(tracking(Tracker.mlflow, "one", {spec.id: spec}, store), spec, epochs, finishes)
+    (run,) = mlflow.search_runs(experiment_names=["one"], output_format="list")
+    history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")
+    assert [(point.step, point.value) for point in history] == [(epoch, 1 / epoch) for epoch in range(1, 5)]
+    assert run.data.params["sparsifier.name"] == "set" and run.data.params["recipe.lr"] == "0.02"
+    assert (run.info.run_name, run.info.status) == (str(spec), "FINISHED")
+
+
+def test_every_field_of_a_spec_is_a_parameter(spec: TrialSpec) -> None:
+    found = parameters(spec)
+    assert (found["sparsity"], found["sparsifier.name"], found["recipe.flip"]) == (0.5, "set", False)
+    assert found["recipe.milestones"] == "[0.5, 0.75]"
+
+
+def test_what_is_not_installed_is_one_line_with_the_remedy(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    monkeypatch.setattr("ray.air.integrations.wandb.wandb", None)
+    for name in (Tracker.mlflow, Tracker.wandb):
+        with pytest.raises(WrongCall, match=rf"--track {name}: .* pip install 'sparsweep\[{name}\]'"):
+            tracking(name, "one", {spec.id: spec}, Store(str(tmp_path)))
+
+
+def test_a_tracker_that_fails_is_not_told_any_more(
+    spec: TrialSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Unreachable(LoggerCallback):
+        calls = 0
+
+        def log_trial_start(self, trial: Any) -> None:
+            self.calls += 1
+            raise ConnectionError("no such\nserver")
+
+    logger = Unreachable()
+    follower = Tracking(Tracker.mlflow, logger, {spec.id: spec}, tmp_path)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(2):
+            attempt(follower, spec, range(1, 3), finishes=True)
+    assert logger.calls == 1
+    assert [record.getMessage() for record in caplog.records] == [
+        "--track mlflow: no such server; it is not told any more"
+    ]

@@ -1,0 +1,23 @@
+"""The trials that a sweep has by now, in this storage: grids are known beforehand; searches, growing seeds are not."""
+
+from __future__ import annotations
+
+from trainables.spec import TrialSpec
+from trainables.store import Store
+from tuner.suggestions import suggestions
+from tuner.sweep import Sweep
+
+
+def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
+    """The trials of a sweep by id: those of its grids, with the seeds that they have grown to, or of its search.
+
+    A suggestion that was stopped early is none of them: it is not to be finished.
+    """
+    if sweep.search is not None:
+        made = suggestions(sweep.name, store)
+        return {suggestion.spec.id: suggestion.spec for suggestion in made if suggestion.ended is None}
+    if sweep.seeds is not None:
+        from tuner.growth import grown  # SciPy's statistics take a second to import
+
+        return grown(sweep, store).points
+    return sweep.trials

@@ -1,0 +1,24 @@
+"""A sweep whose seeds grow, through Tune: what a result adds is released at once, no point waits for another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainables.store import Store
+from tuner.growth import Growth, grow
+from tuner.search import GrowingSearch, Release
+
+
+class SeedSearch(GrowingSearch):
+    """Gives Tune the runs of a sweep and the further seeds that its points turn out to need."""
+
+    def __init__(self, release: Release, growth: Growth, store: Store, limit: int | None = None) -> None:
+        super().__init__(release, store, limit)
+        self.growth = growth
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        super().on_trial_complete(trial_id, result, error)
+        trial = self.growth.points.get(trial_id)
+        if trial is not None and not error:
+            for new in grow(self.growth, [trial], self.store):
+                self.take(new)
