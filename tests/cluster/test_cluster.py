@@ -121,7 +121,7 @@ def test_ray_down_leaves_nothing_behind(cluster: Cluster) -> None:
 
     # Ray stops the head; workers end when they miss it, all but their log monitors. The README says what ends those.
     wait_until(lambda: all("log_monitor" in line for line in left()), "the end of the cluster", 240)
-    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -i".split()
+    options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i"]
     for worker in cluster.machines[1:]:
         stop = ["bash", "-ic", "'ray stop'"]
         cluster.laptop.run("ssh", *options, str(cluster.keys / "laptop"), f"root@{worker.address}", *stop)
