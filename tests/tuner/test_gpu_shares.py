@@ -16,7 +16,7 @@ from trainables.data import data_root
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
 from tuner import execute, journal
-from tuner.graph import build, examine
+from tuner.graph import Graph, State, build, examine
 from tuner.sweep import parse
 from tuner.watch import Watch
 
@@ -63,8 +63,22 @@ def test_four_trials_share_a_gpu_and_no_fifth_comes(tmp_path: Path, monkeypatch:
     assert [worker.read_text() for worker in met.iterdir()] == ["[0]"] * 4  # four at a time, and the same four again
 
 
+def auto(folder: Path) -> dict[str, float]:
+    """What ``gpus: auto`` reserves where nothing is left to train, so that nothing has to be measured."""
+    resources = parse(SWEEP, "shares", ["resources.gpus=auto"]).resources
+    nothing = State(Graph(), frozenset(), frozenset())
+    return execute.resource_shape(resources, nothing, Store(str(folder / "runs")), lambda *said: None)
+
+
+@pytest.mark.parametrize(("have", "gpus"), [({"CPU": 4.0}, {}), ({"CPU": 4.0, "GPU": 2.0}, {"gpu": 1.0})])
+def test_auto_is_a_gpu_where_there_is_one(
+    have: dict[str, float], gpus: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: have)
+    assert auto(tmp_path) == {"cpu": 1.0} | gpus
+
+
 def test_auto_does_not_guess_what_nodes_will_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sweep, store = parse(SWEEP, "shares", ["resources.gpus=auto"]), Store(str(tmp_path))
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9})  # a head that is for no trial
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9})
     with pytest.raises(execute.SweepError, match=r"resources\.gpus: auto sees no node yet"):
-        execute.resource_shape(sweep.resources, examine(build(sweep.trials), store), store, lambda *said: None)
+        auto(tmp_path)
