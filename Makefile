@@ -30,8 +30,12 @@ quickstart: $(VENV)/installed  ## Run the quickstart sweep and draw its figures
 	@echo "pictures: $(abspath $(STORAGE))/figures/quickstart"
 	@echo "Parquet:  $(abspath $(STORAGE))/results/trials"
 
+FAST := not slow and not faults and not cluster
+
+# Those that run whole sweeps come by themselves: each has the processes of a cluster of its own.
 test: $(VENV)/installed-test  ## Run the test suite
-	$(BIN)/python -m pytest -m 'not slow and not faults and not cluster'
+	$(BIN)/python -m pytest -m '$(FAST)' -n auto --ignore tests/e2e
+	$(BIN)/python -m pytest -m '$(FAST)' tests/e2e
 
 test-slow: $(VENV)/installed-test  ## Run the checks that take minutes: the quickstart sweep as a user runs it
 	$(BIN)/python -m pytest -m 'slow and not cluster'

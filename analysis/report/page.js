@@ -305,6 +305,10 @@
   element("numbers-box").addEventListener("toggle", drawFigures);
   element("download-all").addEventListener("click", () => download("trials.csv", [...Array(data.count).keys()]));
   element("download-chosen").addEventListener("click", () => download("trials-chosen.csv", rowsOfTable()));
+  // A picture stands in the page once: the link to it as a file is that of the picture shown.
+  for (const shown of document.querySelectorAll("figure.paper")) {
+    shown.querySelector('a[download$=".svg"]').href = shown.querySelector("img").src;
+  }
   buildFilters();
   buildTable();
   buildTheme();

@@ -223,10 +223,13 @@ def test_the_trials_can_be_had_as_csv(page, everything, tmp_path):
         assert {row["sparsifier"] for row in csv.DictReader(file)} == {"snip"}
 
 
-def test_a_figures_csv_is_downloaded(page):
+@pytest.mark.parametrize(("name", "beginning"), [("ratio_heatmap.csv", b"dataset,"), ("ratio_heatmap.svg", b"<?xml")])
+def test_a_figure_and_its_numbers_are_downloaded(page, tmp_path, name, beginning):
     with page.expect_download() as waiting:
-        page.click('a[download="ratio_heatmap.csv"]')
-    assert waiting.value.suggested_filename == "ratio_heatmap.csv"
+        page.click(f'a[download="{name}"]')
+    assert waiting.value.suggested_filename == name
+    waiting.value.save_as(tmp_path / name)
+    assert (tmp_path / name).read_bytes().startswith(beginning)
 
 
 def test_light_and_dark(page):
