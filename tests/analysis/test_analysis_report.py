@@ -72,7 +72,7 @@ def test_nothing_is_loaded_from_anywhere(page, elements):
 def test_every_section_and_every_control_is_named(elements):
     ids = {attributes.get("id") for _, attributes in elements.elements}
     assert {"results", "claims", "figures", "trials-section", "standing", "cost", "provenance"} <= ids
-    links = {a["href"][1:] for tag, a in elements.elements if tag == "a" and a["href"].startswith("#")}
+    links = {a["href"][1:] for tag, a in elements.elements if tag == "a" and a.get("href", "").startswith("#")}
     assert links <= ids
     assert all(a.get("alt") for tag, a in elements.elements if tag == "img")
 
