@@ -12,7 +12,7 @@ import pytest
 from command import assert_same_results
 from disturbing import TRIALS, Ground, kill, wait_until
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
 def resumed_equals(ground: Ground, undisturbed: Path) -> None:
@@ -32,7 +32,6 @@ def at_the_end(ground: Ground) -> bool:
     return len(ground.store.finished()) == TRIALS
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("moment", [soon, Ground.begun, Ground.halfway, at_the_end], ids=lambda moment: moment.__name__)
 def test_the_driver_is_killed(moment: Callable[[Ground], bool], ground: Ground, undisturbed: Path) -> None:
     driver = ground.start("run", "hurt.yaml")
@@ -62,7 +61,6 @@ store.write_local = half
 '''
 
 
-@pytest.mark.faults
 def test_the_driver_is_killed_while_a_record_is_written(ground: Ground, undisturbed: Path) -> None:
     (ground.folder / "slow_writes.py").write_text(SLOW_WRITES)
     ground.environment = {
@@ -87,7 +85,6 @@ def test_a_trials_process_is_killed(ground: Ground, undisturbed: Path) -> None:
     assert "trying again" in log and "ActorDiedError" in log
 
 
-@pytest.mark.faults
 def test_a_process_that_is_killed_each_time_fails_with_its_reason(ground: Ground) -> None:
     """As the kernel's out-of-memory killer does it: the others finish, what needs it is blocked, a resume mends it."""
     (ground.folder / "greedy.py").write_text(
@@ -109,7 +106,6 @@ def test_a_process_that_is_killed_each_time_fails_with_its_reason(ground: Ground
     assert ground.finish("resume", "hurt") == 0, ground.said
 
 
-@pytest.mark.faults
 def test_a_trial_that_hangs_is_killed_and_goes_on(ground: Ground, undisturbed: Path) -> None:
     """Stopped as it is, it can do nothing for itself, neither train nor end."""
     driver = ground.start("run", "hurt.yaml", "--set", "resources.trial_timeout=20")
@@ -120,7 +116,6 @@ def test_a_trial_that_hangs_is_killed_and_goes_on(ground: Ground, undisturbed: P
     assert "TrialTimeout: no epoch ended within 20 s" in (ground.folder / "runs/sweeps/hurt/log.txt").read_text()
 
 
-@pytest.mark.faults
 def test_a_trial_that_always_hangs_fails_by_name(ground: Ground) -> None:
     (ground.folder / "hang.py").write_text(
         "import time\nfrom trainables import runs\nruns.Trained.train_epoch = lambda self: time.sleep(600)\n"
@@ -134,7 +129,6 @@ def test_a_trial_that_always_hangs_fails_by_name(ground: Ground) -> None:
     assert errors == {"TrialTimeout"}
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_leaves_nothing_behind(signum: signal.Signals, ground: Ground, undisturbed: Path) -> None:
     driver = ground.start("run", "hurt.yaml")
@@ -145,7 +139,6 @@ def test_a_signal_leaves_nothing_behind(signum: signal.Signals, ground: Ground, 
     resumed_equals(ground, undisturbed)
 
 
-@pytest.mark.faults
 def test_two_drivers_of_one_sweep(ground: Ground, undisturbed: Path) -> None:
     """Started at once: one has it, the other says who."""
     both = [ground.start("run", "hurt.yaml") for _ in range(2)]
@@ -154,7 +147,6 @@ def test_two_drivers_of_one_sweep(ground: Ground, undisturbed: Path) -> None:
     assert_same_results(ground.folder / "runs", undisturbed)
 
 
-@pytest.mark.faults
 def test_two_sweeps_that_share_their_trials(ground: Ground, undisturbed: Path) -> None:
     """At once in one storage: each trial may be trained by both, and both write the same."""
     (ground.folder / "other.yaml").write_text((ground.folder / "hurt.yaml").read_text().replace("name: hurt", ""))

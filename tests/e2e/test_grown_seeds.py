@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from command import Call
 
 from trainables.store import Store
@@ -19,6 +20,7 @@ grids: [{sparsifier: [random, omp], sparsity: 0.5}]
 """
 
 
+@pytest.mark.slow
 def test_seeds_are_added_while_it_runs_and_stay_decided(sparsweep: Call, tmp_path: Path) -> None:
     """No interval of two to four seeds is that narrow: an arm goes on until it is clear of 0, or to four seeds."""
     path = tmp_path / "grown.yaml"
