@@ -112,6 +112,7 @@ def test_results_in_a_bucket_are_drawn_on_the_laptop(cluster: Cluster, bucket: s
     assert pictures and all("sparsweep/runs/figures/smoke/" in line for line in pictures)
 
 
+@pytest.mark.slow
 def test_ray_down_leaves_nothing_behind(cluster: Cluster) -> None:
     cluster.laptop.down()
 
