@@ -40,7 +40,7 @@ test: $(VENV)/installed-test  ## Run the test suite
 test-slow: $(VENV)/installed-test  ## Run the checks that take minutes: the quickstart sweep as a user runs it
 	$(BIN)/python -m pytest -m 'slow and not cluster'
 
-test-cluster: $(VENV)/installed-test  ## Three machines on this one: ray up, sweeps, losses, ray down; as root, some 10 min
+test-cluster: $(VENV)/installed-test  ## Three machines on this one: ray up, sweeps, losses, ray down; as root
 	$(BIN)/python -m pytest -m cluster tests/cluster/test_cluster.py
 
 test-cluster-ci: $(VENV)/installed-test  ## The short part of it: a sweep across the machines, one of them destroyed
