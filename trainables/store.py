@@ -116,7 +116,13 @@ class Store:
         return f"results/{table}/{trial}.parquet"
 
     def write_result(self, trial: str, tables: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-        """Write the rows of a finished trial. Its row in ``trials`` comes last: it is the mark that all is there."""
+        """Write the rows of a finished trial. Its row in ``trials`` comes last: it is the mark that all is there.
+
+        What is marked so is never written again: another sweep may have trained the same trial meanwhile, or this one
+        was run a second time for its weights, which had gone.
+        """
+        if self.exists(self.result_path("trials", trial)):
+            return
         for table in sorted(tables, key=lambda name: name == "trials"):
             self._write_table(self.result_path(table, trial), records.build(table, tables[table]))
 

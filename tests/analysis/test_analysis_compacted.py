@@ -95,6 +95,7 @@ def test_a_trial_that_is_gone_or_written_again_makes_the_copy_anew(store):
     seeds(store)
     os.remove(finish(store, 5))
     assert 5 not in seeds(store)
+    os.remove(finish(store, 7))
     finish(store, 7, accuracy=0.9)
     rows, _ = compacted.read(store.storage, "trials", filters=[("seed", "==", 7)])
     assert rows["test_accuracy"].to_pylist() == [0.9]

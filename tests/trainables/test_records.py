@@ -63,6 +63,15 @@ def test_the_columns_that_users_were_promised_are_there() -> None:
     assert TABLES["failures"].names == ["trial", "sweep", "error", "message", "traceback", "attempt", "node", "at"]
 
 
+def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    finish(store, FIRST)
+    before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.parquet")}
+    assert len(before) == 3
+    finish(store, FIRST, seed=1)
+    assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.parquet")} == before
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_build_gives_the_declared_schema(table: str) -> None:
     built = build(table, [row(table, FIRST), row(table, SECOND)])
