@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 from tuner.catalogue import catalogue, lines
 from tuner.commands import calibrate, study
 from tuner.data_command import data_app
+from tuner.launch import Launch
 from tuner.opening import DEFAULT_STORAGE, WrongCall, about_tables, only_one, open_store, open_sweep, open_sweeps
 from tuner.options import (
     Address,
@@ -109,7 +110,7 @@ def run(
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(described, store, address, data, track, retry=False, profile=profile)
+    run_sweep(Launch(described, store, address, track, profile), data, retry=False)
 
 
 @app.command()
@@ -124,7 +125,7 @@ def resume(
 ) -> None:
     """Go on with a sweep as it was run here: after a crash, and with what failed."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    run_sweep(described, store, address, data, track, retry=True)
+    run_sweep(Launch(described, store, address, track), data, retry=True)
 
 
 @app.command()

@@ -25,6 +25,7 @@ from tuner.calibrate import share_a_card
 from tuner.cards import larger, share
 from tuner.crowd import Crowd, remaining
 from tuner.graph import State
+from tuner.launch import Launch
 from tuner.order import order_of
 from tuner.patience import Patience
 from tuner.search import GraphSearch, InOrder, Release
@@ -47,57 +48,50 @@ class Stopped(Exception):
 
 
 def execute(
-    sweep: Sweep,
+    launch: Launch,
     state: State,
     images: dict[str, ImageData],
-    store: Store,
-    address: str,
     watch: Watch,
     followers: Sequence[tune.Callback] = (),
-    profile: str | None = None,
 ) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
     SweepError if no trial can ever be placed.
 
     ``images``: by their data set's JSON; taken out of it, for the object store holds them from then on.
-    ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there.
-    ``profile``: the run of which one epoch is to be profiled.
     """
-    with cluster(address), stop_signals() as received:
+    with cluster(launch.address), stop_signals() as received:
         datasets = {key: ray.put(images.pop(key)) for key in list(images)}
-        shape: dict[str, float] | None = resource_shape(sweep.resources, state, store, watch.say)
+        shape: dict[str, float] | None = resource_shape(launch.sweep.resources, state, launch.store, watch.say)
         while shape is not None and not received:
-            crowd = attempt(sweep, state, datasets, store, address, shape, watch, followers, profile)
+            crowd = attempt(launch, state, datasets, shape, watch, followers)
             shape = roomier(shape) if crowd else None
             watch.failed -= crowd
-            state = remaining(state, watch.failed, store) if shape else state
+            state = remaining(state, watch.failed, launch.store) if shape else state
     if received:
         raise Stopped(received[0])
 
 
 def attempt(
-    sweep: Sweep,
+    launch: Launch,
     state: State,
     datasets: Mapping[str, ray.ObjectRef],
-    store: Store,
-    address: str,
     shape: dict[str, float],
     watch: Watch,
     followers: Sequence[tune.Callback],
-    profile: str | None,
 ) -> set[str]:
     """Run what is ready in trials of ``shape``; returns those for which a share of a GPU was too small."""
-    if address == "local" and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
+    local = launch.address == "local"
+    if local and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
         have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
         raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
-    limit = slots(shape) if address == "local" else None
-    algorithm, stopping = how_to_search(sweep, state, store, slots(shape), limit)
+    limit = slots(shape) if local else None
+    algorithm, stopping = how_to_search(launch.sweep, state, launch.store, slots(shape), limit)
     crowd = Crowd(algorithm)
     callbacks = [watch, *followers, *([crowd] if roomier(shape) else [])]
-    waiting = PENDING_AT_LEAST["local" if address == "local" else "cluster"]
+    waiting = PENDING_AT_LEAST["local" if local else "cluster"]
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
-    fit(trainable(sweep, state, datasets, store, shape, profile), algorithm, stopping, sweep, callbacks)
+    fit(trainable(launch, state, datasets, shape), algorithm, stopping, launch.sweep, callbacks)
     return crowd.runs
 
 
@@ -151,26 +145,20 @@ def how_to_search(
     return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
 
 
-def trainable(
-    sweep: Sweep,
-    state: State,
-    datasets: Mapping[str, ray.ObjectRef],
-    store: Store,
-    shape: dict[str, float],
-    profile: str | None,
-) -> Any:
+def trainable(launch: Launch, state: State, datasets: Mapping[str, ray.ObjectRef], shape: dict[str, float]) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
+    sweep = launch.sweep
     specs = {run: state.graph.runs[run] for run in state.ready}
     shared = tune.with_parameters(
         SparseTrainable,
         specs={run: dump(spec) for run, spec in specs.items()},
         datasets=datasets,
-        store=store,
+        store=launch.store,
         sweep=sweep.name,
         threads=sweep.resources.cpus,
         device="cuda" if "gpu" in shape else "cpu",
         modules=plugins.named(),
-        profile=profile,
+        profile=launch.profile,
         engine=sweep.resources.engine,
     )
     return tune.with_resources(shared, shape)

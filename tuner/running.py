@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tuner.launch import Launch
 from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one
 
 if TYPE_CHECKING:
     from trainables.data import ImageData
     from trainables.store import Store
     from tuner.graph import State
-    from tuner.options import Tracker
     from tuner.sweep import Sweep
 
 
@@ -20,16 +21,13 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_sweep(
-    sweep: Sweep,
-    store: Store,
-    address: str,
-    data: str | None,
-    trackers: list[Tracker],
-    retry: bool,
-    profile: str | None = None,
-) -> None:
-    """Run what is ready, say what came of it, and exit. ``profile``: beginning of a run's id, to be profiled."""
+def run_sweep(launch: Launch, data: str | None, retry: bool) -> None:
+    """Run what is ready, say what came of it, and exit.
+
+    ``data``: where data sets lie; ``retry``: what failed before is run too; ``launch.profile`` may be the beginning of
+    a run's id.
+    """
+    sweep, store = launch.sweep, launch.store
     try:
         store.check_writable()
     except OSError as error:
@@ -47,8 +45,8 @@ def run_sweep(
         tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
     to_suggest = sweep.search is not None and count(sweep.name, store) < sweep.search.trials
     images = read_images(state, sweep.sources if to_suggest else [], data)
-    if profile is not None:
-        profile = only_one(profile, state.ready, "run to do", store.storage)
+    if launch.profile is not None:
+        launch = replace(launch, profile=only_one(launch.profile, state.ready, "run to do", store.storage))
     try:
         journal.claim(sweep.name, store)
     except journal.Busy as error:
@@ -56,25 +54,18 @@ def run_sweep(
     try:
         journal.remember(sweep, store)
         if state.ready or to_suggest:
-            train(sweep, state, images, store, address, trackers, profile)
+            train(launch, state, images)
     finally:
         journal.end_heartbeat(sweep.name, store)
-    if profile is not None:
-        tell((store.read(f"profiles/{profile}/summary.txt") or b"").decode())
-        tell(f"the trace: {store.address(f'profiles/{profile}/trace.json')}")
+    if launch.profile is not None:
+        tell((store.read(f"profiles/{launch.profile}/summary.txt") or b"").decode())
+        tell(f"the trace: {store.address(f'profiles/{launch.profile}/trace.json')}")
     conclude(sweep, store)
 
 
-def train(
-    sweep: Sweep,
-    state: State,
-    images: dict[str, ImageData],
-    store: Store,
-    address: str,
-    trackers: list[Tracker],
-    profile: str | None,
-) -> None:
+def train(launch: Launch, state: State, images: dict[str, ImageData]) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
+    sweep, store = launch.sweep, launch.store
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
     expected = None
     if sweep.search:
@@ -90,17 +81,17 @@ def train(
     from tuner.tracking import tracking
     from tuner.watch import Watch
 
-    followers = [tracking(name, sweep.name, state.graph.runs, store) for name in trackers]
+    followers = [tracking(name, sweep.name, state.graph.runs, store) for name in launch.trackers]
     try:
         with Watch(sweep.name, state, store, expected) as watch:
-            execute(sweep, state, images, store, address, watch, followers, profile)
+            execute(launch, state, images, watch, followers)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
         where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
         tell(f"stopped; what is finished is kept. Go on with: sparsweep resume {sweep.name}{where}")
         sys.exit(128 + signum)
     except ConnectionError as error:
-        raise WrongCall(f"--address {address}: {error}") from None
+        raise WrongCall(f"--address {launch.address}: {error}") from None
     except SweepError as error:
         raise WrongCall(f"{sweep.name}: {error}") from None
 

@@ -17,6 +17,7 @@ from trainables.store import Store
 from trainables.trainable import SparseTrainable
 from tuner import calibrate, execute
 from tuner.graph import build, examine
+from tuner.launch import Launch
 from tuner.sweep import parse
 from tuner.watch import Watch
 
@@ -87,7 +88,7 @@ def test_no_trial_is_lost_where_memory_does_not_suffice(
     state = examine(build(sweep.trials), store)
     images = {SPEC.source.model_dump_json(): SPEC.source.load()}
     with Watch(sweep.name, state, store) as watch:
-        execute.execute(sweep, state, images, store, "local", watch)
+        execute.execute(Launch(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials) == watch.done
     assert not watch.failed and not store.failures()
     failed = {row["trial"] for row in records.read(store.storage, "failures")[0].to_pylist()}

@@ -17,6 +17,7 @@ from trainables.store import Store
 from trainables.trainable import SparseTrainable
 from tuner import execute, journal
 from tuner.graph import Graph, State, build, examine
+from tuner.launch import Launch
 from tuner.sweep import parse
 from tuner.watch import Watch
 
@@ -58,7 +59,7 @@ def test_four_trials_share_a_gpu_and_no_fifth_comes(tmp_path: Path, monkeypatch:
     state = examine(build(sweep.trials), store)
     images = {spec.source.model_dump_json(): spec.source.load(data_root(None)) for spec in sweep.trials.values()}
     with Watch(sweep.name, state, store) as watch:
-        execute.execute(sweep, state, images, store, "local", watch)
+        execute.execute(Launch(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials)
     assert [worker.read_text() for worker in met.iterdir()] == ["[0]"] * 4  # four at a time, and the same four again
 

@@ -1,0 +1,27 @@
+"""A sweep and how it is to be run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainables.store import Store
+    from tuner.options import Tracker
+    from tuner.sweep import Sweep
+
+
+@dataclass(frozen=True)
+class Launch:
+    """``sweep`` in ``store``, on the Ray cluster at ``address``.
+
+    ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there;
+    ``trackers``: where it is to be seen as well; ``profile``: the run of which one epoch is to be profiled.
+    """
+
+    sweep: Sweep
+    store: Store
+    address: str = "local"
+    trackers: Sequence[Tracker] = ()
+    profile: str | None = None
