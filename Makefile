@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 STORAGE ?= runs
 MINUTES ?= 5
+EVERY ?= 20
 SWEEP ?= smoke
 BIN := $(VENV)/bin
 
@@ -52,8 +53,8 @@ test-cluster-quickstart: $(VENV)/installed-test  ## The whole quickstart sweep a
 test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with sweeps while they run: every fault
 	$(BIN)/python -m pytest -m faults
 
-chaos: $(VENV)/installed-test  ## Kill a SWEEP at random for some MINUTES, then compare it with an undisturbed run
-	$(BIN)/python tests/e2e/chaos.py $(SWEEP) --minutes $(MINUTES)
+chaos: $(VENV)/installed-test  ## Kill a SWEEP at random for some MINUTES, EVERY so many seconds, then compare it with an undisturbed run
+	$(BIN)/python tests/e2e/chaos.py $(SWEEP) --minutes $(MINUTES) --every $(EVERY)
 
 lint: $(VENV)/installed-test  ## Check style, format and types
 	$(BIN)/ruff check .
