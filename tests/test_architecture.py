@@ -64,6 +64,12 @@ def test_the_command_loads_nothing_heavy_before_it_must() -> None:
     assert result.stdout.strip() == "[]"
 
 
+def test_what_only_looks_at_a_sweep_starts_without_ray() -> None:
+    code = "import sys, tuner.status, tuner.price, tuner.gc; print('ray' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "False"
+
+
 def test_versions_are_pinned_by_name_alone() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State
-from tuner.pace import Pace
+from tuner.pace import Pace, duration
 from tuner.retries import in_words
 from tuner.search import RunTrial
 
@@ -158,11 +158,3 @@ class Watch(Callback):
 
     def _label(self, trial: RunTrial) -> str:
         return f"{trial.trial_id} ({self.graph.runs[trial.trial_id]})"
-
-
-def duration(seconds: float) -> str:
-    """``2 h 05 min``, ``3 min 10 s`` or ``8 s``."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"

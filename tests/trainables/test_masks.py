@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from trainables.sparsifiers.masks import (
     keep_largest_per_layer,
     keep_random,
     kept_weights,
+    largest,
     ranks,
     uniform_scores,
 )
@@ -83,6 +86,27 @@ def test_ranks_keep_the_shape() -> None:
 
 def test_ranks_of_many_ties_are_their_places() -> None:
     assert torch.equal(ranks(torch.zeros(10_000)), torch.arange(10_000))
+
+
+@given(
+    st.lists(st.sampled_from([-1.0, -0.0, 0.0, 0.5, 2.0, math.inf, -math.inf]) | st.floats(-2, 2, width=32)),
+    st.integers(-1, 30),
+    st.booleans(),
+)
+def test_the_largest_are_those_of_the_first_ranks(values: list[float], count: int, as_tensor: bool) -> None:
+    """By either way, and on a GPU it is the other one: the same mask on every device."""
+    scores = torch.tensor(values, dtype=torch.float32).view(-1, 1)
+    found = largest(scores, torch.tensor(count) if as_tensor else count)
+    assert found.dtype == torch.bool and torch.equal(found, ranks(scores) < count)
+
+
+def test_what_is_no_number_counts_as_large() -> None:
+    """Training has diverged then, which its loss says; until it does, the number of weights stays right."""
+    scores = torch.tensor([1.0, math.nan, 3.0, math.nan])
+    assert [largest(scores, count).tolist() for count in (1, 3)] == [
+        [False, True, False, False],
+        [False, True, True, True],
+    ]
 
 
 def test_keep_largest_is_global_by_hand() -> None:

@@ -11,6 +11,7 @@ import pytest
 from trainables.store import Store
 from tuner import journal, watch
 from tuner.graph import build, examine
+from tuner.pace import duration
 from tuner.price import cost
 from tuner.status import describe, known_trials, lines, report
 from tuner.sweep import Sweep, parse
@@ -110,4 +111,4 @@ def test_a_journal_that_cannot_be_written_stops_nothing(
     ("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (190, "3 min 10 s"), (7500, "2 h 05 min")]
 )
 def test_durations(seconds: float, said: str) -> None:
-    assert watch.duration(seconds) == said
+    assert duration(seconds) == said

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from trainables.sparsifiers import distributions
 from trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, ranks
+from trainables.sparsifiers.masks import Masks, largest
 from trainables.sparsifiers.schedules import Timeline
 from trainables.sparsifiers.topology import Latent, Tensors, Topology
 
@@ -105,6 +105,6 @@ def group_mask(weight: torch.Tensor, n: int, m: int, count: int) -> torch.Tensor
     groups, rest = rows[:, :whole].reshape(-1, m), rows[:, whole:]
     best = groups.argsort(dim=1, descending=True, stable=True)[:, :n]
     in_groups = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, best, True)
-    in_rest = ranks(rest) < count - n * len(groups)
+    in_rest = largest(rest, count - n * len(groups))
     mask = torch.cat([in_groups.view(len(rows), whole), in_rest], dim=1)
     return mask.view(inner_last.shape).movedim(-1, 1)

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from trainables.sparsifiers.base import Moment, Sparse, Sparsifier
 from trainables.sparsifiers.layerwise import Drawn
-from trainables.sparsifiers.masks import Masks, ranks, uniform_scores
+from trainables.sparsifiers.masks import Masks, largest, uniform_scores
 from trainables.sparsifiers.schedules import DECAYS, Decay, Timeline
 from trainables.sparsifiers.topology import Tensors
 
@@ -137,7 +137,7 @@ def limited(counts: Sequence[torch.Tensor], room: Count) -> list[torch.Tensor]:
 
 def highest(scores: torch.Tensor, places: torch.Tensor, count: Count) -> torch.Tensor:
     """The ``count`` highest of the scores in ``places``, ties to the earlier; boolean, of the shape of ``scores``."""
-    return places & (ranks(torch.where(places, scores, -torch.inf)) < count)
+    return places & largest(torch.where(places, scores, -torch.inf), count)
 
 
 def lowest(importance: torch.Tensor, sides: Sequence[Side], room: Count) -> torch.Tensor:
