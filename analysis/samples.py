@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 SAMPLES: dict[str, str] = {
     "dataset": "name of the data set",
     "name": "the score, such as el2n",
-    "label": "class of the image",
+    "label": "number of the image's class",
+    "class_name": "what it is called",
     "end": "hardest or easiest",
     "rank": "from 0, the most extreme of its class",
     "sample": "index of the image in the training set",
@@ -54,14 +55,16 @@ def load_samples(storage: str, rankings: Iterable[Ranking], classes: int = 10, e
             log.warning("scores: a damaged Parquet file is skipped: %s", path)
         chosen = extremes(table.to_pandas(), classes, each)
         dataset = json.loads(ranking.dataset)
-        if len(chosen) and (images := _train_images(dataset)) is not None:
+        if len(chosen) and (found := _load(dataset)) is not None:
+            images, names = found
             pictures = [images[sample].transpose(1, 2, 0) for sample in chosen["sample"]]
-            parts.append(chosen.assign(dataset=dataset["name"], image=pictures)[list(SAMPLES)])
+            called = [names[label] for label in chosen["label"]]
+            parts.append(chosen.assign(dataset=dataset["name"], class_name=called, image=pictures)[list(SAMPLES)])
     return pd.concat(parts[1:], ignore_index=True) if len(parts) > 1 else parts[0]
 
 
 def extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFrame:
-    """The columns of SAMPLES but ``dataset`` and ``image``, from rows as ``records.read_scores`` has them.
+    """The columns of SAMPLES but ``dataset``, ``class_name`` and ``image``, from rows of ``records.read_scores``.
 
     Of equal scores the lower index comes first.
     """
@@ -76,13 +79,17 @@ def extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFrame:
     return pd.concat(parts).sort_values(["name", "label", "end", "rank"], ignore_index=True)
 
 
-def _train_images(dataset: dict[str, object]) -> np.ndarray | None:
-    """uint8 [N, C, H, W]; None, with the reason in the log, where the data set is not here."""
+def _load(dataset: dict[str, object]) -> tuple[np.ndarray, tuple[str, ...]] | None:
+    """Training images, uint8 [N, C, H, W], and the names of the classes.
+
+    None, with the reason in the log, where the data set is not here.
+    """
     # Imported here: it brings PyTorch, which no other figure needs.
     from trainables.data import datasets
 
     try:
-        return datasets.parse(dataset).load().train_images
+        source = datasets.parse(dataset)
+        return source.load().train_images, source.class_names()
     except (OSError, ValueError) as error:
         log.warning("%s: examples of it cannot be shown: %s", dataset["name"], error)
         return None

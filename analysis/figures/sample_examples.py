@@ -8,6 +8,7 @@ standard deviation over them. Images are those of the training set as stored, be
 from __future__ import annotations
 
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from analysis.titles import DIFFICULTIES
 
 _IMAGE, _CAPTION, _GAP = 0.62, 0.16, 0.3  # inches
 _HEAD = 0.75
+_LETTERS = 10
 
 
 def table(samples: pd.DataFrame) -> pd.DataFrame:
@@ -51,9 +53,9 @@ def draw(samples: pd.DataFrame) -> Figure:
 def _draw_group(part: SubFigure, group: pd.DataFrame, each: int, size: tuple[float, float]) -> None:
     """Rows of classes; at the left the hardest, at the right the easiest. ``size``: in inches."""
     width, height = size
-    for row, (label, images) in enumerate(group.groupby("label")):
+    for row, (_, images) in enumerate(group.groupby("label")):
         top = height - _HEAD - row * (_IMAGE + _CAPTION)
-        part.text(0.08 / width, (top - _IMAGE / 2) / height, f"class {label}", va="center", fontsize=8)
+        part.text(0.08 / width, (top - _IMAGE / 2) / height, _called(images), va="center", fontsize=8)
         for image in images.to_dict("records"):
             side = ENDS.index(image["end"])
             left = 0.65 + side * (each * _IMAGE + _GAP) + image["rank"] * _IMAGE
@@ -68,3 +70,9 @@ def _draw_group(part: SubFigure, group: pd.DataFrame, each: int, size: tuple[flo
     for side, end in enumerate(ENDS):
         middle = 0.65 + side * (each * _IMAGE + _GAP) + each * _IMAGE / 2
         part.text(middle / width, 1 - 0.5 / height, end, ha="center", fontsize=8.5)
+
+
+def _called(images: pd.DataFrame) -> str:
+    """The name of the images' class, in lines that the margin has room for."""
+    name = str(images["class_name"].iloc[0]).replace("_", " ")
+    return "\n".join(textwrap.wrap(name, width=_LETTERS))

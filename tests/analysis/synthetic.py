@@ -172,5 +172,6 @@ def make_samples(classes: int = 2, each: int = 3) -> pd.DataFrame:
         score = 1 - 0.1 * rank if end == "hardest" else 0.1 * rank
         image = np.full((8, 8, 1), round(255 * (1 - score)), dtype=np.uint8)
         place = {"dataset": "digits", "name": "el2n", "label": label, "end": end, "rank": rank, "sample": len(rows)}
+        place["class_name"] = ("apple", "aquarium_fish")[label]
         rows.append({**place, "score": score, "std": 0.05, "n": 4, "image": image})
     return pd.DataFrame(rows)[list(SAMPLES)]

@@ -347,7 +347,7 @@ def test_images_stand_in_rows_of_classes_the_hardest_first():
         f"{score} ± 0.05" for score in ("1.00", "0.90", "0.80", "0.00", "0.10", "0.20")
     ]
     said = [text.get_text() for text in part.texts]
-    assert {"class 0", "class 1", "hardest", "easiest"} <= set(said)
+    assert {"apple", "aquarium\nfish", "hardest", "easiest"} <= set(said)
     assert part.get_suptitle() == "digits: training images by EL2N (mean ± standard deviation, n = 4 networks)"
 
 

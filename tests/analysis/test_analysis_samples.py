@@ -60,6 +60,7 @@ def test_images_are_those_of_the_training_set(storage):
     data = datasets.parse("digits").load()
     for row in found.to_dict("records"):
         assert data.train_labels[row["sample"]] == row["label"] and row["n"] == 2
+        assert row["class_name"] == str(row["label"])
         np.testing.assert_array_equal(row["image"], data.train_images[row["sample"]].transpose(1, 2, 0))
     hardest = found[(found["label"] == 3) & (found["end"] == "hardest")]
     assert list(hardest["sample"]) == sorted(np.flatnonzero(data.train_labels == 3)[-5:], reverse=True)

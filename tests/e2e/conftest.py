@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from buckets import s3_bucket
 from command import COMMAND
 from disturbing import LINGER_SECONDS, Ground, wait_until, with_sweep
 
@@ -47,3 +48,20 @@ def grounds() -> Iterator[list[Ground]]:
 def ground(tmp_path: Path, grounds: list[Ground]) -> Ground:
     grounds.append(with_sweep(tmp_path))
     return grounds[-1]
+
+
+@pytest.fixture
+def bucket(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
+    """The ground's storage in a bucket of a server of S3 on this machine."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with s3_bucket() as ground.storage:
+        yield ground
+
+
+@pytest.fixture(params=["ground", "bucket"])
+def anywhere(request: pytest.FixtureRequest) -> Ground:
+    """A ground whose storage is a folder, and one whose storage is a bucket."""
+    found: Ground = request.getfixturevalue(request.param)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from command import COMMAND
+from pyarrow import fs
 
 from trainables.store import Store
 
@@ -104,9 +106,19 @@ class Ground:
         return bool(self.store.finished()) and self.begun()
 
     def written(self) -> dict[str, int]:
-        """When each finished trial of a local storage wrote its row."""
-        files = (self.folder / self.storage).glob("results/trials/*.parquet")
-        return {path.name: path.stat().st_mtime_ns for path in files}
+        """When each finished trial wrote its row."""
+        store = self.store
+        folder = fs.FileSelector(f"{store.root}/results/trials", allow_not_found=True)
+        infos = store.filesystem.get_file_info(folder)
+        return {info.base_name: info.mtime_ns for info in infos if not info.base_name.startswith("_")}
+
+    def local(self) -> Path:
+        """The storage as a folder: itself, or a copy of a bucket."""
+        if "://" not in self.storage:
+            return self.folder / self.storage
+        copy = Path(tempfile.mkdtemp(dir=self.folder))
+        fs.copy_files(self.store.root, str(copy), source_filesystem=self.store.filesystem)
+        return copy
 
 
 def with_sweep(folder: Path) -> Ground:

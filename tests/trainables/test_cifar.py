@@ -301,3 +301,20 @@ def test_an_address_that_leads_nowhere_is_named(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(cls, "url", f"{serve(tmp_path)}/nothing.tar.gz")
     with pytest.raises(DataError, match=r"nothing\.tar\.gz cannot be fetched into .*: HTTP Error 404: File not found"):
         cls.fetch(tmp_path / "data")
+
+
+# Names of classes -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100"])
+def test_classes_have_the_names_that_come_with_the_images(name: str, tmp_path: Path) -> None:
+    dataset = datasets.parse(name)
+    numbers = tuple(f"class {label}" for label in range(dataset.classes))
+    assert dataset.class_names(tmp_path) == numbers  # without a file
+    names = [f"thing_{label}" for label in range(dataset.classes)]
+    file, key = {"cifar10": ("batches.meta", "label_names"), "cifar100": ("meta", "fine_label_names")}[name]
+    folder = tmp_path / type(dataset).folder
+    folder.mkdir()
+    for content, found in (({key: names}, tuple(names)), ({key: names[1:]}, numbers), ({}, numbers)):
+        (folder / file).write_bytes(python2_pickle(content))
+        assert dataset.class_names(tmp_path) == found

@@ -61,6 +61,13 @@ def test_images_lie_by_class_and_file_name(folder: Path, tmp_path: Path) -> None
         assert np.array_equal(data.test_images[6], np.asarray(image).transpose(2, 0, 1))
 
 
+def test_folders_name_the_classes(folder: Path) -> None:
+    dataset = described(folder)
+    assert dataset.class_names() == FOLDER_CLASSES
+    shutil.rmtree(folder)
+    assert dataset.class_names() == ("class 0", "class 1", "class 2")
+
+
 def test_an_image_is_scaled_by_its_shorter_side_and_cropped_at_the_centre(tmp_path: Path) -> None:
     """48x16: the outer thirds, which are black, go; so they do where what is left is halved."""
     grey = np.zeros((16, 48), np.uint8)

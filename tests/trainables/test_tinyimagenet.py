@@ -183,3 +183,11 @@ def test_fetched_is_there(folder: Path, tmp_path: Path, monkeypatch: pytest.Monk
         load(root)
     cls.fetch(root)
     assert np.array_equal(load(root).train_images, expected.train_images)
+
+
+def test_classes_have_the_first_of_their_names(folder: Path, tmp_path: Path) -> None:
+    dataset = datasets.parse("tinyimagenet")
+    assert dataset.class_names(tmp_path)[1] == "class 1"
+    rows = [f"n0{1443537 + number}\tthing {number}, synonym" for number in reversed(range(TINY_CLASSES))]
+    (folder / "words.txt").write_text("\n".join(rows))
+    assert dataset.class_names(tmp_path) == tuple(f"thing {number}" for number in range(TINY_CLASSES))

@@ -76,6 +76,10 @@ class Dataset(Named):
             raise ValueError(f"validation: {self.validation} leaves nothing to train on of {self.available} images")
         return self
 
+    def class_names(self, root: Path | None = None) -> tuple[str, ...]:
+        """What the classes are called, in the order of their labels; numbers where no file under ``root`` says."""
+        return tuple(f"class {label}" for label in range(self.classes))
+
     def check(self, spec: TrialSpec) -> None:
         """ValueError if ``spec`` cannot use it as it is described."""
 

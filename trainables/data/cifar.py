@@ -14,7 +14,7 @@ import numpy as np
 
 from trainables.data.base import ImageData
 from trainables.data.downloaded import Downloaded
-from trainables.data.files import DamagedData, check_md5
+from trainables.data.files import DamagedData, check_md5, data_root
 from trainables.data.pickles import read_arrays
 from trainables.data.splits import hold_out_last
 
@@ -30,6 +30,8 @@ class CIFAR(Downloaded):
     test_files: ClassVar[Mapping[str, str]]
     """MD5 of each file by its name, in the order of the samples."""
     label_key: ClassVar[bytes]
+    names_file: ClassVar[str]
+    names_key: ClassVar[bytes]
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -40,6 +42,14 @@ class CIFAR(Downloaded):
         train, validation = hold_out_last(images, labels, self.validation)
         test = self._read_files(root, self.test_files, self.test_images)
         return ImageData(*train, *test, self.classes, *validation, self.published.get(self.statistics))
+
+    def class_names(self, root: Path | None = None) -> tuple[str, ...]:
+        folder = (data_root() if root is None else root) / self.folder
+        try:
+            names = [name.decode() for name in read_arrays(folder / self.names_file, "")[self.names_key]]
+        except (DamagedData, AttributeError, KeyError, TypeError, UnicodeError):
+            names = []
+        return tuple(names) if len(names) == self.classes else super().class_names(root)
 
     def _read_files(self, root: Path, files: Mapping[str, str], count: int) -> tuple[np.ndarray, np.ndarray]:
         folder, remedy = root / self.folder, self.remedy(root)

@@ -33,4 +33,6 @@ class CIFAR10(CIFAR):
     }
     test_files: ClassVar = {"test_batch": "40351d587109b95175f43aff81a1287e"}
     label_key = b"labels"
+    names_file = "batches.meta"
+    names_key = b"label_names"
     published: ClassVar = {"adversarial": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))}

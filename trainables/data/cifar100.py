@@ -26,6 +26,8 @@ class CIFAR100(CIFAR):
     train_files: ClassVar = {"train": "16019d7e3df5f24257cddd939b257f8d"}
     test_files: ClassVar = {"test": "f0ef6b0ae62326f3e7ffdfab6717acfc"}
     label_key = b"fine_labels"
+    names_file = "meta"
+    names_key = b"fine_label_names"
     published: ClassVar = {
         "standard": ((0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047)),
         "adversarial": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),

@@ -38,6 +38,9 @@ class Digits(Dataset):
     def image_shape(self) -> tuple[int, int, int]:
         return 1, 8, 8
 
+    def class_names(self, root: Path | None = None) -> tuple[str, ...]:
+        return tuple(str(digit) for digit in range(self.classes))
+
     def load(self, root: Path | None = None) -> ImageData:
         # Imported here: scikit-learn takes a second to import and only this function needs it.
         from sklearn.datasets import load_digits

@@ -129,6 +129,12 @@ class ImageFolder(Dataset, Placed):
     def image_shape(self) -> tuple[int, int, int]:
         return 3, self.image_size, self.image_size
 
+    def class_names(self, root: Path | None = None) -> tuple[str, ...]:
+        try:
+            return list_folder(Path(self.path).expanduser()).classes
+        except (DataError, OSError):
+            return super().class_names(root)
+
     def load(self, root: Path | None = None) -> ImageData:
         folder = Path(self.path).expanduser()
         listing = list_folder(folder)

@@ -19,7 +19,7 @@ import numpy as np
 from trainables.data.base import ImageData, datasets
 from trainables.data.decoded import CACHE, decoded
 from trainables.data.downloaded import Downloaded
-from trainables.data.files import DamagedData
+from trainables.data.files import DamagedData, data_root
 from trainables.data.splits import hold_out_permuted
 
 SIZE = 64
@@ -57,6 +57,16 @@ class TinyImageNet(Downloaded):
             raise DamagedData(f"{error.filename} is missing; {remedy}") from None
         train, validation = hold_out_permuted(images[0], files[0][1], self.validation)
         return ImageData(*train, images[1], files[1][1], self.classes, *validation, self.published.get(self.statistics))
+
+    def class_names(self, root: Path | None = None) -> tuple[str, ...]:
+        folder = (data_root() if root is None else root) / self.folder
+        try:
+            # A line: WordNet id, a tab, and what the class is called, with synonyms behind commas.
+            rows = (line.partition("\t") for line in (folder / "words.txt").read_text().splitlines())
+            names = {wnid: words.partition(",")[0].strip() for wnid, _, words in rows}
+            return tuple(names[wnid] for wnid in self._classes(folder, ""))
+        except (DamagedData, OSError, KeyError, UnicodeError):
+            return super().class_names(root)
 
     def _classes(self, folder: Path, remedy: str) -> list[str]:
         classes = sorted(path.parent.name for path in (folder / "train").glob("*/images"))
