@@ -1,7 +1,7 @@
 """What an update asks of the device: operations in proportion to layers, and a handful of waits, however many layers.
 
 Counted, not timed. Of two networks of the same kind, of 21 and of 37 layers with masks, the difference is what a layer
-costs.
+costs. Masks are chosen in the way of a GPU: on a CPU nobody waits for a device.
 """
 
 from __future__ import annotations
@@ -20,13 +20,18 @@ from torch.utils._pytree import tree_leaves
 
 from trainables.data import DeviceData
 from trainables.models.resnet import ResidualModel
-from trainables.sparsifiers import Timeline, sparsifiers
+from trainables.sparsifiers import Timeline, masks, sparsifiers
 from trainables.training import Training
 
 METHODS = ["bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"]
 MOST_OPERATIONS_A_LAYER = 75
 MOST_WAITS = {"bayesian_connectivity": 5, "dsr": 3, "gmp": 3, "movement": 3, "snfs": 4, "topkast": 5}
 """Above two, the counts of the new masks: once to check them, once to keep them."""
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(masks, "_divided", masks._ranked)
 
 
 class Chain(ResidualModel):
