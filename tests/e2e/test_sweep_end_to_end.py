@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -83,8 +84,10 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
             assert content_of.startswith(magic) and len(content_of) > 100
 
 
-def test_ray_changes_nothing(sparsweep: Call, tmp_path: Path) -> None:
-    """A sweep through Ray's workers gives bit for bit what the same runs give one after the other in this process."""
+def test_ray_and_a_profile_change_nothing(sparsweep: Call, tmp_path: Path) -> None:
+    """A sweep through Ray's workers, one of them watched by a profiler, gives bit for bit what the same runs give one
+    after the other in this process.
+    """
     sweep = tmp_path / "both.yaml"
     sweep.write_text(
         """
@@ -94,7 +97,10 @@ grids:
   - {sparsifier: [omp, {name: set, update_every: .5}], sparsity: .8, difficulty: {name: el2n, runs: 1, epoch: 1}}
 """
     )
-    assert sparsweep("run", str(sweep)).returncode == 0
+    watched = next(run for run, trial in read(str(sweep)).trials.items() if trial.sparsifier.name == "set")
+    run = sparsweep("run", str(sweep), "--profile-trial", watched[:6])
+    assert run.returncode == 0 and re.search(r"^one epoch, \d+ steps", run.stderr, re.M) and "backward" in run.stderr
+    assert json.loads((tmp_path / f"runs/profiles/{watched}/trace.json").read_text())["traceEvents"]
     here = Store(str(tmp_path / "here"))
     for spec in build(read(str(sweep)).trials).runs.values():
         images = spec.source.load()

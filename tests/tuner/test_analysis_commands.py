@@ -83,7 +83,7 @@ def test_figure_1_is_drawn_from_the_scores_of_the_sweep(store: Store, capsys: py
     call("figures", "mine", store=store)
     assert "sample_examples.png" in capsys.readouterr().out
     table = Path(store.root, "figures/mine/sample_examples.csv").read_text().splitlines()
-    assert len(table) == 1 + 10 * 2 * 5 and table[0].startswith("dataset,name,label,end,rank,sample,score,std,n")
+    assert len(table) == 1 + 10 * 2 * 5 and table[0].startswith("dataset,name,label,class_name,end,rank,sample")
 
 
 def test_a_sweep_named_after_a_figure_gets_it(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
