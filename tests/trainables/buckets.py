@@ -18,6 +18,8 @@ def s3_bucket() -> Iterator[str]:
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
+    # Servers of one process have one memory.
+    urllib.request.urlopen(f"http://{host}:{port}/moto-api/reset", b"").close()
     address = f"s3://bucket/some/where?region=us-east-1&scheme=http&endpoint_override={host}:{port}"
     filesystem, _ = fs.FileSystem.from_uri(f"{address}&allow_bucket_creation=true")
     filesystem.create_dir("bucket")
