@@ -57,17 +57,20 @@ def test_nobody_prints_but_the_command() -> None:
         assert not printing or path.relative_to(ROOT).as_posix() in COMMAND, path
 
 
+def loaded(modules: str, of: tuple[str, ...]) -> str:
+    """Which packages ``of`` these a new process has loaded once it has imported ``modules``: a list as printed."""
+    code = f"import sys, {modules}; print([name for name in {of!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return result.stdout.strip()
+
+
 def test_the_command_loads_nothing_heavy_before_it_must() -> None:
     heavy = ("torch", "ray", "pandas", "matplotlib", "pyarrow", "sklearn", "pydantic", "yaml")
-    code = f"import sys, tuner.cli; print([name for name in {heavy!r} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert result.stdout.strip() == "[]"
+    assert loaded("tuner.cli", heavy) == "[]"
 
 
 def test_what_only_looks_at_a_sweep_starts_without_ray() -> None:
-    code = "import sys, tuner.status, tuner.price, tuner.gc; print('ray' in sys.modules)"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert result.stdout.strip() == "False"
+    assert loaded("tuner.status, tuner.price, tuner.gc", ("ray",)) == "[]"
 
 
 def test_versions_are_pinned_by_name_alone() -> None:

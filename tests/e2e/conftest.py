@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from buckets import s3_bucket
+from buckets import s3_bucket, sign_in
 from command import COMMAND
 from disturbing import LINGER_SECONDS, Ground, wait_until, with_sweep
 
@@ -53,9 +53,7 @@ def ground(tmp_path: Path, grounds: list[Ground]) -> Ground:
 @pytest.fixture
 def bucket(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
     """The ground's storage in a bucket of a server of S3 on this machine."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    sign_in(monkeypatch)
     with s3_bucket() as ground.storage:
         yield ground
 

@@ -11,9 +11,17 @@ import pytest
 from pyarrow import fs
 
 
+def sign_in(patch: pytest.MonkeyPatch) -> None:
+    """Credentials that any server here takes, and no way round it."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        patch.setenv(name, "test")
+    patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    patch.setenv("no_proxy", "127.0.0.1")
+
+
 @contextmanager
 def s3_bucket() -> Iterator[str]:
-    """The address of a folder in an empty bucket; the credentials are to be in the environment."""
+    """The address of a folder in an empty bucket; see :func:`sign_in` for the credentials."""
     moto = pytest.importorskip("moto.server")
     server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from buckets import gs_bucket, s3_bucket
+from buckets import gs_bucket, s3_bucket, sign_in
 
 from trainables import records
 from trainables.store import Store
@@ -18,10 +18,7 @@ RUN = "0123456789abcdef"
 
 @pytest.fixture(params=[s3_bucket, gs_bucket], ids=["s3", "gs"])
 def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "test")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    sign_in(monkeypatch)
     with request.param() as address:
         yield pickle.loads(pickle.dumps(Store(address)))  # as a worker has it
 

@@ -44,7 +44,7 @@ class CIFAR(Downloaded):
         return ImageData(*train, *test, self.classes, *validation, self.published.get(self.statistics))
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
-        folder = (data_root() if root is None else root) / self.folder
+        folder = data_root(root) / self.folder
         try:
             names = [name.decode() for name in read_arrays(folder / self.names_file, "")[self.names_key]]
         except (DamagedData, AttributeError, KeyError, TypeError, UnicodeError):

@@ -70,7 +70,7 @@ class Downloaded(Dataset):
             raise DataError(f"{cls.url} cannot be fetched into {root}: {reason or type(error).__name__}") from None
 
     def load(self, root: Path | None = None) -> ImageData:
-        root = data_root() if root is None else root
+        root = data_root(root)
         if not (root / self.folder).is_dir():
             raise MissingData(f"{self.name}: no {self.folder} in {root}; {self.remedy(root)}")
         return self.read(root)

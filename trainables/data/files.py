@@ -22,7 +22,7 @@ class DamagedData(DataError, ValueError):
     """A file of a data set is not what it should be."""
 
 
-def data_root(given: str | None = None) -> Path:
+def data_root(given: str | Path | None = None) -> Path:
     """The folder of all data sets: ``given``, else the environment's SPARSWEEP_DATA, else ~/.cache/sparsweep/data.
 
     It is laid out as torchvision lays out its own, so a folder that torchvision has filled can be given.

@@ -143,7 +143,7 @@ class ImageFolder(Dataset, Placed):
                 f"{folder} has changed: the digest of its files is {listing.digest}, not the trial's {self.digest}; "
                 "bring the old files back, or run the sweep anew with the new ones"
             )
-        cache_folder = (data_root() if root is None else root) / CACHE
+        cache_folder = data_root(root) / CACHE
         train, test = (decoded(folder, listing.names[part], self.image_size, cache_folder, REMEDY) for part in PARTS)
         left, held = hold_out_permuted(train, listing.labels["train"], self.validation)
         return ImageData(*left, test, listing.labels["test"], self.classes, *held)

@@ -59,7 +59,7 @@ class TinyImageNet(Downloaded):
         return ImageData(*train, images[1], files[1][1], self.classes, *validation, self.published.get(self.statistics))
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
-        folder = (data_root() if root is None else root) / self.folder
+        folder = data_root(root) / self.folder
         try:
             # A line: WordNet id, a tab, and what the class is called, with synonyms behind commas.
             rows = (line.partition("\t") for line in (folder / "words.txt").read_text().splitlines())

@@ -66,8 +66,8 @@ def largest(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
     """Which ``count`` elements are the largest; of equal ones the earlier. Boolean, of the shape of ``scores``.
 
     Two ways to the same mask. On a GPU sorting is quick, and a ``count`` that lies there is not waited for. On a CPU
-    sorting eleven million weights would take a third of a training step of their network; to find the one at which to
-    draw the line takes a fifth of that.
+    sorting eleven million weights takes half as long as a training step of their network; to find the one at which to
+    draw the line takes an eighth of that.
     """
     return (_divided if scores.device.type == "cpu" else _ranked)(scores, count)
 
@@ -79,13 +79,14 @@ def _ranked(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
 def _divided(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
     # Where training has diverged there are scores that are no numbers: they count as large, as in sorting.
     values = scores.detach().flatten().nan_to_num(inf, inf, -inf)
-    rest = len(values) - int(count)
+    kept = int(count)
+    rest = len(values) - kept
     if not 0 < rest < len(values):
         return torch.full_like(scores, rest <= 0, dtype=torch.bool)
     line = values.kthvalue(rest + 1).values  # numpy.partition takes half the time, and ten times that where many tie
     found = values > line
     on_the_line = (values == line).nonzero().squeeze(1)
-    found[on_the_line[: int(count) - int(found.sum())]] = True
+    found[on_the_line[: kept - int(found.sum())]] = True
     return found.view_as(scores)
 
 
