@@ -1,0 +1,86 @@
+"""On a device other than the CPU everything trains too, waits as seldom as it must, and leaves what it leaves on a CPU.
+
+The device is one without hardware (see ``elsewhere``): what a GPU computes it computes on the CPU, to the bit.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import elsewhere
+import pandas as pd
+import pytest
+from contract_settings import DIFFICULTIES, DIFFICULTY_NAMES, SPARSIFIER_NAMES, scores_file, small, trial
+
+from trainables.spec import TrialSpec
+from trainables.store import Store
+from trainables.testing import BATCH, check_same
+
+TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[ProcessPoolExecutor]:
+    """Another process, which knows the device."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=elsewhere.appear) as pool:
+        yield pool
+
+
+def check_alike(spec: TrialSpec, process: ProcessPoolExecutor, folder: Path) -> None:
+    """Rows and weights of ``spec`` have the same bits on both devices."""
+    process.submit(elsewhere.complete_elsewhere, spec, folder / "there").result()
+    elsewhere.complete(spec, folder / "here", "cpu")
+    there, here = (Store(str(folder / name)) for name in ("there", "here"))
+    check_same(there.read_weights(spec.id), here.read_weights(spec.id))
+    for table in ("trials", "epochs", "layers"):
+        found, expected = (pd.read_parquet(Path(store.root, "results", table)) for store in (there, here))
+        pd.testing.assert_frame_equal(*(rows.drop(columns=TIMES, errors="ignore") for rows in (found, expected)))
+
+
+ATTACKS = {loss: {"name": "adversarial", "steps": 2, "test_steps": 2, "loss": loss} for loss in ("pgd", "trades")}
+
+
+@pytest.mark.parametrize(
+    ("name", "difficulty"),
+    [
+        *((name, "none") for name in SPARSIFIER_NAMES),
+        *((name, attack) for name in ("rigl", "movement", "topkast") for attack in ATTACKS.values()),
+    ],
+    ids=str,
+)
+def test_methods_train_elsewhere(name: str, difficulty: Any, process: ProcessPoolExecutor, tmp_path: Path) -> None:
+    check_alike(trial(name, difficulty=difficulty), process, tmp_path)
+
+
+@pytest.mark.parametrize("name", DIFFICULTY_NAMES)
+def test_difficulties_train_elsewhere(name: str, process: ProcessPoolExecutor, tmp_path: Path) -> None:
+    arguments = small(DIFFICULTIES, name)
+    if name == "scores":
+        arguments["file"] = scores_file(elsewhere.few_digits().train_labels)
+    check_alike(trial("set", difficulty=arguments, data_ratio=0.5), process, tmp_path)
+
+
+@pytest.mark.parametrize("recipe", [{"rotation": 15.0}, {"flip": True, "drop_last": True}], ids=str)
+def test_batches_are_made_elsewhere(recipe: dict[str, Any], process: ProcessPoolExecutor, tmp_path: Path) -> None:
+    spec = trial("rigl")
+    check_alike(spec.replace(recipe={**spec.recipe.model_dump(), **recipe}), process, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["dense", "random", "snip"])
+def test_waits_in_an_epoch_do_not_grow_with_its_steps(name: str, process: ProcessPoolExecutor) -> None:
+    spec = trial(name)
+    few, many = (process.submit(elsewhere.stops_of_an_epoch, spec, count).result() for count in (BATCH, 2 * BATCH))
+    assert few == many and 0 < few.total() < 10, (few, many)
+
+
+@pytest.mark.parametrize("kind", ["sum", "index", "random", "array"])
+def test_what_a_gpu_refuses_is_refused(kind: str, process: ProcessPoolExecutor) -> None:
+    """So that the tests above can fail."""
+    with pytest.raises((RuntimeError, TypeError)) as caught:
+        process.submit(elsewhere.mixes, kind).result()
+    assert kind == "array" or type(caught.value) is elsewhere.Mixed
