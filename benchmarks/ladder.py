@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -230,7 +231,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="of the authors' loader")
     parser.add_argument("--processes", type=int, nargs="*", help="numbers of processes side by side")
     parser.add_argument("--bf16", action="store_true", help="on a CPU too")
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
+    compiler = torch.cuda.is_available() or shutil.which("g++") is not None
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=compiler)
     parser.add_argument(
         "--masking", type=int, default=128, help="batch of the step that masks are set against; 0: none"
     )

@@ -72,7 +72,9 @@ class Problem:
         attack = "PGD-10, " if self.attack else ""
         return f"{self.model}{width}, {attack}{self.image_size} px, batch {self.batch_size}"
 
-    def spec(self, precision: str = "fp32", attack_steps: int = ATTACK_STEPS) -> TrialSpec:
+    def spec(
+        self, precision: str = "fp32", attack_steps: int = ATTACK_STEPS, batch_size: int | None = None
+    ) -> TrialSpec:
         # As the authors attack in training, so that both loops do the same work.
         attack = {"name": "adversarial", "batch_norm": "train", "steps": attack_steps}
         fields: dict[str, Any] = {
@@ -81,7 +83,7 @@ class Problem:
             "sparsifier": "random",
             "sparsity": self.sparsity,
             "difficulty": attack if self.attack else "none",
-            "recipe": {"batch_size": self.batch_size, "precision": precision, "lr": LR},
+            "recipe": {"batch_size": batch_size or self.batch_size, "precision": precision, "lr": LR},
         }
         return TrialSpec.model_validate(fields)
 
@@ -108,9 +110,13 @@ class Problem:
         return Batches(images, labels, indices, self.batch_size, recipe.crop_padding, recipe.flip)
 
     def training(
-        self, precision: str = "fp32", engine: Engine | None = None, attack_steps: int = ATTACK_STEPS
+        self,
+        precision: str = "fp32",
+        engine: Engine | None = None,
+        attack_steps: int = ATTACK_STEPS,
+        batch_size: int | None = None,
     ) -> Training:
-        spec, indices = self.spec(precision, attack_steps), torch.arange(self.samples)
+        spec, indices = self.spec(precision, attack_steps, batch_size), torch.arange(self.samples)
         return Training(spec, self.data, indices, lambda spec: {}, Workshop(engine or Engine(graphs=False)))
 
     def loop(self, dtype: torch.dtype = torch.float32, lr: float = LR) -> AuthorsLoop:
@@ -205,7 +211,7 @@ class Ours(Rung):
             totals.tolist()
 
     def checked_step(self) -> Change:
-        run = self.problem.training(self.precision, self.engine, CHECKED_ATTACK_STEPS)
+        run = self.problem.training(self.precision, self.engine, CHECKED_ATTACK_STEPS, CHECKED)
         images, labels = self.problem.checked
         noise = torch.zeros_like(images) if self.problem.attack else images.new_empty(0)
         initial, before = deepcopy(run.model.state_dict()), weights(run.model)

@@ -39,7 +39,11 @@ Capture = Callable[[Step, tuple[torch.Tensor, ...]], Replay]
 WARM_UP = 2
 """Steps of each size of batch that run as they are before one is captured: libraries set themselves up in them."""
 
+SIZES = 2
+"""Sizes of batch whose captured steps a machine keeps: the whole one, and that of an epoch's last batch."""
+
 COMPILE_CACHE = "~/.cache/sparsweep/inductor"
+COMPILE_CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 class Engine(Value):
@@ -65,6 +69,7 @@ class Kind:
     model: Model
     classes: int
     image_shape: tuple[int, ...]
+    batch_size: int
     objective: Objective
     precision: str
     momentum: float
@@ -80,7 +85,9 @@ class Machine:
         self.kind = kind
         self.model = model.to(kind.device).to(memory_format=engine.layout(kind.device, kind.precision))
         self.network = Network(self.model, kind.device, kind.precision)
-        self.training_network = replace(self.network, forward=compiled(model)) if engine.compile else self.network
+        self.training_network = self.network
+        if engine.compile:
+            self.training_network = replace(self.network, forward=compiled(self.model, kind.batch_size))
         # A tensor, and momenta that are there from the first step on: a captured step finds both where they were.
         self.lr = torch.zeros((), device=kind.device)
         self.optimizer = torch.optim.SGD(
@@ -155,6 +162,8 @@ class Machine:
             if self.runs[size] <= WARM_UP:
                 return aside(step, inputs)
             places = tuple(value.clone() for value in inputs)
+            if len(self.replays) == SIZES:  # a step holds the memory of all that it computes
+                del self.replays[next(iter(self.replays))]
             try:
                 self.replays[size] = places, self.capture(step, places)
             except torch.OutOfMemoryError:
@@ -163,7 +172,7 @@ class Machine:
                 say_once(f"training steps run without CUDA graphs: capturing one failed ({error})")
                 self.capture = None
                 return step(*inputs)
-        places, (replay, result) = self.replays[size]
+        places, (replay, result) = self.replays[size] = self.replays.pop(size)  # the last used stands last
         for place, value in zip(places, inputs, strict=True):
             place.copy_(value)
         replay()
@@ -213,10 +222,27 @@ def cuda_capture(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
     return graph.replay, result
 
 
-def compiled(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
-    """``model`` compiled for each shape by itself; what was compiled once is found on disk by later processes."""
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(COMPILE_CACHE).expanduser()))
-    return torch.compile(model, dynamic=False)
+def compiled(model: nn.Module, batch_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """``model``, compiled for batches of that size; what was compiled once is found on disk by later processes.
+
+    Others it takes as it is: an epoch has one, at most, and compiling for it would cost more than it ever saves.
+    """
+    keep_compiled()
+    # PyTorch compiles a function eight times and then leaves it as it is: the machines before this one do not count.
+    torch.compiler.reset()
+    fast = torch.compile(model, dynamic=False)
+    return lambda images: fast(images) if len(images) == batch_size else model(images)
+
+
+def keep_compiled() -> None:
+    """Let compiled code outlive the machine's temporary files, unless the user says where it is to be.
+
+    PyTorch writes its own choice, a temporary folder, into the same variable as soon as its compiler is imported.
+    """
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # seconds, for those alone who compile
+
+    if os.environ.get(COMPILE_CACHE_VARIABLE, default_cache_dir()) == default_cache_dir():
+        os.environ[COMPILE_CACHE_VARIABLE] = str(Path(COMPILE_CACHE).expanduser())
 
 
 @cache

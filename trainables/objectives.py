@@ -26,8 +26,9 @@ class Network:
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
         """float32 logits [N, classes] of float32 ``images`` in [0, 1], in the mode that the module is in."""
+        forward = self.module if self.forward is None else self.forward
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = (self.forward or self.module)(images)
+            logits = forward(images)
         return logits.float()
 
 

@@ -313,6 +313,7 @@ def kind_of(spec: TrialSpec, data: DeviceData) -> Kind:
         spec.model,
         data.classes,
         tuple(data.train_images.shape[1:]),
+        recipe.batch_size,
         spec.difficulty.objective,
         recipe.precision,
         recipe.momentum,

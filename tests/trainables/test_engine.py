@@ -7,13 +7,18 @@ it holds for all but the capture itself, which the tests at the end need a GPU f
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from statistics import mean
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from small_trials import begin, trial
+from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -204,14 +209,29 @@ def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_b
 
 @pytest.mark.parametrize(
     "changes",
-    [{"difficulty": PGD}, {"recipe": {"momentum": 0.5}}, {"recipe": {"precision": "bf16"}}],
-    ids=["attack", "momentum", "precision"],
+    [
+        {"difficulty": PGD},
+        {"recipe": {"momentum": 0.5}},
+        {"recipe": {"precision": "bf16"}},
+        {"recipe": {"batch_size": 7}},
+    ],
+    ids=["attack", "momentum", "precision", "batch"],
 )
 def test_a_training_of_another_kind_gets_a_machine_of_its_own(changes: dict[str, Any]) -> None:
     workshop = Workshop()
     first = run(spec_of("set"), workshop, epochs=1)
     second = run(spec_of("set", **changes), workshop, epochs=1)
     assert second.machine is not first.machine and workshop.machine is second.machine
+
+
+def test_of_trainings_on_more_and_more_samples_two_sizes_of_batch_stay_captured() -> None:
+    """Each has a last batch of its own, and a captured step holds the memory of all that it computes."""
+    workshop = Recorded()
+    for samples in (18, 19, 20, 21):
+        training = run(spec_of("set"), workshop, samples=samples)
+        check_equal(training, run(spec_of("set"), Workshop(), samples=samples))
+        assert training.machine.replays.keys() == {8, samples % 8}
+    assert len(RECORDINGS) == 1 + 4
 
 
 def test_another_topology_on_the_same_machine_is_recorded_anew() -> None:
@@ -275,6 +295,67 @@ def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, mon
     factor = training.topology.factors[list(training.weights).index(name)]
     assert weight.stride() == momentum.stride() == factor.stride()
     assert not weight.detach()[~training.masks[name]].any()
+
+
+def counting_backend(graphs: list[Any]) -> Any:
+    """A compiler that leaves everything as it is, and counts what it gets."""
+
+    def compile_nothing(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    return compile_nothing
+
+
+@pytest.mark.parametrize("difficulty", ["none", PGD, {**PGD, "loss": "trades"}], ids=["plain", "pgd", "trades"])
+def test_a_compiled_network_is_trained_and_the_network_itself_judged(
+    difficulty: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs: list[Any] = []
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting_backend(graphs)))
+    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, "chosen")
+    spec, workshop = spec_of("set", difficulty=difficulty), Workshop(Engine(compile=True))
+    check_equal(run(spec, workshop), run(spec, Workshop()))
+    compilations = len(graphs)
+    check_equal(run(spec.replace(seed=5), workshop), run(spec.replace(seed=5), Workshop()))
+    assert 0 < compilations == len(graphs)  # the second training of the same shapes compiles nothing
+
+
+def test_every_machine_of_a_worker_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch compiles one function eight times at most, and all networks of a kind are one function."""
+    graphs: list[Any] = []
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting_backend(graphs)))
+    workshop, counts = Workshop(Engine(compile=True)), []
+    for batch_size in range(4, 14):
+        run(spec_of("random", recipe={"batch_size": batch_size, "epochs": 1}), workshop)
+        counts.append(len(graphs))
+    assert counts == list(range(1, 11))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for a CPU with g++")
+def test_compiled_code_trains_alike_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "COMPILE_CACHE", str(tmp_path))
+    monkeypatch.delenv(engine.COMPILE_CACHE_VARIABLE, raising=False)
+    spec = spec_of("set")
+    found, expected = run(spec, Workshop(Engine(compile=True))), run(spec, Workshop())
+    for weight, wanted in zip(found.model.parameters(), expected.model.parameters(), strict=True):
+        assert torch.allclose(weight, wanted, rtol=1e-4, atol=1e-5)
+    assert found.masks.equal(expected.masks)
+    assert any(tmp_path.rglob("*.so"))
+
+
+@pytest.mark.parametrize("given", [None, "torch", "/own"])
+def test_compiled_code_is_kept_where_the_user_says_or_at_home(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch's own choice, which it makes the user's as soon as it is asked, is lost with the temporary files."""
+    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, default_cache_dir() if given == "torch" else given or "")
+    if given is None:
+        monkeypatch.delenv(engine.COMPILE_CACHE_VARIABLE)
+    engine.keep_compiled()
+    home = str(Path("~/.cache/sparsweep/inductor").expanduser())
+    assert os.environ[engine.COMPILE_CACHE_VARIABLE] == (given if given == "/own" else home)
 
 
 def test_the_cpu_captures_nothing() -> None:
