@@ -191,7 +191,8 @@ class Workshop:
         if self.machine is not None and self.machine.kind == kind:
             self.machine.start(model.state_dict())
         else:
-            self.machine = None  # its memory is free before the next one takes some
+            self.machine = None  # its memory is free before the next one takes some, here or in a trial beside
+            torch.cuda.empty_cache()
             self.machine = Machine(kind, model, self.engine)
         return self.machine
 

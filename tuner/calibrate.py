@@ -6,6 +6,7 @@ What is found stays in the storage (see ``calibration``).
 from __future__ import annotations
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from typing import Any
 
 import ray
 import torch
+from ray.exceptions import RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -24,6 +26,8 @@ from trainables.throughput import Rehearsal
 from tuner.calibration import keep, kind_of, read
 from tuner.cards import LADDER, choose, mps_runs
 from tuner.price import cost_of_image
+from tuner.retries import cause, in_words
+from tuner.sweep import SweepError
 
 RATE_SECONDS = 2.0
 TOGETHER_SECONDS = 1.5
@@ -119,11 +123,16 @@ def together(actors: Sequence[Any], count: int) -> float:
 
 
 def share_a_card(specs: Iterable[Spec], store: Store, say: Callable[[str], None], device: str = "cuda") -> int:
-    """How many trials like the costliest of ``specs`` should share a card; measured if this storage does not know."""
+    """How many trials like the costliest of ``specs`` should share a card; measured if this storage does not know.
+
+    SweepError if PyTorch cannot use what Ray takes for a card.
+    """
     spec = max(kinds(specs).values(), key=cost_of_image)
-    card, mps = ray.get(
-        ray.remote(look_at).options(num_cpus=0, num_gpus=0.01 if device == "cuda" else 0).remote(device)
-    )
+    looking = ray.remote(look_at).options(num_cpus=0, num_gpus=0.01 if device == "cuda" else 0).remote(device)
+    try:
+        card, mps = ray.get(looking)
+    except RayTaskError as error:
+        raise cause(error) from error
     about = {"what": "share", "kind": {**kind_of(spec), "mps": mps}, "card": card}
     for known in read(store, "share"):
         if all(known[name] == value for name, value in about.items()):
@@ -141,4 +150,10 @@ def share_a_card(specs: Iterable[Spec], store: Store, say: Callable[[str], None]
 
 def look_at(device: str) -> tuple[str, bool]:
     """The name of the device in this process, and whether MPS lets processes use it at the same time."""
-    return device_name(torch.device(device)), mps_runs()
+    try:
+        return device_name(torch.device(device)), mps_runs()
+    except (AssertionError, RuntimeError) as error:  # a build without CUDA; no driver, or one too old
+        raise SweepError(
+            f"resources.gpus: auto: Ray has a GPU on {socket.gethostname()}, but PyTorch there cannot use it "
+            f"({in_words(error)}); mend that, or --set resources.gpus=0 to run on CPUs"
+        ) from error

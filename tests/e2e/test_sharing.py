@@ -18,7 +18,7 @@ from trainables.trainable import SparseTrainable
 from tuner import calibrate, execute
 from tuner.graph import build, examine
 from tuner.launch import Launch
-from tuner.sweep import parse
+from tuner.sweep import SweepError, parse
 from tuner.watch import Watch
 
 pytestmark = pytest.mark.slow
@@ -61,6 +61,13 @@ def test_what_was_measured_is_not_measured_again(
     planted.clear()
     assert calibrate.share_a_card([SPEC], store, said.append, "cpu") == 2
     assert len(said) == 1 and "1: 100, 2: 180, 3: 181" in said[0]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU that PyTorch can use")
+def test_a_gpu_that_pytorch_cannot_use_is_named_before_any_trial(machine: None, tmp_path: Path) -> None:
+    """The machine says that it has one, as a driver too old for PyTorch would make Ray believe."""
+    with pytest.raises(SweepError, match=r"^resources\.gpus: auto: .*PyTorch there cannot use it .*NVIDIA.*gpus=0"):
+        calibrate.share_a_card([SPEC], Store(str(tmp_path)), print)
 
 
 def crowded() -> type[SparseTrainable]:
