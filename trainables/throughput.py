@@ -7,6 +7,7 @@ import time
 import torch
 
 from trainables.data import DeviceData, fitted_shape
+from trainables.engine import Engine, Workshop
 from trainables.spec import TrialSpec
 from trainables.training import Training
 
@@ -19,10 +20,10 @@ ENDLESS = 100_000
 class Rehearsal:
     """A training of steps like those of ``spec``, warmed up; torch.OutOfMemoryError if it is too large.
 
-    Of the dense network: a mask neither saves nor costs time worth the name.
+    Of the dense network: a mask neither saves nor costs time worth the name. ``engine``: how its steps run.
     """
 
-    def __init__(self, spec: TrialSpec, device: torch.device) -> None:
+    def __init__(self, spec: TrialSpec, device: torch.device, engine: Engine) -> None:
         alike = spec.replace(
             sparsifier="dense",
             sparsity=0.0,
@@ -31,7 +32,7 @@ class Rehearsal:
             evaluation={"every": ENDLESS},
         )
         data = random_images(alike, BATCHES[device.type] * spec.recipe.batch_size, device)
-        self.training = Training(alike, data, torch.arange(len(data.train_labels)), no_parent)
+        self.training = Training(alike, data, torch.arange(len(data.train_labels)), no_parent, Workshop(engine))
         self.training.train_epoch()
 
     def rate(self, seconds: float) -> float:

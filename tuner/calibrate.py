@@ -19,6 +19,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables import plugins
+from trainables.engine import Engine
 from trainables.rows import device_name
 from trainables.spec import Spec, TrialSpec, dump, load
 from trainables.store import Store
@@ -27,7 +28,7 @@ from tuner.calibration import keep, kind_of, read
 from tuner.cards import LADDER, choose, mps_runs
 from tuner.price import cost_of_image
 from tuner.retries import cause, in_words
-from tuner.sweep import SweepError
+from tuner.sweep import Resources, SweepError
 
 RATE_SECONDS = 2.0
 TOGETHER_SECONDS = 1.5
@@ -35,22 +36,22 @@ HEAD_START = 0.5
 """Seconds between telling processes to begin and their beginning, so that they do it together."""
 
 
-def kinds(specs: Iterable[Spec]) -> dict[str, TrialSpec]:
+def kinds(specs: Iterable[Spec], engine: Engine) -> dict[str, TrialSpec]:
     """One trial of each kind among ``specs``, by the kind's JSON."""
     trials = [spec.training for spec in specs if spec.training is not None]
-    return {json.dumps(kind_of(trial), sort_keys=True): trial for trial in reversed(trials)}
+    return {json.dumps(kind_of(trial, engine), sort_keys=True): trial for trial in reversed(trials)}
 
 
-def measure(specs: Iterable[Spec], store: Store, threads: int) -> Iterator[dict[str, Any]]:
-    """Measure every kind of training among ``specs`` on this machine's GPU, or on ``threads`` threads without one.
+def measure(specs: Iterable[Spec], store: Store, resources: Resources) -> Iterator[dict[str, Any]]:
+    """Measure every kind of training among ``specs`` on this machine's GPU, or on a trial's threads without one.
 
     What was found is kept; a kind that does not fit into memory has ``images_per_second`` None.
     """
-    torch.set_num_threads(threads)
+    torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for kind, spec in kinds(specs).items():
+    for kind, spec in kinds(specs, resources.engine).items():
         try:
-            rate: float | None = Rehearsal(spec, device).rate(RATE_SECONDS)
+            rate: float | None = Rehearsal(spec, device, resources.engine).rate(RATE_SECONDS)
         except torch.OutOfMemoryError:
             rate = None
         found = {"what": "rate", "kind": json.loads(kind), "card": device_name(device), "images_per_second": rate}
@@ -72,9 +73,9 @@ def line(found: Mapping[str, Any]) -> str:
 class Probe:
     """A process with a part of a device, that trains when told to."""
 
-    def __init__(self, spec: str, device: str, modules: Sequence[str]) -> None:
+    def __init__(self, spec: str, engine: Engine, device: str, modules: Sequence[str]) -> None:
         plugins.load(modules)
-        self.spec, self.device = load(spec), torch.device(device)
+        self.spec, self.engine, self.device = load(spec), engine, torch.device(device)
         self.rehearsal: Rehearsal | None = None
 
     def ready(self) -> bool:
@@ -85,7 +86,7 @@ class Probe:
         trial = self.spec.training
         assert trial is not None
         try:
-            self.rehearsal = self.rehearsal or Rehearsal(trial, self.device)
+            self.rehearsal = self.rehearsal or Rehearsal(trial, self.device, self.engine)
         except torch.OutOfMemoryError:
             return False
         return True
@@ -98,7 +99,7 @@ class Probe:
 
 
 @contextmanager
-def probes(spec: TrialSpec, device: str, count: int) -> Iterator[Sequence[Any]]:
+def probes(spec: TrialSpec, engine: Engine, device: str, count: int) -> Iterator[Sequence[Any]]:
     """``count`` processes on one and the same card (``device`` cuda) or machine (cpu)."""
     on_card = device == "cuda"
     group = placement_group([{"GPU": 1.0} if on_card else {"CPU": 1.0}])
@@ -106,7 +107,7 @@ def probes(spec: TrialSpec, device: str, count: int) -> Iterator[Sequence[Any]]:
         options: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1 / count if on_card else 0}
         place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
         made = ray.remote(Probe).options(scheduling_strategy=place, **options)
-        actors = [made.remote(dump(spec), device, plugins.named()) for _ in range(count)]
+        actors = [made.remote(dump(spec), engine, device, plugins.named()) for _ in range(count)]
         ray.get([actor.ready.remote() for actor in actors])
         yield actors
     finally:
@@ -122,23 +123,25 @@ def together(actors: Sequence[Any], count: int) -> float:
     return float(sum(ray.get([actor.rate.remote(begin, TOGETHER_SECONDS) for actor in busy])))
 
 
-def share_a_card(specs: Iterable[Spec], store: Store, say: Callable[[str], None], device: str = "cuda") -> int:
+def share_a_card(
+    specs: Iterable[Spec], engine: Engine, store: Store, say: Callable[[str], None], device: str = "cuda"
+) -> int:
     """How many trials like the costliest of ``specs`` should share a card; measured if this storage does not know.
 
     SweepError if PyTorch cannot use what Ray takes for a card.
     """
-    spec = max(kinds(specs).values(), key=cost_of_image)
+    spec = max(kinds(specs, engine).values(), key=cost_of_image)
     looking = ray.remote(look_at).options(num_cpus=0, num_gpus=0.01 if device == "cuda" else 0).remote(device)
     try:
         card, mps = ray.get(looking)
     except RayTaskError as error:
         raise cause(error) from error
-    about = {"what": "share", "kind": {**kind_of(spec), "mps": mps}, "card": card}
+    about = {"what": "share", "kind": {**kind_of(spec, engine), "mps": mps}, "card": card}
     for known in read(store, "share"):
         if all(known[name] == value for name, value in about.items()):
             return int(known["trials"])
     try:
-        with probes(spec, device, LADDER[-1]) as actors:
+        with probes(spec, engine, device, LADDER[-1]) as actors:
             best, rates = choose(lambda count: together(actors, count))
     except torch.OutOfMemoryError:
         return 1  # the trial itself will say so

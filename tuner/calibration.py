@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from trainables.data import fitted_shape
+from trainables.engine import Engine
 from trainables.spec import TrialSpec
 from trainables.store import Store
 
 
-def kind_of(spec: TrialSpec) -> dict[str, Any]:
-    """All that the speed of a training step depends on, beside the device."""
+def kind_of(spec: TrialSpec, engine: Engine) -> dict[str, Any]:
+    """All that the speed of a training step depends on, beside the device; of the levers, those that were turned."""
+    turned = engine.model_dump(exclude_defaults=True)
     shape = fitted_shape(spec.dataset.image_shape, spec.model.channels, spec.model.min_size)
     return {
         "model": spec.model.model_dump(mode="json"),
@@ -21,6 +23,7 @@ def kind_of(spec: TrialSpec) -> dict[str, Any]:
         "precision": spec.recipe.precision,
         "batch_size": spec.recipe.batch_size,
         "attack": spec.difficulty.objective.passes,
+        **({"engine": turned} if turned else {}),
     }
 
 

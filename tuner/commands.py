@@ -22,7 +22,7 @@ def calibrate(
     from tuner.points import points
 
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    for found in measure(build(points(described, store)).runs.values(), store, described.resources.cpus):
+    for found in measure(build(points(described, store)).runs.values(), store, described.resources):
         print(line(found), flush=True)
 
 

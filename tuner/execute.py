@@ -176,7 +176,8 @@ def resource_shape(
         gpus = 0.0
         trained = [state.graph.runs[run] for run in state.ready if state.graph.runs[run].training]
         if have.get("GPU"):
-            gpus = share(share_a_card(trained, store, lambda text: say(text, True))) if trained else 1.0
+            engine = resources.engine
+            gpus = share(share_a_card(trained, engine, store, lambda text: say(text, True))) if trained else 1.0
     return {"cpu": float(resources.cpus), **({"gpu": gpus} if gpus else {})}
 
 

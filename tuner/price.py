@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from trainables import records
+from trainables.engine import Engine
 from trainables.flops import dense_flops
 from trainables.spec import Spec, TrialSpec, load
 from trainables.store import Store
@@ -27,7 +28,7 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
     state = examine(build(trials), store)
     todo = [state.graph.runs[run] for run in state.todo]
     missing = state.points_in(state.todo)
-    hours, grounds = time_of(todo, known_rates(store))
+    hours, grounds = time_of(todo, known_rates(store, sweep.resources.engine))
     return {
         "sweep": sweep.name,
         "trials": len(state.graph.points),
@@ -120,26 +121,27 @@ class Rates:
     """How fast trials have been, and what is known of those that have not been run: passes of an image a second.
 
     ``finished``: by data set, model and precision, evaluation included; ``calibrated``: by the JSON of ``kind_of``,
-    training alone, with the card; the newest where there are several.
+    training alone, with the card; the newest where there are several; ``engine``: how those to come are to run.
     """
 
     finished: Mapping[tuple[str, str, str], list[float]]
     calibrated: Mapping[str, tuple[float, str]]
+    engine: Engine
 
     def of(self, trial: TrialSpec) -> tuple[float, str] | None:
         """The rate of ``trial`` and what it rests on; None if nothing is known."""
         measured = self.finished.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
         if measured:
             return median(measured), f"from {len(measured)} finished trials"
-        known = self.calibrated.get(json.dumps(kind_of(trial), sort_keys=True))
+        known = self.calibrated.get(json.dumps(kind_of(trial, self.engine), sort_keys=True))
         if known is None:
             return None
         images_a_second, card = known
         return images_a_second * objective_passes(trial), f"calibrated on {card}"
 
 
-def known_rates(store: Store) -> Rates:
-    """What the storage tells of speed."""
+def known_rates(store: Store, engine: Engine) -> Rates:
+    """What the storage tells of the speed of trials under ``engine``."""
     columns = ["dataset", "model", "precision", "samples", "epochs", "seconds", "difficulty_parameters", "spec"]
     table, _ = records.read(store.storage, "trials", columns=columns)
     passes: dict[str, float] = {}
@@ -155,7 +157,7 @@ def known_rates(store: Store) -> Rates:
         for found in calibration.read(store, "rate")
         if found["images_per_second"] is not None
     }
-    return Rates(finished, calibrated)
+    return Rates(finished, calibrated, engine)
 
 
 def time_of(specs: Iterable[Spec], rates: Rates) -> tuple[float | None, list[str]]:

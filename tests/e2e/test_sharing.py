@@ -12,6 +12,7 @@ import ray
 import torch
 
 from trainables import records
+from trainables.engine import Engine
 from trainables.spec import TrialSpec, load
 from trainables.store import Store
 from trainables.trainable import SparseTrainable
@@ -44,7 +45,7 @@ def machine() -> Iterator[None]:
 
 
 def test_processes_are_measured_together(machine: None) -> None:
-    with calibrate.probes(SPEC, "cpu", 2) as actors:
+    with calibrate.probes(SPEC, Engine(), "cpu", 2) as actors:
         assert calibrate.together(actors, 1) > 0
         assert calibrate.together(actors, 2) > 0
 
@@ -57,9 +58,9 @@ def test_what_was_measured_is_not_measured_again(
     monkeypatch.setattr(calibrate, "together", lambda actors, count: planted[count])
     said: list[str] = []
     store = Store(str(tmp_path))
-    assert calibrate.share_a_card([SPEC], store, said.append, "cpu") == 2
+    assert calibrate.share_a_card([SPEC], Engine(), store, said.append, "cpu") == 2
     planted.clear()
-    assert calibrate.share_a_card([SPEC], store, said.append, "cpu") == 2
+    assert calibrate.share_a_card([SPEC], Engine(), store, said.append, "cpu") == 2
     assert len(said) == 1 and "1: 100, 2: 180, 3: 181" in said[0]
 
 
@@ -67,7 +68,7 @@ def test_what_was_measured_is_not_measured_again(
 def test_a_gpu_that_pytorch_cannot_use_is_named_before_any_trial(machine: None, tmp_path: Path) -> None:
     """The machine says that it has one, as a driver too old for PyTorch would make Ray believe."""
     with pytest.raises(SweepError, match=r"^resources\.gpus: auto: .*PyTorch there cannot use it .*NVIDIA.*gpus=0"):
-        calibrate.share_a_card([SPEC], Store(str(tmp_path)), print)
+        calibrate.share_a_card([SPEC], Engine(), Store(str(tmp_path)), print)
 
 
 def crowded() -> type[SparseTrainable]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from trainables.engine import Engine
 from trainables.spec import ScoringSpec, TrialSpec
 from trainables.store import Store
 from tuner import calibration
@@ -127,9 +128,9 @@ def test_cost_in_closed_form() -> None:
 
 def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
     store, specs = Store(str(tmp_path)), list(build(small.trials).runs.values())
-    assert time_of(specs, known_rates(store)) == (None, [])
+    assert time_of(specs, known_rates(store, Engine())) == (None, [])
     run_here(parse(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]))
-    rates = known_rates(store)
+    rates = known_rates(store, Engine())
     estimate, grounds = time_of(specs, rates)
     assert estimate is not None and estimate > 0
     assert grounds == ["from 5 finished trials"]
@@ -141,16 +142,16 @@ def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path:
 def test_hours_rest_on_a_calibration_where_nothing_has_finished(small: Sweep, tmp_path: Path) -> None:
     store, graph = Store(str(tmp_path)), build(small.trials)
     trial = next(iter(small.trials.values()))
+    kind = calibration.kind_of(trial, Engine())
     for rate, card in ((50.0, "an old card"), (100.0, "NVIDIA H200"), (None, "a small card")):
-        calibration.keep(
-            {"what": "rate", "kind": calibration.kind_of(trial), "card": card, "images_per_second": rate}, store
-        )
+        calibration.keep({"what": "rate", "kind": kind, "card": card, "images_per_second": rate}, store)
     facts = price(small, store)
     assert facts["hours"] == pytest.approx(sum(images(spec) for spec in graph.runs.values()) / 100 / 3600)
     assert facts["hours_rest_on"] == ["calibrated on NVIDIA H200"]
     assert lines(facts)[-1].endswith("hours one after the other, calibrated on NVIDIA H200")
-    other = price(parse(small.dump(), "small", ["recipe.batch_size=64"]), store)
-    assert other["hours"] is None and lines(other)[-1].endswith("unknown: sparsweep calibrate measures it")
+    for change in ("recipe.batch_size=64", "resources.engine.compile=true"):
+        other = price(parse(small.dump(), "small", [change]), store)
+        assert other["hours"] is None and lines(other)[-1].endswith("unknown: sparsweep calibrate measures it")
 
 
 SEVERAL_SCORES = """
