@@ -2,14 +2,15 @@
 
 A tensor elsewhere is a shell around one on the CPU, which does the arithmetic, so results have the CPU's bits. What a
 GPU would refuse is refused: operations between the two devices, numbers drawn by a generator of the other one, arrays
-of NumPy on its memory. What it would have to wait for is counted. PyTorch knows the device for the rest of a process,
-so all of this happens in a process of its own, which calls :func:`appear` first.
+of NumPy on its memory. What it would have to wait for is counted; ``torch.tensor`` of a list, which waits too, fails.
+PyTorch knows the device for the rest of a process, so all of this happens in a process of its own, which calls
+:func:`appear` first.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,8 @@ def operate(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     for leaf in leaves:
         if isinstance(leaf, torch._C.Generator) and (leaf.initial_seed() in Generator.SEEDS) != there:
             raise Mixed(f"{name}: the random numbers of another device")
-    if name in WAITS | MOVES and len({*map(place_of, tensors), there}) > (name in MOVES):
+    between = len({*map(place_of, tensors), there}) > 1
+    if (name in WAITS and there) or (name in MOVES | INDEXED and between):
         stops[name] += 1
     shells: dict[int, torch.Tensor] = {id(tensor): tensor for tensor in tensors if not isinstance(tensor, Shell)}
 
@@ -222,3 +224,23 @@ def mixes(kind: str) -> None:
             torch.rand(3, device=NAME, generator=torch.Generator().manual_seed(0))
         elif kind == "array":
             np.asarray(there)
+
+
+WAITING: dict[str, Callable[[torch.Tensor], object]] = {
+    "a number": lambda there: there.sum().item(),
+    "a list": lambda there: there.tolist(),
+    "places": lambda there: there.nonzero(),
+    "to the CPU": lambda there: there.cpu(),
+    "from the CPU": lambda there: torch.ones(3).to(there.device),
+    "an index from the CPU": lambda there: there[torch.zeros(1, dtype=torch.int64)],
+}
+"""What makes the host wait for a GPU."""
+
+
+def stops_of(kind: str) -> int:
+    """How many of its waits are counted."""
+    with Elsewhere():
+        there = torch.ones(3, device=NAME)
+        stops.clear()
+        WAITING[kind](there)
+    return stops.total()
