@@ -406,14 +406,9 @@ def on_gpu(spec: TrialSpec, **levers: Any) -> Training:
     return training
 
 
-@needs_gpu
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("difficulty", ["none", PGD, {**PGD, "loss": "trades"}], ids=["plain", "pgd", "trades"])
-@pytest.mark.parametrize("sparsifier", CAPTURED, ids=str)
-def test_graphs_change_no_bit(sparsifier: Any, difficulty: Any, precision: str, deterministic: None) -> None:
-    recipe = {**spec_of("dense").recipe.model_dump(), "precision": precision}
-    spec = spec_of(sparsifier, difficulty=difficulty, recipe=recipe)
-    graphs, plain = (on_gpu(spec, graphs=graphs) for graphs in (True, False))
+def check_graphs(spec: TrialSpec, **levers: Any) -> None:
+    """Trained with CUDA graphs and without, weights, masks and losses have the same bits."""
+    graphs, plain = (on_gpu(spec, graphs=graphs, **levers) for graphs in (True, False))
     assert len(graphs.machine.replays) == 2 and not plain.machine.replays
     for (name, found), expected in zip(
         graphs.model.state_dict().items(), plain.model.state_dict().values(), strict=True
@@ -421,3 +416,18 @@ def test_graphs_change_no_bit(sparsifier: Any, difficulty: Any, precision: str, 
         assert torch.equal(found, expected), name
     assert graphs.masks.equal(plain.masks)
     assert [epoch.train_loss for epoch in graphs.history] == [epoch.train_loss for epoch in plain.history]
+
+
+@needs_gpu
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("difficulty", ["none", PGD, {**PGD, "loss": "trades"}], ids=["plain", "pgd", "trades"])
+@pytest.mark.parametrize("sparsifier", CAPTURED, ids=str)
+def test_graphs_change_no_bit(sparsifier: Any, difficulty: Any, precision: str, deterministic: None) -> None:
+    recipe = {**spec_of("dense").recipe.model_dump(), "precision": precision}
+    check_graphs(spec_of(sparsifier, difficulty=difficulty, recipe=recipe))
+
+
+@needs_gpu
+@pytest.mark.parametrize("difficulty", ["none", PGD], ids=["plain", "pgd"])
+def test_graphs_change_no_bit_of_compiled_steps(difficulty: Any, deterministic: None) -> None:
+    check_graphs(spec_of("set", difficulty=difficulty), compile=True)
