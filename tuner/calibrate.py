@@ -63,6 +63,7 @@ def line(found: Mapping[str, Any]) -> str:
     """A measured rate as a person reads it."""
     kind, rate = found["kind"], found["images_per_second"]
     what = f"{kind['model']['name']} at {kind['resolution'][0]} px, {kind['precision']}, batch {kind['batch_size']}"
+    what += "".join(f", {lever} {'on' if on else 'off'}" for lever, on in kind.get("engine", {}).items())
     speed = "does not fit into memory" if rate is None else f"{rate:,.0f} images/s"
     return f"{what}, {kind['attack']:g} passes an image: {speed} on {found['card']}"
 

@@ -1,0 +1,74 @@
+"""How fast a machine trains the networks of a sweep: measured, said, kept, and used by the plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainables.engine import Engine
+from trainables.store import Store
+from trainables.throughput import Rehearsal
+from tuner import calibrate
+from tuner.graph import build
+from tuner.price import lines, price
+from tuner.sweep import Sweep, parse
+
+TEXT = """
+base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}
+grids:
+  - {sparsifier: dense, seed: [0, 1]}
+  - {sparsifier: set, sparsity: 0.8, difficulty: {name: adversarial, steps: 2, test_steps: 2}}
+"""
+
+
+@pytest.fixture
+def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    monkeypatch.setattr(calibrate, "RATE_SECONDS", 0.0)
+    return parse(TEXT, "calibrated")
+
+
+def measured(sweep: Sweep, store: Store) -> list[str]:
+    found = calibrate.measure(build(sweep.trials).runs.values(), store, sweep.resources)
+    return [calibrate.line(one) for one in found]
+
+
+def test_every_kind_of_training_is_measured_once_and_the_plan_knows_hours(sweep: Sweep, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    assert lines(price(sweep, store))[-1].endswith("unknown: sparsweep calibrate measures it")
+    said = measured(sweep, store)
+    assert len(said) == 2 and all(" images/s on " in line for line in said)
+    assert {line.split(", ")[-1].split(" passes")[0] for line in said} == {"3", "7"}  # 2 attack steps: 2 x 2 more
+    assert lines(price(sweep, store))[-1].split(", ")[-1].startswith("calibrated on ")
+
+
+def test_it_is_measured_with_the_levers_of_the_sweep(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[Engine] = []
+
+    class Seen(Rehearsal):
+        def __init__(self, spec: Any, device: torch.device, engine: Engine) -> None:
+            used.append(engine)
+            super().__init__(spec, device, engine)
+            assert self.training.machine.capture is None or engine.graphs
+
+    monkeypatch.setattr(calibrate, "Rehearsal", Seen)
+    store, turned = Store(str(tmp_path)), parse(TEXT, "calibrated", ["resources.engine.graphs=false"])
+    assert all(", graphs off, " in line for line in measured(turned, store))
+    assert used == [Engine(graphs=False)] * 2
+    assert price(turned, store)["hours"] is not None and price(sweep, store)["hours"] is None
+
+
+def test_what_does_not_fit_is_said_and_no_hours_rest_on_it(
+    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*arguments: Any) -> Rehearsal:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(calibrate, "Rehearsal", too_large)
+    store = Store(str(tmp_path))
+    assert all("does not fit into memory on " in line for line in measured(sweep, store))
+    assert price(sweep, store)["hours"] is None
