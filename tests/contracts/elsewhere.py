@@ -9,6 +9,7 @@ PyTorch knows the device for the rest of a process, so all of this happens in a 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -118,6 +119,7 @@ def appear() -> None:
         def get_amp_supported_dtype(self) -> list[torch.dtype]:
             return []
 
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # one accelerator a process
     backend_registration._setup_privateuseone_for_python_backend(NAME, Module())
     torch.Generator = Generator  # type: ignore[misc]
     # A module that is moved, or changes its type, gets new parameters: a shell cannot become another.
