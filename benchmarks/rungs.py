@@ -109,15 +109,9 @@ class Problem:
         images, labels = self.data.train_images, self.data.train_labels
         return Batches(images, labels, indices, self.batch_size, recipe.crop_padding, recipe.flip)
 
-    def training(
-        self,
-        precision: str = "fp32",
-        engine: Engine | None = None,
-        attack_steps: int = ATTACK_STEPS,
-        batch_size: int | None = None,
-    ) -> Training:
-        spec, indices = self.spec(precision, attack_steps, batch_size), torch.arange(self.samples)
-        return Training(spec, self.data, indices, lambda spec: {}, Workshop(engine or Engine(graphs=False)))
+    def training(self, spec: TrialSpec | None = None, engine: Engine | None = None) -> Training:
+        workshop = Workshop(engine or Engine(graphs=False))
+        return Training(spec or self.spec(), self.data, torch.arange(self.samples), lambda spec: {}, workshop)
 
     def loop(self, dtype: torch.dtype = torch.float32, lr: float = LR) -> AuthorsLoop:
         """The authors' loop at the engine's initial weights and masks."""
@@ -194,7 +188,7 @@ class Ours(Rung):
     def __init__(self, problem: Problem, precision: str, engine: Engine) -> None:
         super().__init__(problem)
         self.precision, self.engine = precision, engine
-        self.training = problem.training(precision, engine)
+        self.training = problem.training(problem.spec(precision), engine)
         self.model, self.masks = self.training.model, self.training.masks
         self.warm_up = WARM_UP + 2 if self.training.machine.captures else 1
 
@@ -211,7 +205,7 @@ class Ours(Rung):
             totals.tolist()
 
     def checked_step(self) -> Change:
-        run = self.problem.training(self.precision, self.engine, CHECKED_ATTACK_STEPS, CHECKED)
+        run = self.problem.training(self.problem.spec(self.precision, CHECKED_ATTACK_STEPS, CHECKED), self.engine)
         images, labels = self.problem.checked
         noise = torch.zeros_like(images) if self.problem.attack else images.new_empty(0)
         initial, before = deepcopy(run.model.state_dict()), weights(run.model)

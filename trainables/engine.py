@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -108,7 +108,7 @@ class Machine:
 
     def forget(self) -> None:
         """Drop what was captured."""
-        self.replays: dict[int, tuple[tuple[torch.Tensor, ...], Replay]] = {}
+        self.replays: OrderedDict[int, tuple[tuple[torch.Tensor, ...], Replay]] = OrderedDict()
         self.runs: Counter[int] = Counter()
 
     def start(self, state: dict[str, torch.Tensor]) -> None:
@@ -163,7 +163,7 @@ class Machine:
                 return aside(step, inputs)
             places = tuple(value.clone() for value in inputs)
             if len(self.replays) == SIZES:  # a step holds the memory of all that it computes
-                del self.replays[next(iter(self.replays))]
+                self.replays.popitem(last=False)
             try:
                 self.replays[size] = places, self.capture(step, places)
             except torch.OutOfMemoryError:
@@ -172,7 +172,8 @@ class Machine:
                 say_once(f"training steps run without CUDA graphs: capturing one failed ({error})")
                 self.capture = None
                 return step(*inputs)
-        places, (replay, result) = self.replays[size] = self.replays.pop(size)  # the last used stands last
+        self.replays.move_to_end(size)  # the one to be dropped first is the one used longest ago
+        places, (replay, result) = self.replays[size]
         for place, value in zip(places, inputs, strict=True):
             place.copy_(value)
         replay()

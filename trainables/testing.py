@@ -81,11 +81,13 @@ def tiny_data() -> DeviceData:
     return place(ImageData(train, labels[0], test, labels[1], classes=10), 1, 6, torch.device("cpu"))
 
 
-def first_samples(samples: int) -> DeviceData:
-    """:func:`tiny_data` with its first training images alone."""
+def first_samples(samples: int, device: str = "cpu") -> DeviceData:
+    """:func:`tiny_data` with its first training images alone, on ``device``."""
     whole = tiny_data()
-    images, labels = whole.train_images[:samples], whole.train_labels[:samples]
-    return DeviceData(images, labels, whole.test_images, whole.test_labels, 10, whole.mean, whole.std)
+    images, labels = whole.train_images[:samples].to(device), whole.train_labels[:samples].to(device)
+    return DeviceData(
+        images, labels, whole.test_images.to(device), whole.test_labels.to(device), 10, whole.mean, whole.std
+    )
 
 
 def tiny_trial(

@@ -22,7 +22,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from trainables import runs
-from trainables.data import DeviceData, ImageData, datasets, place
+from trainables.data import ImageData, datasets, place
 from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 from trainables.testing import first_samples
@@ -33,11 +33,14 @@ CPU = torch.device("cpu")
 
 WAITS = {
     "aten._local_scalar_dense",
+    "aten._unique2",
     "aten.equal",
     "aten.is_nonzero",
+    "aten.item",
     "aten.masked_select",
     "aten.nonzero",
-    "aten._unique2",
+    "aten.repeat_interleave",
+    "aten.unique_dim",
 }
 """Operations for which the host waits until the device is done."""
 MOVES = {"aten._to_copy", "aten.copy_", "aten._foreach_copy_"}
@@ -47,6 +50,8 @@ INDEXED = {"aten.index", "aten.index_put_", "aten._index_put_impl_"}
 
 stops: Counter[str] = Counter()
 """How many times the host had to wait for the device, by what it waited for."""
+seeds: set[int] = set()
+"""Of all generators elsewhere."""
 
 
 class Mixed(RuntimeError):
@@ -95,8 +100,6 @@ class Elsewhere(TorchDispatchMode):
 class Generator(torch._C.Generator):
     """A generator of either device; below Python it is known by its seed alone."""
 
-    SEEDS: set[int] = set()  # noqa: RUF012 - of all generators elsewhere
-
     def __new__(cls, device: torch.device | str = CPU) -> Generator:
         generator = super().__new__(cls)
         generator.place = torch.device(device)
@@ -108,7 +111,7 @@ class Generator(torch._C.Generator):
 
     def manual_seed(self, seed: int) -> torch._C.Generator:
         if self.place.type == NAME:
-            self.SEEDS.add(seed)
+            seeds.add(seed)
         return super().manual_seed(seed)
 
 
@@ -133,11 +136,11 @@ def operate(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     leaves = tree_leaves((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     refuse_mixed(name, args, tensors)
-    there = result_is_there(args, kwargs, tensors)
+    there = result_is_there(kwargs, tensors)
     for leaf in leaves:
-        if isinstance(leaf, torch._C.Generator) and (leaf.initial_seed() in Generator.SEEDS) != there:
+        if isinstance(leaf, torch._C.Generator) and (leaf.initial_seed() in seeds) != there:
             raise Mixed(f"{name}: the random numbers of another device")
-    between = len({*map(place_of, tensors), there}) > 1
+    between = len({*map(is_there, tensors), there}) > 1
     if (name in WAITS and there) or (name in MOVES | INDEXED and between):
         stops[name] += 1
     shells: dict[int, torch.Tensor] = {id(tensor): tensor for tensor in tensors if not isinstance(tensor, Shell)}
@@ -151,28 +154,30 @@ def operate(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
     def closed(value: Any) -> Any:
         if not isinstance(value, torch.Tensor):
             return value
-        return shells.get(id(value)) if id(value) in shells else Shell(value) if there else value
+        if id(value) in shells:
+            return shells[id(value)]
+        return Shell(value) if there else value
 
     return tree_map(closed, function(*tree_map(opened, args), **tree_map(opened, kwargs)))
 
 
-def place_of(tensor: torch.Tensor) -> bool:
+def is_there(tensor: torch.Tensor) -> bool:
     """Whether ``tensor`` is elsewhere."""
     return isinstance(tensor, Shell)
 
 
 def refuse_mixed(name: str, args: Any, tensors: list[torch.Tensor]) -> None:
     """A single number of the CPU goes with tensors of any device."""
-    if not any(map(place_of, tensors)) or name in MOVES or (name in INDEXED and place_of(args[0])):
+    if not any(map(is_there, tensors)) or name in MOVES or (name in INDEXED and is_there(args[0])):
         return
-    strangers = [tuple(tensor.shape) for tensor in tensors if tensor.dim() and not place_of(tensor)]
+    strangers = [tuple(tensor.shape) for tensor in tensors if tensor.dim() and not is_there(tensor)]
     if strangers:
         raise Mixed(f"{name}: tensors {strangers} are on the CPU, others elsewhere")
 
 
-def result_is_there(args: Any, kwargs: Mapping[str, Any], tensors: list[torch.Tensor]) -> bool:
+def result_is_there(kwargs: Mapping[str, Any], tensors: list[torch.Tensor]) -> bool:
     device = kwargs.get("device")
-    return any(map(place_of, tensors)) if device is None else torch.device(device).type == NAME
+    return any(map(is_there, tensors)) if device is None else torch.device(device).type == NAME
 
 
 # What the tests run in the other process ------------------------------------------------------------------------------
@@ -203,31 +208,21 @@ def complete_elsewhere(spec: Spec, root: Path) -> None:
 
 def stops_of_an_epoch(spec: TrialSpec, samples: int) -> Counter[str]:
     """How many times the host waits in the second epoch of ``spec``, on ``samples`` images elsewhere."""
-    data = first_samples(samples)
     with Elsewhere():
-        fields = ("train_images", "train_labels", "test_images", "test_labels")
-        moved = DeviceData(*(getattr(data, name).to(NAME) for name in fields), data.classes, data.mean, data.std)
-        run = Training(spec, moved, torch.arange(samples), lambda parent: {})
+        run = Training(spec, first_samples(samples, NAME), torch.arange(samples), lambda parent: {})
         run.train_epoch()
         stops.clear()
         run.train_epoch()
     return Counter(stops)
 
 
-def mixes(kind: str) -> None:
-    """What a GPU refuses."""
-    with Elsewhere():
-        there, here = torch.ones(3, device=NAME), torch.ones(3)
-        if kind == "sum":
-            there + here
-        elif kind == "index":
-            here[torch.zeros(1, dtype=torch.int64, device=NAME)]
-        elif kind == "random":
-            torch.rand(3, device=NAME, generator=torch.Generator().manual_seed(0))
-        elif kind == "array":
-            np.asarray(there)
-
-
+MIXING: dict[str, Callable[[torch.Tensor], object]] = {
+    "sum": lambda there: there + torch.ones(3),
+    "index": lambda there: torch.ones(3)[torch.zeros_like(there, dtype=torch.int64)],
+    "random": lambda there: torch.rand(3, device=there.device, generator=torch.Generator().manual_seed(0)),
+    "array": lambda there: np.asarray(there),
+}
+"""What a GPU refuses."""
 WAITING: dict[str, Callable[[torch.Tensor], object]] = {
     "a number": lambda there: there.sum().item(),
     "a list": lambda there: there.tolist(),
@@ -239,10 +234,10 @@ WAITING: dict[str, Callable[[torch.Tensor], object]] = {
 """What makes the host wait for a GPU."""
 
 
-def stops_of(kind: str) -> int:
-    """How many of its waits are counted."""
+def stops_of(table: str, kind: str) -> int:
+    """How many waits are counted while an entry of a table, MIXING or WAITING, is done."""
     with Elsewhere():
         there = torch.ones(3, device=NAME)
         stops.clear()
-        WAITING[kind](there)
+        {"MIXING": MIXING, "WAITING": WAITING}[table][kind](there)
     return stops.total()

@@ -90,14 +90,14 @@ def test_waits_in_an_epoch_do_not_grow_with_its_steps(name: str, difficulty: Any
     assert few == many and 0 < few.total() < 15, (few, many)
 
 
-@pytest.mark.parametrize("kind", ["sum", "index", "random", "array"])
+@pytest.mark.parametrize("kind", elsewhere.MIXING)
 def test_what_a_gpu_refuses_is_refused(kind: str, process: ProcessPoolExecutor) -> None:
     """So that the tests above can fail."""
     with pytest.raises((RuntimeError, TypeError)) as caught:
-        process.submit(elsewhere.mixes, kind).result()
+        process.submit(elsewhere.stops_of, "MIXING", kind).result()
     assert kind == "array" or type(caught.value) is elsewhere.Mixed
 
 
 @pytest.mark.parametrize("kind", elsewhere.WAITING)
 def test_what_a_gpu_is_waited_for_is_counted(kind: str, process: ProcessPoolExecutor) -> None:
-    assert process.submit(elsewhere.stops_of, kind).result() == 1
+    assert process.submit(elsewhere.stops_of, "WAITING", kind).result() == 1

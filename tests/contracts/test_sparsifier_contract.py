@@ -16,7 +16,6 @@ from contract_settings import EPOCHS, SAMPLES, SPARSIFIER_NAMES, TOTAL, Tiny, st
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data import DeviceData
 from trainables.sparsifiers import distributions
 from trainables.sparsifiers.base import layer_shapes
 from trainables.sparsifiers.masks import kept_weights
@@ -26,6 +25,7 @@ from trainables.testing import (
     check_shared_batches,
     check_shared_start,
     check_shortest,
+    first_samples,
     run_whole,
     trained,
 )
@@ -171,11 +171,8 @@ def test_prerequisites_are_trials_that_need_no_others(name: str) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @each_sparsifier
-def test_trains_on_a_gpu_with_prerequisites_read_on_the_cpu(name: str, data: DeviceData) -> None:
-    device = torch.device("cuda")
-    fields = ("train_images", "train_labels", "test_images", "test_labels")
-    moved = DeviceData(*(getattr(data, field).to(device) for field in fields), data.classes, data.mean, data.std)
-    run = Training(trial(name), moved, torch.arange(SAMPLES), trained)
+def test_trains_on_a_gpu_with_prerequisites_read_on_the_cpu(name: str) -> None:
+    run = Training(trial(name), first_samples(SAMPLES, "cuda"), torch.arange(SAMPLES), trained)
     for _ in range(EPOCHS):
         run.train_epoch()
     assert {mask.device.type for mask in run.masks.values()} == {"cuda"}

@@ -104,8 +104,10 @@ def spec_of(sparsifier: Any, **changes: Any) -> TrialSpec:
     return tiny_trial(sparsifier, sparsity, **{"recipe": recipe, **changes})
 
 
-def run(spec: TrialSpec, workshop: Workshop, epochs: int | None = None, samples: int = SAMPLES - 3) -> Training:
-    training = Training(spec, first_samples(samples), torch.arange(samples), trained, workshop)
+def run(
+    spec: TrialSpec, workshop: Workshop, epochs: int | None = None, samples: int = SAMPLES - 3, device: str = "cpu"
+) -> Training:
+    training = Training(spec, first_samples(samples, device), torch.arange(samples), trained, workshop)
     for _ in range(spec.length if epochs is None else epochs):
         training.train_epoch()
     return training
@@ -297,23 +299,22 @@ def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, mon
     assert not weight.detach()[~training.masks[name]].any()
 
 
-def counting_backend(graphs: list[Any]) -> Any:
-    """A compiler that leaves everything as it is, and counts what it gets."""
+@pytest.fixture
+def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What a compiler gets that leaves everything as it is."""
+    found: list[Any] = []
 
     def compile_nothing(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
-        graphs.append(graph)
+        found.append(graph)
         return graph.forward
 
-    return compile_nothing
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compile_nothing))
+    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, "unused")
+    return found
 
 
 @pytest.mark.parametrize("difficulty", ["none", PGD, {**PGD, "loss": "trades"}], ids=["plain", "pgd", "trades"])
-def test_a_compiled_network_is_trained_and_the_network_itself_judged(
-    difficulty: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    graphs: list[Any] = []
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting_backend(graphs)))
-    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, "chosen")
+def test_a_compiled_network_is_trained_and_the_network_itself_judged(difficulty: Any, graphs: list[Any]) -> None:
     spec, workshop = spec_of("set", difficulty=difficulty), Workshop(Engine(compile=True))
     check_equal(run(spec, workshop), run(spec, Workshop()))
     compilations = len(graphs)
@@ -321,10 +322,8 @@ def test_a_compiled_network_is_trained_and_the_network_itself_judged(
     assert 0 < compilations == len(graphs)  # the second training of the same shapes compiles nothing
 
 
-def test_every_machine_of_a_worker_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_machine_of_a_worker_is_compiled(graphs: list[Any]) -> None:
     """PyTorch compiles one function eight times at most, and all networks of a kind are one function."""
-    graphs: list[Any] = []
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=counting_backend(graphs)))
     workshop, counts = Workshop(Engine(compile=True)), []
     for batch_size in range(4, 14):
         run(spec_of("random", recipe={"batch_size": batch_size, "epochs": 1}), workshop)
@@ -336,7 +335,7 @@ def test_every_machine_of_a_worker_is_compiled(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for a CPU with g++")
 def test_compiled_code_trains_alike_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "COMPILE_CACHE", str(tmp_path))
-    monkeypatch.delenv(engine.COMPILE_CACHE_VARIABLE, raising=False)
+    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, default_cache_dir())
     spec = spec_of("set")
     found, expected = run(spec, Workshop(Engine(compile=True))), run(spec, Workshop())
     for weight, wanted in zip(found.model.parameters(), expected.model.parameters(), strict=True):
@@ -393,17 +392,7 @@ def deterministic(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def on_gpu(spec: TrialSpec, **levers: Any) -> Training:
-    data = first_samples(SAMPLES - 3)
-    moved = type(data)(
-        *(getattr(data, name).cuda() for name in ("train_images", "train_labels", "test_images", "test_labels")),
-        data.classes,
-        data.mean,
-        data.std,
-    )
-    training = Training(spec, moved, torch.arange(SAMPLES - 3), trained, Workshop(Engine(**levers)))
-    for _ in range(spec.length):
-        training.train_epoch()
-    return training
+    return run(spec, Workshop(Engine(**levers)), device="cuda")
 
 
 def check_graphs(spec: TrialSpec, **levers: Any) -> None:

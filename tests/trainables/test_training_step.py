@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from elsewhere import WAITS
 from small_trials import Flat, begin, four_pixels, trial
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -92,19 +93,6 @@ class Operations(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
-SYNCHRONISING = {
-    "aten._local_scalar_dense",
-    "aten.item",
-    "aten.is_nonzero",
-    "aten.equal",
-    "aten.nonzero",
-    "aten.masked_select",
-    "aten._unique2",
-    "aten.unique_dim",
-    "aten.repeat_interleave",
-}
-"""Operations for which the host must wait until the device is done."""
-
 WITHOUT_KERNEL = {
     "aten.detach",
     "aten.empty",
@@ -135,7 +123,7 @@ def resnet18_step(digits: ImageData, sparsifier: str) -> Operations:
 @pytest.mark.parametrize("sparsifier", ["dense", "random", "set", "gmp", "snip"])
 def test_a_step_never_waits_and_masks_once(raw_digits: ImageData, sparsifier: str) -> None:
     counts = resnet18_step(raw_digits, sparsifier).counts
-    assert not SYNCHRONISING & counts.keys()
+    assert not WAITS & counts.keys()
     masking = sum(count for name, count in counts.items() if "_foreach_mul" in name)
     assert 1 <= masking <= 2
     # 20 convolutions, each once forward and once backward: the count is of the whole step.
@@ -148,7 +136,7 @@ def test_synchronisation_would_be_seen() -> None:
     """So that the test above can fail."""
     with Operations() as operations:
         torch.ones(()).item()
-    assert SYNCHRONISING & operations.counts.keys()
+    assert WAITS & operations.counts.keys()
 
 
 def test_waits_in_an_epoch_do_not_grow_with_its_steps(digits: DeviceData) -> None:
@@ -159,7 +147,7 @@ def test_waits_in_an_epoch_do_not_grow_with_its_steps(digits: DeviceData) -> Non
         run.train_epoch()
         with Operations() as operations:
             run.train_epoch()
-        return sum(operations.counts[name] for name in SYNCHRONISING)
+        return sum(operations.counts[name] for name in WAITS)
 
     assert waits(96) == waits(32)
 
