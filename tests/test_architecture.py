@@ -73,6 +73,12 @@ def test_what_only_looks_at_a_sweep_starts_without_ray() -> None:
     assert loaded("tuner.status, tuner.price, tuner.gc", ("ray",)) == "[]"
 
 
+def test_only_what_computes_loads_pytorch() -> None:
+    driver = "tuner.execute, tuner.running, tuner.calibrate, tuner.price, tuner.status, tuner.study, tuner.tracking"
+    analyst = "analysis.figures, analysis.report, analysis.claims, analysis.compacted"
+    assert loaded(f"{driver}, {analyst}", ("torch", "torchvision")) == "[]"
+
+
 def test_versions_are_pinned_by_name_alone() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]

@@ -15,10 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
-from torch.nn import functional
-
 from trainables.attacks import BATCH_NORM, Attack, moved, pgd, summed_cross_entropy
+from trainables.deferred import functional, torch
 from trainables.objectives import Network, Objective
 
 

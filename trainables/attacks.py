@@ -26,15 +26,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-
-import torch
-from torch import nn
-from torch.nn import functional
+from typing import TypeAlias
 
 from trainables.data import as_input
+from trainables.deferred import functional, nn, no_grad, torch
 from trainables.objectives import EVALUATION_BATCH, Network
 
-Loss = Callable[[torch.Tensor], torch.Tensor]
+Loss: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 """What an attack drives up: a scalar of the logits [B, classes], summed over samples."""
 
 
@@ -174,7 +172,7 @@ def withstood(
     return torch.cat(survived)
 
 
-@torch.no_grad()
+@no_grad
 def _known(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return network(images).argmax(1) == labels
 

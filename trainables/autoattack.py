@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-import torch
-
 from trainables.attacks import BATCH_NORM, holding
 from trainables.data import as_input
+from trainables.deferred import torch
 from trainables.objectives import EVALUATION_BATCH, Network
 
 CLASSES = 10

@@ -11,7 +11,7 @@ import io
 import pickle
 from typing import Any
 
-import torch
+from trainables.deferred import torch
 
 MAGIC = b"sparsweep-tensors-1"
 

@@ -15,12 +15,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
-import torch
 from pydantic import Field
-from torch import nn
 
+from trainables.deferred import nn, torch
 from trainables.models import Model
 from trainables.objectives import Network, Objective
 from trainables.sparsifiers.topology import Topology
@@ -28,13 +27,13 @@ from trainables.values import Value
 
 log = logging.getLogger(__name__)
 
-Step = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+Step: TypeAlias = "Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]"
 """A training step on images, labels and random numbers; it gives [sum of losses, hits]."""
 
-Replay = tuple[Callable[[], object], torch.Tensor]
+Replay: TypeAlias = "tuple[Callable[[], object], torch.Tensor]"
 """Runs a captured step on the tensors that it was captured with; where it leaves what the step gives."""
 
-Capture = Callable[[Step, tuple[torch.Tensor, ...]], Replay]
+Capture: TypeAlias = "Callable[[Step, tuple[torch.Tensor, ...]], Replay]"
 
 WARM_UP = 2
 """Steps of each size of batch that run as they are before one is captured: libraries set themselves up in them."""

@@ -11,10 +11,8 @@ import copy
 from collections.abc import Mapping
 from functools import cache, partial
 
-import torch
-from torch import nn
-
 from trainables.data import Dataset, fitted_shape
+from trainables.deferred import nn, torch, with_torch
 from trainables.models import Model, maskable
 
 PASSES = 3
@@ -46,6 +44,10 @@ def forward_flops(dense: Mapping[str, int], densities: Mapping[str, float]) -> f
 @cache
 def dense_flops(model: Model, dataset: Dataset) -> int:
     """Forward operations of one image through the dense network, known without data."""
+    return with_torch(_count_dense, model, dataset)
+
+
+def _count_dense(model: Model, dataset: Dataset) -> int:
     shape = fitted_shape(dataset.image_shape, model.channels, model.min_size)
     network = model.build(dataset.classes, ([0.0] * model.channels, [1.0] * model.channels))
     return sum(layer_flops(network, shape).values())

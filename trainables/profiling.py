@@ -13,9 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-from torch.profiler import ProfilerActivity, record_function
-
+from trainables.deferred import torch
 from trainables.store import Store
 
 T = TypeVar("T")
@@ -48,7 +46,8 @@ class Profile:
         self.steps = 0
         self._open = ["idle"]
         self._since = time.perf_counter()
-        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if device.type == "cuda" else [])]
+        kinds = torch.profiler.ProfilerActivity
+        activities = [kinds.CPU, *([kinds.CUDA] if device.type == "cuda" else [])]
         self.trace = torch.profiler.profile(activities=activities)
         self.tracing = False
 
@@ -77,7 +76,7 @@ class Profile:
         self.mark()
         self._open.append(name)
         try:
-            with record_function(name):
+            with torch.profiler.record_function(name):
                 yield
         finally:
             self.mark()

@@ -12,9 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
+from trainables.deferred import nn, torch
 from trainables.flops import PASSES, dense_flops, forward_flops
 from trainables.spec import ScoringSpec, TrialSpec, dump
 from trainables.training import Training

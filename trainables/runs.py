@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import torch
-
 from trainables.data import DeviceData, ImageData, shared_tensor
+from trainables.deferred import torch
 from trainables.difficulty import Sources
 from trainables.difficulty.corruption import corrupt
 from trainables.engine import Workshop

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-import torch
-
 from trainables.data import DeviceData, as_input
+from trainables.deferred import no_grad, torch
 
 if TYPE_CHECKING:
     from trainables.objectives import Network
@@ -59,7 +58,7 @@ class View:
         return self.training.logits(self.training.data.train_images)
 
     @cached_property
-    @torch.no_grad()
+    @no_grad
     def batch_logits(self) -> torch.Tensor:
         """The same in training mode, where norms use the statistics of a batch: the samples in order, not augmented.
 

@@ -27,7 +27,7 @@ from trainables import checkpoint
 from trainables.data import Batches, DeviceData
 from trainables.data.base import ImageData, place
 from trainables.models import Model, maskable
-from trainables.models.base import Normalize
+from trainables.networks import Normalize
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Sparsifier, Start, distributions
 from trainables.sparsifiers.base import State, layer_shapes

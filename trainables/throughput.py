@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 
-import torch
-
 from trainables.data import DeviceData, fitted_shape
+from trainables.deferred import torch
 from trainables.engine import Engine, Workshop
 from trainables.spec import TrialSpec
 from trainables.training import Training

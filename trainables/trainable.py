@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
-import torch
 from ray import tune
 
 from trainables import plugins
 from trainables.data import DeviceData, ImageData, place
+from trainables.deferred import torch
 from trainables.engine import Engine, Workshop
 from trainables.profiling import profiled
 from trainables.rows import device_name

@@ -15,10 +15,8 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-import torch
-from torch import nn
-
 from trainables.data import Batches, DeviceData, as_input
+from trainables.deferred import nn, no_grad, torch
 from trainables.engine import Kind, Workshop
 from trainables.flops import forward_flops, layer_flops
 from trainables.models import maskable
@@ -239,7 +237,7 @@ class Training:
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
+    @no_grad
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Logits of uint8 ``images`` in evaluation mode, without augmentation: [N, classes]."""
         self.model.eval()

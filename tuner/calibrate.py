@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from typing import Any
 
 import ray
-import torch
 from ray.exceptions import RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from trainables import plugins
+from trainables.deferred import torch
 from trainables.engine import Engine
 from trainables.rows import device_name
 from trainables.spec import Spec, TrialSpec, dump, load
 from trainables.store import Store
 from trainables.throughput import Rehearsal
 from tuner.calibration import keep, kind_of, read
-from tuner.cards import LADDER, choose, mps_runs
+from tuner.cards import LADDER, NoRoom, choose, mps_runs
 from tuner.price import cost_of_image
 from tuner.retries import cause, in_words
 from tuner.sweep import Resources, SweepError
@@ -116,10 +116,10 @@ def probes(spec: TrialSpec, engine: Engine, device: str, count: int) -> Iterator
 
 
 def together(actors: Sequence[Any], count: int) -> float:
-    """Images a second of the first ``count`` processes at the same time; torch.OutOfMemoryError if one has no room."""
+    """Images a second of the first ``count`` processes at the same time; NoRoom if one does not fit."""
     busy = actors[:count]
     if not all(ray.get([actor.prepare.remote() for actor in busy])):
-        raise torch.OutOfMemoryError(f"{count} trials do not fit")
+        raise NoRoom(f"{count} trials do not fit")
     begin = time.time() + HEAD_START
     return float(sum(ray.get([actor.rate.remote(begin, TOGETHER_SECONDS) for actor in busy])))
 
@@ -144,7 +144,7 @@ def share_a_card(
     try:
         with probes(spec, engine, device, LADDER[-1]) as actors:
             best, rates = choose(lambda count: together(actors, count))
-    except torch.OutOfMemoryError:
+    except NoRoom:
         return 1  # the trial itself will say so
     keep({**about, "trials": best, "rates": rates}, store)
     said = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())

@@ -7,26 +7,28 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import torch
-
 LADDER = (1, 2, 3, 4, 6, 8)
 """Trials on one card that are tried, one after the other."""
 GAIN = 0.05
 """A rung must be faster than the one before by this share, or the climb ends."""
 
 
+class NoRoom(Exception):
+    """So many trials do not fit into the memory of a card."""
+
+
 def choose(rate: Callable[[int], float]) -> tuple[int, dict[int, float]]:
     """The number of trials that a card should hold, and the rates measured on the way.
 
-    ``rate``: images a second of so many trials together; torch.OutOfMemoryError if they do not fit, which at one
-    trial is the caller's to handle.
+    ``rate``: images a second of so many trials together; NoRoom if they do not fit, which at one trial is the
+    caller's to handle.
     """
     rates: dict[int, float] = {}
     best = LADDER[0]
     for count in LADDER:
         try:
             rates[count] = rate(count)
-        except torch.OutOfMemoryError:
+        except NoRoom:
             if count == LADDER[0]:
                 raise
             break

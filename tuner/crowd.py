@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-import torch
 from ray.tune import Callback
 
+from trainables.deferred import torch
 from trainables.store import Store
 from tuner.graph import State, examine, find_blocked
 from tuner.retries import cause
@@ -33,9 +34,14 @@ class Crowd(Callback):
         self._look_at(trial)
 
     def _look_at(self, trial: RunTrial) -> None:
-        if trial.error is not None and isinstance(cause(trial.error), torch.OutOfMemoryError):
+        if trial.error is not None and is_out_of_memory(cause(trial.error)):
             self.runs.add(trial.trial_id)
             self.algorithm.closed = True
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether PyTorch found no memory. An error of its own cannot be here without it: other errors do not load it."""
+    return "torch" in sys.modules and isinstance(error, torch.OutOfMemoryError)
 
 
 def remaining(state: State, failed: set[str], store: Store) -> State:

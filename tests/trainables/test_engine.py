@@ -308,7 +308,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         found.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=compile_nothing))
+    monkeypatch.setattr(engine.torch, "compile", partial(torch.compile, backend=compile_nothing))
     monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, "unused")
     return found
 

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from trainables.data import DeviceData
 from trainables.flops import layer_flops
-from trainables.models.base import Normalize
+from trainables.networks import Normalize
 from trainables.sparsifiers import Masks
 from trainables.sparsifiers.masks import keep_largest, kept_weights
 from trainables.sparsifiers.scores import absolute, synaptic_flow

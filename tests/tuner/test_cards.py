@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from trainables.store import Store
-from tuner.cards import LADDER, choose, larger, mps_runs, share
+from tuner.cards import LADDER, NoRoom, choose, larger, mps_runs, share
 from tuner.crowd import Crowd, remaining
 from tuner.graph import build, examine
 from tuner.search import GraphSearch, Release
@@ -35,7 +35,7 @@ def test_the_climb_ends_where_it_gains_too_little(rates: dict[int, float], best:
 def test_the_climb_ends_where_memory_does() -> None:
     def rate(count: int) -> float:
         if count > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise NoRoom(f"{count} trials do not fit")
         return 100.0 * count
 
     assert choose(rate) == (3, {1: 100.0, 2: 200.0, 3: 300.0})
@@ -43,9 +43,9 @@ def test_the_climb_ends_where_memory_does() -> None:
 
 def test_one_trial_that_does_not_fit_is_not_hidden() -> None:
     def rate(count: int) -> float:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise NoRoom(f"{count} trials do not fit")
 
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(NoRoom):
         choose(rate)
 
 

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
-from torch.nn import functional
 
+from trainables.deferred import functional, torch
 from trainables.values import Named, Registry
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import torch
-
 from trainables.data.augmentation import crop, mirror, rotate
 from trainables.data.base import as_input
+from trainables.deferred import torch
 
 
 class Batches:

@@ -24,12 +24,12 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-import torch
 from pydantic import BeforeValidator, Field, model_validator
 
 from trainables.adversarial import AdversarialTraining, Trades
 from trainables.attacks import NORMS, Attack, withstood
 from trainables.autoattack import CLASSES, autoattack_accuracy, require
+from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, difficulties
 from trainables.objectives import Network, Objective
 from trainables.seeds import derive

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
 
 from trainables.data import DeviceData
+from trainables.deferred import torch
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.margin import margin
 from trainables.difficulty.ranking import Ranked

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-
 from trainables.data import DeviceData
+from trainables.deferred import torch
 from trainables.objectives import Network, Objective
 from trainables.seeds import derive
 from trainables.values import Named, Registry

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import torch
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from trainables.data import DeviceData
+from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, Sources, View, difficulties
 from trainables.objectives import Network, Objective
 

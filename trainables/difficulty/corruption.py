@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
 
 from trainables import corruptions
 from trainables.corruptions import CORRUPTIONS, TYPE_SETS
 from trainables.data import DeviceData, ImageData, fit
 from trainables.data.decoded import listing_digest
+from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, Sources, View, difficulties
 from trainables.values import Placed, unknown
 

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-
+from trainables.deferred import torch
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.ranking import Ranked
 from trainables.scoring import register_final

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
 
 from trainables.data import DeviceData
+from trainables.deferred import torch
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.ranking import Ranked
 from trainables.scoring import Score, View, register

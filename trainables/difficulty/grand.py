@@ -15,11 +15,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-from torch import nn
-from torch.func import functional_call, grad, vmap
-from torch.nn import functional
-
+from trainables.deferred import functional, nn, torch
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.ranking import Ranked
 from trainables.scoring import View, register_final
@@ -36,13 +32,13 @@ def grand(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torc
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
 
     def loss(parameters: dict[str, torch.Tensor], image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        return functional.cross_entropy(functional_call(module, parameters, (image[None],)), label[None])
+        return functional.cross_entropy(torch.func.functional_call(module, parameters, (image[None],)), label[None])
 
     def norm(image: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        gradients = grad(loss)(parameters, image, label)
+        gradients = torch.func.grad(loss)(parameters, image, label)
         return torch.stack([gradient.norm() for gradient in gradients.values()]).double().norm()
 
-    return vmap(norm)(images, labels)
+    return torch.func.vmap(norm)(images, labels)
 
 
 def grand_of(view: View) -> torch.Tensor:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
 
 from trainables.data import DeviceData
+from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, Sources, difficulties
 from trainables.seeds import derive
 

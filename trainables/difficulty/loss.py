@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
-from torch.nn import functional
-
+from trainables.deferred import functional, torch
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.ranking import Ranked
 from trainables.scoring import register_final

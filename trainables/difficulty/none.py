@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
+from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, Sources, difficulties, subset_size
 
 if TYPE_CHECKING:

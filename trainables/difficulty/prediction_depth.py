@@ -22,10 +22,9 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Literal
 
-import torch
 from pydantic import Field
-from torch import nn
 
+from trainables.deferred import nn, no_grad, torch
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.ranking import Ranked
 from trainables.models import maskable
@@ -38,13 +37,11 @@ CHUNK = 2**28
 BATCH = 500
 """Samples that are compared with the queries at a time."""
 
-CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-
 
 def blocks(module: nn.Module) -> Iterator[nn.Module]:
     """The outermost modules within ``module`` that hold maskable weights and are no containers, in their order."""
     for child in module.children():
-        if isinstance(child, CONTAINERS):
+        if isinstance(child, nn.Sequential | nn.ModuleList | nn.ModuleDict):
             yield from blocks(child)
         elif maskable(child):
             yield child
@@ -54,7 +51,7 @@ class Reached(Exception):
     """The network was run as far as it was needed."""
 
 
-@torch.no_grad()
+@no_grad
 def representation(network: Network, block: nn.Module | None, images: torch.Tensor) -> torch.Tensor:
     """What enters ``block`` (None: the softmax) for float32 ``images``: float32 [B, features]."""
     entered: list[torch.Tensor] = []

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, Sources, random_subset, subset_size
 
 if TYPE_CHECKING:

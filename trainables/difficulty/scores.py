@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from trainables.deferred import torch
 from trainables.difficulty.base import Sources, difficulties
 from trainables.difficulty.ranking import Selection
 from trainables.records import resolve

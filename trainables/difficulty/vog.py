@@ -16,10 +16,10 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 
 from trainables.data import DeviceData
+from trainables.deferred import torch
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.ranking import Ranked
 from trainables.objectives import Network

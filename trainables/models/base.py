@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import nn
 
+from trainables.deferred import nn, torch
 from trainables.models.initialisation import draw, kaiming_fan_in, torch_default
 from trainables.values import Named, Registry
 
@@ -55,21 +54,6 @@ class ScaledModel(Model):
 
 
 models: Registry[Model] = Registry("model")
-
-
-class Normalize(nn.Module):
-    """Standardise channels inside the network, so that its input space is [0, 1] (where attacks are defined)."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
-        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return (images - self.mean) / self.std
 
 
 def maskable(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TypeAlias
 
-import torch
-from torch import nn
-from torch.nn import init
+from trainables.deferred import init, nn, no_grad, torch
 
-Layer = nn.Conv2d | nn.Linear
-Rule = Callable[[Layer, torch.Generator], None]
+Layer: TypeAlias = "nn.Conv2d | nn.Linear"
+Rule: TypeAlias = "Callable[[Layer, torch.Generator], None]"
 
 
-@torch.no_grad()
+@no_grad
 def draw(module: nn.Module, generator: torch.Generator, convolution: Rule, linear: Rule) -> None:
     """Draw all weights of ``module`` (on the CPU) from ``generator``, in the order of its layers."""
     for layer in module.modules():

@@ -15,15 +15,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from trainables.data import fitted_shape
-from trainables.models.base import Normalize, ScaledModel, models
+from trainables.models.base import ScaledModel, models
 
 if TYPE_CHECKING:
+    from trainables.deferred import nn
     from trainables.spec import TrialSpec
 
 Stem = Literal["3x3", "7x7"]
@@ -31,61 +29,6 @@ STEMS: dict[Stem, tuple[int, int]] = {"3x3": (3, 1), "7x7": (7, 2)}
 """Kernel size and stride of the first convolution."""
 LARGE_IMAGES = 64
 """Pixels from which on the 7x7 stem leaves a map of 4x4 and more to the last of four stages."""
-
-
-def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
-
-
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, which is a 1x1 projection where the shape changes."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = convolution(inputs, outputs, 3, stride)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = convolution(outputs, outputs, 3)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.shortcut = nn.Sequential()
-        if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = functional.relu(self.bn1(self.conv1(x)))
-        return functional.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
-
-
-class ResNet(nn.Module):
-    """A stem, stages of basic blocks (each but the first halves the resolution), mean pooling, one linear layer."""
-
-    def __init__(
-        self,
-        statistics: tuple[Sequence[float], Sequence[float]],
-        blocks: Sequence[int],
-        widths: Sequence[int],
-        classes: int,
-        stem: Stem,
-    ) -> None:
-        super().__init__()
-        self.normalize = Normalize(*statistics)
-        self.conv1 = convolution(len(statistics[0]), widths[0], *STEMS[stem])
-        self.bn1 = nn.BatchNorm2d(widths[0])
-        width = widths[0]
-        for stage, (count, outputs) in enumerate(zip(blocks, widths, strict=True), start=1):
-            layers = []
-            for block in range(count):
-                stride = 2 if stage > 1 and block == 0 else 1
-                layers.append(BasicBlock(width, outputs, stride))
-                width = outputs
-            self.add_module(f"layer{stage}", nn.Sequential(*layers))
-        self.stages = len(blocks)
-        self.linear = nn.Linear(width, classes, bias=False)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = functional.relu(self.bn1(self.conv1(self.normalize(x))))
-        for stage in range(1, self.stages + 1):
-            x = self.get_submodule(f"layer{stage}")(x)
-        return self.linear(x.mean((2, 3)))
 
 
 class ResidualModel(ScaledModel):
@@ -106,8 +49,10 @@ class ResidualModel(ScaledModel):
             )
 
     def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
+        from trainables.networks import ResNet
+
         widths = [self.scaled(channels) for channels in self.widths]
-        return ResNet(statistics, self.blocks, widths, classes, self.stem)
+        return ResNet(statistics, self.blocks, widths, classes, STEMS[self.stem])
 
 
 @models.register

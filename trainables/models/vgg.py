@@ -11,41 +11,12 @@ of 32 pixels that map is 1x1 (``vgg16``) or is averaged there too (``vgg19``).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-import torch
-from torch import nn
-
-from trainables.models.base import Normalize, ScaledModel, models
+from trainables.deferred import nn, torch
+from trainables.models.base import ScaledModel, models
 from trainables.models.initialisation import draw, kaiming_fan_out, small_normal, torch_default
-
-
-def stage(widths: Iterable[int], bias: bool) -> list[nn.Module]:
-    """3x3 convolutions from each width to the next, each with its norm and ReLU."""
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(widths):
-        layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
-    return layers
-
-
-class VGG(nn.Module):
-    """Convolutions, the mean over what is left of the image, and a classifier."""
-
-    def __init__(
-        self,
-        statistics: tuple[Sequence[float], Sequence[float]],
-        features: Sequence[nn.Module],
-        classifier: Sequence[nn.Module],
-    ) -> None:
-        super().__init__()
-        self.normalize = Normalize(*statistics)
-        self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(*classifier)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classifier(self.features(self.normalize(x)).mean((2, 3)))
 
 
 class VGGModel(ScaledModel):
@@ -58,17 +29,27 @@ class VGGModel(ScaledModel):
     """Convolutions in each of the five stages."""
     bias: ClassVar[bool]
     widths: ClassVar[tuple[int, ...]] = (64, 128, 256, 512, 512)
+    pooled: ClassVar[bool]
+    """Whether a max-pooling follows the last stage, too."""
 
-    def features(self) -> list[nn.Module]:
-        layers: list[nn.Module] = []
+    def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
+        from trainables.networks import VGG, stage
+
+        features: list[nn.Module] = []
         inputs = self.channels
         for count, channels in zip(self.convolutions, self.widths, strict=True):
-            if layers:
-                layers.append(nn.MaxPool2d(2))
+            if features:
+                features.append(nn.MaxPool2d(2))
             outputs = self.scaled(channels)
-            layers += stage([inputs, *[outputs] * count], self.bias)
+            features += stage([inputs, *[outputs] * count], self.bias)
             inputs = outputs
-        return layers
+        if self.pooled:
+            features.append(nn.MaxPool2d(2))
+        return VGG(statistics, features, self.classifier(inputs, classes))
+
+    def classifier(self, width: int, classes: int) -> list[nn.Module]:
+        """The layers from the last ``width`` channels to the logits."""
+        raise NotImplementedError
 
 
 @models.register
@@ -79,13 +60,12 @@ class VGG16(VGGModel):
     min_batch = 2
     convolutions = (2, 2, 3, 3, 3)
     bias = True
+    pooled = True
 
-    def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
-        width = self.scaled(self.widths[-1])
+    def classifier(self, width: int, classes: int) -> list[nn.Module]:
         hidden = [nn.Linear(width, width), nn.ReLU(inplace=True), nn.BatchNorm1d(width)]
         again = [nn.Linear(width, width), nn.ReLU(inplace=True), nn.BatchNorm1d(width)]
-        features = [*self.features(), nn.MaxPool2d(2)]
-        return VGG(statistics, features, [*hidden, *again, nn.Linear(width, classes)])
+        return [*hidden, *again, nn.Linear(width, classes)]
 
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
         draw(module, generator, convolution=torch_default, linear=torch_default)
@@ -98,9 +78,10 @@ class VGG19(VGGModel):
     name: Literal["vgg19"] = "vgg19"
     convolutions = (2, 2, 4, 4, 4)
     bias = False
+    pooled = False
 
-    def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
-        return VGG(statistics, self.features(), [nn.Linear(self.scaled(self.widths[-1]), classes)])
+    def classifier(self, width: int, classes: int) -> list[nn.Module]:
+        return [nn.Linear(width, classes)]
 
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
         draw(module, generator, convolution=kaiming_fan_out, linear=small_normal)

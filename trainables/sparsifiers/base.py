@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
-import torch
 from pydantic import Field
-from torch import nn
 
+from trainables.deferred import nn, torch, with_torch
 from trainables.models import Model, maskable
 from trainables.sparsifiers import distributions
 from trainables.sparsifiers.masks import Masks, kept_weights
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from trainables.data import Dataset
     from trainables.spec import Spec, TrialSpec
 
-State = Mapping[str, torch.Tensor]
+State: TypeAlias = "Mapping[str, torch.Tensor]"
 """A network's ``state_dict``."""
 
 
@@ -174,6 +173,10 @@ sparsifiers: Registry[Sparsifier] = Registry("sparsifier")
 @cache
 def layer_shapes(model: Model, dataset: Dataset) -> dict[str, tuple[int, ...]]:
     """Shapes of the maskable weights by name, in the order of the network, known without building it in memory."""
+    return with_torch(_build_shapes, model, dataset)
+
+
+def _build_shapes(model: Model, dataset: Dataset) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         network = model.build(dataset.classes, ([0.0] * model.channels, [1.0] * model.channels))
     return {name: tuple(weight.shape) for name, weight in maskable(network).items()}

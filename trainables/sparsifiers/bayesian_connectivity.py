@@ -19,9 +19,9 @@ from collections.abc import Collection, Sequence
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
+from trainables.deferred import no_grad, torch
 from trainables.sparsifiers.base import Moment, sparsifiers
 from trainables.sparsifiers.layerwise import Drawn
 from trainables.sparsifiers.masks import Masks
@@ -45,7 +45,7 @@ class BayesianConnectivity(Drawn):
     def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
         return Signed(weights, optimizer, masks)
 
-    @torch.no_grad()
+    @no_grad
     def watch(self, moment: Moment, gradients: Tensors) -> None:
         device = next(iter(gradients.values())).device
         generator = torch.Generator(device).manual_seed(_seed(moment.generator))
@@ -107,7 +107,7 @@ class Signed(Topology):
         self.signs = [torch.where(weight.detach() < 0, -1.0, 1.0) for weight in weights.values()]
         super().__init__(weights, optimizer, masks)
 
-    @torch.no_grad()
+    @no_grad
     def step(self) -> None:
         super().step()
         weights = list(self.weights.values())

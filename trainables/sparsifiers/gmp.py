@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import torch
 from trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
 from trainables.sparsifiers.layerwise import Divided
 from trainables.sparsifiers.masks import Masks, kept_weights

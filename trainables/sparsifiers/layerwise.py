@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import torch
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
+from trainables.deferred import torch
 from trainables.sparsifiers import distributions
 from trainables.sparsifiers.base import Sparse, Sparsifier, Start, layer_shapes
 from trainables.sparsifiers.distributions import DISTRIBUTIONS, Distribution, Shapes
@@ -70,6 +70,8 @@ class Divided(Sparsifier):
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
         own_ends = isinstance(self.distribution, Mapping) or self.distribution == "uniform_plus"
+        if not own_ends and not self.dense_first and not self.dense_last:
+            return  # no layer is kept whatever the sparsity: possible in every network
         for field in ("dense_first", "dense_last"):
             if own_ends and getattr(self, field):
                 raise ValueError(f"sparsifier.{field}: the distribution says itself how dense the first and last are")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from math import inf
 
-import torch
+from trainables.deferred import torch
 
 
-class Masks(Mapping[str, torch.Tensor]):
+class Masks(Mapping[str, "torch.Tensor"]):
     """A boolean tensor for every maskable weight, by name, in the order of the layers (True: the weight is there)."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import no_grad, torch
 from trainables.sparsifiers.base import Moment, Start, sparsifiers
 from trainables.sparsifiers.gmp import GMP
 from trainables.sparsifiers.masks import Masks
@@ -39,7 +39,7 @@ class Movement(GMP):
     def memory(self, start: Start) -> Tensors:
         return {name: torch.zeros_like(weight) for name, weight in start.weights.items()}
 
-    @torch.no_grad()
+    @no_grad
     def watch(self, moment: Moment, gradients: Tensors) -> None:
         weights = [moment.weights[name] for name in gradients]
         scores = [moment.memory[name] for name in gradients]

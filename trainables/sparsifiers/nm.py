@@ -19,9 +19,9 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import no_grad, torch
 from trainables.sparsifiers import distributions
 from trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
 from trainables.sparsifiers.masks import Masks, largest
@@ -87,7 +87,7 @@ class StraightThrough(Latent):
         self.decay = decay
         super().__init__(weights, optimizer, masks, lambda values, masks: Masks.full(values))
 
-    @torch.no_grad()
+    @no_grad
     def step(self) -> None:
         # The latent values are those of the masked weights, and zero elsewhere.
         torch._foreach_add_(self.gradients(), list(self.latent.values()), alpha=self.decay)

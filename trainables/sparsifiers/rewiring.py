@@ -9,11 +9,11 @@ rank; they stay on the device, so that the host waits for it only where layers e
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import torch
 from trainables.sparsifiers.base import Moment, Sparse, Sparsifier
 from trainables.sparsifiers.layerwise import Drawn
 from trainables.sparsifiers.masks import Masks, largest, uniform_scores
@@ -23,10 +23,10 @@ from trainables.sparsifiers.topology import Tensors
 if TYPE_CHECKING:
     from trainables.spec import TrialSpec
 
-Side = tuple[torch.Tensor, torch.Tensor]
+Side: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Some weights of a layer (boolean, its shape), and how many of them are to be removed (whole number, no shape)."""
 
-Count = torch.Tensor | int
+Count: TypeAlias = "torch.Tensor | int"
 
 
 class Periodic(Sparsifier):

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
-import torch
-from torch import nn
-from torch.nn import functional, init
-
+from trainables.deferred import functional, init, nn, no_grad, torch
 from trainables.models import maskable
-from trainables.models.base import Normalize
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Images, float32 [B, C, H, W] in [0, 1], and labels, int64 [B]."""
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Loss: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
 
 LossName = Literal["cross_entropy", "nll"]
-LOSSES: dict[LossName, Loss] = {"cross_entropy": functional.cross_entropy, "nll": functional.nll_loss}
-"""``nll``: minus the mean of the label's raw logit, as the authors' code has it (defect D1)."""
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits, labels)
+
+
+def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Minus the mean of the label's raw logit, as the authors' code has it (defect D1)."""
+    return functional.nll_loss(logits, labels)
+
+
+LOSSES: dict[LossName, Loss] = {"cross_entropy": cross_entropy, "nll": nll}
 
 
 def magnitudes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -31,7 +37,7 @@ def magnitudes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def connection_sensitivity(
-    model: nn.Module, batches: Sequence[Batch], loss: Loss = functional.cross_entropy
+    model: nn.Module, batches: Sequence[Batch], loss: Loss = cross_entropy
 ) -> dict[str, torch.Tensor]:
     """|w * dL/dw| for the loss of ``batches`` (Lee et al., SNIP, ICLR 2019, equation 6 without its normaliser).
 
@@ -97,13 +103,15 @@ def hessian_product(
     return {name: torch.stack(grads).sum(0) for name, grads in zip(weights, zip(*parts, strict=True), strict=True)}
 
 
-@torch.no_grad()
+@no_grad
 def absolute(model: nn.Module) -> nn.Module:
     """The network whose paths :func:`synaptic_flow` adds up: every parameter and buffer is its absolute value.
 
     In evaluation mode, so that images do not act on each other; without standardisation of its input; and in float64,
     in which products along many layers neither vanish nor overflow.
     """
+    from trainables.networks import Normalize
+
     probe = copy.deepcopy(model).double().eval()
     for layer in probe.modules():
         if isinstance(layer, Normalize):

@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import torch
 from trainables.sparsifiers.base import sparsifiers
 from trainables.sparsifiers.rewiring import Rewiring, Side, share
 

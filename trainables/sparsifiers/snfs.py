@@ -18,9 +18,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import torch
 from trainables.sparsifiers.base import Moment, sparsifiers
 from trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
 from trainables.sparsifiers.masks import Masks

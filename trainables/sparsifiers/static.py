@@ -17,12 +17,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from trainables.deferred import torch, with_torch
 from trainables.records import resolve
 from trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
+from trainables.sparsifiers.distributions import sizes
 from trainables.sparsifiers.masks import Masks, kept_weights
 from trainables.values import Placed
 
@@ -55,18 +56,17 @@ class Static(Sparse, Placed):
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
         try:
-            masks = load(self.file, self.digest)
+            found, kept = with_torch(contents, self.file, self.digest)
         except OSError:
             return  # nothing but the training itself needs the file
         shapes = layer_shapes(spec.model, spec.dataset)
-        found = {name: tuple(mask.shape) for name, mask in masks.items()}
         for name in {**shapes, **found}:
             if found.get(name) != shapes.get(name):
                 there, here = (sides.get(name, "missing") for sides in (found, shapes))
                 raise ValueError(f"sparsifier.file: {name} is {there} in {self.file}, {here} in the network")
-        kept = sum(masks.counts().values())
-        if kept != kept_weights(masks.size, spec.sparsity):
-            why = f"{self.file} keeps {kept} of {masks.size} weights, which is {1 - kept / masks.size:.6f}"
+        total = sizes(found)
+        if kept != kept_weights(total, spec.sparsity):
+            why = f"{self.file} keeps {kept} of {total} weights, which is {1 - kept / total:.6f}"
             raise ValueError(f"sparsity: {why}, got {spec.sparsity}")
 
     def initialize(self, start: Start) -> Masks:
@@ -94,6 +94,12 @@ def load(file: str, digest: str) -> Masks:
         why = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
         raise ValueError(f"sparsifier.file: {file} holds no masks (.pt or .npz are read): {why}") from None
     return Masks({name: as_mask(name, tensor) for name, tensor in tensors.items()})
+
+
+def contents(file: str, digest: str) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Shapes of the masks in ``file``, and how many weights they keep."""
+    masks = load(file, digest)
+    return {name: tuple(mask.shape) for name, mask in masks.items()}, sum(masks.counts().values())
 
 
 def from_torch(content: bytes) -> Mapping[str, torch.Tensor]:

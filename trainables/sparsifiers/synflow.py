@@ -13,9 +13,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import torch
 from trainables.sparsifiers.base import Start, sparsifiers
 from trainables.sparsifiers.layerwise import Scored
 from trainables.sparsifiers.masks import Masks, kept_weights

@@ -19,9 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-import torch
 from pydantic import Field
 
+from trainables.deferred import no_grad, torch
 from trainables.sparsifiers.base import Moment, Start, sparsifiers
 from trainables.sparsifiers.layerwise import BY_RANK, AnyDistribution, Divided
 from trainables.sparsifiers.masks import Masks
@@ -62,7 +62,7 @@ class TopKAST(Periodic, Divided):
 class Exploring(Latent):
     """Weights that are trained without being in force decay 1/D times as fast (the exploration loss)."""
 
-    @torch.no_grad()
+    @no_grad
     def step(self) -> None:
         decay = self.optimizer.param_groups[0]["weight_decay"]
         density = sum(self.counts.values()) / self.masks.size

@@ -10,13 +10,12 @@ Three regimes. In all of them a masked weight is exactly zero wherever the netwo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
-import torch
-
+from trainables.deferred import no_grad, torch
 from trainables.sparsifiers.masks import Masks
 
-Tensors = dict[str, torch.Tensor]
+Tensors: TypeAlias = "dict[str, torch.Tensor]"
 
 
 class Topology:
@@ -86,7 +85,7 @@ class Topology:
         """The gradients of the maskable weights, in their order."""
         return [weight.grad for weight in self.weights.values() if weight.grad is not None]
 
-    @torch.no_grad()
+    @no_grad
     def change(self, masks: Masks) -> None:
         """New masks from the next step on."""
         self.explored = Masks({name: self.explored[name] | mask for name, mask in masks.items()})
@@ -101,7 +100,7 @@ class Topology:
         """Just after masks changed: what is removed has no momentum."""
         self._mask_momenta(self.factors)
 
-    @torch.no_grad()
+    @no_grad
     def _hide(self) -> None:
         torch._foreach_mul_(list(self.weights.values()), self.factors)
 
@@ -153,7 +152,7 @@ class DenseMomentum(Topology):
     def gradient_densities(self) -> dict[str, float]:
         return dict.fromkeys(self.masks, 1.0)
 
-    @torch.no_grad()
+    @no_grad
     def step(self) -> None:
         self.optimizer.step()
         self._hide()
@@ -192,7 +191,7 @@ class Latent(Topology):
     def gradient_densities(self) -> dict[str, float]:
         return {name: count / self.masks[name].numel() for name, count in self.reach.counts().items()}
 
-    @torch.no_grad()
+    @no_grad
     def step(self) -> None:
         torch._foreach_mul_(self.gradients(), self.reach_factors)
         # Only what is reached takes part in the step, so that decay leaves the rest alone.
@@ -215,7 +214,7 @@ class Latent(Topology):
         self.reach = self.reached(self.values(), self.masks)
         torch._foreach_copy_(self.reach_factors, list(self.reach.values()))
 
-    @torch.no_grad()
+    @no_grad
     def _hide(self) -> None:
         weights = list(self.weights.values())
         shown = torch._foreach_mul(weights, self.factors)

@@ -1,0 +1,108 @@
+"""PyTorch is loaded when it is first used; what little a process without it must know, it asks one beside it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as real
+
+from trainables.data import datasets
+from trainables.deferred import Deferred, functional, no_grad
+from trainables.deferred import torch as deferred
+from trainables.flops import dense_flops
+from trainables.models import models
+from trainables.sparsifiers.base import layer_shapes
+
+ROOT = Path(__file__).parents[2]
+
+
+def in_a_new_process(code: str) -> str:
+    """What ``code`` prints in a process that has not loaded PyTorch."""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip()
+
+
+def test_what_stands_for_a_module_gives_the_things_themselves() -> None:
+    assert deferred.Tensor is torch.Tensor and deferred.cuda is torch.cuda
+    assert functional.cross_entropy is real.cross_entropy
+    with pytest.raises(AttributeError, match="module 'torch' has no attribute 'tenser'"):
+        deferred.tenser  # noqa: B018
+
+
+def test_a_module_is_imported_at_its_first_use() -> None:
+    code = """
+import sys
+from trainables.deferred import Deferred
+colours = Deferred("colorsys")
+assert "colorsys" not in sys.modules
+print(colours.rgb_to_hsv(1, 1, 1), "colorsys" in sys.modules, "rgb_to_hsv" in vars(colours))
+"""
+    assert in_a_new_process(code) == "(0.0, 0.0, 1) True True"
+    assert Deferred("colorsys").__doc__ is None  # asking for what every module has imports nothing
+
+
+def test_no_gradients_within() -> None:
+    @no_grad
+    def double(value: torch.Tensor) -> torch.Tensor:
+        """Twice."""
+        return 2 * value
+
+    given = torch.ones(1, requires_grad=True)
+    assert not double(given).requires_grad and torch.is_grad_enabled()
+    assert (double.__name__, double.__doc__) == ("double", "Twice.")
+
+
+def test_shapes_and_operations_are_those_of_a_process_with_pytorch() -> None:
+    code = """
+import sys
+from trainables.data import datasets
+from trainables.flops import dense_flops
+from trainables.models import models
+from trainables.sparsifiers.base import layer_shapes
+assert "torch" not in sys.modules
+for model, data in (("resnet8", "digits"), ("vgg19", "cifar100")):
+    pair = models.parse(model), datasets.parse(data)
+    print(dense_flops(*pair), layer_shapes(*pair))
+assert "torch" not in sys.modules
+"""
+    pairs = [("resnet8", "digits"), ("vgg19", "cifar100")]
+    here = [(models.parse(model), datasets.parse(data)) for model, data in pairs]
+    assert in_a_new_process(code).splitlines() == [f"{dense_flops(*pair)} {layer_shapes(*pair)}" for pair in here]
+
+
+def test_an_error_beside_is_an_error_here() -> None:
+    code = """
+import math, sys
+from trainables.deferred import with_torch
+try:
+    with_torch(math.sqrt, -1.0)
+except ValueError as error:
+    print(error)
+print(with_torch(math.sqrt, 4.0), "torch" in sys.modules)
+"""
+    assert in_a_new_process(code).splitlines()[-1] == "2.0 False"
+
+
+def test_the_process_beside_ends_when_it_is_asked_nothing_more() -> None:
+    code = """
+import os, sys, time
+from trainables import deferred
+deferred.IDLE_SECONDS = 0.5
+beside = deferred.with_torch(os.getpid)
+assert beside != os.getpid() and deferred.with_torch(os.getpid) == beside
+for _ in range(100):
+    try:
+        os.kill(beside, 0)
+    except ProcessLookupError:
+        break
+    time.sleep(0.1)
+else:
+    sys.exit("it is still there")
+assert deferred.with_torch(os.getpid) not in (beside, os.getpid())  # and another takes its place
+"""
+    in_a_new_process(code)

@@ -1,0 +1,72 @@
+"""PyTorch, loaded when it is first used: it takes more than a second, and half a gigabyte where it comes with CUDA.
+
+Who plans trials, watches them or reads what they left computes nothing with it: all that such a process imports takes
+``torch`` and its parts from here, and what little it has to know of a network it asks a process beside it
+(:func:`with_torch`). A method from elsewhere may import ``torch`` as usual, at that price.
+"""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+IDLE_SECONDS = 5
+"""How long the process beside waits for another question before it ends."""
+
+
+class Deferred(ModuleType):
+    """Stands for the module of its name, which is imported when something of it is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(importlib.import_module(self.__name__), name)
+        setattr(self, name, value)  # found here from now on, as fast as in the module itself
+        return value
+
+
+if TYPE_CHECKING:
+    import torch as torch
+    from torch import nn as nn
+    from torch.nn import functional as functional
+    from torch.nn import init as init
+else:
+    torch = Deferred("torch")
+    nn = Deferred("torch.nn")
+    functional = Deferred("torch.nn.functional")
+    init = Deferred("torch.nn.init")
+
+
+def no_grad(function: Callable[P, R]) -> Callable[P, R]:
+    """``torch.no_grad()`` as a decorator that does not load PyTorch where the function is defined."""
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch.no_grad():
+            return function(*args, **kwargs)
+
+    return call
+
+
+def with_torch(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """``function`` of these arguments, computed here if PyTorch is loaded, else in a process beside that loads it.
+
+    Function, arguments and result must be such as can be pickled.
+    """
+    if "torch" in sys.modules:
+        return function(*args, **kwargs)
+    from loky import get_reusable_executor
+
+    beside = get_reusable_executor(max_workers=1, timeout=IDLE_SECONDS, initializer=_begin)
+    return beside.submit(function, *args, **kwargs).result()
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for who asks; this process ends by itself
+    importlib.import_module("torch")
