@@ -8,18 +8,16 @@ Who plans trials, watches them or reads what they left computes nothing with it:
 from __future__ import annotations
 
 import importlib
-import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from trainables.beside import ask
+
 P = ParamSpec("P")
 R = TypeVar("R")
-
-IDLE_SECONDS = 5
-"""How long the process beside waits for another question before it ends."""
 
 
 class Deferred(ModuleType):
@@ -59,14 +57,4 @@ def with_torch(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R
 
     Function, arguments and result must be such as can be pickled.
     """
-    if "torch" in sys.modules:
-        return function(*args, **kwargs)
-    from loky import get_reusable_executor
-
-    beside = get_reusable_executor(max_workers=1, timeout=IDLE_SECONDS, initializer=_begin)
-    return beside.submit(function, *args, **kwargs).result()
-
-
-def _begin() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for who asks; this process ends by itself
-    importlib.import_module("torch")
+    return function(*args, **kwargs) if "torch" in sys.modules else ask(function, *args, **kwargs)

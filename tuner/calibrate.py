@@ -76,7 +76,8 @@ class Probe:
 
     def __init__(self, spec: str, engine: Engine, device: str, modules: Sequence[str]) -> None:
         plugins.load(modules)
-        self.spec, self.engine, self.device = load(spec), engine, torch.device(device)
+        self.device = torch.device(device)  # loads PyTorch, which reading a spec may want
+        self.spec, self.engine = load(spec), engine
         self.rehearsal: Rehearsal | None = None
 
     def ready(self) -> bool:

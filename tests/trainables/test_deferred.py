@@ -1,4 +1,4 @@
-"""PyTorch is loaded when it is first used; what little a process without it must know, it asks one beside it."""
+"""PyTorch is loaded when it is first used; what a process without it must know of a network, it asks one with it."""
 
 from __future__ import annotations
 
@@ -73,36 +73,3 @@ assert "torch" not in sys.modules
     pairs = [("resnet8", "digits"), ("vgg19", "cifar100")]
     here = [(models.parse(model), datasets.parse(data)) for model, data in pairs]
     assert in_a_new_process(code).splitlines() == [f"{dense_flops(*pair)} {layer_shapes(*pair)}" for pair in here]
-
-
-def test_an_error_beside_is_an_error_here() -> None:
-    code = """
-import math, sys
-from trainables.deferred import with_torch
-try:
-    with_torch(math.sqrt, -1.0)
-except ValueError as error:
-    print(error)
-print(with_torch(math.sqrt, 4.0), "torch" in sys.modules)
-"""
-    assert in_a_new_process(code).splitlines()[-1] == "2.0 False"
-
-
-def test_the_process_beside_ends_when_it_is_asked_nothing_more() -> None:
-    code = """
-import os, sys, time
-from trainables import deferred
-deferred.IDLE_SECONDS = 0.5
-beside = deferred.with_torch(os.getpid)
-assert beside != os.getpid() and deferred.with_torch(os.getpid) == beside
-for _ in range(100):
-    try:
-        os.kill(beside, 0)
-    except ProcessLookupError:
-        break
-    time.sleep(0.1)
-else:
-    sys.exit("it is still there")
-assert deferred.with_torch(os.getpid) not in (beside, os.getpid())  # and another takes its place
-"""
-    in_a_new_process(code)
