@@ -15,12 +15,11 @@ import elsewhere
 import pandas as pd
 import pytest
 from contract_settings import DIFFICULTIES, DIFFICULTY_NAMES, SPARSIFIER_NAMES, scores_file, small, trial
+from small_trials import TIMES
 
 from trainables.spec import TrialSpec
 from trainables.store import Store
 from trainables.testing import BATCH, check_same
-
-TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,9 @@ from trainables.sparsifiers.base import State
 from trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
 from trainables.training import Training
 
+TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
+"""Columns that two runs of one trial need not have in common."""
+
 
 def trial(**changes: Any) -> TrialSpec:
     """Two epochs of a narrow network on a tenth of the digits, dense unless told."""

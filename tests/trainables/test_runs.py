@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from small_trials import inputs, trial
+from small_trials import TIMES, inputs, trial
 
 from trainables import rows, runs
 from trainables.data import DeviceData
@@ -21,8 +21,6 @@ from trainables.sparsifiers import sparsifiers
 from trainables.spec import ScoringSpec, Spec, TrialSpec, load
 from trainables.store import Store
 from trainables.training import Diverged, build_model
-
-TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
 
 
 @pytest.fixture(autouse=True)
