@@ -108,11 +108,3 @@ class Pace:
             seconds[shape(course.spec)] += now - course.since
             operations[shape(course.spec)] += (course.share - course.since_share) * cost(course.spec)
         return seconds, operations
-
-
-def duration(seconds: float) -> str:
-    """``2 h 05 min``, ``3 min 10 s`` or ``8 s``."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"

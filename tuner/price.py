@@ -67,10 +67,6 @@ def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
 
 def lines(facts: Mapping[str, Any]) -> list[str]:
     """A price as a person reads it."""
-    hours = "unknown: sparsweep calibrate measures it"
-    if facts["hours"] is not None:
-        grounds = " and ".join(facts["hours_rest_on"]) or "for nothing"
-        hours = f"{facts['hours']:.2f} hours one after the other, {grounds}"
     said = [facts["sweep"], f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)"]
     if seeds := facts.get("seeds"):
         found = f"{seeds['from']} to {seeds['to']} a point, until its comparison with dense is decided"
@@ -78,12 +74,29 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     said += [
         f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)",
         f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)",
-        f"  time           {hours}",
+        f"  time           {time_in_words(facts)}",
     ]
     if "cost" in facts:
         known = "not known, as the time is not" if facts["cost"] is None else f"{facts['cost']:.2f}"
         said.append(f"  cost           {known} (nodes at {facts['node_hour']:g} an hour; without the head)")
     return said
+
+
+def time_in_words(facts: Mapping[str, Any]) -> str:
+    """How long the runs to come take one after the other, and how that is known."""
+    if facts["hours"] is None:
+        return "unknown: sparsweep calibrate measures it"
+    if not facts["hours_rest_on"]:
+        return "none: nothing is left to train"
+    return f"{duration(3600 * facts['hours'])} one after the other, {' and '.join(facts['hours_rest_on'])}"
+
+
+def duration(seconds: float) -> str:
+    """``2 h 05 min``, ``3 min 10 s`` or ``8 s``."""
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
 
 
 def bill(facts: Mapping[str, Any], node_hour: float, trials_a_node: int) -> dict[str, Any]:

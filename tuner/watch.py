@@ -17,7 +17,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State
-from tuner.pace import Pace, duration
+from tuner.pace import Pace
+from tuner.price import duration
 from tuner.retries import in_words
 from tuner.search import RunTrial
 

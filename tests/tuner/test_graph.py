@@ -135,6 +135,8 @@ def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path:
     assert estimate is not None and estimate > 0
     assert grounds == ["from 5 finished trials"]
     assert time_of([*specs, *specs], rates) == (pytest.approx(2 * estimate), grounds)
+    done = price(parse(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]), store)
+    assert lines(done)[-1].endswith("none: nothing is left to train")
     other = [TrialSpec.model_validate({"dataset": "digits", "model": "resnet18", "sparsifier": "dense"})]
     assert time_of(other, rates) == (None, [])
 
@@ -148,7 +150,7 @@ def test_hours_rest_on_a_calibration_where_nothing_has_finished(small: Sweep, tm
     facts = price(small, store)
     assert facts["hours"] == pytest.approx(sum(images(spec) for spec in graph.runs.values()) / 100 / 3600)
     assert facts["hours_rest_on"] == ["calibrated on NVIDIA H200"]
-    assert lines(facts)[-1].endswith("hours one after the other, calibrated on NVIDIA H200")
+    assert lines(facts)[-1].endswith(" s one after the other, calibrated on NVIDIA H200")
     for change in ("recipe.batch_size=64", "resources.engine.compile=true"):
         other = price(parse(small.dump(), "small", [change]), store)
         assert other["hours"] is None and lines(other)[-1].endswith("unknown: sparsweep calibrate measures it")

@@ -11,8 +11,7 @@ import pytest
 from trainables.store import Store
 from tuner import journal, watch
 from tuner.graph import build, examine
-from tuner.pace import duration
-from tuner.price import cost
+from tuner.price import cost, duration
 from tuner.status import describe, known_trials, lines, report
 from tuner.sweep import Sweep, parse
 
