@@ -300,7 +300,7 @@ def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, mon
 
 
 @pytest.fixture
-def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """What a compiler gets that leaves everything as it is."""
     found: list[Any] = []
 
@@ -309,7 +309,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return graph.forward
 
     monkeypatch.setattr(engine.torch, "compile", partial(torch.compile, backend=compile_nothing))
-    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, "unused")
+    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, str(tmp_path))
     return found
 
 
