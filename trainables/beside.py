@@ -41,7 +41,7 @@ def ask(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
                 good, found = _exchange((function, args, kwargs))
                 break
             except ENDED:
-                _drop()
+                continue
         else:
             raise RuntimeError(f"{function.__name__}: the process that was to compute it died")
     if not good:
@@ -58,8 +58,8 @@ def _exchange(question: Any) -> tuple[bool, Any]:
         pickle.dump(question, _process.stdin)
         _process.stdin.flush()
         return pickle.load(_process.stdout)
-    except KeyboardInterrupt:
-        _drop()  # its answer must not be taken for that to the next question
+    except BaseException:
+        _drop()  # half a question, or an answer that nobody waited for, must not be taken for the next one's
         raise
 
 

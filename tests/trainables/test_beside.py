@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from trainables import beside
@@ -28,11 +29,12 @@ def another_process() -> Iterator[None]:
 
 
 def ended(process: int) -> bool:
-    """Whether it ends within ten seconds."""
+    """Whether it ends within ten seconds, be it that nobody has taken note of it yet."""
     for _ in range(100):
         try:
-            os.kill(process, 0)
-        except ProcessLookupError:
+            if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
             return True
         time.sleep(0.1)
     return False
@@ -71,6 +73,12 @@ def test_one_that_dies_over_its_question_is_an_error() -> None:
     assert beside.ask(math.sqrt, 4.0) == 2.0
 
 
+def test_a_question_that_cannot_be_asked_spoils_none_to_come() -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        beside.ask(sorted, ["x" * 100_000], key=lambda text: text)
+    assert beside.ask(math.sqrt, 4.0) == 2.0
+
+
 def test_an_answer_that_nobody_waited_for_is_not_taken_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     beside.ask(math.sqrt, 4.0)
 
@@ -85,13 +93,18 @@ def test_an_answer_that_nobody_waited_for_is_not_taken_for_another(monkeypatch: 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_it_ends_with_who_asked(signum: int) -> None:
-    code = "import os, time\nfrom trainables.beside import ask\nprint(ask(os.getpid), flush=True)\ntime.sleep(60)"
+    code = """
+import os, time
+from trainables import beside
+beside.IDLE_SECONDS = 600
+print(beside.ask(os.getpid), flush=True)
+time.sleep(60)
+"""
     asker = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert asker.stdout is not None
     process = int(asker.stdout.readline())
-    began = time.monotonic()
     asker.send_signal(signum)
     asker.communicate()
-    assert ended(process) and time.monotonic() - began < beside.IDLE_SECONDS - 1  # not because it was idle
+    assert ended(process)

@@ -1,4 +1,7 @@
-"""The networks. A network is one class here that registers itself; it knows nothing of masks."""
+"""The networks. A network is one class here that registers itself, and whose module is in ``trainables.networks``.
+
+It knows nothing of masks.
+"""
 
 import sys
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from trainables.data import fitted_shape
+from trainables.deferred import nn
 from trainables.models.base import ScaledModel, models
 
 if TYPE_CHECKING:
-    from trainables.deferred import nn
     from trainables.spec import TrialSpec
 
 Stem = Literal["3x3", "7x7"]
