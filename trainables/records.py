@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-TABLES_VERSION = 2
+TABLES_VERSION = 3
 """Stored in the metadata of every file; raised when a column is added or changes its meaning or type."""
 
 _VERSION = b"sparsweep.tables"
@@ -46,7 +46,10 @@ TABLES: dict[str, pa.Schema] = {
             ("data_ratio", _real, "fraction of the training set used"),
             ("seed", _whole, "the replicate"),
             ("profile", _text, "bundle of fidelity choices"),
-            ("epochs", _whole, "epochs trained"),
+            ("comparison", _text, "digest of the spec but for sparsifier, sparsity and seed: equal where comparable"),
+            ("epochs", _whole, "epochs of the whole training"),
+            ("steps", _whole, "optimizer steps of the whole training"),
+            ("mask_updates", _whole, "times that the method changed its masks while training"),
             ("test_accuracy", _real, "final accuracy that the experiment is about (see the difficulty's file)"),
             ("clean_accuracy", _real, "final accuracy on the clean test set"),
             ("corrupted_accuracy", _real, "final accuracy on the corrupted test set"),
@@ -54,6 +57,18 @@ TABLES: dict[str, pa.Schema] = {
             ("autoattack_accuracy", _real, "final accuracy under AutoAttack"),
             ("validation_accuracy", _real, "final accuracy on the images held out of the training set"),
             ("train_accuracy", _real, "accuracy over the last epoch's augmented batches"),
+            ("fit_accuracy", _real, "final accuracy on its own training samples, in evaluation mode, not augmented"),
+            ("late_gain", _real, "trend of test_accuracy over the last quarter of training; null: too few evaluations"),
+            (
+                "undertrained",
+                pa.bool_(),
+                "whether it was trained too little (trainables/convergence.py); null: unknown",
+            ),
+            (
+                "epochs_to_fit",
+                _whole,
+                "epochs that fitting its samples would take, extrapolated; null: fitted or unknown",
+            ),
             ("train_loss", _real, "mean loss over the last epoch's samples: cross-entropy, with TRADES its own"),
             ("parameters", _whole, "all parameters of the network"),
             ("nonzero_parameters", _whole, "parameters that are not masked"),
@@ -70,6 +85,7 @@ TABLES: dict[str, pa.Schema] = {
             ("seconds", _real, "wall time of training and evaluation"),
             ("images_per_second", _real, "training images over the seconds of training alone"),
             ("device", _text, "device it ran on"),
+            ("threads", _whole, "CPU threads it ran with, on which last bits depend"),
             ("started_at", _time, "start of the attempt that finished"),
             ("finished_at", _time, "end"),
             ("commit", _text, "git commit of the code, null outside a checkout"),
@@ -79,6 +95,7 @@ TABLES: dict[str, pa.Schema] = {
             ("model_parameters", _text, "JSON: the fields of the network"),
             ("sparsifier_parameters", _text, "JSON: the fields of the method"),
             ("difficulty_parameters", _text, "JSON: the fields of the difficulty"),
+            ("step_budget", _whole, "recipe: optimizer steps; null where its length is given in epochs"),
             ("batch_size", _whole, "recipe: samples a step"),
             ("lr", _real, "recipe: initial learning rate"),
             ("milestones", _text, "recipe: JSON list of shares of training at which lr is scaled"),

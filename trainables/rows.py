@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trainables.convergence import epochs_to_fit, is_undertrained, late_trend
 from trainables.deferred import nn, torch
 from trainables.flops import PASSES, dense_flops, forward_flops
 from trainables.spec import ScoringSpec, TrialSpec, dump
@@ -69,10 +70,10 @@ def trial_row(
     last = training.history[-1]
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
     weights, kept = training.masks.size, sum(training.topology.counts.values())
-    images = len(training.history) * training.batches.epoch_samples
-    recipe = spec.recipe.model_dump(mode="json", exclude={"epochs", "milestones"})
+    recipe = spec.recipe.model_dump(mode="json", exclude={"epochs", "steps", "milestones"})
     return {
         "trial": spec.id,
+        "comparison": spec.comparison,
         **course,
         "dataset": spec.dataset.name,
         "model": spec.model.name,
@@ -84,6 +85,8 @@ def trial_row(
         "seed": spec.seed,
         "profile": spec.profile,
         "epochs": spec.recipe.epochs,
+        "steps": training.timeline.steps,
+        "mask_updates": training.mask_updates,
         "test_accuracy": last.test_accuracy,
         "clean_accuracy": last.clean_accuracy,
         "corrupted_accuracy": last.corrupted_accuracy,
@@ -91,6 +94,7 @@ def trial_row(
         "autoattack_accuracy": last.autoattack_accuracy,
         "validation_accuracy": last.validation_accuracy,
         "train_accuracy": last.train_accuracy,
+        **convergence_columns(spec, training),
         "train_loss": last.train_loss,
         "parameters": parameters,
         "nonzero_parameters": parameters - weights + kept,
@@ -100,8 +104,9 @@ def trial_row(
         "scoring_flops": scoring_flops(spec),
         "exploration_rate": sum(row["explored"] * row["weights"] for row in layers) / weights,
         "mask_overlap": sum((row["initial_overlap"] or 0) * row["nonzero"] for row in layers) / kept,
-        "images_per_second": images / training.train_seconds,
+        "images_per_second": training.images / training.train_seconds,
         "device": device_name(training.device),
+        "threads": torch.get_num_threads(),
         "finished_at": datetime.now(UTC),
         "commit": commit(),
         "versions": versions(),
@@ -110,10 +115,25 @@ def trial_row(
         "model_parameters": spec.model.model_dump_json(exclude={"name"}),
         "sparsifier_parameters": spec.sparsifier.model_dump_json(exclude={"name"}),
         "difficulty_parameters": spec.difficulty.model_dump_json(exclude={"name"}),
+        "step_budget": spec.recipe.steps,
         "milestones": json.dumps(spec.recipe.milestones),
         "evaluation_every": spec.evaluation.every,
         "spec": dump(spec),
         **recipe,
+    }
+
+
+def convergence_columns(spec: TrialSpec, training: Training) -> dict[str, Any]:
+    """The columns that say whether the network was trained to its end (see ``convergence``)."""
+    history, learnable, fit = training.history, spec.difficulty.learnable, training.fit_accuracy()
+    epochs = [epoch.epoch for epoch in history]
+    trend = late_trend(epochs, [epoch.test_accuracy for epoch in history], spec.recipe.epochs)
+    accuracies, rates = [epoch.train_accuracy for epoch in history], [epoch.lr for epoch in history]
+    return {
+        "fit_accuracy": fit,
+        "late_gain": None if trend is None else trend.gain,
+        "undertrained": is_undertrained(fit, learnable, trend),
+        "epochs_to_fit": epochs_to_fit(accuracies, rates, fit, learnable, spec.recipe.epochs),
     }
 
 

@@ -85,8 +85,8 @@ class Trained(Run):
 
     @property
     def images_per_second(self) -> float:  # type: ignore[override]
-        """Training images a second so far, evaluation left out."""
-        return len(self.history) * self.training.batches.epoch_samples / self.training.train_seconds
+        """Training images per second so far, evaluation left out."""
+        return self.training.images / self.training.train_seconds
 
     @property
     def progress(self) -> Progress:  # type: ignore[override]

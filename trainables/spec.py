@@ -8,11 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from trainables.data import Dataset, datasets
@@ -42,10 +52,20 @@ SparsifierField = Annotated[SerializeAsAny[Sparsifier], BeforeValidator(sparsifi
 DifficultyField = Annotated[SerializeAsAny[Difficulty], BeforeValidator(difficulties.parse)]
 
 
-class Recipe(Value):
-    """How a network is trained. The defaults are the paper's; ``preset`` starts from a named set of values."""
+MAX_EPOCHS = 100_000
 
-    epochs: int = Field(default=200, ge=1, le=100_000)
+
+class Recipe(Value):
+    """How a network is trained. The defaults are the paper's; ``preset`` starts from a named set of values.
+
+    The length is given in ``epochs`` (passes over the training samples, so less data means fewer steps) or in
+    ``steps`` of the optimizer, which are then as many at every data ratio. In a recipe in steps, an epoch is as many
+    steps as a pass over the *whole* training set takes. Milestones, mask updates and evaluations count in epochs, so
+    they fall on the same steps at every data ratio. In a trial's recipe, ``epochs`` is then the number that results.
+    """
+
+    epochs: int = Field(default=200, ge=1, le=MAX_EPOCHS)
+    steps: int | None = Field(default=None, ge=1, description="optimizer steps, in place of epochs")
     batch_size: int = Field(default=128, ge=2)
     lr: float = Field(default=0.1, gt=0, description="initial learning rate of SGD")
     milestones: tuple[float, ...] = Field(default=(0.5, 0.75), description="shares of training at which lr is scaled")
@@ -71,7 +91,10 @@ class Recipe(Value):
             if not isinstance(preset, str) or preset not in PRESETS:
                 why = unknown("preset", preset, PRESETS)
                 raise PydanticCustomError("nested", "{why}", {"path": "preset", "reason": why, "why": why})
-            return {**PRESETS[preset], **own}
+            start = dict(PRESETS[preset])
+            if own.get("steps") is not None:
+                start.pop("epochs", None)
+            return {**start, **own}
         return data
 
     @field_validator("milestones")
@@ -86,6 +109,29 @@ class Recipe(Value):
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov: true needs a momentum above 0")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_unused_steps(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A recipe in epochs is written as it was before there were steps: ids and stored specs stay what they are.
+        fields: dict[str, Any] = dump(self)
+        return fields if self.steps is not None else {name: v for name, v in fields.items() if name != "steps"}
+
+    def in_epochs(self, epoch_steps: int) -> Recipe:
+        """Return the recipe with its ``steps`` counted in ``epochs`` too, each of ``epoch_steps``, the last maybe less.
+
+        Raises:
+            ValueError: If ``epochs`` is given and says something else.
+        """
+        if self.steps is None:
+            return self
+        epochs = math.ceil(self.steps / epoch_steps)
+        if "epochs" in self.model_fields_set and self.epochs != epochs:
+            raise ValueError(
+                f"recipe.steps: the length is given twice (steps {self.steps} and epochs {self.epochs}). Give one."
+            )
+        if epochs > MAX_EPOCHS:
+            raise ValueError(f"recipe.steps: more than {MAX_EPOCHS} epochs of {epoch_steps} steps (got {self.steps})")
+        return self.model_copy(update={"epochs": epochs})
 
     def settled(self, model: Model) -> Recipe:
         """The one way to write this recipe in a trial of ``model``: ``precision: auto`` becomes what it stands for.
@@ -108,15 +154,20 @@ class Evaluation(Value):
     every: int = Field(default=1, ge=1, description="epochs between two evaluations")
 
 
+def digest(kind: str, content: Mapping[str, Any]) -> str:
+    """16 hex digits of the SHA-256 of ``content`` as canonical JSON, its kind and the schema version."""
+    whole = {"schema": SCHEMA_VERSION, "kind": kind, "spec": content}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
 class Spec(Value):
     """What all runs share: an id from all that they are."""
 
     @cached_property
     def id(self) -> str:
         """16 hex digits: SHA-256 of the canonical JSON, the kind and the schema version."""
-        content = {"schema": SCHEMA_VERSION, "kind": type(self).__name__, "spec": self.identity()}
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(type(self).__name__, self.identity())
 
     def identity(self) -> dict[str, Any]:
         """What tells this run from others: everything, unless a field only says what to keep of it."""
@@ -174,8 +225,8 @@ class TrialSpec(Spec):
     def _check_parts(self) -> Self:
         # Frozen, but nobody has seen it yet.
         self.__dict__["sparsifier"] = self.sparsifier.settled(self.sparsity)
-        self.__dict__["recipe"] = self.recipe.settled(self.model)
         try:
+            self.__dict__["recipe"] = self.recipe.settled(self.model).in_epochs(self._passes(self.dataset.train_size))
             for part in (self.dataset, self.model, self.sparsifier, self.difficulty):
                 part.check(self)
             self._check_batches()
@@ -220,9 +271,43 @@ class TrialSpec(Spec):
         return self.recipe.epochs - self.sparsifier.first_epoch(self)
 
     @property
+    def comparison(self) -> str:
+        """16 hex digits that two trials share if they differ in nothing but sparsifier, sparsity and seed."""
+        own = {"sparsifier", "sparsity", "seed"}
+        return digest("Comparison", {name: value for name, value in self.identity().items() if name not in own})
+
+    @property
     def samples(self) -> int:
         """Number of training samples."""
         return subset_size(self.dataset.train_size, self.data_ratio)
+
+    def _passes(self, samples: int) -> int:
+        """Steps of one pass over ``samples`` samples, at least one."""
+        size = self.recipe.batch_size
+        return max(1, samples // size if self.recipe.drop_last else math.ceil(samples / size))
+
+    @property
+    def pass_steps(self) -> int:
+        """Optimizer steps of one pass over the trial's training samples."""
+        return self._passes(self.samples)
+
+    @property
+    def epoch_steps(self) -> int:
+        """Optimizer steps of one epoch: a pass, or one over the whole training set where the recipe is in steps."""
+        return self.pass_steps if self.recipe.steps is None else self._passes(self.dataset.train_size)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps of the whole training."""
+        return self.recipe.steps or self.recipe.epochs * self.pass_steps
+
+    def images_until(self, epoch: int) -> int:
+        """Training images that the first ``epoch`` epochs go through."""
+        steps = min(epoch * self.epoch_steps, self.steps)
+        whole, rest = divmod(steps, self.pass_steps)
+        size = self.recipe.batch_size
+        in_pass = self.pass_steps * size if self.recipe.drop_last else self.samples
+        return whole * in_pass + min(rest * size, in_pass)
 
     def scoring(self, seed: int, epochs: int, score: str) -> ScoringSpec:
         """The scoring run of ``seed`` that judges this trial's training set after ``epochs`` epochs by ``score``."""

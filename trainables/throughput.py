@@ -27,7 +27,7 @@ class Rehearsal:
             sparsifier="dense",
             sparsity=0.0,
             data_ratio=1.0,
-            recipe={**spec.recipe.model_dump(), "epochs": ENDLESS},
+            recipe={**spec.recipe.model_dump(exclude={"steps"}), "epochs": ENDLESS},
             evaluation={"every": ENDLESS},
         )
         data = random_images(alike, BATCHES[device.type] * spec.recipe.batch_size, device)
@@ -35,12 +35,12 @@ class Rehearsal:
         self.training.train_epoch()
 
     def rate(self, seconds: float) -> float:
-        """Images a second over at least ``seconds``."""
-        began, passes, before = time.perf_counter(), 0, self.training.train_seconds
-        while passes == 0 or time.perf_counter() - began < seconds:
-            self.training.train_epoch()
-            passes += 1
-        return passes * self.training.batches.epoch_samples / (self.training.train_seconds - before)
+        """Images per second over at least ``seconds``, and one epoch or more."""
+        training = self.training
+        began, images, trained = time.perf_counter(), training.images, training.train_seconds
+        while training.images == images or time.perf_counter() - began < seconds:
+            training.train_epoch()
+        return (training.images - images) / (training.train_seconds - trained)
 
 
 def random_images(spec: TrialSpec, count: int, device: torch.device) -> DeviceData:

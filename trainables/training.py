@@ -9,7 +9,7 @@ is run there (see ``engine``) changes nothing of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -82,7 +82,9 @@ class Training:
             recipe.rotation,
             recipe.drop_last,
         )
-        self.timeline = Timeline(recipe.epochs, len(self.batches))
+        self.indices = chosen
+        epoch_steps = len(self.batches) if recipe.steps is None else spec.epoch_steps
+        self.timeline = Timeline(recipe.epochs, epoch_steps, recipe.steps)
         self.objective = spec.difficulty.objective
         self.machine = (workshop or Workshop()).take(kind_of(spec, data), build_model(spec, data))
         self.model, self.network, self.optimizer = self.machine.model, self.machine.network, self.machine.optimizer
@@ -186,9 +188,10 @@ class Training:
         self.model.train()
         # [sum of losses, hits], added up on the device: reading a number would stop the host until the device is done.
         totals = torch.zeros(2, device=self.device)
-        step = self.epoch * len(self.batches)
+        first, end = self.timeline.until(self.epoch), self.timeline.until(self.epoch + 1)
+        step = first
         attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
-        for batch in each("data", self.batches.epoch(derive(self.spec.seed, "batches", self.epoch))):
+        for batch in each("data", self._batches(first, end)):
             noise = self.objective.noise(batch[0], attack)
             if step in self.update_steps:
                 self._update_masks(self._moment(step, batch, noise))
@@ -197,7 +200,7 @@ class Training:
             step += 1
         if step == self.timeline.steps and step in self.update_steps:
             self._update_masks(self._moment(step, batch, self.objective.noise(batch[0], attack)))
-        loss, accuracy = (totals / self.batches.epoch_samples).tolist()
+        loss, accuracy = (totals / (self.batches.samples_in(end) - self.batches.samples_in(first))).tolist()
         self.train_seconds += time.perf_counter() - began
         self.epoch += 1
         if not loss < float("inf"):
@@ -208,6 +211,14 @@ class Training:
         record = Epoch(self.epoch, lr, loss, accuracy, density=self.density, seconds=seconds, **judged)
         self.history.append(record)
         return record
+
+    def _batches(self, first: int, end: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the batches of the steps from ``first`` to before ``end``, one pass over the samples after another."""
+        while first < end:
+            number, entered = divmod(first, len(self.batches))
+            batches = self.batches.epoch(derive(self.spec.seed, "batches", number), entered)
+            yield from islice(batches, end - first)
+            first += len(self.batches) - entered
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """One optimiser step on one batch; returns [sum of losses, hits] on the device, to be read before the next."""
@@ -247,6 +258,10 @@ class Training:
         """Share of uint8 ``images`` that the network knows, in [0, 1]."""
         return (self.logits(images).argmax(1) == labels).double().mean().item()
 
+    def fit_accuracy(self) -> float:
+        """Accuracy on the network's own training samples, in evaluation mode and without augmentation, in [0, 1]."""
+        return self.accuracy(self.data.train_images[self.indices], self.data.train_labels[self.indices])
+
     def evaluate(self) -> dict[str, float | None]:
         """The accuracies that are due after this epoch, by column; ``test_accuracy`` is None where none is."""
         last = self.epoch == self.spec.recipe.epochs
@@ -266,6 +281,19 @@ class Training:
                 attacked = data.corrupted_images
             judged |= difficulty.robust_accuracies(self.network, attacked, data.test_labels, self.spec.seed, last)
         return judged
+
+    @property
+    def mask_updates(self) -> int:
+        """Times that the masks were changed so far, those before the first epoch left out."""
+        start = self.timeline.until(self.epoch - len(self.history))
+        end = self.timeline.until(self.epoch)
+        return sum(start <= step < end or step == end == self.timeline.steps for step in self.update_steps)
+
+    @property
+    def images(self) -> int:
+        """Training images so far, those that a prerequisite trained left out."""
+        start = self.timeline.until(self.epoch - len(self.history))
+        return self.batches.samples_in(self.timeline.until(self.epoch)) - self.batches.samples_in(start)
 
     # State -----------------------------------------------------------------------------------------------------------
 
@@ -289,7 +317,7 @@ class Training:
         self.epoch = state["epoch"]
         self.topology.restore(on(self.device, state["topology"]))
         # The masks are those of the last step: an update that is due just before the next one is still to come.
-        self._checked(self.masks, self.epoch * len(self.batches) - 1)
+        self._checked(self.masks, self.timeline.until(self.epoch) - 1)
         self._count_flops()
         self.memory = on(self.device, state["memory"])
         self.train_flops = state["train_flops"]

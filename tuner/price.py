@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -110,7 +111,11 @@ def bill(facts: Mapping[str, Any], node_hour: float, trials_a_node: int) -> dict
 
 def images(spec: Spec) -> int:
     """Training images that a run processes."""
-    return spec.training.samples * spec.length if spec.training else 0
+    trial = spec.training
+    if trial is None:
+        return 0
+    first = trial.sparsifier.first_epoch(trial)
+    return trial.images_until(first + spec.length) - trial.images_until(first)
 
 
 def cost(spec: Spec) -> float:
@@ -155,7 +160,7 @@ class Rates:
 
 def known_rates(store: Store, engine: Engine) -> Rates:
     """What the storage tells of the speed of trials under ``engine``."""
-    columns = ["dataset", "model", "precision", "samples", "epochs", "seconds", "difficulty_parameters", "spec"]
+    columns = ["dataset", "model", "precision", "seconds", "difficulty_parameters", "spec", *IMAGE_COLUMNS]
     table, _ = records.read(store.storage, "trials", columns=columns)
     passes: dict[str, float] = {}
     finished: dict[tuple[str, str, str], list[float]] = defaultdict(list)
@@ -163,7 +168,7 @@ def known_rates(store: Store, engine: Engine) -> Rates:
         kind = row["difficulty_parameters"]
         if kind not in passes:
             passes[kind] = objective_passes(load(row["spec"]))
-        rate = passes[kind] * row["samples"] * row["epochs"] / row["seconds"]
+        rate = passes[kind] * images_trained(row) / row["seconds"]
         finished[row["dataset"], row["model"], row["precision"]].append(rate)
     calibrated = {
         json.dumps(found["kind"], sort_keys=True): (found["images_per_second"], found["card"])
@@ -171,6 +176,15 @@ def known_rates(store: Store, engine: Engine) -> Rates:
         if found["images_per_second"] is not None
     }
     return Rates(finished, calibrated, engine)
+
+
+IMAGE_COLUMNS = ("samples", "epochs", "steps", "batch_size")
+
+
+def images_trained(row: Mapping[str, Any]) -> float:
+    """Training images that a finished trial went through; ``row``: its :data:`IMAGE_COLUMNS`."""
+    passes = row["epochs"] if row["steps"] is None else row["steps"] / math.ceil(row["samples"] / row["batch_size"])
+    return float(row["samples"] * passes)
 
 
 def time_of(specs: Iterable[Spec], rates: Rates) -> tuple[float | None, list[str]]:

@@ -59,9 +59,12 @@ def test_a_file_of_a_later_version_is_refused_by_name(store: Store) -> None:
     finish(store, 1)
     path = finish(store, 2)
     table = pq.read_table(path)
-    newer = {**table.schema.metadata, b"sparsweep.tables": str(records.TABLES_VERSION + 1).encode()}
+    newest = records.TABLES_VERSION
+    newer = {**table.schema.metadata, b"sparsweep.tables": str(newest + 1).encode()}
     pq.write_table(table.replace_schema_metadata(newer), path)
-    with pytest.raises(records.NewerTables, match=rf"^{path}: tables of version 3; this sparsweep reads up to 2: "):
+    with pytest.raises(
+        records.NewerTables, match=rf"^{path}: tables of version {newest + 1}; this sparsweep reads up to {newest}: "
+    ):
         records.read(store.storage, "trials")
 
 

@@ -42,8 +42,16 @@ class Batches:
         """Batches in an epoch; the last one may be smaller."""
         return math.ceil(self.epoch_samples / self.batch_size)
 
-    def epoch(self, generator: torch.Generator) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """One pass in random order: (float32 [B, C, H, W] in [0, 1], int64 [B]); its randomness is drawn at once."""
+    def samples_in(self, steps: int) -> int:
+        """Samples that ``steps`` batches hold, passes one after the other."""
+        passes, rest = divmod(steps, len(self))
+        return passes * self.epoch_samples + min(rest * self.batch_size, self.epoch_samples)
+
+    def epoch(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield one pass in random order, from batch ``first`` on: (float32 [B, C, H, W] in [0, 1], int64 [B]).
+
+        The randomness of the whole pass is drawn at once, so that a pass can be entered at any batch.
+        """
         # What is drawn and in which order decides every bit of a training: new draws come last.
         count, device = len(self.indices), self.indices.device
         order = torch.randperm(count, generator=generator).to(device)
@@ -51,7 +59,7 @@ class Batches:
         mirrored = torch.rand(count, generator=generator).to(device) < 0.5
         if self.rotation:
             degrees = torch.empty(count).uniform_(-self.rotation, self.rotation, generator=generator).to(device)
-        for start in range(0, self.epoch_samples, self.batch_size):
+        for start in range(first * self.batch_size, self.epoch_samples, self.batch_size):
             part = slice(start, start + self.batch_size)
             index = self.indices[order[part]]
             images = crop(self.images[index], offsets[:, part], self.crop_padding)

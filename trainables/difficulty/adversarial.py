@@ -115,6 +115,10 @@ class Adversarial(Difficulty):
             )
 
     @property
+    def learnable(self) -> None:
+        return None  # robust networks leave training samples unfitted, however long they are trained
+
+    @property
     def objective(self) -> Objective:
         attack = Attack(NORMS[self.norm], self.epsilon, self.step_size, self.steps)
         if self.beta is not None:

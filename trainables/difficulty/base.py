@@ -77,6 +77,11 @@ class Difficulty(Named):
         """What a training step minimises."""
         return Objective()
 
+    @property
+    def learnable(self) -> float | None:
+        """Share of the training labels that a network trained to its end predicts; None if no fit is asked for."""
+        return 1.0
+
     def attack_due(self, epoch: int, last: bool) -> bool:
         """Whether the network is to be attacked after ``epoch`` epochs (``last``: of all)."""
         return False

@@ -7,6 +7,7 @@ each part is what it is alone.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
@@ -85,6 +86,12 @@ class Composed(Difficulty):
     @property
     def objective(self) -> Objective:
         return self.attack.objective if self.attack else Objective()
+
+    @property
+    def learnable(self) -> float | None:
+        shares = [part.learnable for part in self.parts.values()]
+        known = [share for share in shares if share is not None]
+        return math.prod(known) if len(known) == len(shares) else None
 
     def attack_due(self, epoch: int, last: bool) -> bool:
         return self.attack is not None and self.attack.attack_due(epoch, last)

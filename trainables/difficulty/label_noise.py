@@ -33,6 +33,10 @@ class LabelNoise(Difficulty):
     kind: Literal["symmetric", "pairwise"] = "symmetric"
     fraction: float = Field(default=0.2, gt=0, lt=1, description="share of the training labels that is wrong")
 
+    @property
+    def learnable(self) -> float:
+        return 1 - self.fraction  # nobody asks a network to memorize what is wrong
+
     def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
         labels = noisy_labels(data.train_labels.cpu(), data.classes, self.kind, self.fraction, spec.seed)
         return dataclasses.replace(data, train_labels=labels.to(data.train_labels.device))

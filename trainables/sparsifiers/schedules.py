@@ -14,14 +14,22 @@ from typing import Literal, get_args
 
 @dataclass(frozen=True)
 class Timeline:
-    """The length of a training run. Steps are counted from 0; an action *at* step t happens just before step t."""
+    """The length of a training run. Steps are counted from 0; an action *at* step t happens just before step t.
+
+    ``budget``: steps in all, where the last epoch is shorter than the others.
+    """
 
     epochs: int
     steps_per_epoch: int
+    budget: int | None = None
 
     @property
     def steps(self) -> int:
-        return self.epochs * self.steps_per_epoch
+        return self.epochs * self.steps_per_epoch if self.budget is None else self.budget
+
+    def until(self, epoch: int) -> int:
+        """Steps of the first ``epoch`` epochs."""
+        return min(epoch * self.steps_per_epoch, self.steps)
 
     def interval(self, epochs: float) -> int:
         """Steps in ``epochs`` epochs, at least one: with little data an interval never rounds down to nothing."""
