@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import stats
+from analysis.convergence import is_undertrained
 
 DENSE = "dense"
 
@@ -25,6 +26,7 @@ SETTING: tuple[str, ...] = (
     "difficulty_parameters",
     "profile",
     "epochs",
+    "step_budget",
     "batch_size",
     "lr",
     "milestones",
@@ -84,22 +86,30 @@ def replicates(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFra
 
 
 def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
-    """A row for each arm: ARM, ``n`` seeds, ``mean`` and sample standard deviation ``std`` (ddof=1, NaN if n = 1)."""
-    groups = replicates(trials, value).groupby(list(ARM), dropna=False)[value]
-    return groups.agg(n="count", mean="mean", std="std").reset_index()
+    """A row for each arm: ARM, ``n`` seeds, ``mean`` and sample standard deviation ``std`` (ddof=1, NaN if n = 1).
+
+    ``undertrained``: how many of the seeds are under-trained.
+    """
+    rows = replicates(trials, value)
+    groups = rows.assign(short=is_undertrained(rows)).groupby(list(ARM), dropna=False)
+    found = groups.agg(n=(value, "count"), mean=(value, "mean"), std=(value, "std"), undertrained=("short", "sum"))
+    return found.reset_index()
 
 
 def pair_with_dense(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
     """A row for each sparse trial whose dense partner is there: ARM, ``seed``, ``value``, ``dense``, ``difference``.
 
-    A seed that only one of the two arms has is left out.
+    ``undertrained``: whether one of the two is. A seed that only one of the two arms has is left out.
     """
     rows = replicates(trials, value)
+    rows = rows.assign(short=is_undertrained(rows))
     is_dense = rows["sparsifier"] == DENSE
-    dense = rows.loc[is_dense, [*COMPARISON, "seed", value]].rename(columns={value: "dense"})
-    sparse = rows.loc[~is_dense, [*ARM, "seed", value]].rename(columns={value: "value"})
+    partners = {value: "dense", "short": "dense_short"}
+    dense = rows.loc[is_dense, [*COMPARISON, "seed", value, "short"]].rename(columns=partners)
+    sparse = rows.loc[~is_dense, [*ARM, "seed", value, "short"]].rename(columns={value: "value"})
     pairs = sparse.merge(dense, on=[*COMPARISON, "seed"], validate="many_to_one")
-    return pairs.assign(difference=pairs["value"] - pairs["dense"])
+    short = pairs.pop("short") | pairs.pop("dense_short")
+    return pairs.assign(difference=pairs["value"] - pairs["dense"], undertrained=short)
 
 
 def paired_differences(
@@ -110,11 +120,14 @@ def paired_differences(
 ) -> pd.DataFrame:
     """A row for each sparse arm with a dense partner: ARM and the columns of ``stats.of_groups``.
 
-    They are the number of pairs, the mean of arm minus dense with its interval, and p-values before and after Holm's
-    correction over all arms that are given: a figure passes those that it shows.
+    The latter are the number of pairs, the mean of arm minus dense with its interval, and p-values before and after
+    Holm's correction over all arms that are given: a figure passes those that it shows. ``undertrained``: pairs with an
+    under-trained trial.
     """
     pairs = pair_with_dense(trials, value)
-    return stats.of_groups(pairs, "difference", list(ARM), level, generator)
+    found = stats.of_groups(pairs, "difference", list(ARM), level, generator)
+    short = pairs.groupby(list(ARM), dropna=False)["undertrained"].sum().reset_index()
+    return found.merge(short, on=list(ARM))
 
 
 def complete(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
@@ -132,7 +145,12 @@ def complete(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
     if not grids:
         return summary.copy()
     whole = pd.concat(grids, ignore_index=True).merge(summary, how="left", on=list(ARM))
-    return whole.assign(n=whole["n"].fillna(0).astype(int))
+    return whole.assign(**_whole_numbers(whole))
+
+
+def _whole_numbers(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """The counts among the columns, 0 where nothing was counted."""
+    return {name: rows[name].fillna(0).astype(int) for name in ("n", "undertrained") if name in rows}
 
 
 def near_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
@@ -161,4 +179,4 @@ def complete_methods(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFr
     dense = summary[is_dense]
     whole = pd.concat([part for part in (dense, sparse) if len(part)], ignore_index=True)
     at = whole.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("max")
-    return whole.assign(n=whole["n"].fillna(0).astype(int), at_sparsity=at)
+    return whole.assign(**_whole_numbers(whole), at_sparsity=at)

@@ -4,6 +4,7 @@ Xiao et al., BMVC 2024, section 4.3. Each panel is one comparison; of each metho
 accuracy are shown. FLOPs are all that a result took: those of its own training and of the trials that it started from
 (a dense network for LTH, OMP and OMP-ERK), but not of scoring samples, which all methods share. A marker is the mean
 over seeds, its bar one sample standard deviation to each side; its area grows with the parameters that are not masked.
+A ring marks a point with under-trained networks.
 The grey stairs are the Pareto front of the means: nothing shown is more accurate for as few FLOPs. FLOPs are
 theoretical (see ``trainables/flops.py``): on a GPU an unstructured mask saves no time.
 """
@@ -72,7 +73,8 @@ def draw(trials: pd.DataFrame, best: int = 5) -> Figure:
     figure = layout.panels(points, ["data_ratio"], _paint, xlabel, "test accuracy (%)", (4.2, 3.1))
     spread = ", bars ± standard deviation over seeds" if (points["n"] > 1).any() else ""
     title = f"the {best} most accurate sparsities of each method{spread}"
-    layout.legend(figure, labels.methods(points), title, style.point, _keys())
+    more = [*_keys(), *layout.undertrained_key(points)]
+    layout.legend(figure, labels.methods(points), title, style.point, more)
     return figure
 
 
@@ -107,6 +109,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
             **faces,
         )
         shown += layout.points(*place, points["n"], looks["color"])
+        layout.ring_undertrained(axes, *place, points["undertrained"])
     axes.set_xscale("log")
     _space_ticks(axes)
     layout.count_seeds(axes, shown, offset=(math.sqrt(sum(_AREAS)) / 2, 4))  # beside the largest marker

@@ -5,7 +5,8 @@ marker is the mean over seeds, its bar one sample standard deviation to each sid
 little apart so that bars can be seen. The dashed line is the dense network, its band one standard deviation to each
 side. A method whose marker lies above the line learns these samples better than dense. A gap in a line, with a cross of
 its colour at the foot of the panel, is a sparsity that was not run or is not finished; nothing is drawn across it. A
-small number beside a marker is its n, where that is not the n of most. The spread is that of seeds, unpaired:
+small number beside a marker is its n, where that is not the n of most. A ring marks a point with under-trained
+networks, at the right end of the line for dense. The spread is that of seeds, unpaired:
 ``ratio_heatmap`` says which differences to dense are more than chance.
 """
 
@@ -31,7 +32,8 @@ _DODGE, _WIDEST_DODGE = 0.08, 0.6  # between two methods and between the outermo
 def table(trials: pd.DataFrame) -> pd.DataFrame:
     """A row a point: what identifies the arm, ``n`` seeds, ``accuracy_percent`` (mean) and ``std_percent`` (ddof=1).
 
-    Sparse points of the grid that are missing have ``n`` = 0 and no values. ValueError without any finished trial.
+    ``undertrained``: how many of the seeds are. Sparse points of the grid that are missing have ``n`` = 0 and no
+    values. ValueError without any finished trial.
     """
     known = replicates(trials)
     if known.empty:
@@ -41,7 +43,7 @@ def table(trials: pd.DataFrame) -> pd.DataFrame:
     points = complete(summary[summary["sparsifier"] != DENSE], trials[trials["sparsifier"] != DENSE])
     points = pd.concat([dense, points], ignore_index=True) if is_sparse.any() else dense
     values = {"accuracy_percent": 100 * points["mean"], "std_percent": 100 * points["std"]}
-    return points.assign(**values)[[*ARM, "n", *values]].sort_values(list(ARM), ignore_index=True)
+    return points.assign(**values)[[*ARM, "n", *values, "undertrained"]].sort_values(list(ARM), ignore_index=True)
 
 
 def draw(trials: pd.DataFrame) -> Figure:
@@ -50,7 +52,7 @@ def draw(trials: pd.DataFrame) -> Figure:
     figure = layout.panels(points, ["data_ratio"], _paint, "sparsity", "test accuracy (%)")
     spread = "mean ± standard deviation over seeds" if (points["n"] > 1).any() else None
     crosses = [Line2D([], [], color="black", label="missing", **_MISSING)] if (points["n"] == 0).any() else []
-    layout.legend(figure, labels.methods(points), spread, more=crosses)
+    layout.legend(figure, labels.methods(points), spread, more=[*crosses, *layout.undertrained_key(points)])
     return figure
 
 
@@ -62,11 +64,14 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
     for _, dense in panel[is_dense].groupby(list(METHOD)):
         level(axes, dense, "accuracy_percent", "std_percent", label=style.of(DENSE).label)
         shown += layout.points([None], dense["accuracy_percent"], dense["n"], style.of(DENSE).color)
+        if dense["undertrained"].any():
+            axes.plot(1, dense["accuracy_percent"], transform=axes.get_yaxis_transform(), **style.UNDERTRAINED)
     for key, points in panel[~is_dense].sort_values("sparsity").groupby(list(METHOD)):
         label, variant = methods[key]
         places = points["sparsity"] + shifts[key]
         _add_line(axes, places, points, {**style.line(str(key[0]), variant), "label": label})
         shown += layout.points(places, points["accuracy_percent"], points["n"], style.of(str(key[0])).color)
+        layout.ring_undertrained(axes, places, points["accuracy_percent"], points["undertrained"])
     axes.set_xticks(grid, [f"{sparsity:g}" for sparsity in grid])
     layout.count_seeds(axes, shown)
     if not is_dense.any():

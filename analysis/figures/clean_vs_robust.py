@@ -3,7 +3,8 @@
 Xiao et al., BMVC 2024 (there: PGD-20 after adversarial training, sparsity .9 and .8). Each panel is one comparison at
 one sparsity, the one nearest to ``sparsity`` that was run in it. A marker is the mean over seeds, its bars one
 sample standard deviation to each side; the dashed lines are the dense network, their bands one standard deviation. A
-method in the upper right quarter is better at both. A method that was run in the setting, but not here, is named.
+method in the upper right quarter is better at both. A ring marks under-trained networks. A method that was run in the
+setting, but not here, is named.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ def table(trials: pd.DataFrame, sparsity: float = 0.9) -> pd.DataFrame:
     if both.empty:
         raise ValueError("no finished trial was judged under attack: robust_accuracy is nowhere known")
     chosen = near_sparsity(both, sparsity)
-    found = summarise(chosen, "clean_accuracy")[[*ARM, "n"]]
+    found = summarise(chosen, "clean_accuracy")[[*ARM, "n", "undertrained"]]
     for name, column in _PLACES.items():
         one = summarise(chosen, column)
         one = one.assign(**{f"{name}_percent": 100 * one["mean"], f"{name}_std": 100 * one["std"]})
-        found = found.merge(one.drop(columns=["n", "mean", "std"]), on=list(ARM))
+        found = found.merge(one.drop(columns=["n", "mean", "std", "undertrained"]), on=list(ARM))
     points = complete_methods(found, both)
     return points.sort_values(list(ARM), ignore_index=True)
 
@@ -46,7 +47,7 @@ def draw(trials: pd.DataFrame, sparsity: float = 0.9) -> Figure:
     xlabel, ylabel = "clean accuracy (%)", "accuracy under attack (%)"
     figure = layout.panels(points, ["data_ratio", "at_sparsity"], _paint, xlabel, ylabel, _PANEL)
     spread = "mean ± standard deviation over seeds" if (points["n"] > 1).any() else None
-    layout.legend(figure, labels.methods(points), spread, looks=style.point)
+    layout.legend(figure, labels.methods(points), spread, style.point, layout.undertrained_key(points))
     return figure
 
 
@@ -66,6 +67,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
         x, y = point["clean_percent"], point["robust_percent"]
         axes.errorbar(x, y, label=label, elinewidth=0.8, capsize=2, **spread, **looks)
         shown.append(layout.Point(x, y, point["n"], looks["color"]))
+        layout.ring_undertrained(axes, [x], [y], [point["undertrained"]])
     layout.count_seeds(axes, shown)
     remarks = [] if (panel["sparsifier"] == DENSE).any() else ["no dense trials"]
     if missing:

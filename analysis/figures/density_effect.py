@@ -42,7 +42,9 @@ def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> 
     names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
     points = points.assign(**{new: 100 * points[old] for old, new in names.items()})
     points = points.assign(at_sparsity=points["sparsity"])
-    points = points[[*ARM, "at_sparsity", "n", "contrast", *names.values()]].sort_values(list(ARM), ignore_index=True)
+    points = points[[*ARM, "at_sparsity", "n", "undertrained", "contrast", *names.values()]].sort_values(
+        list(ARM), ignore_index=True
+    )
     lines = [panel.assign(**_numbers(slope(panel))) for _, panel in points.groupby(list(COMPARISON), dropna=False)]
     return pd.concat(lines).sort_index()
 
@@ -68,7 +70,7 @@ def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> F
     xlabel = "density of shallow minus deep convolutions"
     figure = layout.panels(points, PANEL_KEYS, _paint, xlabel, "accuracy minus dense (points)", (4.2, 2.9))
     spread = "mean paired difference with 95 % interval" if (points["n"] > 1).any() else None
-    layout.legend(figure, labels.methods(points), spread, style.point)
+    layout.legend(figure, labels.methods(points), spread, style.point, layout.undertrained_key(points, "pairs"))
     return figure
 
 
@@ -81,6 +83,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
         x, y = point["contrast"], point["difference_points"]
         spread = [[y - point["low_points"]], [point["high_points"] - y]] if point["n"] > 1 else None
         axes.errorbar(x, y, yerr=spread, label=label, elinewidth=0.8, capsize=2, **looks)
+        layout.ring_undertrained(axes, [x], [y], [point["undertrained"]])
         shown.append(layout.Point(x, y, point["n"], looks["color"]))
     line = slope(panel)
     if line is not None:

@@ -129,6 +129,26 @@ def spread_note(counts: pd.Series, said: Callable[[pd.Series], str] = labels.see
     return "n = 1: no spread" if counts.max() == 1 else said(counts)
 
 
+def ring_undertrained(axes: Axes, x: Iterable[float], y: Iterable[float], undertrained: Iterable[int]) -> None:
+    """Put a ring around each point of which at least one trial is under-trained, in data coordinates."""
+    places = [(across, up) for across, up, count in zip(x, y, undertrained, strict=True) if count]
+    if places:
+        axes.plot(*zip(*places, strict=True), zorder=4, **style.UNDERTRAINED)
+
+
+def undertrained_key(rows: pd.DataFrame, what: str = "trials", dagger: bool = False) -> list[Line2D]:
+    """The entry of a legend that says how many trials are under-trained; none if none is.
+
+    ``rows``: with the columns ``n``, of ``what``, and ``undertrained``; ``dagger``: the mark is one, and no ring.
+    """
+    short = int(rows["undertrained"].sum())
+    if not short:
+        return []
+    look = {"marker": f"${style.DAGGER}$", "color": "black"} if dagger else {**style.UNDERTRAINED, "markersize": 8}
+    label = f"under-trained: {short} of {int(rows['n'].sum())} {what}"
+    return [Line2D([], [], label=label, **{**look, "linestyle": "none"})]
+
+
 def remark(axes: Axes, text: str) -> None:
     """A remark at the lower left of a panel, beneath the data."""
     axes.margins(y=0.2)

@@ -5,7 +5,8 @@ mean over seeds of the method's test accuracy minus that of dense trained with t
 by the same recipe, in percentage points: blue where the method is better, red where dense is. All panels share one
 scale, centred at 0. A value in parentheses is not significant: two-sided paired t-test, Holm's correction over all
 cells of the figure, .05; with one seed there is no test. A small number in the corner of a cell is its n, where that is
-not the n of most. A hatched grey cell is missing: it, or dense, is not finished.
+not the n of most. A dagger marks a cell with under-trained networks. A hatched grey cell is missing: it, or dense, is
+not finished.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from analysis.arms import ARM, DENSE, METHOD, complete, paired_differences
-from analysis.figures import labels, style
+from analysis.figures import labels, layout, style
 from analysis.titles import setting_titles
 
 COLORS = "RdBu"
@@ -46,7 +47,8 @@ def table(trials: pd.DataFrame) -> pd.DataFrame:
 
     ``low_points`` and ``high_points`` bound the 95 % paired interval of the cell alone, in percentage points, NaN if
     n = 1; ``p`` (paired t), ``p_wilcoxon`` and ``p_holm`` (``p`` corrected over all cells); ``significant``: ``p_holm``
-    is below .05. Missing cells have ``n`` = 0 and no values. ValueError without any pair.
+    is below .05; ``undertrained``: pairs with an under-trained trial. Missing cells have ``n`` = 0 and no values.
+    ValueError without any pair.
     """
     differences = paired_differences(trials)
     if differences.empty:
@@ -55,7 +57,7 @@ def table(trials: pd.DataFrame) -> pd.DataFrame:
     names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
     values = {new: 100 * cells[old] for old, new in names.items()}
     cells = cells.assign(**values, significant=cells["significant"].eq(True))
-    columns = [*ARM, "n", *values, "p", "p_wilcoxon", "p_holm", "significant"]
+    columns = [*ARM, "n", *values, "p", "p_wilcoxon", "p_holm", "significant", "undertrained"]
     return cells[columns].sort_values(list(ARM), ignore_index=True)
 
 
@@ -131,6 +133,7 @@ def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize, usual: int) ->
     by_place = cells.pivot(index="data_ratio", columns="sparsity", values="difference_points")
     sure = cells.pivot(index="data_ratio", columns="sparsity", values="significant")
     counts = cells.pivot(index="data_ratio", columns="sparsity", values="n")
+    short = cells.pivot(index="data_ratio", columns="sparsity", values="undertrained")
     values = by_place.to_numpy(dtype=float)
     mesh = _mesh(axes, values, norm)
     colors = mesh.to_rgba(values)
@@ -139,6 +142,7 @@ def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize, usual: int) ->
             axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, **style.MISSING))
             continue
         text = signed(value) if sure.iat[row, column] else f"({signed(value)})"
+        text += style.DAGGER if short.iat[row, column] else ""
         ink = _readable(colors[row, column])
         axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ink)
         if (n := counts.iat[row, column]) != usual:
@@ -183,6 +187,9 @@ def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize) -> None:
         Line2D([], [], linestyle="none", marker="$(\\pm)$", markersize=13, markeredgewidth=0, color="black")
     ]
     texts = [without]
+    for key in layout.undertrained_key(cells, "pairs", dagger=True):
+        handles.append(key)
+        texts.append(str(key.get_label()))
     if (cells["n"] == 0).any():
         handles.append(Patch(**style.MISSING))
         texts.append("missing")

@@ -40,6 +40,18 @@ MUTED = "#555555"
 MISSING: dict[str, Any] = {"facecolor": "#f0f0f0", "edgecolor": "#9a9a9a", "hatch": "xxxx", "linewidth": 0}
 """A place where something would stand that was not run or is not finished."""
 
+UNDERTRAINED: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 10,
+    "markerfacecolor": "none",
+    "markeredgecolor": "#B22222",
+    "markeredgewidth": 0.9,
+    "linestyle": "none",
+}
+"""A ring around a point that rests on under-trained networks."""
+DAGGER = "†"
+"""The same, beside a text."""
+
 
 def context() -> AbstractContextManager[None]:
     """Matplotlib's defaults with our settings, for drawing and for rendering, whatever a user has configured."""

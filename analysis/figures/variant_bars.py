@@ -5,7 +5,8 @@ Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` th
 from the accuracy of dense (the line; its band is one standard deviation) to the mean of the method, so that its
 length is the difference to dense and the axis still reads accuracy; without dense trials it starts at 0. Dots are
 seeds, the whisker one sample standard deviation to each side. A star: the paired difference to dense is significant
-(two-sided t-test, Holm's correction over all bars of the figure, .05). A hatched grey place is a missing method.
+(two-sided t-test, Holm's correction over all bars of the figure, .05). A dagger marks a method with under-trained
+networks, a hatched grey place a missing method.
 """
 
 from __future__ import annotations
@@ -86,9 +87,8 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, seeds: pd.D
             axes.errorbar(place, mean, yerr=std, color="black", elinewidth=0.8, capsize=3, zorder=3)
         if bar["significant"]:
             _star(axes, place, height, [mean - std, mean + std, *own])
-    axes.set_xticks(
-        range(len(order)), [methods[key][0] for key in order], rotation=40, ha="right", rotation_mode="anchor"
-    )
+    names = [methods[key][0] + (style.DAGGER if found[key]["undertrained"] else "") for key in order]
+    axes.set_xticks(range(len(order)), names, rotation=40, ha="right", rotation_mode="anchor")
     axes.grid(axis="x", visible=False)
     axes.margins(y=0.14)
     layout.note(axes, layout.spread_note(panel["n"]))
@@ -119,5 +119,6 @@ def _add_legend(figure: Figure, bars: pd.DataFrame) -> None:
             handles.append(Line2D([], [], color="black", marker="*", linestyle="none", markersize=6, label=label))
         if (bars["n"] == 0).any():
             handles.append(Patch(label="missing", **style.MISSING))
+        handles += layout.undertrained_key(bars, dagger=True)
         figure.set_figheight(figure.get_figheight() + 0.5)
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)

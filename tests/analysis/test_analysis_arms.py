@@ -28,6 +28,13 @@ def test_the_recipe_is_part_of_a_comparison():
         "seconds",
         "images_per_second",
         "device",
+        "threads",
+        "steps",
+        "mask_updates",
+        "late_gain",
+        "undertrained",
+        "epochs_to_fit",
+        "comparison",  # made of the others, and of how often the network was evaluated
     }
     rest = set(records.TABLES["trials"].names) - results - measured
     assert rest == set(arms.ARM), "a new column must be put into SETTING, or here among the results"
