@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 COLUMNS = ("trial", "epochs", "fit_accuracy", "undertrained", "epochs_to_fit")
@@ -15,6 +16,12 @@ def is_undertrained(trials: pd.DataFrame) -> pd.Series:
     if "undertrained" not in trials:
         return pd.Series(False, index=trials.index)
     return trials["undertrained"].eq(True).fillna(False).astype(bool)
+
+
+def steps_of(trials: pd.DataFrame) -> pd.Series:
+    """Optimizer steps of each trial; of older tables, which do not say, whole passes over its samples."""
+    known = pd.to_numeric(trials["steps"])
+    return known.fillna(trials["epochs"] * np.ceil(trials["samples"] / trials["batch_size"]))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ def _empty(table: str) -> pd.DataFrame:
 class Results:
     """``trials``, ``layers`` and ``failures`` with the columns of ``trainables/records.py``; ``samples`` with SAMPLES.
 
+    ``allowed``: trials whose sweep says ``allow_undertrained: true``, so that claims are judged on them all the same.
     A plain frame of trials stands for results without the rest: ``Results(trials)``.
     """
 
@@ -27,6 +28,7 @@ class Results:
     layers: pd.DataFrame = field(default_factory=lambda: _empty("layers"))
     failures: pd.DataFrame = field(default_factory=lambda: _empty("failures"))
     samples: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=list(SAMPLES)))
+    allowed: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, results: Results | pd.DataFrame) -> Results:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import Field
 
@@ -24,6 +24,10 @@ from trainables.models import Model
 from trainables.objectives import Network, Objective
 from trainables.sparsifiers.topology import Topology
 from trainables.values import Value
+
+if TYPE_CHECKING:
+    from trainables.data import DeviceData
+    from trainables.spec import TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -75,6 +79,23 @@ class Kind:
     nesterov: bool
     weight_decay: float
     device: torch.device
+
+    @classmethod
+    def of(cls, spec: TrialSpec, data: DeviceData) -> Kind:
+        """What the training of ``spec`` must share with another to be run by the same machine."""
+        recipe = spec.recipe
+        return cls(
+            spec.model,
+            data.classes,
+            tuple(data.train_images.shape[1:]),
+            recipe.batch_size,
+            spec.difficulty.objective,
+            recipe.precision,
+            recipe.momentum,
+            recipe.nesterov,
+            recipe.weight_decay,
+            data.train_images.device,
+        )
 
 
 class Machine:

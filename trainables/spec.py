@@ -11,16 +11,13 @@ import json
 import math
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BeforeValidator,
     Field,
     SerializeAsAny,
-    SerializerFunctionWrapHandler,
     ValidationError,
-    field_validator,
-    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -30,122 +27,18 @@ from trainables.difficulty import Difficulty, difficulties, subset_size
 from trainables.difficulty.corruption import Corruption
 from trainables.models import Model, models
 from trainables.profiles import Profile, apply_profile
+from trainables.recipe import Recipe
 from trainables.sparsifiers import Sparsifier, sparsifiers
-from trainables.values import FOR_ID, Value, explain, unknown
+from trainables.values import FOR_ID, Value, explain
 
 SCHEMA_VERSION = 1
 """Part of every id; raised when the meaning of a field changes, so that old results are not taken for new ones."""
-
-PRESETS: dict[str, dict[str, Any]] = {
-    # The paper's (sections A.2 and A.3): 200 epochs, SGD, learning rate .1 divided by ten at half and three quarters.
-    "paper": {},
-    # Few steps on few small images: smaller batches and a rate to go with them (at .1 the scores of two seeds hardly
-    # agree on what is hard), a crop by one pixel, and no mirror images of digits.
-    "digits": {"epochs": 20, "batch_size": 32, "lr": 0.02, "crop_padding": 1, "flip": False},
-}
-
 
 # A field that holds one registered value, given by its name or in full.
 DatasetField = Annotated[SerializeAsAny[Dataset], BeforeValidator(datasets.parse)]
 ModelField = Annotated[SerializeAsAny[Model], BeforeValidator(models.parse)]
 SparsifierField = Annotated[SerializeAsAny[Sparsifier], BeforeValidator(sparsifiers.parse)]
 DifficultyField = Annotated[SerializeAsAny[Difficulty], BeforeValidator(difficulties.parse)]
-
-
-MAX_EPOCHS = 100_000
-
-
-class Recipe(Value):
-    """How a network is trained. The defaults are the paper's; ``preset`` starts from a named set of values.
-
-    The length is given in ``epochs`` (passes over the training samples, so less data means fewer steps) or in
-    ``steps`` of the optimizer, which are then as many at every data ratio. In a recipe in steps, an epoch is as many
-    steps as a pass over the *whole* training set takes. Milestones, mask updates and evaluations count in epochs, so
-    they fall on the same steps at every data ratio. In a trial's recipe, ``epochs`` is then the number that results.
-    """
-
-    epochs: int = Field(default=200, ge=1, le=MAX_EPOCHS)
-    steps: int | None = Field(default=None, ge=1, description="optimizer steps, in place of epochs")
-    batch_size: int = Field(default=128, ge=2)
-    lr: float = Field(default=0.1, gt=0, description="initial learning rate of SGD")
-    milestones: tuple[float, ...] = Field(default=(0.5, 0.75), description="shares of training at which lr is scaled")
-    gamma: float = Field(default=0.1, gt=0, le=1, description="factor on lr at a milestone")
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
-    weight_decay: float = Field(default=5e-4, ge=0, description="on all parameters, norms and biases too")
-    crop_padding: int = Field(default=4, ge=0, le=32, description="pixels around an image before a random crop")
-    flip: bool = Field(default=True, description="mirror half of the images")
-    rotation: float = Field(default=0.0, ge=0, le=180, description="largest angle of a random rotation, in degrees")
-    drop_last: bool = Field(default=False, description="leave out an incomplete last batch")
-    precision: Literal["fp32", "bf16", "auto"] = Field(
-        default="fp32", description="bf16: autocast, weights stay float32; auto: what the model says it trains well in"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _expand_preset(cls, data: Any) -> Any:
-        if isinstance(data, str):
-            data = {"preset": data}
-        if isinstance(data, Mapping) and "preset" in data:
-            preset, own = data["preset"], {key: value for key, value in data.items() if key != "preset"}
-            if not isinstance(preset, str) or preset not in PRESETS:
-                why = unknown("preset", preset, PRESETS)
-                raise PydanticCustomError("nested", "{why}", {"path": "preset", "reason": why, "why": why})
-            start = dict(PRESETS[preset])
-            if own.get("steps") is not None:
-                start.pop("epochs", None)
-            return {**start, **own}
-        return data
-
-    @field_validator("milestones")
-    @classmethod
-    def _ascend(cls, milestones: tuple[float, ...]) -> tuple[float, ...]:
-        if list(milestones) != sorted(set(milestones)) or any(not 0 < share < 1 for share in milestones):
-            raise ValueError(f"must be ascending shares of training in (0, 1), got {list(milestones)}")
-        return milestones
-
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov: true needs a momentum above 0")
-        return self
-
-    @model_serializer(mode="wrap")
-    def _without_unused_steps(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # A recipe in epochs is written as it was before there were steps: ids and stored specs stay what they are.
-        fields: dict[str, Any] = dump(self)
-        return fields if self.steps is not None else {name: v for name, v in fields.items() if name != "steps"}
-
-    def in_epochs(self, epoch_steps: int) -> Recipe:
-        """Return the recipe with its ``steps`` counted in ``epochs`` too, each of ``epoch_steps``, the last maybe less.
-
-        Raises:
-            ValueError: If ``epochs`` is given and says something else.
-        """
-        if self.steps is None:
-            return self
-        epochs = math.ceil(self.steps / epoch_steps)
-        if "epochs" in self.model_fields_set and self.epochs != epochs:
-            raise ValueError(
-                f"recipe.steps: the length is given twice (steps {self.steps} and epochs {self.epochs}). Give one."
-            )
-        if epochs > MAX_EPOCHS:
-            raise ValueError(f"recipe.steps: more than {MAX_EPOCHS} epochs of {epoch_steps} steps (got {self.steps})")
-        return self.model_copy(update={"epochs": epochs})
-
-    def settled(self, model: Model) -> Recipe:
-        """The one way to write this recipe in a trial of ``model``: ``precision: auto`` becomes what it stands for.
-
-        That is the model's own, and not a matter of the machine, so that one id is one result, and a sweep file names
-        the same trials on the driver with a GPU, on the laptop that draws its figures, and wherever it is resumed.
-        """
-        return self.model_copy(update={"precision": model.auto_precision}) if self.precision == "auto" else self
-
-    def learning_rate(self, epoch: int) -> float:
-        """The learning rate of ``epoch``, counted from 0: constant between milestones (whole epochs)."""
-        # 1e-9: a whole number of epochs that floating point left just below (0.29 * 100) is that number.
-        passed = sum(epoch >= int(share * self.epochs + 1e-9) for share in self.milestones)
-        return self.lr * self.gamma**passed
 
 
 class Evaluation(Value):

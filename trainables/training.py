@@ -9,7 +9,7 @@ is run there (see ``engine``) changes nothing of it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -71,22 +71,21 @@ class Training:
         self.device = data.train_images.device
         recipe = spec.recipe
         spec.difficulty.ready()
-        chosen = indices.to(self.device)
+        self.indices = indices.to(self.device)
         self.batches = Batches(
             data.train_images,
             data.train_labels,
-            chosen,
+            self.indices,
             recipe.batch_size,
             recipe.crop_padding,
             recipe.flip,
             recipe.rotation,
             recipe.drop_last,
         )
-        self.indices = chosen
         epoch_steps = len(self.batches) if recipe.steps is None else spec.epoch_steps
         self.timeline = Timeline(recipe.epochs, epoch_steps, recipe.steps)
         self.objective = spec.difficulty.objective
-        self.machine = (workshop or Workshop()).take(kind_of(spec, data), build_model(spec, data))
+        self.machine = (workshop or Workshop()).take(Kind.of(spec, data), build_model(spec, data))
         self.model, self.network, self.optimizer = self.machine.model, self.machine.network, self.machine.optimizer
         channels, height, width = data.train_images.shape[1:]
         self.layer_flops = layer_flops(self.model, (channels, height, width))
@@ -191,7 +190,7 @@ class Training:
         first, end = self.timeline.until(self.epoch), self.timeline.until(self.epoch + 1)
         step = first
         attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
-        for batch in each("data", self._batches(first, end)):
+        for batch in each("data", self.batches.stream(first, end, partial(derive, self.spec.seed, "batches"))):
             noise = self.objective.noise(batch[0], attack)
             if step in self.update_steps:
                 self._update_masks(self._moment(step, batch, noise))
@@ -211,14 +210,6 @@ class Training:
         record = Epoch(self.epoch, lr, loss, accuracy, density=self.density, seconds=seconds, **judged)
         self.history.append(record)
         return record
-
-    def _batches(self, first: int, end: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield the batches of the steps from ``first`` to before ``end``, one pass over the samples after another."""
-        while first < end:
-            number, entered = divmod(first, len(self.batches))
-            batches = self.batches.epoch(derive(self.spec.seed, "batches", number), entered)
-            yield from islice(batches, end - first)
-            first += len(self.batches) - entered
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """One optimiser step on one batch; returns [sum of losses, hits] on the device, to be read before the next."""
@@ -330,23 +321,6 @@ def on(device: torch.device, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: on(device, part) for key, part in value.items()}
     return value.to(device)
-
-
-def kind_of(spec: TrialSpec, data: DeviceData) -> Kind:
-    """What the training of ``spec`` must share with another to be run by the same machine."""
-    recipe = spec.recipe
-    return Kind(
-        spec.model,
-        data.classes,
-        tuple(data.train_images.shape[1:]),
-        recipe.batch_size,
-        spec.difficulty.objective,
-        recipe.precision,
-        recipe.momentum,
-        recipe.nesterov,
-        recipe.weight_decay,
-        data.train_images.device,
-    )
 
 
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
@@ -18,7 +18,7 @@ from tuner.catalogue import catalogue, lines
 from tuner.commands import calibrate, study
 from tuner.data_command import data_app
 from tuner.launch import Launch
-from tuner.opening import DEFAULT_STORAGE, WrongCall, about_tables, only_one, open_store, open_sweep, open_sweeps
+from tuner.opening import DEFAULT_STORAGE, WrongCall, about_tables, only_one, open_store, open_sweep
 from tuner.options import (
     Address,
     AsJson,
@@ -38,13 +38,8 @@ from tuner.options import (
     TrialId,
     TrialsANode,
 )
-from tuner.running import run_sweep, tell
-
-if TYPE_CHECKING:
-    from analysis.claims import Claim
-    from analysis.results import Results
-    from trainables.store import Store
-    from tuner.sweep import Sweep
+from tuner.results import convergence_facts, convergence_lines, gather, stated_claims
+from tuner.running import run_sweep
 
 app = typer.Typer(
     help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
@@ -110,7 +105,7 @@ def run(
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(Launch(described, store, address, track, profile), data, retry=False)
+    run_sweep(Launch(described, store, address, track, profile), data, convergence_lines, retry=False)
 
 
 @app.command()
@@ -125,7 +120,7 @@ def resume(
 ) -> None:
     """Go on with a sweep as it was run here: after a crash, and with what failed."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    run_sweep(Launch(described, store, address, track), data, retry=True)
+    run_sweep(Launch(described, store, address, track), data, convergence_lines, retry=True)
 
 
 @app.command()
@@ -149,12 +144,14 @@ def status(
             raise WrongCall("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
         follow(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
         return
-    reports = [report(*open_sweep(name, overrides, storage, as_it_was_run=True)) for name in names]
+    opened = [open_sweep(name, overrides, storage, as_it_was_run=True) for name in names]
+    reports = [report(*found) for found in opened]
     if as_json:
+        reports = [{**facts, **convergence_facts(*found)} for facts, found in zip(reports, opened, strict=True)]
         print(json.dumps(reports[0] if sweep else reports))
         return
-    for described in reports:
-        print("\n".join(lines(described)))
+    for described, found in zip(reports, opened, strict=True):
+        print("\n".join([*lines(described), *convergence_lines(*found)]))
 
 
 @app.command()
@@ -290,32 +287,6 @@ def list_names(kind: KindName, as_json: AsJson = False, plugins: Plugins = []) -
     """List the sparsifiers, difficulties, datasets, models or sweeps there are, a line each."""
     rows = catalogue(kind)
     print(json.dumps(rows) if as_json else "\n".join(lines(rows)))
-
-
-def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
-    """Sweeps as they were last run here, and what their trials left; says how many are not done."""
-    from analysis.results import load_results
-    from analysis.samples import Ranking
-    from tuner.points import points
-    from tuner.rankings import rankings
-
-    described, store = open_sweeps(names, overrides, storage)
-    trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
-    results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
-    done = len(results.trials)
-    if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
-        tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
-    return described, store, results
-
-
-def stated_claims(paths: list[str]) -> list[Claim]:
-    """The paper's claims, and those in a user's files."""
-    from analysis.claims import ClaimError, paper_claims, read_claims
-
-    try:
-        return [*paper_claims(), *(claim for path in paths for claim in read_claims(path))]
-    except ClaimError as error:
-        raise WrongCall(f"--claims {error}") from None
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from trainables import records
+from trainables.convergence import MIN_STEPS
 from trainables.engine import Engine
 from trainables.flops import dense_flops
 from trainables.spec import Spec, TrialSpec, load
@@ -37,11 +38,17 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
         "done": len(state.graph.points) - len(missing),
         "missing": len(missing),
         "prerequisites_missing": len(state.todo) - len(missing),
+        "undertrained_expected": 0 if sweep.allow_undertrained else too_short(todo),
         "train_flops": float(sum(cost(spec) for spec in todo)),
         "hours": hours,
         "hours_rest_on": grounds,
         **({} if sweep.seeds is None else {"seeds": seeds_to_come(sweep.seeds, trials)}),
     }
+
+
+def too_short(runs: Iterable[Spec]) -> int:
+    """Trials among ``runs`` with so few steps that their networks will be under-trained."""
+    return sum(run.steps < MIN_STEPS for run in runs if isinstance(run, TrialSpec))
 
 
 def seeds_to_come(seeds: Seeds, trials: Mapping[str, TrialSpec]) -> dict[str, int]:
@@ -72,6 +79,9 @@ def lines(facts: Mapping[str, Any]) -> list[str]:
     if seeds := facts.get("seeds"):
         found = f"{seeds['from']} to {seeds['to']} a point, until its comparison with dense is decided"
         said.append(f"  seeds          {found}: at most {seeds['at_most']} trials")
+    if short := facts["undertrained_expected"]:
+        why = f"less than {MIN_STEPS:,} steps: expect under-trained networks, on which claims are not judged"
+        said.append(f"  warning        {short} trials train for {why}")
     said += [
         f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)",
         f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from tuner.launch import Launch
 from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one
@@ -15,17 +16,20 @@ if TYPE_CHECKING:
     from tuner.graph import State
     from tuner.sweep import Sweep
 
+Remarks: TypeAlias = "Callable[[Sweep, Store], list[str]]"
+"""What analysis says of the results of a sweep."""
+
 
 def tell(text: str) -> None:
     """Say something of the course of things; results alone go to standard output."""
     print(text, file=sys.stderr, flush=True)
 
 
-def run_sweep(launch: Launch, data: str | None, retry: bool) -> None:
+def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -> None:
     """Run what is ready, say what came of it, and exit.
 
-    ``data``: where data sets lie; ``retry``: what failed before is run too; ``launch.profile`` may be the beginning of
-    a run's id.
+    ``data``: where data sets lie; ``remarks``: what is said of the results at the end; ``retry``: what failed before is
+    run too; ``launch.profile`` may be the beginning of a run's id.
     """
     sweep, store = launch.sweep, launch.store
     try:
@@ -60,7 +64,7 @@ def run_sweep(launch: Launch, data: str | None, retry: bool) -> None:
     if launch.profile is not None:
         tell((store.read(f"profiles/{launch.profile}/summary.txt") or b"").decode())
         tell(f"the trace: {store.address(f'profiles/{launch.profile}/trace.json')}")
-    conclude(sweep, store)
+    conclude(sweep, store, remarks)
 
 
 def train(launch: Launch, state: State, images: dict[str, ImageData]) -> None:
@@ -96,7 +100,7 @@ def train(launch: Launch, state: State, images: dict[str, ImageData]) -> None:
         raise WrongCall(f"{sweep.name}: {error}") from None
 
 
-def conclude(sweep: Sweep, store: Store) -> None:
+def conclude(sweep: Sweep, store: Store, remarks: Remarks) -> None:
     """Say how the sweep stands and exit with 1 if it is not whole."""
     from tuner.status import lines, report
 
@@ -106,6 +110,6 @@ def conclude(sweep: Sweep, store: Store) -> None:
         from tuner.study import Study
 
         found = Study(sweep, store).words()
-    print("\n".join([*lines(outcome), *found, f"results: {store.address('results/trials')}"]))
+    print("\n".join([*lines(outcome), *remarks(sweep, store), *found, f"results: {store.address('results/trials')}"]))
     if outcome["done"] < outcome["trials"]:
         sys.exit(1)

@@ -22,9 +22,10 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from trainables.data import Dataset, datasets
 from trainables.difficulty import difficulties
 from trainables.engine import Engine
+from trainables.recipe import Recipe
 from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
-from trainables.spec import Recipe, TrialSpec
+from trainables.spec import TrialSpec
 from trainables.values import Registry, Value, explain, unknown
 from tuner.seeds import Seeds
 
@@ -101,6 +102,9 @@ class Sweep(Value):
         default="figures", description="figures: the cheapest included sweep first; longest: trials; file: as written"
     )
     resources: Resources = Resources()
+    allow_undertrained: bool = Field(
+        default=False, description="claims are judged on under-trained networks too, and say so"
+    )
     retries: int = Field(default=2, ge=0, description="times that a trial that failed by itself is tried again")
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ for costs, densities for depth.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
@@ -32,11 +33,15 @@ Measured = Literal[
 
 @dataclass(frozen=True)
 class Sample:
-    """One number a seed: ``values`` by seed, from ``arms`` arms of the ``methods`` that were run."""
+    """One number a seed: ``values`` by seed, from ``arms`` arms of the ``methods`` that were run.
+
+    ``trials``: the rows that they and their partners come from.
+    """
 
     values: pd.Series
     arms: int = 0
     methods: tuple[str, ...] = ()
+    trials: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
 
 class Expectation(Value):
@@ -91,7 +96,18 @@ class _Rule(Value):
         if not rows["sparsifier"].isin(self.methods).any():
             return Sample(pd.Series(dtype=float))
         gains = self.gains(rows)
-        return self._reduce(gains[gains["sparsifier"].isin(self.methods)])
+        found = self._reduce(gains[gains["sparsifier"].isin(self.methods)])
+        return dataclasses.replace(found, trials=rows[rows["sparsifier"].isin((*self.methods, *self.partners))])
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        """The methods that these are compared with."""
+        return ()
+
+    @property
+    def needs_convergence(self) -> bool:
+        """Whether the value means something else in a network that was trained too little; costs do not."""
+        return self.value not in ("total_flops", "nonzero_parameters")
 
     def _reduce(self, gains: pd.DataFrame) -> Sample:
         by_arm = gains.assign(arm=gains.groupby(list(ARM), dropna=False).ngroup())
@@ -137,6 +153,10 @@ class Difference(_Rule):
     rule: Literal["difference"]
     to: tuple[str, ...] = (DENSE,)
 
+    @property
+    def partners(self) -> tuple[str, ...]:
+        return self.to
+
     def gains(self, trials: pd.DataFrame) -> pd.DataFrame:
         pairs = self.pairs(trials)
         return pairs.assign(gain=pairs["value"] - pairs["partner"])
@@ -173,7 +193,8 @@ class Change(Difference):
         here = super().sample(trials, scope)
         there = super().sample(trials, joined(scope, self.instead))
         methods = tuple(name for name in here.methods if name in there.methods)
-        return Sample((here.values - there.values).dropna(), here.arms + there.arms, methods)
+        rows = pd.concat([here.trials, there.trials])
+        return Sample((here.values - there.values).dropna(), here.arms + there.arms, methods, rows)
 
 
 Part = Annotated[Level | Difference | Ratio | Change, Field(discriminator="rule")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,15 +12,55 @@ import pandas as pd
 
 from analysis.arms import keyed
 from analysis.claims.rules import Claim, Part, Sample, joined
+from analysis.convergence import Convergence, is_undertrained, steps_of
 from analysis.derived import depth_contrast, with_total_flops
 from analysis.results import Results
 from analysis.stats import further_replicates, mean_interval
 from analysis.titles import data_titles
 
-Word = Literal["supported", "contradicted", "undecided", "not tested"]
-WORDS: tuple[Word, ...] = ("supported", "contradicted", "undecided", "not tested")
+Word = Literal["supported", "contradicted", "undecided", "not decided", "not tested"]
+WORDS: tuple[Word, ...] = ("supported", "contradicted", "undecided", "not decided", "not tested")
 
 _EQUAL = 1e-12  # accuracies that differ by less are the same
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The regime that a verdict rests on: how many trials, and the least and the most of what they were trained with.
+
+    ``parameters_per_sample``: weights that are not masked over training samples. None where nothing is known.
+    """
+
+    trials: int = 0
+    seeds: int = 0
+    samples: tuple[float, float] | None = None
+    steps: tuple[float, float] | None = None
+    parameters_per_sample: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, trials: pd.DataFrame) -> Basis:
+        """The regime of ``trials``, rows of the table, some of them maybe twice."""
+        rows = trials.drop_duplicates("trial")
+        share = rows["nonzero_parameters"] / rows["samples"]
+        ranges = [_limits(values) for values in (rows["samples"], steps_of(rows), share)]
+        return cls(len(rows), rows["seed"].nunique(), *ranges)
+
+    def __str__(self) -> str:
+        parameters = count_range(self.parameters_per_sample, "parameter")
+        return f"{self.trials} trials of {count_range(self.steps, 'step')}, {parameters} per sample"
+
+
+def _limits(values: pd.Series) -> tuple[float, float] | None:
+    known = pd.to_numeric(values).dropna()
+    return None if known.empty else (float(known.min()), float(known.max()))
+
+
+def count_range(limits: tuple[float, float] | None, noun: str) -> str:
+    """``431 samples``, ``431 to 1,437 samples``, ``an unknown number of samples``."""
+    if limits is None:
+        return f"an unknown number of {noun}s"
+    low, high = (f"{limit:,.0f}" if limit >= 10 else f"{limit:.2g}" for limit in limits)
+    return f"{low} {noun}{'' if low == '1' else 's'}" if low == high else f"{low} to {high} {noun}s"
 
 
 @dataclass(frozen=True)
@@ -39,6 +79,7 @@ class Finding:
     arms: int
     further: int | None
     note: str
+    basis: Basis
 
     @property
     def unit(self) -> str:
@@ -55,14 +96,16 @@ class Verdict:
     data: str | None
     in_paper: bool
     findings: tuple[Finding, ...]
+    basis: Basis = Basis()
 
     @property
     def verdict(self) -> Word:
         words = {finding.verdict for finding in self.findings}
         if not words or words == {"not tested"}:
             return "not tested"
-        if "contradicted" in words:
-            return "contradicted"
+        for word in ("contradicted", "not decided"):
+            if word in words:
+                return word
         return "supported" if words == {"supported"} else "undecided"
 
     @property
@@ -100,18 +143,25 @@ def evaluate(results: Results | pd.DataFrame, claims: Iterable[Claim]) -> list[V
 def _derived(results: Results) -> pd.DataFrame:
     """The trials with the values that rules know beside the columns: ``total_flops`` and ``depth_contrast``."""
     trials = with_total_flops(keyed(results.trials))
-    return trials.assign(depth_contrast=trials["trial"].map(depth_contrast(results.layers)))
+    return trials.assign(
+        depth_contrast=trials["trial"].map(depth_contrast(results.layers)),
+        allowed=trials["trial"].isin(results.allowed),
+    )
 
 
 def _judge(claim: Claim, title: str, trials: pd.DataFrame) -> Verdict:
     first = trials.iloc[0]
-    findings = []
-    for part in claim.parts:
-        scope = joined(claim.where, part.where)
-        if scope.dataset in (None, first["dataset"]) and scope.model in (None, first["model"]):
-            findings += [_find(rule, rule.sample(trials, scope)) for rule in part.split()]
+    rules = [
+        (rule, rule.sample(trials, scope))
+        for part in claim.parts
+        for scope in [joined(claim.where, part.where)]
+        if scope.dataset in (None, first["dataset"]) and scope.model in (None, first["model"])
+        for rule in part.split()
+    ]
+    findings = tuple(_find(rule, sample) for rule, sample in rules)
+    used = [sample.trials for _, sample in rules if len(sample.values)]
     in_paper = f"{first['dataset']}/{first['model']}" in claim.data
-    return Verdict(claim, title, in_paper, tuple(findings))
+    return Verdict(claim, title, in_paper, findings, Basis.of(pd.concat(used)) if used else Basis())
 
 
 def _untested(claim: Claim) -> tuple[Finding, ...]:
@@ -127,9 +177,13 @@ def _find(part: Any, sample: Sample) -> Finding:
     notes = [f"without {', '.join(missing)}"] if missing and n else []
     further: int | None = None
     verdict: Word
+    short = _undertrained(part, sample) if n else Convergence(0, 0, 0)
     if n == 0:
         verdict = "not tested"
         notes.append("no finished trials of it with their partners")
+    elif short.undertrained:
+        verdict = "not decided"
+        notes.append(f"under-trained, {short.undertrained} of {short.trials} trials; {short.needed}")
     elif n == 1:
         verdict, further = "undecided", 1
         notes.append("one seed: no interval, at least one more is needed")
@@ -141,7 +195,21 @@ def _find(part: Any, sample: Sample) -> Finding:
         if verdict == "undecided":
             further = further_replicates(values, part.expect.bound(effect))
             notes.append(_wanted(further))
-    return Finding(part, verdict, effect, low, high, n, sample.arms, further, "; ".join(notes))
+    if n and (allowed := _allowed(sample)):
+        notes.append(f"judged on under-trained networks, as the sweep allows: {allowed} of {len(sample.trials)} trials")
+    basis = Basis.of(sample.trials) if n else Basis()
+    return Finding(part, verdict, effect, low, high, n, sample.arms, further, "; ".join(notes), basis)
+
+
+def _undertrained(part: Any, sample: Sample) -> Convergence:
+    """How far the trials of ``sample`` were trained, as far as ``part`` asks and no sweep allows otherwise."""
+    trials = sample.trials.drop_duplicates("trial")
+    return Convergence.of(trials[~trials["allowed"]]) if part.needs_convergence else Convergence(0, 0, 0)
+
+
+def _allowed(sample: Sample) -> int:
+    trials = sample.trials.drop_duplicates("trial")
+    return int((is_undertrained(trials) & trials["allowed"]).sum())
 
 
 def _wanted(further: int | None) -> str:
@@ -160,6 +228,8 @@ def as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
             "data": verdict.data,
             "data_of_paper": verdict.in_paper,
             "verdict": verdict.verdict,
+            "on_its_own_data": verdict.verdict if verdict.in_paper else "not tested",
+            "basis": asdict(verdict.basis),
             **_numbers(verdict.deciding),
             "further_seeds": verdict.further,
             "parts": [
@@ -171,6 +241,7 @@ def as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
                     **_numbers(finding),
                     "arms": finding.arms,
                     "note": finding.note,
+                    "basis": asdict(finding.basis),
                 }
                 for finding in verdict.findings
             ],
@@ -189,17 +260,23 @@ def _numbers(finding: Finding | None) -> dict[str, Any]:
 def lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
     """The verdicts as a person reads them."""
     for verdict in verdicts:
-        data = "" if verdict.data is None else f" on {verdict.data}{'' if verdict.in_paper else _OTHER_DATA}"
-        yield f"{verdict.claim.claim}: {verdict.verdict.upper()}{data}"
+        yield f"{verdict.claim.claim}: {summary(verdict)}"
         yield f"  {verdict.claim.statement} ({verdict.claim.source})"
         if verdict.verdict == "not tested":
             yield f"  {needs(verdict.claim)}"
             continue
+        yield f"  rests on {verdict.basis}"
         for finding in verdict.findings:
             yield f"  - {in_words(finding)}"
 
 
-_OTHER_DATA = " (not the data of the source)"
+def summary(verdict: Verdict) -> str:
+    """``CONTRADICTED on digits / resnet8 (431 samples, 2 seeds); not tested on its data``."""
+    if verdict.data is None:
+        return verdict.verdict.upper()
+    samples, seeds = count_range(verdict.basis.samples, "sample"), count_range((verdict.basis.seeds,) * 2, "seed")
+    elsewhere = "" if verdict.in_paper or not verdict.claim.data else "; not tested on its data"
+    return f"{verdict.verdict.upper()} on {verdict.data} ({samples}, {seeds}){elsewhere}"
 
 
 def needs(claim: Claim) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,12 +18,15 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis import figures
+from analysis.arms import METHOD
 from analysis.claims import Verdict
-from analysis.claims.verdicts import WORDS, amount, in_words, needs
+from analysis.claims.verdicts import WORDS, amount, in_words, needs, summary
+from analysis.convergence import Convergence, is_undertrained
 from analysis.derived import with_total_flops
 from analysis.figures import labels, rendering
 from analysis.report import embedded
 from analysis.results import Results
+from analysis.titles import setting_titles
 from trainables.records import TABLES_VERSION
 
 _SCRIPTS = ("numbers.js", "charts.js", "page.js")
@@ -63,6 +67,7 @@ def render(
         pictures=[picture for picture in pictures if "image" in picture],
         undrawn=[picture for picture in pictures if "image" not in picture],
         costs=_costs(results.trials),
+        convergence=_convergence(results.trials),
         provenance=_provenance(results.trials),
         storage=storage,
         made_at=made_at.strftime("%Y-%m-%d %H:%M %Z").strip(),
@@ -144,6 +149,9 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
         "statement": verdict.claim.statement,
         "source": verdict.claim.source,
         "verdict": verdict.verdict,
+        "badge": badge(verdict),
+        "summary": summary(verdict),
+        "basis": str(verdict.basis),
         "data": verdict.data,
         "in_paper": verdict.in_paper,
         "effect": amount(deciding) if deciding else "",
@@ -161,9 +169,56 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _tally(verdicts: Iterable[Verdict]) -> list[tuple[str, int]]:
-    words = [verdict.verdict for verdict in verdicts]
-    return [(word, words.count(word)) for word in WORDS if word in words]
+def badge(verdict: Verdict) -> str:
+    """The verdict in two words or three: what was judged on other data than the source's says so."""
+    on_its_data = verdict.in_paper or verdict.data is None or not verdict.claim.data
+    return verdict.verdict if on_its_data else f"{verdict.verdict} on other data"
+
+
+def _tally(verdicts: Iterable[Verdict]) -> list[tuple[str, int, str]]:
+    words = Counter((WORDS.index(verdict.verdict), badge(verdict)) for verdict in verdicts)
+    return [(WORDS[place], count, label) for (place, label), count in sorted(words.items())]
+
+
+def _convergence(trials: pd.DataFrame) -> dict[str, Any]:
+    """Whether the networks were trained to their end: in one line, and where not, a row for each arm."""
+    whole = Convergence.of(trials)
+    said = [f"{whole.undertrained} of {whole.trials} trials are under-trained"]
+    if whole.undertrained:
+        said.append(whole.needed)
+    if whole.unknown:
+        said.append(f"unknown for {whole.unknown}")
+    short = is_undertrained(trials)
+    if not short.any():
+        return {"summary": f"{'; '.join(said)}.", "rows": []}
+    titles, names = setting_titles(trials), labels.methods(trials)
+    keys = [titles.rename("data"), *(trials[name] for name in ("data_ratio", *METHOD, "sparsity"))]
+    rows = [
+        _convergence_row(str(data), ratio, names[sparsifier, parameters][0], sparsity, arm)
+        for (data, ratio, sparsifier, parameters, sparsity), arm in trials.groupby(keys)
+        if short[arm.index].any()
+    ]
+    return {"summary": f"{'; '.join(said)}.", "rows": rows}
+
+
+def _convergence_row(data: str, ratio: Any, method: str, sparsity: Any, arm: pd.DataFrame) -> dict[str, Any]:
+    found = Convergence.of(arm)
+    needed = (
+        "unknown" if found.epochs_needed is None else f"{found.epochs_needed:,}{' or more' if found.or_more else ''}"
+    )
+    gain = 100 * pd.to_numeric(arm["late_gain"]).mean()
+    return {
+        "data": data,
+        "ratio": f"{ratio:g}",
+        "method": method,
+        "sparsity": f"{sparsity:g}",
+        "trials": found.trials,
+        "short": found.undertrained,
+        "fit": f"{100 * pd.to_numeric(arm['fit_accuracy']).mean():.1f}",
+        "gain": "unknown" if math.isnan(gain) else f"{gain:+.1f}".replace("-", "−"),
+        "epochs": found.epochs,
+        "needed": f"{needed} or more" if found.epochs_needed and found.or_more else needed,
+    }
 
 
 def _costs(trials: pd.DataFrame) -> list[dict[str, Any]]:

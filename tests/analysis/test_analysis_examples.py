@@ -76,7 +76,7 @@ def test_the_claim_of_ones_own_is_a_claim() -> None:
 def test_the_tutorial_runs_from_its_first_cell_to_its_last(folder: Path) -> None:
     printed = run(folder, str(ROOT / "docs" / "tutorial.py"), "runs")
     assert "88 trials of 8 methods" in printed
-    assert "el2n-third: " in printed and "digits / resnet8 (not the data of the source)" in printed
+    assert "el2n-third: " in printed and "; not tested on its data" in printed
     made = {path.name for path in (folder / "runs/figures/tutorial").iterdir()}
     assert made == {"accuracy.png", "heatmap.png", "layers.png"}
 

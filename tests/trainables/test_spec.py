@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 from small_trials import trial
 
-from trainables.spec import KINDS, PRESETS, Recipe, ScoringSpec, TrialSpec, dump, load
+from trainables.recipe import PRESETS, Recipe
+from trainables.spec import KINDS, ScoringSpec, TrialSpec, dump, load
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trial_ids.json").read_text())
 

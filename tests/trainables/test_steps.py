@@ -13,9 +13,10 @@ from small_trials import TIMES, inputs, trial
 
 from trainables import runs
 from trainables.data import DeviceData
+from trainables.recipe import Recipe
 from trainables.sparsifiers import Timeline
 from trainables.sparsifiers.set import SET
-from trainables.spec import Recipe, TrialSpec, dump, load
+from trainables.spec import TrialSpec, dump, load
 from trainables.store import Store
 from trainables.values import explain
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from itertools import islice
 
 from trainables.data.augmentation import crop, mirror, rotate
 from trainables.data.base import as_input
@@ -41,6 +42,15 @@ class Batches:
     def __len__(self) -> int:
         """Batches in an epoch; the last one may be smaller."""
         return math.ceil(self.epoch_samples / self.batch_size)
+
+    def stream(
+        self, first: int, end: int, generator: Callable[[int], torch.Generator]
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield batches ``first`` to before ``end`` of one pass after another; ``generator`` makes that of a pass."""
+        while first < end:
+            number, entered = divmod(first, len(self))
+            yield from islice(self.epoch(generator(number), entered), end - first)
+            first += len(self) - entered
 
     def samples_in(self, steps: int) -> int:
         """Samples that ``steps`` batches hold, passes one after the other."""

@@ -1,0 +1,256 @@
+"""What is said of results that come from under-trained networks: counts, marks in figures, verdicts, the report."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from pages import page_of
+from synthetic import ADVERSARIAL, make_layers, make_results, make_row, make_sweep
+
+from analysis import figures
+from analysis.claims import as_json, evaluate, lines, paper_claims
+from analysis.claims.files import parse
+from analysis.claims.verdicts import count_range
+from analysis.convergence import Convergence
+from analysis.figures import style
+from analysis.results import Results
+from trainables import records
+
+RING = style.UNDERTRAINED["markeredgecolor"]
+SHORT = {"undertrained": True, "epochs_to_fit": 400, "fit_accuracy": 0.9, "late_gain": 0.02}
+TRAINED = {"undertrained": False, "fit_accuracy": 0.99, "late_gain": 0.001}
+
+
+def trials_of(rows):
+    return records.build("trials", rows).to_pandas()
+
+
+def sweep(short=("set",), **changes):
+    """A sweep in which the networks of the methods ``short`` at sparsity .9 are under-trained."""
+    rows = make_sweep(("set", "snip"), sparsities=(0.5, 0.9), ratios=(0.3,))
+    return [{**row, **TRAINED, **(SHORT if is_short(row, short) else {}), **changes} for row in rows]
+
+
+def is_short(row, short):
+    return row["sparsifier"] in short and row["sparsity"] in (0.0, 0.9)
+
+
+def results_of(rows, **changes):
+    layers = [layer for row in rows for layer in make_layers(row)]
+    return Results(trials_of(rows), records.build("layers", layers).to_pandas(), **changes)
+
+
+def claim(**part):
+    usual = {"says": "better", "rule": "difference", "methods": ["set"], "expect": {"above": 0}}
+    return parse(json.dumps([{"claim": "mine", "statement": "s", "source": "x", "parts": [{**usual, **part}]}]), "test")
+
+
+# Counts --------------------------------------------------------------------------------------------------------------
+
+
+def test_counts_of_a_sweep():
+    found = Convergence.of(trials_of(sweep()))
+    assert found == Convergence(15, 3, 0, 200, 400, False)
+    [line] = found.lines()
+    assert line.startswith("  under-trained: 3 of 15 finished trials (200 epochs trained, about 400 epochs needed)")
+
+
+@pytest.mark.parametrize(
+    ("needed", "said"),
+    [
+        ([400, 600], "about 600 epochs needed"),
+        ([400, None], "about 400 epochs or more needed"),
+        ([None, None], "epochs needed: unknown"),
+    ],
+)
+def test_the_epochs_that_are_needed(needed, said):
+    rows = [make_row("set", 0.5, seed, 0.6, **{**SHORT, "epochs_to_fit": n}) for seed, n in enumerate(needed)]
+    assert Convergence.of(trials_of(rows)).needed == said
+
+
+def test_old_tables_are_unknown():
+    rows = make_sweep(("set",), sparsities=(0.5,), ratios=(0.3,))
+    old = trials_of(rows)
+    assert Convergence.of(old) == Convergence(6, 0, 6)
+    assert Convergence.of(old.drop(columns=["undertrained", "epochs_to_fit"])) == Convergence(6, 0, 6)
+    assert Convergence.of(old).lines() == ["  convergence unknown: 6 of 6 finished trials"]
+
+
+def test_nothing_is_said_of_networks_that_were_trained_to_their_end():
+    assert Convergence.of(trials_of(sweep(short=()))).lines() == []
+
+
+# Figures -------------------------------------------------------------------------------------------------------------
+
+
+def rings(figure):
+    return [
+        place
+        for axes in figure.axes
+        for line in axes.lines
+        if line.get_markeredgecolor() == RING
+        for place in zip(line.get_xdata(), line.get_ydata(), strict=True)
+    ]
+
+
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_a_ring_around_each_point_that_rests_on_them():
+    figure = figures.accuracy_vs_sparsity.draw(trials_of(sweep()))
+    table = figures.accuracy_vs_sparsity.table(trials_of(sweep()))
+    short = table[table["undertrained"] > 0]
+    [(x, y)] = rings(figure)
+    assert x == pytest.approx(0.9, abs=0.05) and y == pytest.approx(short["accuracy_percent"].item())
+    assert "under-trained: 3 of 15 trials" in legend_of(figure)
+
+
+def test_a_ring_at_the_end_of_the_line_of_dense():
+    [(x, _)] = rings(figures.accuracy_vs_sparsity.draw(trials_of(sweep(short=("dense",)))))
+    assert x == 1  # of the width of the panel
+
+
+@pytest.mark.parametrize("kind", sorted(figures.FIGURES))
+def test_no_figure_marks_what_was_trained_to_its_end(kind):
+    if kind == "sample_examples":
+        pytest.skip("shows images")
+    results = results_of(sweep(short=(), robust_accuracy=0.3, **ADVERSARIAL))
+    assert not any("under-trained" in text for text in all_texts(figures.FIGURES[kind].draw(results)))
+
+
+@pytest.mark.parametrize("kind", sorted({*figures.FIGURES} - {"sample_examples", "layer_density"}))
+def test_every_figure_of_accuracies_says_how_many_are_under_trained(kind):
+    results = results_of(sweep(robust_accuracy=0.3, **ADVERSARIAL))
+    texts = all_texts(figures.FIGURES[kind].draw(results))
+    assert any(text.startswith("under-trained: ") for text in texts)
+
+
+def all_texts(figure):
+    return [found.get_text() for found in figure.findobj(mpl.text.Text) if found.get_text()]
+
+
+def test_cells_are_marked_where_dense_is_under_trained():
+    table = figures.ratio_heatmap.table(trials_of(sweep(short=("dense",))))
+    assert (table["undertrained"] == 3).all()
+    figure = figures.ratio_heatmap.draw(trials_of(sweep(short=("set",))))
+    assert sum(text.endswith(style.DAGGER) for text in all_texts(figure) if text[0] in "(+−0") == 1
+
+
+# Claims --------------------------------------------------------------------------------------------------------------
+
+
+def test_no_verdict_from_under_trained_networks():
+    [verdict] = evaluate(results_of(sweep()), claim())
+    assert verdict.verdict == "not decided"
+    [finding] = verdict.findings
+    assert finding.note == "under-trained, 3 of 9 trials; about 400 epochs needed"
+    assert finding.effect > 0 and finding.n == 3  # what was found is still said
+    assert "mine: NOT DECIDED on cifar100 / resnet18" in "\n".join(lines([verdict]))
+
+
+def test_a_verdict_from_networks_that_were_trained_to_their_end():
+    [verdict] = evaluate(results_of(sweep(short=("snip",))), claim())
+    assert verdict.verdict == "supported"
+
+
+@pytest.mark.parametrize("short", ["dense", "set"])
+def test_the_partner_counts_too(short):
+    [verdict] = evaluate(results_of(sweep(short=(short,))), claim())
+    assert verdict.verdict == "not decided"
+
+
+def test_costs_do_not_depend_on_it():
+    [verdict] = evaluate(results_of(sweep()), claim(value="nonzero_parameters", rule="ratio", expect={"below": 0}))
+    assert verdict.verdict == "supported"
+
+
+def test_a_sweep_may_allow_it_and_the_verdict_says_so():
+    rows = sweep()
+    results = results_of(rows, allowed=frozenset(row["trial"] for row in rows))
+    [verdict] = evaluate(results, claim())
+    assert verdict.verdict == "supported"
+    [finding] = verdict.findings
+    assert finding.note == "judged on under-trained networks, as the sweep allows: 3 of 9 trials"
+
+
+def test_a_contradicted_part_outweighs_one_that_is_not_decided():
+    parts = [
+        {"says": "better", "rule": "difference", "methods": [method], "expect": {"below": 0}}
+        for method in ("set", "snip")
+    ]
+    [stated] = parse(json.dumps([{"claim": "mine", "statement": "s", "source": "x", "parts": parts}]), "test")
+    [verdict] = evaluate(results_of(sweep()), [stated])
+    assert [finding.verdict for finding in verdict.findings] == ["not decided", "contradicted"]
+    assert verdict.verdict == "contradicted"
+
+
+def test_a_verdict_says_on_what_it_rests():
+    rows = [{**row, "samples": 431, "steps": 1350, "nonzero_parameters": 4310} for row in sweep(short=())]
+    rows = [{**row, "nonzero_parameters": 43100} if row["sparsifier"] == "dense" else row for row in rows]
+    [verdict] = evaluate(results_of(rows), claim())
+    said = list(lines([verdict]))
+    assert said[0] == "mine: SUPPORTED on cifar100 / resnet18 (431 samples, 3 seeds)"
+    assert said[2] == "  rests on 9 trials of 1,350 steps, 10 to 100 parameters per sample"
+    [entry] = as_json([verdict])
+    assert entry["basis"]["parameters_per_sample"] == (10.0, 100.0)
+
+
+def test_steps_of_older_tables_are_whole_passes():
+    [verdict] = evaluate(results_of(sweep(short=())), claim())
+    assert verdict.basis.steps == (118 * 200, 118 * 200)  # 15,000 samples in batches of 128
+
+
+def test_a_verdict_on_other_data_never_stands_alone():
+    rows = [{**row, "dataset": "digits", "model": "resnet8", "samples": 431} for row in sweep(short=())]
+    verdicts = [v for v in evaluate(results_of(rows), paper_claims()) if v.verdict != "not tested"]
+    assert verdicts
+    for verdict in verdicts:
+        assert next(lines([verdict])).endswith("on digits / resnet8 (431 samples, 3 seeds); not tested on its data")
+        [entry] = as_json([verdict])
+        assert entry["on_its_own_data"] == "not tested"
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (None, "an unknown number of steps"),
+        ((1, 1), "1 step"),
+        ((1350, 1350), "1,350 steps"),
+        ((0.52, 180), "0.52 to 180 steps"),
+    ],
+)
+def test_numbers_in_words(limits, said):
+    assert count_range(limits, "step") == said
+
+
+# Report --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_report_has_a_section_about_it():
+    page = page_of(results_of(sweep()))
+    section = page[page.index('<section id="convergence">') : page.index('<section id="figures">')]
+    assert "3 of 15 trials are under-trained; about 400 epochs needed." in section
+    assert section.count("<tr>") == 2  # the head, and SET at .9
+    assert "not decided" in page
+
+
+def test_the_report_of_networks_that_were_trained_to_their_end():
+    page = page_of(results_of(sweep(short=())))
+    assert "0 of 15 trials are under-trained." in page
+
+
+def test_a_word_alone_is_not_in_the_report_for_other_data():
+    rows = [{**row, "dataset": "digits", "model": "resnet8", "samples": 431} for row in sweep(short=())]
+    page = page_of(results_of(rows))
+    assert "contradicted on other data" in page or "supported on other data" in page
+    assert ">contradicted</span>" not in page and ">supported</span>" not in page
+
+
+def test_results_of_old_tables_still_draw_everything():
+    results = make_results()
+    frame = results.trials.drop(columns=["undertrained"])
+    assert isinstance(figures.accuracy_vs_sparsity.table(frame), pd.DataFrame)

@@ -1,0 +1,65 @@
+"""What the command reads of results: the one place, beside the command itself, where ``tuner`` meets ``analysis``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tuner.opening import WrongCall, open_sweeps
+from tuner.running import tell
+
+if TYPE_CHECKING:
+    from analysis.claims import Claim
+    from analysis.convergence import Convergence
+    from analysis.results import Results
+    from trainables.store import Store
+    from tuner.sweep import Sweep
+
+
+def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
+    """Sweeps as they were last run here, and what their trials left; says how many are not done."""
+    from dataclasses import replace
+
+    from analysis.results import load_results
+    from analysis.samples import Ranking
+    from tuner.points import points
+    from tuner.rankings import rankings
+
+    described, store = open_sweeps(names, overrides, storage)
+    trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
+    results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
+    allowed = [trial for sweep in described if sweep.allow_undertrained for trial in points(sweep, store)]
+    results = replace(results, allowed=frozenset(allowed))
+    done = len(results.trials)
+    if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
+        tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
+    return described, store, results
+
+
+def convergence(sweep: Sweep, store: Store) -> Convergence:
+    """How many of the sweep's finished trials were trained to their end."""
+    from analysis.convergence import COLUMNS, Convergence
+    from analysis.load import load_trials
+    from tuner.points import points
+
+    return Convergence.of(load_trials(store.storage, points(sweep, store), COLUMNS))
+
+
+def convergence_lines(sweep: Sweep, store: Store) -> list[str]:
+    """The same, as a person reads it."""
+    return convergence(sweep, store).lines()
+
+
+def convergence_facts(sweep: Sweep, store: Store) -> dict[str, int]:
+    """The same, as ``status --json`` has it."""
+    found = convergence(sweep, store)
+    return {"undertrained": found.undertrained, "convergence_unknown": found.unknown}
+
+
+def stated_claims(paths: list[str]) -> list[Claim]:
+    """The paper's claims, and those in a user's files."""
+    from analysis.claims import ClaimError, paper_claims, read_claims
+
+    try:
+        return [*paper_claims(), *(claim for path in paths for claim in read_claims(path))]
+    except ClaimError as error:
+        raise WrongCall(f"--claims {error}") from None
