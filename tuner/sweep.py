@@ -22,7 +22,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from trainables.data import Dataset, datasets
 from trainables.difficulty import difficulties
 from trainables.engine import Engine
-from trainables.recipe import Recipe
+from trainables.recipe import Recipe, override_recipe
 from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import TrialSpec
@@ -215,7 +215,10 @@ def steps(limits: Mapping[str, Any], path: Sequence[str]) -> Iterator[float]:
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """``base`` with ``over`` on top; mappings merge key by key, everything else is replaced."""
     both_maps = {k for k in base.keys() & over.keys() if isinstance(base[k], Mapping) and isinstance(over[k], Mapping)}
-    return {**base, **{key: merge(base[key], over[key]) if key in both_maps else over[key] for key in over}}
+    merged = {**base, **{key: merge(base[key], over[key]) if key in both_maps else over[key] for key in over}}
+    if "recipe" in both_maps:
+        merged["recipe"] = override_recipe(base["recipe"], over["recipe"])
+    return merged
 
 
 def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
@@ -294,7 +297,7 @@ def assign(holder: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[s
             return [inside(item) for item in part]
         if not isinstance(part, Mapping):
             part = {} if part is None else {"preset" if key == "recipe" else "name": part}
-        return assign(part, rest, value)
+        return override_recipe(part, assign({}, rest, value)) if key == "recipe" else assign(part, rest, value)
 
     return {**holder, key: inside(holder.get(key))}
 

@@ -99,6 +99,7 @@ DATASETS: dict[str, dict[str, Any]] = {
 
 MODELS: dict[str, dict[str, Any]] = {
     "resnet8": {"width": 0.25},
+    "resnet8_rgb": {"width": 0.25},
     "resnet18": {"width": 0.0625},
     "resnet34": {"width": 0.0625, "stem": "7x7"},
     "vgg16": {"width": 0.0625},

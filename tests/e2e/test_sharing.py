@@ -25,7 +25,7 @@ from tuner.watch import Watch
 pytestmark = pytest.mark.slow
 
 SPEC = TrialSpec.model_validate(
-    {"dataset": "digits", "model": "resnet8", "sparsifier": "dense", "recipe": {"preset": "digits"}}
+    {"dataset": "digits", "model": "resnet8", "sparsifier": "dense", "recipe": {"preset": "digits", "epochs": 20}}
 )
 
 SWEEP = """

@@ -102,7 +102,7 @@ def test_the_small_stem_on_large_images_costs_four_times_as_much() -> None:
         assert large[name] == 4 * small[name]
 
 
-@pytest.mark.parametrize("name", ["resnet8", "resnet18", "resnet34", "vgg16", "vgg19"])
+@pytest.mark.parametrize("name", ["resnet8", "resnet8_rgb", "resnet18", "resnet34", "vgg16", "vgg19"])
 def test_half_the_width_is_half_the_channels(name: str) -> None:
     channels = models[name].channels
     whole, half = (

@@ -45,7 +45,7 @@ def test_defaults_under_the_papers_recipe(name: str, runs: int, epochs: int) -> 
     [([0.5, 0.75], 0.1, 10), ([0.25], 0.1, 5), ([], 0.1, 20), ([0.01], 0.1, 1), ([0.5], 1.0, 20)],
 )
 def test_aum_follows_until_the_learning_rate_first_drops(milestones: list[float], gamma: float, epochs: int) -> None:
-    recipe = {"preset": "digits", "milestones": milestones, "gamma": gamma}
+    recipe = {"preset": "digits", "epochs": 20, "milestones": milestones, "gamma": gamma}
     assert required("aum", recipe) == (1, epochs)
     assert required({"name": "aum", "epoch": 15}, recipe) == (1, 15)
 

@@ -173,7 +173,8 @@ def test_defaults_are_the_papers_recipe() -> None:
 
 def test_preset_is_a_start_that_own_fields_override() -> None:
     recipe = Recipe.model_validate({"preset": "digits", "batch_size": 64})
-    assert (recipe.epochs, recipe.batch_size, recipe.flip) == (PRESETS["digits"]["epochs"], 64, False)
+    assert (recipe.steps, recipe.batch_size, recipe.flip) == (PRESETS["digits"]["steps"], 64, False)
+    assert Recipe.model_validate({"preset": "digits", "epochs": 3}).steps is None
 
 
 @pytest.mark.parametrize(("epoch", "lr"), [(0, 0.1), (99, 0.1), (100, 0.01), (149, 0.01), (150, 0.001), (199, 0.001)])

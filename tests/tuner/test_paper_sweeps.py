@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from trainables.convergence import MIN_POINTS, MIN_STEPS
 from trainables.spec import TrialSpec
 from trainables.store import Store
 from tuner.graph import build
@@ -115,11 +116,22 @@ def test_the_paper_is_the_union_of_its_figures() -> None:
     )
 
 
-def test_a_thousand_trials_on_digits(tmp_path: Path) -> None:
-    facts = price(read("digits-1000"), Store(str(tmp_path)))
-    assert facts["trials"] == facts["missing"] == 2 * 7 * (1 + 8 * 9) == 1022
+def test_the_grid_on_digits(tmp_path: Path) -> None:
+    facts = price(read("digits-grid"), Store(str(tmp_path)))
+    assert facts["trials"] == facts["missing"] == 2 * 5 * (1 + 8 * 4) == 330
     assert facts["prerequisites"] == 8  # the networks that score; dense ones are points of the sweep
-    assert len({trial.sparsifier.name for trial in read("digits-1000").trials.values()}) == 9
+    assert len({trial.sparsifier.name for trial in read("digits-grid").trials.values()}) == 9
+
+
+@pytest.mark.parametrize("name", ["quickstart", "all-sparsifiers", "digits-grid", "hard-digits"])
+def test_sweeps_whose_results_are_shown_train_long_enough_to_be_judged(name: str) -> None:
+    trials = read(name).trials.values()
+    assert min(trial.steps for trial in trials) >= MIN_STEPS
+    late = [range(1, trial.recipe.epochs + 1)[-trial.recipe.epochs // 4 :] for trial in trials]
+    evaluated = [
+        sum(epoch % trial.evaluation.every == 0 for epoch in epochs) for trial, epochs in zip(trials, late, strict=True)
+    ]
+    assert min(evaluated) >= MIN_POINTS
 
 
 def test_dense_parents_and_scores_of_the_paper_are_run_once() -> None:

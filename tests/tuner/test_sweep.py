@@ -144,12 +144,41 @@ def test_built_in_sweeps_are_whole(tmp_path: Path) -> None:
 
 def test_quickstart_is_what_it_says() -> None:
     trials = list(read("quickstart").trials.values())
-    assert len({trial.sparsifier.name for trial in trials}) == 9
+    assert {trial.sparsifier.name for trial in trials} == {"dense", "random", "set", "snip", "gmp", "lth", "omp"}
     assert {trial.sparsity for trial in trials} == {0.0, 0.5, 0.8, 0.9}
-    assert {trial.data_ratio for trial in trials} == {0.3, 1.0}
-    assert {trial.seed for trial in trials} == {0, 1}
+    assert {trial.data_ratio for trial in trials} == {0.3}
+    assert {trial.seed for trial in trials} == {0, 1, 2}
     assert {trial.difficulty.name for trial in trials} == {"el2n"}
-    assert len(trials) == (8 * 3 + 1) * 2 * 2
+    assert len(trials) == (6 * 3 + 1) * 3
+
+
+@pytest.mark.parametrize(
+    ("file", "overrides", "steps"),
+    [
+        ("recipe: digits", [], 1350),
+        ("recipe: digits", ["recipe.epochs=2"], 28),
+        ("recipe: {preset: digits, epochs: 5}", ["recipe.steps=100"], 100),
+        ("recipe: {preset: digits, steps: 100}", ["recipe.epochs=2"], 28),
+        ("recipe: [{preset: digits, steps: 100}, {preset: digits, epochs: 5}]", ["recipe.steps=50"], 50),
+    ],
+)
+def test_a_length_that_is_set_replaces_the_other(file: str, overrides: list[str], steps: int) -> None:
+    text = f"base: {{dataset: digits, model: resnet8, data_ratio: 0.3, {file}}}\ngrids: [{{sparsifier: dense}}]"
+    assert {trial.steps for trial in parse(text, "mine", overrides).trials.values()} == {steps}
+
+
+def test_a_length_of_a_grid_replaces_that_of_the_base() -> None:
+    text = """
+        base: {dataset: digits, model: resnet8, sparsifier: dense, recipe: {preset: digits, epochs: 5}}
+        grids: [{recipe: {steps: 100}}, {recipe: {lr: 0.01}}]
+    """
+    assert [trial.steps for trial in parse(text, "mine").trials.values()] == [100, 5 * 45]
+
+
+def test_two_lengths_are_refused_in_one_line() -> None:
+    text = "base: {dataset: digits, model: resnet8, recipe: {steps: 9, epochs: 5}}\ngrids: [{sparsifier: dense}]"
+    with pytest.raises(SweepError, match=r"recipe\.steps: the length is given twice \(steps 9 and epochs 5\)"):
+        parse(text, "mine").trials  # noqa: B018
 
 
 def test_an_unknown_sweep_names_the_built_in_ones() -> None:

@@ -3,7 +3,8 @@
 ``resnet18`` and ``resnet34`` are the paper's: no max-pooling, four stages of basic blocks with 1x1 projection
 shortcuts, and a classifier without bias. The stem is a field: ``3x3`` with stride 1 is the paper's for 32 pixels,
 ``7x7`` with stride 2 its own for the 64 pixels of TinyImageNet. ``resnet8`` is the smallest of He et al.'s CIFAR family
-(6n + 2 layers with n = 1), here for grey images; a CPU core trains it on the digits in seconds.
+(6n + 2 layers with n = 1), for grey images; a CPU core trains it on the digits in seconds. ``resnet8_rgb`` is the same
+for RGB images.
 
 Departure from the authors' code: the mean is taken over the whole last map and not over windows of 4x4. On the paper's
 images these are the same; on larger ones theirs does not fit its classifier, and here any size does (so the ``3x3``
@@ -64,6 +65,14 @@ class ResNet8(ResidualModel):
     min_size = 8
     blocks = (1, 1, 1)
     widths = (16, 32, 64)
+
+
+@models.register
+class ResNet8RGB(ResNet8):
+    """Residual network of 8 layers for RGB images from 8x8: 77,360 weights at 10 classes."""
+
+    name: Literal["resnet8_rgb"] = "resnet8_rgb"  # type: ignore[assignment]
+    channels = 3
 
 
 @models.register
