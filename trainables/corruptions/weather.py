@@ -3,7 +3,8 @@
 Functions take uint8 images [N, H, W, 3] and give grey levels, still to be clipped and truncated to uint8.
 
 Departures from the released code (``make_cifar_c.py``, ``make_tinyimagenet_c.py``): frost draws from all photographs
-(the reference never shows the last of its six), which the user brings; snow moves without ImageMagick (see
+(the reference never shows the last of its six), which the user brings, and from all windows (the reference never shows
+the last row and the last column of a photograph); snow moves without ImageMagick (see
 :mod:`trainables.corruptions.blur`; at equal random numbers .2 % of the values differ, by 1).
 """
 
