@@ -75,8 +75,10 @@ def load_photographs(folder: str | Path | None, scale: float, height: int, width
 def _load_photograph(path: Path, scale: float, height: int, width: int) -> np.ndarray:
     with Image.open(path) as image:
         size = round(image.width * scale), round(image.height * scale)
+        # Where the size is rounded up, the last samples lie on the edge, which PIL takes for black: go on beyond it.
+        pixels = np.pad(np.asarray(image.convert("RGB")), ((0, 1), (0, 1), (0, 0)), mode="edge")
         # Sampled, not averaged, as by OpenCV's bilinear resize: the crystals stay sharp.
-        sampled = image.convert("RGB").transform(
+        sampled = Image.fromarray(pixels).transform(
             size, Image.Transform.AFFINE, (1 / scale, 0, 0, 0, 1 / scale, 0), Image.Resampling.BILINEAR
         )
     if size[0] < width or size[1] < height:
