@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from small_trials import trial
 
 from trainables import corruptions
 from trainables.checkpoint import Damaged
+from trainables.corruptions.weather import load_photographs
 from trainables.data import datasets, place
 from trainables.difficulty import Sources
 from trainables.difficulty.corruption import corrupt
@@ -146,6 +148,25 @@ def test_frost_is_known_by_its_photographs_and_not_by_their_place(frost: Path, t
     assert corrupted_trial(types=["frost", "fog"], frost_folder=str(tmp_path)).id == one.id
     (tmp_path / "more.png").write_bytes((frost / "ice.png").read_bytes() + b" ")
     assert corrupted_trial(types=["frost", "fog"], frost_folder=str(tmp_path)).id != one.id
+
+
+def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
+    frost: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "frost"
+    shutil.copytree(frost, folder)
+    before = corrupted_trial(types="frost", frost_folder=str(folder))
+    for name in (".DS_Store", "._ice.png", "Thumbs.db", "LICENCE"):
+        (folder / name).write_bytes(b"no photograph")
+    assert corrupted_trial(types="frost", frost_folder=str(folder)).id == before.id
+    assert f"{folder}: 2 left out: LICENCE, Thumbs.db." in caplog.text
+    assert len(load_photographs(folder, 0.2, 8, 8)) == 1
+    (folder / "ice.png").unlink()
+    with pytest.raises(ValidationError, match=r"frost_folder: .*frost holds no photograph that ends in \.bmp"):
+        corrupted_trial(types="frost", frost_folder=str(folder))
+    (folder / "a.png").write_bytes(b"no photograph")
+    with pytest.raises(ValueError, match=r"^[^\n]*a\.png cannot be decoded: [^\n]*$"):
+        load_photographs(folder, 0.2, 8, 8)
 
 
 @pytest.mark.parametrize(

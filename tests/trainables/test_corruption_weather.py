@@ -179,7 +179,7 @@ def test_frost_needs_photographs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frost_folder: corruption 'frost' needs a folder"):
         corrupt(images, "frost", 1, 0, "train")
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"frost_folder: no photograph \(.png, .jpg, .jpeg\) in"):
+    with pytest.raises(ValueError, match=r"frost_folder: no photograph \(\.bmp, .*, \.webp\) in"):
         corrupt(images, "frost", 1, 0, "train", frost_folder=tmp_path)
     with pytest.raises(ValueError, match="frost_folder: no photograph"):
         corrupt(images, "frost", 1, 0, "train", frost_folder=tmp_path / "nowhere")

@@ -35,7 +35,7 @@ def corrupt(
     ``types``: one name for all images, or N names (keys of ``CORRUPTIONS``). ``severity``: 1 to 6.
     ``indices``: place of each image in its ``split``, by default 0 to N-1. What is random about an image is derived
     from (``seed``, ``split``, its index, its type) alone: parts of a split, in any order, give the images of the whole.
-    ``frost_folder``: photographs of frost (PNG or JPEG), needed where ``frost`` is among the types.
+    ``frost_folder``: photographs of frost, needed where ``frost`` is among the types.
     ``glass``: how ``glass_blur`` moves pixels.
 
     ValueError names what is wrong and what there is to choose from.

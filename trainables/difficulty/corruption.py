@@ -21,8 +21,9 @@ from pydantic import Field, model_validator
 
 from trainables import corruptions
 from trainables.corruptions import CORRUPTIONS, TYPE_SETS, Glass
-from trainables.data import DeviceData, ImageData, fit
+from trainables.data import DataError, DeviceData, ImageData, fit
 from trainables.data.decoded import listing_digest
+from trainables.data.pictures import SUFFIXES, find_images, say_left_out
 from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, Sources, View, difficulties
 from trainables.values import Placed, unknown
@@ -57,8 +58,14 @@ class Corruption(Placed):
         folder = Path(data["frost_folder"]).expanduser()
         if not folder.is_dir():
             raise ValueError(f"frost_folder: there is no folder {folder}")
-        names = sorted(path.name for path in folder.iterdir() if path.is_file())
-        return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(folder, names)}
+        try:
+            found = find_images(folder)
+        except (DataError, OSError) as error:
+            raise ValueError(f"frost_folder: {error}") from None
+        if not found.images:
+            raise ValueError(f"frost_folder: {folder} holds no photograph that ends in {', '.join(SUFFIXES)}")
+        say_left_out(folder, found.left_out)
+        return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(found.images)}
 
     @property
     def chosen(self) -> tuple[str, ...]:
