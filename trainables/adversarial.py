@@ -63,9 +63,10 @@ class Trades(Objective):
 
         CE(f(x), y) + beta * max KL(f(x) || f(x')) over x' in the ball.
 
-    Departures from its authors' code, none of which changes the gradient: the clean prediction is computed once before
-    the attack and once for the loss (there: once a step and twice), so that batch norms see clean images once a step;
-    the start is clipped to [0, 1]. The training accuracy is that on the adversarial images.
+    As in its authors' code the start is not clipped to [0, 1]; every step of the attack is. Departures: the clean
+    prediction is computed once before the attack and once for the loss (there: once a step and twice), which changes no
+    gradient but lets batch norms see clean images once a step; in L2 the attack is that of :func:`pgd` (there: steps of
+    2 epsilon / K, clipped before they are projected). The training accuracy is that on the adversarial images.
     """
 
     captures: ClassVar[bool] = True
@@ -91,8 +92,7 @@ class Trades(Objective):
         with BATCH_NORM[self.batch_norm](network.module):
             with torch.no_grad():
                 clean = network(images)
-            start = moved(images, noise)
-            adversarial = pgd(network, images, start, self.attack, lambda logits: divergence(clean, logits))
+            adversarial = pgd(network, images, images + noise, self.attack, lambda logits: divergence(clean, logits))
         loss, clean = super().loss(network, images, labels, noise)
         logits = network(adversarial)
         return loss + self.beta / len(labels) * divergence(clean, logits), logits

@@ -128,8 +128,8 @@ def input_gradient(network: Network, images: torch.Tensor, loss: Loss) -> torch.
 def pgd(network: Network, images: torch.Tensor, start: torch.Tensor, attack: Attack, loss: Loss) -> torch.Tensor:
     """Images within ``attack.epsilon`` of ``images``, found from ``start``, on which ``loss`` is large.
 
-    ``images`` and ``start``: float32 [B, C, H, W] in [0, 1], as is the result, which has no graph. The network runs in
-    the mode that it is in (see :data:`BATCH_NORM`); nothing waits for the device.
+    ``images`` and ``start``: float32 [B, C, H, W], ``images`` in [0, 1], as is the result, which has no graph. The
+    network runs in the mode that it is in (see :data:`BATCH_NORM`); nothing waits for the device.
     """
     adversarial = start
     with holding(network.module.parameters(), "requires_grad", False):

@@ -141,6 +141,9 @@ class WeightsRun(Trained):
         indices = trial.difficulty.select(trial, placed.train_labels.cpu(), sources)
         data = trial.difficulty.alter(trial, placed, sources)
         super().__init__(spec, Training(trial, data, indices, trained, inputs.workshop), store, sweep)
+        for needed in trial.requirements():
+            if isinstance(needed, SnapshotSpec) and needed.trial.id in self.lineage:
+                self.lineage.pop(needed.id, None)  # its epochs are the first of that trial: they count once
 
     def write_weights(self) -> None:
         """Keep the weights, and what they cost: ``lineage`` holds the FLOPs of everything they came from."""

@@ -52,12 +52,15 @@ class Placed(Value):
 
     whereabouts: ClassVar[frozenset[str]] = frozenset()
 
+    @property
+    def idle(self) -> frozenset[str]:
+        """Fields that change nothing, given the others. They hold their defaults and are left out of the JSON form."""
+        return frozenset()
+
     @model_serializer(mode="wrap")
-    def _without_whereabouts(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        fields = serialize(self)
-        if info.context == FOR_ID:
-            return {name: value for name, value in fields.items() if name not in self.whereabouts}
-        return fields
+    def _without_idle_fields(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
+        left_out = self.idle | self.whereabouts if info.context == FOR_ID else self.idle
+        return {name: value for name, value in serialize(self).items() if name not in left_out}
 
 
 class FrozenMap(dict[str, float]):

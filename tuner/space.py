@@ -13,7 +13,7 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from tuner.sweep import SweepError, is_tuple
+from tuner.sweep import SweepError, is_tuple, steps
 
 INTERVAL = {"from", "to", "step", "log"}
 
@@ -53,6 +53,8 @@ def _number(limits: Mapping[str, Any], trial: BaseTrial, name: str) -> float:
     numbers = [value for value in (low, high, step) if value is not None]
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in numbers) or low > high:
         raise SweepError(f"search.space.{name}: an interval needs numbers from <= to, got {dict(limits)}")
+    if step is not None:
+        next(steps({"from": low, "to": high, "step": step}, ("search", "space", name)))  # its end is met, or it raises
     if log and (low <= 0 or step is not None):
         raise SweepError(f"search.space.{name}: a logarithmic interval begins above 0 and has no step")
     if all(isinstance(value, int) for value in numbers):

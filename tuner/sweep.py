@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from trainables import plain_yaml
 from trainables.data import Dataset, datasets
 from trainables.difficulty import difficulties
 from trainables.engine import Engine
+from trainables.plain_yaml import YAMLError
 from trainables.recipe import Recipe, override_recipe
 from trainables.records import TABLES
 from trainables.sparsifiers import sparsifiers
@@ -169,7 +170,7 @@ class Sweep(Value):
 
     def dump(self) -> str:
         """YAML from which :func:`parse` makes the same sweep."""
-        return yaml.safe_dump(self.model_dump(mode="json", by_alias=True), sort_keys=False)
+        return plain_yaml.dump(self.model_dump(mode="json", by_alias=True))
 
 
 def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
@@ -199,15 +200,19 @@ def is_tuple(path: Sequence[str]) -> bool:
 
 
 def steps(limits: Mapping[str, Any], path: Sequence[str]) -> Iterator[float]:
-    """``{from: .1, to: .9, step: .1}``: both ends included, in exact decimal steps."""
+    """``{from: .1, to: .9, step: .1}``: both ends included, in exact decimal steps; SweepError if one is missed."""
     try:
         start, stop, step = (Decimal(str(limits[key])) for key in ("from", "to", "step"))
-        if step <= 0 or stop < start:
+        if step <= 0 or stop < start or not all(number.is_finite() for number in (start, stop, step)):
             raise ArithmeticError
     except ArithmeticError:
         why = f"a range needs numbers from <= to and step > 0, got {dict(limits)}"
         raise SweepError(f"{'.'.join(path)}: {why}") from None
-    for index in range(int((stop - start) / step) + 1):
+    count = int((stop - start) / step)
+    if (last := start + count * step) != stop:
+        why = f"its steps end at {last:f} and miss its end (got {dict(limits)})"
+        raise SweepError(f"{'.'.join(path)}: {why}. Write to: {last:f}, or another step.")
+    for index in range(count + 1):
         value = start + index * step
         yield int(value) if value == value.to_integral_value() and "." not in str(limits["step"]) else float(value)
 
@@ -228,9 +233,9 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
     a trial of the sweep included.
     """
     try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise SweepError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+        content = plain_yaml.load(text)
+    except YAMLError as error:
+        raise SweepError(f"{name}: {error}") from None
     if not isinstance(content, dict):
         raise SweepError(f"{name}: a sweep is a mapping with {', '.join(Sweep.model_fields)}; got {content!r}")
     content = {"name": name, **content, **with_included(content, name)}
@@ -272,9 +277,9 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     if keys[0] not in [*own, *shared]:
         raise SweepError(f"--set {override}: {unknown('field', keys[0], [*shared, *own])}")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise SweepError(f"--set {override}: {text!r} is not a YAML value") from None
+        value = plain_yaml.load(text)
+    except YAMLError as error:
+        raise SweepError(f"--set {override}: {error}") from None
     if keys[0] in own:
         content.update(assign(content, keys, value))
         return
@@ -311,7 +316,7 @@ def built_in() -> dict[str, Path]:
 
 def description(path: Path) -> str:
     """What the sweep file at ``path`` says of itself; its trials are not made for it."""
-    return str(yaml.safe_load(path.read_text(encoding="utf-8")).get("description", ""))
+    return str(plain_yaml.load(path.read_text(encoding="utf-8")).get("description", ""))
 
 
 def read(name: str, overrides: Sequence[str] = ()) -> Sweep:

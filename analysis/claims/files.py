@@ -6,11 +6,12 @@ from collections import Counter
 from importlib import resources
 from pathlib import Path
 
-import yaml
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from analysis.claims.rules import Change, Claim, Difference, Expectation, Level, Ratio
 from analysis.scope import Scope
+from trainables import plain_yaml
+from trainables.plain_yaml import YAMLError
 
 _HOLDERS: dict[int | str, type[BaseModel]] = {
     "where": Scope,
@@ -46,9 +47,9 @@ def read_claims(path: str | Path) -> tuple[Claim, ...]:
 def parse(text: str, name: str) -> tuple[Claim, ...]:
     """The claims in ``text``; ClaimError that begins with ``name``."""
     try:
-        claims = _CLAIMS.validate_python(yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise ClaimError(f"{name}: not YAML: {' '.join(str(error).split())}") from None
+        claims = _CLAIMS.validate_python(plain_yaml.load(text))
+    except YAMLError as error:
+        raise ClaimError(f"{name}: {error}") from None
     except ValidationError as error:
         problem = error.errors(include_url=False)[0]
         path = ".".join(str(part) for part in problem["loc"])

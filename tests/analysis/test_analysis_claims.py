@@ -356,6 +356,7 @@ def test_a_users_file_is_read(tmp_path):
             "- {claim: a, statement: s, source: h, parts: [{rule: level, says: x, methods: [set], expect: {over: 1}}]}",
             r"0\.parts\.0\.level\.expect\.over: unknown field; choose from above, below, within",
         ),
+        ("- {claim: a, source: h, claim: b}", r"line 1: 'claim' is given already, in line 1\. Remove one of them\."),
         ("hello", "Input should be a valid tuple"),
     ],
 )

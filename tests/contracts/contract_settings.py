@@ -33,7 +33,7 @@ SPARSIFIERS: dict[str, dict[str, Any]] = {
     "grasp": {},
     "itop": {"update_every": 1, "growth": "gradient", "stop_fraction": 1.0},
     "lth": {},
-    "mest": {"update_every": 1, "prune_rate": 0.5, "decay_fraction": 1.0, "stop_fraction": 1.0},
+    "mest": {"update_every": 1, "prune_rate": 0.5, "gradient_weight": 0.5, "decay_fraction": 1.0, "stop_fraction": 1.0},
     "movement": {"update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75},
     "nm": {"n": 1, "m": 5},
     "omp": {},

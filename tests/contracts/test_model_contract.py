@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from trainables import checkpoint
+from trainables.engine import judge_in_float32
 from trainables.flops import layer_flops
 from trainables.models import Model, maskable, models
 from trainables.seeds import derive
@@ -64,6 +65,16 @@ def test_every_convolution_and_linear_layer_is_maskable_counted_and_trained(name
     assert list(flops) == list(weights) and min(flops.values()) > 0
     functional.cross_entropy(module(images(name)), torch.tensor([0, 1, 2])).backward()
     assert all(weight.grad is not None and weight.grad.any() for weight in weights.values())
+
+
+@each_model
+def test_the_last_maskable_layer_gives_the_logits(name: str) -> None:
+    """There judged logits are computed in float32, whatever the precision of the recipe."""
+    module = built(name).eval()
+    judge_in_float32(module)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = module(images(name))
+    assert logits.dtype == torch.float32 and not torch.equal(logits, logits.bfloat16().float())
 
 
 @each_model

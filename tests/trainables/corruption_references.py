@@ -13,6 +13,8 @@ from scipy import ndimage
 class Given:
     """In place of ``Sources``: hands out the arrays it was given, one a draw, for one image; ``asked``: for what."""
 
+    glass = "copy"
+
     def __init__(self, *draws: object, photographs: tuple[np.ndarray, ...] = ()) -> None:
         self.draws = [np.asarray(draw)[None] for draw in draws]
         self.indices = [0]

@@ -116,6 +116,18 @@ def test_trades_is_clean_cross_entropy_and_the_divergence_that_can_be_caused() -
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
+def test_trades_starts_beside_the_images_and_not_clipped() -> None:
+    """Black and white images: half of the starts lie outside [0, 1], as in the official code; the result does not."""
+    objective = Trades(Attack(NORMS["linf"], EIGHT, TWO, 2), "eval", 6.0)
+    network, images = random_linear(2), grey(6).round()
+    noise, seen = objective.noise(images, generator(4)), inputs_seen(network)
+    objective.loss(network, images, LABELS, noise)
+    clean, start, step, _, found = seen
+    assert torch.equal(clean, images) and torch.equal(start, images + noise)
+    assert start.min() < 0 and start.max() > 1
+    assert all(tensor.min() >= 0 and tensor.max() <= 1 for tensor in (step, found))
+
+
 def test_trades_without_its_divergence_is_plain_training() -> None:
     """Its gradient at beta 0 is that of cross-entropy; at a beta it is another one."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,13 @@ from small_trials import trial
 
 from trainables import corruptions
 from trainables.checkpoint import Damaged
+from trainables.corruptions.weather import load_photographs
 from trainables.data import datasets, place
 from trainables.difficulty import Sources
 from trainables.difficulty.corruption import corrupt
 from trainables.imagefile import encode, open_mapped
 from trainables.runs import Inputs, open_run
-from trainables.spec import CorruptionSpec, TrialSpec
+from trainables.spec import CorruptionSpec, TrialSpec, dump, load
 from trainables.store import Store
 from trainables.values import explain
 
@@ -71,6 +73,18 @@ def test_trials_share_one_run_unless_the_corruption_differs() -> None:
         )
         == 5
     )
+
+
+def test_how_glass_moves_is_part_of_a_corruption_with_glass_alone() -> None:
+    """Without glass blur the field is not in the id, so that images of other types keep theirs."""
+    by_default, swapped = (run_of(corrupted_trial(types="h14", **fields)) for fields in ({}, {"glass": "swap"}))
+    assert by_default.id != swapped.id and by_default.corruption.glass == "copy"
+    assert by_default.model_dump()["corruption"]["glass"] == "copy" and load(dump(swapped)) == swapped
+    assert "glass" not in run_of(corrupted_trial()).model_dump()["corruption"]
+    data = by_default.dataset.load()
+    alone = {"types": "glass_blur", "severity": 5}
+    made = [corrupt(data, run_of(corrupted_trial(**alone, glass=glass)))["test"] for glass in ("copy", "swap")]
+    assert not np.array_equal(*made)
 
 
 def test_a_run_leaves_images_that_trials_map_into_memory(tmp_path: Path) -> None:
@@ -136,6 +150,25 @@ def test_frost_is_known_by_its_photographs_and_not_by_their_place(frost: Path, t
     assert corrupted_trial(types=["frost", "fog"], frost_folder=str(tmp_path)).id != one.id
 
 
+def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
+    frost: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "frost"
+    shutil.copytree(frost, folder)
+    before = corrupted_trial(types="frost", frost_folder=str(folder))
+    for name in (".DS_Store", "._ice.png", "Thumbs.db", "LICENCE"):
+        (folder / name).write_bytes(b"no photograph")
+    assert corrupted_trial(types="frost", frost_folder=str(folder)).id == before.id
+    assert f"{folder}: 2 left out: LICENCE, Thumbs.db." in caplog.text
+    assert len(load_photographs(folder, 0.2, 8, 8)) == 1
+    (folder / "ice.png").unlink()
+    with pytest.raises(ValidationError, match=r"frost_folder: .*frost holds no photograph that ends in \.bmp"):
+        corrupted_trial(types="frost", frost_folder=str(folder))
+    (folder / "a.png").write_bytes(b"no photograph")
+    with pytest.raises(ValueError, match=r"^[^\n]*a\.png cannot be decoded: [^\n]*$"):
+        load_photographs(folder, 0.2, 8, 8)
+
+
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
@@ -144,6 +177,7 @@ def test_frost_is_known_by_its_photographs_and_not_by_their_place(frost: Path, t
         ({"types": ["fog", "fog"]}, "types: a list of different types"),
         ({"types": "h15"}, "frost overlays photographs that do not come with this package"),
         ({"types": "frost", "frost_folder": "/nowhere"}, "frost_folder: there is no folder /nowhere"),
+        ({"glass": "swap"}, "difficulty: glass: glass_blur is not among the types (got 'swap'). Leave it out."),
         ({"severity": 7}, "difficulty.severity"),
         ({"severity": 0}, "difficulty.severity"),
         ({"skew": 2}, "difficulty.skew"),

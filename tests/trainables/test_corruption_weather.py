@@ -121,6 +121,16 @@ def test_photographs_are_sampled_at_three_tenths(tmp_path: Path) -> None:
     np.testing.assert_allclose(loaded[5, :, 0], 5 * ((np.arange(15) + 0.5) / 0.3 - 0.5), atol=1)
 
 
+@pytest.mark.parametrize(("scale", "side", "samples"), [(0.3, 45, 14), (0.3, 25, 8), (0.2, 55, 11), (0.3, 41, 12)])
+def test_photographs_have_no_black_edge(scale: float, side: int, samples: int, tmp_path: Path) -> None:
+    """45 x .3 = 13.5 is rounded up to 14 samples, whose last is at 13.5 / .3 = 45, on the edge of the photograph."""
+    pixels = np.full((side, side, 3), 100, np.uint8)
+    pixels[-1], pixels[:, -1] = 200, 200
+    (loaded,) = load_photographs(photograph(tmp_path / "frost", pixels), scale, 8, 8)
+    assert loaded.shape == (samples, samples, 3) and loaded.min() >= 100
+    assert (loaded[-1] == 200).all() == (loaded[:, -1] == 200).all() == (side * scale % 1 == 0.5)
+
+
 def test_frost_by_hand() -> None:
     """The window at (2, 3) of the second photograph: .75 of the scene and .5 of the ice."""
     dark, bright = np.zeros((20, 20, 3), np.uint8), np.random.default_rng(0).integers(0, 256, (11, 12, 3))
@@ -169,7 +179,7 @@ def test_frost_needs_photographs(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frost_folder: corruption 'frost' needs a folder"):
         corrupt(images, "frost", 1, 0, "train")
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"frost_folder: no photograph \(.png, .jpg, .jpeg\) in"):
+    with pytest.raises(ValueError, match=r"frost_folder: no photograph \(\.bmp, .*, \.webp\) in"):
         corrupt(images, "frost", 1, 0, "train", frost_folder=tmp_path)
     with pytest.raises(ValueError, match="frost_folder: no photograph"):
         corrupt(images, "frost", 1, 0, "train", frost_folder=tmp_path / "nowhere")

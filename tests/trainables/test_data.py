@@ -134,10 +134,10 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 def test_statistics_by_hand() -> None:
-    """Levels 0, 0, 255, 255 and 51, 51, 51, 51: means .5 and .2, deviations .5 and 0."""
+    """Levels 0, 0, 255, 255 and 51, 51, 51, 51: means .5 and .2, deviations .5 and 0, for which 1 stands."""
     images = torch.tensor([[[0, 255]], [[51, 51]]], dtype=torch.uint8).expand(2, -1, -1, -1)
     mean, std = base.channel_statistics(images)
-    assert mean == pytest.approx((0.5, 0.2), abs=1e-15) and std == pytest.approx((0.5, 0.0), abs=1e-15)
+    assert mean == pytest.approx((0.5, 0.2), abs=1e-15) and std == pytest.approx((0.5, 1.0), abs=1e-15)
 
 
 def test_statistics_need_little_memory() -> None:

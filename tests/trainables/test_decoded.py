@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, names: list[str] = NAMES) -> np.ndarray:
-    return decoded.decoded(folder, names, 8, folder.parent / "cache", "replace it")
+    return decoded.decoded([folder / name for name in names], 8, folder.parent / "cache", "replace it")
 
 
 @pytest.fixture
@@ -69,6 +69,15 @@ def test_a_torn_array_is_made_again(edit: Any, folder: Path, count: list[Path]) 
 def test_the_array_cannot_be_written(folder: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         read(folder)[0] = 0
+
+
+def test_an_array_of_an_older_rule_is_made_again(
+    folder: Path, count: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(folder)
+    monkeypatch.setattr(decoded, "RULE", decoded.RULE + 1)
+    read(folder)
+    assert len(count) == 14
 
 
 def test_what_cannot_be_decoded_leaves_nothing_behind(folder: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from pydantic import ValidationError
 from small_datasets import FOLDER_CLASSES, FOLDER_TEST, FOLDER_TRAIN, small_imagefolder
 
-from trainables.data import DamagedData, MissingData, datasets
+from trainables.data import DamagedData, MissingData, datasets, place
+from trainables.data.pictures import find_images
 from trainables.spec import SnapshotSpec, TrialSpec, dump, load
 from trainables.values import explain
 
@@ -73,20 +76,23 @@ def test_an_image_is_scaled_by_its_shorter_side_and_cropped_at_the_centre(tmp_pa
     grey = np.zeros((16, 48), np.uint8)
     grey[:, 16:32] = 200
     for part in ("train", "test"):
-        (tmp_path / "wide" / part / "one").mkdir(parents=True)
-        Image.fromarray(grey).save(tmp_path / "wide" / part / "one" / "a.png")
-        Image.fromarray(grey.T).save(tmp_path / "wide" / part / "one" / "b.png")
-    data = described(tmp_path / "wide", image_size=16).load(tmp_path)
-    assert (data.train_images == 200).all()
-    assert (described(tmp_path / "wide", image_size=8).load(tmp_path).train_images[..., 1:-1, 1:-1] == 200).all()
+        for name in ("one", "two"):
+            (tmp_path / "wide" / part / name).mkdir(parents=True)
+            Image.fromarray(grey).save(tmp_path / "wide" / part / name / "a.png")
+            Image.fromarray(grey.T).save(tmp_path / "wide" / part / name / "b.png")
+        Image.new("L", (16, 16)).save(tmp_path / "wide" / part / "two" / "black.png")
+    data, halved = (described(tmp_path / "wide", image_size=size).load(tmp_path) for size in (16, 8))
+    assert (data.train_images[:-1] == 200).all() and not data.train_images[-1].any()
+    assert (halved.train_images[:-1, :, 1:-1, 1:-1] == 200).all()
 
 
 def test_scaling_is_bilinear(tmp_path: Path) -> None:
     """A ramp of grey stays a ramp: 0, 4, 8, ... halved is the mean of each two by two."""
     ramp = np.tile((4 * np.arange(32)).astype(np.uint8), (32, 1))
     for part in ("train", "test"):
-        (tmp_path / "ramp" / part / "one").mkdir(parents=True)
-        Image.fromarray(ramp).save(tmp_path / "ramp" / part / "one" / "a.png")
+        for name in ("one", "two"):
+            (tmp_path / "ramp" / part / name).mkdir(parents=True)
+            Image.fromarray(ramp).save(tmp_path / "ramp" / part / name / "a.png")
     image = described(tmp_path / "ramp").load(tmp_path).train_images[0, 0]
     assert (image[:, 1:-1] == 4 * (2 * np.arange(1, 15)) + 2).all()
 
@@ -164,8 +170,8 @@ def test_a_relative_path_is_refused() -> None:
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == (
-        f"dataset: path: {tmp_path}/none/train is no folder; images are expected in train/CLASS and test/CLASS, "
-        "PNG or JPEG"
+        f"dataset: path: {tmp_path}/none/train is no folder; images (.bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, "
+        ".webp) are expected in train/CLASS and test/CLASS"
     )
 
 
@@ -174,7 +180,9 @@ def test_classes_must_be_those_of_both_parts(folder: Path) -> None:
     said = refusal(folder)
     assert said.endswith("class eel is in train and not in test; both must have the same classes")
     (folder / "test" / "eel").mkdir()
-    assert refusal(folder).endswith("test/eel holds no image that ends in .jpeg, .jpg, .png")
+    assert refusal(folder).endswith(
+        "test/eel holds no image that ends in .bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp"
+    )
 
 
 def test_a_class_of_the_test_set_alone_is_refused(folder: Path) -> None:
@@ -185,6 +193,70 @@ def test_a_class_of_the_test_set_alone_is_refused(folder: Path) -> None:
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty" / "train").mkdir(parents=True)
     assert refusal(tmp_path / "empty").endswith("empty/train holds no folder of a class")
+
+
+def test_one_class_alone_is_refused(folder: Path) -> None:
+    """A folder one level too high, or the images of a single class: every network would be right."""
+    for part in ("train", "test"):
+        shutil.rmtree(folder / part / "cat"), shutil.rmtree(folder / part / "eel")
+    assert refusal(folder) == (
+        f"dataset: path: {folder}: one class alone, with nothing to tell it from (got dog). "
+        "Put the images of each class into a folder of its own, train/CLASS and test/CLASS."
+    )
+
+
+def test_images_without_any_contrast_are_refused(folder: Path, tmp_path: Path) -> None:
+    """Of one colour, all of them: their deviation is 0 in every channel, and nothing could be learnt."""
+    for path in find_images(folder / "train").images.values():
+        Image.new("RGB", (16, 16), (90, 20, 0)).save(path, "PNG")
+    with pytest.raises(DamagedData, match=r"/train: all pixels of all images have one colour\. Replace the images\.$"):
+        described(folder).load(tmp_path)
+    shutil.copytree(folder, tmp_path / "other")
+    Image.new("RGB", (16, 16), (91, 20, 0)).save(tmp_path / "other" / path.relative_to(folder), "PNG")
+    data = place(described(tmp_path / "other").load(tmp_path), 3, 16, torch.device("cpu"))
+    assert data.std[0] > 0 and data.std[1:] == (1.0, 1.0), "a channel without contrast is not divided by nothing"
+
+
+@pytest.mark.parametrize("thing", ["train/cat/caf\udce9.png", "test/caf\udce9/0.png"])
+def test_names_that_are_not_utf8_are_named(thing: str, folder: Path) -> None:
+    (folder / thing).parent.mkdir(exist_ok=True)
+    shutil.copy(folder / "train/cat/0.png", folder / thing)
+    said = refusal(folder)
+    assert said.encode() and re.search(r"a name is not UTF-8 \(got caf\\xe9(\.png)?\)\. Rename the file\.$", said)
+
+
+def test_a_name_in_another_unicode_form_is_the_same_name(folder: Path, tmp_path: Path) -> None:
+    """A folder that was copied from a Mac, whose file names are decomposed, is the same data set."""
+    for part in ("train", "test"):
+        (folder / part / "cat").rename(folder / part / "caf\u00e9")
+    shutil.copytree(folder, tmp_path / "mac")
+    before = trial(folder).id
+    (tmp_path / "mac" / "test" / "caf\u00e9").rename(tmp_path / "mac" / "test" / "cafe\u0301")
+    assert trial(tmp_path / "mac").id == before
+    assert len(described(tmp_path / "mac").load(tmp_path).test_images) == 9
+    shutil.move(tmp_path / "mac", tmp_path / "both")
+    shutil.copytree(folder / "test" / "caf\u00e9", tmp_path / "both" / "test" / "caf\u00e9")
+    assert "two classes are named 'caf\u00e9', in two forms of Unicode. Merge them." in refusal(tmp_path / "both")
+
+
+def test_what_is_left_out_is_counted_and_named_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "val").mkdir(), (folder / ".git").mkdir()
+    shutil.copy(folder / "train/cat/0.png", folder / "train/loose.png")
+    shutil.copy(folder / "train/cat/0.png", folder / "train/cat/film.mp4")
+    (folder / "test" / "dog" / "._0.png").touch()
+    trial(folder), trial(folder)
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"{folder}: 4 left out: train/loose.png, val/, train/cat/film.mp4 and 1 more. Images end in")
+
+
+def test_images_below_a_class_are_its_images(folder: Path, tmp_path: Path) -> None:
+    (folder / "train" / "cat" / "second").mkdir()
+    Image.new("RGB", (16, 16), "red").save(folder / "train" / "cat" / "second" / "9.webp", lossless=True)
+    dataset = described(folder)
+    assert dataset.available == 16
+    data = dataset.load(tmp_path)
+    assert data.train_labels.tolist() == [0] * 6 + [1] * 5 + [2] * 5
+    assert (data.train_images[5].reshape(3, -1).T == [255, 0, 0]).all()
 
 
 def test_a_digest_that_is_given_is_held_to(folder: Path) -> None:

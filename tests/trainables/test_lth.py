@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
@@ -131,6 +133,19 @@ def test_rounds_prune_what_the_round_before_trained(store: Store, raw_digits: Im
         assert torch.equal(again.model.get_parameter(name), initial[name] * mask), "back at the initial weights"
     costs = [one["train_flops"] for one in left]
     assert left[-1]["lineage"] == {one.id: cost for one, cost in zip(chain(spec), costs[:-1], strict=False)}
+
+
+def test_the_epochs_before_a_rewinding_count_once(store: Store, raw_digits: ImageData, digits: DeviceData) -> None:
+    """What two rounds from epoch 1 of 2 came from: the dense trial, whose first epoch the snapshot repeats."""
+    spec = lth(0.75, rounds=2, rewind_to=1)
+    left = run(spec, store, raw_digits, digits)
+    dense, first, _ = chain(spec)
+    costs = {one.id: store.read_weights(one.id)["train_flops"] for one in (dense, first)}
+    assert left["lineage"] == costs
+    content = store.read(store.result_path("trials", spec.id))
+    assert content is not None
+    (row,) = pq.read_table(BytesIO(content)).to_pylist()
+    assert row["prerequisite_flops"] == sum(costs.values())
 
 
 def test_rewound_weights_and_statistics_are_those_after_the_epoch(

@@ -30,6 +30,12 @@ def test_importance_by_hand(weight: float, after: list[int]) -> None:
     assert bits(method.update(THERE, moment(WEIGHTS, gradients=GRADIENTS))) == {"a": after}
 
 
+def test_importance_is_magnitude_unless_a_gradient_is_asked_for() -> None:
+    """The authors' lambda is 0, and then no pass is spent on gradients: the moment here has none to give."""
+    method = placed(MEST(prune_rate=0.5), {"a": torch.rand(6)})
+    assert bits(method.update(THERE, moment(WEIGHTS))) == {"a": [0, 0, 1, 1, 1, 1]}
+
+
 def test_growth_is_random() -> None:
     """Of eight empty places with gradients from small to large each is drawn."""
     masks = Masks({"a": torch.arange(10) < 2})

@@ -12,6 +12,7 @@ from small_trials import begin, four_pixels, nothing, trial
 from updates import bits, moment, placed, update_now
 
 from trainables.data import DeviceData
+from trainables.profiles import PROFILES
 from trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
 from trainables.sparsifiers.schedules import cosine
 from trainables.sparsifiers.set import SET
@@ -182,6 +183,14 @@ def test_updates_to_the_end_include_one_after_the_last_step() -> None:
     """Defect D9: 50 events of 200 epochs, the last when all is trained."""
     steps = list(SET(stop_fraction=1).update_steps(Timeline(200, 10)))
     assert steps == list(range(40, 2001, 40)) and len(steps) == 50
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 3, 10, 100, 500, 1000])
+@pytest.mark.parametrize("steps_per_epoch", [1, 3, 49])
+def test_a_stop_before_the_end_never_lets_an_update_follow_the_last_step(epochs: int, steps_per_epoch: int) -> None:
+    """Profile ``paper``: every update that the interval allows, but that after the last step (D9), in any length."""
+    method, timeline = SET(update_every=1, **PROFILES["paper"]["sparsifier"]["set"]), Timeline(epochs, steps_per_epoch)
+    assert list(method.update_steps(timeline)) == [epoch * steps_per_epoch for epoch in range(1, epochs)]
 
 
 def test_an_update_at_the_stop_itself_is_the_last() -> None:

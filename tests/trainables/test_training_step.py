@@ -12,7 +12,7 @@ from small_trials import Flat, begin, four_pixels, trial
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.data import DeviceData, ImageData, place
+from trainables.data import DeviceData, ImageData, as_input, place
 from trainables.seeds import derive
 from trainables.training import Training
 
@@ -156,6 +156,27 @@ def test_images_stay_uint8_in_memory(digits: DeviceData) -> None:
     run = begin(trial(), digits)
     assert run.data.train_images.dtype == run.data.test_images.dtype == torch.uint8
     assert run.batches.images is run.data.train_images
+
+
+def test_judged_logits_are_not_tied_by_bf16(digits: DeviceData) -> None:
+    """A class whose weights are 1.001 times those of another, which bf16 rounds to the same numbers."""
+    run = begin(trial(recipe={"preset": "digits", "epochs": 1, "precision": "bf16"}), digits, samples=32)
+    head = run.model.get_submodule("linear").get_parameter("weight")
+    with torch.no_grad():
+        head.fill_(-1)
+        head[:2] = 1
+        head[1] *= 1.001
+    judged = run.logits(digits.test_images)
+    assert (judged.argmax(1) == 1).all()
+    images = as_input(digits.test_images)
+    run.model.eval()
+    attacked = run.network(images.requires_grad_())
+    assert (attacked.argmax(1) == 1).all() and attacked.requires_grad, "under attack too"
+    run.model.train()
+    trained = run.network(images)
+    assert torch.equal(trained[:, 0], trained[:, 1]), "training is in bf16"
+    with torch.no_grad():
+        assert (run.network(images).argmax(1) == 1).all(), "scores in training mode are judged"
 
 
 def test_bf16_trains_weights_that_stay_float32(digits: DeviceData) -> None:

@@ -88,6 +88,11 @@ def test_a_list_valued_field_is_a_value() -> None:
         ({"sparsity": {"from": 0.9, "to": 0.1}}, "search.space.sparsity: .* from <= to"),
         ({"recipe": {"lr": {"from": 0, "to": 0.1, "log": True}}}, "search.space.recipe.lr: .* above 0"),
         ({"sparsifier": []}, "search.space.sparsifier: an empty list"),
+        ({"sparsity": {"from": 0.1, "to": 0.95, "step": 0.2}}, r"search\.space\.sparsity: its steps end at 0\.9 "),
+        (
+            {"recipe": {"epochs": {"from": 1, "to": 6, "step": 2}}},
+            r"recipe\.epochs: its steps end at 5 ",
+        ),
     ],
 )
 def test_bad_spaces_are_one_clear_line(space: dict[str, object], why: str) -> None:
@@ -110,6 +115,12 @@ def test_bad_searches_are_one_clear_line(change: str, why: str) -> None:
     with pytest.raises(SweepError, match=why) as caught:
         parse(SEARCH, "search", [change])
     assert "\n" not in str(caught.value)
+
+
+def test_an_interval_takes_numbers_of_yaml_1_2() -> None:
+    sweep = parse(SEARCH, "search", ["search.space.recipe={lr: {from: 1e-3, to: 1e-1, log: true}}"])
+    assert sweep.search is not None and isinstance(sweep.search.space, dict)
+    assert draw(sweep.search.space["recipe"], FixedTrial({"lr": 0.01})) == {"lr": 0.01}
 
 
 def test_stopping_compares_accuracies_alone() -> None:

@@ -103,11 +103,18 @@ def test_an_override_inside_a_name_keeps_the_name() -> None:
         (("recipe: digits", "recipe: {epocs: 3}"), r"recipe: unknown field 'epocs' \(did you mean epochs\?\)"),
         (("model: resnet8", "modl: resnet8"), r"unknown field 'modl' \(did you mean model\?\); choose from dataset"),
         (("sparsity: {from: 0.1, to: 0.9, step: 0.4}", "sparsity: 1.0"), r"sparsity: .*less than 1 \(got 1.0\)"),
-        (("sparsity: {from: 0.1, to: 0.9, step: 0.4}", "sparsity: -.1"), r"sparsity: .*equal to 0 \(got .*-.1"),
+        (("sparsity: {from: 0.1, to: 0.9, step: 0.4}", "sparsity: -.1"), r"sparsity: .*equal to 0 \(got -0\.1\)"),
         (("sparsity: {from: 0.1, to: 0.9, step: 0.4}", "sparsity: {from: 1, to: 0, step: 1}"), r"sparsity: a range"),
         (("recipe: digits", "data_ratio: 0"), r"data_ratio: .*greater than 0 \(got 0\)"),
         (("grids:", "grid:"), r"unknown field 'grid' \(did you mean grids\?\); choose from name"),
         (("grids:", "grids: ["), r"not YAML"),
+        (("step: 0.4", "step: 0.3"), r"sparsity: its steps end at 0\.7 and miss its end \(got .*Write to: 0\.7, or"),
+        (
+            ("sparsity: {", "sparsity: 0.5\n    sparsity: {"),
+            r"^small: line 7: 'sparsity' .* in line 6\.",
+        ),
+        (("seed: [0, 1]", "seed: 0, seed: 1"), r"^small: line 2: 'seed' is given already, in line 2"),
+        (("step: 0.4", "step: .nan"), r"a range needs numbers"),
         (("sparsifier: dense", "{sparsifier: set}"), r"sparsity: set needs one in \(0, 1\), got 0"),
         (("sparsifier: dense", "{sparsifier: dense, sparsity: .5}"), r"sparsity: dense trains at sparsity 0, got 0.5"),
         (
@@ -125,6 +132,32 @@ def test_bad_sweeps_are_one_clear_line(edit: tuple[str, str], said: str) -> None
         parse(text, "small")
     assert re.search(said, str(error.value)), str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_numbers_are_those_of_yaml_1_2() -> None:
+    """Ten is written 010 too, and 1e-3 is a number wherever one is meant."""
+    text = SMALL.replace(
+        "recipe: digits, seed: [0, 1]", "recipe: {preset: digits, lr: 1e-3}, seed: [08, 09, 010, 0x1F]"
+    )
+    trials = parse(text, "small", ["recipe.weight_decay=1e-4"]).trials.values()
+    assert [trial.seed for trial in trials][:4] == [8, 9, 10, 31]
+    assert {(trial.recipe.lr, trial.recipe.weight_decay) for trial in trials} == {(0.001, 0.0001)}
+
+
+def test_yes_and_no_are_texts_that_a_truth_value_understands() -> None:
+    text = SMALL.replace("recipe: digits", "recipe: {preset: digits, nesterov: no, flip: on}")
+    assert {(trial.recipe.nesterov, trial.recipe.flip) for trial in parse(text, "no").trials.values()} == {
+        (False, True)
+    }
+    assert parse("name: no\n" + SMALL, "small").name == "no"
+
+
+def test_an_override_says_nothing_twice_inside() -> None:
+    override = "sparsifier={name: set, prune_rate: .1, prune_rate: .2}"
+    with pytest.raises(SweepError) as error:
+        parse(SMALL, "small", [override])
+    why = "line 1: 'prune_rate' is given already, in line 1. Remove one of them."
+    assert str(error.value) == f"--set {override}: {why}"
 
 
 @pytest.mark.parametrize("override", ["recpe.epochs=5", "recipe.epocs=5", "seed", "=3", "recipe.epochs=[", "grids=1"])

@@ -10,7 +10,7 @@ import numpy as np
 from trainables.corruptions.catalogue import CORRUPTIONS
 from trainables.corruptions.constants import SEVERITIES, constants, frost_scale
 from trainables.corruptions.levels import luma, truncated
-from trainables.corruptions.sources import Sources
+from trainables.corruptions.sources import Glass, Sources
 from trainables.corruptions.weather import load_photographs
 
 SMALLEST_SIDE = 8
@@ -26,6 +26,7 @@ def corrupt(
     *,
     indices: Sequence[int] | np.ndarray | None = None,
     frost_folder: str | Path | None = None,
+    glass: Glass = "copy",
 ) -> np.ndarray:
     """Each image under its type of corruption, as a new uint8 array of the shape of ``images``.
 
@@ -34,7 +35,8 @@ def corrupt(
     ``types``: one name for all images, or N names (keys of ``CORRUPTIONS``). ``severity``: 1 to 6.
     ``indices``: place of each image in its ``split``, by default 0 to N-1. What is random about an image is derived
     from (``seed``, ``split``, its index, its type) alone: parts of a split, in any order, give the images of the whole.
-    ``frost_folder``: photographs of frost (PNG or JPEG), needed where ``frost`` is among the types.
+    ``frost_folder``: photographs of frost, needed where ``frost`` is among the types.
+    ``glass``: how ``glass_blur`` moves pixels.
 
     ValueError names what is wrong and what there is to choose from.
     """
@@ -50,7 +52,7 @@ def corrupt(
     photographs = load_photographs(frost_folder, frost_scale(side), height, width) if frosted else ()
     corrupted = np.empty(images.shape, np.uint8)
     for name, batch in _batches(names, max(1, BATCH_PIXELS // (height * width))):
-        sources = Sources(seed, split, name, places[batch], photographs)
+        sources = Sources(seed, split, name, places[batch], photographs, glass)
         changed = CORRUPTIONS[name](_as_rgb(images[batch]), sources, *constants(name, severity, side))
         corrupted[batch] = _as_given(truncated(changed), images.shape[1])
     return corrupted

@@ -4,6 +4,9 @@ Functions take uint8 images [N, H, W, 3] and give grey levels, still to be clipp
 
 The reference changes value and saturation by way of hue. With hue and value fixed, every channel is linear in the
 saturation, and with hue and saturation fixed all channels are proportional to the value: so no hue is needed here.
+
+Departure from the released code: the affine map of elastic transform samples at exact places (OpenCV, which the
+reference calls, rounds them to 1/32 of a pixel).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a corruption draws from beside the images: a random stream for each image, and the photographs of frost."""
+"""What a corruption draws from beside the images: random streams, photographs of frost, and how glass blur moves."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
+
+Glass = Literal["copy", "swap"]
+"""How glass blur moves a pixel: ``copy`` its partner's value over it (as the released code does), or ``swap`` both."""
 
 
 def stream(seed: int, purpose: str, *keys: int | str) -> np.random.Generator:
@@ -34,6 +38,7 @@ class Sources:
     corruption: str
     indices: Sequence[int]
     photographs: Sequence[np.ndarray] = ()
+    glass: Glass = "copy"
 
     @cached_property
     def streams(self) -> list[np.random.Generator]:

@@ -3,7 +3,8 @@
 Functions take uint8 images [N, H, W, 3] and give grey levels, still to be clipped and truncated to uint8.
 
 Departures from the released code (``make_cifar_c.py``, ``make_tinyimagenet_c.py``): frost draws from all photographs
-(the reference never shows the last of its six), which the user brings; snow moves without ImageMagick (see
+(the reference never shows the last of its six), which the user brings, and from all windows (the reference never shows
+the last row and the last column of a photograph); snow moves without ImageMagick (see
 :mod:`trainables.corruptions.blur`; at equal random numbers .2 % of the values differ, by 1).
 """
 
@@ -17,8 +18,7 @@ from PIL import Image
 from trainables.corruptions.filters import clipped_zoom, motion_trail, transformed
 from trainables.corruptions.levels import luma, truncated
 from trainables.corruptions.sources import Sources
-
-PHOTOGRAPH_SUFFIXES = (".png", ".jpg", ".jpeg")
+from trainables.data.pictures import SUFFIXES, find_images, read_picture
 
 
 def snow(
@@ -59,25 +59,27 @@ def frost(images: np.ndarray, sources: Sources, scene: float, ice: float) -> np.
 
 
 def load_photographs(folder: str | Path | None, scale: float, height: int, width: int) -> list[np.ndarray]:
-    """The photographs (PNG and JPEG, by name) in ``folder`` as uint8 RGB, made smaller by the factor ``scale``.
+    """The photographs in ``folder``, by name, as uint8 RGB, made smaller by the factor ``scale``.
 
     ValueError if there are none, or one is then smaller than ``height`` x ``width`` pixels.
     """
     if folder is None:
         raise ValueError("frost_folder: corruption 'frost' needs a folder with your own photographs of frost, got none")
-    paths = sorted(path for path in Path(folder).glob("*") if path.suffix.lower() in PHOTOGRAPH_SUFFIXES)
+    paths = find_images(Path(folder)).images.values() if Path(folder).is_dir() else ()
     if not paths:
-        raise ValueError(f"frost_folder: no photograph ({', '.join(PHOTOGRAPH_SUFFIXES)}) in {str(folder)!r}")
+        raise ValueError(f"frost_folder: no photograph ({', '.join(SUFFIXES)}) in {str(folder)!r}")
     return [_load_photograph(path, scale, height, width) for path in paths]
 
 
 def _load_photograph(path: Path, scale: float, height: int, width: int) -> np.ndarray:
-    with Image.open(path) as image:
-        size = round(image.width * scale), round(image.height * scale)
-        # Sampled, not averaged, as by OpenCV's bilinear resize: the crystals stay sharp.
-        sampled = image.convert("RGB").transform(
-            size, Image.Transform.AFFINE, (1 / scale, 0, 0, 0, 1 / scale, 0), Image.Resampling.BILINEAR
-        )
+    image = read_picture(path)
+    size = round(image.width * scale), round(image.height * scale)
+    # Where the size is rounded up, the last samples lie on the edge, which PIL takes for black: go on beyond it.
+    pixels = np.pad(np.asarray(image), ((0, 1), (0, 1), (0, 0)), mode="edge")
+    # Sampled, not averaged, as by OpenCV's bilinear resize: the crystals stay sharp.
+    sampled = Image.fromarray(pixels).transform(
+        size, Image.Transform.AFFINE, (1 / scale, 0, 0, 0, 1 / scale, 0), Image.Resampling.BILINEAR
+    )
     if size[0] < width or size[1] < height:
         scaled = f"{path.name!r} of {image.width}x{image.height} pixels is {size[0]}x{size[1]} at scale {scale}"
         raise ValueError(f"frost_folder: {scaled}, smaller than the images of {width}x{height}")

@@ -152,7 +152,7 @@ def channel_statistics(images: torch.Tensor) -> Statistics:
     """Mean and (population) standard deviation of the channels of uint8 ``images``, over 255.
 
     Levels are counted, so the result depends neither on the order in which pixels are added nor on a rounding, and
-    no copy of the images is made.
+    no copy of the images is made. A channel without contrast has deviation 1: it is centred, not divided by nothing.
     """
     channels = range(images.shape[1])
     counts = torch.zeros(len(channels), 256, dtype=torch.int64)
@@ -162,7 +162,8 @@ def channel_statistics(images: torch.Tensor) -> Statistics:
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = (levels * values).sum(1) / levels.sum(1)
     variance = (levels * (values - mean[:, None]) ** 2).sum(1) / levels.sum(1)
-    return tuple(mean.tolist()), tuple(variance.sqrt().tolist())
+    deviation = torch.where(variance > 0, variance.sqrt(), 1.0)
+    return tuple(mean.tolist()), tuple(deviation.tolist())
 
 
 def shared_tensor(array: np.ndarray) -> torch.Tensor:

@@ -11,50 +11,54 @@ import hashlib
 import logging
 import os
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from trainables.data.files import DamagedData, DataError
+from trainables.data.pictures import read_picture
 
 log = logging.getLogger(__name__)
 
 CACHE = "decoded"
 """Folder of the array files, in the folder of all data sets."""
+RULE = 2
+"""Raised when the same file gives other pixels than before: arrays that were made by an older rule are not read."""
 CHUNK = 1000
 """Images in memory at a time while they are decoded."""
 
 
 def digest(lines: Iterable[str]) -> str:
     """16 hex digits of the SHA-256 of ``lines``."""
-    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()[:16]
+    text = "".join(f"{line}\n" for line in lines)
+    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
-def listing_digest(folder: Path, names: Iterable[str]) -> str:
-    """Digest of the files ``names`` of ``folder``: of their names and sizes, in this order, not of their content."""
-    return digest(f"{name} {(folder / name).stat().st_size}" for name in names)
+def listing_digest(files: Mapping[str, Path]) -> str:
+    """Digest of ``files`` by name: of their names and sizes, in this order, not of their content."""
+    return digest(f"{name} {path.stat().st_size}" for name, path in files.items())
 
 
-def state_digest(folder: Path, names: Iterable[str]) -> str:
+def state_digest(files: Iterable[Path]) -> str:
     """Digest of the files as they lie on this disk: another one as soon as a file was written again."""
-    states = ((name, (folder / name).stat()) for name in names)
-    return digest(f"{folder / name} {state.st_size} {state.st_mtime_ns}" for name, state in states)
+    states = ((path, path.stat()) for path in files)
+    return digest(f"{path} {state.st_size} {state.st_mtime_ns}" for path, state in states)
 
 
-def decoded(folder: Path, names: Sequence[str], size: int, cache: Path, remedy: str) -> np.ndarray:
-    """The image files ``names`` of ``folder`` as uint8 RGB [N, 3, size, size], from ``cache`` if they are there.
+def decoded(files: Sequence[Path], size: int, cache: Path, remedy: str) -> np.ndarray:
+    """The image ``files`` as uint8 RGB [N, 3, size, size], from ``cache`` if they are there.
 
     An image of another size is scaled (bilinearly, the shorter side to ``size``) and cropped at the centre. DamagedData
     if one cannot be decoded, DataError if the cache cannot be written. The array is a read-only view of the file.
     """
-    path = cache / f"{state_digest(folder, names)}-{size}.npy"
-    shape = (len(names), 3, size, size)
+    path = cache / f"{state_digest(files)}-{size}-{RULE}.npy"
+    shape = (len(files), 3, size, size)
     images = _mapped(path, shape)
     if images is None:
-        log.info("decoding %d images of %s into %s", len(names), folder, path)
-        _decode_into(path, shape, folder, names, remedy)
+        log.info("decoding %d images into %s", len(files), path)
+        _decode_into(path, shape, files, remedy)
         images = _mapped(path, shape)
         if images is None:
             raise DataError(f"{path}, just written, cannot be read")
@@ -71,12 +75,12 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
     return images.view(np.ndarray) if images.shape == shape and images.dtype == np.uint8 else None
 
 
-def _decode_into(path: Path, shape: tuple[int, ...], folder: Path, names: Sequence[str], remedy: str) -> None:
-    def decode(name: str) -> np.ndarray:
+def _decode_into(path: Path, shape: tuple[int, ...], files: Sequence[Path], remedy: str) -> None:
+    def decode(file: Path) -> np.ndarray:
         try:
-            return decode_image(folder / name, shape[-1])
-        except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
-            raise DamagedData(f"{folder / name} cannot be decoded: {' '.join(str(error).split())}; {remedy}") from None
+            return decode_image(file, shape[-1])
+        except DamagedData as error:
+            raise DamagedData(f"{error}; {remedy}") from None
 
     draft = path.with_name(f"_{path.name}.{uuid.uuid4().hex}")
     try:
@@ -85,8 +89,8 @@ def _decode_into(path: Path, shape: tuple[int, ...], folder: Path, names: Sequen
         with draft.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for start in range(0, len(names), CHUNK):
-                file.write(np.stack(list(pool.map(decode, names[start : start + CHUNK]))).tobytes())
+            for start in range(0, len(files), CHUNK):
+                file.write(np.stack(list(pool.map(decode, files[start : start + CHUNK]))).tobytes())
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -98,9 +102,8 @@ def _decode_into(path: Path, shape: tuple[int, ...], folder: Path, names: Sequen
 
 
 def decode_image(path: Path, size: int) -> np.ndarray:
-    """One image file as uint8 RGB [3, size, size]; grey becomes RGB by repetition."""
+    """One image file as uint8 RGB [3, size, size]."""
     from PIL import Image, ImageOps
 
-    with Image.open(path) as image:
-        fitted = ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR)
+    fitted = ImageOps.fit(read_picture(path), (size, size), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))

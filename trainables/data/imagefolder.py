@@ -1,7 +1,8 @@
-"""A folder of one's own images: ``train/CLASS/*`` and ``test/CLASS/*``, PNG or JPEG.
+"""A folder of one's own images: ``train/CLASS/*`` and ``test/CLASS/*``, folders below a class included.
 
-Classes are numbered in the order of their names; images lie in the order of class and file name; held-out images are
-those of a fixed permutation (see :func:`trainables.data.splits.hold_out_permuted`). Each image becomes RGB, is scaled
+What counts as an image and how it becomes RGB is said in :mod:`trainables.data.pictures`; what is left out is named in
+the log. Classes are numbered in the order of their names; images lie in the order of class and file name; held-out
+images are those of a fixed permutation (see :func:`trainables.data.splits.hold_out_permuted`). Each image is scaled
 bilinearly until its shorter side has ``image_size`` pixels, and is cropped at the centre.
 
 A trial is what its images are and not where they lie: the path is no part of its id, a digest of the names and sizes of
@@ -23,73 +24,105 @@ from pydantic import Field, model_validator
 from trainables.data.base import Dataset, ImageData, datasets
 from trainables.data.decoded import CACHE, decoded, listing_digest
 from trainables.data.files import DamagedData, DataError, MissingData, data_root
+from trainables.data.pictures import SUFFIXES, Pictures, composed, find_images, is_hidden, say_left_out
 from trainables.data.splits import hold_out_permuted
 from trainables.values import Placed
 
-SUFFIXES = {".png", ".jpg", ".jpeg"}
 PARTS = ("train", "test")
 REMEDY = "replace or remove it"
+
+Files = Mapping[str, Path]
+"""Images by their names in a folder, in order."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of a folder, as names in it, and their labels; the names of its classes."""
+    """The image files of a folder by part, and their labels; the names of its classes, and of what is left out."""
 
     classes: tuple[str, ...]
-    names: Mapping[str, tuple[str, ...]]
+    files: Mapping[str, Files]
     labels: Mapping[str, np.ndarray]
     digest: str
+    left_out: tuple[str, ...]
 
     def stock(self) -> dict[str, Any]:
         """What of it is in a spec."""
         return {
             "digest": self.digest,
-            "train_images": len(self.names["train"]),
+            "train_images": len(self.files["train"]),
             "class_count": len(self.classes),
         }
 
 
 def list_folder(folder: Path) -> Listing:
     """The images in ``folder``; MissingData or DamagedData with one line that names what is not as it should be."""
-    found = {part: _list_part(folder / part) for part in PARTS}
-    classes = tuple(found["train"])
+    found = {part: _list_part(folder, part) for part in PARTS}
+    classes = _checked_classes(folder, found)
+    files = {part: {name: path for one in found[part].values() for name, path in one.images.items()} for part in PARTS}
+    numbers = np.arange(len(classes))  # int64
+    labels = {part: np.repeat(numbers, [len(one.images) for one in found[part].values()]) for part in PARTS}
+    left_out = [name for part in PARTS for one in found[part].values() for name in one.left_out]
+    digest = listing_digest({**files["train"], **files["test"]})
+    return Listing(classes, files, labels, digest, (*_beside(folder), *left_out))
+
+
+def _checked_classes(folder: Path, found: Mapping[str, Mapping[str, Pictures]]) -> tuple[str, ...]:
+    """The names of the classes, in order; DamagedData unless both parts have the same, and more than one."""
     for name in found["train"].keys() ^ found["test"].keys():
         there, missing = PARTS if name in found["train"] else PARTS[::-1]
         raise DamagedData(f"{folder}: class {name} is in {there} and not in {missing}; both must have the same classes")
-    names = {
-        part: tuple(f"{part}/{name}/{file}" for name, files in found[part].items() for file in files) for part in PARTS
-    }
-    numbers = np.arange(len(classes))  # int64
-    labels = {part: np.repeat(numbers, [len(files) for files in found[part].values()]) for part in PARTS}
-    return Listing(classes, names, labels, listing_digest(folder, [*names["train"], *names["test"]]))
+    classes = tuple(found["train"])
+    if len(classes) == 1:
+        raise DamagedData(
+            f"{folder}: one class alone, with nothing to tell it from (got {classes[0]}). "
+            "Put the images of each class into a folder of its own, train/CLASS and test/CLASS."
+        )
+    return classes
 
 
-def _list_part(folder: Path) -> dict[str, list[str]]:
-    """Names of the image files by class, both in order."""
-    if not folder.is_dir():
-        raise MissingData(f"{folder} is no folder; images are expected in train/CLASS and test/CLASS, PNG or JPEG")
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    found = {path.name: sorted(file.name for file in path.iterdir() if _is_image(file)) for path in classes}
-    if not found:
-        raise DamagedData(f"{folder} holds no folder of a class")
-    for name, files in found.items():
-        if not files:
-            raise DamagedData(f"{folder / name} holds no image that ends in {', '.join(sorted(SUFFIXES))}")
+def _list_part(folder: Path, part: str) -> dict[str, Pictures]:
+    """What the folders of the classes hold, by class, in order; names are those in ``folder``."""
+    place, formats = folder / part, ", ".join(SUFFIXES)
+    if not place.is_dir():
+        raise MissingData(f"{place} is no folder; images ({formats}) are expected in train/CLASS and test/CLASS")
+    classes: dict[str, Path] = {}
+    for path in place.iterdir():
+        if path.is_dir() and not is_hidden(path.name):
+            name = composed(path.name, place)
+            if name in classes:
+                raise DamagedData(f"{place}: two classes are named {name!r}, in two forms of Unicode. Merge them.")
+            classes[name] = path
+    if not classes:
+        raise DamagedData(f"{place} holds no folder of a class")
+    found = {name: find_images(path).under(f"{part}/{name}/") for name, path in sorted(classes.items())}
+    for name, pictures in found.items():
+        if not pictures.images:
+            raise DamagedData(f"{place / name} holds no image that ends in {formats}")
     return found
 
 
-def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+def _beside(folder: Path) -> list[str]:
+    """What lies where no image is looked for: folders beside the parts, and files beside the classes."""
+    folders = [f"{path.name}/" for path in folder.iterdir() if path.is_dir() and path.name not in PARTS]
+    files = [f"{part}/{path.name}" for part in PARTS for path in (folder / part).iterdir() if not path.is_dir()]
+    return sorted(name for name in (*folders, *files) if not is_hidden(Path(name).name))
 
 
 @cache
 def _stock(path: str) -> dict[str, Any]:
-    return list_folder(Path(path)).stock()
+    listing = list_folder(Path(path))
+    say_left_out(Path(path), listing.left_out)
+    return listing.stock()
+
+
+def _is_plain(images: np.ndarray) -> bool:
+    """Return whether all pixels have one colour."""
+    return all((image == images[0, :, :1, :1]).all() for image in images)
 
 
 @datasets.register
 class ImageFolder(Dataset, Placed):
-    """Your own images: a folder with train/CLASS/*.png and test/CLASS/*.png (or .jpg), fitted to a square."""
+    """Your own images: a folder with train/CLASS/*.png and test/CLASS/*.png (or .jpg, ...), fitted to a square."""
 
     name: Literal["imagefolder"] = "imagefolder"
     whereabouts = frozenset({"path"})
@@ -143,7 +176,9 @@ class ImageFolder(Dataset, Placed):
                 f"{folder} has changed: the digest of its files is {listing.digest}, not the trial's {self.digest}; "
                 "bring the old files back, or run the sweep anew with the new ones"
             )
-        cache_folder = data_root(root) / CACHE
-        train, test = (decoded(folder, listing.names[part], self.image_size, cache_folder, REMEDY) for part in PARTS)
+        cache_folder, size = data_root(root) / CACHE, self.image_size
+        train, test = (decoded([*listing.files[part].values()], size, cache_folder, REMEDY) for part in PARTS)
+        if _is_plain(train):
+            raise DamagedData(f"{folder}/train: all pixels of all images have one colour. Replace the images.")
         left, held = hold_out_permuted(train, listing.labels["train"], self.validation)
         return ImageData(*left, test, listing.labels["test"], self.classes, *held)

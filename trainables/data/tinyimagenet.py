@@ -20,6 +20,7 @@ from trainables.data.base import ImageData, datasets
 from trainables.data.decoded import CACHE, decoded
 from trainables.data.downloaded import Downloaded
 from trainables.data.files import DamagedData, data_root
+from trainables.data.pictures import find_images
 from trainables.data.splits import hold_out_permuted
 
 SIZE = 64
@@ -52,7 +53,7 @@ class TinyImageNet(Downloaded):
         classes = self._classes(folder, remedy)
         files = self._train_files(folder, classes, remedy), self._test_files(folder, classes, remedy)
         try:
-            images = [decoded(folder, names, SIZE, root / CACHE, remedy) for names, _ in files]
+            images = [decoded([folder / name for name in names], SIZE, root / CACHE, remedy) for names, _ in files]
         except FileNotFoundError as error:
             raise DamagedData(f"{error.filename} is missing; {remedy}") from None
         train, validation = hold_out_permuted(images[0], files[0][1], self.validation)
@@ -77,7 +78,7 @@ class TinyImageNet(Downloaded):
     def _train_files(self, folder: Path, classes: list[str], remedy: str) -> Labelled:
         names, wanted = [], self.train_images // self.classes
         for wnid in classes:
-            here = sorted(path.name for path in (folder / "train" / wnid / "images").glob("*.JPEG"))
+            here = find_images(folder / "train" / wnid / "images").images
             if len(here) != wanted:
                 found = f"it has {len(here)} images, not {wanted}"
                 raise DamagedData(f"{folder}/train/{wnid} is damaged: {found}; {remedy}")

@@ -20,9 +20,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from trainables import corruptions
-from trainables.corruptions import CORRUPTIONS, TYPE_SETS
-from trainables.data import DeviceData, ImageData, fit
+from trainables.corruptions import CORRUPTIONS, TYPE_SETS, Glass
+from trainables.data import DataError, DeviceData, ImageData, fit
 from trainables.data.decoded import listing_digest
+from trainables.data.pictures import SUFFIXES, find_images, say_left_out
 from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, Sources, View, difficulties
 from trainables.values import Placed, unknown
@@ -44,6 +45,9 @@ class Corruption(Placed):
     frost_folder: str | None = Field(default=None, description="folder of photographs of frost, which frost needs")
     frost_digest: str | None = Field(default=None, description="of names and sizes of the photographs; found if null")
     corruption_seed: int = Field(default=0, ge=0, lt=2**31)
+    glass: Glass = Field(
+        default="copy", description="glass_blur: copy pixels as the benchmark's code does, or swap them"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -54,8 +58,14 @@ class Corruption(Placed):
         folder = Path(data["frost_folder"]).expanduser()
         if not folder.is_dir():
             raise ValueError(f"frost_folder: there is no folder {folder}")
-        names = sorted(path.name for path in folder.iterdir() if path.is_file())
-        return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(folder, names)}
+        try:
+            found = find_images(folder)
+        except (DataError, OSError) as error:
+            raise ValueError(f"frost_folder: {error}") from None
+        if not found.images:
+            raise ValueError(f"frost_folder: {folder} holds no photograph that ends in {', '.join(SUFFIXES)}")
+        say_left_out(folder, found.left_out)
+        return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(found.images)}
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -63,6 +73,10 @@ class Corruption(Placed):
         if isinstance(self.types, str):
             return tuple(TYPE_SETS.get(self.types, (self.types,)))
         return self.types
+
+    @property
+    def idle(self) -> frozenset[str]:
+        return frozenset() if "glass_blur" in self.chosen else frozenset({"glass"})
 
     @model_validator(mode="after")
     def _types_are_known(self) -> Corruption:
@@ -76,6 +90,12 @@ class Corruption(Placed):
                 "frost_folder: frost overlays photographs that do not come with this package: give a folder of them, "
                 "or leave frost out (types: h14)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _glass_is_used(self) -> Corruption:
+        if self.glass != "copy" and "glass" in self.idle:
+            raise ValueError(f"glass: glass_blur is not among the types (got {self.glass!r}). Leave it out.")
         return self
 
     def __str__(self) -> str:
@@ -137,6 +157,12 @@ def corrupt(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
             len(images), labels, names.tolist(), corruption.assignment, corruption.skew, seed, split
         )
         made[split] = corruptions.corrupt(
-            images, names[assigned], severities[split], seed, split, frost_folder=corruption.frost_folder
+            images,
+            names[assigned],
+            severities[split],
+            seed,
+            split,
+            frost_folder=corruption.frost_folder,
+            glass=corruption.glass,
         )
     return made

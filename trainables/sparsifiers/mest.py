@@ -7,8 +7,9 @@ authors' code at 90 % sparsity over 160 epochs: 20 % of the active weights, half
 
 Departures: the authors give shares of all weights (2 %, 1 %, 0); here they are shares of the active ones, so that
 they mean the same at every sparsity. The gradient is that of the coming batch, which costs a pass that their code,
-with the one of the last step at hand, does not need. Not here: the soft memory bound (MEST+EM&S), which holds more
-weights than asked between updates, and the removal of data.
+with the one of the last step at hand, does not need. Their code has lambda 0 (``--sp-lmd`` in
+``prune_utils/retrain.py``) and no released script sets it, so by default importance is magnitude alone. Not here: the
+soft memory bound (MEST+EM&S), which holds more weights than asked between updates, and the removal of data.
 """
 
 from __future__ import annotations
@@ -32,8 +33,13 @@ class MEST(Rewiring):
     prune_rate: float = Field(default=0.2, gt=0, lt=1, description="share of the weights replaced at first")
     decay: Decay = Field(default="steps", description="how it falls")
     decay_fraction: float = Field(default=0.75, gt=0, le=1, description="share of training at which the decay ends")
-    gradient_weight: float = Field(default=0.5, ge=0, description="lambda in the importance |w| + lambda |dL/dw|")
+    gradient_weight: float = Field(
+        default=0.0, ge=0, description="lambda in the importance |w| + lambda |dL/dw| (authors' code: 0)"
+    )
 
     def importance(self, moment: Moment) -> Tensors:
+        magnitudes = super().importance(moment)
+        if self.gradient_weight == 0:
+            return magnitudes
         gradients = by_gradient(moment)
-        return {name: moment.weights[name].abs() + self.gradient_weight * gradients[name] for name in gradients}
+        return {name: magnitudes[name] + self.gradient_weight * gradients[name] for name in magnitudes}

@@ -34,12 +34,15 @@ class Periodic(Sparsifier):
 
     update_every: float = Field(default=4.0, gt=0, description="epochs between two updates")
     stop_fraction: float = Field(
-        default=0.75, gt=0, le=1, description="no update after this share of training (1: one may follow the last step)"
+        default=0.75, gt=0, le=1, description="no update after this share of training; 1: one may follow the last step"
     )
 
     def update_steps(self, timeline: Timeline) -> Collection[int]:
         interval = timeline.interval(self.update_every)
-        return range(interval, round(self.stop_fraction * timeline.steps) + 1, interval)
+        last = round(self.stop_fraction * timeline.steps)
+        if self.stop_fraction < 1:  # a short training rounds up to its end: what grew there would be judged untrained
+            last = min(last, timeline.steps - 1)
+        return range(interval, last + 1, interval)
 
 
 class Rewiring(Periodic, Drawn, Sparse):

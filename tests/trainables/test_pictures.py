@@ -1,0 +1,148 @@
+"""Files of images: what counts as one, and the pixels of every kind of file by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from trainables.data import DamagedData
+from trainables.data.pictures import find_images, read_picture, say_left_out
+
+SQUARE = np.array([[0, 100], [200, 255]], np.uint8)
+
+
+def pixels(path: Path) -> list[list[list[int]]]:
+    image = read_picture(path)
+    assert image.mode == "RGB"
+    return np.asarray(image).tolist()
+
+
+def grey(*rows: list[int]) -> list[list[list[int]]]:
+    return [[[value] * 3 for value in row] for row in rows]
+
+
+# Pixels --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
+def test_sixteen_bits_of_grey_become_eight(suffix: str, tmp_path: Path) -> None:
+    """Black is 0 and white is 65,535 = 255 * 257, whatever the format."""
+    Image.fromarray(np.array([[0, 256], [257 * 100, 65535]], np.uint16)).save(tmp_path / f"a.{suffix}")
+    assert pixels(tmp_path / f"a.{suffix}") == grey([0, 1], [100, 255])
+
+
+def test_sixteen_bits_in_the_other_order_of_bytes(tmp_path: Path) -> None:
+    image = Image.frombytes("I;16B", (2, 1), np.array([257 * 7, 65535], ">u2").tobytes())
+    image.save(tmp_path / "a.tif")
+    assert pixels(tmp_path / "a.tif") == grey([7, 255])
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_pixels_without_a_known_white_are_refused(kind: type, tmp_path: Path) -> None:
+    Image.fromarray(SQUARE.astype(kind)).save(tmp_path / "a.tif")
+    with pytest.raises(
+        DamagedData, match=r"a\.tif cannot be decoded: which value is white is not known .* save 8 or 16$"
+    ):
+        read_picture(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "pgm", "webp"])
+def test_grey_is_repeated(suffix: str, tmp_path: Path) -> None:
+    Image.fromarray(SQUARE).save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
+    assert pixels(tmp_path / f"a.{suffix}") == grey([0, 100], [200, 255])
+
+
+def test_black_and_white(tmp_path: Path) -> None:
+    Image.fromarray(SQUARE > 150).save(tmp_path / "a.png")
+    assert pixels(tmp_path / "a.png") == grey([0, 0], [255, 255])
+
+
+ORIENTATIONS = {
+    1: [[0, 100], [200, 255]],
+    2: [[100, 0], [255, 200]],
+    3: [[255, 200], [100, 0]],
+    4: [[200, 255], [0, 100]],
+    5: [[0, 200], [100, 255]],
+    6: [[200, 0], [255, 100]],
+    7: [[255, 100], [200, 0]],
+    8: [[100, 255], [0, 200]],
+}
+"""What a viewer shows of SQUARE under each orientation of the EXIF standard."""
+
+
+@pytest.mark.parametrize("orientation", ORIENTATIONS)
+def test_images_stand_upright(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(SQUARE).save(tmp_path / "a.png", exif=exif)
+    assert pixels(tmp_path / "a.png") == grey(*ORIENTATIONS[orientation])
+
+
+def test_transparent_pixels_lie_on_white(tmp_path: Path) -> None:
+    """Opaque red, half of blue, and nothing, under which a colour is hidden."""
+    rgba = np.array([[[255, 0, 0, 255], [0, 0, 255, 128], [1, 2, 3, 0]]], np.uint8)
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    assert pixels(tmp_path / "a.png") == [[[255, 0, 0], [127, 127, 255], [255, 255, 255]]]
+
+
+def test_a_transparent_colour_of_a_palette_lies_on_white(tmp_path: Path) -> None:
+    image = Image.fromarray(np.array([[0, 1]], np.uint8), mode="P")
+    image.putpalette([10, 20, 30, 40, 50, 60])
+    image.save(tmp_path / "a.png", transparency=0)
+    assert pixels(tmp_path / "a.png") == [[[255, 255, 255], [40, 50, 60]]]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_of_several_pictures_the_first_counts(suffix: str, tmp_path: Path) -> None:
+    first, second = Image.new("RGB", (2, 2), "lime"), Image.new("RGB", (2, 2), "red")
+    lossless = {"lossless": True} if suffix == "webp" else {}
+    first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=[second], **lossless)
+    assert pixels(tmp_path / f"a.{suffix}")[0][0] == [0, 255, 0]
+
+
+# Listing -------------------------------------------------------------------------------------------------------------
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_images_are_found_below_and_by_name(tmp_path: Path) -> None:
+    names = ("b.PNG", "a/2.jpeg", "a/10.webp", "c.tiff", "a/b/c.bmp", "d.ppm")
+    found = find_images(touch(tmp_path, *names))
+    assert list(found.images) == ["a/10.webp", "a/2.jpeg", "a/b/c.bmp", "b.PNG", "c.tiff", "d.ppm"]
+    assert all(path == tmp_path / name for name, path in found.images.items()) and found.left_out == ()
+
+
+def test_the_hidden_is_no_part_and_the_rest_is_left_out(tmp_path: Path) -> None:
+    touch(tmp_path, "0.png", ".DS_Store", "._0.png", ".cache/0.png", "Thumbs.db", "a/film.gif", "LICENCE")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    found = find_images(tmp_path)
+    assert list(found.images) == ["0.png"] and found.left_out == ("LICENCE", "Thumbs.db", "a/film.gif", "loop/")
+
+
+def test_a_warning_counts_and_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    say_left_out(tmp_path, ())
+    say_left_out(tmp_path, ("a", "caf\udce9", "c", "d", "e"))
+    say_left_out(tmp_path, ("a", "caf\udce9", "c", "d", "e"))
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{tmp_path}: 5 left out: a, caf\\xe9, c and 2 more. Images end in .bmp, ")
+
+
+def test_names_are_known_in_composed_form(tmp_path: Path) -> None:
+    found = find_images(touch(tmp_path, "cafe\u0301/u\u0308.png"))
+    assert found.images == {"caf\u00e9/\u00fc.png": tmp_path / "cafe\u0301/u\u0308.png"}
+    touch(tmp_path, "caf\u00e9/u\u0308.png")
+    with pytest.raises(DamagedData, match=r"two files are named 'caf\u00e9/\u00fc\.png', in two forms of Unicode"):
+        find_images(tmp_path)
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        find_images(tmp_path / "none")

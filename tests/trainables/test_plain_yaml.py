@@ -1,0 +1,87 @@
+"""YAML as people write it: the numbers and words of YAML 1.2, and no key twice."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from trainables.plain_yaml import YAMLError, dump, load
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10),
+        ("08", 8),
+        ("-09", -9),
+        ("0o17", 15),
+        ("0x1F", 31),
+        ("1e-3", 0.001),
+        ("1E3", 1000.0),
+        (".5", 0.5),
+        ("-1.", -1.0),
+        ("+.inf", math.inf),
+        ("-.INF", -math.inf),
+        ("true", True),
+        ("FALSE", False),
+        ("~", None),
+        ("null", None),
+        ("", None),
+        *((text, text) for text in ("yes", "no", "On", "off", "y", "N", "tRUE", "12:30", "2024-01-01", "1_000", "0b1")),
+        ("'010'", "010"),
+        ("e3", "e3"),
+        (".", "."),
+    ],
+)
+def test_a_word_is_what_the_core_schema_says(text: str, value: Any) -> None:
+    found = load(text)
+    assert found == value and type(found) is type(value)
+    assert load(f"[{text or '~'}]") == [value]
+
+
+def test_not_a_number_is_a_number() -> None:
+    assert math.isnan(load(".nan"))
+
+
+WORDS = ["010", "1e-3", "0x1F", "0o7", "yes", "true", "null", "~", "", "<<", "12:30", ".inf", "a: b", "- a"]
+
+
+@pytest.mark.parametrize("value", [*WORDS, 10, -3, 1e-5, 1e300, 0.1, math.inf, True, None, [1, "1"], {"1": 1}], ids=str)
+def test_what_is_written_is_read_again(value: Any) -> None:
+    """Texts that look like numbers are quoted: sweeps are stored as YAML, and read again under this schema."""
+    found = load(dump({"key": value}))["key"]
+    assert found == value and type(found) is type(value)
+
+
+def test_order_is_kept() -> None:
+    assert dump({"b": 1, "a": [2]}) == "b: 1\na:\n- 2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a: 1\nb: 2\na: 3", "line 3: 'a' is given already, in line 1. Remove one of them."),
+        ("- x\n- {a: 1, 'a': 2}", "line 2: 'a' is given already, in line 2. Remove one of them."),
+        ("a:\n  b:\n    c: 1\n    c: 1", "line 4: 'c' is given already, in line 3. Remove one of them."),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused_with_its_lines(text: str, why: str) -> None:
+    with pytest.raises(YAMLError) as error:
+        load(text)
+    assert str(error.value) == why
+
+
+def test_a_merged_key_may_be_replaced() -> None:
+    text = "a: {b: &inner {<<: &base {p: 1, q: 2}, p: 3}}\nc: {<<: *inner, q: 4}"
+    assert load(text) == {"a": {"b": {"p": 3, "q": 2}}, "c": {"p": 3, "q": 4}}
+
+
+NO_YAML = ["[", "{[1]: 2}", "!!int x", "a: &a [*a]", "--- 1\n--- 2", "!!python/name:os.system", "\0"]
+
+
+@pytest.mark.parametrize("text", NO_YAML)
+def test_what_is_no_yaml_is_one_line(text: str) -> None:
+    with pytest.raises(YAMLError, match=r"^not YAML: [^\n]+$"):
+        load(text)
