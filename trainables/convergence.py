@@ -5,7 +5,7 @@ A result of a network that was stopped early tells how fast a method trains, and
 
 - it does not fit its own training samples: ``fit_accuracy`` is below :data:`FIT` of what can be learned;
 - it is still rising: over the last quarter of training the line through the test accuracies gains more than
-  :data:`RISE`, and more than twice that line's standard error.
+  :data:`RISE`, and more than noise around a flat line would (one-sided t-test at :data:`NOISE`).
 
 What can be learned is the difficulty's to say (``Difficulty.learnable``). Of wrong labels, none must be memorized: with
 20 % label noise, 80 % can be learned. Under attack, no fit is asked for, and the trend decides alone.
@@ -25,6 +25,8 @@ FIT = 0.98
 """Share of the learnable training labels that a network trained to its end predicts."""
 RISE = 0.01
 """Gain of test accuracy over the last quarter of training that counts as still rising."""
+NOISE = 0.01
+"""Share of flat, noisy curves that may be taken for rising ones: a claim looks at dozens of trials."""
 LATE = 0.25
 """Share of training, at its end, over which the trend is taken."""
 MIN_STEPS = 1000
@@ -37,15 +39,18 @@ MIN_POINTS = 3
 
 @dataclass(frozen=True)
 class Trend:
-    """A line through evaluations: ``gain`` over the last quarter of training, and its standard ``error``."""
+    """A line through ``points`` evaluations: its ``gain`` over the last quarter of training, its standard ``error``."""
 
     gain: float
     error: float
+    points: int
 
     @property
     def rising(self) -> bool:
-        """Whether the gain is larger than :data:`RISE` and than twice its error."""
-        return self.gain > max(RISE, 2 * self.error)
+        """Whether the gain is larger than :data:`RISE` and than noise explains."""
+        from scipy.special import stdtrit  # here alone: a driver imports this module for its numbers
+
+        return self.gain > max(RISE, self.error * float(stdtrit(self.points - 2, 1 - NOISE)))
 
 
 def late_trend(epochs: Sequence[int], accuracies: Sequence[float | None], num_epochs: int) -> Trend | None:
@@ -69,7 +74,7 @@ def late_trend(epochs: Sequence[int], accuracies: Sequence[float | None], num_ep
     slope = float(x @ y / (x @ x))
     residuals = y - y.mean() - slope * x
     variance = float(residuals @ residuals) / (len(late) - 2) / float(x @ x)
-    return Trend(LATE * slope, LATE * math.sqrt(variance))
+    return Trend(LATE * slope, LATE * math.sqrt(variance), len(late))
 
 
 def is_undertrained(fit_accuracy: float, learnable: float | None, trend: Trend | None) -> bool | None:

@@ -82,6 +82,15 @@ def test_the_error_of_a_line_by_hand() -> None:
     assert trend.error == pytest.approx(0.25 * math.sqrt(1 / 3) / 0.1)
 
 
+def test_a_step_up_by_chance_is_not_a_rise() -> None:
+    # The last eight evaluations of a network that had fitted all its samples: a gain of 1.05 points, t = 2.7.
+    curve = [0.8722, 0.8722, 0.875, 0.8778, 0.875, 0.8861, 0.8778, 0.8806]
+    trend = late_trend(range(46, 61, 2), curve, 60)
+    assert trend is not None and trend.gain > RISE
+    assert trend.gain / trend.error == pytest.approx(2.67, abs=0.01)  # Student's t at .99, six degrees: 3.14
+    assert not trend.rising
+
+
 @pytest.mark.parametrize("gain", [0.9 * RISE, 1.1 * RISE])
 def test_the_line_is_rising_from_a_point_on(gain: float) -> None:
     curve: list[float | None] = [0.5 + gain * epoch / 25 for epoch in EPOCHS]
