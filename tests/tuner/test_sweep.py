@@ -188,7 +188,7 @@ def test_quickstart_is_what_it_says() -> None:
 @pytest.mark.parametrize(
     ("file", "overrides", "steps"),
     [
-        ("recipe: digits", [], 1350),
+        ("recipe: digits", [], 1080),
         ("recipe: digits", ["recipe.epochs=2"], 28),
         ("recipe: {preset: digits, epochs: 5}", ["recipe.steps=100"], 100),
         ("recipe: {preset: digits, steps: 100}", ["recipe.epochs=2"], 28),
