@@ -143,7 +143,16 @@ TABLES: dict[str, pa.Schema] = {
 
 
 def resolve(storage: str) -> tuple[fs.FileSystem, str]:
-    """File system and absolute root of ``storage``: a local path, or a URI such as ``s3://bucket/folder``."""
+    """Return the file system and the absolute root of a storage.
+
+    Args:
+        storage: A local path, or a URI such as ``s3://bucket/folder``.
+
+    Raises:
+        ValueError: ``storage`` is empty: it would stand for whatever folder the process is in.
+    """
+    if not storage.strip():
+        raise ValueError(f"storage is empty (got {storage!r}). Name a folder, or an s3:// or gs:// address.")
     if "://" in storage:
         filesystem, root = fs.FileSystem.from_uri(storage)
         return filesystem, root.rstrip("/")

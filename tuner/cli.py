@@ -15,10 +15,19 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import catalogue, lines
-from tuner.commands import calibrate, study
+from tuner.commands import calibrate, gc, study
 from tuner.data_command import data_app
 from tuner.launch import Launch
-from tuner.opening import DEFAULT_STORAGE, WrongCall, about_tables, only_one, open_store, open_sweep, open_sweeps
+from tuner.opening import (
+    DEFAULT_STORAGE,
+    WrongCall,
+    about_tables,
+    only_one,
+    open_marked_store,
+    open_store,
+    open_sweep,
+    open_sweeps,
+)
 from tuner.options import (
     Address,
     AsJson,
@@ -31,6 +40,7 @@ from tuner.options import (
     Overrides,
     Plugins,
     ProfileTrial,
+    Remake,
     Storage,
     SweepName,
     SweepNames,
@@ -38,7 +48,7 @@ from tuner.options import (
     TrialId,
     TrialsANode,
 )
-from tuner.running import run_sweep, tell
+from tuner.running import remake_artifacts, run_sweep, tell
 
 if TYPE_CHECKING:
     from analysis.claims import Claim
@@ -57,6 +67,7 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(calibrate)
 app.command()(study)
+app.command()(gc)
 
 
 def main() -> None:
@@ -74,7 +85,7 @@ def main() -> None:
     except ValueError as error:
         reason = about_tables(error)
     if reason:  # none where the help was all there was to say
-        print(f"sparsweep: {reason}", file=sys.stderr)
+        print(f"sparsweep: {' '.join(reason.splitlines())}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -121,11 +132,16 @@ def resume(
     address: Address = "local",
     data: DataFolder = None,
     track: Trackers = [],
+    remake: Remake = None,
     plugins: Plugins = [],
 ) -> None:
-    """Go on with a sweep as it was run here: after a crash, and with what failed."""
+    """Resume a sweep in this storage and retry failed trials; or make lost weights or scores again."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    run_sweep(Launch(described, store, address, track), data, retry=True)
+    launch = Launch(described, store, address, track)
+    if remake is None:
+        run_sweep(launch, data, retry=True)
+    else:
+        remake_artifacts(launch, data, remake)
 
 
 @app.command()
@@ -138,10 +154,11 @@ def status(
     plugins: Plugins = [],
 ) -> None:
     """Say what is done, running, failed (and why), and blocked (and by what)."""
+    from tuner import journal
     from tuner.status import follow, lines, report
 
     store = open_store(storage)
-    names = [sweep] if sweep else sorted(store.folders("sweeps"))
+    names = [sweep] if sweep else journal.recorded(store)
     if not names:
         raise WrongCall(f"--storage {storage}: no sweep has been run here")
     if watch:
@@ -163,11 +180,14 @@ def figures(
 ) -> None:
     """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
     from analysis import figures as gallery
+    from tuner.remaking import lost_scores
 
     described, store, results = gather(sweeps, overrides, storage)
     names = [sweep.name for sweep in described]
     if results.trials.empty:
         raise WrongCall(f"{', '.join(names)}: no trial has finished in {storage}: sparsweep status says why")
+    for line in lost_scores(described, store):
+        tell(line)
     folder = f"figures/{'+'.join(names)}"
     for picture in gallery.pictures(results, names):
         try:
@@ -209,9 +229,12 @@ def report(
     from analysis.claims import evaluate
     from analysis.report import Standing, render
     from tuner import status
+    from tuner.remaking import lost_scores
 
     stated = stated_claims(more)
     described, store, results = gather(sweeps, overrides, storage)
+    for line in lost_scores(described, store):
+        tell(line)
     standings = [Standing(**status.standing(sweep, store)) for sweep in described]
     page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
@@ -255,28 +278,12 @@ def export(
 
 
 @app.command()
-def gc(
-    storage: Storage = DEFAULT_STORAGE,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
-    plugins: Plugins = [],
-) -> None:
-    """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
-    from tuner.gc import collect, find_here, readable
-
-    garbage, store = find_here(storage)
-    print("\n".join(garbage.lines()))
-    if yes:
-        collect(garbage, store)
-    print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
-
-
-@app.command()
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
     from analysis.compacted import compact as copy
     from trainables.records import TABLES
 
-    store = open_store(storage)
+    store = open_marked_store(storage)
     for table in TABLES:
         try:
             rows, files = copy(store.storage, table)

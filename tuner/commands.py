@@ -1,4 +1,4 @@
-"""Commands beside the course of a sweep: what this machine can do, and a search for optuna-dashboard."""
+"""Commands beside the course of a sweep: calibration, a search for optuna-dashboard, garbage."""
 
 from __future__ import annotations
 
@@ -39,3 +39,24 @@ def study(
     from tuner.dashboard import write
 
     print(f"optuna-dashboard {write(described, store, output)}")
+
+
+def gc(
+    storage: Storage = DEFAULT_STORAGE,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
+    weights: Annotated[bool, typer.Option("--weights", help="Also the weights of finished trials.")] = False,
+    scores: Annotated[bool, typer.Option("--scores", help="Also the scores of training samples.")] = False,
+    plugins: Plugins = [],
+) -> None:
+    """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
+    from tuner.gc import collect, find_here, readable
+
+    given_up = [kind for kind, chosen in (("weights", weights), ("scores", scores)) if chosen]
+    garbage, store = find_here(storage, given_up)
+    print("\n".join(garbage.lines(store)))
+    if yes:
+        try:
+            collect(garbage, store)
+        except OSError as error:
+            raise WrongCall(f"--storage {storage}: {error}") from None
+    print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")

@@ -24,8 +24,17 @@ DRIVER: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def remember(sweep: Sweep, store: Store) -> None:
-    """Keep the sweep as it is run, so that ``resume``, ``status`` and ``figures`` mean the same trials."""
+    """Keep the sweep as it is run, so that ``resume``, ``status`` and ``figures`` mean the same trials.
+
+    Also marks the storage, if this is the first sweep here or an earlier version ran the others.
+    """
+    store.mark()
     store.write(f"sweeps/{sweep.name}/sweep.yaml", sweep.dump().encode())
+
+
+def recorded(store: Store) -> list[str]:
+    """Return the names of the sweeps that were run here, in order. Other folders in ``sweeps/`` are not ours."""
+    return [name for name in sorted(store.folders("sweeps")) if store.exists(f"sweeps/{name}/sweep.yaml")]
 
 
 def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:

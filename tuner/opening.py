@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -38,14 +39,37 @@ def load_plugins(modules: list[str]) -> list[str]:
 
 
 def open_store(storage: str) -> Store:
-    from pyarrow import ArrowInvalid
-
     from trainables.store import Store
 
     try:
         return Store(storage)
-    except (ArrowInvalid, OSError) as error:
-        raise WrongCall(f"--storage {storage}: {error}") from None
+    except (ValueError, OSError) as error:  # Arrow's are among them
+        raise WrongCall(f"--storage {shlex.quote(storage)}: {error}") from None
+
+
+def open_marked_store(storage: str) -> Store:
+    """Return the storage for a command that removes or rewrites files in it.
+
+    Raises:
+        WrongCall: The folder does not carry the mark of a storage.
+    """
+    from trainables import mark
+    from tuner import journal
+
+    store = open_store(storage)
+    if not store.is_marked():
+        sweeps = journal.recorded(store)
+        remedy = f"sparsweep resume {sweeps[0]}" if sweeps else "sparsweep run SWEEP"
+        raise WrongCall(
+            f"--storage {storage}: not marked as a storage (no {mark.NAME}). "
+            f"Mark it first: {remedy}{storage_option(storage)}"
+        )
+    return store
+
+
+def storage_option(storage: str) -> str:
+    """Return the option that names ``storage`` in a command to copy, empty for the default."""
+    return "" if storage == DEFAULT_STORAGE else f" --storage {shlex.quote(storage)}"
 
 
 def only_one(beginning: str, known: Iterable[str], what: str, storage: str) -> str:

@@ -63,7 +63,8 @@ def test_figures_draws_what_the_results_allow(store: Store, capsys: pytest.Captu
     assert f"{store.root}/figures/mine/variant_bars.png (and .pdf, .csv)" in said.out
     assert "clean_vs_robust: not drawn: no finished trial was judged under attack" in said.out
     assert "sample_examples: not drawn: no scores with images" in said.out
-    assert said.err == ""
+    again = f"sparsweep resume mine --remake scores --storage {store.storage}"
+    assert said.err == f"mine: no sample images: the scores of 2 runs are gone. Remedy: {again}\n"
 
 
 def test_figure_1_is_drawn_from_the_scores_of_the_sweep(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -81,7 +82,8 @@ def test_figure_1_is_drawn_from_the_scores_of_the_sweep(store: Store, capsys: py
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(content), path)
     call("figures", "mine", store=store)
-    assert "sample_examples.png" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "sample_examples.png" in said.out and said.err == ""
     table = Path(store.root, "figures/mine/sample_examples.csv").read_text().splitlines()
     assert len(table) == 1 + 10 * 2 * 5 and table[0].startswith("dataset,name,label,class_name,end,rank,sample")
 
