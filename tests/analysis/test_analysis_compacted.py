@@ -82,7 +82,7 @@ def test_trials_columns_and_filters_are_taken_from_the_copy(store):
     seeds(store)
     ids = [make_row("set", 0.5, seed, 0.5)["trial"] for seed in (3, 9)]
     assert seeds(store, trials=ids) == [3, 9]
-    rows, _ = compacted.read(store.storage, "trials", columns=["seed"], filters=[("seed", "<", 2)])
+    rows, _ = compacted.read(store.storage, "trials", columns=["seed"], filters=[[("seed", "<", 2)]])
     assert rows.column_names == ["seed"] and sorted(rows["seed"].to_pylist()) == [0, 1]
 
 
@@ -106,7 +106,7 @@ def test_a_trial_that_is_gone_or_written_again_makes_the_copy_anew(store):
     assert 5 not in seeds(store)
     os.remove(finish(store, 7))
     finish(store, 7, accuracy=0.9)
-    rows, _ = compacted.read(store.storage, "trials", filters=[("seed", "==", 7)])
+    rows, _ = compacted.read(store.storage, "trials", filters=[[("seed", "==", 7)]])
     assert rows["test_accuracy"].to_pylist() == [0.9]
 
 
