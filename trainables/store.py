@@ -125,6 +125,11 @@ class Store:
         paths = [info.path.removeprefix(inside) for info in self.filesystem.get_file_info(selector) if info.is_file]
         return {path.partition("/")[0] for path in paths if "/" in path}
 
+    def check_folder(self) -> None:
+        """Raise NotADirectoryError if something else than a folder lies at the root. None at all is fine."""
+        if isinstance(self.filesystem, fs.LocalFileSystem) and os.path.exists(self.root) != os.path.isdir(self.root):
+            raise NotADirectoryError("not a folder. Name a folder, or an s3:// or gs:// address.")
+
     def check_writable(self) -> None:
         """OSError with the reason if nothing can be written here."""
         probe = f"_probe.{uuid.uuid4().hex}"

@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import catalogue, lines
-from tuner.commands import calibrate, gc, study
+from tuner.commands import calibrate, export, gc, logs, study
 from tuner.data_command import data_app
 from tuner.launch import Launch
 from tuner.opening import (
@@ -24,6 +24,7 @@ from tuner.opening import (
     about_tables,
     only_one,
     open_marked_store,
+    open_recorded_sweep,
     open_store,
     open_sweep,
     open_sweeps,
@@ -35,8 +36,6 @@ from tuner.options import (
     DataFolder,
     KindName,
     NodeHour,
-    Onnx,
-    Output,
     Overrides,
     Plugins,
     ProfileTrial,
@@ -67,11 +66,13 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(calibrate)
 app.command()(study)
+app.command()(logs)
+app.command()(export)
 app.command()(gc)
 
 
 def main() -> None:
-    """The command, with errors of the user as one line and exit 2."""
+    """The command, with errors of the user and of the storage as one line and exit 2."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
     try:
@@ -84,6 +85,8 @@ def main() -> None:
         sys.exit(130)
     except ValueError as error:
         reason = about_tables(error)
+    except OSError as error:  # a storage that is full, read-only or out of reach
+        reason = f"cannot read or write: {error}"
     if reason:  # none where the help was all there was to say
         print(f"sparsweep: {' '.join(reason.splitlines())}", file=sys.stderr)
     sys.exit(2)
@@ -136,7 +139,7 @@ def resume(
     plugins: Plugins = [],
 ) -> None:
     """Resume a sweep in this storage and retry failed trials; or make lost weights or scores again."""
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
+    described, store = open_recorded_sweep(sweep, overrides, storage)
     launch = Launch(described, store, address, track)
     if remake is None:
         run_sweep(launch, data, retry=True)
@@ -185,7 +188,7 @@ def figures(
     described, store, results = gather(sweeps, overrides, storage)
     names = [sweep.name for sweep in described]
     if results.trials.empty:
-        raise WrongCall(f"{', '.join(names)}: no trial has finished in {storage}: sparsweep status says why")
+        raise nothing_finished(described, storage)
     for line in lost_scores(described, store):
         tell(line)
     folder = f"figures/{'+'.join(names)}"
@@ -259,25 +262,6 @@ def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = F
 
 
 @app.command()
-def logs(trial: TrialId, storage: Storage = DEFAULT_STORAGE) -> None:
-    """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
-    store = open_store(storage)
-    found = only_one(trial, store.names("logs"), "log", storage)
-    print((store.read(f"logs/{found}.txt") or b"").decode(errors="replace"), end="")
-
-
-@app.command()
-def export(
-    trial: TrialId, output: Output = None, onnx: Onnx = False, storage: Storage = DEFAULT_STORAGE, plugins: Plugins = []
-) -> None:
-    """Write the trained network of a trial as plain tensors and masks, to be used without this package."""
-    from tuner.exporting import write
-
-    store = open_store(storage)
-    print("\n".join(write(only_one(trial, store.finished(), "finished trial", storage), store, output, onnx)))
-
-
-@app.command()
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
     from analysis.compacted import compact as copy
@@ -285,10 +269,7 @@ def compact(storage: Storage = DEFAULT_STORAGE) -> None:
 
     store = open_marked_store(storage)
     for table in TABLES:
-        try:
-            rows, files = copy(store.storage, table)
-        except OSError as error:
-            raise WrongCall(f"--storage {storage}: {error}") from None
+        rows, files = copy(store.storage, table)
         print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
 
 
@@ -300,7 +281,11 @@ def list_names(kind: KindName, as_json: AsJson = False, plugins: Plugins = []) -
 
 
 def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
-    """Sweeps as they were last run here, and what their trials left; says how many are not done."""
+    """Sweeps as they were last run here, and what their trials left; says how many are not done.
+
+    Raises:
+        WrongCall: None of their trials has finished or failed here.
+    """
     from analysis.results import load_results
     from analysis.samples import Ranking
     from tuner.points import points
@@ -309,10 +294,18 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     described, store = open_sweeps(names, overrides, storage)
     trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
     results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
+    if results.trials.empty and results.failures.empty:
+        raise nothing_finished(described, storage)
     done = len(results.trials)
     if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
         tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
     return described, store, results
+
+
+def nothing_finished(sweeps: list[Sweep], storage: str) -> WrongCall:
+    """Return the error of a command that needs results, where there are none."""
+    names = ", ".join(sweep.name for sweep in sweeps)
+    return WrongCall(f"{names}: no trial has finished in {storage}: sparsweep status says why")
 
 
 def stated_claims(paths: list[str]) -> list[Claim]:

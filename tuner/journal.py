@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import yaml
 from pyarrow.fs import LocalFileSystem
 
 from trainables.store import Store
@@ -43,6 +44,15 @@ def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
         return None
     content = store.read(f"sweeps/{name}/sweep.yaml")
     return None if content is None else parse(content.decode(), name, overrides)
+
+
+def source(name: str, store: Store) -> str | None:
+    """Return the file that the sweep recorded as ``name`` was named after, or None if that is not known."""
+    try:
+        content = yaml.safe_load(store.read(f"sweeps/{name}/sweep.yaml") or b"")
+    except yaml.YAMLError:
+        return None
+    return content.get("source") if isinstance(content, dict) else None
 
 
 class Busy(Exception):

@@ -122,6 +122,21 @@ def test_without_any_result_figures_says_so_and_report_still_tells_why(
     assert "it broke" in page and failed in page and "there is no finished trial to draw" in page
 
 
+@pytest.mark.parametrize("command", ["figures", "report", "claims"])
+def test_an_empty_storage_is_refused(store: Store, command: str) -> None:
+    for recorded in (False, True):
+        with pytest.raises(WrongCall, match=r"^mine: no trial has finished in .*: sparsweep status says why$"):
+            call(command, "mine" if recorded else str(path_of_mine(store)), store=store)
+        written(store, leave_out=20)
+    assert not Path(store.root, "reports").exists()
+
+
+def path_of_mine(store: Store) -> Path:
+    path = Path(store.root).parent / "mine.yaml"
+    path.write_text(SWEEP)
+    return path
+
+
 def test_claims_in_words_and_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     written(store)
     call("claims", "mine", store=store)
