@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from trainables import records
+from trainables import mark, records
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +72,10 @@ def _copy(
 
 
 def _extend(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> bool:
-    """Write the copy anew; False where that cannot be."""
+    """Write the copy again. Return False if the folder is not marked as a storage or cannot be written."""
     try:
+        if not mark.is_marked(storage):
+            raise PermissionError(f"{storage} is not marked as a storage")
         _write(storage, table, infos)
     except OSError as error:
         log.info("%s: no copy can be kept, every file is read: %s", _path(storage, table)[1], error)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from os import PathLike
 
 import pandas as pd
 
+from analysis.arguments import trial_ids
 from analysis.load import load_failures, load_layers, load_trials
 from analysis.samples import SAMPLES, Ranking, load_samples
 from trainables import records
@@ -41,10 +43,10 @@ class Results:
 
 
 def load_results(
-    storage: str = "runs", trials: Iterable[str] | None = None, rankings: Sequence[Ranking] = ()
+    storage: str | PathLike[str] = "runs", trials: str | Iterable[str] | None = None, rankings: Sequence[Ranking] = ()
 ) -> Results:
     """Everything that figures need of ``trials`` (ids; None: of all); ``rankings``: what Figure 1 shows examples of."""
-    wanted = None if trials is None else list(trials)
+    wanted = trial_ids(trials)  # once: they may be an iterator
     return Results(
         load_trials(storage, wanted),
         load_layers(storage, wanted),

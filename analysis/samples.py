@@ -6,10 +6,12 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os import PathLike
 
 import numpy as np
 import pandas as pd
 
+from analysis.arguments import storage_text
 from trainables import records
 
 log = logging.getLogger(__name__)
@@ -43,14 +45,16 @@ class Ranking:
     runs: tuple[str, ...]
 
 
-def load_samples(storage: str, rankings: Iterable[Ranking], classes: int = 10, each: int = 5) -> pd.DataFrame:
+def load_samples(
+    storage: str | PathLike[str], rankings: Iterable[Ranking], classes: int = 10, each: int = 5
+) -> pd.DataFrame:
     """The ``each`` hardest and easiest images of the first ``classes`` classes for every ranking: columns SAMPLES.
 
     A ranking without scores is left out; damaged files, and data sets that cannot be loaded, are named in the log.
     """
     parts = [pd.DataFrame(columns=list(SAMPLES))]
     for ranking in rankings:
-        table, damaged = records.read_scores(storage, ranking.runs)
+        table, damaged = records.read_scores(storage_text(storage), ranking.runs)
         for path in damaged:
             log.warning("scores: a damaged Parquet file is skipped: %s", path)
         chosen = extremes(table.to_pandas(), classes, each)

@@ -52,6 +52,7 @@ def write(storage: str, rows: list[dict[str, Any]], epochs: int) -> None:
     from trainables.store import Store
 
     store = Store(storage)
+    store.mark()
     for row in rows:
         row["spec"] = json.dumps({"kind": "TrialSpec", "spec": row}, default=str)  # as long as a real one
         tables = {"trials": [row], "layers": list(make_layers(row)), "epochs": make_epochs(row, epochs)}

@@ -160,7 +160,16 @@ TABLES: dict[str, pa.Schema] = {
 
 
 def resolve(storage: str) -> tuple[fs.FileSystem, str]:
-    """File system and absolute root of ``storage``: a local path, or a URI such as ``s3://bucket/folder``."""
+    """Return the file system and the absolute root of a storage.
+
+    Args:
+        storage: A local path, or a URI such as ``s3://bucket/folder``.
+
+    Raises:
+        ValueError: ``storage`` is empty: it would stand for whatever folder the process is in.
+    """
+    if not storage.strip():
+        raise ValueError(f"storage is empty (got {storage!r}). Name a folder, or an s3:// or gs:// address.")
     if "://" in storage:
         filesystem, root = fs.FileSystem.from_uri(storage)
         return filesystem, root.rstrip("/")
@@ -184,8 +193,8 @@ class NewerTables(ValueError):
     """A file was written by a later version of this software, whose columns may mean something else."""
 
 
-Filters = Sequence[tuple[str, str, Any]]
-"""Conditions that a row must all meet, as pandas and pyarrow have them: ``[("sparsity", ">=", 0.8)]``."""
+Filters = Sequence[Sequence[tuple[str, str, Any]]]
+"""Alternatives, each of conditions that a row must all meet: ``[[("sparsity", ">=", 0.8)]]``, as pyarrow has them."""
 
 
 def read(
@@ -239,12 +248,18 @@ def selection(
 ) -> Selection:
     """What to read of ``table``; ValueError that names the choices on a column that is not declared."""
     names = TABLES[table].names
-    conditions = [*(filters or ()), *([] if trials is None else [("trial", "in", set(trials))])]
-    chosen, asks = tuple(columns or names), tuple(dict.fromkeys(name for name, _, _ in conditions))
-    for name in (*chosen, *asks):
-        if name not in names:
-            raise ValueError(f"{table}: unknown column {name!r}; choose from {', '.join(names)}")
-    return Selection(chosen, asks, pq.filters_to_expression([list(conditions)]) if conditions else None)
+    of_trials = [] if trials is None else [("trial", "in", set(trials))]
+    groups = [[*group, *of_trials] for group in filters or [[]]]
+    chosen, asks = tuple(columns or names), tuple(dict.fromkeys(name for group in groups for name, _, _ in group))
+    check_columns(table, (*chosen, *asks))
+    return Selection(chosen, asks, pq.filters_to_expression(groups) if asks else None)
+
+
+def check_columns(table: str, names: Iterable[str]) -> None:
+    """Raise ValueError, which names the choices, on a column that is not declared."""
+    for name in names:
+        if name not in TABLES[table].names:
+            raise ValueError(f"{table}: unknown column {name!r}; choose from {', '.join(TABLES[table].names)}")
 
 
 def read_files(storage: str, table: str, infos: Iterable[fs.FileInfo], wanted: Selection) -> tuple[pa.Table, list[str]]:

@@ -1,7 +1,8 @@
 """Where results, artifacts and checkpoints lie: the one truth about what is done. Local folder or ``s3://``, ``gs://``.
 
 ``results/TABLE/TRIAL.parquet`` (see ``records``), ``artifacts/weights/TRIAL.pt``,
-``artifacts/scores/RUN-SCORE.parquet``, ``artifacts/corrupted/RUN.images``, ``checkpoints/RUN.pt``, ``sweeps/NAME/``.
+``artifacts/scores/RUN-SCORE.parquet``, ``artifacts/corrupted/RUN.images``, ``checkpoints/RUN.pt``, ``sweeps/NAME/``;
+``SPARSWEEP.TAG`` marks the folder as a storage.
 Every write goes to a new name and is renamed; where the storage has no rename (an object store), one PUT is as atomic.
 Two writers of the same file write the same content.
 """
@@ -17,7 +18,7 @@ import traceback as tracebacks
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from trainables import checkpoint, imagefile, records
+from trainables import checkpoint, imagefile, mark, records
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,18 @@ T = TypeVar("T")
 
 Artifact = Literal["weights", "scores", "corrupted"]
 SUFFIX: dict[Artifact, str] = {"weights": ".pt", "scores": ".parquet", "corrupted": ".images"}
+
+
+class ArtifactLost(FileNotFoundError):
+    """An artifact is missing, or was damaged and removed. A run that needs it makes it again.
+
+    Attributes:
+        problem: Which artifact, and whether it was missing or damaged.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"{problem}; a resume makes them again")
+        self.problem = problem
 
 
 class Store:
@@ -88,10 +101,22 @@ class Store:
         return {os.path.splitext(info.base_name)[0] for info in infos if not info.base_name.startswith(("_", "."))}
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every file in ``folder``, files being written included, by path."""
+        """Return the bytes of every file in ``folder`` by path, files being written included.
+
+        What a symbolic link leads to lies outside the storage and is left out, be it a file or ``folder`` itself.
+        """
+        if self._is_behind_link(folder):
+            return {}
         selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
-        infos = self.filesystem.get_file_info(selector)
-        return {f"{folder}/{info.base_name}": info.size for info in infos if info.type is fs.FileType.File}
+        infos = {f"{folder}/{info.base_name}": info for info in self.filesystem.get_file_info(selector)}
+        return {path: info.size for path, info in infos.items() if info.is_file and not self._is_link(path)}
+
+    def _is_behind_link(self, folder: str) -> bool:
+        """Return whether ``folder``, or a folder between it and the root, is a symbolic link."""
+        return any(self._is_link(str(part)) for part in (PurePosixPath(folder), *PurePosixPath(folder).parents[:-1]))
+
+    def _is_link(self, path: str) -> bool:
+        return isinstance(self.filesystem, fs.LocalFileSystem) and os.path.islink(f"{self.root}/{path}")
 
     def folders(self, folder: str) -> set[str]:
         """Names of the folders in ``folder`` that hold a file; asked of the files: Google's buckets list no folders."""
@@ -100,11 +125,25 @@ class Store:
         paths = [info.path.removeprefix(inside) for info in self.filesystem.get_file_info(selector) if info.is_file]
         return {path.partition("/")[0] for path in paths if "/" in path}
 
+    def check_folder(self) -> None:
+        """Raise NotADirectoryError if something else than a folder lies at the root. None at all is fine."""
+        if isinstance(self.filesystem, fs.LocalFileSystem) and os.path.exists(self.root) != os.path.isdir(self.root):
+            raise NotADirectoryError("not a folder. Name a folder, or an s3:// or gs:// address.")
+
     def check_writable(self) -> None:
         """OSError with the reason if nothing can be written here."""
         probe = f"_probe.{uuid.uuid4().hex}"
         self.write(probe, b"")
         self.delete(probe)
+
+    def is_marked(self) -> bool:
+        """Return whether a sweep has marked this folder as a storage."""
+        return mark.is_marked(self.storage)
+
+    def mark(self) -> None:
+        """Write the mark of a storage, unless it is there."""
+        if not self.is_marked():
+            self.write(mark.NAME, mark.CONTENT)
 
     # Results ---------------------------------------------------------------------------------------------------------
 
@@ -216,26 +255,22 @@ class Store:
         try:
             return imagefile.open_mapped(local)
         except FileNotFoundError:
-            raise FileNotFoundError(
-                f"the images of {run} are not in {self.storage}; a resume makes them again"
-            ) from None
+            raise ArtifactLost(f"the images of {run} are not in {self.storage}") from None
         except checkpoint.Damaged as error:
             local.unlink()
             self.delete(path)
-            why = f"the images of {run} are damaged ({error}) and were removed; a resume makes them again"
-            raise FileNotFoundError(why) from error
+            raise ArtifactLost(f"the images of {run} are damaged ({error}) and were removed") from error
 
     def _artifact(self, kind: Artifact, run: str, parse: Callable[[bytes], T]) -> T:
         path = self.artifact_path(kind, run)
         content = self.read(path)
         if content is None:
-            raise FileNotFoundError(f"the {kind} of {run} are not in {self.storage}; a resume makes them again")
+            raise ArtifactLost(f"the {kind} of {run} are not in {self.storage}")
         try:
             return parse(content)
         except (checkpoint.Damaged, pa.ArrowInvalid, OSError) as error:
             self.delete(path)
-            why = f"the {kind} of {run} are damaged ({error}) and were removed; a resume makes them again"
-            raise FileNotFoundError(why) from error
+            raise ArtifactLost(f"the {kind} of {run} are damaged ({error}) and were removed") from error
 
     # Checkpoints -----------------------------------------------------------------------------------------------------
 

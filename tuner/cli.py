@@ -15,10 +15,19 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.catalogue import catalogue, lines
-from tuner.commands import calibrate, study
+from tuner.commands import calibrate, export, gc, logs, study
 from tuner.data_command import data_app
 from tuner.launch import Launch
-from tuner.opening import DEFAULT_STORAGE, WrongCall, about_tables, only_one, open_store, open_sweep
+from tuner.opening import (
+    DEFAULT_STORAGE,
+    WrongCall,
+    about_tables,
+    only_one,
+    open_marked_store,
+    open_recorded_sweep,
+    open_store,
+    open_sweep,
+)
 from tuner.options import (
     Address,
     AsJson,
@@ -26,11 +35,10 @@ from tuner.options import (
     DataFolder,
     KindName,
     NodeHour,
-    Onnx,
-    Output,
     Overrides,
     Plugins,
     ProfileTrial,
+    Remake,
     Storage,
     SweepName,
     SweepNames,
@@ -38,8 +46,8 @@ from tuner.options import (
     TrialId,
     TrialsANode,
 )
-from tuner.results import convergence_facts, convergence_lines, gather, stated_claims
-from tuner.running import run_sweep
+from tuner.results import convergence_facts, convergence_lines, gather, nothing_finished, stated_claims
+from tuner.running import remake_artifacts, run_sweep, tell
 
 app = typer.Typer(
     help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
@@ -52,10 +60,13 @@ app = typer.Typer(
 app.add_typer(data_app, name="data")
 app.command()(calibrate)
 app.command()(study)
+app.command()(logs)
+app.command()(export)
+app.command()(gc)
 
 
 def main() -> None:
-    """The command, with errors of the user as one line and exit 2."""
+    """The command, with errors of the user and of the storage as one line and exit 2."""
     logging.basicConfig(format="%(message)s")
     logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
     try:
@@ -68,8 +79,10 @@ def main() -> None:
         sys.exit(130)
     except ValueError as error:
         reason = about_tables(error)
+    except OSError as error:  # a storage that is full, read-only or out of reach
+        reason = f"cannot read or write: {error}"
     if reason:  # none where the help was all there was to say
-        print(f"sparsweep: {reason}", file=sys.stderr)
+        print(f"sparsweep: {' '.join(reason.splitlines())}", file=sys.stderr)
     sys.exit(2)
 
 
@@ -116,11 +129,16 @@ def resume(
     address: Address = "local",
     data: DataFolder = None,
     track: Trackers = [],
+    remake: Remake = None,
     plugins: Plugins = [],
 ) -> None:
-    """Go on with a sweep as it was run here: after a crash, and with what failed."""
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=True)
-    run_sweep(Launch(described, store, address, track), data, convergence_lines, retry=True)
+    """Resume a sweep in this storage and retry failed trials; or make lost weights or scores again."""
+    described, store = open_recorded_sweep(sweep, overrides, storage)
+    launch = Launch(described, store, address, track)
+    if remake is None:
+        run_sweep(launch, data, convergence_lines, retry=True)
+    else:
+        remake_artifacts(launch, data, remake)
 
 
 @app.command()
@@ -133,10 +151,11 @@ def status(
     plugins: Plugins = [],
 ) -> None:
     """Say what is done, running, failed (and why), and blocked (and by what)."""
+    from tuner import journal
     from tuner.status import follow, lines, report
 
     store = open_store(storage)
-    names = [sweep] if sweep else sorted(store.folders("sweeps"))
+    names = [sweep] if sweep else journal.recorded(store)
     if not names:
         raise WrongCall(f"--storage {storage}: no sweep has been run here")
     if watch:
@@ -160,11 +179,14 @@ def figures(
 ) -> None:
     """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
     from analysis import figures as gallery
+    from tuner.remaking import lost_scores
 
     described, store, results = gather(sweeps, overrides, storage)
     names = [sweep.name for sweep in described]
     if results.trials.empty:
-        raise WrongCall(f"{', '.join(names)}: no trial has finished in {storage}: sparsweep status says why")
+        raise nothing_finished(described, storage)
+    for line in lost_scores(described, store):
+        tell(line)
     folder = f"figures/{'+'.join(names)}"
     for picture in gallery.pictures(results, names):
         try:
@@ -206,9 +228,12 @@ def report(
     from analysis.claims import evaluate
     from analysis.report import Standing, render
     from tuner import status
+    from tuner.remaking import lost_scores
 
     stated = stated_claims(more)
     described, store, results = gather(sweeps, overrides, storage)
+    for line in lost_scores(described, store):
+        tell(line)
     standings = [Standing(**status.standing(sweep, store)) for sweep in described]
     page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
@@ -233,52 +258,14 @@ def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = F
 
 
 @app.command()
-def logs(trial: TrialId, storage: Storage = DEFAULT_STORAGE) -> None:
-    """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
-    store = open_store(storage)
-    found = only_one(trial, store.names("logs"), "log", storage)
-    print((store.read(f"logs/{found}.txt") or b"").decode(errors="replace"), end="")
-
-
-@app.command()
-def export(
-    trial: TrialId, output: Output = None, onnx: Onnx = False, storage: Storage = DEFAULT_STORAGE, plugins: Plugins = []
-) -> None:
-    """Write the trained network of a trial as plain tensors and masks, to be used without this package."""
-    from tuner.exporting import write
-
-    store = open_store(storage)
-    print("\n".join(write(only_one(trial, store.finished(), "finished trial", storage), store, output, onnx)))
-
-
-@app.command()
-def gc(
-    storage: Storage = DEFAULT_STORAGE,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
-    plugins: Plugins = [],
-) -> None:
-    """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
-    from tuner.gc import collect, find_here, readable
-
-    garbage, store = find_here(storage)
-    print("\n".join(garbage.lines()))
-    if yes:
-        collect(garbage, store)
-    print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
-
-
-@app.command()
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
     from analysis.compacted import compact as copy
     from trainables.records import TABLES
 
-    store = open_store(storage)
+    store = open_marked_store(storage)
     for table in TABLES:
-        try:
-            rows, files = copy(store.storage, table)
-        except OSError as error:
-            raise WrongCall(f"--storage {storage}: {error}") from None
+        rows, files = copy(store.storage, table)
         print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from trainables.export import export, read_spec, to_onnx, to_torch
-from trainables.store import Store, write_local
+from trainables.store import ArtifactLost, Store, write_local
 from tuner.opening import WrongCall
+from tuner.remaking import command_for
 
 USE = """  content = torch.load({file!r}, weights_only=True)
   model.load_state_dict(content["state_dict"])       # masked weights are zero; content["masks"] says which
@@ -26,8 +27,8 @@ def write(trial: str, store: Store, output: str | None, onnx: bool) -> list[str]
             write_local(str(path), written)
     except ModuleNotFoundError as error:
         raise WrongCall(f"--onnx: {error}") from None
-    except FileNotFoundError as error:
-        raise WrongCall(f"TRIAL {trial}: {error}") from None
+    except ArtifactLost as error:
+        raise WrongCall(f"TRIAL {trial}: {error.problem}. Make them again: {command_for(trial, store)}") from None
     except OSError as error:
         raise WrongCall(f"--output {target}: cannot be written: {error}") from None
     said = [f"{target}: state_dict, masks and spec of {read_spec(store, trial)}", USE.format(file=str(target))]

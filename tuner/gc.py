@@ -1,45 +1,100 @@
-"""What a storage keeps that no sweep in it needs any more: found and shown first, removed only when told to.
+"""Files of a storage that no sweep in it needs any more: listed first, removed only when told to.
 
 Needed are the artifacts that a run still to be made starts from, and the checkpoints of runs still to be made, over
-all sweeps that were run in the storage. Results are never touched. What is removed is made again where a later sweep
-needs it: a dense network for a new sparsity of OMP, say.
+all sweeps that were run in the storage. Weights of finished trials and scores serve commands after that; they are kept
+unless given up by name, and ``resume --remake`` makes them again. Results are never touched.
+
+Removed are files of this package alone: their names are those that it gives, and no symbolic link leads to them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from trainables.records import TABLES
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import artifacts_of, build, examine
-from tuner.opening import WrongCall, open_store, open_sweep
+from tuner.opening import WrongCall, open_marked_store, open_sweep, storage_option
 from tuner.points import points
 from tuner.sweep import Sweep
+
+_RUN = "[0-9a-f]{16}"
+COLLECTED = {
+    "weights": ("artifacts/weights", rf"{_RUN}\.pt"),
+    "scores": ("artifacts/scores", rf"{_RUN}-[A-Za-z0-9_]+\.parquet"),
+    "corrupted": ("artifacts/corrupted", rf"{_RUN}\.images"),
+    "checkpoints": ("checkpoints", rf"{_RUN}\.pt"),
+}
+"""Kinds of files that can become garbage: their folder, and the names that this package gives in it."""
+WRITTEN = {
+    **dict(COLLECTED.values()),
+    **{f"results/{table}": rf"{_RUN}(-\d+)?\.parquet" for table in TABLES},
+    "compacted": rf"({'|'.join(TABLES)})\.parquet",
+    "logs": rf"{_RUN}\.txt",
+}
+"""Folders in which a writer that died can leave a draft, and the names that it would have given."""
+COMMANDS = {"weights": "export", "scores": "sample images in figures and report"}
+"""What works with a kind of files after its sweeps are done."""
 
 
 @dataclass(frozen=True)
 class Garbage:
-    """Files by kind (``weights``, ``scores``, ``corrupted``, ``checkpoints``, ``drafts``), each with its bytes."""
+    """Files by kind (those of :data:`COLLECTED`, and ``drafts``), each with its bytes.
+
+    Attributes:
+        files: What can be removed.
+        kept: What no run needs but :data:`COMMANDS` do.
+        used: What can be removed although :data:`COMMANDS` need it.
+    """
 
     files: dict[str, dict[str, int]]
+    kept: dict[str, dict[str, int]]
+    used: dict[str, dict[str, int]]
 
     @property
     def size(self) -> int:
-        """Bytes in all."""
+        """Bytes in all that can be removed."""
         return sum(sum(sizes.values()) for sizes in self.files.values())
 
-    def lines(self) -> list[str]:
-        """What there is, a line a kind."""
-        return [
-            f"  {kind:<12} {len(sizes):>7} files {readable(sum(sizes.values())):>10}"
-            for kind, sizes in self.files.items()
-        ]
+    def lines(self, store: Store) -> list[str]:
+        """Describe the garbage, one line per kind; of a kind that commands use, say which will not work."""
+        return [f"  {kind:<12} {_amount(sizes)}{self._use(kind, store)}" for kind, sizes in self.files.items()]
+
+    def _use(self, kind: str, store: Store) -> str:
+        if kept := self.kept.get(kind):
+            return f"; kept for {COMMANDS[kind]}: {_amount(kept).strip()}; --{kind} removes them too"
+        if used := self.used.get(kind):
+            again = f"sparsweep resume SWEEP --remake {kind}{storage_option(store.storage)}"
+            return f"; stops {COMMANDS[kind]} for all {len(used)} until: {again}"
+        return ""
 
 
-def find(sweeps: Iterable[Sweep], store: Store) -> Garbage:
-    """Everything that none of ``sweeps`` needs; they must be all that are to be gone on with in this storage."""
+def find(sweeps: Iterable[Sweep], store: Store, given_up: Collection[str] = ()) -> Garbage:
+    """Find everything that nothing needs.
+
+    Args:
+        sweeps: All sweeps that are to be resumed in this storage.
+        store: The storage.
+        given_up: Kinds of :data:`COMMANDS` that are not kept for the commands.
+    """
+    needed = _needed_by_runs(sweeps, store)
+    finished = {store.artifact_path("weights", trial) for trial in store.finished()}
+    files: dict[str, dict[str, int]] = {}
+    kept: dict[str, dict[str, int]] = {}
+    used: dict[str, dict[str, int]] = {}
+    for kind, (folder, pattern) in COLLECTED.items():
+        spare = {path: size for path, size in _named(store, folder, pattern).items() if path not in needed}
+        useful = {path: size for path, size in spare.items() if kind == "scores" or path in finished}
+        (used if kind in given_up else kept)[kind] = useful
+        files[kind] = {path: size for path, size in spare.items() if path not in kept.get(kind, {})}
+    return Garbage({**files, "drafts": _drafts(store)}, kept, used)
+
+
+def _needed_by_runs(sweeps: Iterable[Sweep], store: Store) -> set[str]:
+    """Return the paths that runs still to be made start from."""
     needed: set[str] = set()
     for sweep in sweeps:
         state = examine(build(points(sweep, store)), store)
@@ -47,45 +102,46 @@ def find(sweeps: Iterable[Sweep], store: Store) -> Garbage:
             needed.add(f"checkpoints/{run}.pt")
             for need in state.graph.needs[run]:
                 needed |= artifacts_of(state.graph.runs[need], store)
-    files: dict[str, dict[str, int]] = {}
+    return needed
+
+
+def _drafts(store: Store) -> dict[str, int]:
+    """Return the files that were being written when their writer died (see ``write_local``)."""
+    journals = {f"sweeps/{name}": r"(sweep\.yaml|driver\.json|log\.txt)" for name in journal.recorded(store)}
     drafts: dict[str, int] = {}
-    for kind, folder in FOLDERS.items():
-        sizes = store.sizes(folder)
-        files[kind] = {path: size for path, size in sizes.items() if not is_draft(path) and path not in needed}
-        drafts |= {path: size for path, size in sizes.items() if is_draft(path)}
-    for table in TABLES:
-        drafts |= {path: size for path, size in store.sizes(f"results/{table}").items() if is_draft(path)}
-    return Garbage({**files, "drafts": drafts})
+    for folder, pattern in {**WRITTEN, **journals}.items():
+        drafts |= _named(store, folder, rf"_{pattern}\.[0-9a-f]{{32}}")
+    return drafts
 
 
-def find_here(storage: str) -> tuple[Garbage, Store]:
-    """What no sweep that was run in ``storage`` needs; WrongCall while one is running."""
-    store = open_store(storage)
-    names = sorted(store.folders("sweeps"))
-    alive = [name for name in names if journal.is_alive(name, store)]
+def _named(store: Store, folder: str, pattern: str) -> dict[str, int]:
+    """Return the files of ``folder`` whose whole name matches ``pattern``, with their bytes."""
+    return {path: size for path, size in store.sizes(folder).items() if re.fullmatch(pattern, path[len(folder) + 1 :])}
+
+
+def find_here(storage: str, given_up: Collection[str] = ()) -> tuple[Garbage, Store]:
+    """Find what no sweep that was run in ``storage`` needs.
+
+    Raises:
+        WrongCall: A sweep is running here, or the folder is not marked as a storage.
+    """
+    store = open_marked_store(storage)
+    alive = [name for name in sorted(store.folders("sweeps")) if journal.is_alive(name, store)]
     if alive:
         raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
-    return find([open_sweep(name, [], storage, as_it_was_run=True)[0] for name in names], store), store
+    sweeps = [open_sweep(name, [], storage, as_it_was_run=True)[0] for name in journal.recorded(store)]
+    return find(sweeps, store, given_up), store
 
 
 def collect(garbage: Garbage, store: Store) -> None:
-    """Remove it."""
+    """Remove the garbage."""
     for sizes in garbage.files.values():
         for path in sizes:
             store.delete(path)
 
 
-FOLDERS = {
-    "weights": "artifacts/weights",
-    "scores": "artifacts/scores",
-    "corrupted": "artifacts/corrupted",
-    "checkpoints": "checkpoints",
-}
-
-
-def is_draft(path: str) -> bool:
-    """Whether a file was being written when its writer died."""
-    return path.rpartition("/")[2].startswith("_")
+def _amount(sizes: dict[str, int]) -> str:
+    return f"{len(sizes):>7} files {readable(sum(sizes.values())):>10}"
 
 
 def readable(size: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from trainables.runs import leaves
@@ -84,22 +84,67 @@ class State:
 
 def examine(graph: Graph, store: Store) -> State:
     """Ask the store what of ``graph`` is left to do: one listing a folder, whatever the number of trials."""
-    todo = unfinished(graph, graph.runs, store.finished(), store.artifact_files(), store)
+    return _state(graph, unfinished(graph, graph.runs, store.finished(), store.artifact_files(), store), store)
+
+
+def examine_artifacts(graph: Graph, runs: Collection[str], store: Store) -> State:
+    """Ask the store which of ``runs`` have lost an artifact, and what is missing to make it again.
+
+    Args:
+        graph: The graph of a sweep.
+        runs: Runs of it whose artifacts are wanted. All other runs are left as they are.
+        store: The storage.
+    """
+    wanted = closure(graph, runs)
+    order = [run for run in graph.runs if run in wanted]
+    todo = unfinished(graph, order, wanted, store.artifact_files(), store, remade=runs)
+    return _state(graph, todo, store)
+
+
+def _state(graph: Graph, todo: set[str], store: Store) -> State:
     failed = todo & store.failures().keys()
     return State(graph, frozenset(todo), frozenset(failed), find_blocked(graph, todo, failed))
 
 
-def unfinished(graph: Graph, runs: Iterable[str], finished: set[str], artifacts: set[str], store: Store) -> set[str]:
-    """Those of ``runs`` (prerequisites first) that have to be made: points, and what they miss to start."""
+def unfinished(
+    graph: Graph,
+    runs: Iterable[str],
+    finished: set[str],
+    artifacts: set[str],
+    store: Store,
+    remade: Collection[str] = (),
+) -> set[str]:
+    """Return the runs that have to be made: points without a result, and what they miss to start.
+
+    Args:
+        graph: The graph that holds ``runs``.
+        runs: The runs to look at, prerequisites first.
+        finished: Ids of trials with a result.
+        artifacts: Paths of all artifacts that there are.
+        store: The storage, which names the artifacts of a run.
+        remade: Runs whose own artifacts are wanted, though nothing may be left that needs them.
+    """
     todo: set[str] = set()
     # Backwards, so that a prerequisite is looked at after everything that may need it.
     for run in reversed(list(runs)):
-        wanted = any(dependent in todo for dependent in graph.needed_by.get(run, ()))
+        wanted = run in remade or any(dependent in todo for dependent in graph.needed_by.get(run, ()))
         if (run in graph.points and run not in finished) or (
             wanted and not artifacts_of(graph.runs[run], store) <= artifacts
         ):
             todo.add(run)
     return todo
+
+
+def closure(graph: Graph, runs: Iterable[str]) -> set[str]:
+    """``runs`` and everything that they need, at any distance."""
+    found: set[str] = set()
+    left = list(runs)
+    while left:
+        run = left.pop()
+        if run not in found:
+            found.add(run)
+            left += graph.needs[run]
+    return found
 
 
 def artifacts_of(spec: Spec, store: Store) -> set[str]:

@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import yaml
 from pyarrow.fs import LocalFileSystem
 
 from trainables.store import Store
@@ -24,8 +25,17 @@ DRIVER: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid()}
 
 
 def remember(sweep: Sweep, store: Store) -> None:
-    """Keep the sweep as it is run, so that ``resume``, ``status`` and ``figures`` mean the same trials."""
+    """Keep the sweep as it is run, so that ``resume``, ``status`` and ``figures`` mean the same trials.
+
+    Also marks the storage, if this is the first sweep here or an earlier version ran the others.
+    """
+    store.mark()
     store.write(f"sweeps/{sweep.name}/sweep.yaml", sweep.dump().encode())
+
+
+def recorded(store: Store) -> list[str]:
+    """Return the names of the sweeps that were run here, in order. Other folders in ``sweeps/`` are not ours."""
+    return [name for name in sorted(store.folders("sweeps")) if store.exists(f"sweeps/{name}/sweep.yaml")]
 
 
 def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
@@ -34,6 +44,15 @@ def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
         return None
     content = store.read(f"sweeps/{name}/sweep.yaml")
     return None if content is None else parse(content.decode(), name, overrides)
+
+
+def source(name: str, store: Store) -> str | None:
+    """Return the file that the sweep recorded as ``name`` was named after, or None if that is not known."""
+    try:
+        content = yaml.safe_load(store.read(f"sweeps/{name}/sweep.yaml") or b"")
+    except yaml.YAMLError:
+        return None
+    return content.get("source") if isinstance(content, dict) else None
 
 
 class Busy(Exception):

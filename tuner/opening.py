@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -38,14 +39,40 @@ def load_plugins(modules: list[str]) -> list[str]:
 
 
 def open_store(storage: str) -> Store:
-    from pyarrow import ArrowInvalid
-
+    """Return the storage. Raises WrongCall if it cannot be one: no such address, or a file."""
     from trainables.store import Store
 
     try:
-        return Store(storage)
-    except (ArrowInvalid, OSError) as error:
-        raise WrongCall(f"--storage {storage}: {error}") from None
+        store = Store(storage)
+        store.check_folder()
+    except (ValueError, OSError) as error:  # Arrow's are among them
+        raise WrongCall(f"--storage {shlex.quote(storage)}: {error}") from None
+    return store
+
+
+def open_marked_store(storage: str) -> Store:
+    """Return the storage for a command that removes or rewrites files in it.
+
+    Raises:
+        WrongCall: The folder does not carry the mark of a storage.
+    """
+    from trainables import mark
+    from tuner import journal
+
+    store = open_store(storage)
+    if not store.is_marked():
+        sweeps = journal.recorded(store)
+        remedy = f"sparsweep resume {sweeps[0]}" if sweeps else "sparsweep run SWEEP"
+        raise WrongCall(
+            f"--storage {storage}: not marked as a storage (no {mark.NAME}). "
+            f"Mark it first: {remedy}{storage_option(storage)}"
+        )
+    return store
+
+
+def storage_option(storage: str) -> str:
+    """Return the option that names ``storage`` in a command to copy, empty for the default."""
+    return "" if storage == DEFAULT_STORAGE else f" --storage {shlex.quote(storage)}"
 
 
 def only_one(beginning: str, known: Iterable[str], what: str, storage: str) -> str:
@@ -70,11 +97,43 @@ def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: boo
         described = journal.recall(name, store, overrides) if as_it_was_run else None
         if described is None:
             described = read(name, overrides)
+            refuse_namesake(described, store)
             if as_it_was_run:  # the path of a file that was run under the name that it gives
                 described = journal.recall(described.name, store, overrides) or described
     except SweepError as error:
         raise WrongCall(str(error)) from None
     return described, store
+
+
+def open_recorded_sweep(name: str, overrides: list[str], storage: str) -> tuple[Sweep, Store]:
+    """Return a sweep as its last run here had it, and its storage. Raises WrongCall if it never ran here."""
+    described, store = open_sweep(name, overrides, storage, as_it_was_run=True)
+    if described.name not in store.folders("sweeps"):
+        start = f"sparsweep run {shlex.quote(name)}{storage_option(storage)}"
+        raise WrongCall(f"SWEEP {name}: has not been run in {storage}. Start it: {start}")
+    return described, store
+
+
+def refuse_namesake(sweep: Sweep, store: Store) -> None:
+    """Raise WrongCall if the sweep recorded under the name of ``sweep`` comes from another file and is another sweep.
+
+    A file that was edited, moved or copied to another machine stays the same sweep: its source is the same, or its
+    trials are some of the earlier ones or more than these.
+    """
+    from tuner import journal
+
+    other = journal.source(sweep.name, store)
+    if sweep.source is None or other in (None, sweep.source):
+        return
+    earlier = journal.recall(sweep.name, store, [])
+    assert earlier is not None
+    old, new = earlier.trials.keys(), sweep.trials.keys()
+    if earlier.search == sweep.search and (old <= new or new <= old):
+        return
+    raise WrongCall(
+        f"SWEEP {sweep.name}: another sweep of this name was run here (from {other}, got {sweep.source}). "
+        f"Give one a name: --set name={sweep.name}-2, or name: in the file. The same name there goes on with the other."
+    )
 
 
 def open_sweeps(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store]:

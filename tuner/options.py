@@ -53,3 +53,11 @@ ProfileTrial = Annotated[
     str | None,
     typer.Option("--profile-trial", metavar="ID", help="Show where the time of this trial goes."),
 ]
+Remake = Annotated[
+    str | None,
+    typer.Option(
+        "--remake",
+        metavar="WHAT",
+        help="Only make again what is gone: weights (of finished trials), scores, or one run by its id.",
+    ),
+]

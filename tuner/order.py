@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 from trainables.spec import Spec
-from tuner.graph import Graph
+from tuner.graph import Graph, closure
 from tuner.price import cost, cost_of_image
 from tuner.sweep import Sweep
 
@@ -53,18 +53,6 @@ def by_file(graph: Graph) -> Callable[[str], Key]:
     """The order of the sweep file; a prerequisite just before the first trial that needs it."""
     place = {run: number for number, run in enumerate(graph.runs)}
     return lambda run: (place[run],)
-
-
-def closure(graph: Graph, runs: Iterable[str]) -> set[str]:
-    """``runs`` and everything that they need, at any distance."""
-    found: set[str] = set()
-    left = list(runs)
-    while left:
-        run = left.pop()
-        if run not in found:
-            found.add(run)
-            left += graph.needs[run]
-    return found
 
 
 def shape(spec: Spec) -> str:

@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
-    """Sweeps as they were last run here, and what their trials left; says how many are not done."""
+    """Sweeps as they were last run here, and what their trials left; says how many are not done.
+
+    Raises:
+        WrongCall: None of their trials has finished or failed here.
+    """
     from dataclasses import replace
 
     from analysis.results import load_results
@@ -27,12 +31,20 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     described, store = open_sweeps(names, overrides, storage)
     trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
     results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
+    if results.trials.empty and results.failures.empty:
+        raise nothing_finished(described, storage)
     allowed = [trial for sweep in described if sweep.allow_undertrained for trial in points(sweep, store)]
     results = replace(results, allowed=frozenset(allowed))
     done = len(results.trials)
     if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
         tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
     return described, store, results
+
+
+def nothing_finished(sweeps: list[Sweep], storage: str) -> WrongCall:
+    """Return the error of a command that needs results, where there are none."""
+    names = ", ".join(sweep.name for sweep in sweeps)
+    return WrongCall(f"{names}: no trial has finished in {storage}: sparsweep status says why")
 
 
 def convergence(sweep: Sweep, store: Store) -> Convergence:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from tuner.launch import Launch
-from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one
+from tuner.opening import WrongCall, only_one, storage_option
 
 if TYPE_CHECKING:
     from trainables.data import ImageData
@@ -32,39 +32,84 @@ def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -
     run too; ``launch.profile`` may be the beginning of a run's id.
     """
     sweep, store = launch.sweep, launch.store
-    try:
-        store.check_writable()
-    except OSError as error:
-        raise WrongCall(f"--storage {store.storage}: cannot be written: {error}") from None
-    from tuner import journal
+    check_writable(store)
     from tuner.graph import build, examine
     from tuner.images import read_images
     from tuner.points import points
-    from tuner.suggestions import count
 
     state = examine(build(points(sweep, store)), store)
     if retry:
         state = state.retried()
     elif state.failed:
         tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
-    to_suggest = sweep.search is not None and count(sweep.name, store) < sweep.search.trials
+    to_suggest = is_searching(sweep, store)
     images = read_images(state, sweep.sources if to_suggest else [], data)
     if launch.profile is not None:
         launch = replace(launch, profile=only_one(launch.profile, state.ready, "run to do", store.storage))
+    drive(launch, state, images, idle=not (state.ready or to_suggest))
+    if launch.profile is not None:
+        tell((store.read(f"profiles/{launch.profile}/summary.txt") or b"").decode())
+        tell(f"the trace: {store.address(f'profiles/{launch.profile}/trace.json')}")
+    conclude(sweep, store, remarks)
+
+
+def remake_artifacts(launch: Launch, data: str | None, what: str) -> None:
+    """Make lost weights or scores of a sweep again, print how many, and exit. Results stay as they are.
+
+    Args:
+        launch: The sweep and where it runs.
+        data: Where data sets lie, None for the default.
+        what: ``weights`` (of all finished trials), ``scores``, or the beginning of a run's id.
+    """
+    sweep, store = launch.sweep, launch.store
+    check_writable(store)
+    if is_searching(sweep, store):
+        raise WrongCall(f"--remake {what}: the search of {sweep.name} has not ended. Resume it without --remake first.")
+    from tuner.graph import build, examine_artifacts
+    from tuner.images import read_images
+    from tuner.points import points
+    from tuner.remaking import runs_to_remake
+
+    graph = build(points(sweep, store))
+    runs = runs_to_remake(what, graph, store)
+    lost = examine_artifacts(graph, runs, store).retried()
+    drive(launch, lost, read_images(lost, [], data), idle=not lost.ready)
+    still_lost = examine_artifacts(graph, runs, store).todo
+    print(f"{sweep.name}: {len(lost.todo - still_lost)} runs made again, {len(still_lost)} still missing")
+    if still_lost:
+        sys.exit(1)
+
+
+def check_writable(store: Store) -> None:
+    """Raise WrongCall if nothing can be written to ``store``."""
+    try:
+        store.check_writable()
+    except OSError as error:
+        raise WrongCall(f"--storage {store.storage}: cannot be written: {error}") from None
+
+
+def is_searching(sweep: Sweep, store: Store) -> bool:
+    """Return whether ``sweep`` is a search that has suggestions left to make."""
+    from tuner.suggestions import count
+
+    return sweep.search is not None and count(sweep.name, store) < sweep.search.trials
+
+
+def drive(launch: Launch, state: State, images: dict[str, ImageData], idle: bool) -> None:
+    """Run what is ready as the one driver of the sweep, which is recorded even if it is ``idle``."""
+    from tuner import journal
+
+    sweep, store = launch.sweep, launch.store
     try:
         journal.claim(sweep.name, store)
     except journal.Busy as error:
         raise WrongCall(str(error)) from None
     try:
         journal.remember(sweep, store)
-        if state.ready or to_suggest:
+        if not idle:
             train(launch, state, images)
     finally:
         journal.end_heartbeat(sweep.name, store)
-    if launch.profile is not None:
-        tell((store.read(f"profiles/{launch.profile}/summary.txt") or b"").decode())
-        tell(f"the trace: {store.address(f'profiles/{launch.profile}/trace.json')}")
-    conclude(sweep, store, remarks)
 
 
 def train(launch: Launch, state: State, images: dict[str, ImageData]) -> None:
@@ -91,8 +136,8 @@ def train(launch: Launch, state: State, images: dict[str, ImageData]) -> None:
             execute(launch, state, images, watch, followers)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
-        where = "" if store.storage == DEFAULT_STORAGE else f" --storage {store.storage}"
-        tell(f"stopped; what is finished is kept. Go on with: sparsweep resume {sweep.name}{where}")
+        again = f"sparsweep resume {sweep.name}{storage_option(store.storage)}"
+        tell(f"stopped; what is finished is kept. Go on with: {again}")
         sys.exit(128 + signum)
     except ConnectionError as error:
         raise WrongCall(f"--address {launch.address}: {error}") from None

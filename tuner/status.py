@@ -107,6 +107,7 @@ def describe(trial: str, store: Store) -> dict[str, Any]:
         return {"failure": store.failures()[trial]}
     table, _ = records.read(store.storage, "trials", trials=[trial])
     row = table.to_pylist()[0]
-    files = {name: store.address(store.result_path(name, trial)) for name in ("trials", "epochs", "layers")}
-    files["weights"] = store.address(store.artifact_path("weights", trial))
+    paths = {name: store.result_path(name, trial) for name in ("trials", "epochs", "layers")}
+    paths["weights"] = store.artifact_path("weights", trial)
+    files = {name: store.address(path) for name, path in paths.items() if store.exists(path)}
     return {"spec": json.loads(row.pop("spec"))["spec"], "results": row, "files": files}

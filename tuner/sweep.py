@@ -32,6 +32,8 @@ from tuner.seeds import Seeds
 
 RANGE = {"from", "to", "step"}
 REGISTRIES: dict[str, Registry[Any]] = {"sparsifier": sparsifiers, "difficulty": difficulties}
+BUILT_IN = "built-in"
+"""Source of the sweeps that come with the package."""
 NUMBERS = [name for name in TABLES["trials"].names if pa.types.is_floating(TABLES["trials"].field(name).type)]
 """Columns of ``trials`` that a search can look at."""
 
@@ -107,6 +109,7 @@ class Sweep(Value):
         default=False, description="claims are judged on under-trained networks too, and say so"
     )
     retries: int = Field(default=2, ge=0, description="times that a trial that failed by itself is tried again")
+    source: str | None = Field(default=None, description="file whose name the sweep bears; None if it names itself")
 
     @model_validator(mode="after")
     def _grids_or_search(self) -> Sweep:
@@ -226,11 +229,11 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
+def parse(text: str, name: str, overrides: Sequence[str] = (), source: str | None = None) -> Sweep:
     """The sweep that the YAML ``text`` describes, called ``name`` if it does not name itself.
 
-    ``overrides``: ``path=value`` strings, the value in YAML (so it may be a list). SweepError if anything is wrong,
-    a trial of the sweep included.
+    ``overrides``: ``path=value`` strings, the value in YAML (so it may be a list); ``source``: the file of the text,
+    None for a text that was dumped. SweepError if anything is wrong, a trial of the sweep included.
     """
     try:
         content = plain_yaml.load(text)
@@ -238,10 +241,13 @@ def parse(text: str, name: str, overrides: Sequence[str] = ()) -> Sweep:
         raise SweepError(f"{name}: {error}") from None
     if not isinstance(content, dict):
         raise SweepError(f"{name}: a sweep is a mapping with {', '.join(Sweep.model_fields)}; got {content!r}")
+    names_itself = "name" in content
     content = {"name": name, **content, **with_included(content, name)}
     content.pop("include", None)
     for override in overrides:
         apply_override(content, override)
+    if source is not None:
+        content["source"] = None if names_itself or content["name"] != name else source
     try:
         sweep = Sweep.model_validate(content)
     except ValidationError as error:
@@ -271,7 +277,7 @@ def apply_override(content: dict[str, Any], override: str) -> None:
     path, equals, text = override.partition("=")
     keys = path.split(".")
     own, shared = list(Sweep.model_fields), list(TrialSpec.model_fields)
-    own = [field for field in own if field not in {"base", "grids", "figures"}]
+    own = [field for field in own if field not in {"base", "grids", "figures", "source"}]
     if not equals or not all(keys):
         raise SweepError(f"--set {override}: give it as path=value, for example recipe.epochs=5")
     if keys[0] not in [*own, *shared]:
@@ -323,7 +329,8 @@ def read(name: str, overrides: Sequence[str] = ()) -> Sweep:
     """The sweep called ``name``: a built-in one, or a path to a YAML file."""
     path = built_in().get(name) or Path(name)
     try:
-        return parse(path.read_text(encoding="utf-8"), path.stem, overrides)
+        source = BUILT_IN if name in built_in() else str(path.resolve())
+        return parse(path.read_text(encoding="utf-8"), path.stem, overrides, source)
     except FileNotFoundError:
         raise SweepError(f"{unknown('sweep', name, built_in())}, or give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:

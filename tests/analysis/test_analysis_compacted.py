@@ -14,7 +14,7 @@ import pytest
 from synthetic import make_row
 
 from analysis import compacted
-from trainables import records
+from trainables import mark, records
 from trainables.store import Store
 
 COUNT = compacted.WORTH
@@ -24,6 +24,7 @@ COUNT = compacted.WORTH
 def store(tmp_path: Path) -> Store:
     """COUNT finished trials of different seeds."""
     store = Store(str(tmp_path))
+    store.mark()
     for seed in range(COUNT):
         finish(store, seed)
     return store
@@ -81,8 +82,16 @@ def test_trials_columns_and_filters_are_taken_from_the_copy(store):
     seeds(store)
     ids = [make_row("set", 0.5, seed, 0.5)["trial"] for seed in (3, 9)]
     assert seeds(store, trials=ids) == [3, 9]
-    rows, _ = compacted.read(store.storage, "trials", columns=["seed"], filters=[("seed", "<", 2)])
+    rows, _ = compacted.read(store.storage, "trials", columns=["seed"], filters=[[("seed", "<", 2)]])
     assert rows.column_names == ["seed"] and sorted(rows["seed"].to_pylist()) == [0, 1]
+
+
+def test_a_folder_that_is_not_marked_gets_no_copy(store):
+    Path(store.root, mark.NAME).unlink()
+    copy(store).parent.mkdir()
+    copy(store).write_bytes(b"theirs")
+    assert seeds(store) == list(range(COUNT))
+    assert copy(store).read_bytes() == b"theirs"
 
 
 def test_few_trials_are_read_without_a_copy(tmp_path):
@@ -97,7 +106,7 @@ def test_a_trial_that_is_gone_or_written_again_makes_the_copy_anew(store):
     assert 5 not in seeds(store)
     os.remove(finish(store, 7))
     finish(store, 7, accuracy=0.9)
-    rows, _ = compacted.read(store.storage, "trials", filters=[("seed", "==", 7)])
+    rows, _ = compacted.read(store.storage, "trials", filters=[[("seed", "==", 7)]])
     assert rows["test_accuracy"].to_pylist() == [0.9]
 
 

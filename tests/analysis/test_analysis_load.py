@@ -83,7 +83,12 @@ def test_of_our_code_only_the_tables_and_the_images_are_imported():
                 assert node.level == 0, f"{file}: a relative import"
                 imported |= {f"{node.module}.{alias.name}" for alias in node.names}
     ours = {name for name in imported if name.split(".")[0] in rooms}
-    assert ours <= {"trainables.records", "trainables.records.TABLES_VERSION", "trainables.data.datasets"}
+    assert ours <= {
+        "trainables.mark",
+        "trainables.records",
+        "trainables.records.TABLES_VERSION",
+        "trainables.data.datasets",
+    }
 
 
 def test_matplotlib_waits_for_the_figures():

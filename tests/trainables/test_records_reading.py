@@ -87,7 +87,7 @@ def test_a_flipped_bit_is_found_by_the_checksum(store: Store) -> None:
 def test_filters_hold_together_and_need_not_be_columns(store: Store) -> None:
     for number in range(4):
         finish(store, number, sparsity=number / 10, sparsifier="set" if number % 2 else "snip")
-    filters = [("sparsity", ">=", 0.1), ("sparsifier", "in", ["set"])]
+    filters = [[("sparsity", ">=", 0.1), ("sparsifier", "in", ["set"])]]
     rows, _ = records.read(store.storage, "trials", columns=["seed"], filters=filters)
     assert rows.to_pylist() == [{"seed": 1}, {"seed": 3}]
     some, _ = records.read(store.storage, "trials", [f"{3:016x}"], ["seed"], filters)
@@ -110,12 +110,12 @@ def test_columns_of_rows_that_do_not_match_are_not_read(store: Store, monkeypatc
     monkeypatch.setattr(
         pq.ParquetFile, "read", lambda self, columns, **options: (asked.append(columns), read(self, columns))[1]
     )
-    records.read(store.storage, "trials", filters=[("sparsifier", "==", "set")])
+    records.read(store.storage, "trials", filters=[[("sparsifier", "==", "set")]])
     assert sum(columns == ["sparsifier"] for columns in asked) == 2
     assert sum(len(columns) > 50 for columns in asked) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"columns": ["acuracy"]}, {"filters": [("acuracy", ">", 0.5)]}])
+@pytest.mark.parametrize("wrong", [{"columns": ["acuracy"]}, {"filters": [[("acuracy", ">", 0.5)]]}])
 def test_an_unknown_column_names_the_choices(store: Store, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^trials: unknown column 'acuracy'; choose from trial, sweep, dataset"):
         records.read(store.storage, "trials", **wrong)

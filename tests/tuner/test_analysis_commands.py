@@ -64,7 +64,8 @@ def test_figures_draws_what_the_results_allow(store: Store, capsys: pytest.Captu
     assert f"{store.root}/figures/mine/variant_bars.png (and .pdf, .csv)" in said.out
     assert "clean_vs_robust: not drawn: no finished trial was judged under attack" in said.out
     assert "sample_examples: not drawn: no scores with images" in said.out
-    assert said.err == ""
+    again = f"sparsweep resume mine --remake scores --storage {store.storage}"
+    assert said.err == f"mine: no sample images: the scores of 2 runs are gone. Remedy: {again}\n"
 
 
 def test_figure_1_is_drawn_from_the_scores_of_the_sweep(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +83,8 @@ def test_figure_1_is_drawn_from_the_scores_of_the_sweep(store: Store, capsys: py
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table(content), path)
     call("figures", "mine", store=store)
-    assert "sample_examples.png" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "sample_examples.png" in said.out and said.err == ""
     table = Path(store.root, "figures/mine/sample_examples.csv").read_text().splitlines()
     assert len(table) == 1 + 10 * 2 * 5 and table[0].startswith("dataset,name,label,class_name,end,rank,sample")
 
@@ -119,6 +121,21 @@ def test_without_any_result_figures_says_so_and_report_still_tells_why(
     call("report", "mine", store=store)
     page = Path(store.root, "reports/mine.html").read_text()
     assert "it broke" in page and failed in page and "there is no finished trial to draw" in page
+
+
+@pytest.mark.parametrize("command", ["figures", "report", "claims"])
+def test_an_empty_storage_is_refused(store: Store, command: str) -> None:
+    for recorded in (False, True):
+        with pytest.raises(WrongCall, match=r"^mine: no trial has finished in .*: sparsweep status says why$"):
+            call(command, "mine" if recorded else str(path_of_mine(store)), store=store)
+        written(store, leave_out=20)
+    assert not Path(store.root, "reports").exists()
+
+
+def path_of_mine(store: Store) -> Path:
+    path = Path(store.root).parent / "mine.yaml"
+    path.write_text(SWEEP)
+    return path
 
 
 def test_claims_in_words_and_as_json(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,11 +14,11 @@ from small_datasets import Serve, md5, small_cifar, small_imagefolder, small_tin
 
 from trainables.data import datasets
 from trainables.store import Store
-from tuner import execute
+from tuner import execute, journal
 from tuner.cli import main
 from tuner.graph import build, examine
 from tuner.images import read_images
-from tuner.sweep import parse
+from tuner.sweep import parse, read
 
 
 @dataclass
@@ -137,13 +137,16 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_sweep_whose_data_is_missing_is_refused_before_anything_starts(
     command: str, name: str, call: Call, no_ray: None, tmp_path: Path
 ) -> None:
+    if command == "resume":
+        journal.remember(read("smoke"), Store(str(tmp_path / "runs")))
+    before = [path for path in tmp_path.rglob("*") if path.is_file()]
     said = call(command, "smoke", "--set", f"dataset={name}", "--set", "model=resnet18")
     assert (said.code, said.out) == (2, "")
     assert said.err == (
         f"sparsweep: {name}: no {datasets[name].folder} in {tmp_path}/data; "  # type: ignore[attr-defined]
         f"fetch it with: sparsweep data get {name}\n"
     )
-    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == before
 
 
 def test_the_remedy_is_for_the_folder_that_was_given(call: Call, no_ray: None, tmp_path: Path) -> None:

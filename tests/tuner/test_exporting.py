@@ -75,4 +75,6 @@ def test_what_cannot_be_is_said_in_one_line(
     assert said == "sparsweep: --onnx: needs onnx and onnxscript: pip install 'sparsweep[onnx]'\n"
     assert not (tmp_path / f"{trial}.pt").exists(), "nothing is written where a part is missing"
     (tmp_path / f"runs/artifacts/weights/{trial}.pt").unlink()
-    assert command("export", trial).startswith(f"sparsweep: TRIAL {trial}: the weights of {trial} are not in ")
+    again = f"sparsweep resume one --remake {trial}"
+    said = command("export", trial)
+    assert said == f"sparsweep: TRIAL {trial}: the weights of {trial} are not in ./runs. Make them again: {again}\n"

@@ -12,7 +12,7 @@ from trainables.engine import Engine
 from trainables.spec import ScoringSpec, TrialSpec
 from trainables.store import Store
 from tuner import calibration
-from tuner.graph import build, examine
+from tuner.graph import build, examine, examine_artifacts
 from tuner.price import bill, cost, images, known_rates, lines, price, time_of
 from tuner.search import Release
 from tuner.sweep import Sweep, parse
@@ -61,6 +61,21 @@ def test_a_lost_artifact_is_made_again_if_it_is_needed(small: Sweep, run_here: R
     assert run_here(small) == []  # everything that needed it is done
     store.delete(f"results/trials/{lth.id}.parquet")
     assert run_here(small) == [dense.id, lth.id]
+
+
+def test_only_the_wanted_artifacts_are_made_again(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
+    run_here(small)
+    store, graph = Store(str(tmp_path)), build(small.trials)
+    lth = next(t for t in small.trials.values() if t.sparsifier.name == "lth" and t.data_ratio == 0.1)
+    dense = lth.replace(sparsifier="dense", sparsity=0.0)
+    assert examine_artifacts(graph, [lth.id], store).todo == set()
+    store.delete(store.artifact_path("weights", dense.id))
+    assert examine_artifacts(graph, [lth.id], store).todo == set()  # what needs it is there
+    for path in store.artifact_files():
+        store.delete(path)
+    assert examine(graph, store).todo == set()
+    assert examine_artifacts(graph, [lth.id], store).todo == {lth.id, dense.id, *graph.needs[dense.id]}
+    assert examine_artifacts(graph, graph.prerequisites, store).todo == set(graph.prerequisites)
 
 
 def test_what_failed_blocks_only_what_needs_it(small: Sweep, tmp_path: Path) -> None:

@@ -1,0 +1,118 @@
+"""Which sweep a name means in a storage: the one that ran here, in all its editions, and no other one by chance."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from trainables.store import Store
+from tuner import journal
+from tuner.opening import WrongCall, open_recorded_sweep, open_sweep
+from tuner.sweep import Sweep
+
+FILE = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
+grids: [{sparsifier: dense, seed: [0, 1]}]
+"""
+LONGER = FILE.replace("epochs: 1", "epochs: 2")
+SEARCH = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
+search: {space: {sparsifier: snip, sparsity: {low: 0.1, high: 0.9}}, objectives: {test_accuracy: maximize}}
+"""
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> str:
+    return str(tmp_path / "runs")
+
+
+def written(folder: Path, content: str, name: str = "mine") -> str:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.yaml").write_text(content)
+    return str(folder / f"{name}.yaml")
+
+
+def run(path: str, storage: str, *overrides: str) -> Sweep:
+    """What ``run`` does before anything is trained."""
+    sweep, store = open_sweep(path, list(overrides), storage, as_it_was_run=False)
+    journal.remember(sweep, store)
+    return sweep
+
+
+def seeds(sweep: Sweep) -> list[int]:
+    return sorted(trial.seed for trial in sweep.trials.values())
+
+
+@pytest.mark.parametrize("edited", [FILE.replace("[0, 1]", "[0, 1, 2]"), FILE.replace("[0, 1]", "[1]"), LONGER, SEARCH])
+def test_an_edited_file_is_the_same_sweep(tmp_path: Path, storage: str, edited: str) -> None:
+    run(written(tmp_path, FILE), storage)
+    again = run(written(tmp_path, edited), storage)
+    assert open_recorded_sweep("mine", [], storage)[0] == again
+
+
+@pytest.mark.parametrize("edited", [FILE, FILE.replace("[0, 1]", "[0, 1, 2]"), FILE.replace("[0, 1]", "[1]")])
+def test_a_file_that_moved_is_the_same_sweep_with_more_trials_or_fewer(
+    tmp_path: Path, storage: str, edited: str
+) -> None:
+    """A clone elsewhere, or the folder that a cluster's job runs in."""
+    run(written(tmp_path / "here", FILE), storage)
+    moved = run(written(tmp_path / "there", edited), storage)
+    assert seeds(open_recorded_sweep("mine", [], storage)[0]) == seeds(moved)
+
+
+@pytest.mark.parametrize(("first", "second"), [(FILE, LONGER), (FILE, SEARCH), (SEARCH, FILE)])
+@pytest.mark.parametrize("as_it_was_run", [False, True])
+def test_another_file_of_that_name_is_refused(
+    tmp_path: Path, storage: str, first: str, second: str, as_it_was_run: bool
+) -> None:
+    here, there = written(tmp_path / "here", first), written(tmp_path / "there", second)
+    recorded = run(here, storage)
+    problem = f"SWEEP mine: another sweep of this name was run here (from {here}, got {there}). "
+    with pytest.raises(WrongCall, match=re.escape(problem) + "Give one a name: --set name=mine-2"):
+        open_sweep(there, [], storage, as_it_was_run)
+    assert open_recorded_sweep("mine", [], storage)[0] == recorded
+
+
+def test_a_name_settles_which_one_is_meant(tmp_path: Path, storage: str) -> None:
+    run(written(tmp_path / "here", FILE), storage)
+    there = written(tmp_path / "there", LONGER)
+    assert run(there, storage, "name=mine-2").name == "mine-2"
+    assert open_recorded_sweep("mine", [], storage)[0].base["recipe"]["epochs"] == 1
+    written(tmp_path / "there", f"name: mine\n{LONGER}")
+    run(there, storage)
+    assert open_recorded_sweep("mine", [], storage)[0].base["recipe"]["epochs"] == 2
+
+
+def test_a_file_does_not_take_the_name_of_a_built_in_sweep(tmp_path: Path, storage: str) -> None:
+    run("smoke", storage)
+    with pytest.raises(WrongCall, match=r"\(from built-in, got .*smoke.yaml\)"):
+        run(written(tmp_path, FILE, "smoke"), storage)
+
+
+def test_a_record_of_an_earlier_version_is_taken_as_before(tmp_path: Path, storage: str) -> None:
+    earlier = run(written(tmp_path / "here", FILE), storage).model_copy(update={"source": None})
+    journal.remember(earlier, Store(storage))
+    assert run(written(tmp_path / "there", LONGER), storage).base["recipe"]["epochs"] == 2
+
+
+def test_a_damaged_record_is_replaced(tmp_path: Path, storage: str) -> None:
+    path = written(tmp_path, FILE)
+    run(path, storage)
+    Store(storage).write("sweeps/mine/sweep.yaml", b"\xff: [")
+    run(path, storage)
+    assert seeds(open_recorded_sweep("mine", [], storage)[0]) == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["paper", "quickstart"])
+def test_resume_of_a_sweep_that_never_ran_here_asks_for_run(name: str, storage: str) -> None:
+    start = f"sparsweep run {name} --storage {storage}"
+    with pytest.raises(WrongCall, match=f"^SWEEP {name}: has not been run in {storage}. Start it: {start}$"):
+        open_recorded_sweep(name, [], storage)
+    assert not Path(storage).exists()
+
+
+def test_resume_goes_on_after_a_driver_that_died_before_it_recorded_the_sweep(storage: str) -> None:
+    journal.claim("smoke", Store(storage))
+    assert open_recorded_sweep("smoke", [], storage)[0].name == "smoke"

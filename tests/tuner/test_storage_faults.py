@@ -1,0 +1,84 @@
+"""A storage that is full, read-only or no folder: every command says so in one line and exits with 1 or 2."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from written import write_results
+
+from trainables import store as stores
+from trainables.store import Store
+from tuner import cli
+from tuner.sweep import parse
+
+SWEEP = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
+grids: [{sparsifier: dense, seed: [0, 1]}, {sparsifier: snip, sparsity: 0.5, seed: [0, 1]}]
+"""
+WRITING = ["run mine.yaml", "resume mine", "calibrate mine.yaml", "figures mine", "report mine", "gc --yes", "compact"]
+READING = [
+    "status",
+    "status mine",
+    "plan mine.yaml",
+    "claims mine",
+    "gc",
+    "study mine",
+    "show {trial}",
+    "logs {trial}",
+    "export {trial}",
+]
+
+Call = Callable[[str], str]
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Path:
+    store = Store(str(tmp_path / "runs"))
+    sweep = parse(SWEEP, "mine")
+    write_results(store, sweep)
+    store.write(f"checkpoints/{'0' * 16}.pt", b"garbage")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def error_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Run a command that fails; return its one line on standard error."""
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    monkeypatch.chdir(tmp_path)
+
+    def call(command: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["sparsweep", *command.split()])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        lines = capfd.readouterr().err.splitlines()
+        assert ended.value.code in (1, 2) and len(lines) == 1, lines
+        return lines[0]
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
+@pytest.mark.parametrize("command", WRITING)
+def test_a_storage_that_cannot_be_written(
+    storage: Path, error_line: Call, monkeypatch: pytest.MonkeyPatch, command: str, number: int
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number), "somewhere")
+
+    monkeypatch.setattr(stores, "write_local", refuse)
+    monkeypatch.setattr(Store, "delete", refuse)
+    monkeypatch.setattr(pq, "write_table", refuse)
+    assert os.strerror(number) in error_line(command)
+
+
+@pytest.mark.parametrize("command", [*WRITING, *READING])
+def test_a_storage_that_is_a_file(error_line: Call, tmp_path: Path, command: str) -> None:
+    (tmp_path / "file").touch()
+    said = error_line(f"{command.format(trial='0' * 16)} --storage file")
+    assert said == "sparsweep: --storage file: not a folder. Name a folder, or an s3:// or gs:// address."
