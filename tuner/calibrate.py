@@ -26,9 +26,10 @@ from trainables.store import Store
 from trainables.throughput import Rehearsal
 from tuner.calibration import keep, kind_of, read
 from tuner.cards import LADDER, NoRoom, choose, mps_runs
+from tuner.grid import SweepError
 from tuner.price import cost_of_image
 from tuner.retries import cause, in_words
-from tuner.sweep import Resources, SweepError
+from tuner.sweep import Resources
 
 RATE_SECONDS = 2.0
 TOGETHER_SECONDS = 1.5

@@ -25,11 +25,12 @@ from tuner.calibrate import share_a_card
 from tuner.cards import larger, share
 from tuner.crowd import Crowd, remaining
 from tuner.graph import State
+from tuner.grid import SweepError
 from tuner.launch import Launch
 from tuner.order import order_of
 from tuner.patience import Patience
 from tuner.search import GraphSearch, InOrder, Release
-from tuner.sweep import Resources, Sweep, SweepError
+from tuner.sweep import Resources, Sweep
 from tuner.watch import Watch
 
 REACH_SECONDS = 10.0

@@ -90,7 +90,8 @@ def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: boo
     A sweep with an impossible trial is refused before anything is written.
     """
     from tuner import journal
-    from tuner.sweep import SweepError, read
+    from tuner.grid import SweepError
+    from tuner.sweep import read
 
     store = open_store(storage)
     try:

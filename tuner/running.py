@@ -126,7 +126,7 @@ def train(launch: Launch, state: State, images: dict[str, ImageData]) -> None:
     else:
         tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     from tuner.execute import Stopped, execute
-    from tuner.sweep import SweepError
+    from tuner.grid import SweepError
     from tuner.tracking import tracking
     from tuner.watch import Watch
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from optuna.trial import BaseTrial
 
-from tuner.sweep import SweepError, is_tuple, steps
+from tuner.grid import SweepError, is_tuple, steps
 
 INTERVAL = {"from", "to", "step", "log"}
 

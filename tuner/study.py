@@ -21,9 +21,10 @@ from trainables import records
 from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 from trainables.values import explain
+from tuner.grid import SweepError, merge
 from tuner.space import draw
 from tuner.suggestions import Suggestion, keep, suggestions
-from tuner.sweep import Search, Sweep, SweepError, merge
+from tuner.sweep import Search, Sweep
 
 SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
     "tpe": lambda search, own: samplers.TPESampler(seed=own, multivariate=True, group=True),
