@@ -7,7 +7,8 @@ in the log and left out. What an older version did not measure is missing, and a
 All loaders take the same arguments. ``storage``: a local path or a URI such as ``s3://bucket/folder``; ``trials``: one
 id or several, or None for all; ``columns``: one name or several of the declared ones, or None for all; ``filters``: as
 ``pandas.read_parquet`` takes them, ``[("dataset", "==", "cifar100"), ("sparsity", ">=", 0.8)]`` for rows that meet both
-conditions, a list of such lists for rows that meet one of these. TypeError or ValueError on anything else. What is left
+conditions, a list of such lists for rows that meet one of these; ``sweep``: the name of a sweep that was run in the
+storage, whose own trials are read, whoever trained them first. TypeError or ValueError on anything else. What is left
 out is not read: choice of trials, columns and filters are pushed down to Parquet.
 """
 
@@ -32,9 +33,10 @@ def load_trials(
     trials: str | Iterable[str] | None = None,
     columns: str | Iterable[str] | None = None,
     filters: Filters | None = None,
+    sweep: str | None = None,
 ) -> pd.DataFrame:
     """One row a finished trial: what it was, its final results and its cost. Accuracies are fractions in [0, 1]."""
-    return _load("trials", storage, trials, columns, filters)
+    return _load("trials", storage, trials, columns, filters, sweep)
 
 
 def load_epochs(
@@ -42,9 +44,10 @@ def load_epochs(
     trials: str | Iterable[str] | None = None,
     columns: str | Iterable[str] | None = None,
     filters: Filters | None = None,
+    sweep: str | None = None,
 ) -> pd.DataFrame:
     """One row an epoch of a finished trial, counted from 1: losses and accuracies at its end."""
-    return _load("epochs", storage, trials, columns, filters)
+    return _load("epochs", storage, trials, columns, filters, sweep)
 
 
 def load_layers(
@@ -52,9 +55,10 @@ def load_layers(
     trials: str | Iterable[str] | None = None,
     columns: str | Iterable[str] | None = None,
     filters: Filters | None = None,
+    sweep: str | None = None,
 ) -> pd.DataFrame:
     """One row a maskable layer of a finished trial: its weights, its density and its FLOPs."""
-    return _load("layers", storage, trials, columns, filters)
+    return _load("layers", storage, trials, columns, filters, sweep)
 
 
 def load_failures(
@@ -62,9 +66,10 @@ def load_failures(
     trials: str | Iterable[str] | None = None,
     columns: str | Iterable[str] | None = None,
     filters: Filters | None = None,
+    sweep: str | None = None,
 ) -> pd.DataFrame:
     """One row a failure, also of trials that were finished later."""
-    return _load("failures", storage, trials, columns, filters)
+    return _load("failures", storage, trials, columns, filters, sweep)
 
 
 def describe(table: str = "trials") -> pd.DataFrame:
@@ -81,10 +86,24 @@ def _load(
     trials: str | Iterable[str] | None,
     columns: str | Iterable[str] | None,
     filters: Filters | None,
+    sweep: str | None,
 ) -> pd.DataFrame:
+    place = arguments.storage_text(storage)
     ids, names = arguments.trial_ids(trials), arguments.column_names(columns)
-    wanted = arguments.alternatives(table, filters)
-    rows, damaged = compacted.read(arguments.storage_text(storage), table, ids, names, wanted)
+    if sweep is not None:
+        members = _members(place, sweep)
+        ids = [trial for trial in members if ids is None or trial in ids]
+    rows, damaged = compacted.read(place, table, ids, names, arguments.alternatives(table, filters))
     for path in damaged:
         log.warning("%s: a damaged Parquet file is skipped, its rows are missing: %s", table, path)
     return rows.to_pandas()
+
+
+def _members(storage: str, sweep: str) -> list[str]:
+    """Return the ids of the trials that belong to ``sweep``; ValueError that names the choices if it was not run."""
+    rows, _ = compacted.read(storage, "memberships")
+    found = rows.to_pandas()
+    if sweep not in set(found["sweep"]):
+        choices = ", ".join(sorted(set(found["sweep"]))) or "none yet"
+        raise ValueError(f"sweep: no sweep of that name was run in {storage} (got {sweep!r}). Choose from: {choices}.")
+    return list(found.loc[found["sweep"] == sweep, "trial"])

@@ -134,6 +134,12 @@ TABLES: dict[str, pa.Schema] = {
             ),
         ]
     ),
+    "memberships": _schema(
+        [
+            ("trial", TEXT, "id of a trial, finished or not"),
+            ("sweep", TEXT, "name of a sweep that it belongs to, whoever trained it"),
+        ]
+    ),
     "failures": _schema(
         [
             ("trial", TEXT, "id of the trial or scoring run"),

@@ -165,6 +165,11 @@ class Store:
         for table in sorted(tables, key=lambda name: name == "trials"):
             self._write_table(self.result_path(table, trial), records.build(table, tables[table]))
 
+    def write_membership(self, sweep: str, trials: Iterable[str]) -> None:
+        """Write which trials belong to ``sweep``, in the place of what was written of it before."""
+        rows = [{"sweep": sweep, "trial": trial} for trial in trials]
+        self._write_table(self.result_path("memberships", sweep), records.build("memberships", rows))
+
     def write_failure(self, trial: str, sweep: str, error: BaseException) -> None:
         """Add a row to ``failures``. Never raises: what failed must not be hidden by a second failure."""
         try:

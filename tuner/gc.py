@@ -19,7 +19,7 @@ from tuner import journal
 from tuner.graph import artifacts_of, build, examine
 from tuner.opening import WrongCall, open_marked_store, open_sweep, storage_option
 from tuner.points import points
-from tuner.sweep import Sweep
+from tuner.sweep import SWEEP_NAME, Sweep
 
 _RUN = "[0-9a-f]{16}"
 COLLECTED = {
@@ -32,6 +32,7 @@ COLLECTED = {
 WRITTEN = {
     **dict(COLLECTED.values()),
     **{f"results/{table}": rf"{_RUN}(-\d+)?\.parquet" for table in TABLES},
+    "results/memberships": rf"{SWEEP_NAME}\.parquet",
     "compacted": rf"({'|'.join(TABLES)})\.parquet",
     "logs": rf"{_RUN}\.txt",
 }

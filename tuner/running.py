@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -98,6 +99,7 @@ def is_searching(sweep: Sweep, store: Store) -> bool:
 def drive(launch: Launch, state: State, images: dict[str, ImageData], idle: bool) -> None:
     """Run what is ready as the one driver of the sweep, which is recorded even if it is ``idle``."""
     from tuner import journal
+    from tuner.points import points
 
     sweep, store = launch.sweep, launch.store
     try:
@@ -106,9 +108,12 @@ def drive(launch: Launch, state: State, images: dict[str, ImageData], idle: bool
         raise WrongCall(str(error)) from None
     try:
         journal.remember(sweep, store)
+        store.write_membership(sweep.name, points(sweep, store))
         if not idle:
             train(launch, state, images)
     finally:
+        with suppress(OSError):  # what ended the run must not be hidden by a second failure
+            store.write_membership(sweep.name, points(sweep, store))  # a search or growing seeds have added some
         journal.end_heartbeat(sweep.name, store)
 
 

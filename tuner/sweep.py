@@ -33,6 +33,9 @@ NUMBERS = [name for name in TABLES["trials"].names if pa.types.is_floating(TABLE
 """Columns of ``trials`` that a search can look at."""
 
 
+SWEEP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
+
+
 class Resources(Value):
     """What one trial occupies while it runs."""
 
@@ -83,7 +86,7 @@ class Search(Value):
 class Sweep(Value):
     """A named set of trials with its resources."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=rf"^{SWEEP_NAME}$")
     description: str = ""
     base: dict[str, Any] = Field(default_factory=dict)
     grids: tuple[dict[str, Any], ...] = ()

@@ -60,6 +60,7 @@ def test_the_columns_that_users_were_promised_are_there() -> None:
     assert TABLES["epochs"].names == epochs.split()
     layers = "trial layer position kind weights nonzero density flops explored initial_overlap"
     assert TABLES["layers"].names == layers.split()
+    assert TABLES["memberships"].names == ["trial", "sweep"]
     assert TABLES["failures"].names == ["trial", "sweep", "error", "message", "traceback", "attempt", "node", "at"]
 
 
