@@ -7,7 +7,7 @@
 #
 # ```console
 # make quickstart
-# python docs/tutorial.py              # or: python docs/tutorial.py STORAGE
+# python docs/tutorial.py              # or: python docs/tutorial.py STORAGE SWEEP
 # ```
 
 # %%
@@ -21,7 +21,7 @@ from analysis.arms import paired_differences, summarise
 from analysis.claims import evaluate, lines, paper_claims
 from analysis.results import Results
 
-STORAGE = sys.argv[1] if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else "runs"
+STORAGE, SWEEP = sys.argv[1:3] if len(sys.argv) == 3 else ("runs", "quickstart")
 OUT = Path(STORAGE) / "figures" / "tutorial"
 OUT.mkdir(parents=True, exist_ok=True)
 
@@ -32,7 +32,7 @@ OUT.mkdir(parents=True, exist_ok=True)
 # measured is missing, never 0.
 
 # %%
-trials = load_trials(STORAGE)
+trials = load_trials(STORAGE, sweep=SWEEP)
 print(f"{len(trials)} trials of {trials['sparsifier'].nunique()} methods")
 print(describe("trials").head(12).to_string(index=False))
 
@@ -83,7 +83,7 @@ by_layer = (
     layers.merge(trials[["trial", "sparsifier"]], on="trial").groupby(["sparsifier", "position"])["density"].mean()
 )
 print(by_layer.unstack().round(2).to_string(na_rep=""))
-figures.layer_density.draw(trials, load_layers(STORAGE)).savefig(OUT / "layers.png")
+figures.layer_density.draw(trials, load_layers(STORAGE, sweep=SWEEP)).savefig(OUT / "layers.png")
 
 # %% [markdown]
 # ## How did they learn?
@@ -103,5 +103,5 @@ print(curve.iloc[np.unique(np.linspace(0, len(curve) - 1, 6).astype(int))].round
 # (`sparsweep claims quickstart --claims mine.yaml`; the paper's are in `analysis/claims/paper.yaml`).
 
 # %%
-verdicts = evaluate(Results(trials, load_layers(STORAGE)), paper_claims())
+verdicts = evaluate(Results(trials, load_layers(STORAGE, sweep=SWEEP)), paper_claims())
 print("\n".join(lines(verdict for verdict in verdicts if verdict.data)))

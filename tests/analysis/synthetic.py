@@ -59,7 +59,8 @@ def make_row(sparsifier: str, sparsity: float, seed: int, accuracy: float | None
     row |= {"sparsifier": sparsifier, "sparsifier_parameters": "{}", "sparsity": sparsity, "seed": seed}
     row |= {"test_accuracy": accuracy, **changes}
     identity = {name: value for name, value in row.items() if not name.endswith(("_accuracy", "_at"))}
-    return {**row, "trial": digest(identity)}
+    own = {name: row[name] for name in (*SETTING, *RECIPE)}
+    return {**row, "trial": digest(identity), "comparison": digest(own)}
 
 
 def digest(identity: dict[str, Any]) -> str:

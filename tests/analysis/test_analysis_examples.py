@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from synthetic import GAINS, make_epochs, make_layers, make_sweep
 
+from analysis import load_trials
+from analysis.arms import paired_differences
 from analysis.claims.files import parse
 from trainables.store import Store
 
@@ -22,12 +24,27 @@ BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``runs``: a sweep of all methods of the quickstart but two."""
+    """A folder with ``runs``, in which three sweeps were run.
+
+    ``quickstart``; ``short``, the same trained for less, where SET is far better than dense; and ``other``, SET with
+    another prune rate, far worse.
+    """
     folder = tmp_path_factory.mktemp("analyst")
     store = Store(str(folder / "runs"))
-    for row in make_sweep((*GAINS, "random"), seeds=2, dataset="digits", model="resnet8"):
-        tables = {"trials": [row], "layers": list(make_layers(row, 9)), "epochs": make_epochs(row, 3)}
-        store.write_result(row["trial"], tables)
+    digits = {"dataset": "digits", "model": "resnet8"}
+    quickstart = make_sweep((*GAINS, "random"), seeds=2, **digits)
+    short = make_sweep(epochs=4, **digits)
+    short = [{**row, "test_accuracy": 0.9 if row["sparsifier"] == "set" else 0.2} for row in short]
+    other = [
+        {**row, "test_accuracy": 0.1}
+        for row in make_sweep(("set",), seeds=2, sparsifier_parameters='{"prune_rate": 0.9}', **digits)
+        if row["sparsifier"] == "set"
+    ]
+    for name, rows in (("quickstart", quickstart), ("short", short), ("other", other)):
+        store.write_membership(name, [row["trial"] for row in rows])
+        for row in rows:
+            tables = {"trials": [row], "layers": list(make_layers(row, 9)), "epochs": make_epochs(row, 3)}
+            store.write_result(row["trial"], tables)
     return folder
 
 
@@ -48,6 +65,12 @@ def block(containing: str) -> str:
 def test_pandas(folder: Path) -> None:
     printed = run(folder, "-c", block("import pandas"))
     assert re.search(r"snip +0\.5", printed) and "uniform" in printed
+    pairs = paired_differences(load_trials(folder / "runs", sweep="quickstart"))
+    chosen = (pairs["sparsifier"] == "set") & (pairs["sparsity"] == 0.9) & (pairs["data_ratio"] == 0.3)
+    [row] = pairs[chosen].itertuples()
+    # The first group of SET in the second table is that of data ratio .3.
+    mean, n = re.findall(r"set +0\.5 .*\n +0\.8 .*\n +0\.9 +(\S+) +\S+ +(\d+)", printed)[0]
+    assert float(mean) == pytest.approx(row.mean, abs=1e-6) and n == "2"
 
 
 def gain_of_set(printed: str) -> float:
@@ -74,7 +97,7 @@ def test_the_claim_of_ones_own_is_a_claim() -> None:
 
 
 def test_the_tutorial_runs_from_its_first_cell_to_its_last(folder: Path) -> None:
-    printed = run(folder, str(ROOT / "docs" / "tutorial.py"), "runs")
+    printed = run(folder, str(ROOT / "docs" / "tutorial.py"), "runs", "quickstart")
     assert "88 trials of 8 methods" in printed
     assert "el2n-third: " in printed and "; not tested on its data" in printed
     made = {path.name for path in (folder / "runs/figures/tutorial").iterdir()}
