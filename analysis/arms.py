@@ -153,6 +153,16 @@ def _whole_numbers(rows: pd.DataFrame) -> dict[str, pd.Series]:
     return {name: rows[name].fillna(0).astype(int) for name in ("n", "undertrained") if name in rows}
 
 
+def most_accurate(trials: pd.DataFrame, count: int) -> pd.DataFrame:
+    """ARM of the ``count`` sparsities of each method that have the highest mean test accuracy in their comparison.
+
+    Of two that are equally accurate, the lower one.
+    """
+    points = summarise(trials).sort_values("sparsity", kind="stable")
+    rank = points.groupby([*COMPARISON, *METHOD], dropna=False)["mean"].rank(ascending=False, method="first")
+    return points.loc[rank <= count, list(ARM)]
+
+
 def near_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
     """Dense, and of the sparse trials those at one sparsity a comparison: the one nearest to ``wanted`` that it has.
 

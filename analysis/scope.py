@@ -29,8 +29,9 @@ def _as_names(names: Any) -> Any:
 class Scope(Value):
     """Trials with these fields; None: whatever was run.
 
-    ``difficulty``: one or several. ``severity``: that of the difficulty. ``sparsity``: one, or the lowest and the
-    highest; dense belongs to every sparsity. ``sparsifier``: this one and dense.
+    ``difficulty``: one or several. ``severity``: that of a difficulty that has one, others are free of it (EL2N, or
+    corruption at 5). ``sparsity``: one, or the lowest and the highest; dense belongs to every sparsity.
+    ``sparsifier``: this one and dense.
     """
 
     dataset: str | None = None
@@ -52,8 +53,8 @@ class Scope(Value):
             found &= trials["difficulty"].isin(self.difficulty)
         if self.severity is not None:
             texts = trials["difficulty_parameters"]
-            known = {text: titles.parameter(text, "severity") for text in texts.unique()}
-            found &= texts.map(known) == self.severity
+            known = {text: titles.parameter(text, "severity") in (None, self.severity) for text in texts.unique()}
+            found &= texts.map(known).astype(bool)
         if self.data_ratio is not None:
             found &= np.isclose(trials["data_ratio"], self.data_ratio)
         if self.sparsity is not None:

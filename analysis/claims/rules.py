@@ -17,7 +17,7 @@ from typing import Annotated, Literal, Self
 import pandas as pd
 from pydantic import Field, model_validator
 
-from analysis.arms import ARM, COMPARISON, DENSE, pair_with_dense, replicates
+from analysis.arms import ARM, COMPARISON, DENSE, most_accurate, pair_with_dense, replicates
 from analysis.scope import Scope, Value
 
 Measured = Literal[
@@ -84,6 +84,9 @@ class _Rule(Value):
     )
     value: Measured = "test_accuracy"
     where: Scope = Field(default=Scope(), description="added to the claim's own")
+    best: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="only so many sparsities of each method: its most accurate ones in a comparison"
+    )
     expect: Expectation
 
     def gains(self, trials: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +99,8 @@ class _Rule(Value):
         if not rows["sparsifier"].isin(self.methods).any():
             return Sample(pd.Series(dtype=float))
         gains = self.gains(rows)
-        found = self._reduce(gains[gains["sparsifier"].isin(self.methods)])
+        gains = gains[gains["sparsifier"].isin(self.methods)]
+        found = self._reduce(gains if self.best is None else gains.merge(most_accurate(rows, self.best), on=list(ARM)))
         return dataclasses.replace(found, trials=rows[rows["sparsifier"].isin((*self.methods, *self.partners))])
 
     @property

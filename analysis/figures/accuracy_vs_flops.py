@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullLocator
 
-from analysis.arms import ARM, COMPARISON, METHOD, replicates, summarise
+from analysis.arms import ARM, COMPARISON, METHOD, most_accurate, replicates, summarise
 from analysis.derived import with_total_flops
 from analysis.figures import labels, layout, style
 
@@ -47,8 +47,7 @@ def table(trials: pd.DataFrame, best: int = 5) -> pd.DataFrame:
     for column in ("total_flops", "nonzero_parameters", "parameters"):
         one = summarise(known, column)[[*ARM, "mean"]].rename(columns={"mean": column})
         points = points.merge(one, how="left", on=list(ARM))
-    rank = points.groupby([*COMPARISON, *METHOD], dropna=False)["accuracy"].rank(ascending=False, method="first")
-    points = points[rank <= best].assign(
+    points = points.merge(most_accurate(known, best), on=list(ARM)).assign(
         accuracy_percent=lambda rows: 100 * rows["accuracy"],
         std_percent=lambda rows: 100 * rows["accuracy_std"],
         parameter_share=lambda rows: rows["nonzero_parameters"] / rows["parameters"],
