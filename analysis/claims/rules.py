@@ -110,8 +110,8 @@ class _Rule(Value):
 
     @property
     def needs_convergence(self) -> bool:
-        """Whether the value means something else in a network that was trained too little; costs do not."""
-        return self.value not in ("total_flops", "nonzero_parameters")
+        """Whether the number means something else in networks that were trained too little; costs alone do not."""
+        return self.value not in ("total_flops", "nonzero_parameters") or self.best is not None
 
     def _reduce(self, gains: pd.DataFrame) -> Sample:
         by_arm = gains.assign(arm=gains.groupby(list(ARM), dropna=False).ngroup())
