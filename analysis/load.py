@@ -86,5 +86,5 @@ def _load(
     wanted = arguments.alternatives(table, filters)
     rows, damaged = compacted.read(arguments.storage_text(storage), table, ids, names, wanted)
     for path in damaged:
-        log.warning("%s: a damaged Parquet file is skipped, its rows are missing: %s", table, path)
+        log.warning("%s: a damaged Parquet file is skipped, a resume of its sweep makes it again: %s", table, path)
     return rows.to_pandas()

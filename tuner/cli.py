@@ -24,6 +24,7 @@ from tuner.opening import (
     about_tables,
     only_one,
     open_marked_store,
+    open_readable_sweeps,
     open_recorded_sweep,
     open_store,
     open_sweep,
@@ -47,7 +48,8 @@ from tuner.options import (
     TrialId,
     TrialsANode,
 )
-from tuner.running import remake_artifacts, run_sweep, tell
+from tuner.running import remake_artifacts, run_sweep
+from tuner.terminal import say, tell
 
 if TYPE_CHECKING:
     from analysis.claims import Claim
@@ -88,7 +90,7 @@ def main() -> None:
     except OSError as error:  # a storage that is full, read-only or out of reach
         reason = f"cannot read or write: {error}"
     if reason:  # none where the help was all there was to say
-        print(f"sparsweep: {' '.join(reason.splitlines())}", file=sys.stderr)
+        tell(f"sparsweep: {' '.join(reason.splitlines())}")
     sys.exit(2)
 
 
@@ -108,7 +110,7 @@ def plan(
     facts = price(*open_sweep(sweep, overrides, storage, as_it_was_run=False))
     if node_hour is not None:
         facts |= bill(facts, node_hour, trials_a_node)
-    print(json.dumps(facts) if as_json else "\n".join(lines(facts)))
+    say(json.dumps(facts) if as_json else "\n".join(lines(facts)))
 
 
 @app.command()
@@ -169,12 +171,18 @@ def status(
             raise WrongCall("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
         follow(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
         return
-    reports = [report(*open_sweep(name, overrides, storage, as_it_was_run=True)) for name in names]
+    if sweep:
+        sweeps = open_sweeps(names, overrides, storage)[0]
+    else:
+        sweeps, problems = open_readable_sweeps(names, storage)
+        for line in problems:
+            tell(line)
+    reports = [report(described, store) for described in sweeps]
     if as_json:
-        print(json.dumps(reports[0] if sweep else reports))
+        say(json.dumps(reports[0] if sweep else reports))
         return
     for described in reports:
-        print("\n".join(lines(described)))
+        say("\n".join(lines(described)))
 
 
 @app.command()
@@ -195,9 +203,9 @@ def figures(
     for picture in gallery.pictures(results, names):
         try:
             gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content))
-            print(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
+            say(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
         except ValueError as error:
-            print(f"{picture.name}: not drawn: {error}")
+            say(f"{picture.name}: not drawn: {error}")
 
 
 @app.command()
@@ -215,7 +223,7 @@ def claims(
 
     stated = stated_claims(more)
     verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
-    print(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
+    say(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
 
 
 @app.command()
@@ -242,7 +250,7 @@ def report(
     page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
     store.write(path, page.encode())
-    print(store.address(path))
+    say(store.address(path))
 
 
 @app.command()
@@ -253,12 +261,12 @@ def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = F
     store = open_store(storage)
     facts = describe(only_one(trial, known_trials(store), "finished or failed trial", storage), store)
     if as_json:
-        print(json.dumps(facts, default=str))
+        say(json.dumps(facts, default=str))
         return
     import yaml
 
     traceback = facts.get("failure", {}).pop("traceback", "")
-    print(yaml.safe_dump(facts, sort_keys=False) + traceback, end="")
+    say((yaml.safe_dump(facts, sort_keys=False) + traceback).rstrip("\n"))
 
 
 @app.command()
@@ -270,14 +278,14 @@ def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     store = open_marked_store(storage)
     for table in TABLES:
         rows, files = copy(store.storage, table)
-        print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
+        say(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
 
 
 @app.command(name="list")
 def list_names(kind: KindName, as_json: AsJson = False, plugins: Plugins = []) -> None:
     """List the sparsifiers, difficulties, datasets, models or sweeps there are, a line each."""
     rows = catalogue(kind)
-    print(json.dumps(rows) if as_json else "\n".join(lines(rows)))
+    say(json.dumps(rows) if as_json else "\n".join(lines(rows)))
 
 
 def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:

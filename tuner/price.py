@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from trainables import records
+from trainables import reading
 from trainables.engine import Engine
 from trainables.flops import dense_flops
 from trainables.spec import Spec, TrialSpec, load
@@ -154,23 +154,36 @@ class Rates:
 
 
 def known_rates(store: Store, engine: Engine) -> Rates:
-    """What the storage tells of the speed of trials under ``engine``."""
+    """What the storage tells of the speed of trials under ``engine``.
+
+    Rows that tell nothing are left out: of methods that are not known here, or without a duration.
+    """
     columns = ["dataset", "model", "precision", "samples", "epochs", "seconds", "difficulty_parameters", "spec"]
-    table, _ = records.read(store.storage, "trials", columns=columns)
-    passes: dict[str, float] = {}
+    table, _ = reading.read(store.storage, "trials", columns=columns)
+    passes: dict[str, float | None] = {}
     finished: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in table.to_pylist():
         kind = row["difficulty_parameters"]
         if kind not in passes:
-            passes[kind] = objective_passes(load(row["spec"]))
-        rate = passes[kind] * row["samples"] * row["epochs"] / row["seconds"]
-        finished[row["dataset"], row["model"], row["precision"]].append(rate)
+            passes[kind] = _passes_of(row["spec"])
+        factors = (passes[kind], row["samples"], row["epochs"], row["seconds"])
+        if all(factors) and min(factors) > 0:
+            of_image, samples, epochs, seconds = factors
+            finished[row["dataset"], row["model"], row["precision"]].append(of_image * samples * epochs / seconds)
     calibrated = {
         json.dumps(found["kind"], sort_keys=True): (found["images_per_second"], found["card"])
         for found in calibration.read(store, "rate")
         if found["images_per_second"] is not None
     }
     return Rates(finished, calibrated, engine)
+
+
+def _passes_of(spec: str | None) -> float | None:
+    """Return the forward passes per image of a stored spec, or None if it is damaged or its methods are not known."""
+    try:
+        return objective_passes(load(spec or ""))
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def time_of(specs: Iterable[Spec], rates: Rates) -> tuple[float | None, list[str]]:

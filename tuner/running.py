@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 
 from tuner.launch import Launch
 from tuner.opening import WrongCall, only_one, storage_option
+from tuner.terminal import say, tell
 
 if TYPE_CHECKING:
     from trainables.data import ImageData
     from trainables.store import Store
     from tuner.graph import State
     from tuner.sweep import Sweep
-
-
-def tell(text: str) -> None:
-    """Say something of the course of things; results alone go to standard output."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def run_sweep(launch: Launch, data: str | None, retry: bool) -> None:
@@ -32,8 +28,12 @@ def run_sweep(launch: Launch, data: str | None, retry: bool) -> None:
     from tuner.graph import build, examine
     from tuner.images import read_images
     from tuner.points import points
+    from tuner.repair import remove_damaged_results
 
-    state = examine(build(points(sweep, store)), store)
+    graph = build(points(sweep, store))
+    if retry and (damaged := remove_damaged_results(graph.runs, store)):
+        tell(f"{len(damaged)} damaged results were removed, to be made again: {', '.join(damaged)}")
+    state = examine(graph, store)
     if retry:
         state = state.retried()
     elif state.failed:
@@ -71,7 +71,7 @@ def remake_artifacts(launch: Launch, data: str | None, what: str) -> None:
     lost = examine_artifacts(graph, runs, store).retried()
     drive(launch, lost, read_images(lost, [], data), idle=not lost.ready)
     still_lost = examine_artifacts(graph, runs, store).todo
-    print(f"{sweep.name}: {len(lost.todo - still_lost)} runs made again, {len(still_lost)} still missing")
+    say(f"{sweep.name}: {len(lost.todo - still_lost)} runs made again, {len(still_lost)} still missing")
     if still_lost:
         sys.exit(1)
 
@@ -151,6 +151,6 @@ def conclude(sweep: Sweep, store: Store) -> None:
         from tuner.study import Study
 
         found = Study(sweep, store).words()
-    print("\n".join([*lines(outcome), *found, f"results: {store.address('results/trials')}"]))
+    say("\n".join([*lines(outcome), *found, f"results: {store.address('results/trials')}"]))
     if outcome["done"] < outcome["trials"]:
         sys.exit(1)
