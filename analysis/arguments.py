@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from trainables import records
+from trainables import reading, records
 
 Condition = tuple[str, str, Any]
 
@@ -105,7 +105,7 @@ def _conditions(table: str, group: Any) -> list[Condition]:
 
 def _checked(table: str, column: str, operator: str, value: Any) -> Condition:
     if column not in records.TABLES[table].names:
-        records.selection(table, columns=[column])  # raises: the error names the choices
+        reading.selection(table, columns=[column])  # raises: the error names the choices
     if operator not in OPERATORS:
         raise ValueError(
             f"filters: {column}: unknown operator (got {operator!r}). Choose from: {', '.join(OPERATORS)}."

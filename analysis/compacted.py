@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from trainables import mark, records
+from trainables import mark, reading, records
 
 log = logging.getLogger(__name__)
 
@@ -36,22 +36,22 @@ def read(
     table: str,
     trials: Iterable[str] | None = None,
     columns: Sequence[str] | None = None,
-    filters: records.Filters | None = None,
+    filters: reading.Filters | None = None,
 ) -> tuple[pa.Table, list[str]]:
-    """As ``records.read``, through the copy."""
-    infos = records.files(storage, table)
-    wanted = records.selection(table, None if trials is None else set(trials), columns, filters)
+    """As ``reading.read``, through the copy."""
+    infos = reading.files(storage, table)
+    wanted = reading.selection(table, None if trials is None else set(trials), columns, filters)
     old, held = _copy(storage, table, infos, wanted)
     fresh = [info for info in infos if info.base_name not in held]
     if len(fresh) >= WORTH and _extend(storage, table, infos):
         old, held = _copy(storage, table, infos, wanted)
         fresh = [info for info in infos if info.base_name not in held]
-    rows, damaged = records.read_files(storage, table, fresh, wanted)
+    rows, damaged = reading.read_files(storage, table, fresh, wanted)
     return pa.concat_tables([old, rows]), damaged
 
 
 def _copy(
-    storage: str, table: str, infos: Sequence[fs.FileInfo], wanted: records.Selection
+    storage: str, table: str, infos: Sequence[fs.FileInfo], wanted: reading.Selection
 ) -> tuple[pa.Table, dict[str, list[int]]]:
     """The wanted rows of the copy and the files that it holds; nothing if it does not hold them as they are now."""
     filesystem, path = _path(storage, table)
@@ -89,15 +89,15 @@ def compact(storage: str, table: str) -> tuple[int, int]:
     Whoever reads at the time, the files of the trials or an earlier copy, is not disturbed. OSError if the storage
     cannot be written.
     """
-    return _write(storage, table, records.files(storage, table))
+    return _write(storage, table, reading.files(storage, table))
 
 
 def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int, int]:
     """Write what the copy holds, and all other files that can be read, as a new copy."""
-    everything = records.selection(table)
+    everything = reading.selection(table)
     old, held = _copy(storage, table, infos, everything)
     fresh = [info for info in infos if info.base_name not in held]
-    rows, damaged = records.read_files(storage, table, fresh, everything)
+    rows, damaged = reading.read_files(storage, table, fresh, everything)
     for file in damaged:
         log.warning("%s: a damaged Parquet file is left out: %s", table, file)
     whole = pa.concat_tables([old, rows])

@@ -95,7 +95,7 @@ def _load(
         ids = [trial for trial in members if ids is None or trial in ids]
     rows, damaged = compacted.read(place, table, ids, names, arguments.alternatives(table, filters))
     for path in damaged:
-        log.warning("%s: a damaged Parquet file is skipped, its rows are missing: %s", table, path)
+        log.warning("%s: a damaged Parquet file is skipped, a resume of its sweep makes it again: %s", table, path)
     return rows.to_pandas()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arguments import storage_text
-from trainables import records
+from trainables import reading
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def load_samples(
     """
     parts = [pd.DataFrame(columns=list(SAMPLES))]
     for ranking in rankings:
-        table, damaged = records.read_scores(storage_text(storage), ranking.runs)
+        table, damaged = reading.read_scores(storage_text(storage), ranking.runs)
         for path in damaged:
             log.warning("scores: a damaged Parquet file is skipped: %s", path)
         chosen = extremes(table.to_pandas(), classes, each)
@@ -68,7 +68,7 @@ def load_samples(
 
 
 def extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFrame:
-    """The columns of SAMPLES but ``dataset``, ``class_name`` and ``image``, from rows of ``records.read_scores``.
+    """The columns of SAMPLES but ``dataset``, ``class_name`` and ``image``, from rows of ``reading.read_scores``.
 
     Of equal scores the lower index comes first.
     """

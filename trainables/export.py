@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from trainables import records
+from trainables import reading
 from trainables.data import fitted_shape
 from trainables.spec import TrialSpec, dump, load
 from trainables.store import Store
@@ -26,15 +26,18 @@ ONNX_PACKAGES = ("onnx", "onnxscript")
 
 def export(store: Store, trial: str) -> dict[str, Any]:
     """What the file of a finished trial holds: ``state_dict``, ``masks`` and ``spec``; FileNotFoundError if lost."""
+    spec = read_spec(store, trial)
     left = store.read_weights(trial)
     model, masks = left["model"], left["masks"]
     applied = {name: value * masks[name] if name in masks else value for name, value in model.items()}
-    return {"state_dict": applied, "masks": masks, "spec": dump(read_spec(store, trial))}
+    return {"state_dict": applied, "masks": masks, "spec": dump(spec)}
 
 
 def read_spec(store: Store, trial: str) -> TrialSpec:
     """The spec in the row of a finished trial."""
-    table, _ = records.read(store.storage, "trials", trials=[trial], columns=["spec"])
+    table, _ = reading.read(store.storage, "trials", trials=[trial], columns=["spec"])
+    if not table.num_rows:
+        raise ValueError("its row is damaged")
     spec = load(table["spec"][0].as_py())
     assert isinstance(spec, TrialSpec)
     return spec

@@ -281,7 +281,8 @@ def leaves(spec: Spec, store: Store) -> tuple[str, ...]:
 
 def is_finished(spec: Spec, store: Store) -> bool:
     """Whether ``spec`` was run to its end in this storage, by whomever."""
-    return all(store.exists(path) for path in leaves(spec, store))
+    whole = not isinstance(spec, TrialSpec) or store.is_finished(spec.id)
+    return whole and all(store.exists(path) for path in leaves(spec, store))
 
 
 def open_run(spec: Spec, inputs: Inputs, store: Store, sweep: str) -> Run:

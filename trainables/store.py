@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import socket
 import tempfile
 import traceback as tracebacks
@@ -26,7 +27,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from trainables import checkpoint, imagefile, mark, records
+from trainables import checkpoint, imagefile, mark, reading, records
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,8 @@ class Store:
         """Names without suffix of the whole files in ``folder``."""
         selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
         infos = self.filesystem.get_file_info(selector)
-        return {os.path.splitext(info.base_name)[0] for info in infos if not info.base_name.startswith(("_", "."))}
+        files = [info for info in infos if info.is_file and not info.base_name.startswith(("_", "."))]
+        return {os.path.splitext(info.base_name)[0] for info in files}
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the bytes of every file in ``folder`` by path, files being written included.
@@ -148,8 +150,16 @@ class Store:
     # Results ---------------------------------------------------------------------------------------------------------
 
     def finished(self) -> set[str]:
-        """Ids of the trials that have a row in ``trials``."""
-        return self.names("results/trials")
+        """Ids of the trials that have a row in ``trials``. An empty file, or one cut short, counts as missing."""
+        selector = fs.FileSelector(f"{self.root}/results/trials", allow_not_found=True)
+        infos = self.filesystem.get_file_info(selector)
+        named = [info for info in infos if re.fullmatch(r"[0-9a-f]{16}\.parquet", info.base_name)]
+        return {info.base_name.removesuffix(".parquet") for info in named if reading.is_whole(self.filesystem, info)}
+
+    def is_finished(self, trial: str) -> bool:
+        """Return whether :meth:`finished` would name ``trial``."""
+        info = self.filesystem.get_file_info(f"{self.root}/{self.result_path('trials', trial)}")
+        return reading.is_whole(self.filesystem, info)
 
     def result_path(self, table: str, trial: str) -> str:
         return f"results/{table}/{trial}.parquet"
@@ -160,7 +170,7 @@ class Store:
         What is marked so is never written again: another sweep may have trained the same trial meanwhile, or this one
         was run a second time for its weights, which had gone.
         """
-        if self.exists(self.result_path("trials", trial)):
+        if self.is_finished(trial):
             return
         for table in sorted(tables, key=lambda name: name == "trials"):
             self._write_table(self.result_path(table, trial), records.build(table, tables[table]))
@@ -191,9 +201,10 @@ class Store:
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """The newest failure of every trial that failed and has not finished since."""
-        table, _ = records.read(self.storage, "failures")
+        table, _ = reading.read(self.storage, "failures")
         newest: dict[str, dict[str, Any]] = {}
-        for row in sorted(table.to_pylist(), key=lambda row: (row["at"], row["attempt"])):
+        rows = [row for row in table.to_pylist() if None not in (row["at"], row["attempt"])]
+        for row in sorted(rows, key=lambda row: (row["at"], row["attempt"])):
             newest[row["trial"]] = row
         made = self.artifacts("scores") | self.artifacts("corrupted")
         finished = self.finished() | {name.partition("-")[0] for name in made}

@@ -35,7 +35,20 @@ def keep(found: dict[str, Any], store: Store) -> None:
 
 
 def read(store: Store, what: str) -> list[dict[str, Any]]:
-    """What was calibrated with this storage, the newest last."""
-    names = sorted(store.names("calibration"))
-    found = [json.loads(store.read(f"calibration/{name}.json") or b"{}") for name in names]
-    return sorted((entry for entry in found if entry.get("what") == what), key=lambda entry: entry["at"])
+    """What was calibrated with this storage, the newest last. Other files, and damaged ones, are left out."""
+    contents = [store.read(f"calibration/{name}.json") or b"" for name in sorted(store.names("calibration"))]
+    entries = [entry for content in contents if (entry := _parsed(content)).get("what") == what]
+    return sorted(entries, key=lambda entry: entry["at"])
+
+
+_KEYS = {"rate": {"kind", "card", "images_per_second", "at"}, "share": {"kind", "card", "trials", "at"}}
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    """Return a calibration, or an empty one if ``content`` is none."""
+    try:
+        entry = json.loads(content)
+    except ValueError:
+        return {}
+    sound = isinstance(entry, dict) and entry.keys() >= _KEYS.get(str(entry.get("what")), {""})
+    return entry if sound else {}

@@ -24,9 +24,11 @@ from tuner.opening import (
     about_tables,
     only_one,
     open_marked_store,
+    open_readable_sweeps,
     open_recorded_sweep,
     open_store,
     open_sweep,
+    open_sweeps,
 )
 from tuner.options import (
     Address,
@@ -47,7 +49,8 @@ from tuner.options import (
     TrialsANode,
 )
 from tuner.results import convergence_facts, convergence_lines, gather, nothing_finished, stated_claims
-from tuner.running import remake_artifacts, run_sweep, tell
+from tuner.running import remake_artifacts, run_sweep
+from tuner.terminal import say, tell
 
 app = typer.Typer(
     help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
@@ -82,7 +85,7 @@ def main() -> None:
     except OSError as error:  # a storage that is full, read-only or out of reach
         reason = f"cannot read or write: {error}"
     if reason:  # none where the help was all there was to say
-        print(f"sparsweep: {' '.join(reason.splitlines())}", file=sys.stderr)
+        tell(f"sparsweep: {' '.join(reason.splitlines())}")
     sys.exit(2)
 
 
@@ -102,7 +105,7 @@ def plan(
     facts = price(*open_sweep(sweep, overrides, storage, as_it_was_run=False))
     if node_hour is not None:
         facts |= bill(facts, node_hour, trials_a_node)
-    print(json.dumps(facts) if as_json else "\n".join(lines(facts)))
+    say(json.dumps(facts) if as_json else "\n".join(lines(facts)))
 
 
 @app.command()
@@ -163,14 +166,19 @@ def status(
             raise WrongCall("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
         follow(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
         return
-    opened = [open_sweep(name, overrides, storage, as_it_was_run=True) for name in names]
-    reports = [report(*found) for found in opened]
+    if sweep:
+        sweeps = open_sweeps(names, overrides, storage)[0]
+    else:
+        sweeps, problems = open_readable_sweeps(names, storage)
+        for line in problems:
+            tell(line)
+    reports = [report(described, store) for described in sweeps]
     if as_json:
-        reports = [{**facts, **convergence_facts(*found)} for facts, found in zip(reports, opened, strict=True)]
-        print(json.dumps(reports[0] if sweep else reports))
+        reports = [facts | convergence_facts(found, store) for facts, found in zip(reports, sweeps, strict=True)]
+        say(json.dumps(reports[0] if sweep else reports))
         return
-    for described, found in zip(reports, opened, strict=True):
-        print("\n".join([*lines(described), *convergence_lines(*found)]))
+    for facts, found in zip(reports, sweeps, strict=True):
+        say("\n".join([*lines(facts), *convergence_lines(found, store)]))
 
 
 @app.command()
@@ -191,9 +199,9 @@ def figures(
     for picture in gallery.pictures(results, names):
         try:
             gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content))
-            print(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
+            say(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
         except ValueError as error:
-            print(f"{picture.name}: not drawn: {error}")
+            say(f"{picture.name}: not drawn: {error}")
 
 
 @app.command()
@@ -211,7 +219,7 @@ def claims(
 
     stated = stated_claims(more)
     verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
-    print(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
+    say(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
 
 
 @app.command()
@@ -238,7 +246,7 @@ def report(
     page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
     store.write(path, page.encode())
-    print(store.address(path))
+    say(store.address(path))
 
 
 @app.command()
@@ -249,12 +257,12 @@ def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = F
     store = open_store(storage)
     facts = describe(only_one(trial, known_trials(store), "finished or failed trial", storage), store)
     if as_json:
-        print(json.dumps(facts, default=str))
+        say(json.dumps(facts, default=str))
         return
     import yaml
 
     traceback = facts.get("failure", {}).pop("traceback", "")
-    print(yaml.safe_dump(facts, sort_keys=False) + traceback, end="")
+    say((yaml.safe_dump(facts, sort_keys=False) + traceback).rstrip("\n"))
 
 
 @app.command()
@@ -266,14 +274,14 @@ def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     store = open_marked_store(storage)
     for table in TABLES:
         rows, files = copy(store.storage, table)
-        print(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
+        say(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
 
 
 @app.command(name="list")
 def list_names(kind: KindName, as_json: AsJson = False, plugins: Plugins = []) -> None:
     """List the sparsifiers, difficulties, datasets, models or sweeps there are, a line each."""
     rows = catalogue(kind)
-    print(json.dumps(rows) if as_json else "\n".join(lines(rows)))
+    say(json.dumps(rows) if as_json else "\n".join(lines(rows)))
 
 
 if __name__ == "__main__":

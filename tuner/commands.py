@@ -9,6 +9,7 @@ import typer
 from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep
 from tuner.options import Onnx, Output, Overrides, Plugins, Storage, SweepName, TrialId
 from tuner.running import check_writable
+from tuner.terminal import say, tell
 
 
 def calibrate(
@@ -25,7 +26,7 @@ def calibrate(
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
     check_writable(store)  # before minutes of measuring
     for found in measure(build(points(described, store)).runs.values(), store, described.resources):
-        print(line(found), flush=True)
+        say(line(found))
 
 
 def study(
@@ -40,14 +41,14 @@ def study(
         raise WrongCall(f"SWEEP {sweep!r}: it has grids and no search, so there is no study")
     from tuner.dashboard import write
 
-    print(f"optuna-dashboard {write(described, store, output)}")
+    say(f"optuna-dashboard {write(described, store, output)}")
 
 
 def logs(trial: TrialId, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
     store = open_store(storage)
     found = only_one(trial, store.names("logs"), "log", storage)
-    print((store.read(f"logs/{found}.txt") or b"").decode(errors="replace"), end="")
+    say((store.read(f"logs/{found}.txt") or b"").decode(errors="replace").rstrip("\n"))
 
 
 def export(
@@ -57,7 +58,7 @@ def export(
     from tuner.exporting import write
 
     store = open_store(storage)
-    print("\n".join(write(only_one(trial, store.finished(), "finished trial", storage), store, output, onnx)))
+    say("\n".join(write(only_one(trial, store.finished(), "finished trial", storage), store, output, onnx)))
 
 
 def gc(
@@ -71,8 +72,10 @@ def gc(
     from tuner.gc import collect, find_here, readable
 
     given_up = [kind for kind, chosen in (("weights", weights), ("scores", scores)) if chosen]
-    garbage, store = find_here(storage, given_up)
-    print("\n".join(garbage.lines(store)))
+    garbage, store, problems = find_here(storage, given_up)
+    for line in problems:
+        tell(line)
+    say("\n".join(garbage.lines(store)))
     if yes:
         collect(garbage, store)
-    print(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
+    say(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")

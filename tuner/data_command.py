@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner.options import AsJson, DataFolder
-from tuner.running import tell
+from tuner.terminal import say, tell
 
 data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
 
@@ -21,7 +21,7 @@ def get(
     """Download a data set, check it and unpack it; nothing is done if it is there and whole."""
     from tuner.images import fetch
 
-    print(fetch(name, data, tell))
+    say(fetch(name, data, tell))
 
 
 @data_app.command(name="list")
@@ -31,7 +31,7 @@ def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
 
     rows = inventory(data)
     if as_json:
-        print(json.dumps(rows))
+        say(json.dumps(rows))
         return
     for row in rows:
-        print(f"{row['name']:<12}  {row['folder'] or 'not here'}")
+        say(f"{row['name']:<12}  {row['folder'] or 'not here'}")

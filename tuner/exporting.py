@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from trainables.export import export, read_spec, to_onnx, to_torch
 from trainables.store import ArtifactLost, Store, write_local
+from trainables.values import explain
 from tuner.opening import WrongCall
 from tuner.remaking import command_for
 
@@ -29,6 +32,12 @@ def write(trial: str, store: Store, output: str | None, onnx: bool) -> list[str]
         raise WrongCall(f"--onnx: {error}") from None
     except ArtifactLost as error:
         raise WrongCall(f"TRIAL {trial}: {error.problem}. Make them again: {command_for(trial, store)}") from None
+    except (ValueError, LookupError, TypeError) as error:
+        why = explain(error) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
+        raise WrongCall(
+            f"TRIAL {trial}: its spec cannot be read: {why}. Methods of others need --plugin MODULE; "
+            "a resume of its sweep makes a damaged result again."
+        ) from None
     except OSError as error:
         raise WrongCall(f"--output {target}: cannot be written: {error}") from None
     said = [f"{target}: state_dict, masks and spec of {read_spec(store, trial)}", USE.format(file=str(target))]

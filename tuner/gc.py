@@ -17,7 +17,7 @@ from trainables.records import TABLES
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import artifacts_of, build, examine
-from tuner.opening import WrongCall, open_marked_store, open_sweep, storage_option
+from tuner.opening import WrongCall, open_marked_store, open_readable_sweeps, storage_option
 from tuner.points import points
 from tuner.sweep import SWEEP_NAME, Sweep
 
@@ -120,8 +120,12 @@ def _named(store: Store, folder: str, pattern: str) -> dict[str, int]:
     return {path: size for path, size in store.sizes(folder).items() if re.fullmatch(pattern, path[len(folder) + 1 :])}
 
 
-def find_here(storage: str, given_up: Collection[str] = ()) -> tuple[Garbage, Store]:
+def find_here(storage: str, given_up: Collection[str] = ()) -> tuple[Garbage, Store, list[str]]:
     """Find what no sweep that was run in ``storage`` needs.
+
+    Returns:
+        The garbage, the storage, and a line for each sweep that cannot be read. What such a sweep needs is not known,
+        so with any of them only drafts are garbage.
 
     Raises:
         WrongCall: A sweep is running here, or the folder is not marked as a storage.
@@ -130,8 +134,10 @@ def find_here(storage: str, given_up: Collection[str] = ()) -> tuple[Garbage, St
     alive = [name for name in sorted(store.folders("sweeps")) if journal.is_alive(name, store)]
     if alive:
         raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
-    sweeps = [open_sweep(name, [], storage, as_it_was_run=True)[0] for name in journal.recorded(store)]
-    return find(sweeps, store, given_up), store
+    sweeps, problems = open_readable_sweeps(journal.recorded(store), storage)
+    if not problems:
+        return find(sweeps, store, given_up), store, []
+    return Garbage({"drafts": _drafts(store)}, {}, {}), store, [f"{line}; all but drafts is kept" for line in problems]
 
 
 def collect(garbage: Garbage, store: Store) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from trainables import records
+from trainables import reading
 from trainables.sparsifiers.base import dense_parent
 from trainables.spec import TrialSpec
 from trainables.store import Store
@@ -88,7 +88,7 @@ def grow(growth: Growth, new: Iterable[TrialSpec], store: Store) -> list[TrialSp
 def accuracies(trials: Iterable[TrialSpec], store: Store) -> dict[str, float]:
     """Test accuracies of those of ``trials`` that are finished."""
     wanted = [trial.id for trial in trials]
-    table, _ = records.read(store.storage, "trials", wanted, ["trial", OUTCOME])
+    table, _ = reading.read(store.storage, "trials", wanted, ["trial", OUTCOME])
     return {row["trial"]: row[OUTCOME] for row in table.to_pylist() if row[OUTCOME] is not None}
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 from pyarrow.fs import LocalFileSystem
 
+from trainables import plugins
 from trainables.store import Store
-from tuner.sweep import Sweep, parse
+from tuner.sweep import Sweep, SweepError, parse
 
 ALIVE = timedelta(seconds=60)
 """A driver that has said nothing for so long is taken for dead."""
@@ -30,6 +31,7 @@ def remember(sweep: Sweep, store: Store) -> None:
     Also marks the storage, if this is the first sweep here or an earlier version ran the others.
     """
     store.mark()
+    store.write(f"sweeps/{sweep.name}/plugins.json", json.dumps(plugins.named()).encode())
     store.write(f"sweeps/{sweep.name}/sweep.yaml", sweep.dump().encode())
 
 
@@ -39,11 +41,35 @@ def recorded(store: Store) -> list[str]:
 
 
 def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
-    """A sweep as it was last run here, or None if it never was (``name`` may be a path: then it was not)."""
+    """A sweep as it was last run here, or None if it never was (``name`` may be a path: then it was not).
+
+    Raises:
+        SweepError: The record is damaged, or names methods of plugins that are not loaded; says which were then.
+    """
     if "/" in name:
         return None
     content = store.read(f"sweeps/{name}/sweep.yaml")
-    return None if content is None else parse(content.decode(), name, overrides)
+    if content is None:
+        return None
+    try:
+        return parse(content.decode(), name, overrides)
+    except UnicodeDecodeError:
+        raise SweepError(f"{name}: sweeps/{name}/sweep.yaml is damaged. Run the sweep from its file again.") from None
+    except SweepError as error:
+        missing = sorted(_plugins(name, store) - set(plugins.named()))
+        if not missing:
+            raise
+        options = " ".join(f"--plugin {module}" for module in missing)
+        raise SweepError(f"{name}: it was run with {options}. Give that here too ({error})") from None
+
+
+def _plugins(name: str, store: Store) -> set[str]:
+    """Return the plugins that the newest run of a sweep was given."""
+    try:
+        found = json.loads(store.read(f"sweeps/{name}/plugins.json") or b"[]")
+    except ValueError:
+        return set()
+    return {module for module in found if isinstance(module, str)} if isinstance(found, list) else set()
 
 
 def source(name: str, store: Store) -> str | None:
@@ -86,9 +112,14 @@ def write_heartbeat(name: str, store: Store, running: dict[str, Any], seconds_le
 
 
 def last_said(name: str, store: Store) -> dict[str, Any] | None:
-    """The newest word of the sweep's driver, if there is any."""
+    """The newest word of the sweep's driver, if there is any. A damaged one counts as none."""
     content = store.read(f"sweeps/{name}/driver.json")
-    return None if content is None else json.loads(content)
+    try:
+        said = json.loads(content or b"null")
+        datetime.fromisoformat(said["at"]), said["driver"]["host"], said["driver"]["pid"]
+    except (ValueError, LookupError, TypeError):
+        return None
+    return said
 
 
 def running(name: str, store: Store) -> dict[str, Any]:

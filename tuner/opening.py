@@ -20,7 +20,7 @@ class WrongCall(Exception):
 
 def about_tables(error: ValueError) -> str:
     """What an error says of tables of a later version; any other is raised again."""
-    from trainables.records import NewerTables
+    from trainables.reading import NewerTables
 
     if not isinstance(error, NewerTables):
         raise error
@@ -113,6 +113,17 @@ def open_recorded_sweep(name: str, overrides: list[str], storage: str) -> tuple[
         start = f"sparsweep run {shlex.quote(name)}{storage_option(storage)}"
         raise WrongCall(f"SWEEP {name}: has not been run in {storage}. Start it: {start}")
     return described, store
+
+
+def open_readable_sweeps(names: Iterable[str], storage: str) -> tuple[list[Sweep], list[str]]:
+    """Return those sweeps of a storage that can be read, and a line for each that cannot."""
+    sweeps, problems = [], []
+    for name in names:
+        try:
+            sweeps.append(open_sweep(name, [], storage, as_it_was_run=True)[0])
+        except WrongCall as error:
+            problems.append(str(error))
+    return sweeps, problems
 
 
 def refuse_namesake(sweep: Sweep, store: Store) -> None:

@@ -50,7 +50,7 @@ class StudySearch(GrowingSearch):
         self.release.finish(trial_id)
         if trial_id not in self.study.open or not isinstance(spec, TrialSpec):
             return
-        if self.store.exists(self.store.result_path("trials", trial_id)):
+        if self.store.is_finished(trial_id):
             self.study.finished(spec)
         else:  # the scheduler stopped it, which Tune calls done too: nothing will go on from its checkpoint
             self.store.delete_checkpoint(trial_id)

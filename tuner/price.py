@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from trainables import records
+from trainables import reading
 from trainables.convergence import MIN_STEPS
 from trainables.engine import Engine
 from trainables.flops import dense_flops
@@ -169,17 +169,21 @@ class Rates:
 
 
 def known_rates(store: Store, engine: Engine) -> Rates:
-    """What the storage tells of the speed of trials under ``engine``."""
+    """What the storage tells of the speed of trials under ``engine``.
+
+    Rows that tell nothing are left out: of methods that are not known here, or without a duration.
+    """
     columns = ["dataset", "model", "precision", "seconds", "difficulty_parameters", "spec", *IMAGE_COLUMNS]
-    table, _ = records.read(store.storage, "trials", columns=columns)
-    passes: dict[str, float] = {}
+    table, _ = reading.read(store.storage, "trials", columns=columns)
+    passes: dict[str, float | None] = {}
     finished: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in table.to_pylist():
         kind = row["difficulty_parameters"]
         if kind not in passes:
-            passes[kind] = objective_passes(load(row["spec"]))
-        rate = passes[kind] * images_trained(row) / row["seconds"]
-        finished[row["dataset"], row["model"], row["precision"]].append(rate)
+            passes[kind] = _passes_of(row["spec"])
+        of_image, processed, seconds = passes[kind], images_trained(row), row["seconds"]
+        if of_image and processed and seconds and seconds > 0:
+            finished[row["dataset"], row["model"], row["precision"]].append(of_image * processed / seconds)
     calibrated = {
         json.dumps(found["kind"], sort_keys=True): (found["images_per_second"], found["card"])
         for found in calibration.read(store, "rate")
@@ -191,10 +195,20 @@ def known_rates(store: Store, engine: Engine) -> Rates:
 IMAGE_COLUMNS = ("samples", "epochs", "steps", "batch_size")
 
 
-def images_trained(row: Mapping[str, Any]) -> float:
-    """Training images that a finished trial went through; ``row``: its :data:`IMAGE_COLUMNS`."""
+def images_trained(row: Mapping[str, Any]) -> float | None:
+    """Training images that a finished trial went through, None if ``row``, its :data:`IMAGE_COLUMNS`, does not say."""
+    if not (row["samples"] and row["epochs"] and row["batch_size"]):
+        return None
     passes = row["epochs"] if row["steps"] is None else row["steps"] / math.ceil(row["samples"] / row["batch_size"])
     return float(row["samples"] * passes)
+
+
+def _passes_of(spec: str | None) -> float | None:
+    """Return the forward passes per image of a stored spec, or None if it is damaged or its methods are not known."""
+    try:
+        return objective_passes(load(spec or ""))
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 def time_of(specs: Iterable[Spec], rates: Rates) -> tuple[float | None, list[str]]:

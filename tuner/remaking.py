@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trainables import records
+from trainables import reading
 from trainables.spec import ScoringSpec, TrialSpec
 from trainables.store import Store
 from tuner.graph import Graph
@@ -35,7 +35,7 @@ def runs_to_remake(what: str, graph: Graph, store: Store) -> list[str]:
 
 def command_for(trial: str, store: Store) -> str:
     """Return the command that makes the weights of a finished trial again."""
-    table, _ = records.read(store.storage, "trials", trials=[trial], columns=["sweep"])
+    table, _ = reading.read(store.storage, "trials", trials=[trial], columns=["sweep"])
     (sweep,) = table["sweep"].to_pylist()
     return f"sparsweep resume {sweep} --remake {trial}{storage_option(store.storage)}"
 

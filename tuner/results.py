@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tuner.opening import WrongCall, open_sweeps
-from tuner.running import tell
+from tuner.terminal import tell
 
 if TYPE_CHECKING:
     from analysis.claims import Claim

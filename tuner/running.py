@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from tuner.launch import Launch
 from tuner.opening import WrongCall, only_one, storage_option
+from tuner.terminal import say, tell
 
 if TYPE_CHECKING:
     from trainables.data import ImageData
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
 
 Remarks: TypeAlias = "Callable[[Sweep, Store], list[str]]"
 """What analysis says of the results of a sweep."""
-
-
-def tell(text: str) -> None:
-    """Say something of the course of things; results alone go to standard output."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -> None:
@@ -37,8 +33,12 @@ def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -
     from tuner.graph import build, examine
     from tuner.images import read_images
     from tuner.points import points
+    from tuner.repair import remove_damaged_results
 
-    state = examine(build(points(sweep, store)), store)
+    graph = build(points(sweep, store))
+    if retry and (damaged := remove_damaged_results(graph.runs, store)):
+        tell(f"{len(damaged)} damaged results were removed, to be made again: {', '.join(damaged)}")
+    state = examine(graph, store)
     if retry:
         state = state.retried()
     elif state.failed:
@@ -76,7 +76,7 @@ def remake_artifacts(launch: Launch, data: str | None, what: str) -> None:
     lost = examine_artifacts(graph, runs, store).retried()
     drive(launch, lost, read_images(lost, [], data), idle=not lost.ready)
     still_lost = examine_artifacts(graph, runs, store).todo
-    print(f"{sweep.name}: {len(lost.todo - still_lost)} runs made again, {len(still_lost)} still missing")
+    say(f"{sweep.name}: {len(lost.todo - still_lost)} runs made again, {len(still_lost)} still missing")
     if still_lost:
         sys.exit(1)
 
@@ -160,6 +160,6 @@ def conclude(sweep: Sweep, store: Store, remarks: Remarks) -> None:
         from tuner.study import Study
 
         found = Study(sweep, store).words()
-    print("\n".join([*lines(outcome), *remarks(sweep, store), *found, f"results: {store.address('results/trials')}"]))
+    say("\n".join([*lines(outcome), *remarks(sweep, store), *found, f"results: {store.address('results/trials')}"]))
     if outcome["done"] < outcome["trials"]:
         sys.exit(1)

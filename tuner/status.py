@@ -9,13 +9,15 @@ from typing import Any
 
 from rich.live import Live
 
-from trainables import records
+from trainables import reading
 from trainables.store import Store
 from tuner import journal
 from tuner.graph import State, build, examine
+from tuner.opening import WrongCall
 from tuner.points import points
 from tuner.suggestions import stopped
 from tuner.sweep import Sweep
+from tuner.terminal import printable
 from tuner.view import view
 
 LOOK_SECONDS = 2.0
@@ -32,7 +34,7 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
     counts = {name: sum(found == name for found in outcome.values()) for name in OUTCOMES}
 
     def about(runs: Iterable[str], words: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
-        return [{"trial": run, "what": str(state.graph.runs[run]), **words(run)} for run in runs]
+        return [{"trial": run, "what": str(state.graph.runs[run]), **_plain(words(run))} for run in runs]
 
     return {
         "sweep": sweep.name,
@@ -51,9 +53,14 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
     }
 
 
+def _plain(words: dict[str, Any]) -> dict[str, Any]:
+    """Return what a storage says of a run, without control characters: a live view writes it as it is."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in words.items()}
+
+
 def standing(sweep: Sweep, store: Store) -> dict[str, Any]:
     """What a report says of a sweep: name, description, ``spec`` (YAML), newest ``log``, ``report``."""
-    log = (store.read(f"sweeps/{sweep.name}/log.txt") or b"").decode()
+    log = (store.read(f"sweeps/{sweep.name}/log.txt") or b"").decode(errors="replace")
     texts = {"name": sweep.name, "description": sweep.description, "spec": sweep.dump(), "log": log}
     return {**texts, "report": report(sweep, store)}
 
@@ -102,12 +109,26 @@ def known_trials(store: Store) -> set[str]:
 
 
 def describe(trial: str, store: Store) -> dict[str, Any]:
-    """``spec``, ``results`` and ``files`` of a finished trial; ``failure`` of one that failed and has not finished."""
+    """``spec``, ``results`` and ``files`` of a finished trial; ``failure`` of one that failed and has not finished.
+
+    Raises:
+        WrongCall: The result is damaged.
+    """
     if trial not in store.finished():
         return {"failure": store.failures()[trial]}
-    table, _ = records.read(store.storage, "trials", trials=[trial])
+    table, _ = reading.read(store.storage, "trials", trials=[trial])
+    if not table.num_rows:
+        raise WrongCall(f"TRIAL {trial}: its result is damaged. Resume its sweep to make it again.")
     row = table.to_pylist()[0]
     paths = {name: store.result_path(name, trial) for name in ("trials", "epochs", "layers")}
     paths["weights"] = store.artifact_path("weights", trial)
     files = {name: store.address(path) for name, path in paths.items() if store.exists(path)}
-    return {"spec": json.loads(row.pop("spec"))["spec"], "results": row, "files": files}
+    return {"spec": _parsed(row.pop("spec")), "results": row, "files": files}
+
+
+def _parsed(spec: str | None) -> Any:
+    """Return the parts of a stored spec, or its text if it is damaged."""
+    try:
+        return json.loads(spec or "")["spec"]
+    except (ValueError, LookupError, TypeError):
+        return spec

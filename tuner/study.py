@@ -17,7 +17,7 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from trainables import records
+from trainables import reading
 from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 from trainables.values import explain
@@ -121,9 +121,9 @@ class Study:
 
     def values(self, spec: Spec) -> list[float] | None:
         """What the search is after, of a finished trial; None if it is not finished."""
-        if not self.store.exists(self.store.result_path("trials", spec.id)):
+        if not self.store.is_finished(spec.id):
             return None
-        table, _ = records.read(self.store.storage, "trials", [spec.id], list(self.search.objectives))
+        table, _ = reading.read(self.store.storage, "trials", [spec.id], list(self.search.objectives))
         if not table.num_rows:
             return None
         row = table.to_pylist()[0]

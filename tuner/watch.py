@@ -21,6 +21,7 @@ from tuner.pace import Pace
 from tuner.price import duration
 from tuner.retries import in_words
 from tuner.search import RunTrial
+from tuner.terminal import printable
 
 log = logging.getLogger(__name__)
 
@@ -155,7 +156,7 @@ class Watch(Callback):
         """Add a line to the log, and to the terminal if it is of weight."""
         self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
         if aloud:
-            self.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
+            self.console.print(f"{self.name}: {printable(text)}", highlight=False, markup=False, soft_wrap=True)
 
     def _label(self, trial: RunTrial) -> str:
         return f"{trial.trial_id} ({self.graph.runs[trial.trial_id]})"

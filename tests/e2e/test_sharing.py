@@ -11,7 +11,7 @@ import pytest
 import ray
 import torch
 
-from trainables import records
+from trainables import reading
 from trainables.engine import Engine
 from trainables.spec import TrialSpec, load
 from trainables.store import Store
@@ -99,5 +99,5 @@ def test_no_trial_is_lost_where_memory_does_not_suffice(
         execute.execute(Launch(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials) == watch.done
     assert not watch.failed and not store.failures()
-    failed = {row["trial"] for row in records.read(store.storage, "failures")[0].to_pylist()}
+    failed = {row["trial"] for row in reading.read(store.storage, "failures")[0].to_pylist()}
     assert sweep.trials.keys() >= failed >= {run for run, trial in sweep.trials.items() if trial.seed == 3}

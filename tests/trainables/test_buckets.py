@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from buckets import gs_bucket, s3_bucket, sign_in
 
-from trainables import records
+from trainables import reading, records
 from trainables.store import Store
 
 RUN = "0123456789abcdef"
@@ -47,7 +47,7 @@ def test_results_checkpoints_and_artifacts_come_back_from_a_bucket(bucket: Store
     bucket.write_result(RUN, {"trials": [row(seed=3)]})
     bucket.delete_checkpoint(RUN)
     assert (bucket.finished(), bucket.failures(), bucket.checkpoints()) == ({RUN}, {}, set())
-    rows, damaged = records.read(bucket.storage, "trials", columns=["seed"])
+    rows, damaged = reading.read(bucket.storage, "trials", columns=["seed"])
     assert (rows.to_pylist(), damaged) == ([{"seed": 3}], [])
     bucket.write_scores(RUN, "el2n", np.array([0, 1]), np.array([0.5, 1.5]))
     assert bucket.read_scores(RUN, "el2n").tolist() == [0.5, 1.5]

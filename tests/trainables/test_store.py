@@ -7,7 +7,7 @@ import logging
 import os
 import pickle
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import pytest
 import torch
 from hostile import Touch
 
-from trainables import checkpoint
+from trainables import checkpoint, records
 from trainables.store import Store
 
 RUN = "0123456789abcdef"
@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_what_was_there_readable(store: Store) -> None:
 def test_names_that_begin_with_an_underscore_are_drafts(store: Store) -> None:
     for name in ("a.parquet", "_a.parquet.123", "_b.parquet", ".c.parquet"):
         store.write(f"results/trials/{name}", b"")
-    assert store.finished() == {"a"}
+    assert store.names("results/trials") == {"a"}
 
 
 def test_a_draft_is_not_a_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ def test_a_draft_is_not_a_name(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(os, "replace", look)
     store.write("results/trials/a.parquet", b"x")
-    assert seen == [set()] and store.finished() == {"a"}
+    assert seen == [set()] and store.names("results/trials") == {"a"}
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
@@ -280,6 +280,36 @@ def test_altered_scores_are_never_taken_for_scores(store: Store) -> None:
         assert found.tolist() == SCORES.tolist(), f"byte {place} of {len(content)}"
 
 
+# Results -------------------------------------------------------------------------------------------------------------
+
+
+def finish(store: Store) -> Path:
+    row = {**dict.fromkeys(records.TABLES["trials"].names), "trial": RUN}
+    store.write_result(RUN, {"trials": [row], "epochs": [], "layers": []})
+    return Path(store.root, store.result_path("trials", RUN))
+
+
+@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:-1], lambda whole: bytes(len(whole))])
+def test_a_row_that_was_not_written_to_its_end_is_missing_and_written_again(
+    store: Store, damage: Callable[[bytes], bytes]
+) -> None:
+    path = finish(store)
+    whole = path.read_bytes()
+    assert store.finished() == {RUN} and store.is_finished(RUN)
+    path.write_bytes(damage(whole))
+    assert store.finished() == set() and not store.is_finished(RUN)
+    finish(store)
+    assert path.read_bytes() == whole
+
+
+def test_only_rows_of_trials_are_finished(store: Store) -> None:
+    path = finish(store)
+    for name in (f"{RUN} (conflicted copy).parquet", f"{RUN}.sync-conflict-1.parquet", f"Copy of {RUN}.parquet"):
+        (path.parent / name).write_bytes(path.read_bytes())
+    (path.parent / f"{OTHER}.parquet").mkdir()
+    assert store.finished() == {RUN}
+
+
 # Failures ------------------------------------------------------------------------------------------------------------
 
 
@@ -305,7 +335,7 @@ def test_failures_count_attempts_and_the_newest_is_told(store: Store) -> None:
 def test_what_finished_since_has_not_failed(store: Store) -> None:
     for run in (RUN, OTHER):
         store.write_failure(run, "fig2", failed("once"))
-    store.write(f"results/trials/{RUN}.parquet", b"")
+    finish(store)
     store.write_scores(OTHER, "el2n", LABELS, SCORES)
     assert store.failures() == {}
 

@@ -1,0 +1,250 @@
+"""One foreign or damaged thing costs itself: all commands go on with the rest, and a resume makes it again."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from written import write_results
+
+from analysis import load_trials
+from trainables import plugins, records
+from trainables.store import Store
+from tuner import calibration, cli, journal
+from tuner.graph import build, examine
+from tuner.opening import WrongCall, open_sweep
+from tuner.repair import remove_damaged_results
+from tuner.sweep import parse
+
+SWEEP = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
+grids: [{sparsifier: dense, seed: [0, 1]}, {sparsifier: snip, sparsity: 0.5, seed: [0, 1]}]
+"""
+Damage = Callable[[Path], object]
+
+
+def edited(edit: Callable[[pa.Table], pa.Table]) -> Damage:
+    return lambda path: pq.write_table(edit(pq.read_table(path)), path)
+
+
+def with_value(name: str, value: Any, kind: pa.DataType | None = None) -> Damage:
+    def edit(table: pa.Table) -> pa.Table:
+        field = pa.field(name, kind or records.TABLES["trials"].field(name).type)
+        return table.set_column(table.column_names.index(name), field, pa.array([value] * len(table), field.type))
+
+    return edited(edit)
+
+
+def as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+TORN: dict[str, Damage] = {
+    "empty": lambda path: path.write_bytes(b""),
+    "cut short": lambda path: path.write_bytes(path.read_bytes()[:-9]),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "folder": as_folder,
+}
+"""What a crash or a copy cut short leaves: the file does not end as it should."""
+WRONG: dict[str, Damage] = {
+    "twice": edited(lambda table: pa.concat_tables([table, table])),
+    "no row": edited(lambda table: table.slice(0, 0)),
+    "other trial": with_value("trial", "f" * 16),
+    "no trial": with_value("trial", None),
+    "no column": edited(lambda table: table.drop_columns(["trial"])),
+    "text for a number": with_value("seconds", "fast", pa.string()),
+    "text for a time": with_value("started_at", "today", pa.string()),
+    "list": with_value("test_accuracy", [0.5], pa.list_(pa.float64())),
+    "struct": with_value("seed", {"seed": 1}, pa.struct([("seed", pa.int64())])),
+    "not UTF-8": with_value("dataset", b"\xff\xfe", pa.binary()),
+    "no JSON": with_value("difficulty_parameters", "{"),
+    "version": edited(lambda table: table.replace_schema_metadata({"sparsweep.tables": "new"})),
+}
+"""Whole files with content that cannot be read."""
+VALUES: dict[str, Damage] = {
+    **{f"seconds {value}": with_value("seconds", value) for value in (0.0, -1.0, None, math.nan, math.inf)},
+    **{f"accuracy {value}": with_value("test_accuracy", value) for value in (None, math.nan, math.inf, -math.inf)},
+    **{f"no {name}": with_value(name, None) for name in ("samples", "epochs", "model", "train_flops", "finished_at")},
+    **{f"spec {text}": with_value("spec", text) for text in (None, "", "{", "[]", '{"kind": "Unknown", "spec": {}}')},
+}
+"""Rows that can be read but for a value."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(str(tmp_path / "runs"))
+    write_results(store, parse(SWEEP, "mine"))
+    return store
+
+
+@pytest.fixture
+def trial(store: Store) -> str:
+    return min(store.finished())
+
+
+@pytest.fixture
+def path(store: Store, trial: str) -> Path:
+    return Path(store.root, store.result_path("trials", trial))
+
+
+@pytest.fixture
+def call(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Run a command; return its exit code, output and lines on standard error."""
+    (tmp_path / "mine.yaml").write_text(SWEEP)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> tuple[int, str, list[str]]:
+        monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments, "--storage", store.root])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, said.err.splitlines()
+
+    return run
+
+
+@pytest.mark.parametrize("damage", [*TORN, *WRONG])
+def test_a_damaged_row_costs_itself(
+    store: Store, trial: str, path: Path, call: Any, caplog: pytest.LogCaptureFixture, damage: str
+) -> None:
+    others = store.finished() - {trial}
+    {**TORN, **WRONG}[damage](path)
+    assert set(load_trials(store.root)["trial"]) == others
+    if damage != "folder":
+        (named,) = caplog.records
+        assert str(path) in named.getMessage()
+    for command in (["plan", "mine.yaml"], ["gc"], ["claims", "mine"]):
+        assert call(*command)[0] == 0
+    code, out, _ = call("status")
+    assert code == 0 and ("3 done, 1 pending" in out or damage in WRONG)
+    for command in ("show", "export"):
+        code, _, lines = call(command, trial)
+        assert code == 2 and len(lines) == 1
+
+
+@pytest.mark.parametrize("damage", VALUES)
+def test_a_strange_value_costs_no_command(path: Path, call: Any, trial: str, damage: str) -> None:
+    VALUES[damage](path)
+    for command in (["status"], ["plan", "mine.yaml"], ["gc"], ["claims", "mine"], ["show", trial]):
+        code, _, lines = call(*command)
+        assert (code, lines) == (0, [])
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+def test_what_is_not_a_finite_number_is_missing(store: Store, trial: str, path: Path, value: float) -> None:
+    with_value("test_accuracy", value)(path)
+    found = load_trials(store.root).set_index("trial")["test_accuracy"]
+    assert found.isna().to_dict() == {other: other == trial for other in store.finished()}
+
+
+@pytest.mark.parametrize("damage", [*TORN, *WRONG, "spec None", "spec ", "spec {", "spec []"])
+def test_a_resume_makes_a_damaged_result_again(store: Store, trial: str, path: Path, damage: str) -> None:
+    graph = build(parse(SWEEP, "mine").trials)
+    before = {name: Path(store.root, store.result_path("trials", name)).read_bytes() for name in store.finished()}
+    {**TORN, **WRONG, **VALUES}[damage](path)
+    removed = remove_damaged_results(graph.runs, store)
+    assert removed == ([] if damage == "folder" else [trial])  # a folder is nobody's result and stays
+    assert examine(graph, store).todo == {trial}
+    del before[trial]
+    assert before == {name: Path(store.root, store.result_path("trials", name)).read_bytes() for name in before}
+
+
+@pytest.mark.parametrize("table", ["epochs", "layers"])
+def test_a_cut_table_of_a_trial_is_made_again_with_its_row(store: Store, trial: str, table: str) -> None:
+    cut = Path(store.root, store.result_path(table, trial))
+    cut.write_bytes(cut.read_bytes()[:-9])
+    assert remove_damaged_results(store.finished(), store) == [trial]
+    assert trial not in store.finished() and not cut.exists()
+
+
+@pytest.mark.parametrize("name", ["{} (conflicted copy)", "{}.sync-conflict-20240506", "Copy of {}", "{} 2", "{}-mine"])
+def test_a_conflict_copy_is_no_second_row(
+    store: Store, trial: str, path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    copy = path.with_name(name.format(trial) + ".parquet")
+    shutil.copy(path, copy)
+    assert len(load_trials(store.root)) == 4 and len(load_trials(store.root, trial)) == 1
+    assert str(copy) in caplog.text
+    assert remove_damaged_results(store.finished(), store) == [] and copy.exists()
+
+
+THEIRS = SWEEP.replace("resnet8", "theirnet")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (
+            THEIRS.encode(),
+            "theirs: it was run with --plugin their_methods. Give that here too (theirs: grids.0: model:",
+        ),
+        (b"grids: [", "theirs: not YAML"),
+        (b"\xff\x00", "theirs: sweeps/theirs/sweep.yaml is damaged"),
+        (b"", "theirs: a sweep is a mapping"),
+    ],
+)
+def test_a_sweep_that_cannot_be_read_is_named_and_the_others_go_on(
+    store: Store, call: Any, content: bytes, reason: str
+) -> None:
+    store.write("sweeps/theirs/sweep.yaml", content)
+    if content == THEIRS.encode():
+        store.write("sweeps/theirs/plugins.json", b'["their_methods"]')
+    store.write(f"artifacts/weights/{'0' * 16}.pt", b"may be theirs")
+    code, out, lines = call("status")
+    assert code == 0 and "mine: 4 trials: 4 done" in out and len(lines) == 1 and lines[0].startswith(reason)
+    assert [found["sweep"] for found in json.loads(call("status", "--json")[1])] == ["mine"]
+    code, _, lines = call("gc", "--yes")
+    assert code == 0 and len(lines) == 1 and lines[0].startswith(reason)
+    assert store.exists(f"artifacts/weights/{'0' * 16}.pt"), "what it needs is not known"
+    assert call("plan", "mine.yaml")[0] == 0
+    with pytest.raises(WrongCall, match=r"^theirs: "):
+        open_sweep("theirs", [], store.root, as_it_was_run=True)
+
+
+def test_a_sweep_remembers_its_plugins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugins, "_named", {"their_methods": None})
+    journal.remember(parse(SWEEP, "mine"), store)
+    assert json.loads(store.read("sweeps/mine/plugins.json") or b"") == ["their_methods"]
+    monkeypatch.setattr(plugins, "_named", {})
+    assert journal.recall("mine", store, []) is not None, "needed only where something is unknown without"
+
+
+def test_rows_of_unknown_methods_tell_no_speed_and_stop_no_plan(store: Store, path: Path, call: Any) -> None:
+    spec = pq.read_table(path)["spec"][0].as_py()
+    with_value("spec", spec.replace("resnet8", "theirnet"))(path)
+    with_value("difficulty_parameters", "theirs")(path)
+    assert call("plan", "mine.yaml")[0] == call("status")[0] == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b'{"at": 1}', b'{"at": "today", "driver": {}}'])
+@pytest.mark.parametrize("name", ["sweeps/mine/driver.json", "sweeps/begun/driver.json", "calibration/x.json"])
+def test_a_damaged_record_counts_as_none(store: Store, call: Any, name: str, content: bytes) -> None:
+    store.write(name, content)
+    for command in (["status"], ["plan", "mine.yaml"], ["gc"]):
+        code, _, lines = call(*command)
+        assert (code, lines) == (0, [])
+
+
+def test_a_calibration_without_its_rate_counts_as_none(store: Store) -> None:
+    store.write("calibration/x.json", b'{"what": "rate"}')
+    store.write("calibration/notes.txt", b"by hand")
+    kept = {"what": "rate", "kind": {}, "card": "mine", "images_per_second": 2.0}
+    calibration.keep(kept, store)
+    (found,) = calibration.read(store, "rate")
+    assert found.items() >= kept.items()
+
+
+@pytest.mark.parametrize("name", ["0123456789abcdef-1.parquet", "notes.txt", "0123456789abcdef-1 (copy).parquet"])
+def test_a_damaged_failure_hides_no_other(store: Store, name: str) -> None:
+    store.write_failure("0" * 16, "mine", OSError("full"))
+    store.write(f"results/failures/{name}", b"not Parquet")
+    assert store.failures().keys() == {"0" * 16}
