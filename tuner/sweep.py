@@ -250,12 +250,23 @@ def description(path: Path) -> str:
     return str(plain_yaml.load(path.read_text(encoding="utf-8")).get("description", ""))
 
 
+def checked(sweep: Sweep) -> Sweep:
+    """``sweep``; SweepError if a method of it would never change its masks, though that is what it does."""
+    for number, cells in enumerate(sweep.cells):
+        for trial in cells.values():
+            try:
+                trial.sparsifier.check_updates(trial)
+            except ValueError as error:
+                raise SweepError(f"{sweep.name}: grids.{number}: {error}") from None
+    return sweep
+
+
 def read(name: str, overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep called ``name``: a built-in one, or a path to a YAML file."""
+    """The sweep called ``name``: a built-in one, or a path to a YAML file. SweepError if anything is wrong."""
     path = built_in().get(name) or Path(name)
     try:
         source = BUILT_IN if name in built_in() else str(path.resolve())
-        return parse(path.read_text(encoding="utf-8"), path.stem, overrides, source)
+        return checked(parse(path.read_text(encoding="utf-8"), path.stem, overrides, source))
     except FileNotFoundError:
         raise SweepError(f"{unknown('sweep', name, built_in())}, or give the path of a YAML file") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -23,7 +23,7 @@ SWEEP = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}
 grids:
   - sparsifier: dense
-  - {sparsifier: [set, {name: uniform, dense_first: true}], sparsity: 0.5}
+  - {sparsifier: [{name: set, update_every: 0.25}, {name: uniform, dense_first: true}], sparsity: 0.5}
 """
 
 

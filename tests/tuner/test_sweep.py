@@ -167,6 +167,41 @@ def test_bad_overrides_are_one_clear_line(override: str) -> None:
     assert "\n" not in str(error.value)
 
 
+IDLE = [
+    ("set", 3, "update_every: set would never change its masks in 3 epochs (got 4). Lower it, or raise recipe.epochs."),
+    ("{name: rigl, update_every: 1}", 1, "update_every: rigl would never change its masks in 1 epochs (got 1). "),
+    ("{name: mest, update_every: 2, stop_fraction: 0.4}", 4, "update_every: mest would never change its masks in 4 "),
+    ("{name: bayesian_connectivity, update_interval: 99}", 1, "update_interval: bayesian_connectivity would never "),
+    ("{name: nm, update_every: 3}", 2, "update_every: nm would never change its masks in 2 epochs (got 3). Lower it"),
+    ("{name: gmp, events: multiples}", 3, "events: no multiple of 4 epochs lies between steps "),
+]
+
+
+@pytest.mark.parametrize(("method", "epochs", "said"), IDLE)
+def test_a_method_that_would_do_nothing_is_refused(method: str, epochs: int, said: str, tmp_path: Path) -> None:
+    """SET without an update is a random mask: its curve would be that of another method."""
+    text = f"base: {{dataset: digits, model: resnet8, recipe: {{preset: digits, epochs: {epochs}}}}}\n"
+    (tmp_path / "idle.yaml").write_text(f"{text}grids: [{{sparsifier: {method}, sparsity: 0.5}}]")
+    with pytest.raises(SweepError) as error:
+        read(str(tmp_path / "idle.yaml"))
+    assert str(error.value).startswith(f"idle: grids.0: sparsifier.{said}")
+    assert len(read(str(tmp_path / "idle.yaml"), ["recipe.epochs=20"]).trials) == 1
+
+
+def test_a_fixed_mask_needs_no_update(tmp_path: Path) -> None:
+    text = "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}\n"
+    methods = "[random, snip, {name: nm, training: fixed, update_every: 9}, {name: set, update_every: 0.5}]"
+    (tmp_path / "fixed.yaml").write_text(f"{text}grids: [{{sparsifier: {methods}, sparsity: 0.5}}]")
+    assert len(read(str(tmp_path / "fixed.yaml")).trials) == 4
+
+
+def test_what_ran_before_can_be_read_again() -> None:
+    """Stored sweeps are parsed and not read: their results stay open, whatever is refused by now."""
+    assert parse(
+        "base: {dataset: digits, model: resnet8, recipe: {epochs: 1}}\ngrids: [{sparsifier: set, sparsity: .5}]", "x"
+    )
+
+
 def test_built_in_sweeps_are_whole(tmp_path: Path) -> None:
     assert {"quickstart", "smoke"} <= built_in().keys()
     for name in built_in():

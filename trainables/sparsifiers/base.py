@@ -89,6 +89,8 @@ class Moment:
 class Sparsifier(Named):
     """A method that decides which weights are there."""
 
+    interval: ClassVar[str] = "update_every"
+    """Field that says how often the masks change, where they do."""
     watches: ClassVar[bool] = False
     """Whether :meth:`watch` is to be called in every step."""
     watches_all: ClassVar[bool] = True
@@ -102,6 +104,21 @@ class Sparsifier(Named):
         """ValueError if the method cannot train ``spec``."""
         if spec.sparsity == 0:
             raise ValueError(f"sparsity: {self.name} needs one in (0, 1), got 0; dense is the method without")
+
+    def check_updates(self, spec: TrialSpec) -> None:
+        """ValueError if the masks are to change while training, and would not: the method would be another one.
+
+        Sweep files are held to it. A spec is not, so that results of such trials can still be read.
+        """
+        if self.dynamic and not self.update_steps(timeline_of(spec)):
+            why = f"{self.name} would never change its masks in {spec.recipe.epochs} epochs"
+            found = getattr(self, self.interval)
+            raise ValueError(f"sparsifier.{self.interval}: {why} (got {found:g}). Lower it, or raise recipe.epochs.")
+
+    @property
+    def dynamic(self) -> bool:
+        """Whether the masks are to change while training."""
+        return type(self).update is not Sparsifier.update
 
     def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
         """The trials and snapshots whose weights ``spec`` needs before it can start."""
@@ -168,6 +185,11 @@ class Sparse(Sparsifier):
 
 
 sparsifiers: Registry[Sparsifier] = Registry("sparsifier")
+
+
+def timeline_of(spec: TrialSpec) -> Timeline:
+    """The length of the training of ``spec``, known without its data."""
+    return Timeline(spec.recipe.epochs, spec.epoch_steps, spec.recipe.steps)
 
 
 @cache

@@ -34,6 +34,7 @@ from trainables.sparsifiers.topology import Tensors, Topology
 class BayesianConnectivity(Drawn):
     """Connections of fixed sign that fall dormant at zero, where random others are woken, in every step."""
 
+    interval: ClassVar[str] = "update_interval"
     watches: ClassVar[bool] = True
     watches_all: ClassVar[bool] = False
 

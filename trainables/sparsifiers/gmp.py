@@ -76,7 +76,8 @@ class GMP(Divided, Sparse):
         course = COURSES[self.events](first, last, timeline.interval(self.update_every))
         if not course:
             span = f"steps {first} and {last} of {timeline.steps}"
-            raise ValueError(f"sparsifier.events: no multiple of {self.update_every:g} epochs lies between {span}")
+            why = f"no multiple of {self.update_every:g} epochs lies between {span}"
+            raise ValueError(f"sparsifier.events: {why}. Lower update_every, or raise recipe.epochs.")
         return course
 
 

@@ -52,6 +52,10 @@ class NM(Sparsifier):
         if not math.isclose(spec.sparsity, 1 - self.n / self.m, abs_tol=1e-6):
             raise ValueError(f"sparsity: {self.n}:{self.m} is {1 - self.n / self.m:.6g}, got {spec.sparsity:g}")
 
+    @property
+    def dynamic(self) -> bool:
+        return self.training != "fixed"
+
     def kept_at(self, total: int, step: int, spec: TrialSpec, timeline: Timeline) -> int:
         return round(total * self.n / self.m)
 
