@@ -76,7 +76,7 @@ _PARQUET_END = b"PAR1"
 def _owner(info: fs.FileInfo) -> str | None:
     """Return the trial whose rows alone are in a file, or None if its name does not say."""
     match = re.search(r"[0-9a-f]{16}", info.base_name)
-    return match[0] if match else None
+    return match[0] if match and "/memberships/" not in info.path else None  # a sweep may be named like a trial
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """Where results, artifacts and checkpoints lie: the one truth about what is done. Local folder or ``s3://``, ``gs://``.
 
 ``results/TABLE/TRIAL.parquet`` (see ``records``), ``artifacts/weights/TRIAL.pt``,
-``artifacts/scores/RUN-SCORE.parquet``, ``artifacts/corrupted/RUN.images``, ``checkpoints/RUN.pt``, ``sweeps/NAME/``;
-``SPARSWEEP.TAG`` marks the folder as a storage.
+``artifacts/scores/RUN-SCORE.parquet``, ``artifacts/corrupted/RUN.images``, ``checkpoints/RUN.pt``, ``sweeps/NAME/``.
 Every write goes to a new name and is renamed; where the storage has no rename (an object store), one PUT is as atomic.
 Two writers of the same file write the same content.
 """
@@ -177,8 +176,8 @@ class Store:
 
     def write_membership(self, sweep: str, trials: Iterable[str]) -> None:
         """Write which trials belong to ``sweep``, in the place of what was written of it before."""
-        rows = [{"sweep": sweep, "trial": trial} for trial in trials]
-        self._write_table(self.result_path("memberships", sweep), records.build("memberships", rows))
+        members = records.build("memberships", [{"sweep": sweep, "trial": trial} for trial in trials])
+        self._write_table(self.result_path("memberships", sweep), members)
 
     def write_failure(self, trial: str, sweep: str, error: BaseException) -> None:
         """Add a row to ``failures``. Never raises: what failed must not be hidden by a second failure."""

@@ -71,3 +71,8 @@ def test_a_sweep_that_was_not_run_here_names_the_choices(store: Store) -> None:
     ran(MINE, "mine", store)
     with pytest.raises(ValueError, match=r"Choose from: mine\.$"):
         load_trials(store.storage, sweep="yours")
+
+
+def test_a_sweep_named_like_a_trial_is_read_too(store: Store) -> None:
+    sweep = ran(MINE, "0123456789abcdef", store)
+    assert set(load_trials(store.storage, sweep="0123456789abcdef")["trial"]) == sweep.trials.keys()
