@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from analysis import load_trials
-from analysis.arms import pair_with_dense
+from analysis.arms import keyed, pair_with_dense
 from analysis.convergence import is_undertrained
 from analysis.figures.labels import methods
 from analysis.stats import mean_interval
@@ -67,7 +67,8 @@ def over_steps(trials: pd.DataFrame) -> str:
 
 def over_sparsity(trials: pd.DataFrame) -> str:
     """Mean test accuracy over seeds, a row for each method, and dense in the first one."""
-    named = trials.assign(method=labels(trials))
+    rows = keyed(trials)
+    named = rows.assign(method=labels(rows))
     parts = []
     for ratio, group in named.groupby("data_ratio"):
         dense = group[group["sparsifier"] == "dense"]

@@ -70,7 +70,7 @@ def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> F
     xlabel = "density of shallow minus deep convolutions"
     figure = layout.panels(points, PANEL_KEYS, _paint, xlabel, "accuracy minus dense (points)", (4.2, 2.9))
     spread = "mean paired difference with 95 % interval" if (points["n"] > 1).any() else None
-    layout.legend(figure, labels.methods(points), spread, style.point, layout.undertrained_key(points, "pairs"))
+    layout.legend(figure, labels.methods(points), spread, style.point, layout.undertrained_key(points))
     return figure
 
 

@@ -136,16 +136,16 @@ def ring_undertrained(axes: Axes, x: Iterable[float], y: Iterable[float], undert
         axes.plot(*zip(*places, strict=True), zorder=4, **style.UNDERTRAINED)
 
 
-def undertrained_key(rows: pd.DataFrame, what: str = "trials", dagger: bool = False) -> list[Line2D]:
-    """The entry of a legend that says how many trials are under-trained; none if none is.
+def undertrained_key(rows: pd.DataFrame, dagger: bool = False) -> list[Line2D]:
+    """The entry of a legend that says how many trials, or pairs of them, are under-trained; none if none is.
 
-    ``rows``: with the columns ``n``, of ``what``, and ``undertrained``; ``dagger``: the mark is one, and no ring.
+    ``rows``: with the columns ``n`` and ``undertrained``; ``dagger``: the mark is one, and no ring.
     """
     short = int(rows["undertrained"].sum())
     if not short:
         return []
     look = {"marker": f"${style.DAGGER}$", "color": "black"} if dagger else {**style.UNDERTRAINED, "markersize": 8}
-    label = f"under-trained: {short} of {int(rows['n'].sum())} {what}"
+    label = f"under-trained: {short} of {int(rows['n'].sum())}"
     return [Line2D([], [], label=label, **{**look, "linestyle": "none"})]
 
 

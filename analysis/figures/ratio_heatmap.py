@@ -187,9 +187,9 @@ def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize) -> None:
         Line2D([], [], linestyle="none", marker="$(\\pm)$", markersize=13, markeredgewidth=0, color="black")
     ]
     texts = [without]
-    for key in layout.undertrained_key(cells, "pairs", dagger=True):
+    for key in layout.undertrained_key(cells, dagger=True):
         handles.append(key)
-        texts.append(str(key.get_label()))
+        texts.append(f"{key.get_label()} pairs")
     if (cells["n"] == 0).any():
         handles.append(Patch(**style.MISSING))
         texts.append("missing")

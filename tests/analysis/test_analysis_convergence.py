@@ -106,7 +106,7 @@ def test_a_ring_around_each_point_that_rests_on_them():
     short = table[table["undertrained"] > 0]
     [(x, y)] = rings(figure)
     assert x == pytest.approx(0.9, abs=0.05) and y == pytest.approx(short["accuracy_percent"].item())
-    assert "under-trained: 3 of 15 trials" in legend_of(figure)
+    assert "under-trained: 3 of 15" in legend_of(figure)
 
 
 def test_a_ring_at_the_end_of_the_line_of_dense():
