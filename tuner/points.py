@@ -11,11 +11,10 @@ from tuner.sweep import Sweep
 def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
     """The trials of a sweep by id: those of its grids, with the seeds that they have grown to, or of its search.
 
-    A suggestion that was stopped early is none of them: it is not to be finished.
+    A suggestion that was stopped early, or that can be no trial, is none of them.
     """
     if sweep.search is not None:
-        made = suggestions(sweep.name, store)
-        return {suggestion.spec.id: suggestion.spec for suggestion in made if suggestion.ended is None}
+        return {made.spec.id: made.spec for made in suggestions(sweep.name, store) if made.spec and made.ended is None}
     if sweep.seeds is not None:
         from tuner.growth import grown  # SciPy's statistics take a second to import
 

@@ -6,6 +6,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -19,6 +20,7 @@ from trainables.store import Store
 from tuner import calibration
 from tuner.calibration import kind_of
 from tuner.graph import build, examine
+from tuner.grid import SweepError
 from tuner.points import points
 from tuner.seeds import Seeds
 from tuner.sweep import Sweep
@@ -68,8 +70,9 @@ def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
     for _ in range(2 * sweep.search.trials):
         if len(trials) >= sweep.search.trials:
             break
-        spec = suggested_spec(sweep, study.ask())
-        trials[spec.id] = spec
+        with suppress(SweepError):  # what can be no trial is left out of the search, too
+            spec = suggested_spec(sweep, study.ask())
+            trials[spec.id] = spec
     return trials
 
 

@@ -30,6 +30,7 @@ def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -
     """
     sweep, store = launch.sweep, launch.store
     check_writable(store)
+    refuse_another_search(sweep, store)
     from tuner.graph import build, examine
     from tuner.images import read_images
     from tuner.points import points
@@ -87,6 +88,23 @@ def check_writable(store: Store) -> None:
         store.check_writable()
     except OSError as error:
         raise WrongCall(f"--storage {store.storage}: cannot be written: {error}") from None
+
+
+def refuse_another_search(sweep: Sweep, store: Store) -> None:
+    """Raise WrongCall if a search of this name has drawn suggestions from another space."""
+    from tuner import journal
+    from tuner.suggestions import count
+
+    made = count(sweep.name, store) if sweep.search else 0
+    before = journal.recall(sweep.name, store, []) if made else None
+    if sweep.search is None or before is None or before.search is None:
+        return
+    more_or_less = {"trials": sweep.search.trials}
+    if before.base != sweep.base or before.search.model_copy(update=more_or_less) != sweep.search:
+        raise WrongCall(
+            f"{sweep.name}: search: {made} suggestions were drawn from another space, base or sampler. Give this one "
+            f"another name (--set name=OTHER), or remove {store.address(f'sweeps/{sweep.name}/suggestions')}."
+        )
 
 
 def is_searching(sweep: Sweep, store: Store) -> bool:

@@ -6,6 +6,7 @@ what is not is run and not suggested again.
 
 from __future__ import annotations
 
+import logging
 import math
 import warnings
 from collections.abc import Callable
@@ -25,6 +26,8 @@ from tuner.grid import SweepError, merge
 from tuner.space import draw
 from tuner.suggestions import Suggestion, keep, suggestions
 from tuner.sweep import Search, Sweep
+
+log = logging.getLogger(__name__)
 
 SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
     "tpe": lambda search, own: samplers.TPESampler(seed=own, multivariate=True, group=True),
@@ -74,8 +77,11 @@ class Study:
         if self.search.sampler in COUNTING:
             _ = trial.relative_params  # made only when they are asked for
         draw(self.search.space, trial)
-        trial.set_user_attr("trial", suggestion.spec.id)
         self.asked += 1
+        if suggestion.spec is None:
+            self.study.tell(trial, state=TrialState.FAIL)
+            return
+        trial.set_user_attr("trial", suggestion.spec.id)
         self.open.setdefault(suggestion.spec.id, []).append(trial)
         if suggestion.ended:
             self._tell(suggestion.spec.id, None, TrialState.PRUNED)
@@ -96,7 +102,13 @@ class Study:
             self.study.sampler = sampler(self.search, number)
             trial = self.study.ask()
             self.asked += 1
-            spec = suggested_spec(self.sweep, trial)
+            try:
+                spec = suggested_spec(self.sweep, trial)
+            except SweepError as error:
+                log.warning("%s: suggestion %d is left out: %s", self.sweep.name, number, error)
+                keep(self.sweep.name, self.store, Suggestion(number, None, trial.params, "impossible"))
+                self.study.tell(trial, state=TrialState.FAIL)
+                continue
             trial.set_user_attr("trial", spec.id)
             already_open = spec.id in self.open
             self.open.setdefault(spec.id, []).append(trial)

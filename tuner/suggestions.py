@@ -13,10 +13,13 @@ from trainables.store import Store
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The ``number``-th suggestion of a search, the trial that it is, and the end it came to if it was not finished."""
+    """The ``number``-th suggestion of a search, its trial, and the end it came to if it was not finished.
+
+    ``ended``: ``pruned``, or ``impossible`` where there can be no such trial; then ``spec`` is None.
+    """
 
     number: int
-    spec: TrialSpec
+    spec: TrialSpec | None
     params: Mapping[str, Any]
     ended: str | None = None
 
@@ -26,7 +29,7 @@ def suggestions(name: str, store: Store) -> Iterator[Suggestion]:
     folder = f"sweeps/{name}/suggestions"
     for number in sorted(store.names(folder)):
         content = json.loads(store.read(f"{folder}/{number}.json") or b"{}")
-        spec = TrialSpec.model_validate(content["spec"])
+        spec = None if content["spec"] is None else TrialSpec.model_validate(content["spec"])
         yield Suggestion(int(number), spec, content["params"], content["ended"])
 
 
@@ -37,13 +40,13 @@ def count(name: str, store: Store) -> int:
 
 def stopped(name: str, store: Store) -> int:
     """How many of them were stopped early, for falling behind."""
-    return sum(suggestion.ended is not None for suggestion in suggestions(name, store))
+    return sum(suggestion.ended == "pruned" for suggestion in suggestions(name, store))
 
 
 def keep(name: str, store: Store, suggestion: Suggestion) -> None:
     """Write one suggestion of the search ``name``, or how it ended."""
     content = {
-        "spec": suggestion.spec.model_dump(mode="json"),
+        "spec": None if suggestion.spec is None else suggestion.spec.model_dump(mode="json"),
         "params": dict(suggestion.params),
         "ended": suggestion.ended,
     }

@@ -26,6 +26,7 @@ from trainables.spec import TrialSpec
 from trainables.values import Value, explain, unknown
 from tuner.grid import SweepError, assign, expand, merge
 from tuner.seeds import Seeds
+from tuner.space import check
 
 BUILT_IN = "built-in"
 """Source of the sweeps that come with the package."""
@@ -251,7 +252,9 @@ def description(path: Path) -> str:
 
 
 def checked(sweep: Sweep) -> Sweep:
-    """``sweep``; SweepError if a method of it would never change its masks, though that is what it does."""
+    """``sweep``; SweepError if a method would never change its masks though it should, or a search cannot end well."""
+    if sweep.search is not None:
+        check(sweep.search.space, sweep.base, list(sweep.search.objectives))
     for number, cells in enumerate(sweep.cells):
         for trial in cells.values():
             try:

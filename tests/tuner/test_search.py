@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,13 +13,15 @@ from optuna.trial import FixedTrial, TrialState
 
 from trainables.spec import TrialSpec
 from trainables.store import Store
-from tuner import dashboard
+from tuner import dashboard, journal
 from tuner.graph import build
+from tuner.opening import WrongCall
 from tuner.points import points
-from tuner.space import draw
+from tuner.running import refuse_another_search
+from tuner.space import corners, draw
 from tuner.study import SAMPLERS, Study
 from tuner.suggestions import count, stopped, suggestions
-from tuner.sweep import Sweep, SweepError, parse
+from tuner.sweep import Sweep, SweepError, parse, read
 
 Runner = Callable[..., list[str]]
 
@@ -33,7 +36,7 @@ search:
   objectives: {test_accuracy: maximize}
   space:
     sparsity: {from: 0.1, to: 0.9, step: 0.1}
-    sparsifier: [{name: set, prune_rate: {from: 0.1, to: 0.5}}, snip, random]
+    sparsifier: [{name: set, update_every: 0.25, prune_rate: {from: 0.1, to: 0.5}}, snip, random]
 """
 
 
@@ -135,10 +138,83 @@ def test_a_sweep_has_grids_or_a_search() -> None:
         parse("base: {}", "neither")
 
 
-def test_an_impossible_suggestion_is_said(tmp_path: Path) -> None:
-    sweep = parse(SEARCH, "search", ["search.space.sparsifier=dense"])
-    with pytest.raises(SweepError, match="a suggestion cannot be: sparsity: dense trains at sparsity 0"):
-        Study(sweep, Store(str(tmp_path))).ask()
+def test_an_impossible_suggestion_has_failed_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    finished = nearer_to_two_fifths(monkeypatch)
+    sweep = parse(SEARCH, "search", ["search.space.sparsifier=[dense, random]", "search.sampler=random"])
+    store = Store(str(tmp_path))
+    asked = suggest(Study(sweep, store), finished)
+    kept = list(suggestions("search", store))
+    left_out = [suggestion for suggestion in kept if suggestion.ended == "impossible"]
+    assert left_out and asked and len(kept) == 6 == count("search", store)
+    assert all(suggestion.spec is None for suggestion in left_out)
+    assert "dense trains at sparsity 0" in caplog.messages[0]
+    assert points(sweep, store).keys() == set(asked) and stopped("search", store) == 0
+    assert Study(sweep, store).ask() is None  # made anew, it knows them all
+
+
+@pytest.mark.parametrize(
+    ("space", "why"),
+    [
+        ("{sparsifier: [rigll, set], sparsity: 0.5}", "corner .*sparsifier: unknown sparsifier 'rigll'"),
+        ("{sparsifier: random, sparsity: {from: 0.9, to: 0.1}}", "search.space.sparsity: .* from <= to"),
+        ("{sparsifier: random, sparsity: {from: 0.1, to: 0.9, step: 0}}", "search.space.sparsity: .*step > 0"),
+        ("{sparsifier: random, sparsity: {from: 0.1, to: 0.9, step: -0.1}}", "search.space.sparsity: .*step > 0"),
+        ("{sparsifier: dense, recipe: {lr: {from: 0.1, to: .inf}}}", "search.space.recipe.lr: .* from <= to"),
+        ("{sparsity: {from: 0.1, to: 0.9}}", "corner .*sparsifier: Field required"),
+        ("{sparsifier: [], sparsity: 0.5}", "search.space.sparsifier: an empty list"),
+        ("{sparsifier: random, sparsity: {from: 0.25, to: 1.0, step: 0.25}}", "corner .*sparsity: .*less than 1"),
+        ("{sparsifier: [random, dense], sparsity: 0.5}", "corner .*dense trains at sparsity 0"),
+        ("{sparsifier: {name: set, update_every: {from: 1, to: 4}}, sparsity: 0.5}", "never change its masks"),
+    ],
+)
+def test_a_space_is_checked_to_its_corners_before_anything_runs(space: str, why: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(re.sub(r"  space:\n(    .*\n)+", f"  space: {space}\n", SEARCH))
+    with pytest.raises(SweepError, match=why) as caught:
+        read(str(file))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "remedy"),
+    [
+        ("validation_accuracy", "dataset.validation"),
+        ("robust_accuracy", "adversarial"),
+        ("autoattack_accuracy", "autoattack: true"),
+        ("corrupted_accuracy", "corrupts images"),
+    ],
+)
+def test_an_objective_that_no_trial_has_is_refused(objective: str, remedy: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(SEARCH.replace("test_accuracy: maximize", f"{objective}: maximize"))
+    with pytest.raises(SweepError, match=rf"^search\.objectives: no trial of it would have a {objective}\. .*{remedy}"):
+        read(str(file))
+
+
+def test_an_objective_that_some_trial_has_is_taken(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    text = SEARCH.replace("test_accuracy: maximize", "validation_accuracy: maximize")
+    file.write_text(text.replace("dataset: digits", "dataset: {name: digits, validation: 300}"))
+    assert read(str(file)).search
+
+
+def test_corners_are_the_ends_of_intervals_and_every_choice() -> None:
+    methods = ["snip", {"name": "set", "prune_rate": 0.2}]
+    space = {"sparsity": {"from": 0.1, "to": 0.9, "step": 0.1}, "sparsifier": methods}
+    found = [(cell["sparsity"], cell["sparsifier"]) for cell in corners(space)]
+    assert found == [(sparsity, method) for sparsity in (0.1, 0.9) for method in methods]
+
+
+@pytest.mark.parametrize("change", ["search.space.sparsity=0.5", "recipe.lr=0.5", "search.sampler=random"])
+def test_suggestions_of_another_space_are_not_mixed(search: Sweep, change: str, tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    journal.remember(search, store)
+    Study(search, store).ask()
+    refuse_another_search(parse(SEARCH, "search", ["search.trials=9"]), store)  # more of the same
+    with pytest.raises(WrongCall, match=r"search: 1 suggestions were drawn from another space.*--set name=OTHER"):
+        refuse_another_search(parse(SEARCH, "search", [change]), store)
 
 
 def nearer_to_two_fifths(monkeypatch: pytest.MonkeyPatch) -> set[str]:

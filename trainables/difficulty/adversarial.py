@@ -115,6 +115,10 @@ class Adversarial(Difficulty):
             )
 
     @property
+    def measured(self) -> frozenset[str]:
+        return frozenset({"robust_accuracy", *(["autoattack_accuracy"] if self.autoattack else [])})
+
+    @property
     def learnable(self) -> None:
         return None  # robust networks leave training samples unfitted, however long they are trained
 

@@ -82,6 +82,11 @@ class Difficulty(Named):
         """Share of the training labels that a network trained to its end predicts; None if no fit is asked for."""
         return 1.0
 
+    @property
+    def measured(self) -> frozenset[str]:
+        """The accuracies that a trial has because of it, beside that on clean images."""
+        return frozenset()
+
     def attack_due(self, epoch: int, last: bool) -> bool:
         """Whether the network is to be attacked after ``epoch`` epochs (``last``: of all)."""
         return False

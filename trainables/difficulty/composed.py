@@ -88,6 +88,10 @@ class Composed(Difficulty):
         return self.attack.objective if self.attack else Objective()
 
     @property
+    def measured(self) -> frozenset[str]:
+        return frozenset[str]().union(*(part.measured for part in self.parts.values()))
+
+    @property
     def learnable(self) -> float | None:
         shares = [part.learnable for part in self.parts.values()]
         known = [share for share in shares if share is not None]

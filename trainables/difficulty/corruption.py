@@ -111,6 +111,10 @@ class Corrupted(Difficulty, Corruption):
     stage = "images"
 
     @property
+    def measured(self) -> frozenset[str]:
+        return frozenset({"corrupted_accuracy"})
+
+    @property
     def view(self) -> View:
         return "clean" if self.test_severity == 0 else "corrupted"
 
