@@ -21,7 +21,7 @@ search:
   objectives: {test_accuracy: maximize, train_flops: minimize}
   space:
     sparsity: {from: 0.1, to: 0.9}
-    sparsifier: [{name: set, prune_rate: {from: 0.1, to: 0.5}}, omp]
+    sparsifier: [{name: set, update_every: 0.5, prune_rate: {from: 0.1, to: 0.5}}, omp]
 """
 
 

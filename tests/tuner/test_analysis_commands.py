@@ -31,7 +31,7 @@ base:
   seed: [0, 1]
 grids:
   - sparsifier: dense
-  - {sparsifier: [set, snip], sparsity: [0.5, 0.8]}
+  - {sparsifier: [{name: set, update_every: 0.5}, snip], sparsity: [0.5, 0.8]}
 """
 
 
