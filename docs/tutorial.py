@@ -39,8 +39,7 @@ print(describe("trials").head(12).to_string(index=False))
 # %% [markdown]
 # ## A first look
 #
-# Seeds are replicates: trials that differ in nothing else. Mean and spread over them, for all data and for the hardest
-# part of it.
+# Seeds are replicates: trials that differ in nothing else. Mean and spread over them, for each data ratio.
 
 # %%
 arms = summarise(trials)

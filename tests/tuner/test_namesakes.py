@@ -19,7 +19,7 @@ grids: [{sparsifier: dense, seed: [0, 1]}]
 LONGER = FILE.replace("epochs: 1", "epochs: 2")
 SEARCH = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
-search: {space: {sparsifier: snip, sparsity: {low: 0.1, high: 0.9}}, objectives: {test_accuracy: maximize}}
+search: {space: {sparsifier: snip, sparsity: {from: 0.1, to: 0.9}}, objectives: {test_accuracy: maximize}}
 """
 
 
