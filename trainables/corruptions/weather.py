@@ -18,7 +18,6 @@ from PIL import Image
 from trainables.corruptions.filters import clipped_zoom, motion_trail, transformed
 from trainables.corruptions.levels import luma, truncated
 from trainables.corruptions.sources import Sources
-from trainables.data.pictures import SUFFIXES, find_images, read_picture
 
 
 def snow(
@@ -65,14 +64,15 @@ def load_photographs(folder: str | Path | None, scale: float, height: int, width
     """
     if folder is None:
         raise ValueError("frost_folder: corruption 'frost' needs a folder with your own photographs of frost, got none")
+    from trainables.data.pictures import SUFFIXES, find_images, read_picture  # with pydantic
+
     paths = find_images(Path(folder)).images.values() if Path(folder).is_dir() else ()
     if not paths:
         raise ValueError(f"frost_folder: no photograph ({', '.join(SUFFIXES)}) in {str(folder)!r}")
-    return [_load_photograph(path, scale, height, width) for path in paths]
+    return [_scaled(read_picture(path), path.name, scale, height, width) for path in paths]
 
 
-def _load_photograph(path: Path, scale: float, height: int, width: int) -> np.ndarray:
-    image = read_picture(path)
+def _scaled(image: Image.Image, name: str, scale: float, height: int, width: int) -> np.ndarray:
     size = round(image.width * scale), round(image.height * scale)
     # Where the size is rounded up, the last samples lie on the edge, which PIL takes for black: go on beyond it.
     pixels = np.pad(np.asarray(image), ((0, 1), (0, 1), (0, 0)), mode="edge")
@@ -81,7 +81,7 @@ def _load_photograph(path: Path, scale: float, height: int, width: int) -> np.nd
         size, Image.Transform.AFFINE, (1 / scale, 0, 0, 0, 1 / scale, 0), Image.Resampling.BILINEAR
     )
     if size[0] < width or size[1] < height:
-        scaled = f"{path.name!r} of {image.width}x{image.height} pixels is {size[0]}x{size[1]} at scale {scale}"
+        scaled = f"{name!r} of {image.width}x{image.height} pixels is {size[0]}x{size[1]} at scale {scale}"
         raise ValueError(f"frost_folder: {scaled}, smaller than the images of {width}x{height}")
     return np.asarray(sampled)
 
