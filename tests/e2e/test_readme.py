@@ -75,7 +75,7 @@ def test_a_method_is_one_file_and_its_results_are_read_by_pandas(tmp_path: Path)
     ours = trials[trials["sparsifier"] == "magnitude_at_init"]
     assert (ours["density"] * 77_072).round().tolist() == ((1 - ours["sparsity"]) * 77_072).round().tolist()
 
-    (tmp_path / "analyse.py").write_text(block("python", "pivot_table"))
+    (tmp_path / "analyse.py").write_text(block("python", "pivot_table").replace("quickstart", "mine"))
     printed = python("analyse.py")
     assert "magnitude_at_init" in printed
     assert len(re.findall(r"magnitude_at_init +0\.[59]|^ +0\.9", printed, re.MULTILINE)) >= 2
