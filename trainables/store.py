@@ -27,6 +27,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from trainables import checkpoint, imagefile, mark, reading, records
+from trainables.local_files import write_local
 
 log = logging.getLogger(__name__)
 
@@ -175,9 +176,11 @@ class Store:
             self._write_table(self.result_path(table, trial), records.build(table, tables[table]))
 
     def write_membership(self, sweep: str, trials: Iterable[str]) -> None:
-        """Write which trials belong to ``sweep``, in the place of what was written of it before."""
+        """Write which trials belong to ``sweep``, in the place of what was written of it before, if it differs."""
+        path = self.result_path("memberships", sweep)
         members = records.build("memberships", [{"sweep": sweep, "trial": trial} for trial in trials])
-        self._write_table(self.result_path("memberships", sweep), members)
+        if self.read(path) != (content := _parquet(members)):
+            self.write(path, content)
 
     def write_failure(self, trial: str, sweep: str, error: BaseException) -> None:
         """Add a row to ``failures``. Never raises: what failed must not be hidden by a second failure."""
@@ -210,9 +213,7 @@ class Store:
         return {trial: row for trial, row in newest.items() if trial not in finished}
 
     def _write_table(self, path: str, table: pa.Table) -> None:
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-        self.write(path, sink.getvalue().to_pybytes())
+        self.write(path, _parquet(table))
 
     # Artifacts -------------------------------------------------------------------------------------------------------
 
@@ -313,18 +314,7 @@ class Store:
         return self.names("checkpoints")
 
 
-def write_local(target: str, content: bytes) -> None:
-    """Write a local file, whole or not at all: under another name first, on the disk, then renamed."""
-    folder, _, name = target.rpartition("/")
-    os.makedirs(folder, exist_ok=True)
-    draft = f"{folder}/_{name}.{uuid.uuid4().hex}"  # readers of Parquet folders skip names that begin with _
-    try:
-        with open(draft, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(draft, target)
-    except BaseException:
-        if os.path.exists(draft):
-            os.remove(draft)
-        raise
+def _parquet(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return bytes(sink.getvalue().to_pybytes())

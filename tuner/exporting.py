@@ -7,7 +7,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from trainables.export import export, read_spec, to_onnx, to_torch
-from trainables.store import ArtifactLost, Store, write_local
+from trainables.local_files import write_local
+from trainables.store import ArtifactLost, Store
 from trainables.values import explain
 from tuner.opening import WrongCall
 from tuner.remaking import command_for

@@ -164,7 +164,7 @@ BAD_CALLS = {
     ("run", "smoke", "--set", "difficulty=hard"): "hard",
     ("run", "smoke", "--set", "recipe.epocs=3"): "epocs",
     ("run", "smoke", "--set", "sparsity=1.0"): "1.0",
-    ("run", "smoke", "--set", "sparsity=-.1"): "-.1",
+    ("run", "smoke", "--set", "sparsity=-.1"): "-0.1",
     ("run", "smoke", "--set", "data_ratio=0"): "data_ratio",
     ("run", "smoke", "--set", "nosuch.path=1"): "nosuch",
     ("run", "broken.yaml"): "YAML",

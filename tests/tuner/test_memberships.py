@@ -73,6 +73,16 @@ def test_a_sweep_that_was_not_run_here_names_the_choices(store: Store) -> None:
         load_trials(store.storage, sweep="yours")
 
 
+def test_it_is_not_written_again_unless_it_differs(store: Store) -> None:
+    ran(MINE, "mine", store)
+    path = Path(store.root, "results/memberships/mine.parquet")
+    before = path.stat().st_mtime_ns
+    ran(MINE, "mine", store)
+    assert path.stat().st_mtime_ns == before
+    ran(MINE.replace("[0, 1]", "[0]"), "mine", store)
+    assert path.stat().st_mtime_ns > before
+
+
 def test_a_sweep_named_like_a_trial_is_read_too(store: Store) -> None:
     sweep = ran(MINE, "0123456789abcdef", store)
     assert set(load_trials(store.storage, sweep="0123456789abcdef")["trial"]) == sweep.trials.keys()
