@@ -14,7 +14,7 @@ import pandas as pd
 from analysis import load_trials
 from analysis.arms import keyed, pair_with_dense
 from analysis.convergence import is_undertrained
-from analysis.figures.labels import methods
+from analysis.figures.labels import of_rows
 from analysis.stats import mean_interval
 
 
@@ -31,7 +31,7 @@ def accuracy(rows: pd.DataFrame) -> str:
 def gains(trials: pd.DataFrame) -> pd.DataFrame:
     """Paired difference to dense in points, a row for each setting, method and sparsity."""
     pairs = pair_with_dense(trials)
-    named = pairs.assign(method=labels(pairs))
+    named = pairs.assign(method=of_rows(pairs))
     rows = []
     for (ratio, method, sparsity), group in named.groupby(["data_ratio", "method", "sparsity"], sort=False):
         low, high = mean_interval(group["difference"].to_numpy(dtype=float))
@@ -39,12 +39,6 @@ def gains(trials: pd.DataFrame) -> pd.DataFrame:
         interval = f"{mean:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]".replace("-", "−")
         rows.append({"data_ratio": ratio, "method": method, "sparsity": sparsity, "gain": interval})
     return pd.DataFrame(rows)
-
-
-def labels(rows: pd.DataFrame) -> list[str]:
-    """The name of each row's method, as figures have it."""
-    known = methods(rows)
-    return [known[key][0] for key in zip(rows["sparsifier"], rows["sparsifier_parameters"], strict=True)]
 
 
 def markdown(table: pd.DataFrame) -> str:
@@ -68,7 +62,7 @@ def over_steps(trials: pd.DataFrame) -> str:
 def over_sparsity(trials: pd.DataFrame) -> str:
     """Mean test accuracy over seeds, a row for each method, and dense in the first one."""
     rows = keyed(trials)
-    named = rows.assign(method=labels(rows))
+    named = rows.assign(method=of_rows(rows))
     parts = []
     for ratio, group in named.groupby("data_ratio"):
         dense = group[group["sparsifier"] == "dense"]

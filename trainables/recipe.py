@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from trainables.models import Model
-from trainables.values import Value, unknown
+from trainables.values import Placed, unknown
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The paper's (sections A.2 and A.3): 200 epochs, SGD, learning rate .1 divided by ten at half and three quarters.
@@ -31,7 +31,7 @@ def override_recipe(recipe: Mapping[str, Any], own: Mapping[str, Any]) -> dict[s
     return {**{name: value for name, value in recipe.items() if name not in replaced}, **own}
 
 
-class Recipe(Value):
+class Recipe(Placed):
     """How a network is trained. The defaults are the paper's; ``preset`` starts from a named set of values.
 
     The length is given in ``epochs`` (passes over the training samples, so less data means fewer steps) or in
@@ -83,11 +83,10 @@ class Recipe(Value):
             raise ValueError("nesterov: true needs a momentum above 0")
         return self
 
-    @model_serializer(mode="wrap")
-    def _without_unused_steps(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    @property
+    def idle(self) -> frozenset[str]:
         # A recipe in epochs is written as it was before there were steps: ids and stored specs stay what they are.
-        fields: dict[str, Any] = dump(self)
-        return fields if self.steps is not None else {name: v for name, v in fields.items() if name != "steps"}
+        return frozenset() if self.steps is not None else frozenset({"steps"})
 
     def in_epochs(self, epoch_steps: int) -> Recipe:
         """Return the recipe with its ``steps`` counted in ``epochs`` too, each of ``epoch_steps``, the last maybe less.

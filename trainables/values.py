@@ -45,9 +45,10 @@ class Value(BaseModel):
 
 
 class Placed(Value):
-    """A value with fields that say where something lies on a machine: they are no part of what it is.
+    """A value with fields that are not always part of it.
 
-    ``whereabouts`` names them; a digest among the other fields says what lies there.
+    ``whereabouts`` names those that say where something lies on a machine: a digest among the other fields says what
+    lies there. :attr:`idle` names those that change nothing.
     """
 
     whereabouts: ClassVar[frozenset[str]] = frozenset()

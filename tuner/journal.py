@@ -10,10 +10,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import yaml
 from pyarrow.fs import LocalFileSystem
 
-from trainables import plugins
+from trainables import plain_yaml, plugins
 from trainables.store import Store
 from tuner.sweep import Sweep, SweepError, parse
 
@@ -75,8 +74,8 @@ def _plugins(name: str, store: Store) -> set[str]:
 def source(name: str, store: Store) -> str | None:
     """Return the file that the sweep recorded as ``name`` was named after, or None if that is not known."""
     try:
-        content = yaml.safe_load(store.read(f"sweeps/{name}/sweep.yaml") or b"")
-    except yaml.YAMLError:
+        content = plain_yaml.load((store.read(f"sweeps/{name}/sweep.yaml") or b"").decode())
+    except ValueError:
         return None
     return content.get("source") if isinstance(content, dict) else None
 

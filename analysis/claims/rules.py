@@ -197,7 +197,7 @@ class Change(Difference):
         here = super().sample(trials, scope)
         there = super().sample(trials, joined(scope, self.instead))
         methods = tuple(name for name in here.methods if name in there.methods)
-        rows = pd.concat([here.trials, there.trials])
+        rows = pd.concat([here.trials, there.trials]).drop_duplicates("trial")
         return Sample((here.values - there.values).dropna(), here.arms + there.arms, methods, rows)
 
 

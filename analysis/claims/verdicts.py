@@ -39,11 +39,10 @@ class Basis:
 
     @classmethod
     def of(cls, trials: pd.DataFrame) -> Basis:
-        """The regime of ``trials``, rows of the table, some of them maybe twice."""
-        rows = trials.drop_duplicates("trial")
-        share = rows["nonzero_parameters"] / rows["samples"]
-        ranges = [_limits(values) for values in (rows["samples"], steps_of(rows), share)]
-        return cls(len(rows), rows["seed"].nunique(), *ranges)
+        """The regime of ``trials``, rows of the table."""
+        share = trials["nonzero_parameters"] / trials["samples"]
+        ranges = [_limits(values) for values in (trials["samples"], steps_of(trials), share)]
+        return cls(len(trials), trials["seed"].nunique(), *ranges)
 
     def __str__(self) -> str:
         parameters = count_range(self.parameters_per_sample, "parameter")
@@ -97,6 +96,11 @@ class Verdict:
     in_paper: bool
     findings: tuple[Finding, ...]
     basis: Basis = Basis()
+
+    @property
+    def on_its_data(self) -> bool:
+        """Whether it was judged on data of the source: on any, where the claim names none."""
+        return self.in_paper or not self.claim.data
 
     @property
     def verdict(self) -> Word:
@@ -161,7 +165,8 @@ def _judge(claim: Claim, title: str, trials: pd.DataFrame) -> Verdict:
     findings = tuple(_find(rule, sample) for rule, sample in rules)
     used = [sample.trials for _, sample in rules if len(sample.values)]
     in_paper = f"{first['dataset']}/{first['model']}" in claim.data
-    return Verdict(claim, title, in_paper, findings, Basis.of(pd.concat(used)) if used else Basis())
+    basis = Basis.of(pd.concat(used).drop_duplicates("trial")) if used else Basis()
+    return Verdict(claim, title, in_paper, findings, basis)
 
 
 def _untested(claim: Claim) -> tuple[Finding, ...]:
@@ -203,13 +208,12 @@ def _find(part: Any, sample: Sample) -> Finding:
 
 def _undertrained(part: Any, sample: Sample) -> Convergence:
     """How far the trials of ``sample`` were trained, as far as ``part`` asks and no sweep allows otherwise."""
-    trials = sample.trials.drop_duplicates("trial")
+    trials = sample.trials
     return Convergence.of(trials[~trials["allowed"]]) if part.needs_convergence else Convergence(0, 0, 0)
 
 
 def _allowed(sample: Sample) -> int:
-    trials = sample.trials.drop_duplicates("trial")
-    return int((is_undertrained(trials) & trials["allowed"]).sum())
+    return int((is_undertrained(sample.trials) & sample.trials["allowed"]).sum())
 
 
 def _wanted(further: int | None) -> str:
@@ -228,7 +232,7 @@ def as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
             "data": verdict.data,
             "data_of_paper": verdict.in_paper,
             "verdict": verdict.verdict,
-            "on_its_own_data": verdict.verdict if verdict.in_paper else "not tested",
+            "on_its_own_data": verdict.verdict if verdict.on_its_data else "not tested",
             "basis": asdict(verdict.basis),
             **_numbers(verdict.deciding),
             "further_seeds": verdict.further,
@@ -275,7 +279,7 @@ def summary(verdict: Verdict) -> str:
     if verdict.data is None:
         return verdict.verdict.upper()
     samples, seeds = count_range(verdict.basis.samples, "sample"), count_range((verdict.basis.seeds,) * 2, "seed")
-    elsewhere = "" if verdict.in_paper or not verdict.claim.data else "; not tested on its data"
+    elsewhere = "" if verdict.on_its_data else "; not tested on its data"
     return f"{verdict.verdict.upper()} on {verdict.data} ({samples}, {seeds}){elsewhere}"
 
 

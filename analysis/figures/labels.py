@@ -26,6 +26,12 @@ def methods(points: pd.DataFrame) -> dict[Key, tuple[str, int]]:
     return found
 
 
+def of_rows(rows: pd.DataFrame) -> list[str]:
+    """The label of each row's method."""
+    known = methods(rows)
+    return [known[key][0] for key in zip(rows["sparsifier"], rows["sparsifier_parameters"], strict=True)]
+
+
 def seeds(counts: pd.Series) -> str:
     """``n = 3`` or ``n = 2–3``; ``counts``: replicates of each point, 0 for a missing one."""
     there = counts[counts > 0]

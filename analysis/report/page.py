@@ -171,8 +171,7 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
 
 def badge(verdict: Verdict) -> str:
     """The verdict in two words or three: what was judged on other data than the source's says so."""
-    on_its_data = verdict.in_paper or verdict.data is None or not verdict.claim.data
-    return verdict.verdict if on_its_data else f"{verdict.verdict} on other data"
+    return verdict.verdict if verdict.data is None or verdict.on_its_data else f"{verdict.verdict} on other data"
 
 
 def _tally(verdicts: Iterable[Verdict]) -> list[tuple[str, int, str]]:
@@ -226,9 +225,7 @@ def _costs(trials: pd.DataFrame) -> list[dict[str, Any]]:
     if trials.empty:
         return []
     names = labels.methods(trials)
-    rows = with_total_flops(trials).assign(
-        method=[names[key][0] for key in zip(trials["sparsifier"], trials["sparsifier_parameters"], strict=True)]
-    )
+    rows = with_total_flops(trials).assign(method=labels.of_rows(trials))
     costs = []
     for label, _ in names.values():
         own = rows[rows["method"] == label]
