@@ -190,7 +190,7 @@ def _columns(parquet: pq.ParquetFile, table: str, names: Sequence[str]) -> pa.Ta
 
 
 def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]:
-    """Scores of the training samples by scoring ``runs``, and the files that are damaged.
+    """Scores of the training samples by scoring ``runs``, and the files that are damaged or of another run.
 
     A row a run, score and sample: ``run``, ``name`` of the score, ``sample`` (index), ``label``, ``score``. Runs
     without scores are left out.
@@ -204,12 +204,36 @@ def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]
             continue
         try:
             with filesystem.open_input_file(info.path) as file:
-                found = pq.read_table(file, columns=["sample", "label", "score"], page_checksum_verification=True)
+                found = scores_in(file)
+            if owner_of(found) not in ("", run):
+                raise pa.ArrowInvalid("of another run")
             columns = [pa.array([run] * len(found)), pa.array([name] * len(found)), *found.columns]
             parts.append(pa.table(columns, names=_SCORES.names).cast(_SCORES))
         except (pa.ArrowException, OSError):
             damaged.append(info.path)
     return pa.concat_tables(parts), damaged
+
+
+OWNER_KEY = b"sparsweep.run"
+"""Where a file of scores names its run, in the metadata of its schema."""
+
+
+def scores_in(file: Any) -> pa.Table:
+    """The columns ``sample``, ``label`` (whole numbers) and ``score`` of a file that a scoring run left.
+
+    Raises:
+        pyarrow.ArrowException: It is no whole Parquet file, or has no such columns.
+    """
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        kinds = [(field.name, field.type) for field in parquet.schema_arrow]
+        if kinds != [(field.name, field.type) for field in _SCORES][2:]:
+            raise pa.ArrowInvalid(f"its columns are {', '.join(f'{name} ({kind})' for name, kind in kinds)}")
+        return parquet.read()
+
+
+def owner_of(scores: pa.Table) -> str:
+    """The run that a file of scores names, empty in files of earlier versions."""
+    return (scores.schema.metadata or {}).get(OWNER_KEY, b"").decode(errors="replace")
 
 
 _SCORES = pa.schema(

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 from trainables.schemas import TABLES, TABLES_VERSION, VERSION_KEY
 
-__all__ = ["TABLES", "TABLES_VERSION", "VERSION_KEY", "build", "resolve", "table_folder"]
+__all__ = ["TABLES", "TABLES_VERSION", "VERSION_KEY", "build", "resolve", "table_folder", "to_parquet"]
 
 
 def resolve(storage: str) -> tuple[fs.FileSystem, str]:
@@ -46,3 +47,10 @@ def build(table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
         if row.keys() != set(schema.names):
             raise KeyError(f"{table}: columns {sorted(row.keys() ^ set(schema.names))} are missing or not declared")
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """The bytes of a Parquet file whose pages have checksums."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return bytes(sink.getvalue().to_pybytes())
