@@ -162,7 +162,7 @@ def test_a_resume_makes_a_damaged_result_again(store: Store, trial: str, path: P
 def test_a_cut_table_of_a_trial_is_made_again_with_its_row(store: Store, trial: str, table: str) -> None:
     cut = Path(store.root, store.result_path(table, trial))
     cut.write_bytes(cut.read_bytes()[:-9])
-    assert remove_damaged_results(store.finished(), store) == [trial]
+    assert remove_damaged_results(parse(SWEEP, "mine").trials, store) == [trial]
     assert trial not in store.finished() and not cut.exists()
 
 
@@ -174,7 +174,7 @@ def test_a_conflict_copy_is_no_second_row(
     shutil.copy(path, copy)
     assert len(load_trials(store.root)) == 4 and len(load_trials(store.root, trial)) == 1
     assert str(copy) in caplog.text
-    assert remove_damaged_results(store.finished(), store) == [] and copy.exists()
+    assert remove_damaged_results(parse(SWEEP, "mine").trials, store) == [] and copy.exists()
 
 
 THEIRS = SWEEP.replace("resnet8", "theirnet")
