@@ -33,6 +33,7 @@ from trainables.sparsifiers import Masks, Sparsifier, Start, distributions
 from trainables.sparsifiers.base import State, layer_shapes
 from trainables.sparsifiers.masks import kept_weights
 from trainables.sparsifiers.topology import DenseMomentum, Latent
+from trainables.soundness import check_training
 from trainables.spec import Spec, TrialSpec
 from trainables.training import Training, build_model
 
@@ -208,7 +209,9 @@ def check_resume(spec: TrialSpec, after: int) -> None:
     for _ in range(after):
         begun.train_epoch()
     resumed = training(spec)
-    resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
+    saved = checkpoint.decode(checkpoint.encode(begun.state()))
+    check_training(saved, resumed, spec.length)  # a state that it does not know would be taken for a damaged file
+    resumed.restore(saved)
     for _ in range(spec.length - after):
         resumed.train_epoch()
     check_same(comparable(resumed), comparable(whole))
