@@ -1,9 +1,22 @@
-"""Local files that appear whole or not at all."""
+"""Local files that appear whole or not at all, and paths to them."""
 
 from __future__ import annotations
 
 import os
 import uuid
+from pathlib import Path
+
+
+def expanded(path: str | Path) -> Path:
+    """Return ``path`` with the home folder in the place of ``~``.
+
+    Raises:
+        ValueError: There is no such user, or the home folder of this one is not known, as in some containers.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError(f"the home folder in {str(path)!r} is not known. Write the whole path.") from None
 
 
 def write_local(target: str, content: bytes) -> None:

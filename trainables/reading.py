@@ -189,6 +189,13 @@ def _columns(parquet: pq.ParquetFile, table: str, names: Sequence[str]) -> pa.Ta
     return columns
 
 
+def newest_failures(storage: str) -> dict[str, dict[str, Any]]:
+    """The newest row of ``failures`` for each trial."""
+    table, _ = read(storage, "failures")
+    rows = [row for row in table.to_pylist() if None not in (row["at"], row["attempt"])]
+    return {row["trial"]: row for row in sorted(rows, key=lambda row: (row["at"], row["attempt"]))}
+
+
 def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]:
     """Scores of the training samples by scoring ``runs``, and the files that are damaged or of another run.
 

@@ -132,6 +132,12 @@ class Store:
         if isinstance(self.filesystem, fs.LocalFileSystem) and os.path.exists(self.root) != os.path.isdir(self.root):
             raise NotADirectoryError("not a folder. Name a folder, or an s3:// or gs:// address.")
 
+    def check_reachable(self) -> None:
+        """Raise OSError within seconds if a bucket cannot be reached or may not be listed. One request."""
+        if not isinstance(self.filesystem, fs.LocalFileSystem):
+            filesystem, root = records.resolve(records.hurried(self.storage))
+            filesystem.get_file_info(root)
+
     def check_writable(self) -> None:
         """OSError with the reason if nothing can be written here."""
         probe = f"_probe.{uuid.uuid4().hex}"
@@ -203,13 +209,9 @@ class Store:
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """The newest failure of every trial that failed and has not finished since."""
-        table, _ = reading.read(self.storage, "failures")
-        newest: dict[str, dict[str, Any]] = {}
-        rows = [row for row in table.to_pylist() if None not in (row["at"], row["attempt"])]
-        for row in sorted(rows, key=lambda row: (row["at"], row["attempt"])):
-            newest[row["trial"]] = row
         made = self.artifacts("scores") | self.artifacts("corrupted")
         finished = self.finished() | {name.partition("-")[0] for name in made}
+        newest = reading.newest_failures(self.storage)
         return {trial: row for trial, row in newest.items() if trial not in finished}
 
     def _write_table(self, path: str, table: pa.Table) -> None:

@@ -29,11 +29,11 @@ from trainables.data.base import ImageData, place
 from trainables.models import Model, maskable
 from trainables.networks import Normalize
 from trainables.seeds import derive
+from trainables.soundness import check_training
 from trainables.sparsifiers import Masks, Sparsifier, Start, distributions
 from trainables.sparsifiers.base import State, layer_shapes
 from trainables.sparsifiers.masks import kept_weights
 from trainables.sparsifiers.topology import DenseMomentum, Latent
-from trainables.soundness import check_training
 from trainables.spec import Spec, TrialSpec
 from trainables.training import Training, build_model
 

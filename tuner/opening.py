@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ DEFAULT_STORAGE = "./runs"
 
 class WrongCall(Exception):
     """The call cannot be carried out as given: one line that names the field, the value and the choices."""
+
+
+def shortened(error: BaseException) -> str:
+    """Return what an error says in one line of 300 characters at most."""
+    return textwrap.shorten(str(error), 300, placeholder=" ...").rstrip(".")
 
 
 def about_tables(error: ValueError) -> str:
@@ -39,14 +45,18 @@ def load_plugins(modules: list[str]) -> list[str]:
 
 
 def open_store(storage: str) -> Store:
-    """Return the storage. Raises WrongCall if it cannot be one: no such address, or a file."""
+    """Return the storage. Raises WrongCall if it cannot be one: no such address, a file, or out of reach."""
     from trainables.store import Store
 
     try:
         store = Store(storage)
         store.check_folder()
-    except (ValueError, OSError) as error:  # Arrow's are among them
+        store.check_reachable()
+    except (ValueError, NotADirectoryError) as error:  # Arrow's are among them
         raise WrongCall(f"--storage {shlex.quote(storage)}: {error}") from None
+    except OSError as error:
+        remedy = "Check the address, the network and the credentials."
+        raise WrongCall(f"--storage {shlex.quote(storage)}: cannot be reached: {shortened(error)}. {remedy}") from None
     return store
 
 
