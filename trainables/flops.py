@@ -15,6 +15,9 @@ from trainables.data import Dataset, fitted_shape
 from trainables.deferred import nn, torch, with_torch
 from trainables.models import Model, maskable
 
+MOST_COMPUTED = 50_000_000
+"""Parameters of a network that an image is sent through to count. A larger one is counted on the device "meta", which
+takes no memory for weights; but PyTorch loads its compiler for that, in seconds and 100 MB."""
 PASSES = 3
 """Forward passes that one training step of a sample costs: one forward, and a backward that costs two."""
 
@@ -31,7 +34,7 @@ def layer_flops(model: nn.Module, image_shape: tuple[int, int, int]) -> dict[str
     for name in weights:
         layer = probe.get_submodule(name.removesuffix(".weight"))
         layer.register_forward_hook(partial(count, name))
-    with torch.no_grad():  # really computed: on the device "meta" torch would load its compiler, in seconds and 100 MB
+    with torch.no_grad():
         probe(torch.zeros(1, *image_shape, device=next(probe.parameters()).device))
     return {name: flops[name] for name in weights}
 
@@ -49,5 +52,9 @@ def dense_flops(model: Model, dataset: Dataset) -> int:
 
 def _count_dense(model: Model, dataset: Dataset) -> int:
     shape = fitted_shape(dataset.image_shape, model.channels, model.min_size)
-    network = model.build(dataset.classes, ([0.0] * model.channels, [1.0] * model.channels))
+    statistics = [0.0] * model.channels, [1.0] * model.channels
+    with torch.device("meta"):
+        network = model.build(dataset.classes, statistics)
+    if sum(parameter.numel() for parameter in network.parameters()) <= MOST_COMPUTED:
+        network = model.build(dataset.classes, statistics)
     return sum(layer_flops(network, shape).values())

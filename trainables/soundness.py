@@ -19,6 +19,7 @@ from trainables.checkpoint import Damaged
 from trainables.deferred import torch
 from trainables.models import maskable
 from trainables.sparsifiers import Masks
+from trainables.sparsifiers.masks import is_plain
 from trainables.training import Epoch, Training
 
 if TYPE_CHECKING:
@@ -46,16 +47,6 @@ def check_like(found: Any, example: Any, place: str) -> None:
             raise Damaged(f"{place} is {describe(found)}, not {describe(example)}")
     elif isinstance(found, bool) or not (isinstance(found, _NUMBERS[type(example)]) and math.isfinite(found)):
         raise Damaged(f"{place} is not a finite {type(example).__name__}")
-
-
-def is_plain(value: Any) -> bool:
-    """Return whether ``value`` is a tensor of numbers in memory: not sparse, nested, quantized or without data."""
-    return (
-        isinstance(value, torch.Tensor)
-        and value.layout is torch.strided
-        and value.device.type == "cpu"
-        and not (value.is_nested or value.is_quantized)
-    )
 
 
 def describe(value: Any) -> str:

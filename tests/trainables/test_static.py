@@ -94,7 +94,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(masks: Masks, tmp_path: P
     first, *_ = masks
     assert error(tmp_path / "none.pt").startswith(f"file: {tmp_path}/none.pt: ")
     assert error(written(tmp_path, {**masks, first: masks[first] * 2.0}, "two.pt")) == (
-        f"file: the mask of {first} is not made of 0 and 1"
+        f"file: {tmp_path}/two.pt holds no masks (.pt or .npz are read): the mask of {first} is not made of 0 and 1"
     )
     short = {name: mask for name, mask in masks.items() if name != first}
     assert error(written(tmp_path, short, "short.pt")) == (
