@@ -252,10 +252,7 @@ class Store:
         self._write_table(self.scores_path(run, score), table)
 
     def read_scores(self, run: str, score: str, check: Check = accept) -> np.ndarray:
-        """The scores of all training samples, in their order; ``check`` and errors as in :meth:`read_weights`.
-
-        ``check`` looks at the table of ``sample``, ``label`` and ``score``.
-        """
+        """The scores of all training samples, in their order; ``check`` gets the table; errors: :meth:`read_weights`."""
 
         def parse(content: bytes) -> pa.Table:
             table = reading.scores_in(pa.BufferReader(content))
