@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -16,8 +18,11 @@ from pyarrow import fs
 
 from trainables.records import TABLES, TABLES_VERSION, VERSION_KEY, resolve, table_folder
 
-JSON_COLUMNS = {f"{part}_parameters" for part in ("dataset", "model", "sparsifier", "difficulty")}
-"""Columns of ``trials`` that whoever compares trials parses."""
+JSON_COLUMNS = {"versions", *(f"{part}_parameters" for part in ("dataset", "model", "sparsifier", "difficulty"))}
+"""Columns of ``trials`` that whoever compares trials parses: each is a JSON object, or null."""
+
+
+log = logging.getLogger(__name__)
 
 
 class NewerTables(ValueError):
@@ -185,8 +190,23 @@ def _columns(parquet: pq.ParquetFile, table: str, names: Sequence[str]) -> pa.Ta
     columns.validate(full=True)  # text that is not UTF-8
     for name in JSON_COLUMNS & set(columns.column_names):
         for text in columns[name].to_pylist():
-            json.loads(text or "null")  # ValueError
+            if text is not None and not isinstance(parse_json(text), dict):
+                raise pa.ArrowInvalid(f"{name} is no JSON object")
     return columns
+
+
+def parse_json(text: str | bytes | None) -> Any:
+    """The value in ``text``, None if that is damaged: no JSON, or nested too deeply to be read."""
+    try:
+        return json.loads(text or b"null")
+    except (ValueError, RecursionError):
+        return None
+
+
+@cache
+def warn_of(table: str, path: str) -> None:
+    """Name a damaged file in the log, once a process."""
+    log.warning("%s: a damaged file is left out, a resume of its sweep makes it again: %s", table, path)
 
 
 def newest_failures(storage: str) -> dict[str, dict[str, Any]]:

@@ -252,7 +252,7 @@ class Store:
         self._write_table(self.scores_path(run, score), table)
 
     def read_scores(self, run: str, score: str, check: Check = accept) -> np.ndarray:
-        """The scores of all training samples, in their order; ``check`` gets the table; errors: :meth:`read_weights`."""
+        """The scores of all training samples, in order; ``check`` gets the table. Errors: see :meth:`read_weights`."""
 
         def parse(content: bytes) -> pa.Table:
             table = reading.scores_in(pa.BufferReader(content))

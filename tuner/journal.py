@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import operator
 import os
 import socket
 import time
@@ -13,7 +14,9 @@ from typing import Any
 from pyarrow.fs import LocalFileSystem
 
 from trainables import plain_yaml, plugins
+from trainables.reading import parse_json
 from trainables.store import Store
+from tuner import word
 from tuner.sweep import Sweep, SweepError, parse
 
 ALIVE = timedelta(seconds=60)
@@ -64,10 +67,7 @@ def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
 
 def _plugins(name: str, store: Store) -> set[str]:
     """Return the plugins that the newest run of a sweep was given."""
-    try:
-        found = json.loads(store.read(f"sweeps/{name}/plugins.json") or b"[]")
-    except ValueError:
-        return set()
+    found = parse_json(store.read(f"sweeps/{name}/plugins.json"))
     return {module for module in found if isinstance(module, str)} if isinstance(found, list) else set()
 
 
@@ -113,22 +113,22 @@ def write_heartbeat(name: str, store: Store, running: dict[str, Any], seconds_le
 def last_said(name: str, store: Store) -> dict[str, Any] | None:
     """The newest word of the sweep's driver, if there is any. A damaged one counts as none."""
     content = store.read(f"sweeps/{name}/driver.json")
+    said = parse_json(content)
     try:
-        said = json.loads(content or b"null")
-        datetime.fromisoformat(said["at"]), said["driver"]["host"], said["driver"]["pid"]
+        known = datetime.fromisoformat(said["at"]).tzinfo and isinstance(said["driver"]["host"], str)
+        return said if known and 0 < operator.index(said["driver"]["pid"]) < 2**31 else None
     except (ValueError, LookupError, TypeError):
         return None
-    return said
 
 
 def running(name: str, store: Store) -> dict[str, Any]:
     """The runs that a living driver of the sweep is running now; empty if there is none."""
-    return _living(name, store).get("running", {})
+    return word.running(_living(name, store).get("running"))
 
 
 def seconds_left(name: str, store: Store) -> float | None:
     """What a living driver of the sweep expects; None if there is none or it does not know yet."""
-    return _living(name, store).get("seconds_left")
+    return word.seconds_left(_living(name, store).get("seconds_left"))
 
 
 def _living(name: str, store: Store) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -75,8 +74,5 @@ def _is_network(positions: list[int] | None, flops: float | None, in_all: float 
 
 
 def _is_spec(text: str | None) -> bool:
-    try:
-        content = json.loads(text or "")
-    except ValueError:
-        return False
+    content = reading.parse_json(text)
     return isinstance(content, dict) and content.keys() >= {"kind", "spec"}
