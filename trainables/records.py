@@ -6,6 +6,7 @@ moment: a file appears whole or not at all, and names that begin with ``_`` are 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -45,7 +46,7 @@ def resolve(storage: str) -> tuple[fs.FileSystem, str]:
     if slashes:
         filesystem, root = fs.FileSystem.from_uri(storage)
         return filesystem, root.rstrip("/")
-    return fs.LocalFileSystem(), str(expanded(storage).resolve())
+    return fs.LocalFileSystem(), os.path.realpath(expanded(storage))
 
 
 def hurried(storage: str) -> str:

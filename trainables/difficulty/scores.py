@@ -81,6 +81,8 @@ def _whole_numbers(table: pa.Table, column: str, file: str) -> np.ndarray:
 
 def _column(table: pa.Table, column: str, kind: pa.DataType, file: str) -> np.ndarray:
     try:
+        if pa.types.is_temporal(table[column].type):
+            raise pa.ArrowInvalid("a time is no number")
         return table[column].cast(kind).to_numpy()
     except pa.ArrowException:
         raise ValueError(f"{file} has {table[column].type} in column {column!r}, not {kind}") from None

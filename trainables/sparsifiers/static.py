@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
@@ -122,7 +123,10 @@ def contents(file: str, digest: str, weights: int) -> tuple[dict[str, tuple[int,
 
 
 def from_torch(content: bytes) -> Mapping[str, torch.Tensor]:
-    value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    try:
+        value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("it is not of torch.save, or holds more than plain tensors") from None
     masks = value.get("masks", value) if isinstance(value, Mapping) else value
     if not isinstance(masks, Mapping):
         raise ValueError(f"a mapping of tensors by name was expected, not {type(masks).__name__}")
