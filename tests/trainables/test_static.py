@@ -160,7 +160,8 @@ def test_a_tensor_that_is_no_mask_is_refused_in_one_line(masks: Masks, tmp_path:
     first, *_ = masks
     said = error(written(tmp_path, {**masks, first: odd_tensors(masks[first])[kind]}))
     assert said.startswith(f"file: {tmp_path}/masks.pt holds no masks") or said.startswith(f"file: {first} is ")
-    assert first in said and "\n" not in said and len(said) < 500
+    assert (first in said) == (kind != "nested"), "PyTorch loads nothing of a file with nested tensors"
+    assert "\n" not in said and len(said) < 500
 
 
 @pytest.mark.parametrize(
