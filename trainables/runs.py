@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,9 @@ from trainables.deferred import torch
 from trainables.difficulty import Sources
 from trainables.difficulty.corruption import corrupt
 from trainables.engine import Workshop
+from trainables.origins import code_of
 from trainables.profiling import phase
+from trainables.provenance import Code, dump_code, joined, load_code
 from trainables.rows import epoch_rows, layer_rows, trial_row
 from trainables.scoring import SCORES, View
 from trainables.spec import CorruptionSpec, ScoringSpec, SnapshotSpec, Spec, TrialSpec
@@ -69,11 +71,18 @@ class Run(ABC):
 
 
 class Trained(Run):
-    """A run that trains a network. Making it continues from the newest checkpoint there is."""
+    """A run that trains a network. Making it continues from the newest checkpoint there is.
 
-    def __init__(self, spec: Spec, training: Training, store: Store, sweep: str) -> None:
+    Attributes:
+        code: What made it and what it started from: several sources of a module that changed on the way.
+    """
+
+    def __init__(
+        self, spec: Spec, training: Training, store: Store, sweep: str, started_from: Iterable[Code] = ()
+    ) -> None:
         self.spec, self.training, self.store, self.sweep = spec, training, store, sweep
         self.seconds = 0.0
+        self.code = joined(code_of(spec), *started_from)
         self.started_at = datetime.now(UTC)
         state = store.read_checkpoint(spec.id)
         if state is not None:
@@ -111,10 +120,11 @@ class Trained(Run):
         self.training.train_epoch()
 
     def state(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "training": self.training.state()}
+        return {"seconds": self.seconds, "training": self.training.state(), "code": dump_code(self.code)}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.seconds = state["seconds"]
+        self.code = joined(self.code, load_code(state.get("code")))
         self.training.restore(state["training"])
 
     @abstractmethod
@@ -127,10 +137,12 @@ class WeightsRun(Trained):
 
     def __init__(self, spec: Spec, trial: TrialSpec, inputs: Inputs, store: Store, sweep: str) -> None:
         self.lineage: dict[str, float] = {}
+        started_from: list[Code] = []
 
         def trained(parent: Spec) -> dict[str, torch.Tensor]:
             left = store.read_weights(parent.id)
             self.lineage |= {**left["lineage"], parent.id: left["train_flops"]}
+            started_from.append(load_code(left.get("code")))
             return left["model"]
 
         sources = Sources(
@@ -140,7 +152,8 @@ class WeightsRun(Trained):
         placed = inputs.placed(trial)
         indices = trial.difficulty.select(trial, placed.train_labels.cpu(), sources)
         data = trial.difficulty.alter(trial, placed, sources)
-        super().__init__(spec, Training(trial, data, indices, trained, inputs.workshop), store, sweep)
+        training = Training(trial, data, indices, trained, inputs.workshop)
+        super().__init__(spec, training, store, sweep, started_from)
         for needed in trial.requirements():
             if isinstance(needed, SnapshotSpec) and needed.trial.id in self.lineage:
                 self.lineage.pop(needed.id, None)  # its epochs are the first of that trial: they count once
@@ -159,6 +172,7 @@ class WeightsRun(Trained):
             "masks": dict(training.masks),
             "train_flops": training.train_flops,
             "lineage": self.lineage,
+            "code": dump_code(self.code),
         }
         self.store.write_weights(self.spec.id, left)
 
@@ -179,7 +193,7 @@ class TrialRun(WeightsRun):
         self.write_weights()
         layers = layer_rows(self.spec, self.training)
         course = {"sweep": self.sweep, "seconds": self.seconds, "started_at": self.started_at}
-        trial = trial_row(self.spec, self.training, layers, self.lineage, course)
+        trial = trial_row(self.spec, self.training, layers, self.lineage, course, self.code)
         tables: Mapping[str, list[dict[str, Any]]] = {
             "epochs": epoch_rows(self.spec, self.training),
             "layers": layers,
