@@ -97,7 +97,7 @@ def registered(kind: type[Good]) -> Good:
 
 
 def test_what_is_not_registered_is_caught() -> None:
-    with pytest.raises(AssertionError, match="Good is not registered as 'good': put @sparsifiers.register before it"):
+    with pytest.raises(AssertionError, match=r"Good is not registered as 'good': put @sparsifiers\.register before it"):
         check_sparsifier(Good())
 
 
