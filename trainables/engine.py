@@ -20,7 +20,7 @@ from pydantic import Field
 
 from trainables.deferred import nn, torch
 from trainables.local_files import expanded
-from trainables.models import Model, maskable
+from trainables.models import Model
 from trainables.objectives import Network, Objective
 from trainables.sparsifiers.topology import Topology
 from trainables.values import Value
@@ -223,10 +223,10 @@ def judge_in_float32(model: nn.Module) -> None:
     """Make the last layer of ``model`` compute in float32 where its logits are judged and not trained on.
 
     bfloat16 keeps 8 bits: of 10,000 test images some 56 had two equal highest logits, and the first class won. The last
-    layer is that of the last maskable weight. Without autocast nothing changes.
+    layer is the last convolution or linear layer. Without autocast nothing changes.
     """
-    *_, name = maskable(model)
-    model.get_submodule(name.removesuffix(".weight")).register_forward_hook(_in_float32)
+    *_, last = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
+    last.register_forward_hook(_in_float32)
 
 
 def _in_float32(layer: nn.Module, inputs: tuple[torch.Tensor, ...], logits: torch.Tensor) -> torch.Tensor | None:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
+import sys
 from collections.abc import Iterable
+
+from trainables.provenance import loaded_code
 
 GROUP = "sparsweep.plugins"
 
@@ -20,10 +24,16 @@ class PluginError(Exception):
 
 
 def load(modules: Iterable[str] = ()) -> None:
-    """Import what installed packages announce, then ``modules``; each once, however often it is named."""
+    """Import what installed packages announce, then ``modules``; each once, however often it is named.
+
+    Named ones are also looked for in the current folder, after everything that is installed: a file there that is
+    called like a package replaces nothing.
+    """
     for announced in importlib.metadata.entry_points(group=GROUP):
         _import(announced.value)
     for module in modules:
+        if "" not in sys.path and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())
         _import(module)
         _named[module] = None
 
@@ -36,6 +46,7 @@ def named() -> tuple[str, ...]:
 def _import(module: str) -> None:
     try:
         importlib.import_module(module)
+        loaded_code(module.partition(".")[0])  # before anybody edits it
     except Exception as error:
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise PluginError(f"{module}: cannot be imported: {why}") from error

@@ -40,14 +40,14 @@ class Recipe(Placed):
     they fall on the same steps at every data ratio. In a trial's recipe, ``epochs`` is then the number that results.
     """
 
-    epochs: int = Field(default=200, ge=1, le=MAX_EPOCHS)
+    epochs: int = Field(default=200, ge=1, le=MAX_EPOCHS, description="passes over the training samples")
     steps: int | None = Field(default=None, ge=1, description="optimizer steps, in place of epochs")
-    batch_size: int = Field(default=128, ge=2)
+    batch_size: int = Field(default=128, ge=2, description="samples of one step")
     lr: float = Field(default=0.1, gt=0, description="initial learning rate of SGD")
     milestones: tuple[float, ...] = Field(default=(0.5, 0.75), description="shares of training at which lr is scaled")
     gamma: float = Field(default=0.1, gt=0, le=1, description="factor on lr at a milestone")
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    nesterov: bool = True
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
+    nesterov: bool = Field(default=True, description="Nesterov momentum")
     weight_decay: float = Field(default=5e-4, ge=0, description="on all parameters, norms and biases too")
     crop_padding: int = Field(default=4, ge=0, le=32, description="pixels around an image before a random crop")
     flip: bool = Field(default=True, description="mirror half of the images")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
-from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from trainables.convergence import epochs_to_fit, is_undertrained, late_trend
-from trainables.deferred import nn, torch
+from trainables.deferred import torch
 from trainables.flops import PASSES, dense_flops, forward_flops
+from trainables.provenance import Code, commit, dump_code, versions
 from trainables.spec import ScoringSpec, TrialSpec, dump
 from trainables.training import Training
 
@@ -40,14 +37,13 @@ def layer_rows(spec: TrialSpec, training: Training) -> list[dict[str, Any]]:
     explored = topology.explored.counts()
     stayed = {name: int((mask & topology.initial[name]).sum()) for name, mask in topology.masks.items()}
     for position, (name, mask) in enumerate(topology.masks.items()):
-        layer = training.model.get_submodule(name.removesuffix(".weight"))
         density, nonzero = topology.densities[name], topology.counts[name]
         rows.append(
             {
                 "trial": spec.id,
                 "layer": name,
                 "position": position,
-                "kind": "conv" if isinstance(layer, nn.Conv2d) else "linear",
+                "kind": "conv" if mask.ndim == 4 else "linear",
                 "weights": mask.numel(),
                 "nonzero": nonzero,
                 "density": density,
@@ -65,27 +61,16 @@ def trial_row(
     layers: list[dict[str, Any]],
     lineage: Mapping[str, float],
     course: Mapping[str, Any],
+    code: Code,
 ) -> dict[str, Any]:
     """The row in ``trials``. ``lineage``: FLOPs of every prerequisite by id; ``course``: sweep, seconds, started_at."""
     last = training.history[-1]
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
     weights, kept = training.masks.size, sum(training.topology.counts.values())
-    recipe = spec.recipe.model_dump(mode="json", exclude={"epochs", "steps", "milestones"})
     return {
-        "trial": spec.id,
-        "comparison": spec.comparison,
+        **spec_columns(spec),
         **course,
-        "dataset": spec.dataset.name,
-        "model": spec.model.name,
-        "sparsifier": spec.sparsifier.name,
-        "sparsity": spec.sparsity,
         "density": training.density,
-        "difficulty": spec.difficulty.label,
-        "data_ratio": spec.data_ratio,
-        "seed": spec.seed,
-        "profile": spec.profile,
-        "epochs": spec.recipe.epochs,
-        "steps": training.timeline.steps,
         "mask_updates": training.mask_updates,
         "test_accuracy": last.test_accuracy,
         "clean_accuracy": last.clean_accuracy,
@@ -110,6 +95,26 @@ def trial_row(
         "finished_at": datetime.now(UTC),
         "commit": commit(),
         "versions": versions(),
+        "code": dump_code(code),
+    }
+
+
+def spec_columns(spec: TrialSpec) -> dict[str, Any]:
+    """The columns of ``trials`` that are known before a trial has run."""
+    recipe = spec.recipe.model_dump(mode="json", exclude={"epochs", "steps", "milestones"})
+    return {
+        "trial": spec.id,
+        "comparison": spec.comparison,
+        "dataset": spec.dataset.name,
+        "model": spec.model.name,
+        "sparsifier": spec.sparsifier.name,
+        "sparsity": spec.sparsity,
+        "difficulty": spec.difficulty.label,
+        "data_ratio": spec.data_ratio,
+        "seed": spec.seed,
+        "profile": spec.profile,
+        "epochs": spec.recipe.epochs,
+        "steps": spec.steps,
         "samples": spec.samples,
         "dataset_parameters": spec.dataset.model_dump_json(exclude={"name"}),
         "model_parameters": spec.model.model_dump_json(exclude={"name"}),
@@ -146,27 +151,3 @@ def scoring_flops(spec: TrialSpec) -> float:
 
 def device_name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"
-
-
-@cache
-def commit() -> str | None:
-    """The git commit of this code, with ``+`` if files have changed since; None outside a checkout."""
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(here), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-
-    try:
-        if not git("ls-files", Path(__file__).name):
-            return None
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.SubprocessError):
-        return None
-
-
-@cache
-def versions() -> str:
-    """JSON: versions of everything that computed the result."""
-    libraries = {name: version(name) for name in ("sparsweep", "torch", "numpy")}
-    return json.dumps({"python": platform.python_version(), **libraries})

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from trainables.checkpoint import Damaged
-from trainables.data import DeviceData, ImageData, shared_tensor
+from trainables.data import DeviceData, ImageData
 from trainables.deferred import torch
-from trainables.difficulty import Sources
 from trainables.difficulty.corruption import corrupt
 from trainables.engine import Workshop
+from trainables.origins import code_of
+from trainables.prerequisites import sources_in
 from trainables.profiling import phase
+from trainables.provenance import Code, dump_code, joined, load_code
 from trainables.rows import epoch_rows, layer_rows, trial_row
 from trainables.scoring import SCORES, View
-from trainables.soundness import check_images, check_like, check_ranking, check_scores, check_training, check_weights
+from trainables.soundness import check_like, check_ranking, check_training, check_weights
 from trainables.spec import CorruptionSpec, ScoringSpec, SnapshotSpec, Spec, TrialSpec
 from trainables.store import Store
 from trainables.training import Diverged, Epoch, Training
@@ -72,11 +74,18 @@ class Run(ABC):
 
 
 class Trained(Run):
-    """A run that trains a network. Making it continues from the newest checkpoint there is."""
+    """A run that trains a network. Making it continues from the newest checkpoint there is.
 
-    def __init__(self, spec: Spec, training: Training, store: Store, sweep: str) -> None:
+    Attributes:
+        code: What made it and what it started from: several sources of a module that changed on the way.
+    """
+
+    def __init__(
+        self, spec: Spec, training: Training, store: Store, sweep: str, started_from: Iterable[Code] = ()
+    ) -> None:
         self.spec, self.training, self.store, self.sweep = spec, training, store, sweep
         self.seconds = 0.0
+        self.code = joined(code_of(spec), *started_from)
         self.started_at = datetime.now(UTC)
         state = store.read_checkpoint(spec.id, self.check)
         if state is not None:
@@ -114,17 +123,18 @@ class Trained(Run):
         self.training.train_epoch()
 
     def state(self) -> dict[str, Any]:
-        return {"seconds": self.seconds, "training": self.training.state()}
+        return {"seconds": self.seconds, "training": self.training.state(), "code": dump_code(self.code)}
 
     def check(self, state: Any) -> None:
         """Raise Damaged unless :meth:`restore`, at the beginning, can go on from ``state``."""
-        if not isinstance(state, dict) or not self.state().keys() <= state.keys():
+        if not isinstance(state, dict) or not {"seconds", "training"} <= state.keys():
             raise Damaged("it has other parts")
         check_like(state["seconds"], self.seconds, "seconds")
         check_training(state["training"], self.training, self.spec.length)
 
     def restore(self, state: dict[str, Any]) -> None:
         self.seconds = state["seconds"]
+        self.code = joined(self.code, load_code(state.get("code")))
         self.training.restore(state["training"])
 
     @abstractmethod
@@ -137,27 +147,21 @@ class WeightsRun(Trained):
 
     def __init__(self, spec: Spec, trial: TrialSpec, inputs: Inputs, store: Store, sweep: str) -> None:
         self.lineage: dict[str, float] = {}
+        started_from: list[Code] = []
 
         def trained(parent: Spec) -> dict[str, torch.Tensor]:
             assert parent.training is not None
             left = store.read_weights(parent.id, partial(check_weights, trial=parent.training))
             self.lineage |= {**left["lineage"], parent.id: left["train_flops"]}
+            started_from.append(load_code(left.get("code")))
             return left["model"]
 
         placed = inputs.placed(trial)
-
-        def scored(run: ScoringSpec, score: str) -> torch.Tensor:
-            check = partial(check_scores, labels=placed.train_labels.cpu().numpy())
-            return torch.from_numpy(store.read_scores(run.id, score, check).copy())
-
-        def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
-            check = partial(check_images, shapes=shapes_of(run, placed))
-            return {split: shared_tensor(images) for split, images in store.read_corrupted(run.id, check).items()}
-
-        sources = Sources(scored, corrupted)
+        sources = sources_in(store, placed)
         indices = trial.difficulty.select(trial, placed.train_labels.cpu(), sources)
         data = trial.difficulty.alter(trial, placed, sources)
-        super().__init__(spec, Training(trial, data, indices, trained, inputs.workshop), store, sweep)
+        training = Training(trial, data, indices, trained, inputs.workshop)
+        super().__init__(spec, training, store, sweep, started_from)
         for needed in trial.requirements():
             if isinstance(needed, SnapshotSpec) and needed.trial.id in self.lineage:
                 self.lineage.pop(needed.id, None)  # its epochs are the first of that trial: they count once
@@ -176,19 +180,13 @@ class WeightsRun(Trained):
             "masks": {name: mask.cpu() for name, mask in training.masks.items()},
             "train_flops": training.train_flops,
             "lineage": self.lineage,
+            "code": dump_code(self.code),
         }
         try:
             check_weights(left, training.spec)
         except Damaged as error:
             raise Diverged(f"the training left nothing of use: {error}") from None
         self.store.write_weights(self.spec.id, left)
-
-
-def shapes_of(run: CorruptionSpec, data: DeviceData) -> dict[str, tuple[int, ...]]:
-    """Shapes of the images that ``run`` leaves, by split, of a data set that is placed as ``data``."""
-    labels = {"train": data.train_labels, "test": data.test_labels, "validation": data.validation_labels}
-    shapes = {split: (len(part), *run.dataset.image_shape) for split, part in labels.items()}
-    return {split: shape for split, shape in shapes.items() if shape[0] or split != "validation"}
 
 
 class TrialRun(WeightsRun):
@@ -207,7 +205,7 @@ class TrialRun(WeightsRun):
         self.write_weights()
         layers = layer_rows(self.spec, self.training)
         course = {"sweep": self.sweep, "seconds": self.seconds, "started_at": self.started_at}
-        trial = trial_row(self.spec, self.training, layers, self.lineage, course)
+        trial = trial_row(self.spec, self.training, layers, self.lineage, course, self.code)
         tables: Mapping[str, list[dict[str, Any]]] = {
             "epochs": epoch_rows(self.spec, self.training),
             "layers": layers,
@@ -263,7 +261,7 @@ class ScoringRun(Trained):
 
     def check(self, state: Any) -> None:
         super().check(state)
-        if not isinstance(state["scores"], dict):
+        if not isinstance(state.get("scores"), dict):
             raise Damaged("its scores have other parts")
         for name in self.scores.keys() & state["scores"].keys():
             check_like(state["scores"][name], self.scores[name].state, f"scores.{name}")

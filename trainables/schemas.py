@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 import pyarrow as pa
 
-TABLES_VERSION = 3
+TABLES_VERSION = 4
 """Stored in the metadata of every file; raised when a column is added or changes its meaning or type."""
 
 VERSION_KEY = b"sparsweep.tables"
@@ -80,6 +80,7 @@ TABLES: dict[str, pa.Schema] = {
             ("finished_at", TIME, "end"),
             ("commit", TEXT, "git commit of the code, null outside a checkout"),
             ("versions", TEXT, "JSON: versions of Python and the libraries that computed the result"),
+            ("code", TEXT, "JSON: version and digest of the source of each module that it comes from"),
             ("samples", INT, "training samples used"),
             ("dataset_parameters", TEXT, "JSON: the fields of the data set"),
             ("model_parameters", TEXT, "JSON: the fields of the network"),

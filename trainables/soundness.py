@@ -116,7 +116,9 @@ def check_weights(left: Any, trial: TrialSpec) -> None:
     masks = {name: torch.empty_like(state[name], dtype=torch.bool) for name in names}
     lineage = left.get("lineage") if isinstance(left, dict) else None
     ancestors = dict.fromkeys(lineage if isinstance(lineage, dict) else (), 0.0)
-    check_like(left, {"model": state, "masks": masks, "train_flops": 0.0, "lineage": ancestors}, "weights")
+    needed = {"model": state, "masks": masks, "train_flops": 0.0, "lineage": ancestors}
+    parts = {name: left[name] for name in needed if name in left} if isinstance(left, dict) else left
+    check_like(parts, needed, "weights")  # another version may leave more than this one needs
     check_finite(left["model"], "weights.model")
     ends = torch.stack([end for name in names for end in left["model"][name].aminmax()])
     if ends.min() == ends.max():

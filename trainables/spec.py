@@ -98,15 +98,18 @@ class Spec(Value):
 class TrialSpec(Spec):
     """One training run."""
 
-    dataset: DatasetField
-    model: ModelField
-    sparsifier: SparsifierField
+    dataset: DatasetField = Field(description="images to train and test on: a name, or {name: ..., fields}")
+    model: ModelField = Field(description="network: a name, or {name: ..., fields}")
+    sparsifier: SparsifierField = Field(description="method: a name, or {name: ..., fields}")
     sparsity: float = Field(default=0.0, ge=0, lt=1, description="fraction of maskable weights that is zero")
-    difficulty: DifficultyField = Field(default_factory=lambda: difficulties.parse("none"))
+    difficulty: DifficultyField = Field(
+        default_factory=lambda: difficulties.parse("none"),
+        description="what makes the samples hard: a name, or {name: ..., fields}",
+    )
     data_ratio: float = Field(default=1.0, gt=0, le=1, description="fraction of the training set that is used")
-    recipe: Recipe = Recipe()
-    evaluation: Evaluation = Evaluation()
-    seed: int = Field(default=0, ge=0, lt=2**31)
+    recipe: Recipe = Field(default=Recipe(), description="how the network is trained")
+    evaluation: Evaluation = Field(default=Evaluation(), description="when the network is judged")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="the replicate: initial weights, masks, order of batches")
     profile: Profile = Field(default="clean", description="named bundle of fidelity choices")
 
     @model_validator(mode="before")

@@ -30,7 +30,7 @@ from trainables.models import Model, maskable
 from trainables.networks import Normalize
 from trainables.seeds import derive
 from trainables.soundness import check_training
-from trainables.sparsifiers import Masks, Sparsifier, Start, distributions
+from trainables.sparsifiers import Masks, Sparsifier, Start, distributions, sparsifiers
 from trainables.sparsifiers.base import State, layer_shapes
 from trainables.sparsifiers.masks import kept_weights
 from trainables.sparsifiers.topology import DenseMomentum, Latent
@@ -283,9 +283,17 @@ def check_shortest(spec: TrialSpec, samples: int) -> None:
     assert abs(found - asked) <= spec.sparsifier.slack(TOTAL, spec), why
 
 
+def check_registered(sparsifier: Sparsifier) -> None:
+    """A sweep file finds the class under its name."""
+    known, cls = sparsifiers.names(), type(sparsifier)
+    found = sparsifiers[sparsifier.name] if sparsifier.name in known else None
+    assert found is cls, f"{cls.__name__} is not registered as {sparsifier.name!r}: put @sparsifiers.register before it"
+
+
 def check_sparsifier(sparsifier: Sparsifier | Mapping[str, Any] | str, sparsity: float = 0.8) -> None:
     """Everything that a sweep relies on: exact counts, zeros, resuming, randomness of its own, and fair comparisons."""
     spec = tiny_trial(sparsifier, sparsity)
+    check_registered(spec.sparsifier)
     run_whole(spec)
     check_own_randomness(spec)
     for after in range(1, spec.length):

@@ -325,6 +325,10 @@ def on(device: torch.device, value: Any) -> Any:
 
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:
     """The network of ``spec`` on the CPU at its initial weights, which depend on the seed and nothing else."""
-    model = spec.model.build(data.classes, (data.mean, data.std))
-    spec.model.initialise(model, derive(spec.seed, "weights"))
+    generator = derive(spec.seed, "weights")
+    with torch.random.fork_rng(devices=[]):
+        # Parameters that `initialise` does not know of, such as embeddings, keep what PyTorch draws here.
+        torch.manual_seed(generator.initial_seed())
+        model = spec.model.build(data.classes, (data.mean, data.std))
+    spec.model.initialise(model, generator)
     return model

@@ -20,6 +20,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from trainables import plugins
 from trainables.deferred import torch
 from trainables.engine import Engine
+from trainables.flops import PASSES
 from trainables.rows import device_name
 from trainables.spec import Spec, TrialSpec, dump, load
 from trainables.store import Store
@@ -63,10 +64,13 @@ def measure(specs: Iterable[Spec], store: Store, resources: Resources) -> Iterat
 def line(found: Mapping[str, Any]) -> str:
     """A measured rate as a person reads it."""
     kind, rate = found["kind"], found["images_per_second"]
-    what = f"{kind['model']['name']} at {kind['resolution'][0]} px, {kind['precision']}, batch {kind['batch_size']}"
+    network = "".join(f" {field} {value}" for field, value in kind["model"].items() if field != "name")
+    what = f"{kind['model']['name']}{network} at {kind['resolution'][0]} px, {kind['precision']}"
+    what += f", batch {kind['batch_size']}"
     what += "".join(f", {lever} {'on' if on else 'off'}" for lever, on in kind.get("engine", {}).items())
     speed = "does not fit into memory" if rate is None else f"{rate:,.0f} images/s"
-    return f"{what}, {kind['attack']:g} passes an image: {speed} on {found['card']}"
+    attack = "no attack" if kind["attack"] == PASSES else f"under attack ({kind['attack']:g} forward passes an image)"
+    return f"{what}, {attack}: {speed} on {found['card']}"
 
 
 # How many trials share a card ----------------------------------------------------------------------------------------

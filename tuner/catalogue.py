@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 
 class Kind(StrEnum):
@@ -14,6 +17,7 @@ class Kind(StrEnum):
     datasets = "datasets"
     models = "models"
     sweeps = "sweeps"
+    fields = "fields"
 
 
 def catalogue(kind: Kind) -> list[dict[str, str]]:
@@ -22,6 +26,18 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
         from tuner.sweep import built_in, description
 
         return [{"name": name, "summary": description(path)} for name, path in built_in().items()]
+    return [{"name": name, "summary": first_line(cls)} for name, cls in classes(kind).items()]
+
+
+def first_line(cls: type[BaseModel]) -> str:
+    """Return the first line of what is written of a class."""
+    return (cls.__doc__ or "").strip().splitlines()[0]
+
+
+def classes(kind: Kind) -> dict[str, type[BaseModel]]:
+    """Return the classes of one kind by name, whose fields a sweep file can set; of ``fields`` its own parts."""
+    if kind is Kind.fields:
+        return _parts_of_a_sweep()
     from trainables.data import datasets
     from trainables.difficulty import difficulties
     from trainables.models import models
@@ -34,7 +50,46 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
         Kind.models: models,
     }
     registry = registries[kind]
-    return [{"name": name, "summary": registry[name].summary()} for name in registry.names()]
+    return {name: registry[name] for name in registry.names()}
+
+
+def _parts_of_a_sweep() -> dict[str, type[BaseModel]]:
+    from trainables.engine import Engine
+    from trainables.recipe import Recipe
+    from trainables.spec import Evaluation, TrialSpec
+    from tuner.seeds import Seeds
+    from tuner.sweep import Resources, Search, Sweep
+
+    return {
+        "sweep": Sweep,
+        "trial": TrialSpec,
+        "recipe": Recipe,
+        "evaluation": Evaluation,
+        "search": Search,
+        "seeds": Seeds,
+        "resources": Resources,
+        "engine": Engine,
+    }
+
+
+def reference(kind: Kind, name: str) -> dict[str, Any]:
+    """Return ``name``, what is written ``about`` it and its ``fields``; ValueError that names the choices."""
+    from trainables.values import unknown
+    from tuner.reference import about, fields
+
+    if kind is Kind.sweeps:
+        raise ValueError(f"NAME {name!r}: a sweep has no fields of its own: sparsweep list fields sweep")
+    found = classes(kind)
+    if name not in found:
+        raise ValueError(f"NAME: {unknown(str(kind), name, found)}")
+    return {"name": name, "about": about(found[name]), "fields": fields(found[name])}
+
+
+def reference_lines(facts: dict[str, Any]) -> list[str]:
+    """The fields of one thing as a person reads them, after what is written about it."""
+    from tuner.reference import lines
+
+    return [facts["about"], "", *(lines(facts["fields"]) if facts["fields"] else ["It has no fields."])]
 
 
 def lines(rows: list[dict[str, str]]) -> list[str]:

@@ -9,20 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
-from tuner.catalogue import catalogue, lines
-from tuner.commands import calibrate, export, gc, logs, study
+from tuner.commands import calibrate, export, forget, gc, list_names, logs, show, study, trials
 from tuner.data_command import data_app
 from tuner.launch import Launch
 from tuner.opening import (
     DEFAULT_STORAGE,
     WrongCall,
     about_tables,
-    only_one,
     open_marked_store,
     open_readable_sweeps,
     open_recorded_sweep,
@@ -35,21 +34,22 @@ from tuner.options import (
     AsJson,
     ClaimFiles,
     DataFolder,
-    KindName,
+    ListRuns,
     NodeHour,
     Overrides,
     Plugins,
     ProfileTrial,
     Remake,
+    Rerun,
     Storage,
     SweepName,
     SweepNames,
+    TakeOver,
     Trackers,
-    TrialId,
     TrialsANode,
 )
-from tuner.results import convergence_facts, convergence_lines, gather, nothing_finished, stated_claims
-from tuner.running import remake_artifacts, run_sweep
+from tuner.results import Remarks, gather, nothing_finished, remark_lines, stated_claims
+from tuner.running import remake_artifacts, run_sweep, take_back
 from tuner.terminal import say, tell
 
 app = typer.Typer(
@@ -60,12 +60,22 @@ app = typer.Typer(
 )
 
 
-app.add_typer(data_app, name="data")
-app.command()(calibrate)
-app.command()(study)
-app.command()(logs)
-app.command()(export)
-app.command()(gc)
+def print_version(asked: bool) -> None:
+    """Print the version of the package, and end."""
+    if asked:
+        from importlib.metadata import version
+
+        say(f"sparsweep {version('sparsweep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_commands(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:
@@ -89,7 +99,6 @@ def main() -> None:
     sys.exit(2)
 
 
-@app.command()
 def plan(
     sweep: SweepName,
     overrides: Overrides = [],
@@ -97,18 +106,25 @@ def plan(
     node_hour: NodeHour = None,
     trials_a_node: TrialsANode = 1,
     as_json: AsJson = False,
+    list_runs: ListRuns = False,
     plugins: Plugins = [],
 ) -> None:
     """Say what would run, what is shared or done, and what it costs; run nothing."""
-    from tuner.price import bill, lines, price
+    from tuner.price import bill, lines, price, runs_to_do
 
-    facts = price(*open_sweep(sweep, overrides, storage, as_it_was_run=False))
+    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
+    remarks = Remarks.on(described, store)
+    facts = price(described, store) | {"other_code": remarks.facts()["other_code"]}
     if node_hour is not None:
         facts |= bill(facts, node_hour, trials_a_node)
-    say(json.dumps(facts) if as_json else "\n".join(lines(facts)))
+    runs = runs_to_do(described, store) if list_runs else []
+    if as_json:
+        say(json.dumps(facts | ({"runs": runs} if list_runs else {})))
+        return
+    listed = [f"  {run['run']}  {run['what']}" for run in runs]
+    say("\n".join([*lines(facts), *remarks.code_lines(), *listed]))
 
 
-@app.command()
 def run(
     sweep: SweepName,
     overrides: Overrides = [],
@@ -117,14 +133,17 @@ def run(
     data: DataFolder = None,
     track: Trackers = [],
     profile: ProfileTrial = None,
+    rerun: Rerun = None,
+    take_over: TakeOver = False,
     plugins: Plugins = [],
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(Launch(described, store, address, track, profile), data, convergence_lines, retry=False)
+    for line in Remarks.on(described, store).code_lines() if rerun is None else take_back(described, store, rerun):
+        tell(line)
+    run_sweep(Launch(described, store, address, track, profile, take_over), data, remark_lines, retry=False)
 
 
-@app.command()
 def resume(
     sweep: SweepName,
     overrides: Overrides = [],
@@ -133,18 +152,18 @@ def resume(
     data: DataFolder = None,
     track: Trackers = [],
     remake: Remake = None,
+    take_over: TakeOver = False,
     plugins: Plugins = [],
 ) -> None:
     """Resume a sweep in this storage and retry failed trials; or make lost weights or scores again."""
     described, store = open_recorded_sweep(sweep, overrides, storage)
-    launch = Launch(described, store, address, track)
+    launch = Launch(described, store, address, track, take_over=take_over)
     if remake is None:
-        run_sweep(launch, data, convergence_lines, retry=True)
+        run_sweep(launch, data, remark_lines, retry=True)
     else:
         remake_artifacts(launch, data, remake)
 
 
-@app.command()
 def status(
     sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="All sweeps run here if left out.")] = None,
     overrides: Overrides = [],
@@ -174,14 +193,13 @@ def status(
             tell(line)
     reports = [report(described, store) for described in sweeps]
     if as_json:
-        reports = [facts | convergence_facts(found, store) for facts, found in zip(reports, sweeps, strict=True)]
+        reports = [facts | Remarks.on(found, store).facts() for facts, found in zip(reports, sweeps, strict=True)]
         say(json.dumps(reports[0] if sweep else reports))
         return
     for facts, found in zip(reports, sweeps, strict=True):
-        say("\n".join([*lines(facts), *convergence_lines(found, store)]))
+        say("\n".join([*lines(facts), *remark_lines(found, store)]))
 
 
-@app.command()
 def figures(
     sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE, plugins: Plugins = []
 ) -> None:
@@ -204,7 +222,6 @@ def figures(
             say(f"{picture.name}: not drawn: {error}")
 
 
-@app.command()
 def claims(
     sweeps: SweepNames,
     overrides: Overrides = [],
@@ -222,7 +239,6 @@ def claims(
     say(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
 
 
-@app.command()
 def report(
     sweeps: SweepNames,
     overrides: Overrides = [],
@@ -249,23 +265,6 @@ def report(
     say(store.address(path))
 
 
-@app.command()
-def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False, plugins: Plugins = []) -> None:
-    """Show one trial: its spec, its results and where its files are; of a failed one, its error."""
-    from tuner.status import describe, known_trials
-
-    store = open_store(storage)
-    facts = describe(only_one(trial, known_trials(store), "finished or failed trial", storage), store)
-    if as_json:
-        say(json.dumps(facts, default=str))
-        return
-    import yaml
-
-    traceback = facts.get("failure", {}).pop("traceback", "")
-    say((yaml.safe_dump(facts, sort_keys=False) + traceback).rstrip("\n"))
-
-
-@app.command()
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
     from analysis.compacted import compact as copy
@@ -277,11 +276,17 @@ def compact(storage: Storage = DEFAULT_STORAGE) -> None:
         say(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
 
 
-@app.command(name="list")
-def list_names(kind: KindName, as_json: AsJson = False, plugins: Plugins = []) -> None:
-    """List the sparsifiers, difficulties, datasets, models or sweeps there are, a line each."""
-    rows = catalogue(kind)
-    say(json.dumps(rows) if as_json else "\n".join(lines(rows)))
+PANELS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Sweeps": (calibrate, plan, run, resume, status),
+    "Trials": (trials, show, logs, export, forget),
+    "Results": (figures, claims, report, study),
+    "Storage": (compact, gc),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.command(name="list", rich_help_panel="What there is")(list_names)
+app.add_typer(data_app, name="data", rich_help_panel="What there is")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
-"""Commands beside the course of a sweep: calibration, searches as studies, logs, exports, garbage."""
+"""Commands beside the course of a sweep: calibration, single trials, searches as studies, names, garbage."""
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
-from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_store, open_sweep
-from tuner.options import Onnx, Output, Overrides, Plugins, Storage, SweepName, TrialId
+from tuner.catalogue import catalogue, lines, reference, reference_lines
+from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_marked_store, open_store, open_sweep
+from tuner.options import AsJson, KindName, Onnx, Output, Overrides, Plugins, Storage, SweepName, TrialId, Where
 from tuner.running import check_writable
 from tuner.terminal import say, tell
 
@@ -29,6 +31,31 @@ def calibrate(
         say(line(found))
 
 
+def trials(
+    sweep: SweepName,
+    where: Where = None,
+    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Order by a column, the largest first.")] = None,
+    smallest_first: Annotated[bool, typer.Option("--smallest-first", help="Turn the order of --sort around.")] = False,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with all columns.")] = False,
+    plugins: Plugins = [],
+) -> None:
+    """List the trials of a sweep: ids for show, logs and export, states, settings, accuracies."""
+    from tuner.results import chosen_trials, trial_lines, trial_table
+
+    if as_json and as_csv:
+        raise WrongCall("--json, --csv: choose one of the two")
+    table = chosen_trials(
+        trial_table(*open_sweep(sweep, overrides, storage, as_it_was_run=True)), where, sort, smallest_first
+    )
+    if as_json:
+        say(table.to_json(orient="records", date_format="iso"))
+    else:
+        say(table.to_csv(index=False).rstrip("\n") if as_csv else trial_lines(table, where, sort))
+
+
 def study(
     sweep: SweepName,
     output: Annotated[str | None, typer.Option(metavar="FILE", help="Default: SWEEP.db, in this folder.")] = None,
@@ -42,6 +69,21 @@ def study(
     from tuner.dashboard import write
 
     say(f"optuna-dashboard {write(described, store, output)}")
+
+
+def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False, plugins: Plugins = []) -> None:
+    """Show one trial: its spec, its results and where its files are; of a failed one, its error."""
+    from tuner.status import describe, known_trials
+
+    store = open_store(storage)
+    facts = describe(only_one(trial, known_trials(store), "finished or failed trial", storage), store)
+    if as_json:
+        say(json.dumps(facts, default=str))
+        return
+    import yaml
+
+    traceback = facts.get("failure", {}).pop("traceback", "")
+    say((yaml.safe_dump(facts, sort_keys=False) + traceback).rstrip("\n"))
 
 
 def logs(trial: TrialId, storage: Storage = DEFAULT_STORAGE) -> None:
@@ -79,3 +121,50 @@ def gc(
     if yes:
         collect(garbage, store)
     say(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
+
+
+def forget(
+    trials: Annotated[
+        list[str] | None, typer.Argument(metavar="[TRIAL...]", help="Ids, or beginnings of them.")
+    ] = None,
+    where: Where = None,
+    storage: Storage = DEFAULT_STORAGE,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without, they are only shown.")] = False,
+    plugins: Plugins = [],
+) -> None:
+    """Show finished or failed trials and, if told to, remove what is stored of them: a run makes them again."""
+    from tuner.forgetting import files_of
+    from tuner.forgetting import forget as remove
+    from tuner.results import finished_where
+    from tuner.status import known_trials
+
+    store = open_marked_store(storage)
+    if bool(trials) == (where is not None):
+        raise WrongCall("TRIAL or --where: give ids of trials, or a condition on finished ones, one of the two")
+    if where is None:
+        known = known_trials(store)
+        chosen = [only_one(trial, known, "finished or failed trial", storage) for trial in trials or []]
+    else:
+        chosen = finished_where(where, store)
+    count = sum(map(len, files_of(chosen, store).values()))
+    say("\n".join([*chosen, f"{len(chosen)} trials ({count} files){'' if yes else ': to forget with --yes'}"]))
+    if yes:
+        remove(chosen, store)
+
+
+def list_names(
+    kind: KindName,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the fields of this one.")] = None,
+    as_json: AsJson = False,
+    plugins: Plugins = [],
+) -> None:
+    """List what a sweep file can name, a line each; of one by NAME, its source and its fields with defaults."""
+    if name is None:
+        rows = catalogue(kind)
+        say(json.dumps(rows) if as_json else "\n".join(lines(rows)))
+        return
+    try:
+        facts = reference(kind, name)
+    except ValueError as error:
+        raise WrongCall(str(error)) from None
+    say(json.dumps(facts) if as_json else "\n".join(reference_lines(facts)))

@@ -14,7 +14,7 @@ from tuner.remaking import command_for
 USE = """  content = torch.load({file!r}, weights_only=True)
   model.load_state_dict(content["state_dict"])       # masked weights are zero; content["masks"] says which
   for name, mask in content["masks"].items():        # to train on: the masks as torch.nn.utils.prune has them
-      prune.custom_from_mask(model.get_submodule(name.removesuffix(".weight")), "weight", mask)"""
+      prune.custom_from_mask(model.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2], mask)"""
 
 
 def write(trial: str, store: Store, output: str | None, onnx: bool) -> list[str]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from trainables.records import TABLES
 from trainables.store import Store
 from tuner import journal
+from tuner.driver_lease import SweepAlreadyRunning, refuse_if_driven
 from tuner.graph import artifacts_of, build, examine
 from tuner.opening import WrongCall, open_marked_store, open_readable_sweeps, storage_option
 from tuner.points import points
@@ -131,9 +132,11 @@ def find_here(storage: str, given_up: Collection[str] = ()) -> tuple[Garbage, St
         WrongCall: A sweep is running here, or the folder is not marked as a storage.
     """
     store = open_marked_store(storage)
-    alive = [name for name in sorted(store.folders("sweeps")) if journal.is_alive(name, store)]
-    if alive:
-        raise WrongCall(f"--storage {storage}: {', '.join(alive)} is running: wait until it has ended")
+    for name in sorted(store.folders("sweeps")):
+        try:
+            refuse_if_driven(name, store)
+        except SweepAlreadyRunning as error:
+            raise WrongCall(f"--storage {storage}: {error}: wait until it has ended") from None
     sweeps, problems = open_readable_sweeps(journal.recorded(store), storage)
     if not problems:
         return find(sweeps, store, given_up), store, []

@@ -95,19 +95,3 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     if "recipe" in both_maps:
         merged["recipe"] = override_recipe(base["recipe"], over["recipe"])
     return merged
-
-
-def assign(holder: Mapping[str, Any], keys: Sequence[str], value: Any) -> dict[str, Any]:
-    """A copy of ``holder`` with ``value`` at ``keys``; a name on the way (``sparsifier: set``) becomes a mapping."""
-    key, rest = keys[0], keys[1:]
-    if not rest:
-        return {**holder, key: value}
-
-    def inside(part: Any) -> Any:
-        if isinstance(part, list):
-            return [inside(item) for item in part]
-        if not isinstance(part, Mapping):
-            part = {} if part is None else {"preset" if key == "recipe" else "name": part}
-        return override_recipe(part, assign({}, rest, value)) if key == "recipe" else assign(part, rest, value)
-
-    return {**holder, key: inside(holder.get(key))}

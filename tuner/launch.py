@@ -17,7 +17,8 @@ class Launch:
     """``sweep`` in ``store``, on the Ray cluster at ``address``.
 
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there;
-    ``trackers``: where it is to be seen as well; ``profile``: the run of which one epoch is to be profiled.
+    ``trackers``: where it is to be seen as well; ``profile``: the run of which one epoch is to be profiled;
+    ``take_over``: end another driver of the sweep.
     """
 
     sweep: Sweep
@@ -25,3 +26,4 @@ class Launch:
     address: str = "local"
     trackers: Sequence[Tracker] = ()
     profile: str | None = None
+    take_over: bool = False

@@ -61,3 +61,17 @@ Remake = Annotated[
         help="Only make again what is gone: weights (of finished trials), scores, or one run by its id.",
     ),
 ]
+Rerun = Annotated[
+    str | None,
+    typer.Option(
+        "--rerun",
+        metavar="WHAT",
+        help="Make finished trials again: changed (those of other code), a module whose code changed, or an id.",
+    ),
+]
+Where = Annotated[
+    str | None,
+    typer.Option("--where", metavar="CONDITION", help="Only trials for which it holds, e.g. 'sparsity >= .8'."),
+]
+TakeOver = Annotated[bool, typer.Option("--take-over", help="End another driver of this sweep, and drive it here.")]
+ListRuns = Annotated[bool, typer.Option("--list", help="Also list the runs to do, with their ids.")]

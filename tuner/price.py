@@ -48,6 +48,15 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
     }
 
 
+def runs_to_do(sweep: Sweep, store: Store) -> list[dict[str, str]]:
+    """Return ``run`` (its id) and ``what`` it is of all that is to be done, prerequisites first.
+
+    What a search will suggest is not known: of its trials, those that were suggested.
+    """
+    state = examine(build(points(sweep, store)), store)
+    return [{"run": run, "what": str(spec)} for run, spec in state.graph.runs.items() if run in state.todo]
+
+
 def too_short(runs: Iterable[Spec]) -> int:
     """Trials among ``runs`` with so few steps that their networks will be under-trained."""
     return sum(run.steps < MIN_STEPS for run in runs if isinstance(run, TrialSpec))

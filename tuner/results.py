@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from tuner.opening import WrongCall, open_sweeps
 from tuner.terminal import tell
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from analysis.claims import Claim
     from analysis.convergence import Convergence
     from analysis.results import Results
     from trainables.store import Store
     from tuner.sweep import Sweep
+
+SHOWN = ("trial", "state", "sparsifier", "sparsity", "difficulty", "data_ratio", "seed", "test_accuracy")
+"""Columns that a listing of trials always has."""
 
 
 def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
@@ -47,24 +54,122 @@ def nothing_finished(sweeps: list[Sweep], storage: str) -> WrongCall:
     return WrongCall(f"{names}: no trial has finished in {storage}: sparsweep status says why")
 
 
-def convergence(sweep: Sweep, store: Store) -> Convergence:
-    """How many of the sweep's finished trials were trained to their end."""
-    from analysis.convergence import COLUMNS, Convergence
-    from analysis.load import load_trials
+@dataclass(frozen=True)
+class Remarks:
+    """What is to be known of a sweep's finished trials before they are believed.
+
+    Attributes:
+        convergence: How many were trained to their end.
+        other_code: Trials that were made by other code than is loaded here, by module.
+    """
+
+    convergence: Convergence
+    other_code: Mapping[str, Collection[str]]
+
+    @classmethod
+    def on(cls, sweep: Sweep, store: Store) -> Remarks:
+        """Read the trials of ``sweep`` that have finished in ``store``."""
+        from analysis.convergence import COLUMNS, Convergence
+        from analysis.load import load_trials
+        from trainables.provenance import load_code
+        from tuner.forgetting import by_module
+        from tuner.points import points
+
+        trials = load_trials(store.storage, points(sweep, store), [*COLUMNS, "code"])
+        codes = {text: load_code(text) for text in trials["code"].unique()}  # few: most trials share one
+        made_by = {trial: codes[text] for trial, text in zip(trials["trial"], trials["code"], strict=True)}
+        return cls(Convergence.of(trials), by_module(made_by))
+
+    def lines(self) -> list[str]:
+        """The same, as a person reads it; nothing if all is well."""
+        return [*self.convergence.lines(), *self.code_lines()]
+
+    def code_lines(self) -> list[str]:
+        """A line for each module with other code, and how to make its trials again."""
+        return [
+            f"  other code: {len(trials)} finished trials were made by other code of {module}; "
+            f"run with --rerun {module} to make them again"
+            for module, trials in self.other_code.items()
+        ]
+
+    def facts(self) -> dict[str, Any]:
+        """The same, as ``status --json`` has it."""
+        return {
+            "undertrained": self.convergence.undertrained,
+            "convergence_unknown": self.convergence.unknown,
+            "other_code": {module: len(trials) for module, trials in self.other_code.items()},
+        }
+
+
+def remark_lines(sweep: Sweep, store: Store) -> list[str]:
+    """What is to be said of a sweep's results at its end."""
+    return Remarks.on(sweep, store).lines()
+
+
+def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
+    """Return the columns of ``trials`` for all trials of a sweep, after ``trial`` with ``state``, last with ``error``.
+
+    What has not finished has the columns that its spec tells, nothing else; ``error`` is that of failed ones.
+    """
+    import pyarrow as pa
+
+    from analysis import compacted
+    from trainables.records import TABLES, build
+    from trainables.rows import spec_columns
     from tuner.points import points
+    from tuner.status import first_line, outcomes
 
-    return Convergence.of(load_trials(store.storage, points(sweep, store), COLUMNS))
+    trials, states, failures = points(sweep, store), outcomes(sweep, store), store.failures()
+    finished, _ = compacted.read(store.storage, "trials", trials)
+    there = set(finished["trial"].to_pylist())
+    nothing = dict.fromkeys(TABLES["trials"].names)
+    planned = build("trials", [nothing | spec_columns(spec) for spec in trials.values() if spec.id not in there])
+    table = pa.concat_tables([finished, planned.cast(finished.schema)]).to_pandas().set_index("trial")
+    table = table.loc[list(trials)].reset_index()
+    table.insert(1, "state", table["trial"].map(states))
+    failed = table["trial"].where(table["state"] == "failed")
+    table["error"] = failed.map(lambda trial: first_line(failures[trial]) if trial in failures else None)
+    return table
 
 
-def convergence_lines(sweep: Sweep, store: Store) -> list[str]:
-    """The same, as a person reads it."""
-    return convergence(sweep, store).lines()
+def finished_where(condition: str, store: Store) -> list[str]:
+    """Return the ids of the finished trials of a storage for which ``condition`` holds; WrongCall if it is none."""
+    from analysis.choosing import matching
+    from analysis.load import load_trials
+
+    try:
+        return list(matching(load_trials(store.storage), condition)["trial"])
+    except ValueError as error:
+        raise WrongCall(f"--where: {error}") from None
 
 
-def convergence_facts(sweep: Sweep, store: Store) -> dict[str, int]:
-    """The same, as ``status --json`` has it."""
-    found = convergence(sweep, store)
-    return {"undertrained": found.undertrained, "convergence_unknown": found.unknown}
+def chosen_trials(table: pd.DataFrame, where: str | None, sort: str | None, smallest_first: bool) -> pd.DataFrame:
+    """Return the rows of a :func:`trial_table` that are asked for, in the order asked for.
+
+    Raises:
+        WrongCall: The condition cannot be applied, or there is no such column.
+    """
+    from analysis.choosing import matching, ordered
+
+    option = "--where"
+    try:
+        chosen = table if where is None else matching(table, where)
+        option = "--sort"
+        return chosen if sort is None else ordered(chosen, sort, smallest_first)
+    except ValueError as error:
+        raise WrongCall(f"{option}: {error}") from None
+
+
+def trial_lines(table: pd.DataFrame, where: str | None, sort: str | None) -> str:
+    """Return a :func:`trial_table` as a person reads it: who a trial is, its accuracy, and the columns asked about."""
+    from analysis.choosing import named_columns
+
+    asked = [*named_columns(where or "", table.columns), *([] if sort is None else [sort])]
+    errors = ["error"] if table["error"].notna().any() else []
+    columns = list(dict.fromkeys([*SHOWN, *asked, *errors]))
+    if table.empty:
+        return "no trial"
+    return str(table[columns].to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
 
 
 def stated_claims(paths: list[str]) -> list[Claim]:

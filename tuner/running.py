@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +17,7 @@ from tuner.terminal import say, tell
 if TYPE_CHECKING:
     from trainables.data import ImageData
     from trainables.store import Store
+    from tuner.driver_lease import Lease
     from tuner.graph import State
     from tuner.sweep import Sweep
 
@@ -53,6 +56,23 @@ def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -
         tell((store.read(f"profiles/{launch.profile}/summary.txt") or b"").decode())
         tell(f"the trace: {store.address(f'profiles/{launch.profile}/trace.json')}")
     conclude(sweep, store, remarks)
+
+
+def take_back(sweep: Sweep, store: Store, what: str) -> list[str]:
+    """Forget those finished runs of ``sweep`` that ``--rerun`` wants made again. Return what is to be said of it."""
+    check_writable(store)
+    from tuner.driver_lease import SweepAlreadyRunning, refuse_if_driven
+    from tuner.forgetting import forget, runs_to_rerun
+    from tuner.graph import build
+    from tuner.points import points
+
+    try:
+        refuse_if_driven(sweep.name, store)
+    except SweepAlreadyRunning as error:
+        raise WrongCall(f"{error}: wait until it has ended") from None
+    runs = runs_to_rerun(what, build(points(sweep, store)), store)
+    forget(runs, store)
+    return [f"{sweep.name}: {len(runs)} runs were forgotten, to be made again"]
 
 
 def remake_artifacts(launch: Launch, data: str | None, what: str) -> None:
@@ -117,25 +137,32 @@ def is_searching(sweep: Sweep, store: Store) -> bool:
 def drive(launch: Launch, state: State, images: dict[str, ImageData], idle: bool) -> None:
     """Run what is ready as the one driver of the sweep, which is recorded even if it is ``idle``."""
     from tuner import journal
+    from tuner.driver_lease import Lease, SweepAlreadyRunning
     from tuner.points import points
 
     sweep, store = launch.sweep, launch.store
     try:
-        journal.claim(sweep.name, store)
-    except journal.Busy as error:
-        raise WrongCall(str(error)) from None
-    try:
+        lease = Lease(sweep.name, store, end_in_order).take(launch.take_over)
+    except SweepAlreadyRunning as error:
+        raise WrongCall(f"{error}. Wait until it has ended, stop it, or give --take-over to end it.") from None
+    with lease:
         journal.remember(sweep, store)
         store.write_membership(sweep.name, points(sweep, store))
-        if not idle:
-            train(launch, state, images)
-    finally:
-        with suppress(OSError):  # what ended the run must not be hidden by a second failure
-            store.write_membership(sweep.name, points(sweep, store))  # a search or growing seeds have added some
-        journal.end_heartbeat(sweep.name, store)
+        try:
+            if not idle:
+                train(launch, state, images, lease)
+        finally:
+            with suppress(OSError):  # what ended the run must not be hidden by a second failure
+                store.write_membership(sweep.name, points(sweep, store))  # a search or growing seeds have added some
 
 
-def train(launch: Launch, state: State, images: dict[str, ImageData]) -> None:
+def end_in_order(why: str) -> None:
+    """Say ``why`` and end this process as a signal would: Tune stops in order."""
+    tell(why)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def train(launch: Launch, state: State, images: dict[str, ImageData], lease: Lease) -> None:
     """Hand what is ready to Tune; exit 130 or 143 if a signal ends it."""
     sweep, store = launch.sweep, launch.store
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
@@ -155,10 +182,12 @@ def train(launch: Launch, state: State, images: dict[str, ImageData]) -> None:
 
     followers = [tracking(name, sweep.name, state.graph.runs, store) for name in launch.trackers]
     try:
-        with Watch(sweep.name, state, store, expected) as watch:
+        with Watch(sweep.name, state, store, expected, lease) as watch:
             execute(launch, state, images, watch, followers)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
+        if lease.is_lost:
+            sys.exit(128 + signum)
         again = f"sparsweep resume {sweep.name}{storage_option(store.storage)}"
         tell(f"stopped; what is finished is kept. Go on with: {again}")
         sys.exit(128 + signum)

@@ -21,7 +21,7 @@ class Seeds(Value):
     first: int = Field(default=0, ge=0, description="the first seed; the others follow it")
     start: int = Field(alias="from", ge=2, le=MOST_SEEDS, description="seeds that every point starts with")
     most: int = Field(alias="to", le=MOST_SEEDS, description="seeds that a point has at the most")
-    until: Literal["decided"] = "decided"
+    until: Literal["decided"] = Field(default="decided", description="when a point gets no further seed")
     margin: float = Field(default=0.02, gt=0, lt=1, description="width (of accuracies in [0, 1]) that is narrow enough")
     level: float = Field(default=0.95, ge=0.5, lt=1, description="confidence of the interval")
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from rich.live import Live
 
 from trainables import reading
 from trainables.store import Store
-from tuner import journal
+from tuner.driver_lease import living_word
 from tuner.graph import State, build, examine
 from tuner.opening import WrongCall
 from tuner.points import points
@@ -26,13 +26,13 @@ OUTCOMES = ("done", "running", "failed", "blocked", "pending")
 def report(sweep: Sweep, store: Store) -> dict[str, Any]:
     """Counts of the sweep's own trials by outcome, and the reasons of what failed or is blocked."""
     state = examine(build(points(sweep, store)), store)
-    running = journal.running(sweep.name, store)
+    driver = living_word(sweep.name, store)
+    running = {} if driver is None else driver.running
     failures = store.failures()
-    missing = set(state.graph.points) - store.finished()
-    outcome = {point: classify(point, missing, running, state) for point in state.graph.points}
+    outcome = _outcomes(state, running, store.finished())
     counts = {name: sum(found == name for found in outcome.values()) for name in OUTCOMES}
 
-    def about(runs: Iterable[str], words: Callable[[str], dict[str, Any]]) -> list[dict[str, Any]]:
+    def about(runs: Iterable[str], words: Callable[[str], Mapping[str, Any]]) -> list[dict[str, Any]]:
         return [{"trial": run, "what": str(state.graph.runs[run]), **_plain(words(run))} for run in runs]
 
     return {
@@ -41,8 +41,8 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
         "prerequisites": len(state.graph.prerequisites),
         **counts,
         **({} if sweep.search is None else {"stopped": stopped(sweep.name, store)}),
-        "alive": journal.is_alive(sweep.name, store),
-        "seconds_left": journal.seconds_left(sweep.name, store),
+        "alive": driver is not None,
+        "seconds_left": None if driver is None else driver.seconds_left,
         "running_now": about([run for run in running if run in state.graph.runs], lambda run: running[run]),
         "failures": about(
             sorted(state.failed),
@@ -52,7 +52,25 @@ def report(sweep: Sweep, store: Store) -> dict[str, Any]:
     }
 
 
-def _plain(words: dict[str, Any]) -> dict[str, Any]:
+def outcomes(sweep: Sweep, store: Store) -> dict[str, str]:
+    """Which of :data:`OUTCOMES` each trial of a sweep is in, by id."""
+    state = examine(build(points(sweep, store)), store)
+    driver = living_word(sweep.name, store)
+    return _outcomes(state, {} if driver is None else driver.running, store.finished())
+
+
+def _outcomes(state: State, running: Mapping[str, Any], finished: set[str]) -> dict[str, str]:
+    missing = set(state.graph.points) - finished
+    return {point: classify(point, missing, running, state) for point in state.graph.points}
+
+
+def first_line(failure: Mapping[str, Any]) -> str:
+    """Return class and first line of an error, from a row of ``failures``."""
+    message = (str(failure["message"] or "").strip().splitlines() or [""])[0]
+    return f"{failure['error']}: {message}"
+
+
+def _plain(words: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a storage says of a run, without control characters: a live view writes it as it is."""
     return {name: printable(value) if isinstance(value, str) else value for name, value in words.items()}
 
@@ -64,7 +82,7 @@ def standing(sweep: Sweep, store: Store) -> dict[str, Any]:
     return {**texts, "report": report(sweep, store)}
 
 
-def classify(point: str, missing: set[str], running: dict[str, Any], state: State) -> str:
+def classify(point: str, missing: set[str], running: Mapping[str, Any], state: State) -> str:
     """Which of :data:`OUTCOMES` a point of the sweep is in."""
     if point not in missing:
         return "done"
@@ -84,8 +102,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     for run in report["running_now"]:
         said.append(f"  running {run['trial']} ({run['what']}): epoch {run['epoch']} of {run['epochs']}")
     for run in report["failures"]:
-        first = (run["message"].strip().splitlines() or [""])[0]
-        said.append(f"  failed {run['trial']} ({run['what']}), attempt {run['attempt']}: {run['error']}: {first}")
+        said.append(f"  failed {run['trial']} ({run['what']}), attempt {run['attempt']}: {first_line(run)}")
     for run in report["blocked_by"]:
         said.append(f"  blocked {run['trial']} ({run['what']}): waits for {run['by']}, which failed")
     return said

@@ -25,7 +25,8 @@ from trainables.plain_yaml import YAMLError
 from trainables.records import TABLES
 from trainables.spec import TrialSpec
 from trainables.values import Value, explain, shortened, shown, unknown
-from tuner.grid import SweepError, assign, count, expand, merge
+from tuner.grid import SweepError, count, expand, merge
+from tuner.overrides import apply_override
 from tuner.seeds import Seeds
 from tuner.space import check
 
@@ -37,7 +38,7 @@ NUMBERS = [name for name in TABLES["trials"].names if pa.types.is_floating(TABLE
 
 MOST_GRIDS = 10_000
 MOST_LEVELS = 20
-"""Of sweeps that include others, and of the path in ``--set``."""
+"""Of sweeps that include one another."""
 SWEEP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
@@ -62,11 +63,11 @@ class Resources(Value):
 class Search(Value):
     """What a sweep looks for, in place of a grid (see ``space`` for the syntax of its space)."""
 
-    space: dict[str, Any] | list[dict[str, Any]]
+    space: dict[str, Any] | list[dict[str, Any]] = Field(description="fields of a trial, with ranges and choices")
     objectives: dict[str, Literal["maximize", "minimize"]] = Field(min_length=1, description="columns of trials")
     trials: int = Field(default=50, ge=1, description="suggestions in all")
-    sampler: Literal["tpe", "gp", "nsga2", "random", "qmc"] = "tpe"
-    sampler_seed: int = Field(default=0, ge=0, lt=2**32)
+    sampler: Literal["tpe", "gp", "nsga2", "random", "qmc"] = Field(default="tpe", description="Optuna's sampler")
+    sampler_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the sampler")
     population: int = Field(default=20, ge=2, description="suggestions in a generation of nsga2; the first is random")
     stopping: Literal["none", "asha", "median"] = Field(default="none", description="of trials that fall behind")
     grace: int = Field(default=1, ge=1, description="epochs before a trial can be stopped")
@@ -92,10 +93,10 @@ class Sweep(Value):
     """A named set of trials with its resources."""
 
     name: str = Field(pattern=rf"^{SWEEP_NAME}$")
-    description: str = ""
-    base: dict[str, Any] = Field(default_factory=dict)
-    grids: tuple[dict[str, Any], ...] = ()
-    search: Search | None = None
+    description: str = Field(default="", description="what the sweep is for, in one line")
+    base: dict[str, Any] = Field(default_factory=dict, description="fields of a trial that all grids start from")
+    grids: tuple[dict[str, Any], ...] = Field(default=(), description="fields of trials; a list means all its values")
+    search: Search | None = Field(default=None, description="what to look for, in place of grids")
     seeds: Seeds | None = Field(default=None, description="seeds that grow where they are needed, in place of seed")
     figures: dict[str, int] = Field(
         default_factory=dict, description="included sweeps: how many of the grids, from the first on, each brought"
@@ -103,7 +104,7 @@ class Sweep(Value):
     order: Literal["figures", "longest", "file"] = Field(
         default="figures", description="figures: the cheapest included sweep first; longest: trials; file: as written"
     )
-    resources: Resources = Resources()
+    resources: Resources = Field(default=Resources(), description="what one trial occupies while it runs")
     allow_undertrained: bool = Field(
         default=False, description="claims are judged on under-trained networks too, and say so"
     )
@@ -221,7 +222,7 @@ def parse(
     content |= with_included(content, name, including)
     content.pop("include", None)
     for override in overrides:
-        apply_override(content, override)
+        apply_override(content, override, list(Sweep.model_fields))
     if source is not None:
         content["source"] = None if names_itself or content["name"] != name else source
     try:
@@ -252,31 +253,6 @@ def with_included(content: Mapping[str, Any], name: str, including: tuple[str, .
         raise SweepError(f"{name}: include: {len(grids):,} grids, at most {MOST_GRIDS:,}")
     figures = {other.name: len(other.grids) for other in others}
     return {"grids": [*grids, *content["grids"]], **({"figures": figures} if figures else {})}
-
-
-def apply_override(content: dict[str, Any], override: str) -> None:
-    """Set ``path=value`` in a sweep's content: where the file sets the field, else for all trials."""
-    path, equals, text = override.partition("=")
-    keys, override = path.split("."), shortened(override)
-    own, shared = list(Sweep.model_fields), list(TrialSpec.model_fields)
-    own = [field for field in own if field not in {"base", "grids", "figures", "source"}]
-    if not equals or not all(keys) or len(keys) > MOST_LEVELS:
-        raise SweepError(f"--set {override}: give it as path=value, for example recipe.epochs=5")
-    if keys[0] not in [*own, *shared]:
-        raise SweepError(f"--set {override}: {unknown('field', keys[0], [*shared, *own])}")
-    try:
-        value = plain_yaml.load(text)
-    except YAMLError as error:
-        raise SweepError(f"--set {override}: {error}") from None
-    if keys[0] in own:
-        content.update(assign(content, keys, value))
-        return
-    parts = [content.setdefault("base", {}), *(grid for grid in content.get("grids", []) if isinstance(grid, dict))]
-    # How trials are trained is the same for all, also for those whose grid says nothing of it.
-    everywhere = keys[0] in {"recipe", "evaluation"}
-    holders = [part for part in parts if keys[0] in part or (everywhere and part is parts[0])] or parts[:1]
-    for holder in holders:
-        holder.update(assign(holder, keys, value))
 
 
 def built_in() -> dict[str, Path]:

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from trainables.store import Store
 from tuner import journal
+from tuner.driver_lease import HEARTBEAT_SECONDS, Lease
 from tuner.graph import State
 from tuner.pace import Pace
 from tuner.price import duration
@@ -25,7 +26,6 @@ from tuner.terminal import printable
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_SECONDS = 5.0
 LINE_SECONDS = 15.0
 """Between two lines of progress where the output is not a terminal."""
 TOLD = ("epoch", "epochs", "train_loss", "test_accuracy", "images_per_second")
@@ -35,7 +35,10 @@ TOLD = ("epoch", "epochs", "train_loss", "test_accuracy", "images_per_second")
 class Watch(Callback):
     """Follows one run of a sweep through Tune's events."""
 
-    def __init__(self, name: str, state: State, store: Store, expected: int | None = None) -> None:
+    def __init__(
+        self, name: str, state: State, store: Store, expected: int | None = None, lease: Lease | None = None
+    ) -> None:
+        self.lease = lease
         self.name, self.store, self.console = name, store, Console(stderr=True)
         self.graph, self.pace = state.graph, Pace()
         self.pace.plan(state.graph.runs[run] for run in state.ready)
@@ -116,7 +119,8 @@ class Watch(Callback):
         self._bar.update(self._task, total=total, completed=self.pace.operations_done(), text=self.summary())
         if now - self._last_beat >= HEARTBEAT_SECONDS:
             self._last_beat = now
-            self._write(lambda: journal.write_heartbeat(self.name, self.store, self.running, self.seconds_left()))
+            if self.lease is not None:
+                self.lease.report(self.running, self.seconds_left())
             self._write(lambda: journal.write_log(self.name, self.store, self.lines))
         if not self.console.is_terminal and now - self._last_line >= LINE_SECONDS:
             self._last_line = now

@@ -26,7 +26,7 @@ class Left(BaseModel):
     seconds_left: float | None = Field(default=None, ge=0, lt=1e12)
 
 
-def running(said: Any) -> dict[str, dict[str, Any]]:
+def sound_runs(said: Any) -> dict[str, dict[str, Any]]:
     """The runs in ``said`` by id, without those that are not described as they should be."""
     found = {}
     for run, words in said.items() if isinstance(said, dict) else ():
@@ -37,7 +37,7 @@ def running(said: Any) -> dict[str, dict[str, Any]]:
     return found
 
 
-def seconds_left(said: Any) -> float | None:
+def sound_seconds(said: Any) -> float | None:
     """The number of seconds in ``said``; None if there is none, or it is no duration."""
     try:
         return Left(seconds_left=said).seconds_left

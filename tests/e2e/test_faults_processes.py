@@ -148,6 +148,20 @@ def test_two_drivers_of_one_sweep(anywhere: Ground, undisturbed: Path) -> None:
     assert_same_results(anywhere.local(), undisturbed)
 
 
+def test_a_stopped_driver_keeps_its_sweep_until_another_takes_it_over(ground: Ground, undisturbed: Path) -> None:
+    """Ctrl-Z for longer than any lease; when it goes on, it finds that it has lost the sweep, and ends."""
+    first = ground.start("run", "hurt.yaml")
+    wait_until(ground.begun, "a checkpoint")
+    first.send_signal(signal.SIGSTOP)
+    assert ground.finish("resume", "hurt") == 2
+    assert "--take-over" in ground.said
+    assert ground.finish("resume", "hurt", "--take-over") == 0, ground.said
+    first.send_signal(signal.SIGCONT)
+    assert first.wait(timeout=120) == 128 + signal.SIGTERM
+    assert "hurt was taken over by a driver that has ended since: this driver ends" in ground.said
+    assert_same_results(ground.folder / "runs", undisturbed)
+
+
 def test_two_sweeps_that_share_their_trials(anywhere: Ground, undisturbed: Path) -> None:
     """At once in one storage: each trial may be trained by both, and both have the same to say of it."""
     ground = anywhere

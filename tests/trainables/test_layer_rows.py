@@ -73,7 +73,7 @@ def test_exploration_and_overlap_by_hand(epochs: int, explored: float, overlap: 
     assert row["explored"] == explored
     assert row["initial_overlap"] == overlap
     assert row["flops"] == 2 * 12 * 4 / 12
-    whole = trial_row(run.spec, run, [row], {}, {})
+    whole = trial_row(run.spec, run, [row], {}, {}, {})
     assert whole["exploration_rate"] == pytest.approx(explored)
     assert whole["mask_overlap"] == pytest.approx(overlap)
 
@@ -95,6 +95,6 @@ def test_over_layers_they_are_means_by_weights_and_by_active_weights() -> None:
     topology = run.topology
     topology.masks = Masks({"a": torch.ones(4, 12, dtype=torch.bool)})
     topology.counts = {"a": 4}
-    whole = trial_row(run.spec, run, rows, {}, {})
+    whole = trial_row(run.spec, run, rows, {}, {}, {})
     assert whole["exploration_rate"] == pytest.approx((0.5 * 12 + 0.25 * 36) / 48)
     assert whole["mask_overlap"] == pytest.approx(0.5)

@@ -14,7 +14,7 @@ import pytest
 import torch
 from small_trials import TIMES, inputs, trial
 
-from trainables import rows, runs
+from trainables import provenance, runs
 from trainables.data import DeviceData
 from trainables.difficulty.el2n import el2n
 from trainables.sparsifiers import sparsifiers
@@ -26,10 +26,10 @@ from trainables.training import Diverged, build_model
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The tests run from a checkout too, where the package has no version of its own."""
-    monkeypatch.setattr(rows, "version", lambda name: "1.2.3" if name == "sparsweep" else "4.5.6")
-    rows.versions.cache_clear()
+    monkeypatch.setattr(provenance, "version", lambda name: "1.2.3" if name == "sparsweep" else "4.5.6")
+    provenance.versions.cache_clear()
     yield
-    rows.versions.cache_clear()
+    provenance.versions.cache_clear()
 
 
 def complete(spec: Spec, data: DeviceData, store: Store, at_once: float = math.inf) -> int:
@@ -251,7 +251,7 @@ def test_training_part_is_the_trial_or_that_of_the_scoring_run() -> None:
 
 
 def test_versions_name_what_computed_the_result() -> None:
-    found: dict[str, Any] = json.loads(rows.versions())
+    found: dict[str, Any] = json.loads(provenance.versions())
     assert (found["sparsweep"], found["torch"], found["numpy"]) == ("1.2.3", "4.5.6", "4.5.6")
 
 

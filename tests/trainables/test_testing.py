@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from trainables.sparsifiers import Masks, Moment, Start, Timeline
+from trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
 from trainables.sparsifiers.base import Sparse, State
 from trainables.sparsifiers.layerwise import Drawn
 from trainables.sparsifiers.masks import keep_random
@@ -85,9 +85,25 @@ class Hidden(Good):
         return Latent(weights, optimizer, masks, lambda values, masks: Masks.full(values))
 
 
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The registry as it was, after each test."""
+    monkeypatch.setattr(sparsifiers, "_classes", dict(sparsifiers._classes))
+
+
+def registered(kind: type[Good]) -> Good:
+    sparsifiers._classes["good"] = kind
+    return kind()
+
+
+def test_what_is_not_registered_is_caught() -> None:
+    with pytest.raises(AssertionError, match=r"Good is not registered as 'good': put @sparsifiers\.register before it"):
+        check_sparsifier(Good())
+
+
 @pytest.mark.parametrize("kind", [Good, Known, Hidden])
 def test_what_keeps_the_promises_passes(kind: type[Good]) -> None:
-    check_sparsifier(kind())
+    check_sparsifier(registered(kind))
     check_sparsifier(kind(distribution="uniform"), sparsity=0.4)
 
 
@@ -103,7 +119,7 @@ def test_what_keeps_the_promises_passes(kind: type[Good]) -> None:
 )
 def test_every_broken_promise_is_caught(kind: type[Good], why: str) -> None:
     with pytest.raises(AssertionError, match=why):
-        check_sparsifier(kind())
+        check_sparsifier(registered(kind))
 
 
 def test_names_and_mappings_are_taken_as_a_sweep_takes_them() -> None:

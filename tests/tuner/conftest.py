@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from trainables.data import place
 from trainables.runs import Inputs, open_run
 from trainables.spec import Spec
 from trainables.store import Store
+from tuner import cli
 from tuner.graph import build, examine
 from tuner.search import Release
 from tuner.sweep import Sweep, parse
@@ -55,5 +57,19 @@ def run_here(tmp_path: Path) -> Callable[..., list[str]]:
             trained.append(run_id)
             release.finish(run_id)
         return trained
+
+    return run
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run the command in this process; its exit code, standard output and standard error."""
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return int(ended.value.code or 0), said.out, said.err
 
     return run

@@ -40,7 +40,9 @@ def test_every_kind_of_training_is_measured_once_and_the_plan_knows_hours(sweep:
     assert lines(price(sweep, store))[-1].endswith("unknown: sparsweep calibrate measures it")
     said = measured(sweep, store)
     assert len(said) == 2 and all(" images/s on " in line for line in said)
-    assert {line.split(", ")[-1].split(" passes")[0] for line in said} == {"3", "7"}  # 2 attack steps: 2 x 2 more
+    attacks = {line.split(", ")[-1].partition(":")[0] for line in said}
+    assert attacks == {"no attack", "under attack (7 forward passes an image)"}, "3, and 2 for each of 2 steps"
+    assert all(line.startswith("resnet8 stem 3x3 width 0.25 at 8 px, ") for line in said)
     assert lines(price(sweep, store))[-1].split(", ")[-1].startswith("calibrated on ")
 
 

@@ -188,17 +188,39 @@ def test_a_machine_is_prepared_twice_as_once(tmp_path: Path) -> None:
     assert profile == "export PATH=$HOME/sparsweep-env/bin:$PATH RAY_AUTH_MODE=token\n"
 
 
+def test_a_machine_whose_package_manager_is_locked_or_has_no_lists_is_prepared(tmp_path: Path) -> None:
+    """It waits for the lock, and fetches the lists first."""
+    tools, calls = tmp_path / "tools", tmp_path / "calls"
+    tools.mkdir()
+    (tools / "python3").write_text(
+        '#!/bin/bash\n[[ "$*" == *ensurepip* ]] && exit 1\nmkdir -p "${@: -1}/bin"\n'
+        'printf "#!/bin/bash\\n" > "${@: -1}/bin/pip"; chmod +x "${@: -1}/bin/pip"\n'
+    )
+    (tools / "sudo").write_text('#!/bin/bash\necho "$*" >> "$CALLS"\n')
+    for tool in tools.iterdir():
+        tool.chmod(0o755)
+    environment = {"HOME": str(tmp_path), "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls)}
+    subprocess.run(["bash", str(CLUSTERS / "setup-node.sh")], env=environment, check=True)
+    assert calls.read_text().splitlines() == [
+        f"apt-get --yes -o DPkg::Lock::Timeout=600 {what}" for what in ("update", "install python3-venv")
+    ]
+
+
 STUB = """#!/bin/bash
 printf '%s %s\\n' "$(basename "$0")" "$*" >> "$CALLS"
 case $(basename "$0") in
   scontrol) printf 'n%s\\n' 1 2 3 ;;
-  srun) [[ $* == *hostname* ]] && echo 10.0.0.1 || true ;;
+  srun) [[ $* == *hostname* ]] && echo "$ADDRESSES" || true
+        [[ $* == *--head* && -n ${HEAD_DIES:-} ]] && exit 1
+        [[ $* == *--head* ]] && sleep 5 || true ;;
+  ray) [[ -z ${HEAD_DIES:-} ]] ;;
   sparsweep) exit 1 ;;
 esac
 """
 
 
-def test_slurm_starts_a_head_and_workers_runs_the_sweep_and_ends_as_it_does(tmp_path: Path) -> None:
+def slurm(tmp_path: Path, **settings: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """How the job ends among stubs, and what it called."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tmp_path / ".venv/bin").mkdir(parents=True)
@@ -209,12 +231,19 @@ def test_slurm_starts_a_head_and_workers_runs_the_sweep_and_ends_as_it_does(tmp_
     calls = tmp_path / "calls"
     environment = {
         "PATH": f"{tools}:{os.environ['PATH']}", "HOME": "/shared", "CALLS": str(calls), "SLURM_JOB_NODELIST": "n[1-3]",
-        "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8", "SLURM_GPUS_ON_NODE": "1",
+        "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8", "SLURM_GPUS_ON_NODE": "1", "ADDRESSES": "10.0.0.1", **settings,
     }  # fmt: skip
     script = ["bash", str(CLUSTERS / "slurm.sh")]
-    ended = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    ended = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    return ended, sorted(calls.read_text().splitlines())
+
+
+@pytest.mark.parametrize(
+    "addresses", ["10.0.0.1", "fe80::a00:27ff:fe4e:66a1 10.0.0.1", "127.0.1.1 10.0.0.1 192.168.0.1"]
+)
+def test_slurm_starts_a_head_and_workers_runs_the_sweep_and_ends_as_it_does(addresses: str, tmp_path: Path) -> None:
+    ended, said = slurm(tmp_path, ADDRESSES=addresses)
     assert ended.returncode == 1, ended.stderr  # that of the sweep, in which some trials failed
-    said = sorted(calls.read_text().splitlines())
     start = "ray start --block --disable-usage-stats --num-cpus=8 --num-gpus=1"
     head = f"{start} --head --node-ip-address=10.0.0.1 --port=20007 --include-dashboard=false"
     assert f"srun --nodes=1 --ntasks=1 --nodelist=n1 bash -c {head}" in said
@@ -223,3 +252,16 @@ def test_slurm_starts_a_head_and_workers_runs_the_sweep_and_ends_as_it_does(tmp_
     assert [line for line in said if line.startswith("sparsweep")] == [
         "sparsweep run fig2 --set resources.gpus=0.25 --address 10.0.0.1:20007 --storage /shared/sparsweep-runs"
     ]
+
+
+@pytest.mark.parametrize("addresses", ["127.0.1.1", "::1", "fe80::1 169.254.0.7", ""])
+def test_slurm_says_where_a_node_names_no_address_that_others_reach(addresses: str, tmp_path: Path) -> None:
+    ended, said = slurm(tmp_path, ADDRESSES=addresses)
+    assert ended.returncode == 1 and not [line for line in said if line.startswith("ray")]
+    assert ended.stderr.count("\n") == 1 and "slurm.sh: n1 names no IPv4 address that other nodes reach" in ended.stderr
+
+
+def test_slurm_ends_where_the_head_does(tmp_path: Path) -> None:
+    ended, said = slurm(tmp_path, HEAD_DIES="yes")
+    assert ended.returncode == 1 and not [line for line in said if line.startswith("sparsweep")]
+    assert "slurm.sh: Ray did not start on n1" in ended.stderr

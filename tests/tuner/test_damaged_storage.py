@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import shutil
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from analysis import load_trials
 from trainables import plugins, records
 from trainables.store import Store
 from tuner import calibration, cli, journal, status, suggestions
+from tuner.driver_lease import Lease, read_word
 from tuner.graph import build, examine
 from tuner.opening import WrongCall, open_sweep
 from tuner.repair import remove_damaged_results
@@ -233,16 +232,19 @@ def test_rows_of_unknown_methods_tell_no_speed_and_stop_no_plan(store: Store, pa
 
 def said(**parts: Any) -> bytes:
     """A driver's word, some of its parts damaged."""
-    driver = {"host": journal.DRIVER["host"], "pid": os.getpid()}
-    word = {"at": datetime.now(UTC).isoformat(), "driver": driver, "running": {}, "seconds_left": 1.0}
-    return json.dumps({**word, **parts}).encode()
+    word = Lease("mine", Store("nowhere"), print)._word
+    content = {**json.loads(word.encode()), "seconds_left": 1.0}
+    driver = {**content["driver"], **parts.pop("driver", {})}
+    return json.dumps({**content, "driver": driver, **parts}).encode()
 
 
 NOBODY = [
     b"[" * 100_000,
-    said(at="2024-05-06T07:08:09"),
+    said(at="today"),
     said(at=1e9),
-    *(said(driver={"host": "here", "pid": pid}) for pid in ("1", None, -1, 2**70, 1.5)),
+    said(beat=1.5),
+    said(beat=math.inf),
+    *(said(driver={"pid": pid}) for pid in ("1", None, -1, 2**70, 1.5)),
 ]
 WORDS = [
     *(said(seconds_left=left) for left in ("soon", -1, [1], math.nan, math.inf, 1e300)),
@@ -263,7 +265,7 @@ def test_a_damaged_record_counts_as_none(store: Store, call: Any, name: str, con
 @pytest.mark.parametrize("content", NOBODY)
 def test_a_word_of_nobody_is_none(store: Store, call: Any, content: bytes) -> None:
     store.write("sweeps/mine/driver.json", content)
-    assert journal.last_said("mine", store) is None
+    assert read_word("mine", store) is None
     assert call("status")[0] == call("gc")[0] == 0
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from trainables.store import Store
 from tuner import journal
+from tuner.driver_lease import Lease
 from tuner.opening import WrongCall, open_recorded_sweep, open_sweep
 from tuner.sweep import Sweep
 
@@ -114,5 +115,5 @@ def test_resume_of_a_sweep_that_never_ran_here_asks_for_run(name: str, storage: 
 
 
 def test_resume_goes_on_after_a_driver_that_died_before_it_recorded_the_sweep(storage: str) -> None:
-    journal.claim("smoke", Store(storage))
+    Lease("smoke", Store(storage), print).take()
     assert open_recorded_sweep("smoke", [], storage)[0].name == "smoke"

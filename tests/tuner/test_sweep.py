@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tuner.sweep import SweepError, apply_override, built_in, expand, merge, parse, read
+from tuner.overrides import apply_override
+from tuner.sweep import Sweep, SweepError, built_in, expand, merge, parse, read
 
 SMALL = """
 base: {dataset: digits, model: resnet8, recipe: digits, seed: [0, 1]}
@@ -86,8 +87,61 @@ def test_an_override_of_the_sweep_itself() -> None:
 
 def test_an_override_inside_a_name_keeps_the_name() -> None:
     content = {"grids": [{"sparsifier": "set"}]}
-    apply_override(content, "sparsifier.prune_rate=.5")
+    apply_override(content, "sparsifier.prune_rate=.5", Sweep.model_fields)
     assert content["grids"] == [{"sparsifier": {"name": "set", "prune_rate": 0.5}}]
+
+
+MIXED = """
+base: {dataset: digits, model: resnet8, recipe: digits, sparsity: [0.5, 0.8]}
+grids:
+  - {sparsifier: dense, sparsity: 0}
+  - sparsifier: [snip, {name: set, update_every: 1}, rigl]
+  - {sparsifier: {name: mest, update_every: 1}, sparsity: 0.9}
+"""
+
+
+def points(*overrides: str) -> list[tuple[str, float]]:
+    trials = parse(MIXED, "mixed", overrides).trials.values()
+    return [(trial.sparsifier.name, trial.sparsity) for trial in trials]
+
+
+def test_a_new_method_takes_the_place_of_all_but_the_dense_reference() -> None:
+    assert points("sparsifier=random") == [("dense", 0), ("random", 0.5), ("random", 0.8), ("random", 0.9)]
+
+
+def test_an_override_of_one_grid_leaves_the_others() -> None:
+    assert points("grids.1.sparsifier=random") == [("dense", 0), ("random", 0.5), ("random", 0.8), ("mest", 0.9)]
+    assert points("grids.2.sparsity=.7", "grids.1.sparsifier=snip")[-1] == ("mest", 0.7)
+    assert points("grids.1.sparsity=[.1,.2,.3]", "grids.1.sparsifier=snip")[1:4] == [
+        ("snip", 0.1),
+        ("snip", 0.2),
+        ("snip", 0.3),
+    ]
+
+
+def test_a_field_of_a_method_is_set_where_a_method_has_it() -> None:
+    trials = parse(MIXED, "mixed", ["sparsifier.prune_rate=.3"]).trials.values()
+    rates = {trial.sparsifier.name: getattr(trial.sparsifier, "prune_rate", None) for trial in trials}
+    assert rates == {"dense": None, "snip": None, "set": 0.3, "rigl": 0.3, "mest": 0.3}
+    named = parse(MIXED, "mixed", ["sparsifier.update_every=2"]).trials.values()
+    assert {trial.sparsifier.update_every for trial in named if trial.sparsifier.name == "set"} == {2}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("sparsifier.prune_rat=.3", "unknown field of any sparsifier here 'prune_rat' (did you mean prune_rate?)"),
+        ("grids.3.sparsity=.5", "a field of one grid is grids.N.FIELD, with N from 0 to 2"),
+        ("grids.x.sparsity=.5", "a field of one grid is grids.N.FIELD, with N from 0 to 2"),
+        ("grids.1=.5", "a field of one grid is grids.N.FIELD, with N from 0 to 2"),
+        ("grids.1.sparsit=.5", "unknown field 'sparsit' (did you mean sparsity?)"),
+        ("model.layers=3", "unknown field of any model here 'layers'; choose from stem, width"),
+    ],
+)
+def test_an_override_that_means_nothing_is_one_line(override: str, said: str) -> None:
+    with pytest.raises(SweepError) as error:
+        parse(MIXED, "mixed", [override])
+    assert str(error.value).startswith(f"--set {override}: {said}")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from trainables.store import Store
-from tuner import journal, watch
+from tuner import watch
+from tuner.driver_lease import Lease
 from tuner.graph import build, examine
 from tuner.price import cost, duration
 from tuner.status import describe, known_trials, lines, report
@@ -71,24 +72,20 @@ def test_a_worker_that_died_is_recorded_by_the_driver(sweep: Sweep, tmp_path: Pa
     assert "OSError: disk on fire" in describe(run, store)["failure"]["traceback"]
 
 
-def test_a_heartbeat_tells_what_is_running(sweep: Sweep, tmp_path: Path) -> None:
+def test_a_heartbeat_tells_what_is_running(sweep: Sweep, clock: SimpleNamespace, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     run = next(iter(sweep.trials))
-    journal.write_heartbeat("two", store, {run: {"epoch": 1, "epochs": 4}})
-    described = report(sweep, store)
-    assert (described["running"], described["pending"]) == (1, 1)
-    assert lines(described)[1] == f"  running {run} ({sweep.trials[run]}): epoch 1 of 4"
-    journal.end_heartbeat("two", store)
+    with Lease("two", store, print).take() as lease:
+        seen = watch.Watch("two", examine(build(sweep.trials), store), store, lease=lease)
+        seen.on_trial_start(0, [], trial(run))
+        seen.on_trial_result(0, [], trial(run), {"epoch": 1, "epochs": 4})
+        clock.seconds += 60
+        seen.on_step_end(1, [])
+        lease.renew()
+        described = report(sweep, store)
+        assert (described["running"], described["pending"], described["alive"]) == (1, 1, True)
+        assert lines(described)[1] == f"  running {run} ({sweep.trials[run]}): epoch 1 of 4"
     assert report(sweep, store)["running"] == 0
-
-
-def test_a_driver_that_is_silent_for_long_is_not_running(
-    sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = Store(str(tmp_path))
-    journal.write_heartbeat("two", store, {next(iter(sweep.trials)): {"epoch": 1, "epochs": 4}})
-    monkeypatch.setattr(journal, "ALIVE", -journal.ALIVE)
-    assert journal.running("two", store) == {}
 
 
 def test_a_journal_that_cannot_be_written_stops_nothing(

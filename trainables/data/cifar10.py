@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from trainables.data.base import datasets
 from trainables.data.cifar import CIFAR
 
@@ -18,7 +20,9 @@ class CIFAR10(CIFAR):
     """CIFAR-10, 32x32 RGB, 10 classes, 50,000 training and 10,000 test images; 170 MB to download."""
 
     name: Literal["cifar10"] = "cifar10"
-    statistics: Literal["train", "adversarial"] = "train"
+    statistics: Literal["train", "adversarial"] = Field(
+        default="train", description="means and deviations that inputs are normalised by: its own, or a published set"
+    )
 
     url = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
     md5 = "c58f30108f718f92721af3b95e74349a"

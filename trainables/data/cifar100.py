@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from trainables.data.base import datasets
 from trainables.data.cifar import CIFAR
 
@@ -17,7 +19,9 @@ class CIFAR100(CIFAR):
     """CIFAR-100, 32x32 RGB, 100 classes, 50,000 training and 10,000 test images; 169 MB to download."""
 
     name: Literal["cifar100"] = "cifar100"
-    statistics: Literal["train", "standard", "adversarial"] = "train"
+    statistics: Literal["train", "standard", "adversarial"] = Field(
+        default="train", description="means and deviations that inputs are normalised by: its own, or a published set"
+    )
 
     url = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
     md5 = "eb9058c3a382ffc7106e4002c42a8d85"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+from pydantic import Field
 
 from trainables.data.base import ImageData, datasets
 from trainables.data.decoded import CACHE, decoded
@@ -34,7 +35,9 @@ class TinyImageNet(Downloaded):
     """TinyImageNet, 64x64 RGB, 200 classes, 100,000 training and 10,000 test images; 248 MB to download."""
 
     name: Literal["tinyimagenet"] = "tinyimagenet"
-    statistics: Literal["train", "standard"] = "train"
+    statistics: Literal["train", "standard"] = Field(
+        default="train", description="means and deviations that inputs are normalised by: its own, or a published set"
+    )
 
     url = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
     md5 = "90528d7ca1a48142e341f4ef8d21d0de"

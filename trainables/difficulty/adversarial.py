@@ -86,8 +86,10 @@ class Adversarial(Difficulty):
         default_factory=lambda above: 6.0 if above["loss"] == "trades" else None, gt=0, description="weight in trades"
     )
     test_epsilon: Pixels = Field(default_factory=lambda above: above["epsilon"], description="largest one at test")
-    test_steps: int = Field(default=20, ge=1)
-    test_step_size: Pixels = Field(default_factory=lambda above: STEP_SIZES[above["norm"]])
+    test_steps: int = Field(default=20, ge=1, description="PGD steps of a test attack")
+    test_step_size: Pixels = Field(
+        default_factory=lambda above: STEP_SIZES[above["norm"]], description="of a test attack"
+    )
     test_restarts: int = Field(default=1, ge=1, description="random starts that a test image has to withstand")
     test_every: int | None = Field(default=None, ge=1, description="epochs between two test attacks; null: at the end")
     autoattack: bool = Field(default=False, description="AutoAttack too, at the end: pip install 'sparsweep[attack]'")

@@ -32,10 +32,12 @@ class Composed(Difficulty):
     """A selection, and on top of it label noise, a corruption and an attack, each where given."""
 
     name: Literal["composed"] = "composed"
-    selection: Part = Field(default_factory=lambda: difficulties.parse("none"))
-    labels: OptionalPart = None
-    images: OptionalPart = None
-    attack: OptionalPart = None
+    selection: Part = Field(
+        default_factory=lambda: difficulties.parse("none"), description="which samples are trained on"
+    )
+    labels: OptionalPart = Field(default=None, description="how their labels are made wrong")
+    images: OptionalPart = Field(default=None, description="how images are corrupted")
+    attack: OptionalPart = Field(default=None, description="how every batch is attacked")
 
     @property
     def parts(self) -> dict[str, Difficulty]:

@@ -40,11 +40,13 @@ class Corruption(Placed):
     types: str | tuple[str, ...] = Field(default="h14", description="a set by name, a type, or a list of types")
     severity: int = Field(default=5, ge=1, le=6, description="1-5 of the benchmark, 6 extrapolated")
     test_severity: int | None = Field(default=None, ge=0, le=6, description="of test images; 0: clean, null: same")
-    assignment: Literal["uniform", "balanced", "class_skewed"] = "uniform"
+    assignment: Literal["uniform", "balanced", "class_skewed"] = Field(
+        default="uniform", description="how types are spread over images: at random, in equal numbers, or by class"
+    )
     skew: float = Field(default=0.9, ge=0, le=1, description="class_skewed: chance of a class's own type")
     frost_folder: str | None = Field(default=None, description="folder of photographs of frost, which frost needs")
     frost_digest: str | None = Field(default=None, description="of names and sizes of the photographs; found if null")
-    corruption_seed: int = Field(default=0, ge=0, lt=2**31)
+    corruption_seed: int = Field(default=0, ge=0, lt=2**31, description="seed of what is random in them")
     glass: Glass = Field(
         default="copy", description="glass_blur: copy pixels as the benchmark's code does, or swap them"
     )

@@ -30,7 +30,9 @@ class LabelNoise(Difficulty):
 
     name: Literal["label_noise"] = "label_noise"
     stage = "labels"
-    kind: Literal["symmetric", "pairwise"] = "symmetric"
+    kind: Literal["symmetric", "pairwise"] = Field(
+        default="symmetric", description="a wrong label is any other class, or always the next one"
+    )
     fraction: float = Field(default=0.2, gt=0, lt=1, description="share of the training labels that is wrong")
 
     @property

@@ -21,7 +21,9 @@ MOST_RUNS = 1000
 class Selection(Difficulty):
     """The samples at one end of a ranking (or a window of it, or as many by chance). Larger scores are harder."""
 
-    keep: Literal["hardest", "easiest", "random", "window"] = "hardest"
+    keep: Literal["hardest", "easiest", "random", "window"] = Field(
+        default="hardest", description="which samples are trained on: data_ratio says how many"
+    )
     window_start: float = Field(default=0.0, ge=0, lt=1, description="share of hardest samples above the window")
     balanced: bool = Field(default=False, description="the same ratio of every class")
 

@@ -55,11 +55,21 @@ class ScaledModel(Model):
 
 models: Registry[Model] = Registry("model")
 
+PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
+"""Weights of ``nn.MultiheadAttention`` beside its output layer; those that it does not have are None."""
+
 
 def maskable(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters that a mask applies to, by name: all convolution and linear weights, no biases, no norms."""
-    return {
-        f"{name}.weight": layer.weight
-        for name, layer in module.named_modules()
-        if isinstance(layer, nn.Conv2d | nn.Linear)
-    }
+    """The parameters that a mask applies to, by name: all convolution and linear weights, no biases, no norms.
+
+    The projections inside ``nn.MultiheadAttention`` are linear weights too: one for queries, keys and values together,
+    or three where their widths differ.
+    """
+    weights: dict[str, torch.Tensor] = {}
+    for name, layer in module.named_modules():
+        prefix = f"{name}." if name else ""
+        own = ["weight"] if isinstance(layer, nn.Conv2d | nn.Linear) else []
+        if isinstance(layer, nn.MultiheadAttention):
+            own = [part for part in PROJECTIONS if getattr(layer, part) is not None]
+        weights |= {f"{prefix}{part}": getattr(layer, part) for part in own}
+    return weights

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from trainables.sparsifiers.base import sparsifiers
 from trainables.sparsifiers.omp import OMP
 
@@ -17,4 +19,4 @@ class OMPERK(OMP):
     """One-shot magnitude pruning within layers of ERK density, then training again from the dense weights."""
 
     name: Literal["omp_erk"] = "omp_erk"  # type: ignore[assignment]
-    distribution: Literal["erk"] = "erk"
+    distribution: Literal["erk"] = Field(default="erk", description="how dense each layer is")

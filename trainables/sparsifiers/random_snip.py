@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from trainables.sparsifiers.base import sparsifiers
 from trainables.sparsifiers.snip import SNIP
 
@@ -18,4 +20,6 @@ class RandomSNIP(SNIP):
     """A random mask with SNIP's layer densities, fixed from the start."""
 
     name: Literal["random_snip"] = "random_snip"  # type: ignore[assignment]
-    shuffle: Literal[True] = True
+    shuffle: Literal[True] = Field(
+        default=True, description="within each layer positions are drawn: only the layer counts are SNIP's"
+    )

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from trainables.sparsifiers.base import Sparse, sparsifiers
 from trainables.sparsifiers.layerwise import Drawn
 
@@ -17,4 +19,4 @@ class Uniform(Drawn, Sparse):
     """A random mask with the same density in every layer, fixed from the start."""
 
     name: Literal["uniform"] = "uniform"
-    distribution: Literal["uniform"] = "uniform"
+    distribution: Literal["uniform"] = Field(default="uniform", description="how dense each layer is")

@@ -19,18 +19,32 @@ RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN                                # of this allocation alone; srun hands it to the nodes
 
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
-address=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" hostname --ip-address | awk '{ print $1 }')
+# The first IPv4 address of the first node that others can reach: not a loopback (Debian's 127.0.1.1), not link-local.
+names='hostname --ip-address; hostname --all-ip-addresses'
+known=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[0]}" bash -c "$names" | tr ' ' '\n')
+address=$(grep -E '^[0-9]+(\.[0-9]+){3}$' <<< "$known" | grep -vE '^(127|169\.254)\.' | head -n 1 || true)
+if [[ -z $address ]]; then
+  echo "slurm.sh: ${nodes[0]} names no IPv4 address that other nodes reach (${known//$'\n'/ }): write address=... here" >&2
+  exit 1
+fi
 port=$((20000 + SLURM_JOB_ID % 20000))               # two allocations may share a node
 gpus=${SLURM_GPUS_ON_NODE:-0}
 start="ray start --block --disable-usage-stats --num-cpus=$SLURM_CPUS_PER_TASK --num-gpus=$gpus"
 
 step() { srun --nodes="$1" --ntasks="$1" --nodelist="$2" bash -c "$3" & }
 step 1 "${nodes[0]}" "$start --head --node-ip-address=$address --port=$port --include-dashboard=false"
+head=$!
 if ((${#nodes[@]} > 1)); then
   workers=$(IFS=,; echo "${nodes[*]:1}")
   step $((${#nodes[@]} - 1)) "$workers" "nvidia-cuda-mps-control -d 2> /dev/null; $start --address=$address:$port"
 fi
-until ray health-check --address "$address:$port" > /dev/null 2>&1; do sleep 2; done
+until ray health-check --address "$address:$port" > /dev/null 2>&1; do
+  if ! kill -0 "$head" 2> /dev/null || ((SECONDS > 300)); then
+    echo "slurm.sh: Ray did not start on ${nodes[0]}: its step says why, above" >&2
+    exit 1
+  fi
+  sleep 2
+done
 
 # The same command for the first time and for every later one; Slurm's warning before the limit stops it in order.
 # shellcheck disable=SC2086 # a sweep and its options are several words

@@ -1,0 +1,162 @@
+"""Which code made a result: digests of sources, the modules of a run, and what is said where they differ."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_trials import inputs, trial
+
+from trainables import plugins, provenance, runs
+from trainables.data import DeviceData
+from trainables.origins import code_of, modules_of
+from trainables.provenance import changed_modules, dump_code, joined, load_code, loaded_code
+from trainables.sparsifiers import sparsifiers
+from trainables.store import Store
+
+METHOD = '''
+from typing import Literal
+from trainables.sparsifiers.base import Sparse, Start, sparsifiers
+from trainables.sparsifiers.masks import Masks, keep_largest
+
+@sparsifiers.register
+class Mine(Sparse):
+    """The first weights of all."""
+
+    name: Literal["mine"] = "mine"
+
+    def initialize(self, start: Start) -> Masks:
+        return keep_largest({name: weight * 0 for name, weight in start.weights.items()}, start.kept)
+'''
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder on the path; what a test imports from there, and what is known of it, is forgotten after it."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(plugins, "_named", {})
+    monkeypatch.setattr(sparsifiers, "_classes", dict(sparsifiers._classes))
+    loaded_code.cache_clear()
+    yield tmp_path
+    loaded_code.cache_clear()
+    for module in [name for name in sys.modules if name.startswith("their_")]:
+        del sys.modules[module]
+
+
+def edited(path: Path, content: str) -> None:
+    """Change a module as a user would: the next process reads it anew, and asks for its digest anew."""
+    path.write_text(content)
+    loaded_code.cache_clear()
+
+
+def test_digest_of_a_module_is_that_of_its_file(folder: Path) -> None:
+    (folder / "their_single.py").write_text("a = 1\n")
+    plugins.load(["their_single"])
+    content = hashlib.sha256(b"a = 1\n").hexdigest()
+    whole = hashlib.sha256(f"their_single.py\0{content}\0".encode()).hexdigest()
+    assert loaded_code("their_single") == f"? {whole[:16]}"
+
+
+def test_digest_of_a_package_is_that_of_all_its_files(folder: Path) -> None:
+    (folder / "their_package/inner").mkdir(parents=True)
+    (folder / "their_package/__init__.py").write_text("__version__ = '1.2'\n")
+    (folder / "their_package/inner/part.py").write_text("a = 1\n")
+    importlib.import_module("their_package")
+    before = loaded_code("their_package")
+    assert before.startswith("1.2 ")
+    edited(folder / "their_package/inner/part.py", "a = 2\n")
+    assert loaded_code("their_package") != before
+    edited(folder / "their_package/inner/part.py", "a = 1\n")
+    assert loaded_code("their_package") == before
+
+
+def test_what_was_imported_counts_though_it_was_edited_since(folder: Path) -> None:
+    (folder / "their_single.py").write_text("a = 1\n")
+    plugins.load(["their_single"])
+    (folder / "their_single.py").write_text("a = 2\n")
+    of_import = loaded_code("their_single")
+    loaded_code.cache_clear()
+    assert loaded_code("their_single") != of_import
+
+
+def test_what_has_no_source_is_unknown() -> None:
+    assert loaded_code("no_such_module") == "? ?"
+
+
+def test_a_trial_comes_from_this_package_and_from_the_plugins_of_its_parts(folder: Path) -> None:
+    (folder / "their_methods.py").write_text(METHOD)
+    plugins.load(["their_methods"])
+    assert modules_of(trial()) == {"sparsweep"}
+    assert modules_of(trial(sparsifier="mine", sparsity=0.5)) == {"sparsweep", "their_methods"}
+
+
+def test_codes_are_read_as_they_were_written() -> None:
+    code = {"sparsweep": frozenset({"0.1 a", "0.1 b"}), "theirs": frozenset({"? c"})}
+    assert load_code(dump_code(code)) == code
+
+
+@pytest.mark.parametrize("text", [None, "", "{", "[]", "3", '{"a": 3}', "null"])
+def test_a_damaged_code_is_not_known(text: str | None) -> None:
+    assert load_code(text) == {}
+
+
+def test_codes_are_joined_by_module() -> None:
+    first, second = {"a": frozenset({"1"})}, {"a": frozenset({"2"}), "b": frozenset({"3"})}
+    assert joined(first, second) == {"a": frozenset({"1", "2"}), "b": frozenset({"3"})}
+
+
+def test_only_modules_that_are_loaded_here_with_another_source_have_changed(folder: Path) -> None:
+    (folder / "their_single.py").write_text("a = 1\n")
+    plugins.load(["their_single"])
+    code = {module: frozenset({loaded_code(module)}) for module in ("sparsweep", "their_single")}
+    assert changed_modules(code) == []
+    assert changed_modules({**code, "never_loaded": frozenset({"1 a"})}) == []
+    edited(folder / "their_single.py", "a = 2\n")
+    assert changed_modules(code) == ["their_single"]
+    both = {"their_single": code["their_single"] | {loaded_code("their_single")}}
+    assert changed_modules(both) == ["their_single"], "a part of it was made by other code"
+
+
+def test_a_trial_resumed_under_other_code_says_both(
+    folder: Path, digits: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "their_methods.py").write_text(METHOD)
+    plugins.load(["their_methods"])
+    spec = trial(sparsifier="mine", sparsity=0.5)
+    assert spec.recipe.epochs > 1
+    first = code_of(spec)["their_methods"]
+    runs.open_run(spec, inputs(digits), store, "test").advance(0.0)
+    edited(folder / "their_methods.py", METHOD + "# and a remark\n")
+    second = code_of(spec)["their_methods"]
+    while not runs.open_run(spec, inputs(digits), store, "test").advance(0.0).done:
+        pass
+    found = row(store, spec.id)
+    assert load_code(found["code"])["their_methods"] == first | second
+
+
+def test_a_trial_says_what_made_the_weights_that_it_started_from(
+    digits: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = trial(sparsifier="omp", sparsity=0.5)
+    (parent,) = child.requirements()
+    monkeypatch.setattr(provenance, "_digest_of", lambda module: "earlier")
+    loaded_code.cache_clear()
+    runs.open_run(parent, inputs(digits), store, "test").advance(float("inf"))
+    monkeypatch.undo()
+    loaded_code.cache_clear()
+    runs.open_run(child, inputs(digits), store, "test").advance(float("inf"))
+    digests = {source.split()[1] for source in load_code(row(store, child.id)["code"])["sparsweep"]}
+    assert digests == {"earlier", loaded_code("sparsweep").split()[1]}
+
+
+def row(store: Store, run: str) -> dict[str, Any]:
+    from trainables import reading
+
+    table, _ = reading.read(store.storage, "trials", trials=[run])
+    (found,) = table.to_pylist()
+    return dict(found)

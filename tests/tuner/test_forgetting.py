@@ -1,0 +1,159 @@
+"""Trials taken back: because code changed, by id, by a condition; and all that is removed of them, nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from analysis import load_trials
+from trainables import provenance, reading
+from trainables.provenance import load_code, loaded_code
+from trainables.store import Store
+from tuner import journal
+from tuner.forgetting import changed_trials, files_of, forget, runs_to_rerun
+from tuner.graph import build, examine
+from tuner.opening import WrongCall
+from tuner.results import Remarks
+from tuner.sweep import Sweep, parse
+
+Runner = Callable[..., list[str]]
+Command = Callable[..., tuple[int, str, str]]
+
+TWO = """
+base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1, steps: null}}
+grids:
+  - {sparsifier: omp, sparsity: 0.5, difficulty: {name: el2n, runs: 1, epoch: 1}, data_ratio: 0.2}
+  - {sparsifier: snip, sparsity: 0.5, data_ratio: 0.2}
+"""
+
+
+@pytest.fixture
+def two(tmp_path: Path, run_here: Runner) -> tuple[Sweep, Store]:
+    """A sweep of two trials, one of which needs two other runs; run."""
+    sweep = parse(TWO, "two")
+    store = Store(str(tmp_path))
+    journal.remember(sweep, store)
+    assert len(run_here(sweep)) == 4
+    return sweep, store
+
+
+@pytest.fixture
+def other_code(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let this package look as if its source had been edited since."""
+
+    def edit() -> None:
+        monkeypatch.setattr(provenance, "_digest_of", lambda module: "edited")
+        loaded_code.cache_clear()
+
+    loaded_code.cache_clear()
+    yield edit  # type: ignore[misc]
+    loaded_code.cache_clear()
+
+
+def rows(store: Store, table: str) -> set[str]:
+    return set(reading.read(store.storage, table, columns=["trial"])[0]["trial"].to_pylist())
+
+
+def test_nothing_has_changed_at_first(two: tuple[Sweep, Store]) -> None:
+    sweep, store = two
+    assert changed_trials(sweep.trials, store) == {}
+    assert Remarks.on(sweep, store).code_lines() == []
+    assert runs_to_rerun("changed", build(sweep.trials), store) == []
+
+
+def test_trials_of_other_code_are_said_and_made_again_with_all_that_they_need(
+    two: tuple[Sweep, Store], other_code: Callable[[], None], run_here: Runner
+) -> None:
+    sweep, store = two
+    before = load_trials(store.storage).set_index("trial")
+    other_code()
+    remarks = Remarks.on(sweep, store)
+    (line,) = remarks.code_lines()
+    assert line.startswith("  other code: 2 finished trials were made by other code of sparsweep")
+    assert remarks.facts()["other_code"] == {"sparsweep": 2}
+    graph = build(sweep.trials)
+    runs = runs_to_rerun("sparsweep", graph, store)
+    assert set(runs) == set(graph.runs), "what scored the samples and what was pruned are of this package too"
+    forget(runs, store)
+    assert examine(graph, store).todo == set(graph.runs)
+    assert set(run_here(sweep)) == set(graph.runs)
+    after = load_trials(store.storage).set_index("trial")
+    assert all(load_code(text)["sparsweep"] == {loaded_code("sparsweep")} for text in after["code"])
+    assert changed_trials(sweep.trials, store) == {}
+    pd.testing.assert_series_equal(before["test_accuracy"].sort_index(), after["test_accuracy"].sort_index())
+
+
+def test_one_trial_is_made_again_and_nothing_else(two: tuple[Sweep, Store], run_here: Runner) -> None:
+    sweep, store = two
+    first, second = sweep.trials
+    assert runs_to_rerun(first[:6], build(sweep.trials), store) == [first]
+    forget([first], store)
+    assert store.finished() & sweep.trials.keys() == {second}
+    assert run_here(sweep) == [first]
+
+
+def test_what_is_no_module_and_no_trial_is_refused(two: tuple[Sweep, Store]) -> None:
+    sweep, store = two
+    with pytest.raises(WrongCall, match=r"--rerun their_module: 0 finished trials .* \(there is none\)"):
+        runs_to_rerun("their_module", build(sweep.trials), store)
+
+
+def test_all_of_a_trial_is_removed_and_nothing_of_others(two: tuple[Sweep, Store]) -> None:
+    sweep, store = two
+    first, second = sweep.trials
+    store.write_failure(first, "two", ValueError("earlier"))
+    store.write_checkpoint(first, {})
+    kept = {path for path in everything(store) if first not in path}
+    forget([first], store)
+    assert {path for path in everything(store) if not path.startswith("logs/")} == kept
+    for table in ("trials", "epochs", "layers"):
+        assert first not in rows(store, table) and second in rows(store, table)
+
+
+def everything(store: Store) -> set[str]:
+    return {str(path.relative_to(store.root)) for path in Path(store.root).rglob("*") if path.is_file()}
+
+
+def test_the_mark_of_a_finished_trial_goes_first(two: tuple[Sweep, Store]) -> None:
+    sweep, store = two
+    for trial, paths in files_of(list(sweep.trials), store).items():
+        assert paths[0] == store.result_path("trials", trial), "one killed on the way leaves a trial to run"
+
+
+def test_the_command_shows_and_then_forgets(two: tuple[Sweep, Store], call: Command) -> None:
+    sweep, store = two
+    (omp,) = [trial for trial, spec in sweep.trials.items() if spec.sparsifier.name == "omp"]
+    place = ("--storage", store.storage)
+    code, out, _ = call("forget", "--where", "sparsifier == 'omp'", *place)
+    assert code == 0 and out.splitlines()[0] == omp and "--yes" in out
+    assert store.is_finished(omp)
+    assert call("forget", "--where", "sparsifier == 'omp'", "--yes", *place)[0] == 0
+    assert not store.is_finished(omp)
+    assert json.loads(call("status", "two", "--json", *place)[1])["pending"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ((), "TRIAL or --where: give"),
+        (("--where", "nothing > 1"), "--where: cannot be applied (got 'nothing > 1')"),
+        (("--where", "sparsity"), "--where: must be true or false for each trial"),
+        (("abcdef0", "--where", "seed == 0"), "TRIAL or --where: give"),
+        (("zzz",), "TRIAL 'zzz': no finished or failed trial begins so"),
+    ],
+)
+def test_a_wrong_call_is_refused(
+    arguments: tuple[str, ...], said: str, two: tuple[Sweep, Store], call: Command
+) -> None:
+    code, _, err = call("forget", *arguments, "--storage", two[1].storage)
+    assert code == 2 and err.count("\n") == 1
+    assert said in err
+
+
+def test_a_folder_that_is_no_storage_is_left_alone(tmp_path: Path, call: Command) -> None:
+    code, _, err = call("forget", "--where", "seed == 0", "--yes", "--storage", str(tmp_path / "photos"))
+    assert code == 2 and "not marked as a storage" in err
