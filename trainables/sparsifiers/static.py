@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainables.deferred import torch, with_torch
+from trainables.deferred import torch
 from trainables.records import resolve
 from trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
 from trainables.sparsifiers.distributions import sizes
@@ -56,7 +56,7 @@ class Static(Sparse, Placed):
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
         try:
-            found, kept = with_torch(contents, self.file, self.digest)
+            found, kept = contents(self.file, self.digest)
         except OSError:
             return  # nothing but the training itself needs the file
         shapes = layer_shapes(spec.model, spec.dataset)
