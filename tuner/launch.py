@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,7 +18,8 @@ class Launch:
     """``sweep`` in ``store``, on the Ray cluster at ``address``.
 
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there;
-    ``trackers``: where it is to be seen as well; ``profile``: the run of which one epoch is to be profiled.
+    ``trackers``: where it is to be seen as well; ``profile``: the run of which one epoch is to be profiled;
+    ``options``: those of the call, to be repeated; ``fail_fast``: whether the first run that fails ends it.
     """
 
     sweep: Sweep
@@ -25,3 +27,10 @@ class Launch:
     address: str = "local"
     trackers: Sequence[Tracker] = ()
     profile: str | None = None
+    options: Sequence[str] = ()
+    fail_fast: bool = False
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with the sweep, with the options of this one."""
+        return shlex.join(["sparsweep", "resume", self.sweep.name, *self.options])
