@@ -36,6 +36,6 @@ def named() -> tuple[str, ...]:
 def _import(module: str) -> None:
     try:
         importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that was not meant to be imported ends
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise PluginError(f"{module}: cannot be imported: {why}") from error

@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
 
 from tuner.catalogue import catalogue, lines
 from tuner.commands import calibrate, export, gc, logs, study
 from tuner.data_command import data_app
+from tuner.faults import conclude, keep_to_lines
 from tuner.launch import Launch
 from tuner.opening import (
     DEFAULT_STORAGE,
     WrongCall,
-    about_tables,
     only_one,
     open_marked_store,
     open_readable_sweeps,
@@ -29,12 +29,14 @@ from tuner.opening import (
     open_store,
     open_sweep,
     open_sweeps,
+    refuse_lost_folder,
 )
 from tuner.options import (
     Address,
     AsJson,
     ClaimFiles,
     DataFolder,
+    FailFast,
     KindName,
     NodeHour,
     Overrides,
@@ -47,13 +49,13 @@ from tuner.options import (
     Trackers,
     TrialId,
     TrialsANode,
+    repeated,
 )
 from tuner.results import convergence_facts, convergence_lines, gather, nothing_finished, stated_claims
 from tuner.running import remake_artifacts, run_sweep
-from tuner.terminal import say, tell
+from tuner.terminal import lasting_messages, say, tell
 
 app = typer.Typer(
-    help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -68,25 +70,36 @@ app.command()(export)
 app.command()(gc)
 
 
+DEBUG = "--debug"
+
+
 def main() -> None:
-    """The command, with errors of the user and of the storage as one line and exit 2."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
-    try:
-        sys.exit(app(standalone_mode=False))
-    except WrongCall as error:
-        reason = str(error)
-    except TyperException as error:
-        reason = " ".join(error.format_message().replace("Value error, ", "").split())
-    except (typer.Abort, KeyboardInterrupt):  # before a sweep began
-        sys.exit(130)
-    except ValueError as error:
-        reason = about_tables(error)
-    except OSError as error:  # a storage that is full, read-only or out of reach
-        reason = f"cannot read or write: {error}"
-    if reason:  # none where the help was all there was to say
-        tell(f"sparsweep: {' '.join(reason.splitlines())}")
-    sys.exit(2)
+    """Run the command. Whatever ends it is one line on standard error, and an exit code."""
+    debug = DEBUG in sys.argv
+    arguments = sorted(sys.argv[1:], key=DEBUG.__ne__)  # it may stand anywhere
+    with lasting_messages():
+        if debug:
+            logging.basicConfig(format="%(message)s")
+        else:
+            keep_to_lines()
+        logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
+        try:
+            code, reason = app(arguments, standalone_mode=False) or 0, ""
+        except BaseException as error:
+            code, reason = conclude(error)
+            if debug:
+                tell(traceback.format_exc())
+        if reason:
+            tell(f"sparsweep: {' '.join(reason.split())}")
+    sys.exit(code)
+
+
+@app.callback()
+def begin(
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of what ends a command; anywhere.")] = False,
+) -> None:
+    """Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?"""
+    refuse_lost_folder()
 
 
 @app.command()
@@ -110,6 +123,7 @@ def plan(
 
 @app.command()
 def run(
+    context: typer.Context,
     sweep: SweepName,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
@@ -117,15 +131,18 @@ def run(
     data: DataFolder = None,
     track: Trackers = [],
     profile: ProfileTrial = None,
+    fail_fast: FailFast = False,
     plugins: Plugins = [],
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    run_sweep(Launch(described, store, address, track, profile), data, convergence_lines, retry=False)
+    launch = Launch(described, store, address, track, profile, repeated(context), fail_fast)
+    run_sweep(launch, data, convergence_lines, retry=False)
 
 
 @app.command()
 def resume(
+    context: typer.Context,
     sweep: SweepName,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
@@ -133,11 +150,12 @@ def resume(
     data: DataFolder = None,
     track: Trackers = [],
     remake: Remake = None,
+    fail_fast: FailFast = False,
     plugins: Plugins = [],
 ) -> None:
     """Resume a sweep in this storage and retry failed trials; or make lost weights or scores again."""
     described, store = open_recorded_sweep(sweep, overrides, storage)
-    launch = Launch(described, store, address, track)
+    launch = Launch(described, store, address, track, None, repeated(context), fail_fast)
     if remake is None:
         run_sweep(launch, data, convergence_lines, retry=True)
     else:
