@@ -14,12 +14,12 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import Field
 
 from trainables.deferred import nn, torch
+from trainables.local_files import expanded
 from trainables.models import Model
 from trainables.objectives import Network, Objective
 from trainables.sparsifiers.topology import Topology
@@ -283,7 +283,7 @@ def keep_compiled() -> None:
     from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # seconds, for those alone who compile
 
     if os.environ.get(COMPILE_CACHE_VARIABLE, default_cache_dir()) == default_cache_dir():
-        os.environ[COMPILE_CACHE_VARIABLE] = str(Path(COMPILE_CACHE).expanduser())
+        os.environ[COMPILE_CACHE_VARIABLE] = str(expanded(COMPILE_CACHE))
 
 
 @cache

@@ -6,16 +6,21 @@ moment: a file appears whole or not at all, and names that begin with ``_`` are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import fs
 
+from trainables.local_files import expanded
 from trainables.schemas import TABLES, TABLES_VERSION, VERSION_KEY
 
-__all__ = ["TABLES", "TABLES_VERSION", "VERSION_KEY", "build", "resolve", "table_folder"]
+__all__ = ["TABLES", "TABLES_VERSION", "VERSION_KEY", "build", "hurried", "resolve", "table_folder"]
+
+SCHEMES = ("s3", "gs", "gcs", "file")
+HURRY_SECONDS = 5
+"""How long Google's library tries again under a hurried address; otherwise it takes a quarter of an hour."""
 
 
 def resolve(storage: str) -> tuple[fs.FileSystem, str]:
@@ -25,14 +30,28 @@ def resolve(storage: str) -> tuple[fs.FileSystem, str]:
         storage: A local path, or a URI such as ``s3://bucket/folder``.
 
     Raises:
-        ValueError: ``storage`` is empty: it would stand for whatever folder the process is in.
+        ValueError: ``storage`` is empty (it would stand for whatever folder the process is in), an address of another
+            kind or with one slash missing, or in a home folder that is not known.
+        OSError: The bucket's region cannot be asked for.
     """
     if not storage.strip():
         raise ValueError(f"storage is empty (got {storage!r}). Name a folder, or an s3:// or gs:// address.")
-    if "://" in storage:
+    scheme, slashes = re.match(r"(?:([A-Za-z][\w+.-]+):(/*))?", storage).groups()  # type: ignore[union-attr]
+    if slashes == "/":
+        raise ValueError(f"a slash is missing after {scheme}:/ (got {storage!r}). Addresses begin with s3:// or gs://.")
+    if slashes and scheme not in SCHEMES:
+        raise ValueError(f"{scheme}:// is unknown (got {storage!r}). Name a folder, or an s3:// or gs:// address.")
+    if slashes:
         filesystem, root = fs.FileSystem.from_uri(storage)
         return filesystem, root.rstrip("/")
-    return fs.LocalFileSystem(), str(Path(storage).expanduser().resolve())
+    return fs.LocalFileSystem(), str(expanded(storage).resolve())
+
+
+def hurried(storage: str) -> str:
+    """Return the address of ``storage`` under which an unreachable one is given up within seconds."""
+    if not storage.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in storage:
+        return storage
+    return f"{storage}{'&' if '?' in storage else '?'}retry_limit_seconds={HURRY_SECONDS}"
 
 
 def table_folder(root: str, table: str) -> str:

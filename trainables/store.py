@@ -132,6 +132,12 @@ class Store:
         if isinstance(self.filesystem, fs.LocalFileSystem) and os.path.exists(self.root) != os.path.isdir(self.root):
             raise NotADirectoryError("not a folder. Name a folder, or an s3:// or gs:// address.")
 
+    def check_reachable(self) -> None:
+        """Raise OSError within seconds if a bucket cannot be reached or may not be listed. One request."""
+        if not isinstance(self.filesystem, fs.LocalFileSystem):
+            filesystem, root = records.resolve(records.hurried(self.storage))
+            filesystem.get_file_info(root)
+
     def check_writable(self) -> None:
         """OSError with the reason if nothing can be written here."""
         probe = f"_probe.{uuid.uuid4().hex}"

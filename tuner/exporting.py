@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import ValidationError
 
 from trainables.export import export, read_spec, to_onnx, to_torch
-from trainables.local_files import write_local
+from trainables.local_files import expanded, write_local
 from trainables.store import ArtifactLost, Store
 from trainables.values import explain
 from tuner.opening import WrongCall
@@ -21,7 +19,10 @@ USE = """  content = torch.load({file!r}, weights_only=True)
 
 def write(trial: str, store: Store, output: str | None, onnx: bool) -> list[str]:
     """Write the files; what to say of them. Nothing is written if any of them cannot be made."""
-    target = Path(output or f"{trial}.pt").expanduser().absolute()
+    try:
+        target = expanded(output or f"{trial}.pt").absolute()
+    except ValueError as error:
+        raise WrongCall(f"--output: {error}") from None
     try:
         content = export(store, trial)
         files = {target: to_torch(content)}

@@ -25,7 +25,7 @@ def read_images(state: State, besides: Iterable[Dataset], folder: str | None) ->
     images = {}
     for key, dataset in {source.model_dump_json(): source for source in [*sources, *besides]}.items():
         try:
-            images[key] = dataset.load(data_root(folder))
+            images[key] = dataset.load(None if folder is None else data_root(folder))
         except DataError as error:
             raise WrongCall(str(error)) from None
     return images
@@ -41,8 +41,9 @@ def fetch(name: str, folder: str | None, tell: Tell) -> str:
     """Fetch a data set, unless it is there and whole; a line that says what is there. WrongCall if that fails."""
     if name not in downloadable():
         raise WrongCall(f"NAME: {unknown('data set to fetch', name, downloadable())}")
-    cls, root = downloadable()[name], data_root(folder)
+    cls = downloadable()[name]
     try:
+        root = data_root(folder)
         images = _whole(name, root, tell)
         if images is None:
             tell(f"fetching {cls.url} into {root}")
@@ -65,6 +66,14 @@ def _whole(name: str, root: Path, tell: Tell) -> ImageData | None:
 
 
 def inventory(folder: str | None) -> list[dict[str, Any]]:
-    """``name`` and ``folder`` of every data set that can be fetched; the folder is None where it is not there."""
-    folders = {name: data_root(folder) / cls.folder for name, cls in downloadable().items()}
+    """``name`` and ``folder`` of every data set that can be fetched; the folder is None where it is not there.
+
+    Raises:
+        WrongCall: The folder of all data sets is not known.
+    """
+    try:
+        root = data_root(folder)
+    except MissingData as error:
+        raise WrongCall(str(error)) from None
+    folders = {name: root / cls.folder for name, cls in downloadable().items()}
     return [{"name": name, "folder": str(path) if path.is_dir() else None} for name, path in folders.items()]

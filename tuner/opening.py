@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -18,13 +20,24 @@ class WrongCall(Exception):
     """The call cannot be carried out as given: one line that names the field, the value and the choices."""
 
 
-def about_tables(error: ValueError) -> str:
-    """What an error says of tables of a later version; any other is raised again."""
+def shortened(error: BaseException) -> str:
+    """Return what an error says in one line of 300 characters at most."""
+    return textwrap.shorten(str(error).rstrip(" .\n"), 300, placeholder=" ...")
+
+
+def about_tables(error: BaseException) -> str:
+    """Return what an error says of tables of a later version, empty for any other error."""
     from trainables.reading import NewerTables
 
-    if not isinstance(error, NewerTables):
-        raise error
-    return str(error)
+    return str(error) if isinstance(error, NewerTables) else ""
+
+
+def refuse_lost_folder() -> None:
+    """Raise WrongCall if the folder in which the command was called has been removed: no path means anything there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise WrongCall(f"the current folder is gone ({error.strerror}). Change to one that exists: cd") from None
 
 
 def load_plugins(modules: list[str]) -> list[str]:
@@ -39,14 +52,18 @@ def load_plugins(modules: list[str]) -> list[str]:
 
 
 def open_store(storage: str) -> Store:
-    """Return the storage. Raises WrongCall if it cannot be one: no such address, or a file."""
+    """Return the storage. Raises WrongCall if it cannot be one: no such address, a file, or out of reach."""
     from trainables.store import Store
 
     try:
         store = Store(storage)
         store.check_folder()
-    except (ValueError, OSError) as error:  # Arrow's are among them
+        store.check_reachable()
+    except (ValueError, NotADirectoryError) as error:  # Arrow's are among them
         raise WrongCall(f"--storage {shlex.quote(storage)}: {error}") from None
+    except OSError as error:
+        remedy = "Check the address, the network and the credentials."
+        raise WrongCall(f"--storage {shlex.quote(storage)}: cannot be reached: {shortened(error)}. {remedy}") from None
     return store
 
 

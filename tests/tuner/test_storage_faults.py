@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from written import write_results
 
+from trainables import records
 from trainables import store as stores
 from trainables.store import Store
 from tuner import cli
@@ -75,6 +77,53 @@ def test_a_storage_that_cannot_be_written(
     monkeypatch.setattr(Store, "delete", refuse)
     monkeypatch.setattr(pq, "write_table", refuse)
     assert os.strerror(number) in error_line(command)
+
+
+ADDRESSES = {
+    "s3:/bucket/runs": "a slash is missing after s3:/ (got 's3:/bucket/runs'). Addresses begin with s3:// or gs://.",
+    "abfs://c@a/x": "abfs:// is unknown (got 'abfs://c@a/x'). Name a folder, or an s3:// or gs:// address.",
+    "http://host/x": "http:// is unknown (got 'http://host/x'). Name a folder, or an s3:// or gs:// address.",
+    "~nobodyhere/runs": "the home folder in '~nobodyhere/runs' is not known. Write the whole path.",
+}
+
+
+@pytest.mark.parametrize("command", ["run mine.yaml", "status", "plan mine.yaml", "figures mine", "gc", "export 0"])
+@pytest.mark.parametrize(("address", "reason"), ADDRESSES.items())
+def test_an_address_that_is_none(error_line: Call, command: str, address: str, reason: str) -> None:
+    assert error_line(f"{command} --storage {address}") == f"sparsweep: --storage {shlex.quote(address)}: {reason}"
+
+
+@pytest.mark.parametrize("command", ["status mine", "gc", "compact", "show 0"])
+def test_a_bucket_out_of_reach_is_given_up_within_seconds(
+    error_line: Call, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """One request is made, by Google's library for seconds instead of a quarter of an hour."""
+    asked = []
+
+    class Unreachable:
+        def get_file_info(self, path: str) -> None:
+            asked.append(path)
+            raise OSError("google::cloud::Status(UNAVAILABLE: no token " + 100 * "and no reason " + ")")
+
+    opened = []
+    monkeypatch.setattr(records, "resolve", lambda storage: (opened.append(storage), (Unreachable(), "b/runs"))[1])
+    said = error_line(f"{command} --storage gs://b/runs")
+    assert said.startswith("sparsweep: --storage gs://b/runs: cannot be reached: google::cloud::Status(UNAVAILABLE")
+    assert said.endswith(" .... Check the address, the network and the credentials.") and len(said) < 500
+    assert asked == ["b/runs"] and opened[-1] == "gs://b/runs?retry_limit_seconds=5"
+
+
+@pytest.mark.parametrize(
+    ("address", "hurried"),
+    [
+        ("gs://b/x?scheme=http", "gs://b/x?scheme=http&retry_limit_seconds=5"),
+        ("gs://b/x?retry_limit_seconds=60", "gs://b/x?retry_limit_seconds=60"),
+        ("s3://b/x", "s3://b/x"),
+        ("folder", "folder"),
+    ],
+)
+def test_only_googles_addresses_need_to_be_hurried(address: str, hurried: str) -> None:
+    assert records.hurried(address) == hurried
 
 
 @pytest.mark.parametrize("command", [*WRITING, *READING])

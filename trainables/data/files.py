@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from trainables.local_files import expanded
+
 ROOT_VARIABLE = "SPARSWEEP_DATA"
 DEFAULT_ROOT = "~/.cache/sparsweep/data"
 
@@ -26,8 +28,14 @@ def data_root(given: str | Path | None = None) -> Path:
     """The folder of all data sets: ``given``, else the environment's SPARSWEEP_DATA, else ~/.cache/sparsweep/data.
 
     It is laid out as torchvision lays out its own, so a folder that torchvision has filled can be given.
+
+    Raises:
+        MissingData: It is in a home folder, and which that is cannot be found.
     """
-    return Path(given or os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT).expanduser()
+    try:
+        return expanded(given or os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+    except ValueError as error:
+        raise MissingData(f"the folder of data sets: {error} (--data DIR, or {ROOT_VARIABLE}=DIR)") from None
 
 
 def check_md5(path: Path, md5: str, remedy: str) -> None:

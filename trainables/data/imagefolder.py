@@ -26,6 +26,7 @@ from trainables.data.decoded import CACHE, decoded, listing_digest
 from trainables.data.files import DamagedData, DataError, MissingData, data_root
 from trainables.data.pictures import SUFFIXES, Pictures, composed, find_images, is_hidden, say_left_out
 from trainables.data.splits import hold_out_permuted
+from trainables.local_files import expanded
 from trainables.values import Placed
 
 PARTS = ("train", "test")
@@ -137,7 +138,7 @@ class ImageFolder(Dataset, Placed):
     def _take_stock(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or not isinstance(data.get("path"), str):
             return data
-        path = Path(data["path"]).expanduser()
+        path = expanded(data["path"])
         if not path.is_absolute():
             raise ValueError(f"path: {data['path']} is relative; give it from / or ~ on, to mean the same everywhere")
         if {"digest", "train_images", "class_count"} <= data.keys():
@@ -164,12 +165,12 @@ class ImageFolder(Dataset, Placed):
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
         try:
-            return list_folder(Path(self.path).expanduser()).classes
-        except (DataError, OSError):
+            return list_folder(expanded(self.path)).classes
+        except (DataError, OSError, ValueError):
             return super().class_names(root)
 
     def load(self, root: Path | None = None) -> ImageData:
-        folder = Path(self.path).expanduser()
+        folder = expanded(self.path)
         listing = list_folder(folder)
         if listing.stock() != self.model_dump(include={"digest", "train_images", "class_count"}):
             raise DamagedData(

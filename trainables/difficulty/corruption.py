@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from trainables.data.decoded import listing_digest
 from trainables.data.pictures import SUFFIXES, find_images, say_left_out
 from trainables.deferred import torch
 from trainables.difficulty.base import Difficulty, Sources, View, difficulties
+from trainables.local_files import expanded
 from trainables.values import Placed, unknown
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Corruption(Placed):
         """A digest of the folder of frost: a corruption is what it overlays, not where that lies."""
         if not isinstance(data, Mapping) or data.get("frost_digest") or not isinstance(data.get("frost_folder"), str):
             return data
-        folder = Path(data["frost_folder"]).expanduser()
+        folder = expanded(data["frost_folder"])
         if not folder.is_dir():
             raise ValueError(f"frost_folder: there is no folder {folder}")
         try:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from pydantic_core import PydanticCustomError
 from trainables.deferred import torch
 from trainables.difficulty.base import Sources, difficulties
 from trainables.difficulty.ranking import Selection
+from trainables.local_files import expanded
 from trainables.records import resolve
 from trainables.values import Placed
 
@@ -125,7 +125,7 @@ class Scores(Selection, Placed):
             return data
         file = data["file"]
         try:
-            if "://" not in file and not Path(file).expanduser().is_absolute():
+            if "://" not in file and not expanded(file).is_absolute():
                 raise ValueError(f"{file} is relative; give it from / or ~ on, to mean the same everywhere")
             if data.get("digest") is not None:
                 return data
