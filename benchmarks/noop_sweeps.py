@@ -74,6 +74,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
     from tuner import execute, journal
     from tuner.graph import build, examine
     from tuner.order import order_of
+    from tuner.scratch import scratch
     from tuner.search import GraphSearch, InOrder, Release
     from tuner.sweep import parse
     from tuner.watch import Watch
@@ -97,7 +98,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
         state = examine(build(sweep.trials), store)
     row = dict.fromkeys(records.TABLES["trials"].names)
     began = time.perf_counter()
-    with Watch(sweep.name, state, store) as watch, execute.cluster("local"):
+    with Watch(sweep.name, state, store) as watch, scratch() as folder, execute.cluster("local", folder):
         found["start"] = time.perf_counter() - began
         with timed(found, "seconds"), snapshots_of_tune(found):
             release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
@@ -105,7 +106,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
             slots = int(ray.cluster_resources()["CPU"])
             algorithm, nothing = GraphSearch(release, slots), tune.with_resources(trainable, {"cpu": 1})
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(execute.PENDING_PER_SLOT * slots)
-            execute.fit(nothing, algorithm, InOrder(), sweep, [watch])
+            execute.fit(nothing, algorithm, InOrder(), sweep, [watch], folder)
     assert store.finished() == set(sweep.trials)
     return {**found, **memory()}
 

@@ -1,20 +1,16 @@
 """PyTorch, loaded when it is first used: it takes more than a second, and half a gigabyte where it comes with CUDA.
 
-Who plans trials, watches them or reads what they left computes nothing with it: all that such a process imports takes
-``torch`` and its parts from here, and what little it has to know of a network it asks a process beside it
-(:func:`with_torch`). A method from elsewhere may import ``torch`` as usual, at that price.
+Who plans trials, watches them or reads what they left computes nothing with it. All that such a process imports takes
+``torch`` and its parts from here. A method from elsewhere may import ``torch`` as usual, at that price.
 """
 
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Callable
 from functools import wraps
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
-from trainables.beside import ask
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,11 +46,3 @@ def no_grad(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return call
-
-
-def with_torch(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """``function`` of these arguments, computed here if PyTorch is loaded, else in a process beside that loads it.
-
-    Function, arguments and result must be such as can be pickled.
-    """
-    return function(*args, **kwargs) if "torch" in sys.modules else ask(function, *args, **kwargs)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,3 +64,23 @@ def _draft(target: str, content: bytes) -> Iterator[str]:
         if os.path.exists(draft):
             os.remove(draft)
         raise
+
+
+def private_folder(parent: str | None = None) -> Path:
+    """Return this user's own folder for temporary files, which is made where it is missing.
+
+    Args:
+        parent: Where it lies; the system's folder for temporary files if None.
+
+    Raises:
+        OSError: It cannot be made, or it is somebody else's, or others may enter it: what lies in it could be theirs.
+    """
+    folder = Path(parent or tempfile.gettempdir()) / f"sparsweep-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise OSError(errno.EACCES, "not a folder of yours. Remove it, or set TMPDIR to a folder of yours", str(folder))
+    if found.st_mode & 0o077:  # of an earlier version
+        folder.chmod(0o700)
+    return folder

@@ -47,6 +47,6 @@ def _import(module: str) -> None:
     try:
         importlib.import_module(module)
         loaded_code(module.partition(".")[0])  # before anybody edits it
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that was not meant to be imported ends
         why = f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
         raise PluginError(f"{module}: cannot be imported: {why}") from error

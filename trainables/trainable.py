@@ -7,7 +7,8 @@ the next run trains the same shapes, its network, captured steps and what was co
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -26,6 +27,21 @@ from trainables.store import Store
 
 REPORT_SECONDS = 1.0
 """A step of Tune is as many epochs as fit: each costs the driver some milliseconds, and leaves a checkpoint."""
+
+
+class CalledExit(ValueError):
+    """A method called ``sys.exit``, which would end the worker as if all were well."""
+
+
+@contextmanager
+def no_exit() -> Iterator[None]:
+    """Raise CalledExit in the place of a SystemExit, unless it is Ray that ends the worker."""
+    try:
+        yield
+    except SystemExit as error:
+        if hasattr(error, "ray_terminate_msg"):
+            raise
+        raise CalledExit(f"sys.exit({error.code!r}) was called while the trial ran") from error
 
 
 class SparseTrainable(tune.Trainable):
@@ -70,7 +86,8 @@ class SparseTrainable(tune.Trainable):
         """Some epochs of the run, at least a second's worth; whatever goes wrong is written to ``failures`` first."""
         run_id = self.config["run"]
         try:
-            return self._step(run_id)
+            with no_exit():
+                return self._step(run_id)
         except Exception as error:
             self.run = None
             self.workshop = Workshop(self.workshop.engine)  # what an error left half done is not used again

@@ -123,7 +123,8 @@ class Registry(Generic[T]):
         name = cls.model_fields["name"].default
         if not isinstance(name, str):
             raise TypeError(f"{cls.__name__}.name must have a default: the name it registers under")
-        if self._classes.get(name, cls).__qualname__ != cls.__qualname__:
+        known = self._classes.get(name, cls)  # a module that is imported again registers its classes again
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise ValueError(f"two classes register as {self.kind} {name!r}")
         self._classes[name] = cls
         return cls

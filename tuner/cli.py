@@ -9,31 +9,33 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Callable
 from typing import Annotated
 
 import typer
-from typer.exceptions import TyperException
 
 from tuner.commands import calibrate, export, forget, gc, list_names, logs, show, study, trials
 from tuner.data_command import data_app
+from tuner.faults import conclude, keep_to_lines
 from tuner.launch import Launch
 from tuner.opening import (
     DEFAULT_STORAGE,
     WrongCall,
-    about_tables,
     open_marked_store,
     open_readable_sweeps,
     open_recorded_sweep,
     open_store,
     open_sweep,
     open_sweeps,
+    refuse_lost_folder,
 )
 from tuner.options import (
     Address,
     AsJson,
     ClaimFiles,
     DataFolder,
+    FailFast,
     ListRuns,
     NodeHour,
     Overrides,
@@ -47,13 +49,13 @@ from tuner.options import (
     TakeOver,
     Trackers,
     TrialsANode,
+    repeated,
 )
 from tuner.results import Remarks, gather, nothing_finished, remark_lines, stated_claims
 from tuner.running import remake_artifacts, run_sweep, take_back
-from tuner.terminal import say, tell
+from tuner.terminal import lasting_messages, say, tell
 
 app = typer.Typer(
-    help="Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -69,34 +71,39 @@ def print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
-def before_commands(
-    version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and end.")
-    ] = False,
-) -> None:
-    pass
+DEBUG = "--debug"
 
 
 def main() -> None:
-    """The command, with errors of the user and of the storage as one line and exit 2."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
-    try:
-        sys.exit(app(standalone_mode=False))
-    except WrongCall as error:
-        reason = str(error)
-    except TyperException as error:
-        reason = " ".join(error.format_message().replace("Value error, ", "").split())
-    except (typer.Abort, KeyboardInterrupt):  # before a sweep began
-        sys.exit(130)
-    except ValueError as error:
-        reason = about_tables(error)
-    except OSError as error:  # a storage that is full, read-only or out of reach
-        reason = f"cannot read or write: {error}"
-    if reason:  # none where the help was all there was to say
-        tell(f"sparsweep: {' '.join(reason.splitlines())}")
-    sys.exit(2)
+    """Run the command. Whatever ends it is one line on standard error, and an exit code."""
+    debug = DEBUG in sys.argv
+    arguments = sorted(sys.argv[1:], key=DEBUG.__ne__)  # it may stand anywhere
+    with lasting_messages():
+        if debug:
+            logging.basicConfig(format="%(message)s")
+        else:
+            keep_to_lines()
+        logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
+        try:
+            code, reason = app(arguments, standalone_mode=False) or 0, ""
+        except BaseException as error:
+            code, reason = conclude(error)
+            if debug:
+                tell(traceback.format_exc())
+        if reason:
+            tell(f"sparsweep: {' '.join(reason.split())}")
+    sys.exit(code)
+
+
+@app.callback()
+def begin(
+    version: Annotated[
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of what ends a command; anywhere.")] = False,
+) -> None:
+    """Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?"""
+    refuse_lost_folder()
 
 
 def plan(
@@ -126,6 +133,7 @@ def plan(
 
 
 def run(
+    context: typer.Context,
     sweep: SweepName,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
@@ -135,16 +143,19 @@ def run(
     profile: ProfileTrial = None,
     rerun: Rerun = None,
     take_over: TakeOver = False,
+    fail_fast: FailFast = False,
     plugins: Plugins = [],
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
     for line in Remarks.on(described, store).code_lines() if rerun is None else take_back(described, store, rerun):
         tell(line)
-    run_sweep(Launch(described, store, address, track, profile, take_over), data, remark_lines, retry=False)
+    launch = Launch(described, store, address, track, profile, repeated(context), fail_fast, take_over)
+    run_sweep(launch, data, remark_lines, retry=False)
 
 
 def resume(
+    context: typer.Context,
     sweep: SweepName,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
@@ -153,11 +164,12 @@ def resume(
     track: Trackers = [],
     remake: Remake = None,
     take_over: TakeOver = False,
+    fail_fast: FailFast = False,
     plugins: Plugins = [],
 ) -> None:
     """Resume a sweep in this storage and retry failed trials; or make lost weights or scores again."""
     described, store = open_recorded_sweep(sweep, overrides, storage)
-    launch = Launch(described, store, address, track, take_over=take_over)
+    launch = Launch(described, store, address, track, None, repeated(context), fail_fast, take_over)
     if remake is None:
         run_sweep(launch, data, remark_lines, retry=True)
     else:

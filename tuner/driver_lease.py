@@ -194,6 +194,10 @@ class Lease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Stop saying that this process drives the sweep."""
         self._end.set()
         self._thread.join(HEARTBEAT_SECONDS)
         with suppress(OSError):  # where the word cannot be taken back, its silence says the same

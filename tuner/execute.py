@@ -9,11 +9,11 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
-from ray.exceptions import AuthenticationError
 from ray.tune import schedulers
 
 from trainables import plugins
@@ -27,13 +27,17 @@ from tuner.crowd import Crowd, remaining
 from tuner.graph import State
 from tuner.grid import SweepError
 from tuner.launch import Launch
+from tuner.lifeline import Lifeline, Lost, leave
+from tuner.opening import shortened
 from tuner.order import order_of
-from tuner.patience import Patience
+from tuner.patience import FailFast, Patience
+from tuner.scratch import scratch
 from tuner.search import GraphSearch, InOrder, Release
 from tuner.sweep import Resources, Sweep
 from tuner.watch import Watch
 
 REACH_SECONDS = 10.0
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PENDING_PER_SLOT = 2
 """Trials that Tune holds ready for each one that runs: enough that no slot waits, few enough for a late release."""
 PENDING_AT_LEAST = {"local": 4, "cluster": 64}
@@ -54,18 +58,25 @@ def execute(
     images: dict[str, ImageData],
     watch: Watch,
     followers: Sequence[tune.Callback] = (),
+    lost: Lost = leave,
 ) -> None:
     """Run everything in ``state.ready``. Returns when nothing is left that could run; :class:`Stopped` on a signal.
 
-    SweepError if no trial can ever be placed.
+    SweepError if no trial can ever be placed; ConnectionError if Ray does not start, or cannot be reached.
 
-    ``images``: by their data set's JSON; taken out of it, for the object store holds them from then on.
+    ``images``: by their data set's JSON; taken out of it, for the object store holds them from then on; ``lost``: ends
+    the process where Ray is lost on the way.
     """
-    with cluster(launch.address), stop_signals() as received:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(stop_signals())
+        folder = stack.enter_context(scratch())
+        stack.enter_context(cluster(launch.address, folder))
+        stack.enter_context(lifeline(launch.address).watched(lost))
+        received = stack.enter_context(stop_signals())  # again, for ray.init has set a handler of its own
         datasets = {key: ray.put(images.pop(key)) for key in list(images)}
         shape: dict[str, float] | None = resource_shape(launch.sweep.resources, state, launch.store, watch.say)
-        while shape is not None and not received:
-            crowd = attempt(launch, state, datasets, shape, watch, followers)
+        while shape is not None and not received and not (launch.fail_fast and watch.failed):
+            crowd = attempt(launch, state, datasets, shape, watch, followers, folder)
             shape = roomier(shape) if crowd else None
             watch.failed -= crowd
             state = remaining(state, watch.failed, launch.store) if shape else state
@@ -80,6 +91,7 @@ def attempt(
     shape: dict[str, float],
     watch: Watch,
     followers: Sequence[tune.Callback],
+    folder: Path,
 ) -> set[str]:
     """Run what is ready in trials of ``shape``; returns those for which a share of a GPU was too small."""
     local = launch.address == "local"
@@ -89,10 +101,10 @@ def attempt(
     limit = slots(shape) if local else None
     algorithm, stopping = how_to_search(launch.sweep, state, launch.store, slots(shape), limit)
     crowd = Crowd(algorithm)
-    callbacks = [watch, *followers, *([crowd] if roomier(shape) else [])]
+    callbacks = [watch, *followers, *([crowd] if roomier(shape) else []), *([FailFast()] if launch.fail_fast else [])]
     waiting = PENDING_AT_LEAST["local" if local else "cluster"]
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(max(waiting, PENDING_PER_SLOT * slots(shape)))
-    fit(trainable(launch, state, datasets, shape), algorithm, stopping, launch.sweep, callbacks)
+    fit(trainable(launch, state, datasets, shape), algorithm, stopping, launch.sweep, callbacks, folder)
     return crowd.runs
 
 
@@ -102,29 +114,29 @@ def fit(
     stopping: schedulers.TrialScheduler,
     sweep: Sweep,
     callbacks: Sequence[tune.Callback],
+    folder: Path,
 ) -> None:
     """Let Tune run what ``algorithm`` gives it.
 
-    Tune's own files lie in a temporary folder of this machine: nothing is ever restored from them, no worker needs
+    Tune's own files lie in the driver's temporary ``folder``: nothing is ever restored from them, no worker needs
     them, and what Tune pickles has no place in a storage that others can write.
     """
     # Each failure is said in a line, and is in the storage with its traceback.
     os.environ["TUNE_PRINT_ALL_TRIAL_ERRORS"] = "0"
     timeout = sweep.resources.trial_timeout
-    with tempfile.TemporaryDirectory(prefix="sparsweep-") as folder:
-        tuner = tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=folder,
-                failure_config=tune.FailureConfig(max_failures=sweep.retries),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
-                verbose=0,
-            ),
-        )
-        tuner.fit()
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(search_alg=algorithm, scheduler=stopping, reuse_actors=True),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=tempfile.mkdtemp(prefix="tune-", dir=folder),
+            failure_config=tune.FailureConfig(max_failures=sweep.retries),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
 
 
 def how_to_search(
@@ -206,14 +218,17 @@ def reach(address: str) -> None:
 
 
 @contextlib.contextmanager
-def cluster(address: str) -> Iterator[None]:
-    """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself."""
+def cluster(address: str, folder: Path) -> Iterator[None]:
+    """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself.
+
+    ``folder``: where a private cluster keeps its files.
+    """
     reach(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # which trials failed is said in our own words
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address == "local":
-        options["include_dashboard"] = False
+        options |= {"include_dashboard": False, "_temp_dir": str(folder)}
     try:
         connect(address, options)
         yield
@@ -225,18 +240,35 @@ def connect(address: str, options: dict[str, Any]) -> None:
     """``ray.init``; ConnectionError that says what to do where Ray would only say that it failed."""
     try:
         ray.init(address=address, **options)
-    except (ConnectionError, AuthenticationError) as error:
-        reason = str(error).splitlines()[0].partition(". ")[0]
-        advice = "a cluster that asks for a token needs RAY_AUTH_MODE=token here, and its token in ~/.ray/auth_token"
-        raise ConnectionError(f"{reason}; {advice}") from None
+    except Stopped:
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, SystemExit) and error.code == signal.SIGTERM:  # by the handler that ray.init sets
+            raise Stopped(signal.SIGTERM) from None
+        if address == "local":
+            what = "Ray did not start"
+            advice = f"Try again when the machine is less busy. Ray's logs, until then: {options['_temp_dir']}"
+        else:
+            what = "cannot be connected to"
+            advice = "If it asks for a token: RAY_AUTH_MODE=token here, and its token in ~/.ray/auth_token"
+        raise ConnectionError(f"{what}: {shortened(error)}. {advice}") from error
+
+
+def lifeline(address: str) -> Lifeline:
+    """What watches the node of this driver and the control store of its cluster, which may restart if not private."""
+    node = ray._private.worker._global_node
+    host, _, port = node.gcs_address.rpartition(":")
+    servers = {"node": (node.node_ip_address, node.node_manager_port), "control store": (host.strip("[]"), int(port))}
+    return Lifeline(servers, {"node": 3.0, "control store": 3.0 if address == "local" else 40.0})
 
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """Turn SIGINT and SIGTERM into Tune's orderly stop; yields the list of those received.
+    """Turn SIGINT, SIGTERM and SIGHUP into Tune's orderly stop; yields the list of those received.
 
-    To be entered after ``ray.init``, whose own handler of SIGTERM would end the process at once. Tune stops in order
-    on SIGUSR1 while it runs; before that, and at a second signal, the process just ends.
+    To be entered after ``ray.init``, whose own handler of SIGTERM would end the process at once, and before, for that
+    takes a while. Tune stops in order on SIGUSR1 while it runs; before that, and at a second signal, the process just
+    ends. SIGHUP that is ignored, as under ``nohup``, stays ignored: the sweep goes on without its terminal.
     """
     received: list[int] = []
 
@@ -247,7 +279,8 @@ def stop_signals() -> Iterator[list[int]]:
             raise Stopped(signum)
         os.kill(os.getpid(), signal.SIGUSR1)
 
-    previous = {signum: signal.signal(signum, stop) for signum in (signal.SIGINT, signal.SIGTERM)}
+    heard = [signum for signum in STOPPING if signal.getsignal(signum) is not signal.SIG_IGN]
+    previous = {signum: signal.signal(signum, stop) for signum in heard}
     try:
         yield received
     finally:

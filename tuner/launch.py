@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ class Launch:
 
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there;
     ``trackers``: where it is to be seen as well; ``profile``: the run of which one epoch is to be profiled;
+    ``options``: those of the call, to be repeated; ``fail_fast``: whether the first run that fails ends it;
     ``take_over``: end another driver of the sweep.
     """
 
@@ -26,4 +28,11 @@ class Launch:
     address: str = "local"
     trackers: Sequence[Tracker] = ()
     profile: str | None = None
+    options: Sequence[str] = ()
+    fail_fast: bool = False
     take_over: bool = False
+
+    @property
+    def again(self) -> str:
+        """The command that goes on with the sweep, with the options of this one."""
+        return shlex.join(["sparsweep", "resume", self.sweep.name, *self.options])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import textwrap
 from collections.abc import Iterable
@@ -21,16 +22,22 @@ class WrongCall(Exception):
 
 def shortened(error: BaseException) -> str:
     """Return what an error says in one line of 300 characters at most."""
-    return textwrap.shorten(str(error), 300, placeholder=" ...").rstrip(".")
+    return textwrap.shorten(str(error).rstrip(" .\n"), 300, placeholder=" ...")
 
 
-def about_tables(error: ValueError) -> str:
-    """What an error says of tables of a later version; any other is raised again."""
+def about_tables(error: BaseException) -> str:
+    """Return what an error says of tables of a later version, empty for any other error."""
     from trainables.reading import NewerTables
 
-    if not isinstance(error, NewerTables):
-        raise error
-    return str(error)
+    return str(error) if isinstance(error, NewerTables) else ""
+
+
+def refuse_lost_folder() -> None:
+    """Raise WrongCall if the folder in which the command was called has been removed: no path means anything there."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        raise WrongCall(f"the current folder is gone ({error.strerror}). Change to one that exists: cd") from None
 
 
 def load_plugins(modules: list[str]) -> list[str]:

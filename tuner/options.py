@@ -19,6 +19,26 @@ class Tracker(StrEnum):
     mlflow = "mlflow"
 
 
+def repeated(context: typer.Context) -> list[str]:
+    """Return the options of a call as they were given, those that ``resume`` takes, for a command to copy.
+
+    What was ``--set`` is in the record of the sweep.
+    """
+    commands = context.find_root().command.commands  # type: ignore[attr-defined]
+    known = {parameter.name for parameter in commands["resume"].params} - {"overrides", "take_over"}
+    words: list[str] = []
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name not in known or source is None or source.name != "COMMANDLINE" or not parameter.opts:
+            continue
+        if not parameter.opts[0].startswith("-"):  # an argument
+            continue
+        value = context.params[parameter.name]
+        for one in value if isinstance(value, (list, tuple)) else [value]:
+            words += [parameter.opts[0]] if one is True else [parameter.opts[0], str(one)]
+    return words
+
+
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
 SweepNames = Annotated[list[str], typer.Argument(metavar="SWEEP...", help="One or more sweeps, taken together.")]
 TrialId = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")]
@@ -52,6 +72,9 @@ ClaimFiles = Annotated[list[str], typer.Option("--claims", metavar="FILE", help=
 ProfileTrial = Annotated[
     str | None,
     typer.Option("--profile-trial", metavar="ID", help="Show where the time of this trial goes."),
+]
+FailFast = Annotated[
+    bool, typer.Option("--fail-fast", help="Stop when the first trial has failed for good; resume goes on.")
 ]
 Remake = Annotated[
     str | None,

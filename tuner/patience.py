@@ -1,7 +1,8 @@
-"""Ends runs that hang: no epoch of them has ended for longer than the sweep allows."""
+"""Ends runs that hang: no epoch of them has ended for longer than the sweep allows. Ends a sweep that must not fail."""
 
 from __future__ import annotations
 
+import signal
 import time
 from typing import Any
 
@@ -46,3 +47,13 @@ class Patience(Callback):
             del self._heard[trial]
             trial.verdict = TrialTimeout(f"no epoch ended within {self.seconds:g} s (resources.trial_timeout): killed")
             ray.kill(trial.temporary_state.ray_actor)
+
+
+class FailFast(Callback):
+    """Stops the whole sweep, as a signal does, once a run has failed for good."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as above
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        signal.raise_signal(signal.SIGUSR1)  # Tune's own, for an orderly stop

@@ -6,12 +6,22 @@ its machine (preempted, crashed, cut off) is not: it is tried again without limi
 
 from __future__ import annotations
 
+import pyarrow as pa
 from ray.exceptions import ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 
-from trainables.training import Diverged
-
-HOPELESS = (Diverged,)
-"""What comes out the same every time, so that it is not tried again before somebody says ``resume``."""
+HOPELESS = (
+    ArithmeticError,  # of which a loss that is not a number is one
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    NotImplementedError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
+"""Deterministic errors: not retried until ``sparsweep resume``. A RuntimeError may be a GPU's, an OSError a disk's."""
 LONGEST_WAIT = 60.0
 _NODE_DIED = "its node has died"  # Ray keeps this in words only; its flag ``preempted`` is for announced losses
 
@@ -35,7 +45,7 @@ class Retries:
             self.losses += 1
         else:
             self.errors += 1
-            self._hopeless = isinstance(cause(error), HOPELESS)
+            self._hopeless = is_deterministic(cause(error))
 
     @property
     def again(self) -> bool:
@@ -51,6 +61,11 @@ class Retries:
 def cause(error: Exception) -> Exception:
     """What a worker raised, out of what Ray wrapped it in."""
     return error.cause if isinstance(error, RayTaskError) else error
+
+
+def is_deterministic(error: Exception) -> bool:
+    """Return whether another attempt would raise ``error`` again. Arrow's errors are ValueErrors, but of a storage."""
+    return isinstance(error, HOPELESS) and not isinstance(error, pa.ArrowException)
 
 
 def is_lost_machine(error: Exception) -> bool:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
+import typer
+
 from tuner.launch import Launch
-from tuner.opening import WrongCall, only_one, storage_option
+from tuner.opening import WrongCall, only_one
+from tuner.ray_environment import prepare
 from tuner.terminal import say, tell
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -
     if retry:
         state = state.retried()
     elif state.failed:
-        tell(f"{len(state.failed)} failed before and are left out: sparsweep resume {sweep.name} retries them")
+        tell(f"{len(state.failed)} failed before and are left out: {launch.again} retries them")
     to_suggest = is_searching(sweep, store)
     images = read_images(state, sweep.sources if to_suggest else [], data)
     if launch.profile is not None:
@@ -99,7 +101,7 @@ def remake_artifacts(launch: Launch, data: str | None, what: str) -> None:
     still_lost = examine_artifacts(graph, runs, store).todo
     say(f"{sweep.name}: {len(lost.todo - still_lost)} runs made again, {len(still_lost)} still missing")
     if still_lost:
-        sys.exit(1)
+        raise typer.Exit(1)
 
 
 def check_writable(store: Store) -> None:
@@ -175,22 +177,30 @@ def train(launch: Launch, state: State, images: dict[str, ImageData], lease: Lea
         tell(f"{sweep.name}: {sweep.search.trials} suggestions, {made} of them made before")
     else:
         tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
+    prepare(launch.address)
     from tuner.execute import Stopped, execute
     from tuner.grid import SweepError
     from tuner.tracking import tracking
     from tuner.watch import Watch
 
     followers = [tracking(name, sweep.name, state.graph.runs, store) for name in launch.trackers]
+    watch = Watch(sweep.name, state, store, expected, lease)
+
+    def lost(what: str) -> None:
+        """End the process as :func:`tuner.lifeline.leave` does, and say how to go on."""
+        watch.__exit__()
+        lease.release()
+        tell(f"sparsweep: Ray's {what} was lost; what is finished is kept. Go on with: {launch.again}")
+        os._exit(2)
+
     try:
-        with Watch(sweep.name, state, store, expected, lease) as watch:
-            execute(launch, state, images, watch, followers)
+        with watch:
+            execute(launch, state, images, watch, followers, lost)
     except (Stopped, KeyboardInterrupt) as error:
         signum = getattr(error, "signum", 2)
-        if lease.is_lost:
-            sys.exit(128 + signum)
-        again = f"sparsweep resume {sweep.name}{storage_option(store.storage)}"
-        tell(f"stopped; what is finished is kept. Go on with: {again}")
-        sys.exit(128 + signum)
+        if not lease.is_lost:
+            tell(f"stopped; what is finished is kept. Go on with: {launch.again}")
+        raise typer.Exit(128 + signum) from None
     except ConnectionError as error:
         raise WrongCall(f"--address {launch.address}: {error}") from None
     except SweepError as error:
@@ -209,4 +219,4 @@ def conclude(sweep: Sweep, store: Store, remarks: Remarks) -> None:
         found = Study(sweep, store).words()
     say("\n".join([*lines(outcome), *remarks(sweep, store), *found, f"results: {store.address('results/trials')}"]))
     if outcome["done"] < outcome["trials"]:
-        sys.exit(1)
+        raise typer.Exit(1)

@@ -30,6 +30,7 @@ from analysis.figures import (
 )
 from analysis.figures.paper import PAPER, PaperFigure, named
 from analysis.results import Results
+from analysis.spreadsheet import to_csv
 from analysis.titles import setting_titles
 
 __all__ = [
@@ -167,7 +168,7 @@ def save(picture: Picture, write: Callable[[str, bytes], None]) -> list[str]:
 
     Returns their names. Nothing is written unless all three could be made. ValueError where there is nothing to show.
     """
-    files = {f"{picture.name}.csv": picture.table().to_csv(index=False, lineterminator="\n").encode()}
+    files = {f"{picture.name}.csv": to_csv(picture.table())}
     files |= {
         f"{picture.name}.{kind}": content for kind, content in rendering.render(picture.draw(), "png", "pdf").items()
     }

@@ -258,8 +258,10 @@
 
   // Downloads -------------------------------------------------------------------------------------------------------
 
+  // A spreadsheet would compute a text that begins like a formula; see analysis/spreadsheet.py.
   function quoted(value) {
-    const text = value === null ? "" : String(value);
+    const inert = typeof value === "string" && /^[=+\-@\t\r\n]/.test(value) && Number.isNaN(Number(value));
+    const text = value === null ? "" : inert ? `'${value}` : String(value);
     return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
   }
 

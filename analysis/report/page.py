@@ -26,6 +26,7 @@ from analysis.derived import with_total_flops
 from analysis.figures import labels, rendering
 from analysis.report import embedded
 from analysis.results import Results
+from analysis.spreadsheet import to_csv
 from analysis.titles import setting_titles
 from trainables.records import TABLES_VERSION
 
@@ -88,7 +89,7 @@ def _pictures(results: Results, names: Sequence[str]) -> Iterator[dict[str, Any]
     """The figures of ``analysis.figures`` as SVG, each with its CSV; those without data with the reason."""
     for picture in figures.pictures(results, names):
         try:
-            csv = picture.table().to_csv(index=False, lineterminator="\n").encode()
+            csv = to_csv(picture.table())
             image = rendering.render(picture.draw(), "svg")["svg"]
         except ValueError as error:
             yield {"name": picture.name, "title": picture.title, "why": str(error)}

@@ -91,7 +91,7 @@ def test_no_trial_is_lost_where_memory_does_not_suffice(
     machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execute, "SparseTrainable", crowded())
-    monkeypatch.setattr(execute, "cluster", lambda address: nullcontext())
+    monkeypatch.setattr(execute, "cluster", lambda *where: nullcontext())
     sweep, store = parse(SWEEP, "crowded"), Store(str(tmp_path))
     state = examine(build(sweep.trials), store)
     images = {SPEC.source.model_dump_json(): SPEC.source.load()}

@@ -18,15 +18,15 @@ TOKENS, WIDTH = 9, 8
 
 
 class Patches(nn.Module):
-    """2x2 patches of 6x6 grey images as tokens, with positions that PyTorch's generator draws."""
+    """2x2 patches of grey images as tokens, shifted by a parameter that no layer holds."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cut = nn.Conv2d(1, WIDTH, 2, stride=2)
-        self.positions = nn.Parameter(torch.randn(TOKENS, WIDTH))
+        self.shift = nn.Parameter(torch.randn(WIDTH))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.cut(images).flatten(2).transpose(1, 2) + self.positions
+        return self.cut(images).flatten(2).transpose(1, 2) + self.shift
 
 
 class Attentive(nn.Module):
@@ -144,7 +144,7 @@ def test_methods_prune_projections_like_other_weights(sparsifier: str) -> None:
 
 
 def test_all_initial_parameters_depend_on_the_seed_and_nothing_else() -> None:
-    """Positions too, which no rule of ours draws."""
+    """The shift too, which no rule of ours draws."""
     spec = tiny_trial("dense", 0.0, model=Transformer())
     data = training(spec).data
     torch.manual_seed(1)
@@ -153,4 +153,4 @@ def test_all_initial_parameters_depend_on_the_seed_and_nothing_else() -> None:
     again, other = build_model(spec, data).state_dict(), build_model(spec.replace(seed=1), data).state_dict()
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["patches.positions"], other["patches.positions"])
+    assert not torch.equal(first["patches.shift"], other["patches.shift"])

@@ -68,6 +68,8 @@ def test_what_packages_announce_is_imported_without_being_named(folder: Path) ->
         ("import nothing_there", "ModuleNotFoundError: No module named 'nothing_there'"),
         ("raise RuntimeError('one\\ntwo')", "RuntimeError: one"),
         (METHOD.format(name="snip"), "ValueError: two classes register as sparsifier 'snip'"),
+        (METHOD.format(name="snip").replace("Mine", "SNIP"), "ValueError: two classes register as sparsifier 'snip'"),
+        ("import sys; sys.exit()", "SystemExit: "),
     ],
 )
 def test_what_cannot_be_imported_is_named_in_one_line(content: str | None, why: str, folder: Path) -> None:

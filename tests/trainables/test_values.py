@@ -159,6 +159,21 @@ def test_registry_refuses_a_second_class_of_the_same_name() -> None:
         registry.register(Prune)
 
 
+def test_registry_refuses_a_class_of_the_same_name_in_another_module() -> None:
+    """It would stand for the other one under the same ids; a module that is imported again does not."""
+    registry = kitchen()
+    plum = registry["plum"]
+
+    def defined_in(module: str) -> type[Fruit]:
+        return type(plum)("Plum", (plum,), {"__module__": module, "__qualname__": plum.__qualname__})
+
+    again = defined_in(plum.__module__)
+    registry.register(again)
+    assert registry["plum"] is again
+    with pytest.raises(ValueError, match="two classes register as fruit 'plum'"):
+        registry.register(defined_in("theirs"))
+
+
 def test_registry_refuses_a_class_without_a_name() -> None:
     with pytest.raises(TypeError, match=r"Fruit\.name must have a default"):
         kitchen().register(Fruit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,43 @@ def test_workers_reach_the_bucket_and_nothing_else(account: dict[str, str]) -> N
     assert {"ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances", "iam:PassRole"} < allowed["sparsweep-head"]
 
 
+def allows(statements: list[dict[str, Any]], action: str, resource: str, **context: str) -> bool:
+    """Whether one of the statements allows ``action`` on ``resource``; keys of ``context`` as IAM has them."""
+
+    def holds(statement: dict[str, Any]) -> bool:
+        named = fnmatch(resource, statement["Resource"]) if "Resource" in statement else None
+        here = not fnmatch(resource, statement["NotResource"]) if named is None else named
+        asked = statement.get("Condition", {}).get("StringEquals", {})
+        known = any(fnmatch(action, pattern) for pattern in statement["Action"])
+        return known and here and all(context.get(key) == value for key, value in asked.items())
+
+    return any(holds(statement) for statement in statements)
+
+
+def test_the_head_touches_no_instance_but_those_of_its_cluster(account: dict[str, str]) -> None:
+    iam = boto3.client("iam")
+    (role,) = iam.get_instance_profile(InstanceProfileName="sparsweep-head")["InstanceProfile"]["Roles"]
+    policies = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+    rules = [statement for policy in policies for statement in statements_of(policy["PolicyArn"])]
+    there = f"arn:aws:ec2:us-east-1:{boto3.client('sts').get_caller_identity()['Account']}"
+    instance, group = f"{there}:instance/i-1", f"{there}:security-group/sg-1"
+    of_cluster, of_another = ({"ec2:ResourceTag/ray-cluster-name": name} for name in ("sparsweep", "production"))
+    for action in ("ec2:TerminateInstances", "ec2:CreateTags"):
+        assert allows(rules, action, instance, **of_cluster)
+        assert not allows(rules, action, instance, **of_another)
+        assert not allows(rules, action, instance, **{"ec2:ResourceTag/project": "sparsweep"})
+        assert not allows(rules, action, instance) and not allows(rules, action, group)
+    assert allows(rules, "ec2:CreateTags", instance, **{"ec2:CreateAction": "RunInstances"})
+    assert not allows(rules, "ec2:CreateTags", instance, **{"ec2:CreateAction": "CreateSnapshot"})
+    assert allows(rules, "ec2:RunInstances", instance, **{"aws:RequestTag/ray-cluster-name": "sparsweep"})
+    assert not allows(rules, "ec2:RunInstances", instance, **{"aws:RequestTag/ray-cluster-name": "production"})
+    assert not allows(rules, "ec2:RunInstances", instance)
+    for used in (group, "arn:aws:ec2:us-east-1::image/ami-1", f"{there}:volume/*"):
+        assert allows(rules, "ec2:RunInstances", used)
+    assert not any(allows(rules, f"ec2:{action}", instance) for action in ("StopInstances", "ModifyInstanceAttribute"))
+    assert allows(rules, "ec2:DescribeInstances", "*")
+
+
 def statements_of(policy: str) -> list[dict[str, Any]]:
     iam = boto3.client("iam")
     version = iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
@@ -130,6 +168,7 @@ def test_ray_starts_the_nodes_that_the_file_describes(account: dict[str, str]) -
         profile = "sparsweep-head" if kind == "head" else "sparsweep-worker"
         assert node["IamInstanceProfile"]["Arn"].endswith(f"/{profile}")
         assert {"Key": "project", "Value": "sparsweep"} in node["Tags"]
+        assert {"Key": "ray-cluster-name", "Value": "sparsweep"} in node["Tags"]  # as aws-account.yaml asks
 
 
 def test_ray_adds_no_group_of_its_own(account: dict[str, str]) -> None:

@@ -159,7 +159,8 @@ def test_kuberay_has_the_fields_of_a_ray_job() -> None:
     for group in (cluster["headGroupSpec"], workers):
         pod = group["template"]["spec"]
         (container,) = pod["containers"]
-        assert container.keys() == {"name", "image", "resources"}
+        assert container.keys() == {"name", "image", "env", "resources"}
+        assert container["env"] == [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}]
         assert container["resources"]["limits"] == container["resources"]["requests"]
         assert all(isinstance(value, str) for value in group["rayStartParams"].values())
         assert pod["restartPolicy"] == "Never"

@@ -29,7 +29,7 @@ resources: {cpus: 1, gpus: 0.25}
 
 
 @contextlib.contextmanager
-def one_gpu_and_many_cpus(address: str) -> Iterator[None]:
+def one_gpu_and_many_cpus(address: str, folder: Path) -> Iterator[None]:
     ray.init(address="local", num_cpus=8, num_gpus=1, include_dashboard=False, log_to_driver=False)
     try:
         yield

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from written import write_results
 
+from analysis import figures
 from trainables.store import Store
 from tuner import cli, running
 from tuner.sweep import parse
@@ -82,6 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
         patch.setattr(running, "train", lambda *arguments: None)  # all but the training itself, which needs Ray
+        patch.setattr(figures, "pictures", lambda results, names: [])  # and the drawing, which takes long
         yield folder
 
 

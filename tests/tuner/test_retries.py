@@ -5,9 +5,11 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 
+from trainables.trainable import CalledExit
 from trainables.training import Diverged
 from tuner import patience
 from tuner.retries import Retries, TrialTimeout, in_words, is_lost_machine
@@ -61,10 +63,29 @@ def test_each_wait_is_twice_the_last_up_to_a_minute() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
-def test_what_comes_out_the_same_is_not_tried_again() -> None:
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (Diverged("the training loss is nan in epoch 3"), False),
+        (TypeError("unsupported operand"), False),
+        (KeyError("conv1"), False),
+        (AttributeError("no such"), False),
+        (ZeroDivisionError(), False),
+        (UnboundLocalError("x"), False),
+        (NotImplementedError(), False),
+        (ModuleNotFoundError("scipy"), False),
+        (CalledExit("sys.exit(0)"), False),
+        (RuntimeError("CUDA error"), True),
+        (MemoryError(), True),
+        (OSError("full"), True),
+        (ConnectionResetError(), True),
+        (pa.ArrowInvalid("a read from a bucket was cut short"), True),
+    ],
+)
+def test_what_comes_out_the_same_is_not_tried_again(error: Exception, again: bool) -> None:
     retries = Retries(limit=2)
-    retries.add(raised(Diverged("the training loss is nan in epoch 3")))
-    assert not retries.again
+    retries.add(raised(error))
+    assert retries.again is again
 
 
 @pytest.mark.parametrize(

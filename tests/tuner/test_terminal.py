@@ -1,9 +1,12 @@
-"""Nothing that comes from a storage steers the terminal."""
+"""Nothing that comes from a storage steers the terminal, and no reader that goes away ends a command."""
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from trainables.store import Store
 from tuner import cli
 from tuner.status import report
 from tuner.sweep import parse
-from tuner.terminal import printable
+from tuner.terminal import lasting_messages, printable
 from tuner.view import view
 
 SWEEP = """
@@ -79,3 +82,73 @@ def test_json_and_the_live_view_hold_none(store: Store, failed: str) -> None:
     file = io.StringIO()
     Console(file=file, force_terminal=False, width=200).print(view(facts))
     assert "broke" in file.getvalue() and file.getvalue() == printable(file.getvalue())
+
+
+# Readers that go away -------------------------------------------------------------------------------------------------
+
+LIST = [sys.executable, "-m", "tuner.cli", "list", "sweeps"]
+
+
+@pytest.mark.parametrize("where", ["stdout", "stderr"])
+def test_a_pipe_that_nobody_reads_ends_nothing(where: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        code = "from tuner import cli\ncli.main()"
+        streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, where: writing}
+        run = subprocess.run([sys.executable, "-c", code, "list", "sweeps"], **streams, text=True, check=False)
+    finally:
+        os.close(writing)
+    assert (run.returncode, run.stderr or "") == (0, "")
+    assert where == "stdout" or "quickstart" in run.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("call", ["list sweeps", "list sweeps --json", "data list", "--help"])
+def test_a_disk_that_is_full_is_one_line(call: str) -> None:
+    with open("/dev/full", "w") as full:
+        command = [*LIST[:3], *call.split()]
+        run = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 2 and len(run.stderr.splitlines()) == 1, run.stderr
+    assert run.stderr.startswith("sparsweep: cannot read or write: [Errno 28] No space left on device")
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
+def test_a_stream_that_was_closed_before(closed: str) -> None:
+    command = f"{sys.executable} -m tuner.cli show 0 --storage /dev/null {closed}"
+    run = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert run.returncode == 2 and run.stdout == "" and "Traceback" not in run.stderr
+
+
+def test_characters_that_the_terminal_lacks_are_escaped(store: Store) -> None:
+    store.write("logs/0123.txt", "é 世".encode())
+    command = [*LIST[:3], "logs", "0", "--storage", store.root]
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    run = subprocess.run(command, capture_output=True, env=env, check=False)
+    assert (run.returncode, run.stdout) == (0, b"\xe9 \\u4e16\n")
+
+
+def test_whatever_writes_messages_outlives_their_reader(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A terminal that is closed fails with EIO; a progress bar writes to it from a thread of its own."""
+
+    class Closed(io.StringIO):
+        failures = 0
+
+        def write(self, text: str) -> int:
+            Closed.failures += 1
+            raise OSError(errno.EIO, "Input/output error")
+
+        flush = write  # type: ignore[assignment]
+
+        def fileno(self) -> int:
+            return spare
+
+    with (tmp_path / "spare").open("w") as file:
+        spare = file.fileno()
+        monkeypatch.setattr(Closed, "flush", lambda self: None)
+        monkeypatch.setattr(sys, "stderr", Closed())
+        with lasting_messages():
+            print("lost", file=sys.stderr)
+            Console(stderr=True).print("lost, too")
+        assert Closed.failures >= 2
+        assert os.readlink(f"/proc/self/fd/{spare}") == os.devnull

@@ -5,8 +5,9 @@ It knows nothing of masks.
 
 import sys
 
-from trainables.models.base import Model, maskable, models
+from trainables.models.base import Model, layers_of, models
+from trainables.models.measured import maskable
 
 models.load_all(sys.modules[__name__])
 
-__all__ = ["Model", "maskable", "models"]
+__all__ = ["Model", "layers_of", "maskable", "models"]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from trainables.data import Dataset, fitted_shape
 from trainables.deferred import nn, torch
 from trainables.models.initialisation import draw, kaiming_fan_in, torch_default
+from trainables.models.layers import Layer
+from trainables.models.measured import measured_layers
 from trainables.values import Named, Registry
 
 if TYPE_CHECKING:
@@ -35,6 +39,13 @@ class Model(Named):
         """The module for images in [0, 1] with channel mean and deviation ``statistics``, its weights torch's own."""
         raise NotImplementedError
 
+    def layers(self, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
+        """Return the maskable layers, in the order of the network, for images of ``shape`` (channels, height, width).
+
+        Networks of this package state them in closed form. By default they are counted on the built network.
+        """
+        return measured_layers(self, classes, shape)
+
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
         """Draw the initial weights of ``module``, which :meth:`build` made, on the CPU.
 
@@ -55,21 +66,8 @@ class ScaledModel(Model):
 
 models: Registry[Model] = Registry("model")
 
-PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-"""Weights of ``nn.MultiheadAttention`` beside its output layer; those that it does not have are None."""
 
-
-def maskable(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters that a mask applies to, by name: all convolution and linear weights, no biases, no norms.
-
-    The projections inside ``nn.MultiheadAttention`` are linear weights too: one for queries, keys and values together,
-    or three where their widths differ.
-    """
-    weights: dict[str, torch.Tensor] = {}
-    for name, layer in module.named_modules():
-        prefix = f"{name}." if name else ""
-        own = ["weight"] if isinstance(layer, nn.Conv2d | nn.Linear) else []
-        if isinstance(layer, nn.MultiheadAttention):
-            own = [part for part in PROJECTIONS if getattr(layer, part) is not None]
-        weights |= {f"{prefix}{part}": getattr(layer, part) for part in own}
-    return weights
+@cache
+def layers_of(model: Model, dataset: Dataset) -> tuple[Layer, ...]:
+    """Return the maskable layers of ``model`` on the images of ``dataset``, known without building it."""
+    return model.layers(dataset.classes, fitted_shape(dataset.image_shape, model.channels, model.min_size))

@@ -21,6 +21,7 @@ from pydantic import Field
 from trainables.data import fitted_shape
 from trainables.deferred import nn
 from trainables.models.base import ScaledModel, models
+from trainables.models.layers import Layer, Size, convolution, linear, strided
 
 if TYPE_CHECKING:
     from trainables.spec import TrialSpec
@@ -54,6 +55,30 @@ class ResidualModel(ScaledModel):
 
         widths = [self.scaled(channels) for channels in self.widths]
         return ResNet(statistics, self.blocks, widths, classes, STEMS[self.stem])
+
+    def layers(self, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
+        kernel, stride = STEMS[self.stem]
+        channels, size = self.channels, strided(shape[1:], stride)
+        width = self.scaled(self.widths[0])
+        found = [convolution("conv1", channels, width, kernel, size)]
+        for stage, (count, outputs) in enumerate(zip(self.blocks, map(self.scaled, self.widths), strict=True), 1):
+            for block in range(count):
+                step = 2 if stage > 1 and block == 0 else 1
+                size = strided(size, step)
+                found += _block(f"layer{stage}.{block}", width, outputs, step, size)
+                width = outputs
+        return (*found, linear("linear", width, classes))
+
+
+def _block(name: str, inputs: int, outputs: int, stride: int, size: Size) -> list[Layer]:
+    """Return the layers of a basic block whose output has that ``size``."""
+    found = [
+        convolution(f"{name}.conv1", inputs, outputs, 3, size),
+        convolution(f"{name}.conv2", outputs, outputs, 3, size),
+    ]
+    if stride != 1 or inputs != outputs:
+        found.append(convolution(f"{name}.shortcut.0", inputs, outputs, 1, size))
+    return found
 
 
 @models.register

@@ -17,6 +17,10 @@ from typing import ClassVar, Literal
 from trainables.deferred import nn, torch
 from trainables.models.base import ScaledModel, models
 from trainables.models.initialisation import draw, kaiming_fan_out, small_normal, torch_default
+from trainables.models.layers import Layer, convolution, linear, pooled
+
+MODULES_OF_A_CONVOLUTION = 3
+"""The convolution, its norm and its ReLU."""
 
 
 class VGGModel(ScaledModel):
@@ -47,6 +51,23 @@ class VGGModel(ScaledModel):
             features.append(nn.MaxPool2d(2))
         return VGG(statistics, features, self.classifier(inputs, classes))
 
+    def layers(self, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
+        found: list[Layer] = []
+        inputs, place, size = self.channels, 0, shape[1:]
+        for count, outputs in zip(self.convolutions, map(self.scaled, self.widths), strict=True):
+            if found:
+                place, size = place + 1, pooled(size)
+            for _ in range(count):
+                found.append(convolution(f"features.{place}", inputs, outputs, 3, size))
+                inputs, place = outputs, place + MODULES_OF_A_CONVOLUTION
+        hidden = [linear(f"classifier.{place}", inputs, inputs) for place in self.hidden]
+        return (*found, *hidden, linear(f"classifier.{self.last}", inputs, classes))
+
+    hidden: ClassVar[tuple[int, ...]] = ()
+    """Places of the hidden linear layers in the classifier."""
+    last: ClassVar[int] = 0
+    """Place of its last layer."""
+
     def classifier(self, width: int, classes: int) -> list[nn.Module]:
         """The layers from the last ``width`` channels to the logits."""
         raise NotImplementedError
@@ -61,6 +82,8 @@ class VGG16(VGGModel):
     convolutions = (2, 2, 3, 3, 3)
     bias = True
     pooled = True
+    hidden = (0, 3)
+    last = 6
 
     def classifier(self, width: int, classes: int) -> list[nn.Module]:
         hidden = [nn.Linear(width, width), nn.ReLU(inplace=True), nn.BatchNorm1d(width)]

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 from pydantic import Field
 
-from trainables.deferred import nn, torch, with_torch
-from trainables.models import Model, maskable
+from trainables.deferred import nn, torch
+from trainables.models import Model, layers_of, maskable
 from trainables.sparsifiers import distributions
 from trainables.sparsifiers.masks import Masks, kept_weights
 from trainables.sparsifiers.schedules import Timeline
@@ -192,16 +191,9 @@ def timeline_of(spec: TrialSpec) -> Timeline:
     return Timeline(spec.recipe.epochs, spec.epoch_steps, spec.recipe.steps)
 
 
-@cache
 def layer_shapes(model: Model, dataset: Dataset) -> dict[str, tuple[int, ...]]:
-    """Shapes of the maskable weights by name, in the order of the network, known without building it in memory."""
-    return with_torch(_build_shapes, model, dataset)
-
-
-def _build_shapes(model: Model, dataset: Dataset) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        network = model.build(dataset.classes, ([0.0] * model.channels, [1.0] * model.channels))
-    return {name: tuple(weight.shape) for name, weight in maskable(network).items()}
+    """Shapes of the maskable weights by name, in the order of the network, known without building it."""
+    return {layer.name: layer.shape for layer in layers_of(model, dataset)}
 
 
 def dense_parent(spec: TrialSpec) -> TrialSpec:

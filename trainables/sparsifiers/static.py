@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainables.deferred import torch, with_torch
+from trainables.deferred import torch
 from trainables.given import digest_given, read_given
 from trainables.records import resolve
 from trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
@@ -60,7 +60,7 @@ class Static(Sparse, Placed):
         super().check(spec)
         shapes = layer_shapes(spec.model, spec.dataset)
         try:
-            found, kept = with_torch(contents, self.file, self.digest, sizes(shapes))
+            found, kept = contents(self.file, self.digest, sizes(shapes))
         except OSError:
             return  # nothing but the training itself needs the file
         for name in {**shapes, **found}:

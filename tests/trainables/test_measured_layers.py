@@ -1,0 +1,97 @@
+"""Layers of networks that do not state them: asked of a short-lived process, once, and kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+NETWORK = '''
+from typing import Any, Literal
+from trainables.models import Model, models
+
+@models.register
+class Theirs(Model):
+    """A linear layer on four pixels."""
+
+    name: Literal["theirs"] = "theirs"
+    channels = 1
+    min_size = 2
+    width: int = 5
+
+    def build(self, classes: int, statistics: Any) -> Any:
+        from torch import nn
+
+        print("a word on standard output")
+        return nn.Sequential(nn.Flatten(), nn.Linear(4, self.width), nn.Linear(self.width, classes))
+'''
+
+ASK = """
+import json, subprocess, sys
+from trainables import plugins
+from trainables.models import models
+from trainables.models import measured
+plugins.load(["their_network"])
+started = []
+run = subprocess.run
+def counted(*arguments, **options):
+    started.append(1)
+    return run(*arguments, **options)
+measured.subprocess.run = counted
+layers = models.parse({"name": "theirs", "width": int(sys.argv[1])}).layers(3, (1, 2, 2))
+print(json.dumps({"layers": layers, "started": len(started), "torch": "torch" in sys.modules}))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "their_network.py").write_text(NETWORK)
+    return tmp_path
+
+
+def ask(folder: Path, width: int = 5, **environment: str) -> dict[str, Any]:
+    path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", os.getcwd())])
+    settings = {**os.environ, "HOME": str(folder), "PYTHONPATH": path, **environment}
+    command = [sys.executable, "-c", ASK, str(width)]
+    found = subprocess.run(command, capture_output=True, text=True, env=settings, cwd=folder)
+    assert found.returncode == 0, found.stderr
+    return dict(json.loads(found.stdout.splitlines()[-1]))
+
+
+def test_they_are_asked_for_once_and_kept(folder: Path) -> None:
+    expected = [["1.weight", [5, 4], 40], ["2.weight", [3, 5], 30]]
+    assert ask(folder) == {"layers": expected, "started": 1, "torch": False}
+    assert ask(folder) == {"layers": expected, "started": 0, "torch": False}
+    assert ask(folder, width=6)["started"] == 1
+
+
+def test_another_code_is_asked_again(folder: Path) -> None:
+    ask(folder)
+    (folder / "their_network.py").write_text(
+        NETWORK.replace("nn.Linear(4, self.width)", "nn.Linear(4, self.width, False)")
+    )
+    assert ask(folder)["started"] == 1
+
+
+def test_a_damaged_answer_is_asked_again(folder: Path) -> None:
+    whole = ask(folder)
+    (kept,) = (folder / ".cache/sparsweep/layers").iterdir()
+    for content in ("", "{", "[[1]]", '[["a", 3, 4]]', "\0"):
+        kept.write_text(content)
+        assert ask(folder) == whole
+
+
+def test_where_nothing_can_be_kept_they_are_asked_each_time(folder: Path) -> None:
+    (folder / ".cache").write_text("a file in the place of the folder")
+    assert [ask(folder)["started"] for _ in range(2)] == [1, 1]
+
+
+def test_what_fails_there_is_an_error_here(folder: Path) -> None:
+    (folder / "their_network.py").write_text(NETWORK.replace("nn.Flatten()", "nn.Missing()"))
+    with pytest.raises(AssertionError, match=r"AttributeError: module 'torch\.nn' has no attribute 'Missing'"):
+        ask(folder)
