@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainables.local_files import private_folder
 
-SOCKET_LENGTH = 107 - len("/session_2026-11-30_22-05-05_123456_4194304/sockets/plasma_store")
+SOCKET_LENGTH = 103 - len("/session_2026-11-30_22-05-05_123456_4194304/sockets/plasma_store")
 """Longest path, in bytes, of a folder in which Ray can make its sockets."""
 PREFIX = "d-"
 
