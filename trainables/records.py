@@ -45,6 +45,8 @@ def resolve(storage: str) -> tuple[fs.FileSystem, str]:
         raise ValueError(f"{scheme}:// is unknown (got {storage!r}). Name a folder, or an s3:// or gs:// address.")
     if slashes:
         filesystem, root = fs.FileSystem.from_uri(storage)
+        if scheme != "file" and not root.strip("/"):
+            raise ValueError(f"no bucket is named (got {storage!r}). Addresses are {scheme}://BUCKET/FOLDER.")
         return filesystem, root.rstrip("/")
     return fs.LocalFileSystem(), os.path.realpath(expanded(storage))
 
