@@ -13,7 +13,6 @@ import logging
 import os
 import re
 import socket
-import tempfile
 import traceback as tracebacks
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -27,6 +26,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from trainables import checkpoint, imagefile, mark, reading, records
+from trainables.fetched import open_fetched
 from trainables.local_files import write_local
 
 log = logging.getLogger(__name__)
@@ -265,21 +265,16 @@ class Store:
     def read_corrupted(self, run: str) -> dict[str, np.ndarray]:
         """Corrupted images by split, read-only and in memory once a machine; errors as :meth:`read_weights`.
 
-        From an object store the file is fetched to this machine's temporary folder first.
+        From an object store the file is fetched to this machine first.
         """
         path = self.artifact_path("corrupted", run)
-        if isinstance(self.filesystem, fs.LocalFileSystem):
-            local = Path(self.root) / path
-        else:
-            local = Path(tempfile.gettempdir()) / f"sparsweep-{os.getuid()}" / path
-            if not local.exists() and (content := self.read(path)) is not None:
-                write_local(str(local), content)
         try:
-            return imagefile.open_mapped(local)
+            if isinstance(self.filesystem, fs.LocalFileSystem):
+                return imagefile.open_mapped(Path(self.root) / path)
+            return open_fetched(self.filesystem, f"{self.root}/{path}")
         except FileNotFoundError:
             raise ArtifactLost(f"the images of {run} are not in {self.storage}") from None
         except checkpoint.Damaged as error:
-            local.unlink()
             self.delete(path)
             raise ArtifactLost(f"the images of {run} are damaged ({error}) and were removed") from error
 

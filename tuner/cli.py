@@ -1,7 +1,7 @@
 """The ``sparsweep`` command. What a command needs is imported inside it, so that ``--help`` answers at once.
 
-Exit 0: all done; 1: some trials failed; 2: a wrong call or sweep, with one line that names the field, the value and
-the choices; 130 and 143: stopped by SIGINT and SIGTERM, in order.
+Exit 0: all done; 1: some trials failed; 2: a wrong call or sweep, or an error, with one line that names the field, the
+value and the choices (``faults``); 129, 130 and 143: stopped by SIGHUP, SIGINT and SIGTERM, in order.
 """
 
 from __future__ import annotations

@@ -260,6 +260,8 @@ def connect(address: str, options: dict[str, Any]) -> None:
 def lifeline(address: str) -> Lifeline:
     """What watches the node of this driver and the control store of its cluster, which may restart if not private."""
     node = ray._private.worker._global_node
+    if node is None:  # Ray's client, which has none here
+        return Lifeline({}, {})
     host, _, port = node.gcs_address.rpartition(":")
     servers = {"node": (node.node_ip_address, node.node_manager_port), "control store": (host.strip("[]"), int(port))}
     return Lifeline(servers, {"node": 3.0, "control store": 3.0 if address == "local" else 40.0})

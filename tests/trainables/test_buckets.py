@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,3 +62,19 @@ def test_damage_in_a_bucket_is_found_and_removed(bucket: Store) -> None:
     with pytest.raises(FileNotFoundError, match="checksum does not match"):
         bucket.read_weights(RUN)
     assert not bucket.exists(path)
+
+
+def test_images_are_those_that_the_bucket_has_now(
+    bucket: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for value in (1, 2):
+        bucket.write_corrupted(RUN, {"train": np.full((2, 3), value, np.uint8)})
+        assert bucket.read_corrupted(RUN)["train"].tolist() == [[value] * 3] * 2
+        assert bucket.read_corrupted(RUN)["train"].tolist() == [[value] * 3] * 2
+    path = bucket.artifact_path("corrupted", RUN)
+    bucket.write(path, (bucket.read(path) or b"")[:-1])
+    assert bucket.read_corrupted(RUN)["train"].tolist() == [[2] * 3] * 2  # the copy here is what it says to be
+    bucket.delete(path)
+    with pytest.raises(FileNotFoundError, match="are not in"):
+        bucket.read_corrupted(RUN)

@@ -1,0 +1,202 @@
+"""What becomes of the driver when Ray is lost, when its terminal goes away, and when a method is wrong."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command import COMMAND
+from disturbing import Ground, wait_until
+
+from trainables import reading
+from tuner import journal
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+SHORT = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 6}}
+grids: [{sparsifier: random, sparsity: 0.5, seed: [0, 1, 2, 3]}]
+"""
+
+
+@pytest.fixture
+def short(ground: Ground) -> Iterator[Ground]:
+    """A sweep of four short trials, and temporary folders and a home of its own."""
+    (ground.folder / "short.yaml").write_text(SHORT)
+    for name in ("home", "data"):
+        (ground.folder / name).mkdir()
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as temporary:
+        ground.environment = {"TMPDIR": temporary, "HOME": str(ground.folder / "home")}
+        yield ground
+
+
+def last(ground: Ground) -> str:
+    return ground.said.splitlines()[-1]
+
+
+def base(ground: Ground) -> Path:
+    return Path(ground.environment["TMPDIR"]) / f"sparsweep-{os.getuid()}"
+
+
+@pytest.mark.parametrize(("server", "name"), [("raylet/raylet", "node"), ("gcs/gcs_server", "control store")])
+def test_ray_is_lost(short: Ground, server: str, name: str) -> None:
+    """One line within seconds; the lease is given back, nothing is left that trains, and a resume goes on."""
+    driver = short.start("run", "short.yaml")
+    wait_until(short.begun, "a checkpoint")
+    (victim,) = (pid for pid, command in short.processes() if server in command.split(" ")[0])
+    os.kill(victim, signal.SIGKILL)
+    assert driver.wait(timeout=60) == 2
+    assert last(short) == (
+        f"sparsweep: Ray's {name} was lost; what is finished is kept. Go on with: sparsweep resume short --storage runs"
+    )
+    assert (
+        sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == 1 and "Traceback" not in short.said
+    )
+    assert not journal.is_alive("short", short.store)
+    wait_until(lambda: not short.workers(), "an end of all trials")
+    assert short.finish("resume", "short") == 0, short.said
+    assert len(short.store.finished()) == 4
+
+
+def test_a_private_cluster_is_of_its_user_alone(short: Ground) -> None:
+    """Loopback, a folder and a token that nobody else reads, and nothing left at the end."""
+    del short.environment["TMPDIR"]  # replaced below
+    with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as temporary:
+        short.environment["TMPDIR"] = temporary
+        short.environment["RAY_AUTH_MODE"] = "token"
+        driver = short.start("run", "short.yaml")
+        wait_until(short.begun, "a checkpoint")
+        assert stat.S_IMODE(base(short).stat().st_mode) == 0o700
+        assert {path.name[:2] for path in base(short).iterdir()} == {"d-", "lo"}
+        pids = {pid for pid, _ in short.processes()}
+        listening = sockets(pids)
+        assert listening and all(address in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for address in listening)
+        assert driver.wait(timeout=240) == 0, short.said
+        assert [path.name for path in base(short).iterdir()] == ["lock"]
+        assert not (short.folder / "home/.ray").exists()
+
+
+def sockets(pids: set[int]) -> set[str]:
+    """The addresses at which processes listen."""
+    psutil = pytest.importorskip("psutil")
+    found = set()
+    for pid in pids:
+        try:
+            connections = psutil.Process(pid).net_connections("inet")
+        except psutil.Error:
+            continue
+        found |= {connection.laddr.ip for connection in connections if connection.status == "LISTEN"}
+    return found
+
+
+def test_what_a_killed_driver_left_goes_with_the_next(short: Ground) -> None:
+    driver = short.start("run", "short.yaml")
+    wait_until(short.begun, "a checkpoint")
+    driver.kill()
+    driver.wait()
+    (left,) = base(short).glob("d-*")
+    assert short.finish("resume", "short") == 0, short.said
+    assert not left.exists() and [path.name for path in base(short).iterdir()] == ["lock"]
+
+
+def test_a_hangup_stops_in_order(short: Ground) -> None:
+    driver = short.start("run", "short.yaml")
+    wait_until(short.begun, "a checkpoint")
+    driver.send_signal(signal.SIGHUP)
+    assert driver.wait(timeout=60) == 128 + signal.SIGHUP
+    assert last(short) == "stopped; what is finished is kept. Go on with: sparsweep resume short --storage runs"
+
+
+@pytest.mark.parametrize("output", ["terminal", "pipe"])
+def test_a_sweep_outlives_the_reader_of_its_output(short: Ground, output: str) -> None:
+    """A terminal that is closed under ``nohup``, or a pipe whose reader has ended."""
+    reading_end, writing = pty.openpty() if output == "terminal" else os.pipe()
+    driver = subprocess.Popen(
+        [*COMMAND, "run", "short.yaml"],
+        cwd=short.folder,
+        stdin=writing if output == "terminal" else None,
+        stdout=writing,
+        stderr=writing,
+        env={**os.environ, "SPARSWEEP_TEST": short.mark, "RAY_AUTH_MODE": "disabled", **short.environment},
+        preexec_fn=lambda: (os.setsid(), signal.signal(signal.SIGHUP, signal.SIG_IGN)),
+    )
+    os.close(writing)
+    wait_until(short.begun, "a checkpoint")
+    os.close(reading_end)
+    assert driver.wait(timeout=240) == 0
+    assert len(short.store.finished()) == 4
+
+
+WRONG = """
+from trainables import runs
+once = runs.Trained.train_epoch
+def epoch(self):
+    if self.spec.seed == 0:
+        {what}
+    once(self)
+runs.Trained.train_epoch = epoch
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "error"),
+    [("None + 1", "TypeError"), ("import sys; sys.exit()", "CalledExit")],
+)
+def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Ground, what: str, error: str) -> None:
+    (short.folder / "wrong.py").write_text(WRONG.format(what=what))
+    path = os.pathsep.join([str(short.folder), os.environ.get("PYTHONPATH", os.getcwd())])
+    short.environment["PYTHONPATH"] = path
+    assert short.finish("run", "short.yaml", "--plugin", "wrong", "--set", "resources.cpus=1") == 1, short.said
+    assert len(short.store.finished()) == 3
+    rows = reading.read(short.store.storage, "failures")[0].to_pylist()
+    assert [(row["error"], row["attempt"]) for row in rows] == [(error, 1)]
+    assert "Traceback" not in short.said
+
+    short.storage = "others"
+    arguments = ("run", "short.yaml", "--plugin", "wrong", "--fail-fast", "--set", "recipe.epochs=60")
+    assert short.finish(*arguments) == 1, short.said
+    assert not short.store.finished() and len(short.store.failures()) == 1
+    assert journal.last_said("short", short.store) is None
+
+
+SEAMS = [
+    "tuner.watch.Watch.on_trial_start",
+    "tuner.watch.Watch.on_step_end",
+    "tuner.search.GraphSearch.next_trial",
+    "tuner.search.Release.finish",
+    "tuner.execute.resource_shape",
+    "tuner.execute.fit",
+    "tuner.journal.write_heartbeat",
+    "ray.init",
+    "ray.shutdown",
+    "ray.put",
+]
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+def test_an_error_in_a_running_driver_is_one_line(short: Ground, seam: str) -> None:
+    module, _, name = seam.rpartition(".")
+    owner = f"{module}.{name}"
+    (short.folder / "planted.py").write_text(
+        "import os, pkgutil\n"
+        "if 'default_worker' not in open('/proc/self/cmdline').read():\n"
+        "    def planted(*arguments, **options):\n"
+        "        raise RuntimeError('planted\\nin two lines')\n"
+        f"    import tuner.ray_environment as e; e.prepare('local')\n"
+        f"    import tuner.execute, tuner.watch\n"
+        f"    owner = pkgutil.resolve_name({module!r})\n"
+        f"    assert hasattr(owner, {name!r}), {owner!r}\n"
+        f"    setattr(owner, {name!r}, planted)\n"
+    )
+    short.environment["PYTHONPATH"] = os.pathsep.join([str(short.folder), os.environ.get("PYTHONPATH", os.getcwd())])
+    assert short.finish("run", "short.yaml", "--plugin", "planted", seconds=120) == 2, short.said
+    assert "Traceback" not in short.said and '  File "' not in short.said, short.said
+    assert sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == 1, short.said
+    wait_until(lambda: not short.workers(), "an end of all trials")
