@@ -71,9 +71,12 @@ def one_method(parameters: str, sparsity: float) -> str:
     told by the number of rounds alone; any others are a chain through the sparsities of a grid.
     """
     fields = json.loads(parameters)
-    through = fields.pop("through")
-    even = [1 - (1 - sparsity) ** (number / fields["rounds"]) for number in range(1, fields["rounds"])]
-    if not np.allclose(through, even, atol=1e-5):
+    through = fields.pop("through", None)
+    if not isinstance(through, list) or not all(isinstance(step, float) for step in through):
+        return parameters  # of another method of that name, or damaged: it is compared with none
+    rounds = len(through) + 1
+    even = [1 - (1 - sparsity) ** (number / rounds) for number in range(1, rounds)]
+    if fields.get("rounds") != rounds or not np.allclose(through, even, atol=1e-5):
         fields["rounds"] = "through lower sparsities"
     return json.dumps(fields, separators=(",", ":"))
 

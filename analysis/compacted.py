@@ -64,7 +64,7 @@ def _copy(
             )
         held: dict[str, list[int]] = json.loads(found.schema.metadata[_FILES])
         rows = found.select(wanted.columns).replace_schema_metadata(nothing.schema.metadata)
-    except (FileNotFoundError, pa.ArrowInvalid, OSError, LookupError, TypeError, ValueError):
+    except (FileNotFoundError, pa.ArrowInvalid, OSError, LookupError, TypeError, ValueError, RecursionError):
         return nothing, {}
     now = {info.base_name: _state(info) for info in infos}
     same = rows.schema.equals(nothing.schema) and all(now.get(name) == state for name, state in held.items())
@@ -99,7 +99,7 @@ def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int,
     fresh = [info for info in infos if info.base_name not in held]
     rows, damaged = reading.read_files(storage, table, fresh, everything)
     for file in damaged:
-        log.warning("%s: a damaged Parquet file is left out: %s", table, file)
+        reading.warn_of(table, file)
     whole = pa.concat_tables([old, rows])
     names = {**held, **{info.base_name: _state(info) for info in fresh if info.path not in damaged}}
     whole = whole.replace_schema_metadata({**whole.schema.metadata, _FILES: json.dumps(names)})

@@ -14,16 +14,13 @@ out is not read: choice of trials, columns and filters are pushed down to Parque
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import pandas as pd
 
 from analysis import arguments, compacted
-from trainables import records
-
-log = logging.getLogger(__name__)
+from trainables import reading, records
 
 Filters = arguments.Condition | Sequence[arguments.Condition] | Sequence[Sequence[arguments.Condition]]
 
@@ -95,7 +92,7 @@ def _load(
         ids = [trial for trial in members if ids is None or trial in ids]
     rows, damaged = compacted.read(place, table, ids, names, arguments.alternatives(table, filters))
     for path in damaged:
-        log.warning("%s: a damaged Parquet file is skipped, a resume of its sweep makes it again: %s", table, path)
+        reading.warn_of(table, path)
     return rows.to_pandas()
 
 

@@ -56,7 +56,7 @@ def load_samples(
     for ranking in rankings:
         table, damaged = reading.read_scores(storage_text(storage), ranking.runs)
         for path in damaged:
-            log.warning("scores: a damaged Parquet file is skipped: %s", path)
+            reading.warn_of("scores", path)
         chosen = extremes(table.to_pandas(), classes, each)
         dataset = json.loads(ranking.dataset)
         if len(chosen) and (found := _load(dataset)) is not None:

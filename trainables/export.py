@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch.nn.utils import prune
 
 from trainables import reading
 from trainables.data import fitted_shape
+from trainables.soundness import check_weights
 from trainables.spec import TrialSpec, dump, load
 from trainables.store import Store
 
@@ -27,7 +29,7 @@ ONNX_PACKAGES = ("onnx", "onnxscript")
 def export(store: Store, trial: str) -> dict[str, Any]:
     """What the file of a finished trial holds: ``state_dict``, ``masks`` and ``spec``; FileNotFoundError if lost."""
     spec = read_spec(store, trial)
-    left = store.read_weights(trial)
+    left = store.read_weights(trial, partial(check_weights, trial=spec))
     model, masks = left["model"], left["masks"]
     applied = {name: value * masks[name] if name in masks else value for name, value in model.items()}
     return {"state_dict": applied, "masks": masks, "spec": dump(spec)}

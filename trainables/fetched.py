@@ -15,26 +15,26 @@ HEAD_BYTES = 4096
 """Longer than a first line, which has a checksum and the shapes of two arrays."""
 
 
-def open_fetched(filesystem: fs.FileSystem, path: str) -> dict[str, np.ndarray]:
+def open_fetched(filesystem: fs.FileSystem, path: str, run: str = "") -> dict[str, np.ndarray]:
     """Return the arrays of an image file in a bucket, by name, read-only and mapped from a copy here.
 
     The copy is used only if its first line, which has the checksum of the rest, is that of the file in the bucket.
 
     Raises:
         FileNotFoundError: There is no such file in the bucket, whatever may be here.
-        Damaged: The file in the bucket is not whole.
+        Damaged: The file in the bucket is not whole, or of another run than ``run``.
     """
     local = private_folder() / "images" / path.rpartition("/")[2]
     with filesystem.open_input_file(path) as remote:
         if _head(local) == _first_line(remote.read(HEAD_BYTES)):
             try:
-                return imagefile.open_mapped(local)
+                return imagefile.open_mapped(local, run)
             except Damaged:  # here; the bucket's may be whole
                 pass
         remote.seek(0)
         write_local(str(local), remote.read())
     try:
-        return imagefile.open_mapped(local)
+        return imagefile.open_mapped(local, run)
     except Damaged:
         local.unlink()
         raise

@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 
 import yaml
 
+from trainables.values import shortened, shown
+
 TAG = "tag:yaml.org,2002:"
 CORE_SCHEMA = {
     "bool": (r"true|True|TRUE|false|False|FALSE", "tTfF"),
@@ -25,6 +27,12 @@ CORE_SCHEMA = {
     "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
 }
 """Kind: what a word of it looks like without quotes, and the characters that it begins with."""
+
+
+MOST_VALUES = 10**6
+"""Values in a text, each counted as often as it is referred to: a few lines of references can stand for any number."""
+MOST_DIGITS = 1000
+"""Of a whole number."""
 
 
 class YAMLError(ValueError):
@@ -44,7 +52,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             name, line = (key.tag, str(key.value)), key.start_mark.line + 1
             if name in lines:
-                why = f"{key.value!r} is given already, in line {lines[name]}"
+                why = f"{shown(key.value)} is given already, in line {lines[name]}"
                 raise YAMLError(f"line {line}: {why}. Remove one of them.")
             lines[name] = line
         return node
@@ -56,6 +64,8 @@ class _Dumper(yaml.SafeDumper):
 
 def _integer(loader: _Loader, node: yaml.ScalarNode) -> int:
     text = node.value
+    if len(text) > MOST_DIGITS:
+        raise YAMLError(f"line {node.start_mark.line + 1}: a number of {len(text):,} digits, at most {MOST_DIGITS:,}")
     return int(text, {"0o": 8, "0x": 16}.get(text[:2], 10))
 
 
@@ -73,11 +83,30 @@ _Loader.add_constructor(TAG + "float", _float)
 def load(text: str) -> Any:
     """Return the value that ``text`` describes. Raises YAMLError."""
     try:
-        return yaml.load(text, _Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _count_values(node, {})
+        return loader.construct_document(node)
     except YAMLError:
         raise
-    except (yaml.YAMLError, ValueError) as error:  # a ValueError is a tag's: !!int x
-        raise YAMLError(f"not YAML: {' '.join(str(error).split())}") from None
+    except RecursionError:
+        raise YAMLError("not YAML: it is nested too deeply") from None
+    except Exception as error:  # whatever a tag makes of a text that is not of its kind: !!int x, !!timestamp 1-2-3
+        raise YAMLError(f"not YAML: {shortened(str(error)) or type(error).__name__}") from None
+
+
+def _count_values(node: yaml.Node, counted: dict[int, int]) -> int:
+    """Return how many values ``node`` stands for, references followed. Raises YAMLError if they are too many."""
+    if id(node) not in counted:
+        counted[id(node)] = 0  # what holds itself is refused later
+        parts = node.value if isinstance(node, yaml.CollectionNode) else ()
+        nodes = [part for pair in parts for part in (pair if isinstance(pair, tuple) else (pair,))]
+        counted[id(node)] = 1 + sum(_count_values(part, counted) for part in nodes)
+    if counted[id(node)] > MOST_VALUES:
+        raise YAMLError(f"it stands for {counted[id(node)]:,} values, at most {MOST_VALUES:,} are read")
+    return counted[id(node)]
 
 
 def dump(value: Any) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import pyarrow as pa
@@ -16,8 +18,11 @@ from pyarrow import fs
 
 from trainables.records import TABLES, TABLES_VERSION, VERSION_KEY, resolve, table_folder
 
-JSON_COLUMNS = {f"{part}_parameters" for part in ("dataset", "model", "sparsifier", "difficulty")}
-"""Columns of ``trials`` that whoever compares trials parses."""
+JSON_COLUMNS = {"versions", *(f"{part}_parameters" for part in ("dataset", "model", "sparsifier", "difficulty"))}
+"""Columns of ``trials`` that whoever compares trials parses: each is a JSON object, or null."""
+
+
+log = logging.getLogger(__name__)
 
 
 class NewerTables(ValueError):
@@ -185,12 +190,34 @@ def _columns(parquet: pq.ParquetFile, table: str, names: Sequence[str]) -> pa.Ta
     columns.validate(full=True)  # text that is not UTF-8
     for name in JSON_COLUMNS & set(columns.column_names):
         for text in columns[name].to_pylist():
-            json.loads(text or "null")  # ValueError
+            if text is not None and not isinstance(parse_json(text), dict):
+                raise pa.ArrowInvalid(f"{name} is no JSON object")
     return columns
 
 
+def parse_json(text: str | bytes | None) -> Any:
+    """The value in ``text``, None if that is damaged: no JSON, or nested too deeply to be read."""
+    try:
+        return json.loads(text or b"null")
+    except (ValueError, RecursionError):
+        return None
+
+
+@cache
+def warn_of(table: str, path: str) -> None:
+    """Name a damaged file in the log, once a process."""
+    log.warning("%s: a damaged file is left out, a resume of its sweep makes it again: %s", table, path)
+
+
+def newest_failures(storage: str) -> dict[str, dict[str, Any]]:
+    """The newest row of ``failures`` for each trial."""
+    table, _ = read(storage, "failures")
+    rows = [row for row in table.to_pylist() if None not in (row["at"], row["attempt"])]
+    return {row["trial"]: row for row in sorted(rows, key=lambda row: (row["at"], row["attempt"]))}
+
+
 def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]:
-    """Scores of the training samples by scoring ``runs``, and the files that are damaged.
+    """Scores of the training samples by scoring ``runs``, and the files that are damaged or of another run.
 
     A row a run, score and sample: ``run``, ``name`` of the score, ``sample`` (index), ``label``, ``score``. Runs
     without scores are left out.
@@ -204,12 +231,36 @@ def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]
             continue
         try:
             with filesystem.open_input_file(info.path) as file:
-                found = pq.read_table(file, columns=["sample", "label", "score"], page_checksum_verification=True)
+                found = scores_in(file)
+            if owner_of(found) not in ("", run):
+                raise pa.ArrowInvalid("of another run")
             columns = [pa.array([run] * len(found)), pa.array([name] * len(found)), *found.columns]
             parts.append(pa.table(columns, names=_SCORES.names).cast(_SCORES))
         except (pa.ArrowException, OSError):
             damaged.append(info.path)
     return pa.concat_tables(parts), damaged
+
+
+OWNER_KEY = b"sparsweep.run"
+"""Where a file of scores names its run, in the metadata of its schema."""
+
+
+def scores_in(file: Any) -> pa.Table:
+    """The columns ``sample``, ``label`` (whole numbers) and ``score`` of a file that a scoring run left.
+
+    Raises:
+        pyarrow.ArrowException: It is no whole Parquet file, or has no such columns.
+    """
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        kinds = [(field.name, field.type) for field in parquet.schema_arrow]
+        if kinds != [(field.name, field.type) for field in _SCORES][2:]:
+            raise pa.ArrowInvalid(f"its columns are {', '.join(f'{name} ({kind})' for name, kind in kinds)}")
+        return parquet.read()
+
+
+def owner_of(scores: pa.Table) -> str:
+    """The run that a file of scores names, empty in files of earlier versions."""
+    return (scores.schema.metadata or {}).get(OWNER_KEY, b"").decode(errors="replace")
 
 
 _SCORES = pa.schema(

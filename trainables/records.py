@@ -6,17 +6,19 @@ moment: a file appears whole or not at all, and names that begin with ``_`` are 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from pyarrow import fs
 
 from trainables.local_files import expanded
 from trainables.schemas import TABLES, TABLES_VERSION, VERSION_KEY
 
-__all__ = ["TABLES", "TABLES_VERSION", "VERSION_KEY", "build", "hurried", "resolve", "table_folder"]
+__all__ = ["TABLES", "TABLES_VERSION", "VERSION_KEY", "build", "hurried", "resolve", "table_folder", "to_parquet"]
 
 SCHEMES = ("s3", "gs", "gcs", "file")
 HURRY_SECONDS = 5
@@ -43,8 +45,10 @@ def resolve(storage: str) -> tuple[fs.FileSystem, str]:
         raise ValueError(f"{scheme}:// is unknown (got {storage!r}). Name a folder, or an s3:// or gs:// address.")
     if slashes:
         filesystem, root = fs.FileSystem.from_uri(storage)
+        if scheme != "file" and not root.strip("/"):
+            raise ValueError(f"no bucket is named (got {storage!r}). Addresses are {scheme}://BUCKET/FOLDER.")
         return filesystem, root.rstrip("/")
-    return fs.LocalFileSystem(), str(expanded(storage).resolve())
+    return fs.LocalFileSystem(), os.path.realpath(expanded(storage))
 
 
 def hurried(storage: str) -> str:
@@ -65,3 +69,10 @@ def build(table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
         if row.keys() != set(schema.names):
             raise KeyError(f"{table}: columns {sorted(row.keys() ^ set(schema.names))} are missing or not declared")
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+
+
+def to_parquet(table: pa.Table) -> bytes:
+    """The bytes of a Parquet file whose pages have checksums."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    return bytes(sink.getvalue().to_pybytes())

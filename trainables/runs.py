@@ -11,18 +11,21 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
-from trainables.data import DeviceData, ImageData, shared_tensor
+from trainables.checkpoint import Damaged
+from trainables.data import DeviceData, ImageData
 from trainables.deferred import torch
-from trainables.difficulty import Sources
 from trainables.difficulty.corruption import corrupt
 from trainables.engine import Workshop
 from trainables.origins import code_of
+from trainables.prerequisites import sources_in
 from trainables.profiling import phase
 from trainables.provenance import Code, dump_code, joined, load_code
 from trainables.rows import epoch_rows, layer_rows, trial_row
 from trainables.scoring import SCORES, View
+from trainables.soundness import check_like, check_ranking, check_training, check_weights
 from trainables.spec import CorruptionSpec, ScoringSpec, SnapshotSpec, Spec, TrialSpec
 from trainables.store import Store
 from trainables.training import Diverged, Epoch, Training
@@ -84,7 +87,7 @@ class Trained(Run):
         self.seconds = 0.0
         self.code = joined(code_of(spec), *started_from)
         self.started_at = datetime.now(UTC)
-        state = store.read_checkpoint(spec.id)
+        state = store.read_checkpoint(spec.id, self.check)
         if state is not None:
             self.restore(state)
 
@@ -122,6 +125,13 @@ class Trained(Run):
     def state(self) -> dict[str, Any]:
         return {"seconds": self.seconds, "training": self.training.state(), "code": dump_code(self.code)}
 
+    def check(self, state: Any) -> None:
+        """Raise Damaged unless :meth:`restore`, at the beginning, can go on from ``state``."""
+        if not isinstance(state, dict) or not {"seconds", "training"} <= state.keys():
+            raise Damaged("it has other parts")
+        check_like(state["seconds"], self.seconds, "seconds")
+        check_training(state["training"], self.training, self.spec.length)
+
     def restore(self, state: dict[str, Any]) -> None:
         self.seconds = state["seconds"]
         self.code = joined(self.code, load_code(state.get("code")))
@@ -140,16 +150,14 @@ class WeightsRun(Trained):
         started_from: list[Code] = []
 
         def trained(parent: Spec) -> dict[str, torch.Tensor]:
-            left = store.read_weights(parent.id)
+            assert parent.training is not None
+            left = store.read_weights(parent.id, partial(check_weights, trial=parent.training))
             self.lineage |= {**left["lineage"], parent.id: left["train_flops"]}
             started_from.append(load_code(left.get("code")))
             return left["model"]
 
-        sources = Sources(
-            lambda run, score: torch.from_numpy(store.read_scores(run.id, score).copy()),
-            lambda run: {split: shared_tensor(images) for split, images in store.read_corrupted(run.id).items()},
-        )
         placed = inputs.placed(trial)
+        sources = sources_in(store, placed)
         indices = trial.difficulty.select(trial, placed.train_labels.cpu(), sources)
         data = trial.difficulty.alter(trial, placed, sources)
         training = Training(trial, data, indices, trained, inputs.workshop)
@@ -168,12 +176,16 @@ class WeightsRun(Trained):
         if torch.stack(masked).max() != 0:
             raise AssertionError("a masked weight is not zero at the end of training")
         left = {
-            "model": training.model.state_dict(),
-            "masks": dict(training.masks),
+            "model": {name: value.cpu() for name, value in training.model.state_dict().items()},
+            "masks": {name: mask.cpu() for name, mask in training.masks.items()},
             "train_flops": training.train_flops,
             "lineage": self.lineage,
             "code": dump_code(self.code),
         }
+        try:
+            check_weights(left, training.spec)
+        except Damaged as error:
+            raise Diverged(f"the training left nothing of use: {error}") from None
         self.store.write_weights(self.spec.id, left)
 
 
@@ -247,6 +259,13 @@ class ScoringRun(Trained):
     def state(self) -> dict[str, Any]:
         return {**super().state(), "scores": {name: score.state for name, score in self.scores.items()}}
 
+    def check(self, state: Any) -> None:
+        super().check(state)
+        if not isinstance(state.get("scores"), dict):
+            raise Damaged("its scores have other parts")
+        for name in self.scores.keys() & state["scores"].keys():
+            check_like(state["scores"][name], self.scores[name].state, f"scores.{name}")
+
     def restore(self, state: dict[str, Any]) -> None:
         if not set(self.scores) <= set(state["scores"]):
             return  # begun without a score that may have to follow every epoch: it starts again
@@ -258,8 +277,10 @@ class ScoringRun(Trained):
         labels = self.training.data.train_labels.cpu().numpy()
         for name, score in self.scores.items():
             values = score.result(self.view)
-            if values.isnan().any():
-                raise Diverged(f"{name} is not a number for {int(values.isnan().sum())} samples")
+            try:
+                check_ranking(values.cpu().numpy())
+            except Damaged as error:
+                raise Diverged(f"{name} is of no use: {error}") from None
             self.store.write_scores(self.spec.id, name, labels, values.cpu().numpy())
 
 

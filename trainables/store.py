@@ -22,10 +22,10 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyarrow import fs
 
 from trainables import checkpoint, imagefile, mark, reading, records
+from trainables.checkpoint import Check, accept
 from trainables.fetched import open_fetched
 from trainables.local_files import write_local
 
@@ -185,7 +185,7 @@ class Store:
         """Write which trials belong to ``sweep``, in the place of what was written of it before, if it differs."""
         path = self.result_path("memberships", sweep)
         members = records.build("memberships", [{"sweep": sweep, "trial": trial} for trial in trials])
-        if self.read(path) != (content := _parquet(members)):
+        if self.read(path) != (content := records.to_parquet(members)):
             self.write(path, content)
 
     def write_failure(self, trial: str, sweep: str, error: BaseException) -> None:
@@ -209,17 +209,13 @@ class Store:
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """The newest failure of every trial that failed and has not finished since."""
-        table, _ = reading.read(self.storage, "failures")
-        newest: dict[str, dict[str, Any]] = {}
-        rows = [row for row in table.to_pylist() if None not in (row["at"], row["attempt"])]
-        for row in sorted(rows, key=lambda row: (row["at"], row["attempt"])):
-            newest[row["trial"]] = row
         made = self.artifacts("scores") | self.artifacts("corrupted")
         finished = self.finished() | {name.partition("-")[0] for name in made}
+        newest = reading.newest_failures(self.storage)
         return {trial: row for trial, row in newest.items() if trial not in finished}
 
     def _write_table(self, path: str, table: pa.Table) -> None:
-        self.write(path, _parquet(table))
+        self.write(path, records.to_parquet(table))
 
     # Artifacts -------------------------------------------------------------------------------------------------------
 
@@ -236,11 +232,15 @@ class Store:
 
     def write_weights(self, trial: str, state: Mapping[str, Any]) -> None:
         """Keep the final weights of a trial (``model``: state_dict, ``masks``: by name)."""
-        self.write(self.artifact_path("weights", trial), checkpoint.encode(dict(state)))
+        self.write(self.artifact_path("weights", trial), checkpoint.encode(dict(state), trial))
 
-    def read_weights(self, trial: str) -> dict[str, Any]:
-        """FileNotFoundError if there are none; if they are damaged, they are removed first, to be made again."""
-        return self._artifact("weights", trial, checkpoint.decode)
+    def read_weights(self, trial: str, check: Check = accept) -> dict[str, Any]:
+        """The weights of ``trial``, if ``check``, which raises Damaged, lets them pass.
+
+        Raises:
+            ArtifactLost: There are none, or they are damaged or of another run and were removed, to be made again.
+        """
+        return self._artifact("weights", trial, lambda content: checkpoint.decode(content, trial), check)
 
     def scores_path(self, run: str, score: str) -> str:
         return self.artifact_path("scores", f"{run}-{score}")
@@ -248,44 +248,52 @@ class Store:
     def write_scores(self, run: str, score: str, labels: np.ndarray, values: np.ndarray) -> None:
         """Keep one score of a scoring run: Parquet with ``sample``, ``label`` and ``score``, samples in order."""
         columns = {"sample": np.arange(len(labels)), "label": labels, "score": values}
-        self._write_table(self.scores_path(run, score), pa.table(columns))
+        table = pa.table(columns).replace_schema_metadata({reading.OWNER_KEY: run})
+        self._write_table(self.scores_path(run, score), table)
 
-    def read_scores(self, run: str, score: str) -> np.ndarray:
-        """The scores of all training samples, in their order; errors as :meth:`read_weights`."""
+    def read_scores(self, run: str, score: str, check: Check = accept) -> np.ndarray:
+        """The scores of all training samples, in order; ``check`` gets the table. Errors: see :meth:`read_weights`."""
 
         def parse(content: bytes) -> pa.Table:
-            return pq.read_table(pa.BufferReader(content), columns=["sample", "score"], page_checksum_verification=True)
+            table = reading.scores_in(pa.BufferReader(content))
+            checkpoint.check_owner(reading.owner_of(table), run)
+            return table.sort_by("sample")
 
-        return self._artifact("scores", f"{run}-{score}", parse).sort_by("sample")["score"].to_numpy()
+        return self._artifact("scores", f"{run}-{score}", parse, check)["score"].to_numpy()
 
     def write_corrupted(self, run: str, images: Mapping[str, np.ndarray]) -> None:
         """Keep a data set's corrupted images: uint8 arrays by split."""
-        self.write(self.artifact_path("corrupted", run), imagefile.encode(images))
+        self.write(self.artifact_path("corrupted", run), imagefile.encode(images, run))
 
-    def read_corrupted(self, run: str) -> dict[str, np.ndarray]:
-        """Corrupted images by split, read-only and in memory once a machine; errors as :meth:`read_weights`.
+    def read_corrupted(self, run: str, check: Check = accept) -> dict[str, np.ndarray]:
+        """Corrupted images by split, read-only and in memory once a machine; errors as in :meth:`read_weights`.
 
         From an object store the file is fetched to this machine first.
         """
         path = self.artifact_path("corrupted", run)
         try:
             if isinstance(self.filesystem, fs.LocalFileSystem):
-                return imagefile.open_mapped(Path(self.root) / path)
-            return open_fetched(self.filesystem, f"{self.root}/{path}")
+                images = imagefile.open_mapped(Path(self.root) / path, run)
+            else:
+                images = open_fetched(self.filesystem, f"{self.root}/{path}", run)
+            check(images)
+            return images
         except FileNotFoundError:
             raise ArtifactLost(f"the images of {run} are not in {self.storage}") from None
         except checkpoint.Damaged as error:
             self.delete(path)
             raise ArtifactLost(f"the images of {run} are damaged ({error}) and were removed") from error
 
-    def _artifact(self, kind: Artifact, run: str, parse: Callable[[bytes], T]) -> T:
+    def _artifact(self, kind: Artifact, run: str, parse: Callable[[bytes], T], check: Check) -> T:
         path = self.artifact_path(kind, run)
         content = self.read(path)
         if content is None:
             raise ArtifactLost(f"the {kind} of {run} are not in {self.storage}")
         try:
-            return parse(content)
-        except (checkpoint.Damaged, pa.ArrowInvalid, OSError) as error:
+            found = parse(content)
+            check(found)
+            return found
+        except (checkpoint.Damaged, pa.ArrowException, OSError) as error:
             self.delete(path)
             raise ArtifactLost(f"the {kind} of {run} are damaged ({error}) and were removed") from error
 
@@ -293,15 +301,17 @@ class Store:
 
     def write_checkpoint(self, run: str, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint of a run that is not done."""
-        self.write(f"checkpoints/{run}.pt", checkpoint.encode(dict(state)))
+        self.write(f"checkpoints/{run}.pt", checkpoint.encode(dict(state), run))
 
-    def read_checkpoint(self, run: str) -> dict[str, Any] | None:
-        """The newest checkpoint, or None; a damaged one is said and dropped, and the run starts again."""
+    def read_checkpoint(self, run: str, check: Check = accept) -> dict[str, Any] | None:
+        """The newest checkpoint, or None; one that is damaged or of another run is said and dropped."""
         content = self.read(f"checkpoints/{run}.pt")
         if content is None:
             return None
         try:
-            return checkpoint.decode(content)
+            state = checkpoint.decode(content, run)
+            check(state)
+            return state
         except checkpoint.Damaged as error:
             log.warning("checkpoint of %s is damaged (%s): starting it again", run, error)
             self.delete_checkpoint(run)
@@ -313,9 +323,3 @@ class Store:
     def checkpoints(self) -> set[str]:
         """Ids of the runs that were begun and are not done."""
         return self.names("checkpoints")
-
-
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
-    return bytes(sink.getvalue().to_pybytes())

@@ -29,6 +29,7 @@ from trainables.data.base import ImageData, place
 from trainables.models import Model, maskable
 from trainables.networks import Normalize
 from trainables.seeds import derive
+from trainables.soundness import check_training
 from trainables.sparsifiers import Masks, Sparsifier, Start, distributions, sparsifiers
 from trainables.sparsifiers.base import State, layer_shapes
 from trainables.sparsifiers.masks import kept_weights
@@ -208,7 +209,9 @@ def check_resume(spec: TrialSpec, after: int) -> None:
     for _ in range(after):
         begun.train_epoch()
     resumed = training(spec)
-    resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
+    saved = checkpoint.decode(checkpoint.encode(begun.state()))
+    check_training(saved, resumed, spec.length)  # a state that it does not know would be taken for a damaged file
+    resumed.restore(saved)
     for _ in range(spec.length - after):
         resumed.train_epoch()
     check_same(comparable(resumed), comparable(whole))

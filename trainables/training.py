@@ -103,7 +103,7 @@ class Training:
         state = spec.sparsifier.starting_state(start)
         if state is not None:
             self.model.load_state_dict(state)
-        masks = self._checked(spec.sparsifier.initialize(start), step=-1)
+        masks = self.checked(spec.sparsifier.initialize(start), step=-1)
         self.memory = spec.sparsifier.memory(start)
         self.topology = spec.sparsifier.topology(self.weights, self.optimizer, masks)
         self.machine.mount(self.topology, spec.sparsifier.watches)
@@ -125,7 +125,7 @@ class Training:
         """Fraction of the maskable weights that is there, from the counts at hand: nothing waits for the device."""
         return sum(self.topology.counts.values()) / self.masks.size
 
-    def _checked(self, masks: Masks, step: int) -> Masks:
+    def checked(self, masks: Masks, step: int) -> Masks:
         """The masks in force from ``step`` on (-1: before the first), on this device, if they are what was asked."""
         masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
         sparsifier = self.spec.sparsifier
@@ -163,7 +163,7 @@ class Training:
 
     def _update_masks(self, moment: Moment) -> None:
         with phase("update"):
-            self.topology.change(self._checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
+            self.topology.change(self.checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
             self._count_flops()
 
     def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor) -> Tensors:
@@ -308,7 +308,7 @@ class Training:
         self.epoch = state["epoch"]
         self.topology.restore(on(self.device, state["topology"]))
         # The masks are those of the last step: an update that is due just before the next one is still to come.
-        self._checked(self.masks, self.timeline.until(self.epoch) - 1)
+        self.checked(self.masks, self.timeline.until(self.epoch) - 1)
         self._count_flops()
         self.memory = on(self.device, state["memory"])
         self.train_flops = state["train_flops"]

@@ -82,12 +82,30 @@ class Named(Value):
         return (cls.__doc__ or "").strip().splitlines()[0]
 
 
+SHOWN = 200
+"""Characters of a value or a reason that a message shows."""
+
+
+def shortened(text: str) -> str:
+    """Return ``text`` as one line of at most :data:`SHOWN` characters."""
+    line = " ".join(text[: 4 * SHOWN].split())
+    return line if len(line) <= SHOWN else f"{line[: SHOWN - 4]} ..."
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as messages show it: on one line, cut where it is long, whatever it is."""
+    try:
+        return shortened(repr(value))
+    except (ValueError, RecursionError):  # a number of more digits than Python writes; what holds itself
+        return f"a very long {type(value).__name__}"
+
+
 def unknown(kind: str, given: object, choices: Iterable[str]) -> str:
     """Say that ``given`` is not one of ``choices``, and which of them was probably meant."""
     names = [str(choice) for choice in choices]
-    close = difflib.get_close_matches(str(given), names, n=1)
+    close = difflib.get_close_matches(str(given)[:SHOWN], names, n=1) if isinstance(given, str) else []
     hint = f" (did you mean {close[0]}?)" if close else ""
-    return f"unknown {kind} {given!r}{hint}; choose from {', '.join(names)}"
+    return f"unknown {kind} {shown(given)}{hint}; choose from {', '.join(names)}"
 
 
 T = TypeVar("T", bound=Named)
@@ -149,7 +167,7 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     reason = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in {"unknown", "value_error", "missing"}:
         return path, reason
-    return path, f"{reason} (got {problem['input']!r})"
+    return shortened(path), f"{reason} (got {shown(problem['input'])})"
 
 
 def explain(error: ValidationError) -> str:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainables.data import fitted_shape
 from trainables.engine import Engine
@@ -41,14 +44,30 @@ def read(store: Store, what: str) -> list[dict[str, Any]]:
     return sorted(entries, key=lambda entry: entry["at"])
 
 
-_KEYS = {"rate": {"kind", "card", "images_per_second", "at"}, "share": {"kind", "card", "trials", "at"}}
+class Rate(BaseModel):
+    """How fast trials of a kind train on a card; None where they do not fit."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+    what: Literal["rate"]
+    kind: dict[str, Any]
+    card: str
+    images_per_second: float | None = Field(gt=0)
+    at: str
+
+
+class Share(BaseModel):
+    """How many trials of a kind train on a card at once."""
+
+    what: Literal["share"]
+    kind: dict[str, Any]
+    card: str
+    trials: int = Field(ge=0)
+    at: str
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
     """Return a calibration, or an empty one if ``content`` is none."""
-    try:
-        entry = json.loads(content)
-    except ValueError:
-        return {}
-    sound = isinstance(entry, dict) and entry.keys() >= _KEYS.get(str(entry.get("what")), {""})
-    return entry if sound else {}
+    for kind in (Rate, Share):
+        with suppress(ValidationError):
+            return kind.model_validate_json(content).model_dump()
+    return {}

@@ -53,7 +53,7 @@ from tuner.options import (
 )
 from tuner.results import Remarks, gather, nothing_finished, remark_lines, stated_claims
 from tuner.running import remake_artifacts, run_sweep, take_back
-from tuner.terminal import lasting_messages, say, tell
+from tuner.terminal import bounded, lasting_messages, say, tell
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -91,7 +91,7 @@ def main() -> None:
             if debug:
                 tell(traceback.format_exc())
         if reason:
-            tell(f"sparsweep: {' '.join(reason.split())}")
+            tell(f"sparsweep: {bounded(' '.join(reason.split()))}")
     sys.exit(code)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import logging
+import operator
 import os
 import socket
 import threading
@@ -30,8 +31,10 @@ from typing import Any
 from pyarrow.fs import LocalFileSystem
 
 from trainables.local_files import create_local
+from trainables.reading import parse_json
 from trainables.store import Store
 from tuner.terminal import tell
+from tuner.word import sound_runs, sound_seconds
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +43,8 @@ TIMEOUT_SECONDS = 6 * HEARTBEAT_SECONDS
 """A word of another machine that stays the same for so long is that of a dead driver."""
 LOCAL_SETTLE_SECONDS, BUCKET_SETTLE_SECONDS = 0.3, 2.0
 """Between writing a word and looking whether another driver that began at the same moment has written its own."""
+MOST_PROCESSES = 2**31
+"""Numbers of processes are less, on every system."""
 LONG_AGO = timedelta(minutes=10)
 """Clocks of two machines do not differ by so much."""
 
@@ -77,13 +82,13 @@ class Word:
 def read_word(name: str, store: Store) -> Word | None:
     """Return the newest word of a sweep's driver, if there is any. A damaged one counts as none."""
     try:
-        said = json.loads(store.read(_path(name)) or b"null")
+        said = parse_json(store.read(_path(name)))
         driver = {key: said["driver"][key] for key in ("id", "host", "machine", "pid", "started")}
-        running = {str(run): {**about} for run, about in said["running"].items()}
-        left = None if said["seconds_left"] is None else float(said["seconds_left"])
+        running, left = sound_runs(said["running"]), sound_seconds(said["seconds_left"])
         at = datetime.fromisoformat(said["at"]).astimezone(UTC)
-        return Word({**driver, "pid": int(driver["pid"])}, int(said["beat"]), at, running, left)
-    except (ValueError, LookupError, TypeError, AttributeError):
+        pid, beat = operator.index(driver["pid"]), operator.index(said["beat"])
+        return Word(driver, beat, at, running, left) if 0 < pid < MOST_PROCESSES else None
+    except (ValueError, LookupError, TypeError, OverflowError):
         return None
 
 

@@ -17,7 +17,7 @@ import typer
 from typer.exceptions import TyperException
 
 from tuner.opening import WrongCall, about_tables, shortened
-from tuner.terminal import tell
+from tuner.terminal import bounded, tell
 
 REMEDIES = {
     errno.ENOSPC: "Free some space.",
@@ -65,7 +65,7 @@ class OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         error = record.exc_info[1] if record.exc_info else None
         words = [record.getMessage(), *([_in_words(error)] if error else [])]
-        return " ".join(": ".join(words).split())
+        return bounded(" ".join(": ".join(words).split()))
 
 
 def keep_to_lines() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import product
@@ -10,9 +11,11 @@ from typing import Any
 from trainables.difficulty import difficulties
 from trainables.recipe import Recipe, override_recipe
 from trainables.sparsifiers import sparsifiers
-from trainables.values import Registry, Value
+from trainables.values import Registry, Value, shown
 
 RANGE = {"from", "to", "step"}
+MOST_STEPS = 10**9
+"""Of a range: more than a sweep can have trials, and few enough to be counted exactly."""
 REGISTRIES: dict[str, Registry[Any]] = {"sparsifier": sparsifiers, "difficulty": difficulties}
 
 
@@ -35,6 +38,17 @@ def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
         yield value
 
 
+def count(value: Any, path: tuple[str, ...] = ()) -> int:
+    """How many values :func:`expand` gives, without making one."""
+    if isinstance(value, Mapping) and value.keys() == RANGE:
+        return steps_in(value, path)
+    if isinstance(value, Mapping):
+        return math.prod(count(part, (*path, key)) for key, part in value.items())
+    if isinstance(value, list) and not (is_tuple(path) and not any(isinstance(part, list) for part in value)):
+        return sum(1 if is_tuple(path) else count(part, path) for part in value)
+    return 1
+
+
 def is_tuple(path: Sequence[str]) -> bool:
     """Whether the field at ``path`` holds a list, at any depth of its part of the trial."""
     if len(path) < 2:
@@ -47,21 +61,31 @@ def is_tuple(path: Sequence[str]) -> bool:
 
 
 def steps(limits: Mapping[str, Any], path: Sequence[str]) -> Iterator[float]:
-    """``{from: .1, to: .9, step: .1}``: both ends included, in exact decimal steps; SweepError if one is missed."""
+    """``{from: .1, to: .9, step: .1}``: both ends included, in exact decimal steps; errors as :func:`steps_in`."""
+    number = steps_in(limits, path)
+    start, step = (Decimal(str(limits[key])) for key in ("from", "step"))
+    for index in range(number):
+        value = start + index * step
+        yield int(value) if value == value.to_integral_value() and "." not in str(limits["step"]) else float(value)
+
+
+def steps_in(limits: Mapping[str, Any], path: Sequence[str]) -> int:
+    """How many values a range has. SweepError if it is none, its steps miss its end, or they are too many."""
+    place = ".".join(map(str, path))
     try:
         start, stop, step = (Decimal(str(limits[key])) for key in ("from", "to", "step"))
         if step <= 0 or stop < start or not all(number.is_finite() for number in (start, stop, step)):
             raise ArithmeticError
-    except ArithmeticError:
-        why = f"a range needs numbers from <= to and step > 0, got {dict(limits)}"
-        raise SweepError(f"{'.'.join(path)}: {why}") from None
-    count = int((stop - start) / step)
-    if (last := start + count * step) != stop:
-        why = f"its steps end at {last:f} and miss its end (got {dict(limits)})"
-        raise SweepError(f"{'.'.join(path)}: {why}. Write to: {last:f}, or another step.")
-    for index in range(count + 1):
-        value = start + index * step
-        yield int(value) if value == value.to_integral_value() and "." not in str(limits["step"]) else float(value)
+        steps = (stop - start) / step
+    except (ArithmeticError, ValueError):  # a ValueError: more digits than Python writes
+        why = f"a range needs numbers from <= to and step > 0, got {shown(dict(limits))}"
+        raise SweepError(f"{place}: {why}") from None
+    if steps > MOST_STEPS:
+        raise SweepError(f"{place}: a range of {steps:.3g} steps, at most {MOST_STEPS:,} (got {shown(dict(limits))})")
+    if (last := start + int(steps) * step) != stop:
+        why = f"its steps end at {last:f} and miss its end (got {shown(dict(limits))})"
+        raise SweepError(f"{place}: {why}. Write to: {last:f}, or another step.")
+    return int(steps) + 1
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

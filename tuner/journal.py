@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 from trainables import plain_yaml, plugins
+from trainables.reading import parse_json
 from trainables.store import Store
 from tuner.sweep import Sweep, SweepError, parse
 
@@ -49,10 +50,7 @@ def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
 
 def _plugins(name: str, store: Store) -> set[str]:
     """Return the plugins that the newest run of a sweep was given."""
-    try:
-        found = json.loads(store.read(f"sweeps/{name}/plugins.json") or b"[]")
-    except ValueError:
-        return set()
+    found = parse_json(store.read(f"sweeps/{name}/plugins.json"))
     return {module for module in found if isinstance(module, str)} if isinstance(found, list) else set()
 
 

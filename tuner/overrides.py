@@ -18,7 +18,7 @@ from trainables.plain_yaml import YAMLError
 from trainables.recipe import override_recipe
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import TrialSpec
-from trainables.values import Registry, unknown
+from trainables.values import Registry, shortened, shown, unknown
 from tuner.grid import SweepError
 
 PARTS: dict[str, Registry[Any]] = {
@@ -28,6 +28,8 @@ PARTS: dict[str, Registry[Any]] = {
     "difficulty": difficulties,
 }
 """Fields of a trial that hold a named value with fields of its own."""
+MOST_LEVELS = 20
+"""Names in a path."""
 FOR_ALL_TRIALS = {"recipe", "evaluation"}
 """Fields that are set for grids too that say nothing of them."""
 
@@ -44,11 +46,11 @@ def apply_override(content: dict[str, Any], override: str, fields: Iterable[str]
         SweepError: There is no such field or grid, or the value is no YAML.
     """
     path, equals, text = override.partition("=")
-    keys = path.split(".")
+    keys, shown_override = path.split("."), shortened(override)
     own = [field for field in fields if field not in {"base", "grids", "figures", "source"}]
     shared = list(TrialSpec.model_fields)
-    if not equals or not all(keys):
-        raise SweepError(f"--set {override}: give it as path=value, for example recipe.epochs=5")
+    if not equals or not all(keys) or len(keys) > MOST_LEVELS:
+        raise SweepError(f"--set {shown_override}: give it as path=value, for example recipe.epochs=5")
     try:
         value = plain_yaml.load(text)
         if keys[0] == "grids":
@@ -60,17 +62,19 @@ def apply_override(content: dict[str, Any], override: str, fields: Iterable[str]
         else:
             raise SweepError(unknown("field", keys[0], [*shared, *own, "grids.0"]))
     except (YAMLError, SweepError) as error:
-        raise SweepError(f"--set {override}: {error}") from None
+        raise SweepError(f"--set {shown_override}: {error}") from None
 
 
 def _set_in_grid(content: dict[str, Any], keys: Sequence[str], value: Any) -> None:
     grids = _grids(content)
     number = keys[1] if len(keys) > 2 else ""
-    if not number.isdecimal() or int(number) >= len(grids) or not isinstance(grids[int(number)], dict):
+    numbers = {str(place): place for place, grid in enumerate(grids) if isinstance(grid, dict)}
+    if number not in numbers:
         raise SweepError(f"a field of one grid is grids.N.FIELD, with N from 0 to {len(grids) - 1}")
     if keys[2] not in TrialSpec.model_fields:
         raise SweepError(unknown("field", keys[2], TrialSpec.model_fields))
-    grids[int(number)].update(assign(grids[int(number)], keys[2:], value))
+    grid = grids[numbers[number]]
+    grid.update(assign(grid, keys[2:], value))
 
 
 def _set_in_trials(content: dict[str, Any], keys: Sequence[str], value: Any) -> None:
@@ -78,7 +82,7 @@ def _set_in_trials(content: dict[str, Any], keys: Sequence[str], value: Any) -> 
     base = content["base"] = content.get("base") or {}
     grids = [grid for grid in _grids(content) if isinstance(grid, dict)]
     if not isinstance(base, dict):
-        raise SweepError(f"base: a mapping with fields of trials, got {base!r}")
+        raise SweepError(f"base: a mapping with fields of trials, got {shown(base)}")
     holders = [part for part in (base, *grids) if field in part or (field in FOR_ALL_TRIALS and part is base)] or [base]
     if field in PARTS and len(keys) > 1:
         _set_in_parts(holders, keys, value)

@@ -1,38 +1,78 @@
-"""Results that cannot be read: removed before a sweep is resumed, so that their trials are made again."""
+"""Results that cannot be read, or are not whole: removed before a sweep is resumed, so that they are made again."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+import math
+from collections.abc import Mapping
 from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
 
 from trainables import reading
+from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
 
 TABLES = ("trials", "epochs", "layers")
 """The tables of a finished trial. Its row in the first one marks it as finished, so that one is removed first."""
 
 
-def remove_damaged_results(trials: Iterable[str], store: Store) -> list[str]:
-    """Remove all rows of those of ``trials`` of which a file is damaged. Return their ids.
+def remove_damaged_results(runs: Mapping[str, Spec], store: Store) -> list[str]:
+    """Remove all rows of those trials among ``runs`` of which a file is damaged or lacks rows. Return their ids.
 
-    The rows in ``trials`` are read whole, with their checksums; of the longer tables what shows that a file is whole.
+    The rows in ``trials`` are read whole, with their checksums; of the longer tables what tells whether every epoch and
+    every layer is there.
     """
-    wanted = set(trials)
-    rows, paths = reading.read(store.storage, "trials", wanted)
-    for table in TABLES[1:]:
-        paths += reading.read(store.storage, table, wanted, ["trial"])[1]
-    without_spec = {row["trial"] for row in rows.select(["trial", "spec"]).to_pylist() if not _is_spec(row["spec"])}
-    damaged = sorted(({PurePosixPath(path).stem for path in paths} & wanted) | without_spec)
+    trials, paths = reading.read(store.storage, "trials", runs)
+    epochs, cut_epochs = reading.read(store.storage, "epochs", runs, ["trial", "epoch"])
+    layers, cut_layers = reading.read(store.storage, "layers", runs, ["trial", "position", "flops"])
+    courses = _by_trial(epochs, "epoch", "min", "max", "count", "count_distinct")
+    networks = _by_trial(layers, "position", "max", "count_distinct", "count")
+    flops = _by_trial(layers, "flops", "sum")
+    damaged = {PurePosixPath(path).stem for path in (*paths, *cut_epochs, *cut_layers)} & runs.keys()
+    for row in trials.select(["trial", "spec", "inference_flops"]).to_pylist():
+        trial = row["trial"]
+        spec = runs[trial]
+        whole = (
+            _is_spec(row["spec"])
+            and isinstance(spec, TrialSpec)
+            and courses.get(trial) == course_of(spec)
+            and _is_network(networks.get(trial), flops.get(trial, [None])[0], row["inference_flops"])
+        )
+        if not whole:
+            damaged.add(trial)
     for trial in damaged:
         for table in TABLES:
             store.delete(store.result_path(table, trial))
-    return damaged
+    return sorted(damaged)
+
+
+def _by_trial(table: pa.Table, column: str, *functions: str) -> dict[str, list[Any]]:
+    """What ``functions`` (of Arrow) make of ``column`` for each trial."""
+    found = table.group_by("trial").aggregate([(column, function) for function in functions])
+    names = [f"{column}_{function}" for function in functions]
+    return {row["trial"]: [row[name] for name in names] for row in found.to_pylist()}
+
+
+def course_of(spec: TrialSpec) -> list[int]:
+    """The first and the last epoch that ``spec`` trains, how many rows there are, and how many different ones."""
+    last = spec.recipe.epochs
+    return [last - spec.length + 1, last, spec.length, spec.length]
+
+
+def _is_network(positions: list[int] | None, flops: float | None, in_all: float | None) -> bool:
+    """Return whether every layer has a row: they are counted from 0, and take as many FLOPs as the network does.
+
+    Tables of the first version may not know the FLOPs.
+    """
+    if positions is None or None in positions:
+        return False
+    last, *counts = positions
+    if flops is not None and in_all is not None and not math.isclose(flops, in_all, rel_tol=1e-9):
+        return False
+    return counts == [last + 1, last + 1]
 
 
 def _is_spec(text: str | None) -> bool:
-    try:
-        content = json.loads(text or "")
-    except ValueError:
-        return False
+    content = reading.parse_json(text)
     return isinstance(content, dict) and content.keys() >= {"kind", "spec"}

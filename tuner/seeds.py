@@ -8,6 +8,8 @@ from pydantic import Field, model_validator
 
 from trainables.values import Value
 
+MOST_SEEDS = 10_000
+
 
 class Seeds(Value):
     """Every point starts with ``from`` seeds; one more at a time, up to ``to``, where its comparison is undecided.
@@ -17,8 +19,8 @@ class Seeds(Value):
     """
 
     first: int = Field(default=0, ge=0, description="the first seed; the others follow it")
-    start: int = Field(alias="from", ge=2, description="seeds that every point starts with")
-    most: int = Field(alias="to", description="seeds that a point has at the most")
+    start: int = Field(alias="from", ge=2, le=MOST_SEEDS, description="seeds that every point starts with")
+    most: int = Field(alias="to", le=MOST_SEEDS, description="seeds that a point has at the most")
     until: Literal["decided"] = Field(default="decided", description="when a point gets no further seed")
     margin: float = Field(default=0.02, gt=0, lt=1, description="width (of accuracies in [0, 1]) that is narrow enough")
     level: float = Field(default=0.95, ge=0.5, lt=1, description="confidence of the interval")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -145,7 +144,5 @@ def describe(trial: str, store: Store) -> dict[str, Any]:
 
 def _parsed(spec: str | None) -> Any:
     """Return the parts of a stored spec, or its text if it is damaged."""
-    try:
-        return json.loads(spec or "")["spec"]
-    except (ValueError, LookupError, TypeError):
-        return spec
+    found = reading.parse_json(spec)
+    return found.get("spec", spec) if isinstance(found, dict) else spec

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
+from collections import deque
 from collections.abc import Callable
 
 import numpy as np
@@ -21,10 +22,10 @@ from pydantic import ValidationError
 from trainables import reading
 from trainables.spec import Spec, TrialSpec
 from trainables.store import Store
-from trainables.values import explain
+from trainables.values import explain, shortened
 from tuner.grid import SweepError, merge
 from tuner.space import draw
-from tuner.suggestions import Suggestion, keep, suggestions
+from tuner.suggestions import Suggestion, keep, numbers, suggestions
 from tuner.sweep import Search, Sweep
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,8 @@ class Study:
         self.sweep, self.store, self.search = sweep, store, sweep.search
         self.study = new_study(self.search)
         self.open: dict[str, list[optuna.Trial]] = {}
-        self.asked = 0
+        taken = numbers(sweep.name, store)
+        self.free = deque(number for number in range(self.search.trials) if number not in taken)
         self.pending: list[TrialSpec] = []
         for suggestion in suggestions(sweep.name, store):
             self._again(suggestion)
@@ -76,12 +78,13 @@ class Study:
         trial = self.study.ask()
         if self.search.sampler in COUNTING:
             _ = trial.relative_params  # made only when they are asked for
-        draw(self.search.space, trial)
-        self.asked += 1
-        if suggestion.spec is None:
+        known = self._drawn(trial, suggestion)
+        if not known or suggestion.spec is None:
             self.study.tell(trial, state=TrialState.FAIL)
+            if suggestion.spec is not None and self.values(suggestion.spec) is None:
+                self.pending.append(suggestion.spec)
             return
-        trial.set_user_attr("trial", suggestion.spec.id)
+        _label(trial, suggestion.number, suggestion.spec)
         self.open.setdefault(suggestion.spec.id, []).append(trial)
         if suggestion.ended:
             self._tell(suggestion.spec.id, None, TrialState.PRUNED)
@@ -90,6 +93,16 @@ class Study:
         else:
             self.pending.append(suggestion.spec)
 
+    def _drawn(self, trial: optuna.Trial, suggestion: Suggestion) -> bool:
+        """Draw what ``suggestion`` was from the space; False if its parameters are of no kind that the space has."""
+        try:
+            draw(self.search.space, trial)
+        except (ValueError, TypeError) as error:
+            why = shortened(str(error))
+            log.warning("%s: suggestion %d tells the search nothing: %s", self.sweep.name, suggestion.number, why)
+            return False
+        return True
+
     def ask(self) -> TrialSpec | None:
         """The next trial to run, or None if as many as the search may try were suggested.
 
@@ -97,11 +110,10 @@ class Study:
         """
         if self.pending:
             return self.pending.pop(0)
-        while self.asked < self.search.trials:
-            number = self.asked
+        while self.free:
+            number = self.free.popleft()
             self.study.sampler = sampler(self.search, number)
             trial = self.study.ask()
-            self.asked += 1
             try:
                 spec = suggested_spec(self.sweep, trial)
             except SweepError as error:
@@ -109,7 +121,7 @@ class Study:
                 keep(self.sweep.name, self.store, Suggestion(number, None, trial.params, "impossible"))
                 self.study.tell(trial, state=TrialState.FAIL)
                 continue
-            trial.set_user_attr("trial", spec.id)
+            _label(trial, number, spec)
             already_open = spec.id in self.open
             self.open.setdefault(spec.id, []).append(trial)
             keep(self.sweep.name, self.store, Suggestion(number, spec, trial.params))
@@ -128,7 +140,7 @@ class Study:
         """``spec`` came to no result: it ``failed``, or was ``pruned``. A failure may be retried by a resume."""
         for trial in self.open.get(spec.id, []):
             if why == "pruned":
-                keep(self.sweep.name, self.store, Suggestion(trial.number, spec, trial.params, why))
+                keep(self.sweep.name, self.store, Suggestion(trial.user_attrs[NUMBER], spec, trial.params, why))
         self._tell(spec.id, None, TrialState.PRUNED if why == "pruned" else TrialState.FAIL)
 
     def values(self, spec: Spec) -> list[float] | None:
@@ -164,6 +176,15 @@ class Study:
     def best(self) -> list[FrozenTrial]:
         """The best trial, or with several objectives those that no other beats in all of them."""
         return self.study.best_trials if self.study.get_trials(states=[TrialState.COMPLETE]) else []
+
+
+def _label(trial: optuna.Trial, number: int, spec: TrialSpec) -> None:
+    """Say in Optuna's ``trial`` which suggestion it is, which may not be its own number, and of which trial of ours."""
+    trial.set_user_attr(NUMBER, number)
+    trial.set_user_attr("trial", spec.id)
+
+
+NUMBER = "suggestion"
 
 
 def suggested_spec(sweep: Sweep, trial: optuna.Trial) -> TrialSpec:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
 
 from trainables.spec import TrialSpec
 from trainables.store import Store
+from trainables.values import explain
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -24,18 +31,36 @@ class Suggestion:
     ended: str | None = None
 
 
+class _Content(BaseModel):
+    """What a file holds."""
+
+    spec: dict[str, Any] | None
+    params: dict[str, bool | int | float | str | None]
+    ended: Literal["pruned", "impossible"] | None
+
+
 def suggestions(name: str, store: Store) -> Iterator[Suggestion]:
-    """What the search ``name`` has suggested in this storage, in order."""
-    folder = f"sweeps/{name}/suggestions"
-    for number in sorted(store.names(folder)):
-        content = json.loads(store.read(f"{folder}/{number}.json") or b"{}")
-        spec = None if content["spec"] is None else TrialSpec.model_validate(content["spec"])
-        yield Suggestion(int(number), spec, content["params"], content["ended"])
+    """What the search ``name`` has suggested in this storage, in order.
+
+    A file whose trial cannot be read, as of a method that is not known here, is named and left out.
+    """
+    for number, content in _contents(name, store).items():
+        try:
+            spec = None if content.spec is None else TrialSpec.model_validate(content.spec)
+        except ValidationError as error:
+            say_once(f"{name}: suggestion {number} is left out: {explain(error)}")
+            continue
+        yield Suggestion(number, spec, content.params, content.ended)
+
+
+def numbers(name: str, store: Store) -> set[int]:
+    """The numbers that are taken. That of a damaged file is not: a resume suggests it anew."""
+    return set(_contents(name, store))
 
 
 def count(name: str, store: Store) -> int:
     """How many suggestions the search ``name`` has made here."""
-    return len(store.names(f"sweeps/{name}/suggestions"))
+    return len(numbers(name, store))
 
 
 def stopped(name: str, store: Store) -> int:
@@ -45,9 +70,32 @@ def stopped(name: str, store: Store) -> int:
 
 def keep(name: str, store: Store, suggestion: Suggestion) -> None:
     """Write one suggestion of the search ``name``, or how it ended."""
-    content = {
-        "spec": None if suggestion.spec is None else suggestion.spec.model_dump(mode="json"),
-        "params": dict(suggestion.params),
-        "ended": suggestion.ended,
-    }
-    store.write(f"sweeps/{name}/suggestions/{suggestion.number:06}.json", json.dumps(content).encode())
+    content = _Content.model_construct(
+        spec=None if suggestion.spec is None else suggestion.spec.model_dump(mode="json"),
+        params=dict(suggestion.params),
+        ended=suggestion.ended,
+    )
+    store.write(_path(name, suggestion.number), content.model_dump_json().encode())
+
+
+def _path(name: str, number: int) -> str:
+    return f"sweeps/{name}/suggestions/{number:06}.json"
+
+
+def _contents(name: str, store: Store) -> dict[int, _Content]:
+    """The whole files by number; damaged ones are named. Files of other names, such as copies, are not ours."""
+    found = {}
+    for label in sorted(store.names(f"sweeps/{name}/suggestions")):
+        if not re.fullmatch(r"\d{6}", label, re.ASCII):
+            continue
+        content = store.read(_path(name, int(label)))
+        try:
+            found[int(label)] = _Content.model_validate_json(content or b"")
+        except ValidationError:
+            say_once(f"{name}: suggestion {label} is damaged and left out. A resume of the sweep makes it again.")
+    return found
+
+
+@cache
+def say_once(message: str) -> None:
+    log.warning(message)

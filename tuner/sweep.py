@@ -20,11 +20,12 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from trainables import plain_yaml
 from trainables.data import Dataset, datasets
 from trainables.engine import Engine
+from trainables.given import read_given_text
 from trainables.plain_yaml import YAMLError
 from trainables.records import TABLES
 from trainables.spec import TrialSpec
-from trainables.values import Value, explain, unknown
-from tuner.grid import SweepError, expand, merge
+from trainables.values import Value, explain, shortened, shown, unknown
+from tuner.grid import SweepError, count, expand, merge
 from tuner.overrides import apply_override
 from tuner.seeds import Seeds
 from tuner.space import check
@@ -35,6 +36,9 @@ NUMBERS = [name for name in TABLES["trials"].names if pa.types.is_floating(TABLE
 """Columns of ``trials`` that a search can look at."""
 
 
+MOST_GRIDS = 10_000
+MOST_LEVELS = 20
+"""Of sweeps that include one another."""
 SWEEP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
@@ -104,6 +108,9 @@ class Sweep(Value):
     allow_undertrained: bool = Field(
         default=False, description="claims are judged on under-trained networks too, and say so"
     )
+    most_runs: int = Field(
+        default=100_000, ge=1, description="runs that its trials may be and ask for; more are taken for a mistake"
+    )
     retries: int = Field(default=2, ge=0, description="times that a trial that failed by itself is tried again")
     source: str | None = Field(default=None, description="file whose name the sweep bears; None if it names itself")
 
@@ -127,10 +134,28 @@ class Sweep(Value):
             raise ValueError(f"figures: they bring {self.figures}, there are {len(self.grids)} grids")
         return self
 
+    @model_validator(mode="after")
+    def _no_more_runs_than_meant(self) -> Sweep:
+        trials = sum(count(merge(self.start, grid)) for grid in self.grids)
+        self._refuse_too_many(f"grids: {trials:,} trials", trials)
+        if self.search is not None:
+            self._refuse_too_many(f"search.trials: {self.search.trials:,}", self.search.trials)
+        return self
+
+    def _refuse_too_many(self, what: str, runs: int) -> None:
+        if runs > self.most_runs:
+            raise ValueError(f"{what}, more than most_runs, {self.most_runs:,}. Raise that if so many are meant.")
+
     @cached_property
     def cells(self) -> tuple[dict[str, TrialSpec], ...]:
         """The trials of each grid by id, in the order of the file; SweepError if one of them cannot be."""
-        return tuple(self._cells(number, grid) for number, grid in enumerate(self.grids))
+        cells = tuple(self._cells(number, grid) for number, grid in enumerate(self.grids))
+        runs = sum(1 + trial.difficulty.asks(trial) for trials in cells for trial in trials.values())
+        try:
+            self._refuse_too_many(f"grids: {runs:,} runs, with those that score samples for each trial", runs)
+        except ValueError as error:
+            raise SweepError(f"{self.name}: {error}") from None
+        return cells
 
     def _cells(self, number: int, grid: Mapping[str, Any]) -> dict[str, TrialSpec]:
         trials: dict[str, TrialSpec] = {}
@@ -172,20 +197,29 @@ class Sweep(Value):
         return plain_yaml.dump(self.model_dump(mode="json", by_alias=True))
 
 
-def parse(text: str, name: str, overrides: Sequence[str] = (), source: str | None = None) -> Sweep:
+def parse(
+    text: str, name: str, overrides: Sequence[str] = (), source: str | None = None, including: tuple[str, ...] = ()
+) -> Sweep:
     """The sweep that the YAML ``text`` describes, called ``name`` if it does not name itself.
 
     ``overrides``: ``path=value`` strings, the value in YAML (so it may be a list); ``source``: the file of the text,
-    None for a text that was dumped. SweepError if anything is wrong, a trial of the sweep included.
+    None for a text that was dumped; ``including``: the files through which it is included. SweepError if anything is
+    wrong, a trial of the sweep included.
     """
     try:
         content = plain_yaml.load(text)
     except YAMLError as error:
         raise SweepError(f"{name}: {error}") from None
     if not isinstance(content, dict):
-        raise SweepError(f"{name}: a sweep is a mapping with {', '.join(Sweep.model_fields)}; got {content!r}")
+        raise SweepError(f"{name}: a sweep is a mapping with {', '.join(Sweep.model_fields)}; got {shown(content)}")
     names_itself = "name" in content
-    content = {"name": name, **content, **with_included(content, name)}
+    content = {"name": name, **content}
+    for field, kind, words in (("base", dict, "a mapping of fields"), ("grids", list, "a list of mappings")):
+        if content.get(field) is None:
+            content[field] = kind()
+        elif not isinstance(content[field], kind):
+            raise SweepError(f"{name}: {field}: {words}, got {shown(content[field])}")
+    content |= with_included(content, name, including)
     content.pop("include", None)
     for override in overrides:
         apply_override(content, override, list(Sweep.model_fields))
@@ -200,19 +234,25 @@ def parse(text: str, name: str, overrides: Sequence[str] = (), source: str | Non
     return sweep
 
 
-def with_included(content: Mapping[str, Any], name: str) -> dict[str, Any]:
+def with_included(content: Mapping[str, Any], name: str, including: tuple[str, ...]) -> dict[str, Any]:
     """``grids`` and ``figures`` with those of the sweeps that ``include`` names: what is run is written out in full."""
     names = content.get("include") or []
     if not isinstance(names, list) or not all(isinstance(other, str) for other in names):
-        raise SweepError(f"{name}: include: a list of sweeps, got {names!r}")
+        raise SweepError(f"{name}: include: a list of sweeps, got {shown(names)}")
     if name in names:
         raise SweepError(f"{name}: include: {name} cannot include itself")
-    others = [read(other) for other in names]
+    if len(including) > MOST_LEVELS:
+        raise SweepError(f"{name}: include: more than {MOST_LEVELS} sweeps that include one another")
+    others = [read(other, including=including) for other in names]
+    if searching := [other.name for other in others if other.search]:
+        raise SweepError(f"{name}: include: {searching[0]} is a search, which has no grids to add")
     if grown := [other.name for other in others if other.seeds and not content.get("seeds")]:
         raise SweepError(f"{name}: include: {grown[0]} has seeds that grow; give this sweep seeds of its own")
     grids = [merge(other.base, grid) for other in others for grid in other.grids]
+    if len(grids) > MOST_GRIDS:
+        raise SweepError(f"{name}: include: {len(grids):,} grids, at most {MOST_GRIDS:,}")
     figures = {other.name: len(other.grids) for other in others}
-    return {"grids": [*grids, *(content.get("grids") or [])], **({"figures": figures} if figures else {})}
+    return {"grids": [*grids, *content["grids"]], **({"figures": figures} if figures else {})}
 
 
 def built_in() -> dict[str, Path]:
@@ -240,13 +280,20 @@ def checked(sweep: Sweep) -> Sweep:
     return sweep
 
 
-def read(name: str, overrides: Sequence[str] = ()) -> Sweep:
-    """The sweep called ``name``: a built-in one, or a path to a YAML file. SweepError if anything is wrong."""
+def read(name: str, overrides: Sequence[str] = (), including: tuple[str, ...] = ()) -> Sweep:
+    """The sweep called ``name``: a built-in one, or a path to a YAML file. SweepError if anything is wrong.
+
+    ``including``: the files through which it is included.
+    """
     path = built_in().get(name) or Path(name)
     try:
-        source = BUILT_IN if name in built_in() else str(path.resolve())
-        return checked(parse(path.read_text(encoding="utf-8"), path.stem, overrides, source))
+        place = str(path.resolve())
+        text = read_given_text(place)
     except FileNotFoundError:
         raise SweepError(f"{unknown('sweep', name, built_in())}, or give the path of a YAML file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SweepError(f"{name}: cannot be read: {error}") from None
+    except (OSError, ValueError, RuntimeError) as error:  # a RuntimeError: links that lead in a circle
+        raise SweepError(f"{shortened(name)}: cannot be read: {shortened(str(error))}") from None
+    if place in including:
+        raise SweepError(f"{name}: include: it includes itself, in the end")
+    source = BUILT_IN if name in built_in() else place
+    return checked(parse(text, path.stem, overrides, source, (*including, place)))

@@ -36,6 +36,16 @@ def tell(text: str) -> None:
     print(_encodable(printable(text), sys.stderr), file=sys.stderr, flush=True)
 
 
+MOST_CHARACTERS = 1500
+"""Of a message: what is called by mistake may be of any length."""
+
+
+def bounded(text: str) -> str:
+    """Return ``text``, cut in its middle where it is long: it begins with the place and ends with the remedy."""
+    half = MOST_CHARACTERS // 2
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
+
+
 def printable(text: str) -> str:
     """Return ``text`` without control characters, except line ends and tabs.
 

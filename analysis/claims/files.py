@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from analysis.claims.rules import Change, Claim, Difference, Expectation, Level, Ratio
 from analysis.scope import Scope
 from trainables import plain_yaml
+from trainables.given import read_given_text
 from trainables.plain_yaml import YAMLError
 
 _HOLDERS: dict[int | str, type[BaseModel]] = {
@@ -39,7 +40,7 @@ def paper_claims() -> tuple[Claim, ...]:
 def read_claims(path: str | Path) -> tuple[Claim, ...]:
     """The claims in a YAML file, a list of them; ClaimError if it cannot be read or is wrong."""
     try:
-        return parse(Path(path).read_text(encoding="utf-8"), str(path))
+        return parse(read_given_text(str(path)), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ClaimError(f"{path}: cannot be read: {error}") from None
 

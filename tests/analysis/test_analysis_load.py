@@ -43,7 +43,7 @@ def test_a_damaged_file_is_skipped_and_named(tmp_path, row, caplog):
     write(tmp_path, "torn.parquet", [row("dense", 0.0, 1, 0.6)])
     torn = Path(records.table_folder(str(tmp_path), "trials")) / "torn.parquet"
     torn.write_bytes(torn.read_bytes()[:-20])
-    with caplog.at_level(logging.WARNING, logger="analysis"):
+    with caplog.at_level(logging.WARNING, logger="trainables"):
         trials = load_trials(str(tmp_path))
     assert list(trials["seed"]) == [0]
     [record] = caplog.records
@@ -85,6 +85,7 @@ def test_of_our_code_only_the_tables_and_the_images_are_imported():
     ours = {name for name in imported if name.split(".")[0] in rooms}
     allowed = {
         "data.datasets",
+        "given.read_given_text",
         "mark",
         "plain_yaml",
         "plain_yaml.YAMLError",

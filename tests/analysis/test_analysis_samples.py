@@ -74,7 +74,7 @@ def test_without_scores_there_are_no_examples(storage):
 def test_damaged_scores_and_missing_data_are_named(storage, caplog):
     broken = Path(storage, "artifacts", "scores", "bbbb-el2n.parquet")
     broken.write_bytes(b"nothing")
-    with caplog.at_level(logging.WARNING, logger="analysis"):
+    with caplog.at_level(logging.WARNING):
         found = load_samples(str(storage), [Ranking(DIGITS, ("aaaa", "bbbb")), Ranking('{"name": "gone"}', ("aaaa",))])
     assert set(found["n"]) == {1} and found["std"].isna().all()
     damaged, missing = (record.getMessage() for record in caplog.records)

@@ -73,7 +73,7 @@ def test_a_flipped_bit_anywhere_is_found() -> None:
 
 def test_another_format_is_found() -> None:
     with pytest.raises(Damaged, match="not a tensor file of this version"):
-        decode(encode(VALUE).replace(MAGIC, b"sparsweep-tensors-2", 1))
+        decode(encode(VALUE).replace(MAGIC, b"sparsweep-tensors-3", 1))
 
 
 def test_the_planted_pickles_would_run(tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import torch
 from pydantic import ValidationError
 from small_trials import begin, trial
 
+from trainables import given
 from trainables.data import DeviceData
 from trainables.sparsifiers import Masks
 from trainables.sparsifiers.static import load
@@ -94,7 +97,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(masks: Masks, tmp_path: P
     first, *_ = masks
     assert error(tmp_path / "none.pt").startswith(f"file: {tmp_path}/none.pt: ")
     assert error(written(tmp_path, {**masks, first: masks[first] * 2.0}, "two.pt")) == (
-        f"file: the mask of {first} is not made of 0 and 1"
+        f"file: {tmp_path}/two.pt holds no masks (.pt or .npz are read): the mask of {first} is not made of 0 and 1"
     )
     short = {name: mask for name, mask in masks.items() if name != first}
     assert error(written(tmp_path, short, "short.pt")) == (
@@ -133,3 +136,98 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     for name in ("hostile.pt", "plain.pt", "hostile.npz"):
         assert "holds no masks" in error(tmp_path / name)
     assert not (tmp_path / "ran").exists()
+
+
+def odd_tensors(mask: torch.Tensor) -> dict[str, Any]:
+    """Things that torch.save writes and that are no mask of the shape of ``mask``."""
+    return {
+        "nested": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        "sparse": mask.float().to_sparse(),
+        "no data": mask.to("meta"),
+        "quantized": torch.quantize_per_tensor(mask.float(), 1.0, 0, torch.quint8),
+        "complex": torch.complex(mask.float(), mask.float()),
+        "one number for many": torch.ones(1, dtype=torch.bool).expand(10**9, 10**6),
+        "empty": torch.ones(0),
+        "a list": mask.tolist(),
+        "a number": 1,
+        "nothing": None,
+        "NaN": mask / torch.zeros_like(mask).float(),
+    }
+
+
+@pytest.mark.parametrize("kind", odd_tensors(torch.ones(1)))
+def test_a_tensor_that_is_no_mask_is_refused_in_one_line(masks: Masks, tmp_path: Path, kind: str) -> None:
+    first, *_ = masks
+    said = error(written(tmp_path, {**masks, first: odd_tensors(masks[first])[kind]}))
+    assert said.startswith(f"file: {tmp_path}/masks.pt holds no masks") or said.startswith(f"file: {first} is ")
+    assert (first in said) == (kind != "nested"), "PyTorch loads nothing of a file with nested tensors"
+    assert "\n" not in said and len(said) < 500
+
+
+@pytest.mark.parametrize(
+    "content", [None, [], "masks", {}, {"masks": None}, {"masks": []}, {1: torch.ones(2)}, {"": {}}]
+)
+def test_a_value_that_is_no_mapping_of_masks_is_refused_in_one_line(tmp_path: Path, content: Any) -> None:
+    said = error(written(tmp_path, content))
+    assert said.startswith("file: ") and "\n" not in said and len(said) < 500
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([{}, None], dtype=object),
+        np.array(["a", "b"]),
+        np.array([b"a"]),
+        np.array(["2024-05-06"], dtype="datetime64[D]"),
+        np.array([(1, 2.0)], dtype=[("a", int), ("b", float)]),
+        np.zeros(3, np.complex64),
+        np.array(7),
+    ],
+    ids=str,
+)
+def test_an_array_that_is_no_mask_is_refused_in_one_line(masks: Masks, tmp_path: Path, array: np.ndarray) -> None:
+    first, *_ = masks
+    np.savez(tmp_path / "masks.npz", **{**{name: mask.numpy() for name, mask in masks.items()}, first: array})
+    said = error(tmp_path / "masks.npz")
+    assert said.startswith("file: ") and "\n" not in said and len(said) < 500
+
+
+@pytest.mark.parametrize("name", ["masks.npz", "masks.pt"])
+def test_what_unpacks_to_more_than_masks_is_not_unpacked(tmp_path: Path, name: str) -> None:
+    """64 MiB of zeros in 64 KiB."""
+    with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conv1.weight.npy", bytes(2**26))
+    assert (tmp_path / name).stat().st_size < 100_000
+    said = error(tmp_path / name)
+    assert "it unpacks to 67,108,864 bytes, masks of 4,964 weights to 1,207,424 at the most" in said
+
+
+def test_an_archive_that_lies_about_its_size_is_refused(masks: Masks, tmp_path: Path) -> None:
+    file = tmp_path / "masks.npz"
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conv1.weight.npy", bytes(2**26))
+    content = file.read_bytes()
+    file.write_bytes(content.replace((2**26).to_bytes(4, "little"), (1000).to_bytes(4, "little")))
+    assert error(file).startswith(f"file: {file} holds no masks")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device", "link to itself"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "masks.pt"
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "folder":
+        file.mkdir()
+    elif kind == "link to itself":
+        file.symlink_to(file)
+    else:
+        file.symlink_to("/dev/zero")
+    said = error(file)
+    assert said.startswith("file: ") and "\n" not in said
+
+
+def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "large").write_bytes(bytes(11))
+    with pytest.raises(OSError, match="more than 10 bytes"):
+        given.read_given(str(tmp_path / "large"), 10)
+    assert given.read_given(str(tmp_path / "large"), 11) == bytes(11)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
@@ -232,3 +236,60 @@ def test_what_a_scoring_run_left_selects_what_its_difficulty_does(digits: Device
 
 def test_it_is_listed_with_a_line() -> None:
     assert difficulties["scores"].summary().startswith("The samples that the scores in your own Parquet file")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "mine.parquet"
+    {"pipe": os.mkfifo, "folder": Path.mkdir, "device": lambda link: link.symlink_to("/dev/zero")}[kind](path)
+    with pytest.raises(ValidationError) as caught:
+        by_file(path)
+    assert "cannot be read: it is a " in explain(caught.value) and "\n" not in explain(caught.value)
+
+
+def odd_columns() -> dict[str, pa.Array]:
+    """Columns of five rows that are no scores."""
+    return {
+        "nested": pa.array([[0.5]] * 5),
+        "struct": pa.array([{"a": 1.0}] * 5),
+        "map": pa.array([[("a", 1.0)]] * 5, pa.map_(pa.string(), pa.float64())),
+        "nothing": pa.nulls(5),
+        "bytes": pa.array([b"\xff"] * 5),
+        "dates": pa.array([0] * 5, pa.timestamp("us")),
+        "texts by number": pa.array(["a"] * 5).dictionary_encode(),
+    }
+
+
+@pytest.mark.parametrize("column", ["sample", "label", "score"])
+@pytest.mark.parametrize("kind", odd_columns())
+def test_a_column_of_another_kind_is_refused_in_one_line(tmp_path: Path, column: str, kind: str) -> None:
+    path = tmp_path / "mine.parquet"
+    pq.write_table(
+        pa.table({**pa.table({k: list(v) for k, v in GOOD.items()}).to_pydict(), column: odd_columns()[kind]}), path
+    )
+    with pytest.raises(ValidationError) as caught:
+        by_file(path)
+    said = explain(caught.value)
+    assert said.startswith("difficulty.file: ") and "\n" not in said and len(said) < 500
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.parquet"
+    pq.write_table(pa.table([[0], [0], [0.5], [0.7]], names=["sample", "label", "score", "score"]), path)
+    with pytest.raises(ValidationError, match="has several columns 'score'"):
+        by_file(path)
+
+
+def test_a_file_of_too_many_rows_is_not_unpacked(tmp_path: Path) -> None:
+    """Runs of equal values take no room: 200 million rows in a few kB."""
+    path = tmp_path / "mine.parquet"
+    part = pa.table({name: pa.array(np.zeros(2_000_000, kind)) for name, kind in KINDS.items()})
+    with pq.ParquetWriter(path, part.schema) as writer:
+        for _ in range(51):
+            writer.write_table(part)
+    assert path.stat().st_size < 2_000_000
+    with pytest.raises(ValidationError, match="has 102,000,000 rows, the most that are read are 100,000,000"):
+        by_file(path)
+
+
+KINDS = {"sample": np.int64, "label": np.int64, "score": np.float64}

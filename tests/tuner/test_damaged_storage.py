@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -13,16 +14,20 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from written import write_results
 
 from analysis import load_trials
 from trainables import plugins, records
 from trainables.store import Store
-from tuner import calibration, cli, journal
+from tuner import calibration, cli, journal, status, suggestions
+from tuner.driver_lease import Lease, read_word
 from tuner.graph import build, examine
 from tuner.opening import WrongCall, open_sweep
 from tuner.repair import remove_damaged_results
+from tuner.study import Study
 from tuner.sweep import parse
+from tuner.view import view
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
@@ -162,7 +167,7 @@ def test_a_resume_makes_a_damaged_result_again(store: Store, trial: str, path: P
 def test_a_cut_table_of_a_trial_is_made_again_with_its_row(store: Store, trial: str, table: str) -> None:
     cut = Path(store.root, store.result_path(table, trial))
     cut.write_bytes(cut.read_bytes()[:-9])
-    assert remove_damaged_results(store.finished(), store) == [trial]
+    assert remove_damaged_results(parse(SWEEP, "mine").trials, store) == [trial]
     assert trial not in store.finished() and not cut.exists()
 
 
@@ -174,7 +179,7 @@ def test_a_conflict_copy_is_no_second_row(
     shutil.copy(path, copy)
     assert len(load_trials(store.root)) == 4 and len(load_trials(store.root, trial)) == 1
     assert str(copy) in caplog.text
-    assert remove_damaged_results(store.finished(), store) == [] and copy.exists()
+    assert remove_damaged_results(parse(SWEEP, "mine").trials, store) == [] and copy.exists()
 
 
 THEIRS = SWEEP.replace("resnet8", "theirnet")
@@ -225,6 +230,29 @@ def test_rows_of_unknown_methods_tell_no_speed_and_stop_no_plan(store: Store, pa
     assert call("plan", "mine.yaml")[0] == call("status")[0] == 0
 
 
+def said(**parts: Any) -> bytes:
+    """A driver's word, some of its parts damaged."""
+    word = Lease("mine", Store("nowhere"), print)._word
+    content = {**json.loads(word.encode()), "seconds_left": 1.0}
+    driver = {**content["driver"], **parts.pop("driver", {})}
+    return json.dumps({**content, "driver": driver, **parts}).encode()
+
+
+NOBODY = [
+    b"[" * 100_000,
+    said(at="today"),
+    said(at=1e9),
+    said(beat=1.5),
+    said(beat=math.inf),
+    *(said(driver={"pid": pid}) for pid in ("1", None, -1, 2**70, 1.5)),
+]
+WORDS = [
+    *(said(seconds_left=left) for left in ("soon", -1, [1], math.nan, math.inf, 1e300)),
+    *(said(running=runs) for runs in ("all", [1], {"0" * 16: None}, {"0" * 16: {"epoch": "one", "epochs": 2}})),
+    said(running={"0" * 16: {"epoch": 1, "epochs": 2, "images_per_second": "fast", "test_accuracy": []}}),
+]
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"null", b'{"at": 1}', b'{"at": "today", "driver": {}}'])
 @pytest.mark.parametrize("name", ["sweeps/mine/driver.json", "sweeps/begun/driver.json", "calibration/x.json"])
 def test_a_damaged_record_counts_as_none(store: Store, call: Any, name: str, content: bytes) -> None:
@@ -232,6 +260,102 @@ def test_a_damaged_record_counts_as_none(store: Store, call: Any, name: str, con
     for command in (["status"], ["plan", "mine.yaml"], ["gc"]):
         code, _, lines = call(*command)
         assert (code, lines) == (0, [])
+
+
+@pytest.mark.parametrize("content", NOBODY)
+def test_a_word_of_nobody_is_none(store: Store, call: Any, content: bytes) -> None:
+    store.write("sweeps/mine/driver.json", content)
+    assert read_word("mine", store) is None
+    assert call("status")[0] == call("gc")[0] == 0
+
+
+@pytest.mark.parametrize("content", WORDS)
+def test_of_a_word_that_is_damaged_the_rest_is_shown(store: Store, call: Any, trial: str, content: bytes) -> None:
+    store.write("sweeps/mine/driver.json", content.replace(b"0" * 16, trial.encode()))
+    store.delete(store.result_path("trials", trial))
+    code, out, lines = call("status", "mine")
+    assert (code, lines) == (0, []) and "3 done" in out
+    found = status.report(parse(SWEEP, "mine"), store)
+    assert found["alive"] and found["running_now"] == []
+    assert found["seconds_left"] in (None, 1.0)
+    Console(file=io.StringIO()).print(view(found))
+
+
+SEARCH = """
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
+search:
+  {trials: 4, sampler: random, objectives: {test_accuracy: maximize},
+  space: {sparsifier: random, sparsity: {from: 0.1, to: 0.9}}}
+"""
+
+
+@pytest.fixture
+def searched(store: Store) -> list[Any]:
+    """A search that has made all its suggestions, and what they are."""
+    sweep = parse(SEARCH, "sought")
+    journal.remember(sweep, store)
+    study = Study(sweep, store)
+    while study.ask() is not None:
+        pass
+    return list(suggestions.suggestions("sought", store))
+
+
+SUGGESTIONS = [
+    b"",
+    b"{",
+    b"{}",
+    b"null",
+    b"[" * 100_000,
+    b'{"spec": 1, "params": {}, "ended": null}',
+    b'{"spec": null, "params": {"sparsity": [1]}, "ended": null}',
+    b'{"spec": null, "params": {}, "ended": "well"}',
+    b'{"spec": null, "params": {}}',
+]
+
+
+@pytest.mark.parametrize("content", SUGGESTIONS)
+def test_a_damaged_suggestion_is_named_and_made_again(
+    store: Store, call: Any, searched: list[Any], caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    suggestions.say_once.cache_clear()
+    path = "sweeps/sought/suggestions/000001.json"
+    whole = store.read(path)
+    store.write(path, content)
+    code, out, _ = call("status", "sought")
+    assert code == 0 and "3 trials" in out
+    (named,) = caplog.records
+    assert "suggestion 000001 is damaged" in named.getMessage()
+    again = Study(parse(SEARCH, "sought"), store)
+    assert [spec.id for spec in again.pending] == [made.spec.id for made in searched if made.number != 1]
+    while again.ask() is not None:
+        pass
+    assert store.read(path) == whole
+    assert list(suggestions.suggestions("sought", store)) == searched
+
+
+def test_a_copy_of_a_suggestion_is_none(store: Store, call: Any, searched: list[Any]) -> None:
+    content = store.read("sweeps/sought/suggestions/000001.json") or b""
+    for name in ("000001 (1).json", "000001.sync-conflict-1.json", "notes.txt", "1.json"):
+        store.write(f"sweeps/sought/suggestions/{name}", content)
+    assert list(suggestions.suggestions("sought", store)) == searched
+    assert call("status", "sought")[0] == 0
+
+
+def test_a_suggestion_of_an_unknown_method_is_named_and_kept(store: Store, call: Any, searched: list[Any]) -> None:
+    path = "sweeps/sought/suggestions/000001.json"
+    theirs = (store.read(path) or b"").replace(b"resnet8", b"theirnet")
+    store.write(path, theirs)
+    code, out, _ = call("status", "sought")
+    assert code == 0 and "3 trials" in out
+    assert suggestions.numbers("sought", store) == set(range(4)), "its number is taken"
+
+
+@pytest.mark.parametrize("value", ["0.5", True, 7.0, None])
+def test_a_suggestion_outside_the_space_stops_no_search(store: Store, searched: list[Any], value: Any) -> None:
+    path = "sweeps/sought/suggestions/000001.json"
+    content = json.loads(store.read(path) or b"")
+    store.write(path, json.dumps({**content, "params": {"sparsity": value}}).encode())
+    assert Study(parse(SEARCH, "sought"), store).ask() is not None
 
 
 def test_a_calibration_without_its_rate_counts_as_none(store: Store) -> None:

@@ -21,7 +21,8 @@ def write_results(store: Store, sweep: Sweep, leave_out: int = 0) -> list[TrialS
     done = list(sweep.trials.values())[: len(sweep.trials) - leave_out]
     for spec in done:
         layers = [layer(spec, position) for position in range(4)]
-        store.write_result(spec.id, {"trials": [trial(spec, sweep.name)], "layers": layers, "epochs": []})
+        epochs = [epoch(spec, number) for number in range(spec.recipe.epochs - spec.length, spec.recipe.epochs)]
+        store.write_result(spec.id, {"trials": [trial(spec, sweep.name)], "layers": layers, "epochs": epochs})
     return done
 
 
@@ -40,6 +41,7 @@ def trial(spec: TrialSpec, sweep: str) -> dict[str, Any]:
     }
     accuracy = 0.6 + 0.001 * spec.seed + (0.02 if spec.sparsity else 0)
     results = {"test_accuracy": accuracy, "train_flops": 1e9, "prerequisite_flops": 0.0, "seconds": 2.0}
+    results["inference_flops"] = 4e6
     sizes = {"density": 1 - spec.sparsity, "parameters": 1000, "nonzero_parameters": round(1000 * (1 - spec.sparsity))}
     more = {
         "profile": spec.profile,
@@ -55,4 +57,9 @@ def layer(spec: TrialSpec, position: int) -> dict[str, Any]:
     """A row of ``layers``: a convolution, the sparser the deeper."""
     row = dict.fromkeys(records.TABLES["layers"].names)
     place = {"trial": spec.id, "layer": f"layer{position}.weight", "position": position, "kind": "conv", "weights": 100}
-    return {**row, **place, "density": (1 - spec.sparsity) * (1 - position / 10)}
+    return {**row, **place, "density": (1 - spec.sparsity) * (1 - position / 10), "flops": 1e6}
+
+
+def epoch(spec: TrialSpec, number: int) -> dict[str, Any]:
+    """A row of ``epochs``: the one after ``number`` others."""
+    return {**dict.fromkeys(records.TABLES["epochs"].names), "trial": spec.id, "epoch": number + 1}

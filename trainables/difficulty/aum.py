@@ -21,7 +21,7 @@ from trainables.data import DeviceData
 from trainables.deferred import torch
 from trainables.difficulty.base import difficulties
 from trainables.difficulty.margin import margin
-from trainables.difficulty.ranking import Ranked
+from trainables.difficulty.ranking import MOST_RUNS, Ranked
 from trainables.scoring import Score, View, register
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class AUM(Ranked):
     """The samples with the smallest area under the margin: the mean logit margin of the label over training."""
 
     name: Literal["aum"] = "aum"
-    runs: int = Field(default=1, ge=1, description="networks whose scores are averaged")
+    runs: int = Field(default=1, ge=1, le=MOST_RUNS, description="networks whose scores are averaged")
     epoch: int | None = Field(
         default=None,
         ge=1,

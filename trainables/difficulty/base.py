@@ -56,6 +56,10 @@ class Difficulty(Named):
     def ready(self) -> None:
         """An exception of one line if a package is missing that training ends up using; asked where it starts."""
 
+    def asks(self, spec: TrialSpec) -> int:
+        """How many scoring runs :meth:`requirements` names, known without making them."""
+        return 0
+
     def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
         """The runs whose scores or images are needed."""
         return ()

@@ -74,6 +74,9 @@ class Composed(Difficulty):
             except ValueError as error:
                 raise ValueError(str(error).replace("difficulty.", f"difficulty.{stage}.", 1)) from None
 
+    def asks(self, spec: TrialSpec) -> int:
+        return sum(part.asks(spec) for part in self.parts.values())
+
     def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
         return tuple(run for part in self.parts.values() for run in part.requirements(spec))
 

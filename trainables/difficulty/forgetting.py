@@ -22,7 +22,7 @@ from pydantic import Field
 from trainables.data import DeviceData
 from trainables.deferred import torch
 from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import Ranked
+from trainables.difficulty.ranking import MOST_RUNS, Ranked
 from trainables.scoring import Score, View, register
 
 if TYPE_CHECKING:
@@ -75,5 +75,5 @@ class Forgetting(Ranked):
 
     name: Literal["forgetting"] = "forgetting"
     least_epochs: ClassVar[int] = 2
-    runs: int = Field(default=5, ge=1, description="networks whose counts are averaged")
+    runs: int = Field(default=5, ge=1, le=MOST_RUNS, description="networks whose counts are averaged")
     epoch: int | None = Field(default=None, ge=1, description="epochs that are followed; null: all")

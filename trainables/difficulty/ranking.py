@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from trainables.spec import ScoringSpec, TrialSpec
 
 MAX_SEED = 2**31
+MOST_RUNS = 1000
+"""Networks that rank samples: ten are usual, and Baldock et al. train 250."""
 
 
 class Selection(Difficulty):
@@ -58,7 +60,7 @@ class Ranked(Selection):
     least_epochs: ClassVar[int] = 1
     """Epochs without which the score says nothing."""
 
-    runs: int = Field(default=10, ge=1, description="networks whose scores are averaged")
+    runs: int = Field(default=10, ge=1, le=MOST_RUNS, description="networks whose scores are averaged")
     epoch: int | None = Field(default=20, ge=1, description="epochs that each of them is trained; null: all")
     first_seed: int = Field(default=1000, ge=0, description="seed of the first of them, apart from the trials' seeds")
 
@@ -85,6 +87,9 @@ class Ranked(Selection):
             raise ValueError(
                 f"difficulty.epoch: {self.name} needs {self.least_epochs} epochs or more, got {self.epochs(spec)}"
             )
+
+    def asks(self, spec: TrialSpec) -> int:
+        return self.runs if self.ranks(spec) else 0
 
     def requirements(self, spec: TrialSpec) -> tuple[ScoringSpec, ...]:
         if not self.ranks(spec):

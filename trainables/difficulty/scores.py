@@ -25,22 +25,23 @@ from pydantic_core import PydanticCustomError
 from trainables.deferred import torch
 from trainables.difficulty.base import Sources, difficulties
 from trainables.difficulty.ranking import Selection
+from trainables.given import read_given
 from trainables.local_files import expanded
 from trainables.records import resolve
-from trainables.values import Placed
+from trainables.values import Placed, shortened
 
 if TYPE_CHECKING:
     from trainables.spec import TrialSpec
 
-COLUMNS = ("sample", "label", "score")
+COLUMNS = ["sample", "label", "score"]
+MOST_SAMPLES = 10**8
+"""Rows of a file that are read: a small file can unpack to any number."""
 
 
 def fetch(file: str) -> bytes:
     """The content of ``file``, a local path or a URI; ValueError if it cannot be read."""
-    filesystem, path = resolve(file)
     try:
-        with filesystem.open_input_file(path) as stream:
-            return bytes(stream.read())
+        return read_given(file)
     except FileNotFoundError:
         raise ValueError(f"there is no file {file} (on this machine)") from None
     except OSError as error:
@@ -50,12 +51,17 @@ def fetch(file: str) -> bytes:
 def parse(content: bytes, file: str) -> tuple[np.ndarray, np.ndarray]:
     """Labels (int64) and scores (float64) of samples 0 to N-1; ValueError names ``file`` and what is wrong in it."""
     try:
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{file} is no whole Parquet file: {' '.join(str(error).split())}") from None
-    for column in COLUMNS:
-        if column not in table.column_names:
-            raise ValueError(f"{file} has no column {column!r}; it has {', '.join(table.column_names)}")
+        with pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True) as parquet:
+            rows, names = parquet.metadata.num_rows, parquet.schema_arrow.names
+            for column in COLUMNS:
+                if names.count(column) != 1:
+                    count = "several columns" if column in names else "no column"
+                    raise ValueError(f"{file} has {count} {column!r}; it has {shortened(', '.join(names))}")
+            if rows > MOST_SAMPLES:
+                raise ValueError(f"{file} has {rows:,} rows, the most that are read are {MOST_SAMPLES:,}")
+            table = parquet.read(COLUMNS)
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{file} is no whole Parquet file: {shortened(str(error))}") from None
     samples, labels = (_whole_numbers(table, column, file) for column in ("sample", "label"))
     missing = np.setdiff1d(np.arange(len(samples)), samples)
     if len(missing):
@@ -75,8 +81,10 @@ def _whole_numbers(table: pa.Table, column: str, file: str) -> np.ndarray:
 
 def _column(table: pa.Table, column: str, kind: pa.DataType, file: str) -> np.ndarray:
     try:
+        if pa.types.is_temporal(table[column].type):
+            raise pa.ArrowInvalid("a time is no number")
         return table[column].cast(kind).to_numpy()
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+    except pa.ArrowException:
         raise ValueError(f"{file} has {table[column].type} in column {column!r}, not {kind}") from None
 
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from trainables.data import DeviceData
 from trainables.deferred import torch
 from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import Ranked
+from trainables.difficulty.ranking import MOST_RUNS, Ranked
 from trainables.objectives import Network
 from trainables.scoring import Score, View, register
 
@@ -92,5 +92,5 @@ class VoG(Ranked):
 
     name: Literal["vog"] = "vog"
     least_epochs: ClassVar[int] = 2
-    runs: int = Field(default=1, ge=1, description="networks whose scores are averaged")
+    runs: int = Field(default=1, ge=1, le=MOST_RUNS, description="networks whose scores are averaged")
     epoch: int | None = Field(default=None, ge=1, description="epochs that are followed; null: all")

@@ -27,6 +27,8 @@ from trainables.sparsifiers.topology import Tensors
 if TYPE_CHECKING:
     from trainables.spec import SnapshotSpec, Spec, TrialSpec
 
+MOST_ROUNDS = 100
+"""Each a training in full: at the usual fifth a round, as many leave two weights of ten billion."""
 DIGITS = 6
 """Of the sparsities between rounds: they are in the ids of trials, and no two machines may differ in the last bit."""
 
@@ -36,9 +38,12 @@ class LTH(Scored):
     """Lottery ticket: mask of the trained network, its weights back at the start; one-shot, or in several rounds."""
 
     name: Literal["lth"] = "lth"
-    rounds: int = Field(default=1, ge=1, description="prunings, each of a network trained in full (paper: 1)")
+    rounds: int = Field(
+        default=1, ge=1, le=MOST_ROUNDS, description="prunings, each of a network trained in full (paper: 1)"
+    )
     through: tuple[float, ...] = Field(
         default=(),
+        max_length=MOST_ROUNDS - 1,
         description="ascending sparsities of the rounds before the last; those that are too high are left out",
     )
     rewind_to: int = Field(default=0, ge=0, description="epochs of dense training that the weights are taken back to")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import inf
+from typing import Any
 
 from trainables.deferred import torch
 
@@ -47,6 +48,16 @@ class Masks(Mapping[str, "torch.Tensor"]):
 
     def equal(self, other: Masks) -> bool:
         return list(self) == list(other) and all(torch.equal(self[name], other[name]) for name in self)
+
+
+def is_plain(value: Any) -> bool:
+    """Return whether ``value`` is a tensor of numbers in memory: not sparse, nested, quantized or without data."""
+    return (
+        isinstance(value, torch.Tensor)
+        and value.layout is torch.strided
+        and value.device.type == "cpu"
+        and not (value.is_nested or value.is_quantized)
+    )
 
 
 def kept_weights(total: int, sparsity: float) -> int:

@@ -21,11 +21,12 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from trainables.deferred import torch
+from trainables.given import digest_given, read_given
 from trainables.records import resolve
 from trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
 from trainables.sparsifiers.distributions import sizes
-from trainables.sparsifiers.masks import Masks, kept_weights
-from trainables.values import Placed
+from trainables.sparsifiers.masks import Masks, is_plain, kept_weights
+from trainables.values import Placed, shortened
 
 if TYPE_CHECKING:
     from trainables.spec import TrialSpec
@@ -46,67 +47,90 @@ class Static(Sparse, Placed):
         """An absolute path, and the digest of what lies there."""
         if not isinstance(data, Mapping) or not isinstance(data.get("file"), str):
             return data
-        file = data["file"] if "://" in data["file"] else resolve(data["file"])[1]
+        file = data["file"]
         try:
-            digest = data.get("digest") or hashlib.sha256(read(file)).hexdigest()
-        except OSError as error:
-            raise PydanticCustomError("nested", "{reason}", {"path": "file", "reason": f"{file}: {error}"}) from None
+            file = file if "://" in file else resolve(file)[1]
+            digest = data.get("digest") or digest_given(file)
+        except (OSError, ValueError) as error:
+            reason = f"{file}: {shortened(str(error))}"
+            raise PydanticCustomError("nested", "{reason}", {"path": "file", "reason": reason}) from None
         return {**data, "file": file, "digest": digest}
 
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
+        shapes = layer_shapes(spec.model, spec.dataset)
         try:
-            found, kept = contents(self.file, self.digest)
+            found, kept = contents(self.file, self.digest, sizes(shapes))
         except OSError:
             return  # nothing but the training itself needs the file
-        shapes = layer_shapes(spec.model, spec.dataset)
         for name in {**shapes, **found}:
             if found.get(name) != shapes.get(name):
                 there, here = (sides.get(name, "missing") for sides in (found, shapes))
-                raise ValueError(f"sparsifier.file: {name} is {there} in {self.file}, {here} in the network")
+                raise ValueError(f"sparsifier.file: {shortened(name)} is {there} in {self.file}, {here} in the network")
         total = sizes(found)
         if kept != kept_weights(total, spec.sparsity):
             why = f"{self.file} keeps {kept} of {total} weights, which is {1 - kept / total:.6f}"
             raise ValueError(f"sparsity: {why}, got {spec.sparsity}")
 
     def initialize(self, start: Start) -> Masks:
-        masks = load(self.file, self.digest)
-        return Masks({name: masks[name] for name in start.weights})
+        weights = start.weights
+        masks = load(self.file, self.digest, sum(weight.numel() for weight in weights.values()))
+        return Masks({name: masks[name] for name in weights})
 
 
-def read(file: str) -> bytes:
-    """The bytes of a local file or of an address in an object store; OSError if there are none."""
-    filesystem, path = resolve(file)
-    with filesystem.open_input_file(path) as stream:
-        return bytes(stream.read())
+MOST_BYTES_PER_WEIGHT = 32
+"""Of a file, unpacked: masks of 64 bits beside weights, momenta and gradients of 32 take less."""
+LEAST_BYTES = 2**20
+"""Which any file may unpack to: names and headings."""
 
 
 @lru_cache(maxsize=4)
-def load(file: str, digest: str) -> Masks:
-    """The masks in ``file``, on the CPU; ValueError if it is no longer the one of that digest, or holds no masks."""
-    content = read(file)
+def load(file: str, digest: str, weights: int) -> Masks:
+    """The masks in ``file`` for a network of so many ``weights``, on the CPU.
+
+    Raises:
+        ValueError: The file is no longer the one of that digest, holds no masks, or unpacks to more than such masks.
+        OSError: It cannot be read.
+    """
+    most = LEAST_BYTES + MOST_BYTES_PER_WEIGHT * weights
+    content = read_given(file)
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
         raise ValueError(f"sparsifier.file: {file} has changed: its SHA-256 is {found}, not {digest}")
     try:
+        if (size := unpacked_size(content)) > most:
+            raise ValueError(f"it unpacks to {size:,} bytes, masks of {weights:,} weights to {most:,} at the most")
         tensors = FORMATS[file.rpartition(".")[2]](content)
-    except UNREADABLE as error:
-        why = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
+        return Masks({str(name): as_mask(str(name), tensor, weights) for name, tensor in tensors.items()})
+    except Exception as error:  # whatever a reader makes of bytes that anybody may have written
+        kind = "" if type(error) is ValueError else f"{type(error).__name__} "
+        why = f"{kind}{shortened(str(error))}"
         raise ValueError(f"sparsifier.file: {file} holds no masks (.pt or .npz are read): {why}") from None
-    return Masks({name: as_mask(name, tensor) for name, tensor in tensors.items()})
 
 
-def contents(file: str, digest: str) -> tuple[dict[str, tuple[int, ...]], int]:
+def unpacked_size(content: bytes) -> int:
+    """Bytes that the members of an archive unpack to, by its own word, which readers hold it to; else of the file."""
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        return len(content)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        return sum(member.file_size for member in archive.infolist())
+
+
+def contents(file: str, digest: str, weights: int) -> tuple[dict[str, tuple[int, ...]], int]:
     """Shapes of the masks in ``file``, and how many weights they keep."""
-    masks = load(file, digest)
-    return {name: tuple(mask.shape) for name, mask in masks.items()}, sum(masks.counts().values())
+    masks = load(file, digest, weights)
+    return {name: tuple(mask.shape) for name, mask in masks.items()}, sum(masks.counts().values()) if masks else 0
 
 
 def from_torch(content: bytes) -> Mapping[str, torch.Tensor]:
-    value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    if not isinstance(value, Mapping):
-        raise ValueError(f"a mapping of tensors by name was expected, not {type(value).__name__}")
-    return value.get("masks", value)
+    try:
+        value = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ValueError("it is not of torch.save, or holds more than plain tensors") from None
+    masks = value.get("masks", value) if isinstance(value, Mapping) else value
+    if not isinstance(masks, Mapping):
+        raise ValueError(f"a mapping of tensors by name was expected, not {type(masks).__name__}")
+    return masks
 
 
 def from_numpy(content: bytes) -> Mapping[str, torch.Tensor]:
@@ -115,11 +139,14 @@ def from_numpy(content: bytes) -> Mapping[str, torch.Tensor]:
 
 
 FORMATS = {"pt": from_torch, "npz": from_numpy}
-UNREADABLE = (KeyError, ValueError, RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile)
 
 
-def as_mask(name: str, tensor: Any) -> torch.Tensor:
-    """Boolean, from boolean or 0-1 numbers."""
-    if not isinstance(tensor, torch.Tensor) or not torch.equal(tensor, (tensor != 0).to(tensor.dtype)):
-        raise ValueError(f"sparsifier.file: the mask of {name} is not made of 0 and 1")
+def as_mask(name: str, tensor: Any, weights: int) -> torch.Tensor:
+    """Boolean, from boolean or 0-1 numbers, of at most ``weights`` elements."""
+    if not is_plain(tensor):
+        raise ValueError(f"the mask of {name} is no tensor of numbers in memory")
+    if tensor.numel() > weights:  # before anything is computed: one number can stand for any shape
+        raise ValueError(f"the mask of {name} has {tensor.numel():,} elements, the network {weights:,} weights")
+    if not torch.equal(tensor, (tensor != 0).to(tensor.dtype)):
+        raise ValueError(f"the mask of {name} is not made of 0 and 1")
     return tensor != 0

@@ -1,0 +1,36 @@
+"""What a trial finds of scoring runs and corruptions in a storage, each checked against the data set it was made of."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from trainables.data import DeviceData, shared_tensor
+from trainables.deferred import torch
+from trainables.difficulty import Sources
+from trainables.soundness import check_images, check_scores
+from trainables.spec import CorruptionSpec, ScoringSpec
+from trainables.store import Store
+
+
+def sources_in(store: Store, data: DeviceData) -> Sources:
+    """Scores and corrupted images of the data set that is placed as ``data``.
+
+    What is not as its run would have left it is removed, and ArtifactLost raised: a resume makes it again.
+    """
+
+    def scored(run: ScoringSpec, score: str) -> torch.Tensor:
+        check = partial(check_scores, labels=data.train_labels.cpu().numpy())
+        return torch.from_numpy(store.read_scores(run.id, score, check).copy())
+
+    def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
+        check = partial(check_images, shapes=shapes_of(run, data))
+        return {split: shared_tensor(images) for split, images in store.read_corrupted(run.id, check).items()}
+
+    return Sources(scored, corrupted)
+
+
+def shapes_of(run: CorruptionSpec, data: DeviceData) -> dict[str, tuple[int, ...]]:
+    """Shapes of the images that ``run`` leaves, by split, of a data set that is placed as ``data``."""
+    labels = {"train": data.train_labels, "test": data.test_labels, "validation": data.validation_labels}
+    shapes = {split: (len(part), *run.dataset.image_shape) for split, part in labels.items()}
+    return {split: shape for split, shape in shapes.items() if shape[0] or split != "validation"}
