@@ -12,10 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from trainables.columns import spec_columns
 from trainables.convergence import epochs_to_fit, is_undertrained, late_trend
 from trainables.deferred import nn, torch
 from trainables.flops import PASSES, dense_flops, forward_flops
-from trainables.spec import ScoringSpec, TrialSpec, dump
+from trainables.spec import ScoringSpec, TrialSpec
 from trainables.training import Training
 
 EPOCH_COLUMNS = (
@@ -70,21 +71,10 @@ def trial_row(
     last = training.history[-1]
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
     weights, kept = training.masks.size, sum(training.topology.counts.values())
-    recipe = spec.recipe.model_dump(mode="json", exclude={"epochs", "steps", "milestones"})
     return {
-        "trial": spec.id,
-        "comparison": spec.comparison,
+        **spec_columns(spec),
         **course,
-        "dataset": spec.dataset.name,
-        "model": spec.model.name,
-        "sparsifier": spec.sparsifier.name,
-        "sparsity": spec.sparsity,
         "density": training.density,
-        "difficulty": spec.difficulty.label,
-        "data_ratio": spec.data_ratio,
-        "seed": spec.seed,
-        "profile": spec.profile,
-        "epochs": spec.recipe.epochs,
         "steps": training.timeline.steps,
         "mask_updates": training.mask_updates,
         "test_accuracy": last.test_accuracy,
@@ -111,15 +101,6 @@ def trial_row(
         "commit": commit(),
         "versions": versions(),
         "samples": spec.samples,
-        "dataset_parameters": spec.dataset.model_dump_json(exclude={"name"}),
-        "model_parameters": spec.model.model_dump_json(exclude={"name"}),
-        "sparsifier_parameters": spec.sparsifier.model_dump_json(exclude={"name"}),
-        "difficulty_parameters": spec.difficulty.model_dump_json(exclude={"name"}),
-        "step_budget": spec.recipe.steps,
-        "milestones": json.dumps(spec.recipe.milestones),
-        "evaluation_every": spec.evaluation.every,
-        "spec": dump(spec),
-        **recipe,
     }
 
 
