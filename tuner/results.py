@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from tuner.opening import WrongCall, open_sweeps
 from tuner.terminal import tell
@@ -25,6 +27,7 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
 
     from analysis.results import load_results
     from analysis.samples import Ranking
+    from trainables.columns import planned
     from tuner.points import points
     from tuner.rankings import rankings
 
@@ -34,11 +37,50 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     if results.trials.empty and results.failures.empty:
         raise nothing_finished(described, storage)
     allowed = [trial for sweep in described if sweep.allow_undertrained for trial in points(sweep, store)]
-    results = replace(results, allowed=frozenset(allowed))
+    results = replace(
+        results,
+        allowed=frozenset(allowed),
+        asked=planned(trials.values()).to_pandas(),
+        searches=studies(described, store),
+    )
+    state_looks()
     done = len(results.trials)
     if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
         tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
     return described, store, results
+
+
+def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:
+    """Optuna's study of each search among ``sweeps``, by name."""
+    searches = [sweep for sweep in sweeps if sweep.search is not None]
+    if not searches:
+        return {}
+    from tuner.study import Study  # Optuna takes a second to import
+
+    return {sweep.name: Study(sweep, store).study for sweep in searches}
+
+
+def state_looks() -> None:
+    """Tell figures the labels and colors that methods of the user's own state.
+
+    Raises:
+        WrongCall: A color is none.
+    """
+    from analysis.figures import style
+    from trainables.sparsifiers import sparsifiers
+
+    with in_one_line():
+        for name in sparsifiers.names():
+            style.state(name, sparsifiers[name].label, sparsifiers[name].color)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Raise WrongCall in place of a ValueError about something that the user wrote."""
+    try:
+        yield
+    except ValueError as error:
+        raise WrongCall(str(error)) from None
 
 
 def nothing_finished(sweeps: list[Sweep], storage: str) -> WrongCall:
