@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from analysis import stats
 from analysis.convergence import is_undertrained
@@ -49,6 +50,11 @@ COMPARISON: tuple[str, ...] = (*SETTING, "data_ratio")
 METHOD: tuple[str, ...] = ("sparsifier", "sparsifier_parameters")
 ARM: tuple[str, ...] = (*COMPARISON, *METHOD, "sparsity")
 """What trials share that differ in nothing but the seed."""
+
+SPARSE = 0.25
+"""Share of a grid below which trials are taken for those of a search."""
+MOST_STEPS = 12
+"""Sparsities, at each data ratio together, that a grid has at most where methods share none."""
 
 
 def keyed(trials: pd.DataFrame) -> pd.DataFrame:
@@ -91,12 +97,18 @@ def replicates(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFra
 def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
     """A row for each arm: ARM, ``n`` seeds, ``mean`` and sample standard deviation ``std`` (ddof=1, NaN if n = 1).
 
-    ``undertrained``: how many of the seeds are under-trained.
+    ``interval``: half the width of the mean's 95 % interval (Student's t), NaN if n = 1; ``undertrained``: how many of
+    the seeds are under-trained.
     """
     rows = replicates(trials, value)
     groups = rows.assign(short=is_undertrained(rows)).groupby(list(ARM), dropna=False)
     found = groups.agg(n=(value, "count"), mean=(value, "mean"), std=(value, "std"), undertrained=("short", "sum"))
-    return found.reset_index()
+    return found.assign(interval=half_interval(found["std"], found["n"])).reset_index()
+
+
+def half_interval(std: pd.Series, n: pd.Series, level: float = 0.95) -> pd.Series:
+    """Half the width of Student's interval of the mean of ``n`` values that spread by ``std``; NaN if n < 2."""
+    return std / np.sqrt(n) * student.ppf((1 + level) / 2, (n - 1).where(n > 1))
 
 
 def pair_with_dense(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
@@ -133,21 +145,43 @@ def paired_differences(
     return found.merge(short, on=list(ARM))
 
 
-def complete(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
-    """``summary`` with a row for every point of the grid: what is missing has ``n`` = 0 and NaN.
+def grid(trials: pd.DataFrame) -> pd.DataFrame:
+    """Return the arms (columns ARM) that ``trials`` seem to be a grid of, where nobody says what was asked for.
 
-    The grid of a setting is every data ratio, method and sparsity that ``observed`` (rows of trials) shows in it,
-    crossed, so a sparsity that is missing from all of ``observed`` cannot be told from one that nobody asked for.
+    The grid of a setting is every data ratio, method and sparsity that it shows, crossed; of an N:M mask at its own
+    sparsity alone. Where less than SPARSE of the crossing was run, or most of many sparsities with one method each, it
+    is a search and no grid: only what was run counts. So a sparsity that all of ``trials`` lack cannot be told from one
+    that nobody asked for.
     """
-    grids = []
-    for _, rows in keyed(observed).groupby(list(SETTING), dropna=False):
-        grid = rows[list(SETTING)].head(1)
+    found = []
+    for _, rows in keyed(trials).groupby(list(SETTING), dropna=False):
+        crossed = rows[list(SETTING)].head(1)
         for axis in (["data_ratio"], list(METHOD), ["sparsity"]):
-            grid = grid.merge(rows[axis].drop_duplicates().sort_values(axis), how="cross")
-        grids.append(grid)
-    if not grids:
-        return summary.copy()
-    whole = pd.concat(grids, ignore_index=True).merge(summary, how="left", on=list(ARM))
+            crossed = crossed.merge(rows[axis].drop_duplicates().sort_values(axis), how="cross")
+        places = zip(crossed["sparsifier_parameters"], crossed["sparsity"], strict=True)
+        crossed = crossed[[_fits(*place) for place in places]]
+        own = rows[list(ARM)].drop_duplicates()
+        found.append(own if _scattered(own, len(crossed)) else crossed[list(ARM)])
+    return pd.concat(found, ignore_index=True) if found else trials[list(ARM)]
+
+
+def _scattered(own: pd.DataFrame, crossed: int) -> bool:
+    """Whether the arms of a setting are those of a search, given how many arms a grid of them would have."""
+    alone = own.groupby(["data_ratio", "sparsity"]).size().eq(1)
+    continuous = len(alone) > MOST_STEPS and len(own[list(METHOD)].drop_duplicates()) > 1 and alone.mean() > 0.5
+    return len(own) < SPARSE * crossed or continuous
+
+
+def _fits(parameters: str, sparsity: float) -> bool:
+    """Whether a method of these parameters can have ``sparsity``: N:M has only 1 - N/M."""
+    fields = json.loads(parameters)
+    return not {"n", "m"} <= fields.keys() or bool(np.isclose(sparsity, 1 - fields["n"] / fields["m"]))
+
+
+def complete(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
+    """``summary`` with a row for every arm of ``asked`` (columns ARM): what is missing has ``n`` = 0 and NaN."""
+    arms = pd.concat([keyed(asked)[list(ARM)], summary[list(ARM)]]).drop_duplicates()
+    whole = arms.merge(summary, how="left", on=list(ARM))
     return whole.assign(**_whole_numbers(whole))
 
 
@@ -178,18 +212,16 @@ def near_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
     return trials[~is_sparse | (trials["sparsity"] == nearest.reindex(trials.index))]
 
 
-def complete_methods(summary: pd.DataFrame, observed: pd.DataFrame) -> pd.DataFrame:
-    """``summary`` of one sparsity a comparison, with a row for every method that ``observed`` shows in its setting.
+def complete_methods(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
+    """``summary`` of one sparsity per comparison, with a row for every arm of ``asked`` at that sparsity.
 
     What is missing has ``n`` = 0 and NaN. A column ``at_sparsity`` tells the sparsity of the comparison, in the rows of
     dense too (0 where dense is alone).
     """
-    places = summary.loc[summary["sparsifier"] != DENSE, [*COMPARISON, "sparsity"]].drop_duplicates()
-    methods = keyed(observed[observed["sparsifier"] != DENSE])[[*SETTING, *METHOD]].drop_duplicates()
-    grid = places.merge(methods, on=list(SETTING))
-    is_dense = summary["sparsifier"] == DENSE
-    sparse = grid.merge(summary[~is_dense], how="left", on=list(ARM))
-    dense = summary[is_dense]
-    whole = pd.concat([part for part in (dense, sparse) if len(part)], ignore_index=True)
+    sparse = summary["sparsifier"] != DENSE
+    places = summary.loc[sparse, [*COMPARISON, "sparsity"]].drop_duplicates()
+    wanted = keyed(asked[asked["sparsifier"] != DENSE])[list(ARM)].drop_duplicates()
+    wanted = wanted.merge(places, on=[*COMPARISON, "sparsity"])
+    whole = complete(summary, pd.concat([summary.loc[~sparse, list(ARM)], wanted], ignore_index=True))
     at = whole.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("max")
-    return whole.assign(**_whole_numbers(whole), at_sparsity=at)
+    return whole.assign(at_sparsity=at)

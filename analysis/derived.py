@@ -13,12 +13,23 @@ def with_total_flops(trials: pd.DataFrame) -> pd.DataFrame:
 def depth_contrast(layers: pd.DataFrame) -> pd.Series:
     """Mean density of the first third of the convolutions minus that of the last third, by trial; in [-1, 1].
 
-    Thirds of the number of convolutions, rounded, at least one; NaN where there are fewer than two.
+    Of a network with fewer than two convolutions, such as a vision transformer, all maskable layers count. Thirds of
+    their number, rounded, at least one; NaN where there are fewer than two.
     """
-    convolutions = layers[layers["kind"] == "conv"]
-    place = convolutions.groupby("trial")["position"].rank(method="first")
-    count = convolutions.groupby("trial")["position"].transform("size")
+    is_conv = layers["kind"] == "conv"
+    convolutional = is_conv.groupby(layers["trial"]).transform("sum") > 1
+    counted = layers[is_conv | ~convolutional]
+    place = counted.groupby("trial")["position"].rank(method="first")
+    count = counted.groupby("trial")["position"].transform("size")
     third = (count / 3).round().clip(lower=1)
-    shallow = convolutions[place <= third].groupby("trial")["density"].mean()
-    deep = convolutions[(place > count - third) & (count > 1)].groupby("trial")["density"].mean()
+    shallow = counted[place <= third].groupby("trial")["density"].mean()
+    deep = counted[(place > count - third) & (count > 1)].groupby("trial")["density"].mean()
     return shallow - deep
+
+
+def is_shortcut(layers: pd.DataFrame) -> pd.Series:
+    """bool for each row of ``layers``: whether it lies beside the path from layer to layer, as a residual's projection.
+
+    By the name of its module: ours and torchvision's.
+    """
+    return layers["layer"].str.contains(r"(?:^|\.)(?:shortcut|downsample)\.", regex=True)

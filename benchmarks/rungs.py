@@ -21,9 +21,10 @@ from torch import nn
 from benchmarks.authors_loop import PGD, AuthorsLoop, Loader, train_loader
 from trainables.data import Batches, DeviceData, ImageData, place
 from trainables.engine import WARM_UP, Engine, Workshop
+from trainables.models.build import build_model
 from trainables.seeds import derive
 from trainables.spec import TrialSpec
-from trainables.training import Training, build_model
+from trainables.training import Training
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 CHECKED = 16

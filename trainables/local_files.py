@@ -77,7 +77,7 @@ def private_folder(parent: str | None = None) -> Path:
     """
     folder = Path(parent or tempfile.gettempdir()) / f"sparsweep-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o700, parents=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise OSError(errno.EACCES, "not a folder of yours. Remove it, or set TMPDIR to a folder of yours", str(folder))

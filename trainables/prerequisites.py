@@ -2,24 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+
+import pyarrow as pa
 
 from trainables.data import DeviceData, shared_tensor
 from trainables.deferred import torch
 from trainables.difficulty import Sources
+from trainables.provenance import Code, load_code
+from trainables.reading import code_of_scores
 from trainables.soundness import check_images, check_scores
 from trainables.spec import CorruptionSpec, ScoringSpec
 from trainables.store import Store
 
 
-def sources_in(store: Store, data: DeviceData) -> Sources:
+def sources_in(store: Store, data: DeviceData, made_by: Callable[[Code], None]) -> Sources:
     """Scores and corrupted images of the data set that is placed as ``data``.
 
-    What is not as its run would have left it is removed, and ArtifactLost raised: a resume makes it again.
+    What is not as its run would have left it is removed, and ArtifactLost raised: a resume makes it again. Of scores
+    that are used ``made_by`` is told the code.
     """
 
     def scored(run: ScoringSpec, score: str) -> torch.Tensor:
-        check = partial(check_scores, labels=data.train_labels.cpu().numpy())
+        def check(table: pa.Table) -> None:
+            check_scores(table, data.train_labels.cpu().numpy())
+            made_by(load_code(code_of_scores(table)))
+
         return torch.from_numpy(store.read_scores(run.id, score, check).copy())
 
     def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:

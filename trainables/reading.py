@@ -241,8 +241,8 @@ def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]
     return pa.concat_tables(parts), damaged
 
 
-OWNER_KEY = b"sparsweep.run"
-"""Where a file of scores names its run, in the metadata of its schema."""
+OWNER_KEY, CODE_KEY = b"sparsweep.run", b"sparsweep.code"
+"""Where a file of scores names its run and the code that made it (see ``provenance``), in its schema's metadata."""
 
 
 def scores_in(file: Any) -> pa.Table:
@@ -261,6 +261,11 @@ def scores_in(file: Any) -> pa.Table:
 def owner_of(scores: pa.Table) -> str:
     """The run that a file of scores names, empty in files of earlier versions."""
     return (scores.schema.metadata or {}).get(OWNER_KEY, b"").decode(errors="replace")
+
+
+def code_of_scores(scores: pa.Table) -> str:
+    """The code that made ``scores``, as the column ``code`` has it; empty where the file does not say."""
+    return (scores.schema.metadata or {}).get(CODE_KEY, b"").decode(errors="replace")
 
 
 _SCORES = pa.schema(

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from trainables.columns import spec_columns
 from trainables.convergence import epochs_to_fit, is_undertrained, late_trend
 from trainables.deferred import torch
 from trainables.flops import PASSES, dense_flops, forward_flops
 from trainables.provenance import Code, commit, dump_code, versions
-from trainables.spec import ScoringSpec, TrialSpec, dump
+from trainables.spec import ScoringSpec, TrialSpec
 from trainables.training import Training
 
 EPOCH_COLUMNS = (
@@ -96,35 +96,6 @@ def trial_row(
         "commit": commit(),
         "versions": versions(),
         "code": dump_code(code),
-    }
-
-
-def spec_columns(spec: TrialSpec) -> dict[str, Any]:
-    """The columns of ``trials`` that are known before a trial has run."""
-    recipe = spec.recipe.model_dump(mode="json", exclude={"epochs", "steps", "milestones"})
-    return {
-        "trial": spec.id,
-        "comparison": spec.comparison,
-        "dataset": spec.dataset.name,
-        "model": spec.model.name,
-        "sparsifier": spec.sparsifier.name,
-        "sparsity": spec.sparsity,
-        "difficulty": spec.difficulty.label,
-        "data_ratio": spec.data_ratio,
-        "seed": spec.seed,
-        "profile": spec.profile,
-        "epochs": spec.recipe.epochs,
-        "steps": spec.steps,
-        "samples": spec.samples,
-        "dataset_parameters": spec.dataset.model_dump_json(exclude={"name"}),
-        "model_parameters": spec.model.model_dump_json(exclude={"name"}),
-        "sparsifier_parameters": spec.sparsifier.model_dump_json(exclude={"name"}),
-        "difficulty_parameters": spec.difficulty.model_dump_json(exclude={"name"}),
-        "step_budget": spec.recipe.steps,
-        "milestones": json.dumps(spec.recipe.milestones),
-        "evaluation_every": spec.evaluation.every,
-        "spec": dump(spec),
-        **recipe,
     }
 
 

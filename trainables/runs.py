@@ -157,7 +157,7 @@ class WeightsRun(Trained):
             return left["model"]
 
         placed = inputs.placed(trial)
-        sources = sources_in(store, placed)
+        sources = sources_in(store, placed, started_from.append)
         indices = trial.difficulty.select(trial, placed.train_labels.cpu(), sources)
         data = trial.difficulty.alter(trial, placed, sources)
         training = Training(trial, data, indices, trained, inputs.workshop)
@@ -281,7 +281,7 @@ class ScoringRun(Trained):
                 check_ranking(values.cpu().numpy())
             except Damaged as error:
                 raise Diverged(f"{name} is of no use: {error}") from None
-            self.store.write_scores(self.spec.id, name, labels, values.cpu().numpy())
+            self.store.write_scores(self.spec.id, name, labels, values.cpu().numpy(), dump_code(self.code))
 
 
 class CorruptionRun(Run):

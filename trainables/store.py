@@ -245,10 +245,10 @@ class Store:
     def scores_path(self, run: str, score: str) -> str:
         return self.artifact_path("scores", f"{run}-{score}")
 
-    def write_scores(self, run: str, score: str, labels: np.ndarray, values: np.ndarray) -> None:
+    def write_scores(self, run: str, score: str, labels: np.ndarray, values: np.ndarray, code: str = "") -> None:
         """Keep one score of a scoring run: Parquet with ``sample``, ``label`` and ``score``, samples in order."""
         columns = {"sample": np.arange(len(labels)), "label": labels, "score": values}
-        table = pa.table(columns).replace_schema_metadata({reading.OWNER_KEY: run})
+        table = pa.table(columns).replace_schema_metadata({reading.OWNER_KEY: run, reading.CODE_KEY: code})
         self._write_table(self.scores_path(run, score), table)
 
     def read_scores(self, run: str, score: str, check: Check = accept) -> np.ndarray:

@@ -27,6 +27,7 @@ from trainables import checkpoint
 from trainables.data import Batches, DeviceData
 from trainables.data.base import ImageData, place
 from trainables.models import Model, maskable
+from trainables.models.build import build_model
 from trainables.networks import Normalize
 from trainables.seeds import derive
 from trainables.soundness import check_training
@@ -35,7 +36,7 @@ from trainables.sparsifiers.base import State, layer_shapes
 from trainables.sparsifiers.masks import kept_weights
 from trainables.sparsifiers.topology import DenseMomentum, Latent
 from trainables.spec import Spec, TrialSpec
-from trainables.training import Training, build_model
+from trainables.training import Training
 
 EPOCHS = 4
 SAMPLES = 24

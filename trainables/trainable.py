@@ -6,6 +6,7 @@ the next run trains the same shapes, its network, captured steps and what was co
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ class SparseTrainable(tune.Trainable):
     ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
     processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
     GPU or a share of one is reserved for it, else ``cpu``; ``modules``: plugins that the driver was told to import;
+    ``folder``: the driver's current one, in which relative paths and such plugins are looked for, where it is there;
     ``profile``: the run of which one epoch is to be profiled; ``engine``: how training steps run.
     """
 
@@ -65,9 +67,12 @@ class SparseTrainable(tune.Trainable):
         threads: int = 1,
         device: str = "cpu",
         modules: Sequence[str] = (),
+        folder: str | None = None,
         profile: str | None = None,
         engine: Engine | None = None,
     ) -> None:
+        if folder is not None and os.path.isdir(folder):
+            os.chdir(folder)
         plugins.load(modules)
         assert specs is not None and datasets is not None and store is not None
         self.specs, self.datasets, self.store, self.sweep = specs, datasets, store, sweep

@@ -16,10 +16,11 @@ from itertools import islice
 from typing import Any
 
 from trainables.data import Batches, DeviceData, as_input
-from trainables.deferred import nn, no_grad, torch
+from trainables.deferred import no_grad, torch
 from trainables.engine import Kind, Workshop
 from trainables.flops import forward_flops, layer_flops
 from trainables.models import maskable
+from trainables.models.build import build_model
 from trainables.objectives import EVALUATION_BATCH
 from trainables.profiling import each, phase
 from trainables.seeds import derive
@@ -321,14 +322,3 @@ def on(device: torch.device, value: Any) -> Any:
     if isinstance(value, dict):
         return {key: on(device, part) for key, part in value.items()}
     return value.to(device)
-
-
-def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:
-    """The network of ``spec`` on the CPU at its initial weights, which depend on the seed and nothing else."""
-    generator = derive(spec.seed, "weights")
-    with torch.random.fork_rng(devices=[]):
-        # Parameters that `initialise` does not know of, such as embeddings, keep what PyTorch draws here.
-        torch.manual_seed(generator.initial_seed())
-        model = spec.model.build(data.classes, (data.mean, data.std))
-    spec.model.initialise(model, generator)
-    return model

@@ -6,6 +6,7 @@ What is found stays in the storage (see ``calibration``).
 from __future__ import annotations
 
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -79,7 +80,9 @@ def line(found: Mapping[str, Any]) -> str:
 class Probe:
     """A process with a part of a device, that trains when told to."""
 
-    def __init__(self, spec: str, engine: Engine, device: str, modules: Sequence[str]) -> None:
+    def __init__(self, spec: str, engine: Engine, device: str, modules: Sequence[str], folder: str) -> None:
+        if os.path.isdir(folder):
+            os.chdir(folder)
         plugins.load(modules)
         self.device = torch.device(device)  # loads PyTorch, which reading a spec may want
         self.spec, self.engine = load(spec), engine
@@ -114,7 +117,7 @@ def probes(spec: TrialSpec, engine: Engine, device: str, count: int) -> Iterator
         options: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1 / count if on_card else 0}
         place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
         made = ray.remote(Probe).options(scheduling_strategy=place, **options)
-        actors = [made.remote(dump(spec), engine, device, plugins.named()) for _ in range(count)]
+        actors = [made.remote(dump(spec), engine, device, plugins.named(), os.getcwd()) for _ in range(count)]
         ray.get([actor.ready.remote() for actor in actors])
         yield actors
     finally:

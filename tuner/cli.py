@@ -36,22 +36,28 @@ from tuner.options import (
     ClaimFiles,
     DataFolder,
     FailFast,
+    Kinds,
     ListRuns,
+    Methods,
     NodeHour,
     Overrides,
+    Panels,
     Plugins,
     ProfileTrial,
     Remake,
     Rerun,
+    Spread,
+    SpreadName,
     Storage,
     SweepName,
     SweepNames,
     TakeOver,
     Trackers,
     TrialsANode,
+    Width,
     repeated,
 )
-from tuner.results import Remarks, gather, nothing_finished, remark_lines, stated_claims
+from tuner.results import Remarks, gather, in_one_line, nothing_finished, remark_lines, stated_claims
 from tuner.running import remake_artifacts, run_sweep, take_back
 from tuner.terminal import bounded, lasting_messages, say, tell
 
@@ -213,22 +219,36 @@ def status(
 
 
 def figures(
-    sweeps: SweepNames, overrides: Overrides = [], storage: Storage = DEFAULT_STORAGE, plugins: Plugins = []
+    sweeps: SweepNames,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    kinds: Kinds = [],
+    methods: Methods = [],
+    panels: Panels = [],
+    width: Width = None,
+    spread: SpreadName = Spread.std,
+    plugins: Plugins = [],
 ) -> None:
     """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
     from analysis import figures as gallery
+    from analysis.choice import chosen
     from tuner.remaking import lost_scores
 
+    with in_one_line():
+        form = gallery.Form(gallery.inches(width) if width else None, spread.value)
+        gallery.check_kinds(kinds)
     described, store, results = gather(sweeps, overrides, storage)
     names = [sweep.name for sweep in described]
     if results.trials.empty:
         raise nothing_finished(described, storage)
+    with in_one_line():
+        results = chosen(results, methods, panels)
     for line in lost_scores(described, store):
         tell(line)
     folder = f"figures/{'+'.join(names)}"
-    for picture in gallery.pictures(results, names):
+    for picture in gallery.pictures(results, names, kinds):
         try:
-            gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content))
+            gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content), form)
             say(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
         except ValueError as error:
             say(f"{picture.name}: not drawn: {error}")

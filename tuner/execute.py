@@ -171,6 +171,7 @@ def trainable(launch: Launch, state: State, datasets: Mapping[str, ray.ObjectRef
         threads=sweep.resources.cpus,
         device="cuda" if "gpu" in shape else "cpu",
         modules=plugins.named(),
+        folder=os.getcwd(),
         profile=launch.profile,
         engine=sweep.resources.engine,
     )
@@ -221,7 +222,7 @@ def reach(address: str) -> None:
 def cluster(address: str, folder: Path) -> Iterator[None]:
     """Ray at ``address``, shut down at the end, quiet: what a user needs to know, this package says itself.
 
-    ``folder``: where a private cluster keeps its files.
+    ``folder``: where a private cluster keeps its files; workers begin in it (see ``SparseTrainable.setup``).
     """
     reach(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -230,7 +231,9 @@ def cluster(address: str, folder: Path) -> Iterator[None]:
     if address == "local":
         options |= {"include_dashboard": False, "_temp_dir": str(folder)}
     try:
-        connect(address, options)
+        # Ray puts the current folder in front of what workers import: a file of the user's could stand for a package.
+        with contextlib.chdir(folder):
+            connect(address, options)
         yield
     finally:
         ray.shutdown()

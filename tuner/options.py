@@ -39,6 +39,13 @@ def repeated(context: typer.Context) -> list[str]:
     return words
 
 
+class Spread(StrEnum):
+    """What bars in figures show: one standard deviation, or the mean's 95 % interval."""
+
+    std = "std"
+    interval = "interval"
+
+
 SweepName = Annotated[str, typer.Argument(metavar="SWEEP", help="A built-in sweep, or the path of a YAML file.")]
 SweepNames = Annotated[list[str], typer.Argument(metavar="SWEEP...", help="One or more sweeps, taken together.")]
 TrialId = Annotated[str, typer.Argument(metavar="TRIAL", help="Id of a trial, or the beginning of one.")]
@@ -67,6 +74,24 @@ Plugins = Annotated[
 ]
 Output = Annotated[str | None, typer.Option(metavar="FILE", help="Default: TRIAL.pt, in this folder.")]
 Onnx = Annotated[bool, typer.Option("--onnx", help="Write ONNX beside it (needs sparsweep[onnx]).")]
+Kinds = Annotated[
+    list[str], typer.Option("--figure", metavar="KIND", help="Draw this kind of figure alone; may be repeated.")
+]
+Methods = Annotated[
+    list[str], typer.Option("--method", metavar="NAME", help="Show this sparsifier alone, with dense; may be repeated.")
+]
+Panels = Annotated[
+    list[str],
+    typer.Option(
+        "--panel",
+        metavar="FIELD=VALUE",
+        help="Show these panels alone: dataset, model, difficulty, data_ratio or sparsity; may be repeated.",
+    ),
+]
+Width = Annotated[
+    str | None, typer.Option(metavar="LENGTH", help="Width of each figure, e.g. 3.25in, 8.5cm; default: what fits.")
+]
+SpreadName = Annotated[Spread, typer.Option("--spread", help="What bars and bands around a mean over seeds show.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON alone on standard output.")]
 ClaimFiles = Annotated[list[str], typer.Option("--claims", metavar="FILE", help="YAML with claims of your own.")]
 ProfileTrial = Annotated[

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
 
     from analysis.results import load_results
     from analysis.samples import Ranking
+    from trainables.columns import planned
     from tuner.points import points
     from tuner.rankings import rankings
 
@@ -41,11 +43,50 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     if results.trials.empty and results.failures.empty:
         raise nothing_finished(described, storage)
     allowed = [trial for sweep in described if sweep.allow_undertrained for trial in points(sweep, store)]
-    results = replace(results, allowed=frozenset(allowed))
+    results = replace(
+        results,
+        allowed=frozenset(allowed),
+        asked=planned(trials.values()).to_pandas(),
+        searches=studies(described, store),
+    )
+    state_looks()
     done = len(results.trials)
     if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
         tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
     return described, store, results
+
+
+def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:
+    """Optuna's study of each search among ``sweeps``, by name."""
+    searches = [sweep for sweep in sweeps if sweep.search is not None]
+    if not searches:
+        return {}
+    from tuner.study import Study  # Optuna takes a second to import
+
+    return {sweep.name: Study(sweep, store).study for sweep in searches}
+
+
+def state_looks() -> None:
+    """Tell figures the labels and colors that methods of the user's own state.
+
+    Raises:
+        WrongCall: A color is none.
+    """
+    from analysis.figures import style
+    from trainables.sparsifiers import sparsifiers
+
+    with in_one_line():
+        for name in sparsifiers.names():
+            style.state(name, sparsifiers[name].label, sparsifiers[name].color)
+
+
+@contextmanager
+def in_one_line() -> Iterator[None]:
+    """Raise WrongCall in place of a ValueError about something that the user wrote."""
+    try:
+        yield
+    except ValueError as error:
+        raise WrongCall(str(error)) from None
 
 
 def nothing_finished(sweeps: list[Sweep], storage: str) -> WrongCall:
@@ -114,17 +155,15 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
     import pyarrow as pa
 
     from analysis import compacted
-    from trainables.records import TABLES, build
-    from trainables.rows import spec_columns
+    from trainables.columns import planned
     from tuner.points import points
     from tuner.status import first_line, outcomes
 
     trials, states, failures = points(sweep, store), outcomes(sweep, store), store.failures()
     finished, _ = compacted.read(store.storage, "trials", trials)
     there = set(finished["trial"].to_pylist())
-    nothing = dict.fromkeys(TABLES["trials"].names)
-    planned = build("trials", [nothing | spec_columns(spec) for spec in trials.values() if spec.id not in there])
-    table = pa.concat_tables([finished, planned.cast(finished.schema)]).to_pandas().set_index("trial")
+    left = planned(spec for spec in trials.values() if spec.id not in there)
+    table = pa.concat_tables([finished, left.cast(finished.schema)]).to_pandas().set_index("trial")
     table = table.loc[list(trials)].reset_index()
     table.insert(1, "state", table["trial"].map(states))
     failed = table["trial"].where(table["state"] == "failed")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from trainables.local_files import private_folder
 
-SOCKET_LENGTH = 103 - len("/session_2026-11-30_22-05-05_123456_4194304/sockets/plasma_store")
+SOCKET_LENGTH = (103 if sys.platform == "darwin" else 107) - len(
+    "/session_2026-11-30_22-05-05_123456_4194304/sockets/plasma_store"
+)
 """Longest path, in bytes, of a folder in which Ray can make its sockets."""
 PREFIX = "d-"
 
@@ -44,9 +48,12 @@ def scratch() -> Iterator[Path]:
 
 
 def short_folder() -> Path:
-    """Return this user's own folder for temporary files: in TMPDIR, or in /tmp where Ray's sockets cannot lie there."""
+    """Return this user's own folder for Ray's files.
+
+    It lies in ``$RAY_TMPDIR``, else where temporary files lie, or in ``/tmp`` where that is too long for sockets.
+    """
     name = f"/{PREFIX}12345678"
-    base = private_folder()
+    base = private_folder(os.environ.get("RAY_TMPDIR"))
     if len(f"{base}{name}".encode()) <= SOCKET_LENGTH:
         return base
     return private_folder("/tmp")

@@ -8,13 +8,14 @@ kind, of which trials, each figure of the paper is.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
+from analysis.arms import COMPARISON
 from analysis.figures import (
     accuracy_vs_flops,
     accuracy_vs_sparsity,
@@ -22,12 +23,16 @@ from analysis.figures import (
     density_effect,
     labels,
     layer_density,
+    learning_curves,
     ratio_heatmap,
     rendering,
     sample_examples,
+    search_history,
+    search_importance,
     style,
     variant_bars,
 )
+from analysis.figures.form import DEFAULT, Form, inches
 from analysis.figures.paper import PAPER, PaperFigure, named
 from analysis.results import Results
 from analysis.spreadsheet import to_csv
@@ -37,28 +42,38 @@ __all__ = [
     "FIGURES",
     "PAPER",
     "FigureKind",
+    "Form",
     "Picture",
     "accuracy_vs_flops",
     "accuracy_vs_sparsity",
+    "check_kinds",
     "clean_vs_robust",
     "density_effect",
+    "inches",
     "layer_density",
+    "learning_curves",
     "picture",
     "pictures",
     "ratio_heatmap",
     "sample_examples",
     "save",
+    "search_history",
+    "search_importance",
     "variant_bars",
 ]
 
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A kind of picture and the ``inputs`` (fields of ``Results``) that its module's functions take in this order."""
+    """A kind of picture and the ``inputs`` (fields of ``Results``) that its module's functions take in this order.
+
+    ``asks``: they take what was asked for, too, to mark what is missing.
+    """
 
     module: Any
     title: str
     inputs: tuple[str, ...] = ("trials",)
+    asks: bool = False
 
     @property
     def name(self) -> str:
@@ -66,26 +81,31 @@ class FigureKind:
 
     def table(self, results: Results | pd.DataFrame) -> pd.DataFrame:
         """The tidy numbers of the picture; ValueError that says what is missing if there is nothing to show."""
-        return self.module.table(*self._frames(results))
+        inputs, asked = self._inputs(results)
+        return self.module.table(*inputs, **asked)
 
-    def draw(self, results: Results | pd.DataFrame) -> Figure:
+    def draw(self, results: Results | pd.DataFrame, form: Form = DEFAULT) -> Figure:
         """The picture; ValueError as :meth:`table`."""
-        return self.module.draw(*self._frames(results))
+        inputs, asked = self._inputs(results)
+        return self.module.draw(*inputs, **asked, form=form)
 
-    def _frames(self, results: Results | pd.DataFrame) -> list[pd.DataFrame]:
+    def _inputs(self, results: Results | pd.DataFrame) -> tuple[list[Any], dict[str, Any]]:
         whole = Results.of(results)
-        return [getattr(whole, name) for name in self.inputs]
+        return [getattr(whole, name) for name in self.inputs], {"asked": whole.asked} if self.asks else {}
 
 
 _LAYERED = ("trials", "layers")
 _ALL = (
-    FigureKind(accuracy_vs_sparsity, "Test accuracy over sparsity"),
-    FigureKind(ratio_heatmap, "Difference to dense over sparsity and data ratio"),
-    FigureKind(variant_bars, "Methods and their variants against dense"),
+    FigureKind(accuracy_vs_sparsity, "Test accuracy over sparsity", asks=True),
+    FigureKind(ratio_heatmap, "Difference to dense over sparsity and data ratio", asks=True),
+    FigureKind(variant_bars, "Methods and their variants against dense", asks=True),
     FigureKind(accuracy_vs_flops, "Test accuracy against training FLOPs"),
-    FigureKind(clean_vs_robust, "Accuracy under attack against clean accuracy"),
-    FigureKind(layer_density, "Density of each layer", _LAYERED),
+    FigureKind(clean_vs_robust, "Accuracy under attack against clean accuracy", asks=True),
+    FigureKind(learning_curves, "Test accuracy over training", ("trials", "epochs")),
+    FigureKind(layer_density, "Density of each layer", _LAYERED, asks=True),
     FigureKind(density_effect, "Depth of the weights and accuracy", _LAYERED),
+    FigureKind(search_history, "The course of a search", ("searches",)),
+    FigureKind(search_importance, "What mattered in a search", ("searches",)),
     FigureKind(sample_examples, "The hardest and the easiest training images", ("samples",)),
 )
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in _ALL}
@@ -110,32 +130,45 @@ class Picture:
     def table(self) -> pd.DataFrame:
         return self.kind.table(self.results)
 
-    def draw(self) -> Figure:
-        figure = self.kind.draw(self.results)
+    def draw(self, form: Form = DEFAULT) -> Figure:
+        figure = self.kind.draw(self.results, form)
         if self.above:
-            head = "\n".join(labels.wrap(text, figure.get_figwidth()) for text in (*self.above, figure.get_suptitle()))
             with style.context():
-                figure.suptitle(head.strip())
+                width = figure.get_figwidth() - 0.2
+                above = [labels.wrap(text, width) for text in self.above]
+                figure.suptitle("\n".join([*above, figure.get_suptitle()]).strip())
         return figure
 
 
-def pictures(results: Results | pd.DataFrame, sweeps: Iterable[str] = ()) -> Iterator[Picture]:
-    """What to draw of ``results`` of the sweeps of these names.
+def pictures(
+    results: Results | pd.DataFrame, sweeps: Iterable[str] = (), kinds: Collection[str] = ()
+) -> Iterator[Picture]:
+    """What to draw of ``results`` of the sweeps of these names; ``kinds``: names of FIGURES, all if there is none.
 
     Of a sweep that is named after a figure of the paper (``fig2``; ``paper``: all of them) that figure in the paper's
     form; of all others every kind. Whether a picture can be drawn shows when it is.
     """
     whole, names = Results.of(results), list(sweeps)
     found = named(names)
-    yield from (_of_paper(figure, whole) for figure in found)
+    wanted = check_kinds(kinds) or list(FIGURES)
+    yield from (_of_paper(figure, whole) for figure in found if figure.kind in wanted)
     if not names or any(not named([name]) for name in names):
-        for kind in FIGURES.values():
-            yield from _pages(kind, whole)
+        for kind in wanted:
+            yield from _pages(FIGURES[kind], whole)
+
+
+def check_kinds(kinds: Iterable[str]) -> list[str]:
+    """Return ``kinds`` as a list; ValueError that names the choices if one is no figure."""
+    found = list(kinds)
+    for name in found:
+        if name not in FIGURES:
+            raise ValueError(f"unknown figure {name!r}; choose from {', '.join(FIGURES)}")
+    return found
 
 
 def _of_paper(figure: PaperFigure, results: Results) -> Picture:
     matching = figure.match(results.trials)
-    chosen = results.only(matching) if matching.any() else results
+    chosen = results.where(figure.match) if matching.any() else results
     above = [figure.title]
     if figure.panels and not matching.any():
         above.append("not the paper's data: all that was run is shown")
@@ -147,31 +180,33 @@ def _of_paper(figure: PaperFigure, results: Results) -> Picture:
 def _pages(kind: FigureKind, results: Results) -> Iterator[Picture]:
     """One picture of all settings, or if they are too many, one of each."""
     by_setting = len(results.trials) and "trials" in kind.inputs
-    titles = setting_titles(results.trials) if by_setting else pd.Series(dtype=str)
-    if titles.nunique() <= MOST_SETTINGS:
+    asked = results.trials.head(0) if results.asked is None else results.asked
+    both = pd.concat([results.trials[list(COMPARISON)], asked[list(COMPARISON)]], ignore_index=True)
+    titles = setting_titles(both) if by_setting else pd.Series(dtype=str)
+    of_trials, of_asked = titles.iloc[: len(results.trials)], titles.iloc[len(results.trials) :]
+    if of_trials.nunique() <= MOST_SETTINGS:
         yield picture(kind.name, results)
         return
-    for title in sorted(titles.unique()):
+    for title in sorted(of_trials.unique()):
         place = re.sub(r"[^a-z0-9.]+", "-", title.lower())
-        yield Picture(f"{kind.name}-{place}", kind, results.only(titles == title))
+        chosen = results.only((of_trials == title).to_numpy(), (of_asked == title).to_numpy())
+        yield Picture(f"{kind.name}-{place}", kind, chosen)
 
 
 def picture(name: str, results: Results | pd.DataFrame) -> Picture:
     """The picture of the kind ``name`` of everything in ``results``; ValueError that names the choices."""
-    if name not in FIGURES:
-        raise ValueError(f"unknown figure {name!r}; choose from {', '.join(FIGURES)}")
+    check_kinds([name])
     return Picture(name, FIGURES[name], Results.of(results))
 
 
-def save(picture: Picture, write: Callable[[str, bytes], None]) -> list[str]:
+def save(picture: Picture, write: Callable[[str, bytes], None], form: Form = DEFAULT) -> list[str]:
     """Render a picture and give its files to ``write(file, content)``: ``NAME.csv``, ``.png`` and ``.pdf``.
 
     Returns their names. Nothing is written unless all three could be made. ValueError where there is nothing to show.
     """
     files = {f"{picture.name}.csv": to_csv(picture.table())}
-    files |= {
-        f"{picture.name}.{kind}": content for kind, content in rendering.render(picture.draw(), "png", "pdf").items()
-    }
+    made = rendering.render(picture.draw(form), "png", "pdf")
+    files |= {f"{picture.name}.{kind}": content for kind, content in made.items()}
     for file, content in files.items():
         write(file, content)
     return list(files)

@@ -3,10 +3,10 @@
 Xiao et al., BMVC 2024, section 4.3. Each panel is one comparison; of each method the ``best`` sparsities by mean test
 accuracy are shown. FLOPs are all that a result took: those of its own training and of the trials that it started from
 (a dense network for LTH, OMP and OMP-ERK), but not of scoring samples, which all methods share. A marker is the mean
-over seeds, its bar one sample standard deviation to each side; its area grows with the parameters that are not masked.
-A ring marks a point with under-trained networks.
-The grey stairs are the Pareto front of the means: nothing shown is more accurate for as few FLOPs. FLOPs are
-theoretical (see ``trainables/flops.py``): on a GPU an unstructured mask saves no time.
+over seeds, its bar one sample standard deviation to each side, or the mean's 95 % interval; its area grows with the
+parameters that are not masked. A ring marks a point with under-trained networks. The grey stairs are the Pareto front
+of the means: nothing shown is more accurate for as few FLOPs. FLOPs are theoretical (see ``trainables/flops.py``): on a
+GPU an unstructured mask saves no time.
 """
 
 from __future__ import annotations
@@ -19,23 +19,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis.arms import ARM, COMPARISON, METHOD, most_accurate, replicates, summarise
 from analysis.derived import with_total_flops
-from analysis.figures import labels, layout, style
+from analysis.figures import labels, layout, marks, style
+from analysis.figures.form import DEFAULT, Form
 
 _AREAS = (14.0, 150.0)  # points squared: no parameters, all of them
 _FRONT: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 1.2}
 _RING: dict[str, Any] = {"color": style.MUTED, "marker": "o", "markerfacecolor": "none", "linestyle": "none"}
 _TICKS = ((4, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)), (12, (1.0, 2.0, 5.0)), (100, (1.0, 3.0)))  # within a decade, by span
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _KEY_SHARES = (0.1, 0.5, 1.0)
 
 
 def table(trials: pd.DataFrame, best: int = 5) -> pd.DataFrame:
     """A row a marker: the arm, ``n`` seeds, and means over seeds.
 
-    ``accuracy_percent`` with ``std_percent`` (ddof=1), ``total_flops`` (training and prerequisites),
+    ``accuracy_percent`` with ``std_percent`` (ddof=1) and ``interval_percent`` (half of its 95 % interval),
+    ``total_flops`` (training and prerequisites),
     ``nonzero_parameters``, ``parameter_share`` (of dense, in (0, 1]) and ``on_front``. ValueError where no finished
     trial knows what its prerequisites took.
     """
@@ -43,16 +46,17 @@ def table(trials: pd.DataFrame, best: int = 5) -> pd.DataFrame:
     known = known[known["total_flops"].notna()]
     if known.empty:
         raise ValueError("no finished trial with the FLOPs of its prerequisites (tables of version 1 do not have them)")
-    points = summarise(known).rename(columns={"mean": "accuracy", "std": "accuracy_std"})
+    points = summarise(known)
     for column in ("total_flops", "nonzero_parameters", "parameters"):
         one = summarise(known, column)[[*ARM, "mean"]].rename(columns={"mean": column})
         points = points.merge(one, how="left", on=list(ARM))
     points = points.merge(most_accurate(known, best), on=list(ARM)).assign(
-        accuracy_percent=lambda rows: 100 * rows["accuracy"],
-        std_percent=lambda rows: 100 * rows["accuracy_std"],
+        accuracy_percent=lambda rows: 100 * rows["mean"],
+        std_percent=lambda rows: 100 * rows["std"],
+        interval_percent=lambda rows: 100 * rows["interval"],
         parameter_share=lambda rows: rows["nonzero_parameters"] / rows["parameters"],
     )
-    points = points.assign(on_front=on_front(points)).drop(columns=["accuracy", "accuracy_std", "parameters"])
+    points = points.assign(on_front=on_front(points)).drop(columns=["mean", "std", "interval", "parameters"])
     return points.sort_values(list(ARM), ignore_index=True)
 
 
@@ -65,15 +69,20 @@ def on_front(points: pd.DataFrame) -> pd.Series:
     return (order["accuracy_percent"] > reached).reindex(points.index)
 
 
-def draw(trials: pd.DataFrame, best: int = 5) -> Figure:
+def draw(trials: pd.DataFrame, best: int = 5, form: Form = DEFAULT) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
     points = table(trials, best)
+
+    def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
+        _paint_front(axes, points.merge(panel[list(COMPARISON)].drop_duplicates(), on=list(COMPARISON)))
+        _paint(axes, panel, methods, form)
+
     xlabel = "training FLOPs, prerequisites included"
-    figure = layout.panels(points, ["data_ratio"], _paint, xlabel, "test accuracy (%)", (4.2, 3.1))
-    spread = ", bars ± standard deviation over seeds" if (points["n"] > 1).any() else ""
+    figure = layout.panels(points, ["data_ratio"], paint, xlabel, "test accuracy (%)", (4.2, 3.1), form)
+    spread = f", bars ± {form.said}" if (points["n"] > 1).any() else ""
     title = f"the {best} most accurate sparsities of each method{spread}"
     more = [*_keys(), *layout.undertrained_key(points)]
-    layout.legend(figure, labels.methods(points), title, style.point, more)
+    layout.legend(figure, labels.methods(points), title, style.point, more, form)
     return figure
 
 
@@ -81,20 +90,24 @@ def _area(share: pd.Series | float) -> pd.Series | float:
     return _AREAS[0] + (_AREAS[1] - _AREAS[0]) * share
 
 
-def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
-    front = panel[panel["on_front"]].sort_values("total_flops")
+def _paint_front(axes: Axes, points: pd.DataFrame) -> None:
+    """The front of all ``points`` of a comparison, whichever family of methods the panel shows."""
+    front = points[points["on_front"]].sort_values("total_flops")
     stairs = (
-        [*front["total_flops"], panel["total_flops"].max()],
+        [*front["total_flops"], points["total_flops"].max()],
         [*front["accuracy_percent"], front["accuracy_percent"].max()],
     )
     axes.step(*stairs, where="post", zorder=1, **_FRONT)
-    shown: list[layout.Point] = []
+
+
+def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
+    shown: list[marks.Point] = []
     for key, points in panel.groupby(list(METHOD)):
         label, variant = methods[key]
         looks = style.point(str(key[0]), variant)
         inside = looks.get("markerfacecolor", looks["color"])
         place = points["total_flops"], points["accuracy_percent"]
-        axes.errorbar(*place, yerr=points["std_percent"], fmt="none", ecolor=looks["color"], elinewidth=0.8, zorder=2)
+        axes.errorbar(*place, yerr=form.half(points), fmt="none", ecolor=looks["color"], elinewidth=0.8, zorder=2)
         faces = {"color": looks["color"]} if looks["marker"] in style.UNFILLED else {"edgecolors": looks["color"]}
         axes.scatter(
             *place,
@@ -107,11 +120,11 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
             label=label,
             **faces,
         )
-        shown += layout.points(*place, points["n"], looks["color"])
-        layout.ring_undertrained(axes, *place, points["undertrained"])
+        shown += marks.points(*place, points["n"], looks["color"])
+        marks.ring_undertrained(axes, *place, points["undertrained"])
     axes.set_xscale("log")
     _space_ticks(axes)
-    layout.count_seeds(axes, shown, offset=(math.sqrt(sum(_AREAS)) / 2, 4))  # beside the largest marker
+    marks.count_seeds(axes, shown, offset=(math.sqrt(sum(_AREAS)) / 2, 4))  # beside the largest marker
 
 
 def _space_ticks(axes: Axes) -> None:
@@ -119,8 +132,17 @@ def _space_ticks(axes: Axes) -> None:
     low, high = axes.get_xlim()
     within = next((digits for span, digits in _TICKS if high / low < span), (1.0,))
     axes.xaxis.set_major_locator(LogLocator(subs=within))
-    axes.xaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False, minor_thresholds=(math.inf, math.inf)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
     axes.xaxis.set_minor_locator(NullLocator())
+    axes.tick_params(axis="x", labelsize=7)
+
+
+def power(value: float) -> str:
+    """``2·10¹⁶``."""
+    exponent = math.floor(math.log10(value) + 1e-9)
+    digits = value / 10**exponent
+    tens = f"10{str(exponent).translate(_RAISED)}"
+    return tens if math.isclose(digits, 1) else f"{digits:g}·{tens}"
 
 
 def _keys() -> list[Line2D]:

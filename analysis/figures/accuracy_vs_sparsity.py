@@ -1,13 +1,14 @@
 """Test accuracy over sparsity, a line a method and a panel a data ratio: the form of Figures 2, 4, 5 and 9.
 
 Xiao et al., BMVC 2024. Each panel is one comparison: the same data set, network, difficulty, data ratio and recipe. A
-marker is the mean over seeds, its bar one sample standard deviation to each side; markers at one sparsity are set a
-little apart so that bars can be seen. The dashed line is the dense network, its band one standard deviation to each
-side. A method whose marker lies above the line learns these samples better than dense. A gap in a line, with a cross of
-its colour at the foot of the panel, is a sparsity that was not run or is not finished; nothing is drawn across it. A
-small number beside a marker is its n, where that is not the n of most. A ring marks a point with under-trained
-networks, at the right end of the line for dense. The spread is that of seeds, unpaired:
-``ratio_heatmap`` says which differences to dense are more than chance.
+marker is the mean over seeds, its bar one sample standard deviation to each side, or the mean's 95 % interval; where
+several methods have the same sparsity, their markers stand side by side around it. With a single sparsity the axis is
+that of the methods. The dashed line is the dense network, its band as a bar. A method whose marker lies above the line
+learns these samples better than dense. A gap in a line, with a cross of its colour at the foot of the panel, is a
+sparsity that was asked for and is not finished; nothing is drawn across it. A small number beside a marker is its n,
+where that is not the n of most. A ring marks a point with under-trained networks, at the right end of the line for
+dense. More than ten methods are drawn by family, each panel with a scale of its own. The spread is that of seeds,
+unpaired: ``ratio_heatmap`` says which differences to dense are more than chance.
 """
 
 from __future__ import annotations
@@ -20,82 +21,156 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
-from analysis.arms import ARM, DENSE, METHOD, complete, replicates, summarise
-from analysis.figures import labels, layout, style
+from analysis.arms import ARM, COMPARISON, DENSE, METHOD, complete, grid, replicates, summarise
+from analysis.figures import labels, layout, marks, style
+from analysis.figures.form import DEFAULT, Form
 
 _MISSING: dict[str, Any] = {"marker": "x", "markersize": 4, "linestyle": "none"}
 _FOOT = 0.02  # of a panel's height
 _DODGE, _WIDEST_DODGE = 0.08, 0.6  # between two methods and between the outermost, in distances of places
+_TICK, _LONGEST = 0.3, 5  # inches that the label of a tick takes, and its letters
+_SIDE_BY_SIDE = "methods of one sparsity side by side"
 
 
-def table(trials: pd.DataFrame) -> pd.DataFrame:
+def table(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> pd.DataFrame:
     """A row a point: what identifies the arm, ``n`` seeds, ``accuracy_percent`` (mean) and ``std_percent`` (ddof=1).
 
-    ``undertrained``: how many of the seeds are. Sparse points of the grid that are missing have ``n`` = 0 and no
-    values. ValueError without any finished trial.
+    ``interval_percent``: half the width of the mean's 95 % interval; ``undertrained``: how many of the seeds are.
+    Sparse points that are missing have ``n`` = 0 and no values: those of ``asked`` (columns ARM), or where that is not
+    known, of the grid that ``trials`` show. ValueError without any finished trial.
     """
     known = replicates(trials)
     if known.empty:
         raise ValueError("there is no finished trial to draw")
-    summary, is_sparse = summarise(known), known["sparsifier"] != DENSE
-    dense = summary[summary["sparsifier"] == DENSE]
-    points = complete(summary[summary["sparsifier"] != DENSE], trials[trials["sparsifier"] != DENSE])
-    points = pd.concat([dense, points], ignore_index=True) if is_sparse.any() else dense
-    values = {"accuracy_percent": 100 * points["mean"], "std_percent": 100 * points["std"]}
+    summary = summarise(known)
+    dense, sparse = summary[summary["sparsifier"] == DENSE], summary[summary["sparsifier"] != DENSE]
+    wanted = trials if asked is None else asked
+    wanted = wanted[wanted["sparsifier"] != DENSE]
+    points = complete(sparse, grid(wanted) if asked is None else wanted)
+    points = pd.concat([dense, points], ignore_index=True) if len(sparse) else dense
+    names = {"accuracy_percent": "mean", "std_percent": "std", "interval_percent": "interval"}
+    values = {new: 100 * points[old] for new, old in names.items()}
     return points.assign(**values)[[*ARM, "n", *values, "undertrained"]].sort_values(list(ARM), ignore_index=True)
 
 
-def draw(trials: pd.DataFrame) -> Figure:
+def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = DEFAULT) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
-    points = table(trials)
-    figure = layout.panels(points, ["data_ratio"], _paint, "sparsity", "test accuracy (%)")
-    spread = "mean ± standard deviation over seeds" if (points["n"] > 1).any() else None
+    points = table(trials, asked)
+    sparse = points[points["sparsifier"] != DENSE]
+    single = sparse["sparsity"].nunique() == 1
+    xlabel = f"sparsity {sparse['sparsity'].iloc[0]:g}" if single else "sparsity" if len(sparse) else ""
+
+    def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
+        (_paint_sparsities if sparse["sparsity"].nunique() > 1 else _paint_methods)(axes, panel, methods, form)
+
+    figure = layout.panels(points, ["data_ratio"], paint, xlabel, "test accuracy (%)", form=form)
+    said = [f"mean ± {form.said}"] if (points["n"] > 1).any() else []
+    if not single and _shared(sparse):
+        said.append(_SIDE_BY_SIDE)
     crosses = [Line2D([], [], color="black", label="missing", **_MISSING)] if (points["n"] == 0).any() else []
-    layout.legend(figure, labels.methods(points), spread, more=[*crosses, *layout.undertrained_key(points)])
+    more = [*crosses, *layout.undertrained_key(points)]
+    layout.legend(figure, labels.methods(points), "; ".join(said) or None, more=more, form=form)
     return figure
 
 
-def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
-    is_dense = panel["sparsifier"] == DENSE
-    grid = np.sort(panel.loc[~is_dense, "sparsity"].unique())
-    shifts = beside(grid, [key for key in methods if key[0] != DENSE])
-    shown: list[layout.Point] = []
-    for _, dense in panel[is_dense].groupby(list(METHOD)):
-        level(axes, dense, "accuracy_percent", "std_percent", label=style.of(DENSE).label)
-        shown += layout.points([None], dense["accuracy_percent"], dense["n"], style.of(DENSE).color)
+def _paint_dense(axes: Axes, panel: pd.DataFrame, form: Form) -> list[marks.Point]:
+    shown = []
+    for _, dense in panel[panel["sparsifier"] == DENSE].groupby(list(METHOD)):
+        level(axes, float(dense["accuracy_percent"].iloc[0]), float(form.half(dense).iloc[0]), style.of(DENSE).label)
+        shown += marks.points([None], dense["accuracy_percent"], dense["n"], style.of(DENSE).color)
         if dense["undertrained"].any():
             axes.plot(1, dense["accuracy_percent"], transform=axes.get_yaxis_transform(), **style.UNDERTRAINED)
-    for key, points in panel[~is_dense].sort_values("sparsity").groupby(list(METHOD)):
+    return shown
+
+
+def _paint_sparsities(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
+    """Lines over sparsity."""
+    shown = _paint_dense(axes, panel, form)
+    sparse = panel[panel["sparsifier"] != DENSE].sort_values("sparsity")
+    places = np.sort(sparse["sparsity"].unique())
+    own = dict.fromkeys(sparse[list(METHOD)].itertuples(index=False, name=None))
+    order = [key for key in methods if key in own]
+    shared = _shared(sparse)
+    shifts = beside(places, order) if shared else dict.fromkeys(order, 0.0)
+    for key, points in sparse.groupby(list(METHOD)):
         label, variant = methods[key]
-        places = points["sparsity"] + shifts[key]
-        _add_line(axes, places, points, {**style.line(str(key[0]), variant), "label": label})
-        shown += layout.points(places, points["accuracy_percent"], points["n"], style.of(str(key[0])).color)
-        layout.ring_undertrained(axes, places, points["accuracy_percent"], points["undertrained"])
-    axes.set_xticks(grid, [f"{sparsity:g}" for sparsity in grid])
-    layout.count_seeds(axes, shown)
-    if not is_dense.any():
-        layout.remark(axes, "no dense trials")
+        looks = {**style.line(str(key[0]), variant), "label": label}
+        if len(order) > 1 and not shared:
+            looks["linestyle"] = "none"  # a search: its points are no curves
+        at = points["sparsity"] + shifts[key]
+        _add_line(axes, at, points, looks, form)
+        shown += marks.points(at, points["accuracy_percent"], points["n"], looks["color"])
+        marks.ring_undertrained(axes, at, points["accuracy_percent"], points["undertrained"])
+    if len(places) * _TICK < marks.breadth(axes) and all(len(f"{place:g}") <= _LONGEST for place in places):
+        axes.set_xticks(places, _tick_labels(places, marks.breadth(axes)))
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6))
+    if len(places) == 1:
+        axes.set_xlim(places[0] - 0.1, places[0] + 0.1)
     axes.grid(axis="x", visible=False)
+    _finish(axes, panel, shown)
 
 
-def _add_line(axes: Axes, places: pd.Series, points: pd.DataFrame, looks: dict[str, Any]) -> None:
+def _paint_methods(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
+    """Markers of one sparsity beside each other, each above the name of its method."""
+    shown = _paint_dense(axes, panel, form)
+    found = {key: points for key, points in panel.groupby(list(METHOD)) if key[0] != DENSE}
+    order = [key for key in methods if key in found]
+    for place, key in enumerate(order):
+        points = found[key]
+        looks = {**style.point(str(key[0]), methods[key][1]), "label": "_"}
+        at = pd.Series(float(place), index=points.index)
+        _add_line(axes, at, points, looks, form)
+        shown += marks.points(at, points["accuracy_percent"], points["n"], looks["color"])
+        marks.ring_undertrained(axes, at, points["accuracy_percent"], points["undertrained"])
+    layout.name_places(axes, [methods[key][0] for key in order], marks.breadth(axes))
+    axes.grid(axis="x", visible=False)
+    _finish(axes, panel, shown)
+
+
+def _finish(axes: Axes, panel: pd.DataFrame, shown: list[marks.Point]) -> None:
+    axes.margins(y=0.08)
+    marks.count_seeds(axes, shown)
+    if not (panel["sparsifier"] == DENSE).any():
+        marks.remark(axes, "no dense trials")
+
+
+def _shared(sparse: pd.DataFrame) -> bool:
+    """Whether two methods have a point at one sparsity of one comparison."""
+    there = sparse[sparse["n"] > 0]
+    return bool(there.duplicated([*COMPARISON, "sparsity"]).any())
+
+
+def _tick_labels(places: np.ndarray, width: float) -> list[str]:
+    """The sparsities as texts, empty where one would touch the text before it; ``width``: of the axis in inches."""
+    span = float(places[-1] - places[0]) if len(places) else 0.0
+    room, last, found = _TICK * span / width, -np.inf, []
+    for place in places:
+        fits = place - last >= room
+        found.append(f"{place:g}" if fits else "")
+        last = place if fits else last
+    return found
+
+
+def _add_line(axes: Axes, places: pd.Series, points: pd.DataFrame, looks: dict[str, Any], form: Form) -> None:
     """One method: markers with bars, a gap where there is no value, and a cross at the foot beneath it."""
     there = points["n"] > 0
     if there.any():
-        spread = points["std_percent"].to_numpy() if (points["n"] > 1).any() else None
+        spread = form.half(points).to_numpy() if (points["n"] > 1).any() else None
         mean = points["accuracy_percent"].to_numpy()
         axes.errorbar(places.to_numpy(), mean, yerr=spread, elinewidth=0.8, capsize=2, **looks)
     feet = np.full(np.count_nonzero(~there), _FOOT)
     axes.plot(places[~there], feet, transform=axes.get_xaxis_transform(), color=looks["color"], **_MISSING)
 
 
-def level(axes: Axes, dense: pd.DataFrame, mean: str, std: str, **options: Any) -> None:
-    """The dense network as a line across, with a band of one standard deviation to each side."""
-    looks, height, spread = style.line(DENSE), float(dense[mean].iloc[0]), float(dense[std].iloc[0])
-    axes.axhline(height, zorder=1.5, **looks, **options)
-    if not math.isnan(spread):
-        axes.axhspan(height - spread, height + spread, color=looks["color"], alpha=0.12, linewidth=0, zorder=0.5)
+def level(axes: Axes, height: float, half: float, label: str | None = None) -> None:
+    """The dense network as a line across at ``height``, with a band of ``half`` (NaN: none) to each side."""
+    looks = style.line(DENSE)
+    axes.axhline(height, zorder=1.5, label=label, **looks)
+    if not math.isnan(half):
+        axes.axhspan(height - half, height + half, color=looks["color"], alpha=0.12, linewidth=0, zorder=0.5)
 
 
 def beside(grid: np.ndarray, methods: list[labels.Key]) -> dict[labels.Key, float]:

@@ -2,31 +2,36 @@
 
 Xiao et al., BMVC 2024 (there: PGD-20 after adversarial training, sparsity .9 and .8). Each panel is one comparison at
 one sparsity, the one nearest to ``sparsity`` that was run in it. A marker is the mean over seeds, its bars one
-sample standard deviation to each side; the dashed lines are the dense network, their bands one standard deviation. A
-method in the upper right quarter is better at both. A ring marks under-trained networks. A method that was run in the
-setting, but not here, is named.
+sample standard deviation to each side, or the mean's 95 % interval; the dashed lines are the dense network, their bands
+as bars. A method in the upper right quarter is better at both. A ring marks under-trained networks. A method that was
+asked for at this sparsity, but is not finished, is named.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from analysis.arms import ARM, DENSE, METHOD, complete_methods, near_sparsity, replicates, summarise
-from analysis.figures import accuracy_vs_sparsity, labels, layout, style
+from analysis.arms import ARM, DENSE, METHOD, complete_methods, grid, near_sparsity, replicates, summarise
+from analysis.figures import labels, layout, marks, style
+from analysis.figures.accuracy_vs_sparsity import level
+from analysis.figures.form import DEFAULT, Form
 
 _PANEL = (3.7, 2.9)
 _PLACES = {"clean": "clean_accuracy", "robust": "robust_accuracy"}
 
 
-def table(trials: pd.DataFrame, sparsity: float = 0.9) -> pd.DataFrame:
+def table(trials: pd.DataFrame, sparsity: float = 0.9, asked: pd.DataFrame | None = None) -> pd.DataFrame:
     """A row a marker: the arm, ``n`` seeds, and mean and standard deviation (ddof=1) of both accuracies in percent.
 
-    Columns ``clean_percent``, ``clean_std``, ``robust_percent``, ``robust_std``. Missing methods have ``n`` = 0.
-    ValueError where no trial was judged under attack.
+    Columns ``clean_percent``, ``clean_std``, ``clean_interval`` (half of the mean's 95 % interval) and the same of
+    ``robust``. Methods that are missing, of ``asked`` or of the grid that ``trials`` show, have ``n`` = 0. ValueError
+    where no trial was judged under attack.
     """
     both = replicates(trials[trials["clean_accuracy"].notna()], "robust_accuracy")
     if both.empty:
@@ -35,23 +40,30 @@ def table(trials: pd.DataFrame, sparsity: float = 0.9) -> pd.DataFrame:
     found = summarise(chosen, "clean_accuracy")[[*ARM, "n", "undertrained"]]
     for name, column in _PLACES.items():
         one = summarise(chosen, column)
-        one = one.assign(**{f"{name}_percent": 100 * one["mean"], f"{name}_std": 100 * one["std"]})
-        found = found.merge(one.drop(columns=["n", "mean", "std", "undertrained"]), on=list(ARM))
-    points = complete_methods(found, both)
+        values = {"percent": one["mean"], "std": one["std"], "interval": one["interval"]}
+        one = one[list(ARM)].assign(**{f"{name}_{end}": 100 * value for end, value in values.items()})
+        found = found.merge(one, on=list(ARM))
+    points = complete_methods(found, grid(both) if asked is None else asked)
     return points.sort_values(list(ARM), ignore_index=True)
 
 
-def draw(trials: pd.DataFrame, sparsity: float = 0.9) -> Figure:
+def draw(
+    trials: pd.DataFrame, sparsity: float = 0.9, asked: pd.DataFrame | None = None, form: Form = DEFAULT
+) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
-    points = table(trials, sparsity)
+    points = table(trials, sparsity, asked)
+
+    def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
+        _paint(axes, panel, methods, form)
+
     xlabel, ylabel = "clean accuracy (%)", "accuracy under attack (%)"
-    figure = layout.panels(points, ["data_ratio", "at_sparsity"], _paint, xlabel, ylabel, _PANEL)
-    spread = "mean ± standard deviation over seeds" if (points["n"] > 1).any() else None
-    layout.legend(figure, labels.methods(points), spread, style.point, layout.undertrained_key(points))
+    figure = layout.panels(points, ["data_ratio", "at_sparsity"], paint, xlabel, ylabel, _PANEL, form)
+    spread = f"mean ± {form.said}" if (points["n"] > 1).any() else None
+    layout.legend(figure, labels.methods(points), spread, style.point, layout.undertrained_key(points), form)
     return figure
 
 
-def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
+def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
     missing, shown = [], []
     for key, points in panel.groupby(list(METHOD)):
         label, variant = methods[key]
@@ -59,21 +71,23 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
         if point["n"] == 0:
             missing.append(label)
             continue
+        across, upright = (float(form.half(points, name).iloc[0]) for name in _PLACES)
+        x, y = float(point["clean_percent"]), float(point["robust_percent"])
         if key[0] == DENSE:
-            accuracy_vs_sparsity.level(axes, points, "robust_percent", "robust_std")
-            _upright(axes, float(point["clean_percent"]), float(point["clean_std"]))
-        spread = {"xerr": point["clean_std"], "yerr": point["robust_std"]} if point["n"] > 1 else {}
+            level(axes, y, upright)
+            _upright(axes, x, across)
+        spread: dict[str, Any] = {"xerr": across, "yerr": upright} if point["n"] > 1 else {}
         looks = style.point(str(key[0]), variant)
-        x, y = point["clean_percent"], point["robust_percent"]
         axes.errorbar(x, y, label=label, elinewidth=0.8, capsize=2, **spread, **looks)
-        shown.append(layout.Point(x, y, point["n"], looks["color"]))
-        layout.ring_undertrained(axes, [x], [y], [point["undertrained"]])
-    layout.count_seeds(axes, shown)
+        shown.append(marks.Point(x, y, point["n"], looks["color"]))
+        marks.ring_undertrained(axes, [x], [y], [point["undertrained"]])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    marks.count_seeds(axes, shown)
     remarks = [] if (panel["sparsifier"] == DENSE).any() else ["no dense trials"]
     if missing:
-        remarks.append(labels.wrap(f"missing: {', '.join(missing)}", _PANEL[0]))
+        remarks.append(f"missing: {', '.join(dict.fromkeys(missing))}")
     if remarks:
-        layout.remark(axes, "\n".join(remarks))
+        marks.remark(axes, *remarks)
 
 
 def _upright(axes: Axes, place: float, spread: float) -> None:

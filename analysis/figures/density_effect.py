@@ -1,11 +1,11 @@
 """Whether networks that are denser in shallow layers learn better: section 4.2 of the paper as a regression.
 
 Xiao et al., BMVC 2024, section 4.2, argue from the layer densities that early layers should be kept dense. Here each
-method at one sparsity is a point: over its depth contrast (mean density of the first third of the convolutions minus
-that of the last third, mean over seeds) its paired difference to dense in percentage points. The line is least squares
-over three methods or more, its slope stands with a 95 % Student-t interval. The points are methods, not seeds: seeds of
-one method share its densities and are no independent evidence about them. Methods differ in more than their densities,
-so that a slope is an association and no proof.
+method at one sparsity is a point: over its depth contrast (mean density of the first third of the convolutions, or of
+all layers where there are none, minus that of the last third, mean over seeds) its paired difference to dense in
+percentage points. The line is least squares over three methods or more, its slope stands with a 95 % Student-t
+interval. The points are methods, not seeds: seeds of one method share its densities and are no independent evidence
+about them. Methods differ in more than their densities, so that a slope is an association and no proof.
 """
 
 from __future__ import annotations
@@ -16,29 +16,33 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.arms import ARM, COMPARISON, DENSE, METHOD, near_sparsity, paired_differences, replicates
 from analysis.derived import depth_contrast
-from analysis.figures import labels, layout, style
+from analysis.figures import labels, layout, marks, style
+from analysis.figures.form import DEFAULT, Form
 from analysis.stats import Slope, regression
 
 PANEL_KEYS = ("data_ratio", "at_sparsity")
+_NARROWEST = 0.02
+"""Least contrasts that an axis shows around its middle."""
 
 
 def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
     """A row a method: the arm, ``n`` pairs, ``contrast`` in [-1, 1], ``difference_points`` with its 95 % interval.
 
     ``slope``, ``slope_low``, ``slope_high``: of its panel, in points per unit of contrast, NaN where there is none.
-    ValueError where no method has both a dense partner and layers.
+    ValueError where no method has both a dense partner and two layers.
     """
     chosen = near_sparsity(replicates(trials), sparsity)
     contrast = depth_contrast(layers).rename("contrast")
     sparse = chosen[chosen["sparsifier"] != DENSE].merge(contrast, on="trial")
-    densities = sparse.groupby(list(ARM), dropna=False)["contrast"].mean().reset_index()
+    densities = sparse.groupby(list(ARM), dropna=False)["contrast"].mean().dropna().reset_index()
     differences = paired_differences(chosen)
     points = densities.merge(differences, on=list(ARM))
     if points.empty:
-        raise ValueError("no finished method has both layers and a dense partner")
+        raise ValueError("no finished method has both layers to compare and a dense partner")
     names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
     points = points.assign(**{new: 100 * points[old] for old, new in names.items()})
     points = points.assign(at_sparsity=points["sparsity"])
@@ -64,13 +68,17 @@ def _numbers(line: Slope | None) -> dict[str, float]:
     return dict(zip(("slope", "slope_low", "slope_high"), found, strict=True))
 
 
-def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> Figure:
+def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8, form: Form = DEFAULT) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
     points = table(trials, layers, sparsity)
-    xlabel = "density of shallow minus deep convolutions"
-    figure = layout.panels(points, PANEL_KEYS, _paint, xlabel, "accuracy minus dense (points)", (4.2, 2.9))
+    size = (4.2, 2.9 if len(points[list(METHOD)].drop_duplicates()) <= layout.CROWD else 4.2)
+    by, ylabel = PANEL_KEYS, "accuracy minus dense (points)"
+    # In one panel, however many: the line is through all of them.
+    figure = layout.panels(
+        points, by, _paint, "density of shallow minus deep layers", ylabel, size, form, families=False
+    )
     spread = "mean paired difference with 95 % interval" if (points["n"] > 1).any() else None
-    layout.legend(figure, labels.methods(points), spread, style.point, layout.undertrained_key(points))
+    layout.legend(figure, labels.methods(points), spread, style.point, layout.undertrained_key(points), form)
     return figure
 
 
@@ -83,14 +91,18 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
         x, y = point["contrast"], point["difference_points"]
         spread = [[y - point["low_points"]], [point["high_points"] - y]] if point["n"] > 1 else None
         axes.errorbar(x, y, yerr=spread, label=label, elinewidth=0.8, capsize=2, **looks)
-        layout.ring_undertrained(axes, [x], [y], [point["undertrained"]])
-        shown.append(layout.Point(x, y, point["n"], looks["color"]))
+        marks.ring_undertrained(axes, [x], [y], [point["undertrained"]])
+        shown.append(marks.Point(x, y, point["n"], looks["color"]))
     line = slope(panel)
     if line is not None:
         ends = np.array([panel["contrast"].min(), panel["contrast"].max()])
         axes.plot(ends, line.intercept + line.slope * ends, color=style.MUTED, linewidth=1, zorder=1)
-    layout.remark(axes, said(line, len(panel)))
-    layout.count_seeds(axes, shown)
+    if np.ptp(panel["contrast"]) < _NARROWEST:
+        middle = float(panel["contrast"].mean())
+        axes.set_xlim(middle - _NARROWEST, middle + _NARROWEST)  # else the axis shows rounding
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    marks.remark(axes, said(line, len(panel)))
+    marks.count_seeds(axes, shown)
 
 
 def said(line: Slope | None, methods: int) -> str:
@@ -98,4 +110,4 @@ def said(line: Slope | None, methods: int) -> str:
     if line is None:
         return "no slope: fewer than three methods" if methods < 3 else "no slope: methods of one contrast"
     interval = f"[{line.low / 10:+.2f}, {line.high / 10:+.2f}]"
-    return f"{line.slope / 10:+.2f} {interval} points per .1 ({line.n} methods)".replace("-", "−")
+    return f"{line.slope / 10:+.2f} {interval} points per 0.1 ({line.n} methods)".replace("-", "−")

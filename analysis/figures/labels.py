@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-import textwrap
+from bisect import bisect
+from collections import Counter
 from collections.abc import Hashable
+from functools import cache
+from typing import Any
 
 import pandas as pd
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from analysis import titles
 from analysis.arms import METHOD
-from analysis.figures import style
+from analysis.figures import fonts, style
 
 Key = tuple[Hashable, ...]
+Methods = dict[Key, tuple[str, int]]
+
+MOST_VARIANTS = 5
+"""Of one sparsifier in a legend."""
 
 
-def methods(points: pd.DataFrame) -> dict[Key, tuple[str, int]]:
+def methods(points: pd.DataFrame) -> Methods:
     """Label and variant (0, 1, ...) of each (sparsifier, sparsifier_parameters) in ``points``, in legend order."""
     rows = points[list(METHOD)].drop_duplicates()
-    found: dict[Key, tuple[str, int]] = {}
+    found: Methods = {}
     for sparsifier in sorted(rows["sparsifier"].unique(), key=style.order):
         parameters = sorted(rows.loc[rows["sparsifier"] == sparsifier, "sparsifier_parameters"])
-        for variant, more in enumerate(titles.differing([titles.parse(text) for text in parameters])):
-            name = style.of(sparsifier).label
+        name = style.of(sparsifier).label
+        for variant, fields in enumerate(titles.telling([titles.parse(text) for text in parameters])):
+            more = ", ".join(_in_words(field, value) for field, value in fields.items())
             found[sparsifier, parameters[variant]] = (f"{name} ({more})" if more else name, variant)
     return found
+
+
+def few(methods: Methods) -> Methods:
+    """``methods`` for a legend: a sparsifier with too many variants to be told apart, as in a search, has one label."""
+    counts = Counter(sparsifier for sparsifier, _ in methods)
+    return {
+        key: (f"{style.of(str(key[0])).label} ({counts[key[0]]} settings)", 0)
+        if counts[key[0]] > MOST_VARIANTS
+        else told
+        for key, told in methods.items()
+    }
+
+
+def _in_words(field: str, value: Any) -> str:
+    """A parameter that tells two variants of a method apart."""
+    if field == "rounds":
+        return f"{titles.brief(value)} round{'' if value == 1 else 's'}"
+    if field == "rewind_to":
+        return "from start" if value == 0 else f"from epoch {titles.brief(value)}"
+    return f"{field.replace('_', ' ')} {titles.brief(value)}"
 
 
 def of_rows(rows: pd.DataFrame) -> list[str]:
@@ -50,6 +80,23 @@ def usual_seeds(counts: pd.Series) -> str:
     return f"n = {usual(counts)}{others}"
 
 
-def wrap(text: str, width: float) -> str:
-    """``text`` in lines that fit into ``width`` inches at the size of a title."""
-    return textwrap.fill(text, max(10, int(width * 13)))
+def wrap(text: str, width: float, size: float = style.RC["figure.titlesize"]) -> str:
+    """``text`` in lines that fit into ``width`` inches at ``size`` points; a word that does not is broken."""
+    lines: list[str] = []
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and inches(joined, size) <= width:
+            lines[-1] = joined
+            continue
+        lines.append(word)
+        while (rest := lines[-1]) and inches(rest, size) > width and len(rest) > 1:
+            most = max(1, bisect(range(1, len(rest)), width, key=lambda end: inches(rest[:end], size)))
+            lines[-1:] = [rest[:most], rest[most:]]
+    return "\n".join(lines)
+
+
+@cache
+def inches(text: str, size: float) -> float:
+    """Width of one line of ``text`` at ``size`` points."""
+    font = FontProperties(family=style.RC["font.family"], size=size)
+    return float(text_to_path.get_text_width_height_descent(fonts.stand_in(text), font, ismath=False)[0]) / 72

@@ -1,81 +1,132 @@
-"""Density of each convolution, a line a method: the form of Figures 7, 11 and 12 of the paper.
+"""Density of each maskable layer, a line a method: the form of Figures 7, 11 and 12 of the paper.
 
-Xiao et al., BMVC 2024, section 4.2. Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` that
-was run in it. A marker is the mean over seeds of a convolution's density at the end of training, its bar one
-sample standard deviation to each side; markers of one layer are set a little apart, since methods with the same
-distribution of densities (SET, random ERK, OMP-ERK) lie on each other. The dotted line is the density of the whole
-network. A method that was run in the setting, but not here, is named.
+Xiao et al., BMVC 2024, section 4.2 (there: the convolutions). Each panel is one comparison at one sparsity, the one
+nearest to ``sparsity`` that was run in it. A marker is the mean over seeds of a layer's density at the end of training,
+its bar one sample standard deviation to each side, or the mean's 95 % interval. Lines go from layer to layer along the
+network; projections of residual connections lie beside that path, so their markers are not joined. The markers of one
+layer stand side by side, since methods with the same distribution of densities (SET, random ERK, OMP-ERK) would lie on
+each other. The dotted line is the density of the whole network. A method that was asked for at this sparsity, but is
+not finished, is named.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.arms import ARM, DENSE, METHOD, complete_methods, near_sparsity, replicates, summarise
-from analysis.figures import labels, layout, style
+from analysis.arms import (
+    ARM,
+    DENSE,
+    METHOD,
+    complete_methods,
+    grid,
+    half_interval,
+    near_sparsity,
+    replicates,
+    summarise,
+)
+from analysis.derived import is_shortcut
+from analysis.figures import labels, layout, marks, style
 from analysis.figures.accuracy_vs_sparsity import beside
+from analysis.figures.form import DEFAULT, Form
 
-_MOST_TICKS = 12
+_NAME = 0.11  # inches along the axis that the name of a layer takes
 
 
-def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
-    """A row a method and convolution: the arm, ``convolution`` (from 1), ``layer``, ``n`` seeds, ``density``, ``std``.
+def table(
+    trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8, asked: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """A row a method and layer: the arm, ``number`` (from 1), ``layer``, ``kind``, ``n`` seeds, ``density``, ``std``.
 
-    ``density``: mean over seeds, in [0, 1]; ``std``: ddof=1, NaN if n = 1. A method that is missing has one row with
+    ``density``: mean over seeds, in [0, 1]; ``std``: ddof=1, NaN if n = 1; ``interval``: half of the mean's 95 %
+    interval; ``convolution``: its number among the convolutions, from 1, NaN for other layers; ``shortcut``: whether it
+    lies beside the path. A method that is missing, of ``asked`` or of the grid that ``trials`` show, has one row with
     ``n`` = 0. ValueError without the layers of any finished sparse trial.
     """
     chosen = near_sparsity(replicates(trials), sparsity)
     chosen = chosen[chosen["sparsifier"] != DENSE]
-    convolutions = layers[(layers["kind"] == "conv") & layers["trial"].isin(chosen["trial"])]
-    if convolutions.empty:
-        raise ValueError("no finished sparse trial with layers: results/layers has no convolutions of these trials")
-    number = convolutions.groupby("trial")["position"].rank(method="first").astype(int)
-    joined = chosen[["trial", *ARM]].merge(convolutions.assign(convolution=number), on="trial", suffixes=("", "_layer"))
-    keys = [*ARM, "convolution", "layer"]
+    known = layers[layers["trial"].isin(chosen["trial"])].reset_index(drop=True)
+    if known.empty:
+        raise ValueError("no finished sparse trial with layers: results/layers has none of these trials")
+    convolutions = known[known["kind"] == "conv"]
+    known = known.assign(
+        number=known.groupby("trial")["position"].rank(method="first").astype(int),
+        convolution=convolutions.groupby("trial")["position"].rank(method="first"),
+        shortcut=is_shortcut(known),
+    )
+    joined = chosen[["trial", *ARM]].merge(known, on="trial", suffixes=("", "_layer"))
+    keys = [*ARM, "number", "layer", "kind", "convolution", "shortcut"]
     densities = joined.groupby(keys, dropna=False)["density"].agg(n="count", density="mean", std="std").reset_index()
-    arms = complete_methods(summarise(chosen)[[*ARM, "n"]], trials)
+    densities = densities.assign(interval=half_interval(densities["std"], densities["n"]))
+    arms = complete_methods(summarise(chosen)[[*ARM, "n"]], grid(trials) if asked is None else asked)
     whole = arms.drop(columns="n").merge(densities, how="left", on=list(ARM))
     whole = whole.assign(n=whole["n"].fillna(0).astype(int))
-    return whole.sort_values([*ARM, "convolution"], ignore_index=True)
+    return whole.sort_values([*ARM, "number"], ignore_index=True)
 
 
-def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> Figure:
+def draw(
+    trials: pd.DataFrame,
+    layers: pd.DataFrame,
+    sparsity: float = 0.8,
+    asked: pd.DataFrame | None = None,
+    form: Form = DEFAULT,
+) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
-    points = table(trials, layers, sparsity)
-    size = (4.6, layout.PANEL[1])
-    xlabel = "convolution, from input to output"
-    figure = layout.panels(points, ["data_ratio", "at_sparsity"], _paint, xlabel, "density", size)
-    spread = "mean ± standard deviation over seeds" if (points["n"] > 1).any() else None
-    layout.legend(figure, labels.methods(points), spread)
+    points = table(trials, layers, sparsity, asked)
+
+    def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
+        _paint(axes, panel, methods, form)
+
+    size = (4.6, layout.PANEL[1] + 0.3)
+    figure = layout.panels(points, ["data_ratio", "at_sparsity"], paint, "", "density", size, form)
+    said = [f"mean ± {form.said}"] if (points["n"] > 1).any() else []
+    if points.loc[points["n"] > 0, list(METHOD)].drop_duplicates().shape[0] > 1:
+        said.append("methods of one layer side by side")
+    layout.legend(figure, labels.methods(points), "; ".join(said) or None, form=form)
     return figure
 
 
-def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
-    depth = int(panel["convolution"].max())
-    shifts = beside(np.arange(1.0, depth + 1), list(methods))
-    missing, shown = [], []
-    for key, points in panel.groupby(list(METHOD)):
+def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
+    there = panel[(panel["n"] > 0) & (panel["sparsifier"] != DENSE)]
+    own = dict.fromkeys(there[list(METHOD)].itertuples(index=False, name=None))
+    depth = int(there["number"].max()) if len(there) else 0
+    shifts = beside(np.arange(1.0, depth + 1), [key for key in methods if key in own])
+    for key, points in there.groupby(list(METHOD)):
         label, variant = methods[key]
-        if not points["n"].any():
-            missing.append(label)
-            continue
-        spread = points["std"].to_numpy() if (points["n"] > 1).any() else None
-        place = points["convolution"].to_numpy() + shifts[key]
         looks = style.line(str(key[0]), variant)
-        axes.errorbar(
-            place, points["density"].to_numpy(), yerr=spread, label=label, elinewidth=0.8, capsize=1.5, **looks
-        )
-        last = points.iloc[-1]
-        shown.append(layout.Point(place[-1], last["density"], last["n"], looks["color"]))
+        joined = points[~points["shortcut"].astype(bool)]
+        apart = points[points["shortcut"].astype(bool)]
+        _add(axes, joined, shifts[key], form, {**looks, "label": label})
+        if len(apart):
+            _add(axes, apart, shifts[key], form, {**looks, "label": "_", "linestyle": "none"})
     axes.axhline(1 - float(panel["at_sparsity"].iloc[0]), color=style.MUTED, linestyle=":", linewidth=1, zorder=0.6)
-    ticks = np.arange(1, depth + 1, max(1, -(-depth // _MOST_TICKS)))
-    axes.set_xticks(ticks, [str(tick) for tick in ticks])
+    names = there.drop_duplicates("number").set_index("number")["layer"].sort_index()
+    _name_layers(axes, names)
     axes.set_ylim(bottom=0)
-    layout.count_seeds(axes, shown)
+    marks.note(axes, marks.spread_note(there["n"]) if len(there) else "n = 0")
     axes.grid(axis="x", visible=False)
+    missing = [methods[key][0] for key in methods if key in set(_keys(panel)) - set(own) and key[0] != DENSE]
     if missing:
-        text = f"missing: {', '.join(missing)}"
-        axes.text(0.98, 0.97, text, transform=axes.transAxes, ha="right", va="top", fontsize=8, color=style.MUTED)
+        marks.remark(axes, f"missing: {', '.join(dict.fromkeys(missing))}")
+
+
+def _keys(panel: pd.DataFrame) -> list[labels.Key]:
+    return list(panel[list(METHOD)].itertuples(index=False, name=None))
+
+
+def _add(axes: Axes, points: pd.DataFrame, shift: float, form: Form, looks: dict[str, Any]) -> None:
+    spread = points[form.spread].to_numpy() if (points["n"] > 1).any() else None
+    place = points["number"].to_numpy() + shift
+    axes.errorbar(place, points["density"].to_numpy(), yerr=spread, elinewidth=0.8, capsize=1.5, **looks)
+
+
+def _name_layers(axes: Axes, names: pd.Series) -> None:
+    """The layers beneath their places, in the order of the network; where they are too many, every second, third ..."""
+    every = max(1, int(np.ceil(len(names) * _NAME / marks.breadth(axes))))
+    shown = names.iloc[::every].str.removesuffix(".weight")
+    axes.set_xticks(list(shown.index), list(shown), rotation=90, fontsize=6.5)
+    axes.set_xlim(0.3, len(names) + 0.7)

@@ -1,35 +1,41 @@
 """What figures of several panels share: their grid, their titles, and one legend beneath them.
 
 A panel is one comparison: a setting (data set, network, difficulty, recipe) and a data ratio, and where a figure goes
-through no sparsities, the sparsity.
+through no sparsities, the sparsity. Where more methods than CROWD would lie on each other, a panel is one family of
+them with dense in each, and its lines are labelled at their ends.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import labels, style
-from analysis.titles import setting_titles
+from analysis.arms import DENSE
+from analysis.figures import fonts, labels, style
+from analysis.figures.form import DEFAULT, Form
+from analysis.titles import ALL_DATA, setting_titles
 
 PANEL = (3.3, 2.7)
 """Width and height of a panel in inches."""
+CROWD = 10
+"""More methods than these are drawn by family."""
 
-_LEGEND_ENTRY, _LEGEND_LINE = 1.25, 0.168  # inches
+_LEGEND_LINE, _KEY = 0.168, 0.62  # inches: a line of the legend, the sample and the gaps of an entry
 _MOST_COLUMNS = 3  # wider figures have unreadable text once they stand on a page
-_CROWD, _ROOM = 10, 1.5  # more methods than these need panels that are larger by this factor
 _WIDEST = _MOST_COLUMNS * PANEL[0]
-_RIGHT_END = ("axes fraction", "data")
+_END_SIZE = 7.0  # points: a method's name at the end of its line
 _WORDS = {"data_ratio": "data ratio", "at_sparsity": "sparsity"}
 
-Methods = dict[labels.Key, tuple[str, int]]
+Methods = labels.Methods
 Paint = Callable[[Axes, pd.DataFrame, Methods], None]
 
 
@@ -40,32 +46,80 @@ def panels(
     xlabel: str,
     ylabel: str,
     size: tuple[float, float] = PANEL,
+    form: Form = DEFAULT,
+    families: bool = True,
 ) -> Figure:
     """A figure with a panel for each setting and value of the columns ``by`` of ``points``; ``paint`` fills one.
 
-    ``size``: of a panel, in inches. Drawn without global state; the caller adds the legend.
+    ``size``: of a panel, in inches; ``families``: a crowd of methods gets a panel for each family. Drawn without global
+    state; the caller adds the legend.
     """
-    titles, methods = setting_titles(points), labels.methods(points)
-    if len(methods) > _CROWD:
-        size = (max(size[0], min(_ROOM * size[0], _WIDEST)), _ROOM * size[1])
+    titles, methods = setting_titles(points), labels.few(labels.methods(points))
     found = [panel for _, panel in points.groupby([titles, *by])]
-    columns, rows = _grid(len(found), points[by[0]].nunique(), max(1, int(_WIDEST / size[0])))
-    width = max(columns * size[0], 4 * _LEGEND_ENTRY)
+    crowded = families and len({label for key, (label, _) in methods.items() if key[0] != DENSE}) > CROWD
+    parts = [part for panel in found for part in (_families(panel) if crowded else [("", panel)])]
+    if crowded:
+        size = (min(size[0], PANEL[0]), min(size[1], PANEL[1]))
+    values = 1 if crowded else points[by[0]].nunique()
+    columns, rows = _grid(len(parts), values, _fitting(size[0], form))
+    width = form.width or columns * size[0]
+    each, height = width / columns, size[1] * min(1.0, max(0.8, width / columns / size[0]))
     with style.context():
-        figure = Figure(figsize=(width, rows * size[1] + 0.3), layout="constrained")
-        for number, panel in enumerate(found):
+        figure = Figure(figsize=(width, rows * height + 0.3), layout="constrained")
+        for number, (family, panel) in enumerate(parts):
             axes = figure.add_subplot(rows, columns, number + 1)
-            head = ", ".join(f"{_WORDS[name]} {panel[name].iloc[0]:g}" for name in by)
-            title = labels.wrap(titles[panel.index[0]], size[0] - 0.4)
-            axes.set_title(head if titles.nunique() == 1 else f"{title}\n{head}", loc="left")
             if number % columns == 0:
-                axes.set_ylabel(ylabel)
-            if number + columns >= len(found):
-                axes.set_xlabel(xlabel)
+                axes.set_ylabel(labels.wrap(ylabel, height - 0.4, style.RC["axes.labelsize"]))
+            if number + columns >= len(parts):
+                axes.set_xlabel(labels.wrap(xlabel, each - 0.5, style.RC["axes.labelsize"]))
             paint(axes, panel, methods)
+            title = "" if titles.nunique() == 1 else titles[panel.index[0]]
+            _head(axes, [title, ", ".join(_of(panel, name) for name in by), family], each - 0.65)
         if titles.nunique() == 1:
-            figure.suptitle(titles.iloc[0])
+            figure.suptitle(labels.wrap(titles.iloc[0], width - 0.2))
+        if crowded:
+            figure.draw_without_rendering()  # tells how high the axes are
+            for axes in figure.axes:
+                _name_ends(axes, axes.get_position().height * figure.get_figheight())
     return figure
+
+
+def plain_grid(count: int, size: tuple[float, float], form: Form = DEFAULT) -> tuple[Figure, list[Axes]]:
+    """A figure with ``count`` empty panels of about ``size`` inches, as many in a row as fit."""
+    columns, rows = _grid(count, 1, _fitting(size[0], form))
+    figure = Figure(figsize=(form.width or columns * size[0], rows * size[1]), layout="constrained")
+    return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
+
+
+def _of(panel: pd.DataFrame, name: str) -> str:
+    """What a panel is of: ``data ratio 0.3``, ``all data``, ``sparsity 0.9``."""
+    value = panel[name].iloc[0]
+    return ALL_DATA if name == "data_ratio" and value == 1 else f"{_WORDS[name]} {value:.4g}"
+
+
+def _families(panel: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The families of a panel's methods in the order of legends, each with dense."""
+    family = panel["sparsifier"].map(lambda name: style.of(str(name)).family)
+    is_dense = panel["sparsifier"] == DENSE
+    order = sorted(panel.loc[~is_dense, "sparsifier"].unique(), key=style.order)
+    for name in dict.fromkeys(style.of(sparsifier).family for sparsifier in order):
+        yield name, panel[is_dense | (family == name)]
+
+
+def _head(axes: Axes, lines: Sequence[str], width: float) -> None:
+    """The title of a panel at its left; its note, which stands at the right, comes beneath where it does not fit."""
+    size, note = style.RC["axes.titlesize"], axes.get_title(loc="right")
+    wrapped = [labels.wrap(line, width, size) for line in lines if line]
+    widest = max((labels.inches(line, size) for text in wrapped for line in text.splitlines()), default=0.0)
+    if note and widest + labels.inches(note, 8) + 0.1 > width:
+        wrapped.append(note)
+        axes.set_title("", loc="right")
+    axes.set_title("\n".join(wrapped), loc="left")
+
+
+def _fitting(width: float, form: Form) -> int:
+    """How many panels of ``width`` inches stand in a row, at least one."""
+    return max(1, int((form.width or _WIDEST) / width + 1e-6))
 
 
 def _grid(panels: int, values: int, most: int) -> tuple[int, int]:
@@ -75,65 +129,65 @@ def _grid(panels: int, values: int, most: int) -> tuple[int, int]:
     return columns, math.ceil(panels / columns)
 
 
-def note(axes: Axes, text: str) -> None:
-    """A remark at the upper right of a panel."""
-    axes.set_title(text, loc="right", fontsize=8, color=style.MUTED)
+def _name_ends(axes: Axes, height: float) -> None:
+    """Write each method's name beside the last point of its line, moved up or down until no two overlap.
 
-
-@dataclass(frozen=True)
-class Point:
-    """A point of a panel in data coordinates, ``x`` None for a line across, with ``n`` seeds behind it."""
-
-    x: float | None
-    y: float
-    n: int
-    color: str
-
-
-def points(x: Iterable[float | None], y: Iterable[float], n: Iterable[int], color: str) -> list[Point]:
-    """Points of one colour."""
-    return [Point(*place, color) for place in zip(x, y, n, strict=True)]
-
-
-def count_seeds(axes: Axes, points: Sequence[Point], offset: tuple[float, float] = (3, 2)) -> None:
-    """Note how many seeds the points of a panel have, and number those that have another n than most.
-
-    ``offset``: of a number from its point, in typographic points.
+    ``height``: of the axes in inches.
     """
-    there = [point for point in points if point.n]
-    if not there:
-        note(axes, "n = 0")
+    ends = {}
+    for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+        line = handle.lines[0] if isinstance(handle, ErrorbarContainer) else handle
+        if isinstance(line, Line2D) and label != style.of(DENSE).label:
+            x, y = (np.asarray(values, dtype=float) for values in line.get_data())
+            if np.isfinite(y).any():
+                last = np.flatnonzero(np.isfinite(y))[-1]
+                ends[label] = (x[last], y[last], line.get_color())
+    if not ends:
         return
-    counts = pd.Series([point.n for point in there])
-    note(axes, spread_note(counts, labels.usual_seeds))
-    usual = labels.usual(counts)
-    for point in there:
-        if point.n == usual:
-            continue
-        across = point.x is None
+    low, high = axes.get_ylim()
+    order = sorted(ends, key=lambda label: ends[label][1])
+    wanted = np.array([(ends[label][1] - low) / (high - low) for label in order])
+    places = apart(wanted, 1.2 * _END_SIZE / 72 / height)
+    axes.set_ylim(low, high)
+    for label, place in zip(order, places, strict=True):
+        x, y, color = ends[label]
         axes.annotate(
-            str(point.n),
-            (1.0 if across else point.x, point.y),
-            (-2, 2) if across else offset,
-            xycoords=_RIGHT_END if across else "data",
-            textcoords="offset points",
-            ha="right" if across else "left",
-            fontsize=6,
-            color=point.color,
-            zorder=5,
+            label,
+            (x, y),
+            (1.04, place),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=_END_SIZE,
+            gid=END,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 1, "relpos": (0, 0.5)},
         )
 
 
-def spread_note(counts: pd.Series, said: Callable[[pd.Series], str] = labels.seeds) -> str:
-    """How many seeds stand behind the points of a panel, in the words of ``said``; one seed shows no spread."""
-    return "n = 1: no spread" if counts.max() == 1 else said(counts)
+END = "end"
+"""Group id of the names at the ends of lines: the legend leaves them out."""
 
 
-def ring_undertrained(axes: Axes, x: Iterable[float], y: Iterable[float], undertrained: Iterable[int]) -> None:
-    """Put a ring around each point of which at least one trial is under-trained, in data coordinates."""
-    places = [(across, up) for across, up, count in zip(x, y, undertrained, strict=True) if count]
-    if places:
-        axes.plot(*zip(*places, strict=True), zorder=4, **style.UNDERTRAINED)
+def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
+    """Places near ``wanted`` (ascending), at least ``gap`` apart, around the middle of [0, 1] if they fill it."""
+    places = wanted.copy()
+    for index in range(1, len(places)):
+        places[index] = max(places[index], places[index - 1] + gap)
+    most = max(1.0, 0.5 + (len(places) - 1) * gap / 2)
+    for index in range(len(places) - 1, -1, -1):
+        places[index] = min(places[index], most - (len(places) - 1 - index) * gap)
+    return places
+
+
+def name_places(axes: Axes, names: Sequence[str], width: float) -> None:
+    """Write ``names`` beneath the places 0, 1, ... of a panel of ``width`` inches, turned so that they fit."""
+    room = width / max(len(names), 1)
+    size = min(8.0, max(5.0, 60 * room))
+    turned = 90 if room < 0.25 else 40
+    looks: dict[str, Any] = (
+        {"ha": "center", "va": "top"} if turned == 90 else {"ha": "right", "rotation_mode": "anchor"}
+    )
+    axes.set_xticks(range(len(names)), names, rotation=turned, fontsize=size, **looks)
+    axes.set_xlim(-0.6, max(len(names), 1) - 0.4)
 
 
 def undertrained_key(rows: pd.DataFrame, dagger: bool = False) -> list[Line2D]:
@@ -144,15 +198,16 @@ def undertrained_key(rows: pd.DataFrame, dagger: bool = False) -> list[Line2D]:
     short = int(rows["undertrained"].sum())
     if not short:
         return []
-    look = {"marker": f"${style.DAGGER}$", "color": "black"} if dagger else {**style.UNDERTRAINED, "markersize": 8}
     label = f"under-trained: {short} of {int(rows['n'].sum())}"
-    return [Line2D([], [], label=label, **{**look, "linestyle": "none"})]
+    if dagger:
+        return [glyph_key(style.DAGGER, label)]
+    return [Line2D([], [], label=label, **{**style.UNDERTRAINED, "markersize": 8})]
 
 
-def remark(axes: Axes, text: str) -> None:
-    """A remark at the lower left of a panel, beneath the data."""
-    axes.margins(y=0.2)
-    axes.text(0.02, 0.05, text, transform=axes.transAxes, fontsize=8, color=style.MUTED)
+def glyph_key(text: str, label: str, size: float = 9) -> Line2D:
+    """An entry of a legend whose sample is a text."""
+    looks: dict[str, Any] = {"color": "black", "linestyle": "none", "markeredgewidth": 0}
+    return Line2D([], [], label=label, marker=style.glyph(text), markersize=size, **looks)
 
 
 def legend(
@@ -160,31 +215,42 @@ def legend(
     methods: Methods,
     title: str | None,
     looks: Callable[[str, int], dict[str, Any]] = style.line,
-    more: Sequence[Line2D] = (),
+    more: Sequence[Artist] = (),
+    form: Form = DEFAULT,
 ) -> None:
     """One legend beneath all panels: the methods that a panel shows, in their order, then ``more``.
 
-    The figure grows by its height.
+    Methods that are named at the ends of their lines are left out. The figure grows by the height of the legend.
     """
     shown = {text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]}
+    shown -= {text.get_text() for axes in figure.axes for text in axes.texts if text.get_gid() == END}
     with style.context():
-        handles = [
-            Line2D([], [], label=label, **looks(str(key[0]), variant))
-            for key, (label, variant) in methods.items()
+        handles = {
+            label: Line2D([], [], label=label, **looks(str(key[0]), variant))
+            for key, (label, variant) in labels.few(methods).items()
             if label in shown
-        ]
-        handles += more
-        # Many methods in one narrow panel: the figure is widened rather than made a tower.
-        entry = max(_LEGEND_ENTRY, _longest(handles))
-        figure.set_figwidth(max(figure.get_figwidth(), entry * min(3, math.ceil(len(handles) / 8)) + 0.1))
-        fitting = max(1, int(figure.get_figwidth() / entry))
-        lines = math.ceil(len(handles) / min(len(handles), fitting))
-        columns = math.ceil(len(handles) / lines)
-        figure.set_figheight(figure.get_figheight() + (lines + (title is not None)) * _LEGEND_LINE + 0.15)
-        place: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
-        figure.legend(handles=handles, ncols=columns, title=title, handlelength=3, **place)
+        }
+        add_legend(figure, [*handles.values(), *more], title, form)
 
 
-def _longest(handles: Sequence[Line2D]) -> float:
-    """Width in inches of the longest entry."""
-    return 0.62 + 0.075 * max(len(str(handle.get_label())) for handle in handles)
+def add_legend(figure: Figure, handles: Sequence[Artist], title: str | None, form: Form = DEFAULT) -> None:
+    """A legend of ``handles`` beneath all panels, in as many columns as fit. The figure grows by its height."""
+    size = style.RC["legend.fontsize"]
+    with style.context():
+        if handles:
+            entry = _KEY + max(labels.inches(str(handle.get_label()), size) for handle in handles)
+            # Many methods in one narrow panel: the figure is widened rather than made a tower.
+            wanted = entry * min(_MOST_COLUMNS, math.ceil(len(handles) / 8)) + 0.1
+            figure.set_figwidth(form.width or max(figure.get_figwidth(), wanted))
+            width = figure.get_figwidth() - 0.1
+            lines = math.ceil(len(handles) / min(len(handles), max(1, int(width / entry))))
+            head = labels.wrap(title or "", width, size)
+            told = len(head.splitlines())
+            figure.set_figheight(figure.get_figheight() + (lines + told) * _LEGEND_LINE + 0.15)
+            place: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
+            columns = math.ceil(len(handles) / lines)
+            made = figure.legend(handles=handles, ncols=columns, title=head or None, handlelength=2.6, **place)
+            made.get_title().set_multialignment("center")
+        elif title:
+            figure.supxlabel(labels.wrap(title, figure.get_figwidth() - 0.1, size), fontsize=size)
+        fonts.fit(figure)

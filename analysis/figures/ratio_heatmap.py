@@ -1,12 +1,12 @@
 """Difference to dense over sparsity and data ratio, a panel a method: the form of Figure 3 of the paper.
 
 Xiao et al., BMVC 2024, Figure 3 (there: SET against dense, EL2N, data ratios and sparsities .1 to .9). A cell is the
-mean over seeds of the method's test accuracy minus that of dense trained with the same seed, on the same samples and
-by the same recipe, in percentage points: blue where the method is better, red where dense is. All panels share one
-scale, centred at 0. A value in parentheses is not significant: two-sided paired t-test, Holm's correction over all
-cells of the figure, .05; with one seed there is no test. A small number in the corner of a cell is its n, where that is
-not the n of most. A dagger marks a cell with under-trained networks. A hatched grey cell is missing: it, or dense, is
-not finished.
+mean over seeds of the method's test accuracy minus that of dense trained with the same seed, on the same samples and by
+the same recipe, in percentage points: blue where the method is better, red where dense is. All panels share one scale,
+centred at 0. A value in parentheses is not significant: two-sided paired t-test, Holm's correction over all cells of
+the figure that can be tested, 0.05; with one seed, or equal differences, there is no test. A small number in the corner
+of a cell is its n, where that is not the n of most. A dagger marks a cell with under-trained networks. A hatched grey
+cell is missing: it was asked for and it, or dense, is not finished. Where nothing was asked for there is no cell.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
-from analysis.arms import ARM, DENSE, METHOD, complete, paired_differences
-from analysis.figures import labels, layout, style
+from analysis.arms import ARM, DENSE, METHOD, SPARSE, complete, grid, paired_differences
+from analysis.figures import fonts, labels, layout, marks, style
+from analysis.figures.form import DEFAULT, Form
 from analysis.titles import setting_titles
 
 COLORS = "RdBu"
@@ -39,21 +39,26 @@ TITLE = "<title>"
 _CELL_WIDTH, _CELL_HEIGHT, _LINE_HEIGHT = 0.5, 0.32, 0.16  # inches
 _PANEL_MARGIN = (0.55, 0.75)
 _TITLE_HEIGHT = 0.3
-_NARROWEST, _WIDEST = 2.2, 10.5  # a panel, the figure
+_NARROWEST, _WIDEST = 2.2, 10.5  # a panel, all panels of a row
+_SCALE = 1.0  # the colour scale with its label
+_LONGEST = "(−10.0)†"
+_TEXT, _SMALLEST = 7.5, 3.5  # points, of the number in a cell
 
 
-def table(trials: pd.DataFrame) -> pd.DataFrame:
+def table(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> pd.DataFrame:
     """A row a cell: what identifies the arm, ``n`` pairs, ``difference_points`` (mean), and how sure it is.
 
     ``low_points`` and ``high_points`` bound the 95 % paired interval of the cell alone, in percentage points, NaN if
     n = 1; ``p`` (paired t), ``p_wilcoxon`` and ``p_holm`` (``p`` corrected over all cells); ``significant``: ``p_holm``
-    is below .05; ``undertrained``: pairs with an under-trained trial. Missing cells have ``n`` = 0 and no values.
-    ValueError without any pair.
+    is below .05; ``undertrained``: pairs with an under-trained trial. Missing cells, of ``asked`` or of the grid that
+    ``trials`` show, have ``n`` = 0 and no values. ValueError without any pair.
     """
     differences = paired_differences(trials)
     if differences.empty:
         raise ValueError("no finished sparse trial has a dense partner of the same seed and setting")
-    cells = complete(differences, trials[trials["sparsifier"] != DENSE])
+    wanted = trials if asked is None else asked
+    wanted = wanted[wanted["sparsifier"] != DENSE]
+    cells = complete(differences, grid(wanted) if asked is None else wanted)
     names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
     values = {new: 100 * cells[old] for old, new in names.items()}
     cells = cells.assign(**values, significant=cells["significant"].eq(True))
@@ -61,35 +66,42 @@ def table(trials: pd.DataFrame) -> pd.DataFrame:
     return cells[columns].sort_values(list(ARM), ignore_index=True)
 
 
-def draw(trials: pd.DataFrame) -> Figure:
+def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = DEFAULT) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
-    cells = table(trials)
+    cells = table(trials, asked)
     titles, methods = setting_titles(cells), labels.methods(cells)
-    width = max(cells.groupby(titles)["sparsity"].nunique().max() * _CELL_WIDTH + _PANEL_MARGIN[0], _NARROWEST)
-    columns = _columns(cells.groupby(titles)[list(METHOD)].value_counts().groupby(level=0).size().max(), width)
-    heads = {key: labels.wrap(label, width - _PANEL_MARGIN[0]) for key, (label, _) in methods.items()}
-    rows = [row for title, block in cells.groupby(titles) for row in _rows(str(title), block, heads, columns)]
+    most = int(cells.groupby(titles)["sparsity"].nunique().max())
+    widest = form.width - _SCALE if form.width else _WIDEST
+    width = min(max(most * _CELL_WIDTH + _PANEL_MARGIN[0], _NARROWEST), widest)
+    columns = _columns(cells.groupby(titles)[list(METHOD)].value_counts().groupby(level=0).size().max(), width, widest)
+    if form.width:
+        width = (form.width - _SCALE) / columns
+    cell = (width - _PANEL_MARGIN[0]) / most
+    heads = {key: labels.wrap(label, width - _PANEL_MARGIN[0], 9) for key, (label, _) in methods.items()}
+    blocks = [(labels.wrap(str(title), columns * width), block) for title, block in cells.groupby(titles)]
+    rows = [row for title, block in blocks for row in _rows(title, block, heads, columns)]
     if titles.nunique() == 1:
         rows = rows[1:]
     limit = float(cells["difference_points"].abs().max()) or 1.0
     norm = Normalize(-limit, limit)
     heights = [row.height for row in rows]
     with style.context():
-        size = max(columns * width + 1, 5.5), max(sum(heights) + 0.9, 3.0)
+        size = form.width or max(columns * width + _SCALE, 5.5), max(sum(heights) + 0.9, 3.0)
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.add_gridspec(len(rows), columns, height_ratios=heights)
+        cells_at = figure.add_gridspec(len(rows), columns, height_ratios=heights)
         for place, row in enumerate(rows):
             if row.title:
-                _add_title(figure.add_subplot(grid[place, :]), row.title)
+                _add_title(figure.add_subplot(cells_at[place, :]), row.title)
             for column, (key, panel) in enumerate(row.panels):
-                axes = figure.add_subplot(grid[place, column])
-                _draw_panel(axes, panel, norm, labels.usual(cells["n"]))
+                axes = figure.add_subplot(cells_at[place, column])
+                _draw_panel(axes, panel, norm, labels.usual(cells["n"]), cell)
                 axes.set_title(heads[key], loc="left")
                 axes.set_ylabel("data ratio" if column == 0 else "")
                 axes.set_xlabel("sparsity" if row.is_last else "")
         if titles.nunique() == 1:
-            figure.suptitle(titles.iloc[0])
-        _add_keys(figure, cells, norm)
+            figure.suptitle(labels.wrap(titles.iloc[0], size[0] - 0.2))
+        _add_keys(figure, cells, norm, form)
+        fonts.fit(figure)
     return figure
 
 
@@ -105,8 +117,8 @@ class _Row:
 
 def _rows(title: str, block: pd.DataFrame, heads: dict[labels.Key, str], columns: int) -> Iterator[_Row]:
     """The rows of one setting: its title, then its methods in the order of ``heads``, ``columns`` a row."""
-    yield _Row(_TITLE_HEIGHT, title)
-    panels = dict(iter(block.groupby(list(METHOD))))
+    yield _Row(_TITLE_HEIGHT * (1 + title.count("\n")), title)
+    panels = {key: _aligned(panel, block) for key, panel in block.groupby(list(METHOD))}
     there = [key for key in heads if key in panels]
     for start in range(0, len(there), columns):
         keys = there[start : start + columns]
@@ -115,9 +127,21 @@ def _rows(title: str, block: pd.DataFrame, heads: dict[labels.Key, str], columns
         yield _Row(height, "", tuple((key, panels[key]) for key in keys), start + columns >= len(there))
 
 
-def _columns(panels: int, width: float) -> int:
-    """Panels in a row, so that the rows are evenly filled; ``width`` of a panel in inches."""
-    rows = math.ceil(panels / max(1, int(_WIDEST / width)))
+def _aligned(panel: pd.DataFrame, block: pd.DataFrame) -> pd.DataFrame:
+    """``panel`` with a row for every place of its setting's grid, so that cells of all methods stand in line.
+
+    Places that nobody asked for have no values; of a search, which has no grid, only its own places are there.
+    """
+    axes = [block[[name]].drop_duplicates() for name in ("data_ratio", "sparsity")]
+    places = axes[0].merge(axes[1], how="cross")
+    if len(block) < SPARSE * len(places) * len(block[list(METHOD)].drop_duplicates()):
+        return panel
+    return places.merge(panel, how="left", on=["data_ratio", "sparsity"])
+
+
+def _columns(panels: int, width: float, widest: float) -> int:
+    """Panels in a row, so that the rows are evenly filled; ``width`` of a panel and ``widest`` row in inches."""
+    rows = math.ceil(panels / max(1, int(widest / width)))
     return math.ceil(panels / rows)
 
 
@@ -128,30 +152,44 @@ def _add_title(axes: Axes, title: str) -> None:
     axes.text(0, 0, title, fontsize=10, va="bottom", transform=axes.transAxes)
 
 
-def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize, usual: int) -> None:
-    """Cells at whole numbers: column, row = index of the sparsity, index of the data ratio; n where not ``usual``."""
-    by_place = cells.pivot(index="data_ratio", columns="sparsity", values="difference_points")
-    sure = cells.pivot(index="data_ratio", columns="sparsity", values="significant")
-    counts = cells.pivot(index="data_ratio", columns="sparsity", values="n")
-    short = cells.pivot(index="data_ratio", columns="sparsity", values="undertrained")
-    values = by_place.to_numpy(dtype=float)
+def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize, usual: int, width: float) -> None:
+    """Cells at whole numbers: column, row = index of the sparsity, index of the data ratio; n where not ``usual``.
+
+    ``width``: of a cell in inches. Where the numbers do not fit in, they are turned.
+    """
+    names = ("difference_points", "significant", "n", "undertrained")
+    placed = cells.pivot(index="data_ratio", columns="sparsity", values=list(names))
+    values, sure, counts, short = (placed[name].to_numpy(dtype=float) for name in names)
     mesh = _mesh(axes, values, norm)
     colors = mesh.to_rgba(values)
+    size, turned = _fitting(width)
     for (row, column), value in np.ndenumerate(values):
+        if math.isnan(counts[row, column]):
+            continue  # nobody asked for it
         if math.isnan(value):
             axes.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, **style.MISSING))
             continue
-        text = signed(value) if sure.iat[row, column] else f"({signed(value)})"
-        text += style.DAGGER if short.iat[row, column] else ""
+        text = signed(value) if sure[row, column] == 1 else f"({signed(value)})"
+        text += style.DAGGER if short[row, column] > 0 else ""
         ink = _readable(colors[row, column])
-        axes.text(column, row, text, ha="center", va="center", fontsize=7.5, color=ink)
-        if (n := counts.iat[row, column]) != usual:
-            axes.text(column + 0.46, row - 0.46, str(n), ha="right", va="bottom", fontsize=5.5, color=ink)
-    axes.set_xticks(range(by_place.shape[1]), [f"{sparsity:g}" for sparsity in by_place.columns])
-    axes.set_yticks(range(by_place.shape[0]), [f"{ratio:g}" for ratio in by_place.index])
+        axes.text(column, row, text, ha="center", va="center", fontsize=size, rotation=turned, color=ink)
+        if (n := counts[row, column]) != usual:
+            place = (column + 0.46, row - 0.46)
+            axes.text(*place, f"{n:.0f}", ha="right", va="bottom", fontsize=min(5.5, size), color=ink)
+    sparsities = placed["n"].columns
+    axes.set_xticks(range(len(sparsities)), [f"{sparsity:.4g}" for sparsity in sparsities], rotation=turned)
+    axes.set_yticks(range(len(placed)), [f"{ratio:g}" for ratio in placed.index])
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
+
+
+def _fitting(width: float) -> tuple[float, int]:
+    """Size in points and angle at which the longest number stands in a cell of ``width`` inches."""
+    size = _TEXT * min(1.0, (width - 0.04) / labels.inches(_LONGEST, _TEXT))
+    if size >= _SMALLEST:
+        return size, 0
+    return min(_SMALLEST + 1, _TEXT * (_CELL_HEIGHT - 0.02) / labels.inches(_LONGEST, _TEXT)), 90
 
 
 def _mesh(axes: Axes, values: np.ndarray, norm: Normalize) -> QuadMesh:
@@ -175,23 +213,20 @@ def _readable(color: np.ndarray) -> str:
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
 
 
-def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize) -> None:
+def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize, form: Form) -> None:
     """The colour scale at the right, and beneath the panels what the marks mean."""
     scale = ScalarMappable(norm, mpl.colormaps[COLORS])
     label = "test accuracy minus dense\n(percentage points)"
     solids: Any = figure.colorbar(scale, ax=figure.axes, label=label, aspect=30, pad=0.02).solids
     solids.set(rasterized=False, edgecolor="face")  # else it is the one raster image of a vector file
-    tests = int(cells["p"].notna().sum())
-    without = f"not significant (paired t-test, Holm over {tests} cells, .05)" if tests else "n = 1: not tested"
-    handles: list[Artist] = [
-        Line2D([], [], linestyle="none", marker="$(\\pm)$", markersize=13, markeredgewidth=0, color="black")
-    ]
-    texts = [without]
+    tests, there = int(cells["p"].notna().sum()), int((cells["n"] > 0).sum())
+    said = [f"mean over seeds of the paired difference, {labels.usual_seeds(cells['n'])}"]
+    if tests:
+        said.append(f"paired t-test, {marks.corrected(tests, there, 'cells')}")
+    handles: list[Artist] = [layout.glyph_key("(±)", "not significant" if tests else "n = 1: not tested", 13)]
     for key in layout.undertrained_key(cells, dagger=True):
+        key.set_label(f"{key.get_label()} pairs")
         handles.append(key)
-        texts.append(f"{key.get_label()} pairs")
     if (cells["n"] == 0).any():
-        handles.append(Patch(**style.MISSING))
-        texts.append("missing")
-    title = f"mean over seeds of the paired difference, {labels.usual_seeds(cells['n'])}"
-    figure.legend(handles, texts, loc="outside lower center", ncols=2, frameon=False, title=title)
+        handles.append(Patch(**style.MISSING, label="missing"))
+    layout.add_legend(figure, handles, "; ".join(said), form)

@@ -27,9 +27,15 @@ def render(figure: Figure, *kinds: str) -> dict[str, bytes]:
     """``figure`` as ``png``, ``pdf`` (vector, with embedded TrueType fonts) or ``svg``, by kind."""
     files = {kind: io.BytesIO() for kind in kinds}
     with style.context():
-        figure.set_dpi(style.DPI)
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
+        lay_out(figure)
         for kind, file in files.items():
             _PRINT[kind](figure, file)
     return {kind: file.getvalue() for kind, file in files.items()}
+
+
+def lay_out(figure: Figure) -> None:
+    """Put everything of ``figure`` at its place, for good."""
+    figure.set_dpi(style.DPI)
+    for _ in range(2):  # once axes have another size they may have other ticks, whose labels need other room
+        figure.draw_without_rendering()
+    figure.set_layout_engine("none")

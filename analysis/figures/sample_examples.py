@@ -2,26 +2,30 @@
 
 Xiao et al., BMVC 2024 (there: apples and buses of CIFAR-100 with the highest and the lowest EL2N, five each). A row is
 a class; beneath an image stands its score, the mean over the scoring runs, of which the title tells the number, and its
-standard deviation over them. Images are those of the training set as stored, before augmentation.
+standard deviation over them. Images are those of the training set as stored, before augmentation. A class whose name no
+installed font can write is shown by its number.
 """
 
 from __future__ import annotations
 
 import math
-import textwrap
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from analysis.figures import style
+from analysis.figures import fonts, labels, style
+from analysis.figures.form import DEFAULT, Form
 from analysis.samples import ENDS, SAMPLES
 from analysis.titles import DIFFICULTIES
 
 _IMAGE, _CAPTION, _GAP = 0.62, 0.16, 0.3  # inches
-_HEAD = 0.75
-_LETTERS = 10
+_NAMES = 0.8  # of the column of class names
+_HEAD, _TITLE_LINE = 0.5, 0.17
+_TITLE, _NAME, _SCORE = 9.5, 8.0, 6.0  # points
+_NARROWEST = 3.4
 
 
 def table(samples: pd.DataFrame) -> pd.DataFrame:
@@ -31,48 +35,81 @@ def table(samples: pd.DataFrame) -> pd.DataFrame:
     return samples[[name for name in SAMPLES if name != "image"]].reset_index(drop=True)
 
 
-def draw(samples: pd.DataFrame) -> Figure:
+@dataclass(frozen=True)
+class _Sizes:
+    """Inches of a part: its width, its images' edges, what stands above them, and images to each side."""
+
+    width: float
+    image: float
+    head: float
+    each: int
+
+    def left(self, side: int, rank: int) -> float:
+        """Where an image begins; ``side``: 0 the hardest, 1 the easiest."""
+        return _NAMES + side * (self.each * self.image + _GAP) + rank * self.image
+
+
+def draw(samples: pd.DataFrame, form: Form = DEFAULT) -> Figure:
     """The picture of ``samples`` (columns of ``analysis.samples.SAMPLES``), drawn without global state."""
     table(samples)
     groups = list(samples.groupby(["dataset", "name"], sort=True))
     each = int(samples["rank"].max()) + 1
-    heights = [_HEAD + (_IMAGE + _CAPTION) * group["label"].nunique() for _, group in groups]
-    width = 0.7 + 2 * each * _IMAGE + _GAP
+    width = form.width or max(_NAMES + 2 * each * _IMAGE + _GAP, _NARROWEST)
+    image = min(_IMAGE, (width - _NAMES - _GAP) / (2 * each))
+    titles = [
+        labels.wrap(_title(str(dataset), str(name), group), width - 0.2, _TITLE) for (dataset, name), group in groups
+    ]
+    heads = [_HEAD + _TITLE_LINE * len(title.splitlines()) for title in titles]
+    heights = [
+        head + (image + _CAPTION) * group["label"].nunique() for head, (_, group) in zip(heads, groups, strict=True)
+    ]
     with style.context():
         figure = Figure(figsize=(width, sum(heights)))
         parts: Any = figure.subfigures(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
-        for ((dataset, name), group), part, height in zip(groups, parts, heights, strict=True):
-            _draw_group(part, group, each, (width, height))
-            runs = int(group["n"].max())
-            score = DIFFICULTIES.get(str(name), str(name))
-            mean = f"mean ± standard deviation, n = {runs} networks" if runs > 1 else "one network, no spread"
-            part.suptitle(f"{dataset}: training images by {score} ({mean})", fontsize=9.5, y=1 - 0.13 / height)
+        for (_, group), part, title, head, height in zip(groups, parts, titles, heads, heights, strict=True):
+            _draw_group(part, group, _Sizes(width, image, head, each), height)
+            part.suptitle(title, fontsize=_TITLE, y=1 - 0.08 / height)
+        fonts.fit(figure)
     return figure
 
 
-def _draw_group(part: SubFigure, group: pd.DataFrame, each: int, size: tuple[float, float]) -> None:
-    """Rows of classes; at the left the hardest, at the right the easiest. ``size``: in inches."""
-    width, height = size
-    for row, (_, images) in enumerate(group.groupby("label")):
-        top = height - _HEAD - row * (_IMAGE + _CAPTION)
-        part.text(0.08 / width, (top - _IMAGE / 2) / height, _called(images), va="center", fontsize=8)
+def _title(dataset: str, name: str, group: pd.DataFrame) -> str:
+    runs = int(group["n"].max())
+    mean = f"mean ± standard deviation, n = {runs} networks" if runs > 1 else "one network, no spread"
+    return f"{dataset}: training images by {DIFFICULTIES.get(name, name)} ({mean})"
+
+
+def _draw_group(part: SubFigure, group: pd.DataFrame, sizes: _Sizes, height: float) -> None:
+    """Rows of classes; at the left the hardest, at the right the easiest. ``height``: in inches."""
+    size = min(_SCORE, _SCORE * 0.95 * sizes.image / labels.inches("0.00 ± 0.00", _SCORE))
+    for row, (label, images) in enumerate(group.groupby("label")):
+        top = height - sizes.head - row * (sizes.image + _CAPTION)
+        called = _called(str(images["class_name"].iloc[0]), int(str(label)))
+        part.text(0.06 / sizes.width, (top - sizes.image / 2) / height, called, va="center", fontsize=_NAME)
         for image in images.to_dict("records"):
             side = ENDS.index(image["end"])
-            left = 0.65 + side * (each * _IMAGE + _GAP) + image["rank"] * _IMAGE
-            place = (left / width, (top - _IMAGE) / height, 0.92 * _IMAGE / width, 0.92 * _IMAGE / height)
+            place = (
+                sizes.left(side, image["rank"]) / sizes.width,
+                (top - sizes.image) / height,
+                0.92 * sizes.image / sizes.width,
+                0.92 * sizes.image / height,
+            )
             axes = part.add_axes(place)
             pixels = np.asarray(image["image"])
             axes.imshow(pixels[..., 0] if pixels.shape[-1] == 1 else pixels, cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color="#c4c4c4", linewidth=0.5)  # a white image has an edge too
             spread = "" if math.isnan(image["std"]) else f" ± {image['std']:.2f}"
-            axes.set_title(f"{image['score']:.2f}{spread}", fontsize=6, y=-0.3, color=style.MUTED)
+            text = f"{image['score']:.2f}{spread}"
+            axes.set_title(text, fontsize=size, y=0, pad=-8, color=style.MUTED)
     for side, end in enumerate(ENDS):
-        middle = 0.65 + side * (each * _IMAGE + _GAP) + each * _IMAGE / 2
-        part.text(middle / width, 1 - 0.5 / height, end, ha="center", fontsize=8.5)
+        middle = (sizes.left(side, 0) + sizes.left(side, sizes.each)) / 2
+        part.text(middle / sizes.width, 1 - (sizes.head - 0.12) / height, end, ha="center", fontsize=8.5)
 
 
-def _called(images: pd.DataFrame) -> str:
-    """The name of the images' class, in lines that the margin has room for."""
-    name = str(images["class_name"].iloc[0]).replace("_", " ")
-    return "\n".join(textwrap.wrap(name, width=_LETTERS))
+def _called(name: str, label: int) -> str:
+    """The name of a class, in at most three lines that the margin has room for; its number if no font can write it."""
+    if fonts.lacking(name):
+        return f"class {label}"
+    lines = labels.wrap(name.replace("_", " "), _NAMES - 0.12, _NAME).splitlines()
+    return "\n".join(lines if len(lines) <= 3 else [*lines[:2], f"{lines[2][:-1]}…"])

@@ -12,9 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib.style
+from matplotlib.colors import is_color_like
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
 
 RC: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture on every machine
+    "text.parse_math": False,  # names of classes and data sets may hold dollar signs
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -60,12 +65,13 @@ def context() -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """``label`` in legends and titles; the rest as matplotlib understands it."""
+    """``label`` in legends and titles, ``family`` in small multiples; the rest as matplotlib understands it."""
 
     label: str
     color: str
     marker: Any
     linestyle: Any = "-"
+    family: str = "further methods"
 
 
 def _dashes(*lengths: float) -> tuple[int, tuple[float, ...]]:
@@ -73,29 +79,36 @@ def _dashes(*lengths: float) -> tuple[int, tuple[float, ...]]:
     return 0, lengths
 
 
+INITIAL = "pruned before training"
+DYNAMIC = "rewired while training"
+GRADUAL = "pruned while training"
+TRAINED = "pruned after training"
+CHANCE = "masks by chance"
+"""Families of methods, by when and by what their masks are decided."""
+
 SPARSIFIERS: dict[str, MethodStyle] = {
     "dense": MethodStyle("dense", "#000000", "", "--"),
-    "snip": MethodStyle("SNIP", "#009E73", "s", _dashes(10, 1.5)),
-    "random_snip": MethodStyle("random (SNIP)", "#7A9A01", "d", _dashes(10, 1.5, 1, 1.5)),
-    "grasp": MethodStyle("GraSP", "#117733", "p", _dashes(10, 1.5, 1, 1.5, 1, 1.5)),
-    "synflow": MethodStyle("SynFlow", "#44AA99", "h", _dashes(10, 1.5, 3, 1.5)),
-    "set": MethodStyle("SET", "#D55E00", "o"),
-    "rigl": MethodStyle("RigL", "#EE3377", "<", _dashes(14, 1)),
-    "itop": MethodStyle("ITOP", "#661100", ">", _dashes(14, 1, 2, 1)),
-    "mest": MethodStyle("MEST", "#999933", (4, 1, 0), _dashes(14, 1, 2, 1, 2, 1)),
-    "snfs": MethodStyle("SNFS", "#A65628", (6, 1, 0), _dashes(8, 2)),
-    "dsr": MethodStyle("DSR", "#CC6677", "8", _dashes(8, 2, 2, 2)),
-    "topkast": MethodStyle("Top-KAST", "#6A51A3", (3, 1, 0), _dashes(8, 1, 4, 1)),
-    "bayesian_connectivity": MethodStyle("Bayesian", "#B2457E", (5, 0, 180), _dashes(8, 2, 1, 2, 1, 2)),
-    "gmp": MethodStyle("GMP", "#E69F00", "^", _dashes(6, 1.5)),
-    "movement": MethodStyle("movement", "#332288", (5, 1, 180), _dashes(5, 1, 2, 1)),
-    "nm": MethodStyle("N:M", "#4477AA", "H", _dashes(4, 2)),
-    "lth": MethodStyle("LTH", "#AA4499", "D", _dashes(6, 1.5, 1, 1.5)),
-    "omp": MethodStyle("OMP", "#0072B2", "v", _dashes(3, 1.2)),
-    "omp_erk": MethodStyle("OMP-ERK", "#56B4E9", "P", _dashes(3, 1, 1, 1, 1, 1)),
-    "random": MethodStyle("random (ERK)", "#777777", "X", _dashes(1, 1)),
-    "static": MethodStyle("static", "#4D4D4D", (4, 1, 45), _dashes(2, 1)),
-    "uniform": MethodStyle("uniform", "#882255", "*", _dashes(1, 1.8)),
+    "snip": MethodStyle("SNIP", "#009E73", "s", _dashes(10, 1.5), INITIAL),
+    "random_snip": MethodStyle("random (SNIP)", "#7A9A01", "d", _dashes(10, 1.5, 1, 1.5), INITIAL),
+    "grasp": MethodStyle("GraSP", "#117733", "p", _dashes(10, 1.5, 1, 1.5, 1, 1.5), INITIAL),
+    "synflow": MethodStyle("SynFlow", "#44AA99", "h", _dashes(10, 1.5, 3, 1.5), INITIAL),
+    "set": MethodStyle("SET", "#D55E00", "o", "-", DYNAMIC),
+    "rigl": MethodStyle("RigL", "#EE3377", "<", _dashes(14, 1), DYNAMIC),
+    "itop": MethodStyle("ITOP", "#661100", ">", _dashes(14, 1, 2, 1), DYNAMIC),
+    "mest": MethodStyle("MEST", "#999933", (4, 1, 0), _dashes(14, 1, 2, 1, 2, 1), DYNAMIC),
+    "snfs": MethodStyle("SNFS", "#A65628", (6, 1, 0), _dashes(8, 2), DYNAMIC),
+    "dsr": MethodStyle("DSR", "#CC6677", "8", _dashes(8, 2, 2, 2), DYNAMIC),
+    "topkast": MethodStyle("Top-KAST", "#6A51A3", (3, 1, 0), _dashes(8, 1, 4, 1), DYNAMIC),
+    "bayesian_connectivity": MethodStyle("Bayesian", "#B2457E", (5, 0, 180), _dashes(8, 2, 1, 2, 1, 2), DYNAMIC),
+    "gmp": MethodStyle("GMP", "#E69F00", "^", _dashes(6, 1.5), GRADUAL),
+    "movement": MethodStyle("movement", "#332288", (5, 1, 180), _dashes(5, 1, 2, 1), GRADUAL),
+    "nm": MethodStyle("N:M", "#4477AA", "H", _dashes(4, 2), GRADUAL),
+    "lth": MethodStyle("LTH", "#AA4499", "D", _dashes(6, 1.5, 1, 1.5), TRAINED),
+    "omp": MethodStyle("OMP", "#0072B2", "v", _dashes(3, 1.2), TRAINED),
+    "omp_erk": MethodStyle("OMP-ERK", "#56B4E9", "P", _dashes(3, 1, 1, 1, 1, 1), TRAINED),
+    "random": MethodStyle("random (ERK)", "#777777", "X", _dashes(1, 1), CHANCE),
+    "static": MethodStyle("static", "#4D4D4D", (4, 1, 45), _dashes(2, 1), CHANCE),
+    "uniform": MethodStyle("uniform", "#882255", "*", _dashes(1, 1.8), CHANCE),
 }
 """In the order of every legend: the reference, before training, during, after, and the baselines."""
 
@@ -105,13 +118,31 @@ _VARIANT_LINES: tuple[Any, ...] = ((0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 3)), 
 _STARS = {"*", (4, 1, 0), (4, 1, 45), (6, 1, 0), (3, 1, 0), (5, 1, 180)}  # they look small at the size of a disc
 
 
+_stated: dict[str, tuple[str, str]] = {}
+
+
+def state(sparsifier: str, label: str = "", color: str = "") -> None:
+    """Give a method that is not known here a label and a color (``#rrggbb``) in all figures of this process.
+
+    Raises:
+        ValueError: ``color`` is none that matplotlib knows.
+    """
+    if color and not is_color_like(color):
+        raise ValueError(f"{sparsifier}.color: no color (got {color!r}). Write it as #rrggbb.")
+    _stated[sparsifier] = (label, color)
+
+
 def of(sparsifier: str) -> MethodStyle:
-    """The style of a method; one that is not known here gets its style from its name, the same in every figure."""
+    """The style of a method; one that is not known here gets its style from its name, the same in every figure.
+
+    What such a method states of itself (:func:`state`) comes first.
+    """
     if sparsifier in SPARSIFIERS:
         return SPARSIFIERS[sparsifier]
+    label, own = _stated.get(sparsifier, ("", ""))
     rest, color = divmod(zlib.crc32(sparsifier.encode()), len(_OTHER_COLORS))
     marker = _OTHER_MARKERS[rest % len(_OTHER_MARKERS)]
-    return MethodStyle(sparsifier, _OTHER_COLORS[color], marker, (0, (5, 2)))
+    return MethodStyle(label or sparsifier, own or _OTHER_COLORS[color], marker, (0, (5, 2)))
 
 
 def order(sparsifier: str) -> tuple[int, str]:
@@ -127,6 +158,13 @@ def line(sparsifier: str, variant: int = 0) -> dict[str, Any]:
     own = {"color": style.color, "marker": style.marker, "linestyle": style.linestyle}
     size = {"markersize": 6.5 if style.marker in _STARS else 4.5, "linewidth": 1.3}
     return own | size | (hollow if variant else {})
+
+
+def glyph(text: str) -> Path:
+    """``text`` as a marker, centred, of height 1."""
+    outline = TextPath((0, 0), text, size=1)
+    box = outline.get_extents()
+    return Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2).transform_path(outline)
 
 
 def point(sparsifier: str, variant: int = 0) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """Test accuracy of methods and their variants, a bar each: the form of Figures 8 a/b, 13 and 14 of the paper.
 
 Xiao et al., BMVC 2024, section 4 and appendix E (there: OMP-ERK, random ERK and uniform masks beside the five methods).
-Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` that was run in it. A bar goes
-from the accuracy of dense (the line; its band is one standard deviation) to the mean of the method, so that its
-length is the difference to dense and the axis still reads accuracy; without dense trials it starts at 0. Dots are
-seeds, the whisker one sample standard deviation to each side. A star: the paired difference to dense is significant
-(two-sided t-test, Holm's correction over all bars of the figure, .05). A dagger marks a method with under-trained
-networks, a hatched grey place a missing method.
+Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` that was run in it. A bar goes from the
+accuracy of dense (the line; its band is one standard deviation) to the mean of the method, so that its length is the
+difference to dense and the axis still reads accuracy; without dense trials it starts at 0. Dots are seeds, the whisker
+one sample standard deviation to each side, or the mean's 95 % interval. A star: the paired difference to dense is
+significant (two-sided t-test, Holm's correction over all bars of the figure, .05). A dagger marks a method with
+under-trained networks, a hatched grey place a method that was asked for at this sparsity and is not finished.
 """
 
 from __future__ import annotations
@@ -21,26 +21,39 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis.arms import ARM, DENSE, METHOD, complete_methods, near_sparsity, paired_differences, replicates, summarise
-from analysis.figures import layout, style
+from analysis.arms import (
+    ARM,
+    DENSE,
+    METHOD,
+    complete_methods,
+    grid,
+    near_sparsity,
+    paired_differences,
+    replicates,
+    summarise,
+)
+from analysis.figures import labels, layout, marks, style
 from analysis.figures.accuracy_vs_sparsity import level
+from analysis.figures.form import DEFAULT, Form
 
 _BAR = 0.42  # inches
 _TESTED = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
 
 
-def table(trials: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
+def table(trials: pd.DataFrame, sparsity: float = 0.8, asked: pd.DataFrame | None = None) -> pd.DataFrame:
     """A row a bar: the arm, ``n`` seeds, ``accuracy_percent`` (mean), ``std_percent`` (ddof=1), and against dense.
 
-    ``difference_points`` with its 95 % interval ``low_points``, ``high_points``, ``p`` and ``p_holm`` (NaN without
-    pairs), ``significant``. Missing methods have ``n`` = 0. ValueError without any finished sparse trial.
+    ``interval_percent``: half of the mean's 95 % interval; ``difference_points`` with its 95 % interval ``low_points``,
+    ``high_points``, ``p`` and ``p_holm`` (NaN without pairs), ``significant``. Missing methods, of ``asked`` or of the
+    grid that ``trials`` show, have ``n`` = 0. ValueError without any finished sparse trial.
     """
     known = near_sparsity(replicates(trials), sparsity)
     if not (known["sparsifier"] != DENSE).any():
         raise ValueError("no finished sparse trial: there is no method to compare")
     summary = summarise(known)
-    summary = summary.assign(accuracy_percent=100 * summary["mean"], std_percent=100 * summary["std"])
-    bars = complete_methods(summary.drop(columns=["mean", "std"]), trials)
+    names = {"accuracy_percent": "mean", "std_percent": "std", "interval_percent": "interval"}
+    summary = summary.assign(**{new: 100 * summary[old] for new, old in names.items()})
+    bars = complete_methods(summary.drop(columns=list(names.values())), grid(trials) if asked is None else asked)
     tested = paired_differences(known)
     for old, new in _TESTED.items():
         tested[new] = 100 * tested[old]
@@ -49,26 +62,31 @@ def table(trials: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
     return whole.assign(significant=whole["significant"].eq(True)).sort_values(list(ARM), ignore_index=True)
 
 
-def draw(trials: pd.DataFrame, sparsity: float = 0.8) -> Figure:
+def draw(
+    trials: pd.DataFrame, sparsity: float = 0.8, asked: pd.DataFrame | None = None, form: Form = DEFAULT
+) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
-    bars = table(trials, sparsity)
+    bars = table(trials, sparsity, asked)
     seeds = replicates(trials)[[*ARM, "seed", "test_accuracy"]]
     methods = bars[list(METHOD)].drop_duplicates()
-    size = (max(layout.PANEL[0], _BAR * (len(methods) + 1)), layout.PANEL[1] + 0.5)
+    width = max(layout.PANEL[0], _BAR * (len(methods) + 1))
+    size = (min(width, form.width or width), layout.PANEL[1] + 0.5)
+    names = labels.methods(bars)
 
-    def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
-        _paint(axes, panel, methods, panel[list(ARM)].merge(seeds, on=list(ARM)))
+    def paint(axes: Axes, panel: pd.DataFrame, _: layout.Methods) -> None:
+        _paint(axes, panel, names, panel[list(ARM)].merge(seeds, on=list(ARM)), form)
 
-    figure = layout.panels(bars, ["data_ratio", "at_sparsity"], paint, "", "test accuracy (%)", size)
-    _add_legend(figure, bars)
+    by = ["data_ratio", "at_sparsity"]
+    figure = layout.panels(bars, by, paint, "", "test accuracy (%)", size, form, families=False)
+    _add_legend(figure, bars, form)
     return figure
 
 
-def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, seeds: pd.DataFrame) -> None:
+def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, seeds: pd.DataFrame, form: Form) -> None:
     dense = panel[panel["sparsifier"] == DENSE]
     base = 0.0 if dense.empty else float(dense["accuracy_percent"].iloc[0])
     if len(dense):
-        level(axes, dense, "accuracy_percent", "std_percent")
+        level(axes, base, float(form.half(dense).iloc[0]))
     found = {key: bars.iloc[0] for key, bars in panel.groupby(list(METHOD)) if key[0] != DENSE}
     order = [key for key in methods if key in found]
     for place, key in enumerate(order):
@@ -77,21 +95,22 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, seeds: pd.D
             axes.axvspan(place - 0.4, place + 0.4, zorder=0.4, **style.MISSING)
             continue
         hatch = "////" if methods[key][1] else None
-        height, mean, std = float(bar["accuracy_percent"] - base), bar["accuracy_percent"], bar["std_percent"]
+        mean, half = float(bar["accuracy_percent"]), float(form.half(panel.loc[[bar.name]]).iloc[0])
+        height = mean - base
         axes.bar(
             place, height, 0.72, base, color=looks["color"], alpha=0.75, hatch=hatch, edgecolor="white", zorder=1.2
         )
         own = 100 * seeds.loc[(seeds[list(METHOD)] == list(key)).all(axis=1), "test_accuracy"]
         axes.plot(np.full(len(own), place), own, "o", color="black", markersize=2.2, zorder=4, linestyle="none")
-        if not math.isnan(std):
-            axes.errorbar(place, mean, yerr=std, color="black", elinewidth=0.8, capsize=3, zorder=3)
+        if not math.isnan(half):
+            axes.errorbar(place, mean, yerr=half, color="black", elinewidth=0.8, capsize=3, zorder=3)
         if bar["significant"]:
-            _star(axes, place, height, [mean - std, mean + std, *own])
+            _star(axes, place, height, [mean, *own] if math.isnan(half) else [mean - half, mean + half, *own])
     names = [methods[key][0] + (style.DAGGER if found[key]["undertrained"] else "") for key in order]
-    axes.set_xticks(range(len(order)), names, rotation=40, ha="right", rotation_mode="anchor")
+    layout.name_places(axes, names, marks.breadth(axes))
     axes.grid(axis="x", visible=False)
     axes.margins(y=0.14)
-    layout.note(axes, layout.spread_note(panel["n"]))
+    marks.note(axes, marks.spread_note(panel["n"]))
     if dense.empty:
         axes.set_xlabel("no dense trials: bars from 0", fontsize=8, color=style.MUTED)
 
@@ -102,9 +121,9 @@ def _star(axes: Axes, place: float, height: float, drawn: list[float]) -> None:
     axes.annotate("★", (place, end), (0, offset), textcoords="offset points", ha="center", va=side, fontsize=8)
 
 
-def _add_legend(figure: Figure, bars: pd.DataFrame) -> None:
+def _add_legend(figure: Figure, bars: pd.DataFrame, form: Form) -> None:
     """What the marks mean; the methods stand beneath their bars."""
-    tests = int(bars["p"].notna().sum())
+    sparse = bars[(bars["sparsifier"] != DENSE) & (bars["n"] > 0)]
     with style.context():
         handles: list[Artist] = [
             Line2D([], [], color="black", marker="o", linestyle="none", markersize=2.5, label="a seed")
@@ -112,13 +131,12 @@ def _add_legend(figure: Figure, bars: pd.DataFrame) -> None:
         if (bars["sparsifier"] == DENSE).any():
             handles.insert(0, Line2D([], [], label="dense", **style.line(DENSE)))
         if (bars["n"] > 1).any():
-            label = "± standard deviation over seeds"
-            handles.append(Line2D([], [], color="black", marker="|", linestyle="none", markersize=9, label=label))
-        if tests:
-            label = f"differs from dense, paired by seed (t-test, Holm over {tests} bars, .05)"
-            handles.append(Line2D([], [], color="black", marker="*", linestyle="none", markersize=6, label=label))
+            handles.append(Line2D([], [], color="black", marker="|", linestyle="none", markersize=9, label="spread"))
         if (bars["n"] == 0).any():
             handles.append(Patch(label="missing", **style.MISSING))
         handles += layout.undertrained_key(bars, dagger=True)
-        figure.set_figheight(figure.get_figheight() + 0.5)
-        figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
+        said = [f"spread: ± {form.said}"] if (bars["n"] > 1).any() else []
+        if tests := int(bars["p"].notna().sum()):
+            handles.append(layout.glyph_key("★", "differs from dense"))
+            said.append(f"star: paired by seed, t-test, {marks.corrected(tests, len(sparse), 'bars')}")
+    layout.add_legend(figure, handles, "; ".join(said) or None, form)

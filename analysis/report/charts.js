@@ -124,6 +124,7 @@ const Charts = (() => {
       for (const sparsity of grid) {
         const point = own.get(sparsity);
         if (!point) { // nothing is drawn across what is missing
+          if (!context.isMissing({ ...points[0], method, sparsity })) continue; // nobody asked for it
           pen = "M";
           marks.push(cross(x(sparsity) + shift));
           continue;
@@ -163,6 +164,7 @@ const Charts = (() => {
       sparsities.forEach((sparsity, column) => {
         const cell = cells.find((found) => found.ratio === ratio && found.sparsity === sparsity);
         const box = { x: left(column) + 1, y: top(row) + 1, width: wide - 2, height: high - 2, rx: 2 };
+        if (!cell && !context.isMissing({ ...cells[0], ratio, sparsity })) return; // nobody asked for it
         if (!cell || !cell.gains.length) {
           drawn.append(node("rect", { ...box, class: "missing" }));
           return;
@@ -172,11 +174,10 @@ const Charts = (() => {
         const bounds = Numbers.interval(cell.gains, context.t);
         const differs = bounds && bounds[1] - bounds[0] > 1e-9; // seeds that are all equal are no evidence
         const sure = differs && (bounds[0] > 0 || bounds[1] < 0);
-        const text = sure ? Numbers.signed(value) : `(${Numbers.signed(value)})`;
         const group = node("g", { class: "series" }, node("rect", { ...box, fill: color }));
         if (wide > 30) {
-          const ink = { x: left(column) + wide / 2, y: top(row) + high / 2, class: "cell", style: `fill:${readable(color)}` };
-          group.append(node("text", ink, text));
+          const ink = { x: left(column) + wide / 2, y: top(row) + high / 2, style: `fill:${readable(color)}` };
+          group.append(node("text", { ...ink, class: sure ? "cell sure" : "cell" }, Numbers.signed(value)));
           if (cell.gains.length !== usual) {
             group.append(node("text", { ...ink, x: left(column) + wide - 4, y: top(row) + high - 7, class: "count end" }, String(cell.gains.length)));
           }

@@ -14,7 +14,7 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 from scipy import stats
 
-from analysis.arms import ARM, COMPARISON, DENSE, METHOD, keyed, replicates
+from analysis.arms import ARM, COMPARISON, DENSE, METHOD, complete, grid, keyed, replicates, summarise
 from analysis.figures import labels, ratio_heatmap, style
 from analysis.titles import data_titles, difficulty, setting_titles
 from trainables import records
@@ -25,13 +25,14 @@ _COLOR_STEPS = 64
 _COMMANDS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
 
 
-def data(trials: pd.DataFrame) -> dict[str, Any]:
-    """Everything that the scripts need, as plain values.
+def data(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> dict[str, Any]:
+    """Everything that the scripts need, as plain values. ``asked``: as in ``Results``.
 
     ``columns``: those of the tables, with what the figures group by: ``setting`` (title), ``data`` (title of data set
     and network), ``hardness``, ``method`` (label), ``comparison`` and ``arm`` (numbers), and ``counted`` (false for a
     seed that stands twice). ``methods``: looks by label. ``t``: Student's t at .975 by the number of seeds.
-    ``colors``: the diverging scale from least to most.
+    ``colors``: the diverging scale from least to most. ``missing``: setting, data ratio, method and sparsity of each
+    point that was asked for and is not finished.
     """
     rows = keyed(trials.sort_values("trial"))
     names = labels.methods(rows)
@@ -51,9 +52,23 @@ def data(trials: pd.DataFrame) -> dict[str, Any]:
         "table_columns": [name for name in records.TABLES["trials"].names if name not in _LEFT_OUT],
         "meanings": {field.name: field.metadata[b"description"].decode() for field in records.TABLES["trials"]},
         "methods": {label: looks(str(key[0]), variant) for key, (label, variant) in names.items()},
+        "missing": _missing(grouped, asked),
         "t": [None, None, *(float(stats.t.ppf(0.975, n - 1)) for n in range(2, most + 1))],
         "colors": [to_hex(mpl.colormaps[ratio_heatmap.COLORS](place)) for place in np.linspace(0, 1, _COLOR_STEPS)],
     }
+
+
+def _missing(rows: pd.DataFrame, asked: pd.DataFrame | None) -> list[list[Any]]:
+    """The points of comparisons and methods in ``rows`` that are not there."""
+    sparse = rows[rows["sparsifier"] != DENSE]
+    if sparse.empty:
+        return []
+    wanted = grid(sparse) if asked is None else asked[asked["sparsifier"] != DENSE]
+    points = complete(summarise(sparse), wanted)
+    gone = points.loc[points["n"] == 0, list(ARM)]
+    gone = gone.merge(rows[[*COMPARISON, "setting"]].drop_duplicates(), on=list(COMPARISON))
+    gone = gone.merge(rows[[*METHOD, "method"]].drop_duplicates(), on=list(METHOD))
+    return gone[["setting", "data_ratio", "method", "sparsity"]].to_numpy(dtype=object).tolist()
 
 
 def column(values: pd.Series) -> dict[str, Any]:

@@ -31,6 +31,7 @@
   // Filters ---------------------------------------------------------------------------------------------------------
 
   const order = Object.keys(data.methods);
+  const missing = new Set(data.missing.map((point) => JSON.stringify(point)));
   const choices = {}, chosen = {};
   for (const facet of Object.keys(FACETS)) {
     const found = [...new Set(columns[facet])];
@@ -100,7 +101,8 @@
     tip.hide();
     const measure = element("measure").value;
     const points = Numbers.points(columns, rows, measure);
-    const context = { methods: data.methods, t: data.t, colors: data.colors, label: MEASURES[measure], tip };
+    const isMissing = ({ setting, ratio, method, sparsity }) => missing.has(JSON.stringify([setting, ratio, method, sparsity]));
+    const context = { methods: data.methods, t: data.t, colors: data.colors, label: MEASURES[measure], tip, isMissing };
     const settings = new Set(points.map((point) => point.setting)).size;
     const byComparison = grouped(points, (point) => point.comparison);
     const panels = [...byComparison.values()].sort(
@@ -108,7 +110,8 @@
     );
     fill("accuracy", panels, (panel) => {
       const { setting, ratio } = panel[0];
-      const name = settings > 1 ? `${setting}, data ratio ${ratio}` : `data ratio ${ratio}`;
+      const part = ratio === 1 ? "all data" : `data ratio ${ratio}`;
+      const name = settings > 1 ? `${setting}, ${part}` : part;
       return [name, seedsOf(panel.map((point) => point.values.size)), Charts.accuracy(panel, name, context)];
     });
     drawHeatmap(points, byComparison, settings, context);

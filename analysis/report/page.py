@@ -18,7 +18,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from analysis import figures
-from analysis.arms import METHOD
+from analysis.arms import METHOD, keyed
 from analysis.claims import Verdict
 from analysis.claims.verdicts import WORDS, amount, in_words, needs, summary
 from analysis.convergence import Convergence, is_undertrained
@@ -76,7 +76,7 @@ def render(
         tables_version=TABLES_VERSION,
         style=_inline("style.css"),
         scripts=[_inline(name) for name in _SCRIPTS],
-        data=Markup(embedded.as_script(embedded.data(results.trials))),
+        data=Markup(embedded.as_script(embedded.data(results.trials, results.asked))),
     )
 
 
@@ -188,9 +188,10 @@ def _convergence(trials: pd.DataFrame) -> dict[str, Any]:
         said.append(whole.needed)
     if whole.unknown:
         said.append(f"unknown for {whole.unknown}")
-    short = is_undertrained(trials)
-    if not short.any():
+    if not whole.undertrained:
         return {"summary": f"{'; '.join(said)}.", "rows": []}
+    trials = keyed(trials)
+    short = is_undertrained(trials)
     titles, names = setting_titles(trials), labels.methods(trials)
     keys = [titles.rename("data"), *(trials[name] for name in ("data_ratio", *METHOD, "sparsity"))]
     rows = [
@@ -217,14 +218,15 @@ def _convergence_row(data: str, ratio: Any, method: str, sparsity: Any, arm: pd.
         "fit": f"{100 * pd.to_numeric(arm['fit_accuracy']).mean():.1f}",
         "gain": "unknown" if math.isnan(gain) else f"{gain:+.1f}".replace("-", "−"),
         "epochs": found.epochs,
-        "needed": f"{needed} or more" if found.epochs_needed and found.or_more else needed,
+        "needed": needed,
     }
 
 
 def _costs(trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """What each method took: sums over its trials, and its speed."""
+    """What each method took per trial, since methods have unequal numbers of them, its hours in all and its speed."""
     if trials.empty:
         return []
+    trials = keyed(trials)
     names = labels.methods(trials)
     rows = with_total_flops(trials).assign(method=labels.of_rows(trials))
     costs = []
@@ -234,8 +236,8 @@ def _costs(trials: pd.DataFrame) -> list[dict[str, Any]]:
             {
                 "method": label,
                 "trials": f"{len(own):,}",
-                "train": _power(own["train_flops"].sum()),
-                "total": _power(own["total_flops"].sum(skipna=False)),
+                "train": _power(own["train_flops"].mean()),
+                "total": _power(own["total_flops"].mean(skipna=False)),
                 "hours": _hours(own["seconds"].sum() / 3600),
                 "seconds": f"{own['seconds'].mean():,.1f}",
                 "speed": f"{own['images_per_second'].mean():,.0f}",

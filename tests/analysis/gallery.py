@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
+from typing import Any
 
-from synthetic import GAINS, make_layers, make_results, make_sweep
+import numpy as np
+from synthetic import GAINS, digest, make_results, make_samples, make_study, make_sweep, results_of
 
 from analysis import figures
 from analysis.figures import rendering, style
@@ -18,8 +21,12 @@ def crowd() -> Results:
     """All methods that are known by name, and two that are not, at nine sparsities."""
     names = [*(name for name in style.SPARSIFIERS if name != "dense"), "a_plug_in", "another"]
     rows = make_sweep(names, sparsities=[s / 10 for s in range(1, 10)], ratios=(0.3,), seeds=3)
-    layers = [layer for row in rows for layer in make_layers(row)]
-    return Results(records.build("trials", rows).to_pandas(), records.build("layers", layers).to_pandas())
+    return results_of([attacked(row) for row in rows])
+
+
+def attacked(row: dict[str, Any]) -> dict[str, Any]:
+    """``row`` with an accuracy under attack."""
+    return {**row, "robust_accuracy": row["test_accuracy"] / 2 + 0.002 * row["seed"]}
 
 
 def gaps() -> Results:
@@ -33,16 +40,76 @@ def unequal() -> Results:
     close = ("dense", "set", "omp")
     most = {**dict.fromkeys(GAINS, 3), **dict.fromkeys(close, 6), "uniform": 1}
     rows = [row for row in make_sweep(tuple(GAINS), seeds=6) if row["seed"] < most[row["sparsifier"]]]
-    rows = [{**row, "robust_accuracy": row["test_accuracy"] / 2 + 0.002 * row["seed"]} for row in rows]
-    layers = [layer for row in rows for layer in make_layers(row)]
-    return Results(records.build("trials", rows).to_pandas(), records.build("layers", layers).to_pandas())
+    return results_of([attacked(row) for row in rows])
+
+
+def one_sparsity() -> Results:
+    return results_of([attacked(row) for row in make_sweep(sparsities=(0.9,))])
+
+
+def one_method() -> Results:
+    return results_of([attacked(row) for row in make_sweep(("set",))])
+
+
+def two_seeds() -> Results:
+    return results_of([attacked(row) for row in make_sweep(seeds=2)])
+
+
+def one_seed() -> Results:
+    return results_of([attacked(row) for row in make_sweep(seeds=1)])
+
+
+def search() -> Results:
+    """Forty suggestions of a continuous search, without dense, and its two objectives."""
+    generator = np.random.default_rng(0)
+    rows = []
+    for _ in range(40):
+        method, sparsity = ("set", "gmp", "snip", "random")[generator.integers(4)], generator.uniform(0.1, 0.9)
+        [row] = [row for row in make_sweep((method,), (sparsity,), (0.3,), 1) if row["sparsifier"] == method]
+        rate = {"sparsifier_parameters": f'{{"prune_rate":{generator.uniform(0.1, 0.5)}}}'} if method == "set" else {}
+        rows.append({**row, **rate, "trial": digest({"suggestion": len(rows)})})
+    studies = {"my-search": make_study(), "front": make_study(("validation_accuracy", "train_flops"))}
+    return results_of(rows, searches=studies, asked=records.build("trials", rows).to_pandas())
+
+
+def nm() -> Results:
+    """An N:M mask, which has one sparsity, beside methods that have three."""
+    rows = [row for row in make_sweep(("set", "snip", "nm")) if row["sparsifier"] != "nm" or row["sparsity"] == 0.5]
+    return results_of([{**row, "sparsifier_parameters": NM[row["sparsifier"] == "nm"]} for row in map(attacked, rows)])
+
+
+NM = ("{}", '{"n":2,"m":4}')
+
+
+def scripts() -> Results:
+    """Names of other scripts, with signs of formulas, and names that are longer than a line."""
+    long = "a_model_whose_name_goes_on_for_longer_than_a_figure_is_wide"
+    rows = [attacked(row) for row in make_sweep(("set", "snip", "плагин"), dataset="猫 $x^2$ العربية", model=long)]
+    names = {0: "猫", 1: "$犬$ and $cat$"}
+    samples = make_samples(classes=2, each=1).assign(class_name=lambda found: found["label"].map(names))
+    return results_of(rows, samples=samples)
+
+
+SHOWN: dict[str, Callable[[], Results]] = {
+    "a sweep": make_results,
+    "all methods": crowd,
+    "unequal numbers of seeds": unequal,
+    "gaps": gaps,
+    "one sparsity": one_sparsity,
+    "one method": one_method,
+    "two seeds": two_seeds,
+    "one seed": one_seed,
+    "a search": search,
+    "an N:M mask": nm,
+    "other scripts": scripts,
+}
+"""What results may be like."""
 
 
 def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parts = []
-    shown = {"a sweep": make_results, "all methods": crowd, "unequal numbers of seeds": unequal, "gaps": gaps}
-    for title, results in ((title, make()) for title, make in shown.items()):
+    for title, results in ((title, make()) for title, make in SHOWN.items()):
         for picture in figures.pictures(results):
             head = f"<h2>{escape(picture.name)}: {title}</h2>"
             try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import warnings
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 
 from analysis.results import Results
@@ -160,10 +162,41 @@ def make_results(seeds: int = 3) -> Results:
     trials = make_sweep(("set", "snip", "lth", "uniform"), sparsities=(0.5, 0.9), seeds=seeds)
     attacked = make_sweep(("set", "lth"), sparsities=(0.8, 0.9), ratios=(1.0,), seeds=seeds, **ADVERSARIAL)
     trials += [{**row, "robust_accuracy": row["test_accuracy"] / 2 + 0.003 * row["seed"]} for row in attacked]
+    return results_of(trials, samples=make_samples(), searches={"search": make_study()})
+
+
+def results_of(trials: Sequence[dict[str, Any]], epochs: int = 20, **more: Any) -> Results:
+    """``trials`` with their layers and ``epochs`` epochs of each."""
     layers = [layer for trial in trials for layer in make_layers(trial)]
+    course = [epoch for trial in trials if trial["test_accuracy"] is not None for epoch in make_epochs(trial, epochs)]
     return Results(
-        records.build("trials", trials).to_pandas(), records.build("layers", layers).to_pandas(), samples=make_samples()
+        records.build("trials", trials).to_pandas(),
+        records.build("layers", layers).to_pandas(),
+        epochs=records.build("epochs", course).to_pandas(),
+        **more,
     )
+
+
+def make_study(objectives: Sequence[str] = ("validation_accuracy",), suggestions: int = 24) -> optuna.Study:
+    """A search in which sparsity matters most and every sixth suggestion was stopped early."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    sampler = optuna.samplers.RandomSampler(seed=0)
+    directions = ["maximize", "minimize"][: len(objectives)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = optuna.create_study(directions=directions, sampler=sampler)
+        study.set_metric_names(list(objectives))
+    for number in range(suggestions):
+        trial = study.ask()
+        sparsity = trial.suggest_float("sparsity", 0.1, 0.9)
+        method = trial.suggest_categorical("sparsifier", ["set", "snip"])
+        rate = trial.suggest_float("sparsifier.set.prune_rate", 0.1, 0.5) if method == "set" else 0.0
+        trial.set_user_attr("trial", digest({"search": number}))
+        if number % 6 == 5:
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, [0.8 - 0.3 * sparsity + 0.02 * rate, 1e15 * (1 - sparsity)][: len(objectives)])
+    return study
 
 
 def make_samples(classes: int = 2, each: int = 3) -> pd.DataFrame:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
@@ -129,11 +130,37 @@ def test_one_pair_has_no_interval(frame, row):
 
 def test_the_grid_shows_what_is_missing(comparison):
     sparse = comparison[comparison["sparsifier"] != "dense"]
-    whole = arms.complete(arms.paired_differences(comparison), sparse).set_index(["data_ratio", "sparsity"])
+    whole = arms.complete(arms.paired_differences(comparison), arms.grid(sparse)).set_index(["data_ratio", "sparsity"])
     assert len(whole) == 6
     assert whole.loc[(0.3, 0.8), "n"] == 0
     assert math.isnan(whole.loc[(0.3, 0.8), "mean"])
     assert (whole.drop((0.3, 0.8))["n"] == 3).all()
+
+
+def test_a_grid_that_is_known_is_not_guessed(comparison):
+    sparse = comparison[comparison["sparsifier"] != "dense"]
+    whole = arms.complete(arms.paired_differences(comparison), sparse)
+    assert len(whole) == 5 and (whole["n"] == 3).all()  # nobody asked for sparsity .8 at ratio .3
+
+
+def test_an_nm_mask_has_one_sparsity(frame, row):
+    two_of_four = {"sparsifier_parameters": '{"n":2,"m":4}'}
+    rows = [row("set", sparsity, 0, 0.6) for sparsity in (0.5, 0.8)] + [row("nm", 0.5, 0, 0.6, **two_of_four)]
+    rows += [row("set", sparsity, 0, 0.6, data_ratio=1.0) for sparsity in (0.5, 0.8)]
+    found = arms.grid(frame(rows))
+    places = found.loc[found["sparsifier"] == "nm", ["data_ratio", "sparsity"]].to_numpy().tolist()
+    assert places == [[0.3, 0.5], [1.0, 0.5]]  # missing at ratio 1, and at no other sparsity
+
+
+def test_scattered_trials_are_no_grid(frame, row):
+    rows = [row(("set", "snip", "gmp")[k % 3], 0.1 + 0.0123 * k, 0, 0.6) for k in range(15)]
+    assert len(arms.grid(frame(rows))) == 15
+
+
+def test_the_interval_of_a_mean(comparison):
+    point = arms.summarise(comparison).query("sparsifier == 'dense' and data_ratio == 0.3").iloc[0]
+    assert point["interval"] == pytest.approx(4.3027 * 0.02 / math.sqrt(3), rel=1e-4)  # t of two degrees of freedom
+    assert arms.half_interval(pd.Series([math.nan]), pd.Series([1])).isna().all()
 
 
 def test_inputs_are_left_as_they_were(comparison):

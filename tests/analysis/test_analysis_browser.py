@@ -296,7 +296,8 @@ def test_points_with_another_number_of_seeds_are_numbered_and_ties_are_not_sure(
     page = opened(browser, path)
     assert page.locator("#accuracy .note").inner_text() == "n = 6, others numbered"
     assert page.locator("#accuracy text.count").all_text_contents() == ["3"]
-    assert page.locator("#heatmap text.cell").all_text_contents() == ["+3.0", "(+1.0)"]
+    assert page.locator("#heatmap text.cell").all_text_contents() == ["+3.0", "+1.0"]
+    assert page.locator("#heatmap text.sure").all_text_contents() == ["+3.0"]
     assert page.said == []
     page.close()
 

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import pandas as pd
 import pytest
 from pages import page_of
-from synthetic import ADVERSARIAL, make_layers, make_results, make_row, make_sweep
+from synthetic import ADVERSARIAL, make_results, make_row, make_sweep, results_of
 
 from analysis import figures
 from analysis.claims import as_json, evaluate, lines, paper_claims
@@ -16,7 +16,6 @@ from analysis.claims.files import parse
 from analysis.claims.verdicts import count_range
 from analysis.convergence import Convergence
 from analysis.figures import style
-from analysis.results import Results
 from trainables import records
 
 RING = style.UNDERTRAINED["markeredgecolor"]
@@ -36,11 +35,6 @@ def sweep(short=("set",), **changes):
 
 def is_short(row, short):
     return row["sparsifier"] in short and row["sparsity"] in (0.0, 0.9)
-
-
-def results_of(rows, **changes):
-    layers = [layer for row in rows for layer in make_layers(row)]
-    return Results(trials_of(rows), records.build("layers", layers).to_pandas(), **changes)
 
 
 def claim(**part):
@@ -114,15 +108,16 @@ def test_a_ring_at_the_end_of_the_line_of_dense():
     assert x == 1  # of the width of the panel
 
 
-@pytest.mark.parametrize("kind", sorted(figures.FIGURES))
+WITHOUT_ACCURACY = {"sample_examples", "layer_density", "search_history", "search_importance"}
+
+
+@pytest.mark.parametrize("kind", sorted({*figures.FIGURES} - WITHOUT_ACCURACY | {"layer_density"}))
 def test_no_figure_marks_what_was_trained_to_its_end(kind):
-    if kind == "sample_examples":
-        pytest.skip("shows images")
     results = results_of(sweep(short=(), robust_accuracy=0.3, **ADVERSARIAL))
     assert not any("under-trained" in text for text in all_texts(figures.FIGURES[kind].draw(results)))
 
 
-@pytest.mark.parametrize("kind", sorted({*figures.FIGURES} - {"sample_examples", "layer_density"}))
+@pytest.mark.parametrize("kind", sorted({*figures.FIGURES} - WITHOUT_ACCURACY))
 def test_every_figure_of_accuracies_says_how_many_are_under_trained(kind):
     results = results_of(sweep(robust_accuracy=0.3, **ADVERSARIAL))
     texts = all_texts(figures.FIGURES[kind].draw(results))

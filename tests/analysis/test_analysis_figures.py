@@ -7,6 +7,7 @@ import math
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 from matplotlib.container import ErrorbarContainer
@@ -14,6 +15,7 @@ from matplotlib.patches import Rectangle
 
 from analysis import figures
 from analysis.figures import labels, ratio_heatmap, style
+from analysis.results import Results
 from analysis.titles import setting_titles
 
 ACCURACY, HEATMAP = figures.FIGURES["accuracy_vs_sparsity"], figures.FIGURES["ratio_heatmap"]
@@ -43,7 +45,7 @@ def legend_labels(figure):
 
 def test_a_panel_a_data_ratio(comparison):
     figure = ACCURACY.draw(comparison)
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["data ratio 0.3", "data ratio 1"]
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["data ratio 0.3", "all data"]
     assert figure.get_suptitle() == "cifar100 / resnet18, EL2N"
     assert [axes.get_title(loc="right") for axes in figure.axes] == ["n = 3", "n = 3"]
     assert figure.axes[0].get_ylabel() == "test accuracy (%)"
@@ -101,6 +103,7 @@ def test_a_method_that_one_panel_lacks_has_crosses_there(frame, row):
 
 def test_methods_at_one_sparsity_stand_beside_each_other(frame, row):
     names = [name for name in style.SPARSIFIERS if name != "dense"]
+    names = names[:8]
     found = lines(ACCURACY.draw(frame([row(name, s, 0, 0.6) for name in names for s in (0.5, 0.6)])).axes[0])
     places = np.array([found[style.of(name).label][0].get_xdata() for name in names])
     assert (np.diff(places[:, 0]) > 0).all()
@@ -143,6 +146,48 @@ def test_without_dense_the_panel_says_so(comparison):
     assert legend_labels(figure) == ["SET", "missing"]
 
 
+def test_methods_of_one_sparsity_stand_above_their_names(frame, row):
+    rows = [row(name, 0.9, seed, 0.6 + 0.01 * seed) for name in ("dense", "set", "snip") for seed in (0, 1)]
+    rows = [{**r, "sparsity": 0.0} if r["sparsifier"] == "dense" else r for r in rows]
+    figure = ACCURACY.draw(frame(rows))
+    [axes] = figure.axes
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["SNIP", "SET"]
+    assert axes.get_xlabel() == "sparsity 0.9"
+    places = [list(box.lines[0].get_xdata()) for box in axes.containers]
+    assert sorted(places) == [[0], [1]]
+    assert not any("side by side" in text for text in all_texts(figure))
+
+
+def test_a_shift_is_said(comparison, frame, row):
+    assert "side by side" not in " ".join(all_texts(ACCURACY.draw(comparison)))  # one method: none is moved
+    rows = [row(name, s, 0, 0.6) for name in ("set", "snip") for s in (0.5, 0.6)]
+    assert "methods of one sparsity side by side" in " ".join(all_texts(ACCURACY.draw(frame(rows))))
+
+
+def test_what_was_not_asked_for_is_not_missing(comparison):
+    figure = ACCURACY.draw(Results(comparison, asked=comparison))
+    assert legend_labels(figure) == ["dense", "SET"]
+    [axes] = panels(HEATMAP.draw(Results(comparison, asked=comparison)))
+    assert not [patch for patch in axes.patches if patch.get_hatch()]
+    assert len(axes.texts) == 5
+
+
+def test_what_was_asked_for_by_nobody_else_is_missing(comparison, frame, row):
+    """A sparsity that no trial has yet."""
+    asked = pd.concat([comparison, frame([row("set", 0.7, 0, None)])])
+    table = ACCURACY.table(Results(comparison, asked=asked))
+    assert list(table.loc[table["n"] == 0, "sparsity"]) == [0.7]
+
+
+def test_bars_are_intervals_where_asked(comparison):
+    form = figures.Form(spread="interval")
+    _, _, [bars] = lines(ACCURACY.draw(comparison, form).axes[0])["SET"]
+    table = ACCURACY.table(comparison).query("sparsifier == 'set' and data_ratio == 0.3 and sparsity == 0.5").iloc[0]
+    assert np.ptp(bars.get_segments()[0][:, 1]) == pytest.approx(2 * table["interval_percent"])
+    assert table["interval_percent"] == pytest.approx(4.3027 * 3 / math.sqrt(3), rel=1e-4)
+    assert any("95 % interval" in text for text in all_texts(ACCURACY.draw(comparison, form)))
+
+
 def test_dense_alone_is_drawn(comparison):
     figure = ACCURACY.draw(comparison[comparison["sparsifier"] == "dense"])
     assert legend_labels(figure) == ["dense"]
@@ -179,8 +224,10 @@ def test_cells_without_significance_are_in_parentheses(frame, row):
     figure = HEATMAP.draw(frame(rows))
     [axes] = panels(figure)
     assert [text.get_text() for text in axes.texts] == ["+2.1", "(+1.0)", "(−10.0)", "1"]
-    assert "not significant (paired t-test, Holm over 2 cells, .05)" in legend_labels(figure)
-    assert figure.legends[0].get_title().get_text().endswith("difference, n = 3, others numbered")
+    assert legend_labels(figure) == ["not significant"]
+    said = " ".join(figure.legends[0].get_title().get_text().split())
+    assert "difference, n = 3, others numbered" in said
+    assert said.endswith("paired t-test, Holm over 2 of 3 cells, 0.05")  # one seed cannot be tested
     assert list(HEATMAP.table(frame(rows))["significant"]) == [True, False, False]
 
 
@@ -274,7 +321,7 @@ def test_one_method_with_two_parameters_is_two_lines(frame, row):
     often, seldom = '{"prune_rate": 0.2, "update_every": 2.0}', '{"prune_rate": 0.2, "update_every": 4.0}'
     rows = [row("set", s, 0, 0.6, sparsifier_parameters=text) for s in (0.5, 0.9) for text in (often, seldom)]
     found = lines(ACCURACY.draw(frame(rows)).axes[0])
-    first, second = found["SET (update_every=2)"][0], found["SET (update_every=4)"][0]
+    first, second = found["SET (update every 2)"][0], found["SET (update every 4)"][0]
     assert same_color(first.get_color(), second.get_color())
     assert first.get_markerfacecolor() != second.get_markerfacecolor()
 
@@ -287,9 +334,9 @@ def test_every_sparsifier_has_a_look_of_its_own():
 
 
 def test_looks_are_the_same_in_every_figure(frame, row):
-    alone = lines(ACCURACY.draw(frame([row("omp", 0.5, 0, 0.6)])).axes[0])["OMP"][0]
-    rows = [row(name, 0.5, 0, 0.6) for name in style.SPARSIFIERS if name != "dense"]
-    together = lines(ACCURACY.draw(frame(rows)).axes[0])["OMP"][0]
+    alone = lines(ACCURACY.draw(frame([row("omp", s, 0, 0.6) for s in (0.5, 0.6)])).axes[0])["OMP"][0]
+    rows = [row(name, s, 0, 0.6) for name in style.SPARSIFIERS for s in (0.5, 0.6) if name != "dense"]
+    [together] = [found["OMP"][0] for axes in ACCURACY.draw(frame(rows)).axes if "OMP" in (found := lines(axes))]
     assert same_color(alone.get_color(), together.get_color())
     assert alone.get_marker() == together.get_marker() == style.SPARSIFIERS["omp"].marker
 
@@ -297,12 +344,55 @@ def test_looks_are_the_same_in_every_figure(frame, row):
 def test_an_unknown_method_is_drawn_under_its_name(frame, row):
     assert style.of("my_method") == style.of("my_method")
     assert style.of("my_method").marker not in {known.marker for known in style.SPARSIFIERS.values()}
-    figure = ACCURACY.draw(frame([row("my_method", 0.5, 0, 0.6), row("set", 0.5, 0, 0.6)]))
+    figure = ACCURACY.draw(frame([row(name, s, 0, 0.6) for name in ("my_method", "set") for s in (0.5, 0.6)]))
     assert legend_labels(figure) == ["SET", "my_method"]
 
 
-def test_long_titles_are_wrapped():
-    title = "tiny_imagenet / resnet34, EL2N, easiest kept, lr=0.05"
-    wrapped = labels.wrap(title, 2.0)
-    assert all(len(line) <= 26 for line in wrapped.splitlines())
-    assert wrapped.replace("\n", " ") == title
+def test_an_unknown_method_states_its_label_and_color(monkeypatch):
+    monkeypatch.setattr(style, "_stated", {})
+    unstated = style.of("my_method")
+    style.state("my_method", "mine", "#123456")
+    assert (style.of("my_method").label, style.of("my_method").color) == ("mine", "#123456")
+    assert style.of("my_method").marker == unstated.marker
+    style.state("another", "", "")
+    assert style.of("another").label == "another"
+    with pytest.raises(ValueError, match=r"^my_method.color: no color \(got 'blueish'\)"):
+        style.state("my_method", "mine", "blueish")
+
+
+def test_parameters_of_variants_are_written_in_words(frame, row):
+    rows = [
+        row("lth", 0.5, 0, 0.6, sparsifier_parameters=f'{{"rounds":{r},"rewind_to":{e}}}')
+        for r, e in [(1, 0), (3, 0), (1, 2)]
+    ]
+    assert {label for label, _ in labels.methods(frame(rows)).values()} == {
+        "LTH (from start, 1 round)",
+        "LTH (from start, 3 rounds)",
+        "LTH (from epoch 2, 1 round)",
+    }
+
+
+def test_many_settings_of_a_search_are_one_entry(frame, row):
+    rows = [row("set", 0.5 + k / 100, 0, 0.6, sparsifier_parameters=f'{{"prune_rate":{k}}}') for k in range(9)]
+    assert set(labels.few(labels.methods(frame(rows))).values()) == {("SET (9 settings)", 0)}
+    assert legend_labels(ACCURACY.draw(frame(rows))) == ["SET (9 settings)"]
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["tiny_imagenet / resnet34, EL2N, easiest kept, lr=0.05", "one_word_that_is_far_longer_than_any_line_could_hold"],
+)
+def test_long_titles_are_wrapped(title):
+    wrapped = labels.wrap(title, 2.0).splitlines()
+    assert len(wrapped) > 1 and all(labels.inches(line, 10) <= 2.0 for line in wrapped)
+    assert "".join(wrapped).replace(" ", "") == title.replace(" ", "")
+
+
+def test_all_data_is_not_called_after_what_would_have_chosen(frame, row):
+    whole = [row("set", 0.5, 0, 0.6, data_ratio=1.0), row("set", 0.5, 0, 0.6, data_ratio=1.0, difficulty="none")]
+    assert list(setting_titles(frame(whole[:1]))) == ["cifar100 / resnet18, all data"]
+    both = list(setting_titles(frame(whole)))
+    assert len(set(both)) == 2 and all("all data" in title for title in both)
+    part = frame([whole[0], row("set", 0.5, 0, 0.6)])
+    assert list(setting_titles(part)) == ["cifar100 / resnet18, EL2N"] * 2
+    assert [axes.get_title(loc="left") for axes in ACCURACY.draw(part).axes] == ["data ratio 0.3", "all data"]

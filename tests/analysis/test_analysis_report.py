@@ -85,10 +85,11 @@ def test_the_page_says_what_was_run_and_what_it_cost(elements, everything):
     assert "Nothing failed." in text
 
 
-def test_costs_are_summed_by_method(everything):
+def test_costs_are_those_of_a_trial_of_each_method(everything):
+    """Methods with unequal numbers of trials can be compared."""
     text = Elements(page_of(everything)).text
     lth = everything.trials[everything.trials["sparsifier"] == "lth"]
-    total = (lth["train_flops"] + lth["prerequisite_flops"]).sum()
+    total = (lth["train_flops"] + lth["prerequisite_flops"]).mean()
     exponent = math.floor(math.log10(total))
     row = re.search(r"LTH\s+(\d+)\s+[\d.]+ × 10\s+\d+\s+([\d.]+) × 10\s+(\d+)", text)
     assert (int(row[1]), row[2], int(row[3])) == (len(lth), f"{total / 10**exponent:.1f}", exponent)
@@ -104,6 +105,30 @@ def test_embedded_trials_are_the_trials(page, everything):
         pd.testing.assert_series_equal(found.astype(values.dtype), values, check_names=False)
     assert data["table_columns"] == [name for name in records.TABLES["trials"].names if name != "spec"]
     assert data["t"][:3] == [None, None, pytest.approx(12.7062, abs=1e-4)]
+
+
+def test_points_that_were_asked_for_are_missing_in_the_page(everything):
+    asked = pd.concat([everything.trials, trials_of([make_row("set", 0.7, 0, None)])])
+    data = embedded.data(everything.trials, asked)
+    assert data["missing"] == [["cifar100 / resnet18, EL2N", 0.3, "SET", 0.7]]
+    assert embedded.data(everything.trials, everything.trials)["missing"] == []
+
+
+def test_tables_name_a_ticket_once_however_it_came_to_its_sparsity():
+    fields = [f'{{"rounds":3,"through":{through},"rewind_to":0}}' for through in ("[0.5,0.75]", "[0.2,0.36]")]
+    rows = [
+        make_row("lth", s, 0, 0.6, sparsifier_parameters=text, undertrained=True, epochs_to_fit=None, fit_accuracy=0.5)
+        for s, text in zip((0.875, 0.488), fields, strict=True)
+    ]
+    text = Elements(page_of(Results(trials_of(rows)))).text
+    assert "through" not in text.split("Convergence")[-1].split("Provenance")[0]
+
+
+def test_epochs_that_are_needed_are_said_once():
+    rows = [make_row("set", 0.5, seed, 0.6, undertrained=True, fit_accuracy=0.5) for seed in (0, 1)]
+    rows[0]["epochs_to_fit"] = 400
+    text = Elements(page_of(Results(trials_of(rows)))).text
+    assert "400 or more" in text and "or more or more" not in text
 
 
 def decode(column):

@@ -10,12 +10,11 @@ import pandas as pd
 import pytest
 from gallery import gaps, unequal
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from synthetic import make_layers, make_sweep
+from synthetic import make_sweep, results_of
 
 from analysis import figures
 from analysis.figures import ratio_heatmap, style
 from analysis.results import Results
-from trainables import records
 
 WITH_TRIALS = [name for name, kind in figures.FIGURES.items() if "trials" in kind.inputs]
 
@@ -42,7 +41,9 @@ def test_saved_files_are_readable_and_the_same_every_time(everything, name):
     shuffled = Results(
         everything.trials.sample(frac=1, random_state=0),
         everything.layers.sample(frac=1, random_state=0),
+        epochs=everything.epochs.sample(frac=1, random_state=0),
         samples=everything.samples,
+        searches=everything.searches,
     )
     figures.save(figures.picture(name, shuffled), second.__setitem__)
     assert first == second
@@ -131,8 +132,7 @@ def test_all_methods_fit_into_a_figure(name):
     """Twenty-two methods: legends and labels keep their places."""
     names = [name for name in style.SPARSIFIERS if name != "dense"]
     rows = [{**r, "robust_accuracy": r["test_accuracy"] / 2} for r in make_sweep(names, seeds=2)]
-    layers = records.build("layers", [layer for r in rows for layer in make_layers(r)]).to_pandas()
-    results = Results(records.build("trials", rows).to_pandas(), layers)
+    results = results_of(rows)
     panels, page, legends = boxes(figures.FIGURES[name].draw(results))
     assert not any(legend.overlaps(box) for box in panels for legend in legends)
     assert all(page.x0 - 1 <= box.x0 and box.x1 <= page.x1 + 1 for box in (*panels, *legends))

@@ -88,3 +88,19 @@ def test_a_module_on_the_path_is_in_every_command(tmp_path: Path) -> None:
     assert wrong.stderr == (
         "sparsweep: --plugin there_is_none: cannot be imported: ModuleNotFoundError: No module named 'there_is_none'\n"
     )
+
+
+def test_the_current_folder_brings_plugins_and_replaces_nothing(tmp_path: Path) -> None:
+    """A file of the user's that is called like a package of ours is imported by neither driver nor workers."""
+    (tmp_path / "their_methods.py").write_text(MODULE)
+    (tmp_path / "theirs.yaml").write_text(SWEEP)
+    for room in ("trainables", "tuner", "torch"):
+        (tmp_path / f"{room}.py").write_text("raise SystemExit('the wrong one')")
+    path = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()])
+    command = [COMMAND[0], "-P", *COMMAND[1:], "run", "theirs.yaml", "--plugin", "their_methods"]
+    environment = {**os.environ, "PYTHONPATH": path}
+    ran = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=240, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert "2 trials: 2 done" in ran.stdout

@@ -26,10 +26,11 @@ from trainables.difficulty import Difficulty, difficulties
 from trainables.difficulty.adversarial import Adversarial
 from trainables.difficulty.composed import Composed
 from trainables.flops import layer_flops
+from trainables.models.build import build_model
 from trainables.objectives import Network
 from trainables.spec import TrialSpec, dump, load
 from trainables.testing import check_same, comparable
-from trainables.training import Training, build_model
+from trainables.training import Training
 from trainables.values import explain
 
 EIGHT, TWO = 8 / 255, 2 / 255

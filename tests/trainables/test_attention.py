@@ -10,9 +10,9 @@ from torch import nn
 
 from trainables.flops import layer_flops
 from trainables.models import Model, maskable
+from trainables.models.build import build_model
 from trainables.rows import layer_rows
 from trainables.testing import run_whole, tiny_trial, training
-from trainables.training import build_model
 
 TOKENS, WIDTH = 9, 8
 

@@ -11,13 +11,14 @@ from pydantic import ValidationError
 from small_trials import begin, trial
 
 from trainables.data import DeviceData
+from trainables.models.build import build_model
 from trainables.sparsifiers import Masks
 from trainables.sparsifiers.base import layer_shapes
 from trainables.sparsifiers.distributions import DISTRIBUTIONS, sizes
 from trainables.sparsifiers.layerwise import Divided, keep_bernoulli
 from trainables.sparsifiers.masks import kept_weights
 from trainables.spec import TrialSpec, dump, load
-from trainables.training import Training, build_model
+from trainables.training import Training
 from trainables.values import explain
 
 SHAPES = layer_shapes(trial().model, trial().dataset)

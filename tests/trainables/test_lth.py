@@ -12,12 +12,13 @@ from pydantic import ValidationError
 from small_trials import trial
 
 from trainables.data import DeviceData, ImageData
+from trainables.models.build import build_model
 from trainables.runs import Inputs, open_run
 from trainables.sparsifiers import dense_parent
 from trainables.sparsifiers.masks import kept_weights
 from trainables.spec import SnapshotSpec, Spec, TrialSpec, dump, load
 from trainables.store import Store
-from trainables.training import Training, build_model
+from trainables.training import Training
 from trainables.values import explain
 
 

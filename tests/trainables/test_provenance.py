@@ -154,6 +154,22 @@ def test_a_trial_says_what_made_the_weights_that_it_started_from(
     assert digests == {"earlier", loaded_code("sparsweep").split()[1]}
 
 
+def test_a_trial_says_what_made_the_scores_that_chose_its_samples(
+    digits: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where they were there already, made before the code was changed, and nobody made them again."""
+    child = trial(difficulty={"name": "el2n", "runs": 1, "epoch": 1}, data_ratio=0.3)
+    (scoring,) = child.requirements()
+    monkeypatch.setattr(provenance, "_digest_of", lambda module: "earlier")
+    loaded_code.cache_clear()
+    runs.open_run(scoring, inputs(digits), store, "test").advance(float("inf"))
+    monkeypatch.undo()
+    loaded_code.cache_clear()
+    runs.open_run(child, inputs(digits), store, "test").advance(float("inf"))
+    digests = {source.split()[1] for source in load_code(row(store, child.id)["code"])["sparsweep"]}
+    assert digests == {"earlier", loaded_code("sparsweep").split()[1]}
+
+
 def row(store: Store, run: str) -> dict[str, Any]:
     from trainables import reading
 

@@ -11,12 +11,13 @@ from small_trials import four_pixels, trial
 
 from trainables.data import DeviceData
 from trainables.models import maskable
+from trainables.models.build import build_model
 from trainables.sparsifiers import dense_parent
 from trainables.sparsifiers.base import State
 from trainables.sparsifiers.distributions import erk
 from trainables.sparsifiers.masks import kept_weights
 from trainables.spec import TrialSpec
-from trainables.training import Training, build_model
+from trainables.training import Training
 
 SPARSITY = 0.8
 

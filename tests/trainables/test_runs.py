@@ -17,10 +17,11 @@ from small_trials import TIMES, inputs, trial
 from trainables import provenance, runs
 from trainables.data import DeviceData
 from trainables.difficulty.el2n import el2n
+from trainables.models.build import build_model
 from trainables.sparsifiers import sparsifiers
 from trainables.spec import ScoringSpec, Spec, TrialSpec, load
 from trainables.store import Store
-from trainables.training import Diverged, build_model
+from trainables.training import Diverged
 
 
 @pytest.fixture(autouse=True)

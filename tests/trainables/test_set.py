@@ -12,11 +12,11 @@ from small_trials import begin, four_pixels, nothing, trial
 from updates import bits, moment, placed, update_now
 
 from trainables.data import DeviceData
+from trainables.models.build import build_model
 from trainables.profiles import PROFILES
 from trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
 from trainables.sparsifiers.schedules import cosine
 from trainables.sparsifiers.set import SET
-from trainables.training import build_model
 
 WEIGHTS = torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])
 MASK = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()

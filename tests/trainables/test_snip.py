@@ -13,10 +13,11 @@ from torch import nn
 
 from trainables.data import DeviceData
 from trainables.models import maskable
+from trainables.models.build import build_model
 from trainables.sparsifiers import Start
 from trainables.sparsifiers.masks import keep_largest
 from trainables.sparsifiers.scores import LOSSES, LossName, connection_sensitivity, magnitudes, redrawn
-from trainables.training import Training, build_model
+from trainables.training import Training
 
 
 def test_losses_by_hand() -> None:

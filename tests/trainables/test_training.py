@@ -8,10 +8,11 @@ from small_trials import begin, four_pixels, nothing, trial
 
 from trainables import checkpoint
 from trainables.data import DeviceData
+from trainables.models.build import build_model
 from trainables.seeds import derive
 from trainables.sparsifiers import Masks, Moment, Start
 from trainables.sparsifiers.dense import Dense
-from trainables.training import Diverged, Training, build_model
+from trainables.training import Diverged, Training
 
 
 def test_history_of_a_training(digits: DeviceData) -> None:

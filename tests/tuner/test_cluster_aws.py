@@ -120,6 +120,17 @@ def allows(statements: list[dict[str, Any]], action: str, resource: str, **conte
     return any(holds(statement) for statement in statements)
 
 
+def test_the_first_spot_instance_of_an_account_makes_its_role_and_no_other(account: dict[str, str]) -> None:
+    """Without it no worker ever comes, and the reason stands in the autoscaler's log alone."""
+    iam = boto3.client("iam")
+    (role,) = iam.get_instance_profile(InstanceProfileName="sparsweep-head")["InstanceProfile"]["Roles"]
+    policies = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
+    statements = [statement for policy in policies for statement in statements_of(policy["PolicyArn"])]
+    made = [rule for rule in statements if "iam:CreateServiceLinkedRole" in rule["Action"]]
+    assert [rule["Condition"] for rule in made] == [{"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}]
+    assert made[0]["Resource"].endswith(":role/aws-service-role/spot.amazonaws.com/*")
+
+
 def test_the_head_touches_no_instance_but_those_of_its_cluster(account: dict[str, str]) -> None:
     iam = boto3.client("iam")
     (role,) = iam.get_instance_profile(InstanceProfileName="sparsweep-head")["InstanceProfile"]["Roles"]

@@ -78,6 +78,9 @@ def test_a_temporary_folder_too_long_for_sockets_is_not_taken(
     tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert short_folder() == base
+    monkeypatch.setenv("RAY_TMPDIR", str(base.parent / "r"))
+    assert short_folder() == base.parent / "r" / base.name
+    monkeypatch.delenv("RAY_TMPDIR")
     long = tmp_path / ("x" * 90)
     long.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(long))

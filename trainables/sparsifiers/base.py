@@ -88,6 +88,10 @@ class Moment:
 class Sparsifier(Named):
     """A method that decides which weights are there."""
 
+    label: ClassVar[str] = ""
+    """How figures call the method; empty: its name. Methods of this package have theirs in the figures."""
+    color: ClassVar[str] = ""
+    """Color of the method in figures, as ``#rrggbb``; empty: one that follows from its name."""
     interval: ClassVar[str] = "update_every"
     """Field that says how often the masks change, where they do."""
     watches: ClassVar[bool] = False

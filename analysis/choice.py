@@ -1,0 +1,70 @@
+"""Some of what was run, as a user names it: methods, and panels by the value of a field."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+
+import pandas as pd
+
+from analysis.arms import DENSE
+from analysis.results import Results
+from analysis.scope import Scope
+
+NUMBERS = ("data_ratio", "sparsity")
+FIELDS = ("dataset", "model", "difficulty", *NUMBERS)
+"""Columns of ``trials`` that panels are chosen by."""
+
+Values = Mapping[str, Sequence[str | float]]
+
+
+def chosen(results: Results, methods: Sequence[str] = (), panels: Sequence[str] = ()) -> Results:
+    """Return the results of these methods (dense stays) in these panels; of all where nothing is named.
+
+    Args:
+        results: What was run.
+        methods: Names of sparsifiers.
+        panels: ``FIELD=VALUE`` with a field of FIELDS; several values of one field are taken together, and a trial must
+            meet every field. Dense belongs to every sparsity.
+
+    Raises:
+        ValueError: Nothing was run of a method or a panel; the message names the choices.
+    """
+    wanted = _parse(panels)
+    _check("--method", methods, results.trials.loc[results.trials["sparsifier"] != DENSE, "sparsifier"])
+    for field, values in wanted.items():
+        known = results.trials[field] if field != "sparsity" else results.trials.loc[results.trials[field] > 0, field]
+        _check(f"--panel {field}", values, known)
+
+    def holds(trials: pd.DataFrame) -> pd.Series:
+        found = trials["sparsifier"].isin([DENSE, *methods]) if methods else pd.Series(True, index=trials.index)
+        for field, values in wanted.items():
+            found &= pd.concat([Scope.model_validate({field: value}).match(trials) for value in values], axis=1).any(
+                axis=1
+            )
+        return found
+
+    return results.where(holds)
+
+
+def _parse(panels: Iterable[str]) -> dict[str, list[str | float]]:
+    found: dict[str, list[str | float]] = defaultdict(list)
+    for panel in panels:
+        field, equals, value = panel.partition("=")
+        if field not in FIELDS or not equals:
+            raise ValueError(f"--panel: no FIELD=VALUE (got {panel!r}). Choose FIELD from: {', '.join(FIELDS)}.")
+        try:
+            found[field].append(float(value) if field in NUMBERS else value)
+        except ValueError:
+            raise ValueError(f"--panel {field}: no number (got {value!r}).") from None
+    return found
+
+
+def _check(option: str, wanted: Iterable[str | float], known: pd.Series) -> None:
+    """ValueError for the first of ``wanted`` that is not among ``known``."""
+    there = sorted(known.unique())
+    for value in wanted:
+        if not any(value == other or (isinstance(value, float) and abs(value - other) < 1e-9) for other in there):
+            names = ", ".join(f"{other:g}" if isinstance(other, float) else str(other) for other in there)
+            got = f"{value:g}" if isinstance(value, float) else repr(value)
+            raise ValueError(f"{option}: nothing was run of it (got {got}). Choose from: {names or 'nothing'}.")

@@ -1,0 +1,81 @@
+"""Test accuracy over the epochs of training, a line a method: how fast each learns, and whether it came to an end.
+
+Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` that was run in it, with the dense
+network. A line is the mean over seeds at the epochs that were evaluated, its band one sample standard deviation to each
+side, or the mean's 95 % interval. A ring at the end of a line marks a method with under-trained networks. More than ten
+methods are drawn by family, each panel with a scale of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from analysis.arms import ARM, COMPARISON, DENSE, METHOD, half_interval, near_sparsity, replicates
+from analysis.convergence import is_undertrained
+from analysis.figures import labels, layout, marks, style
+from analysis.figures.form import DEFAULT, Form
+
+_PANEL = layout.PANEL
+
+
+def table(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
+    """A row a method and evaluated epoch: the arm, ``epoch`` (from 1), ``n`` seeds, ``accuracy_percent``.
+
+    ``std_percent``: ddof=1, NaN if n = 1; ``interval_percent``: half of the mean's 95 % interval; ``undertrained``: how
+    many of the seeds are; ``at_sparsity``: that of the panel. ValueError where no finished trial was evaluated twice.
+    """
+    chosen = near_sparsity(replicates(trials), sparsity)
+    known = epochs.loc[epochs["test_accuracy"].notna(), ["trial", "epoch", "test_accuracy"]]
+    joined = chosen[["trial", *ARM]].assign(short=is_undertrained(chosen)).merge(known, on="trial")
+    if joined["epoch"].nunique() < 2:
+        raise ValueError("no finished trial was evaluated at two epochs: there is no course of training to draw")
+    groups = joined.groupby([*ARM, "epoch"], dropna=False)
+    accuracy = 100 * groups["test_accuracy"].agg(mean="mean", std="std")
+    counts = groups.agg(n=("test_accuracy", "count"), undertrained=("short", "sum"))
+    found = counts.assign(accuracy_percent=accuracy["mean"], std_percent=accuracy["std"])
+    found = found.assign(interval_percent=half_interval(found["std_percent"], found["n"])).reset_index()
+    at = found.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("max")
+    return found.assign(at_sparsity=at).sort_values([*ARM, "epoch"], ignore_index=True)
+
+
+def draw(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8, form: Form = DEFAULT) -> Figure:
+    """The picture of :func:`table`, drawn without global state."""
+    points = table(trials, epochs, sparsity)
+
+    def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
+        _paint(axes, panel, methods, form)
+
+    by = ["data_ratio", "at_sparsity"]
+    figure = layout.panels(points, by, paint, "epoch", "test accuracy (%)", _PANEL, form)
+    spread = f"mean, band ± {form.said}" if (points["n"] > 1).any() else None
+    ends = points.groupby(list(ARM), dropna=False).tail(1)
+    layout.legend(figure, labels.methods(points), spread, _line, layout.undertrained_key(ends), form)
+    return figure
+
+
+def _line(sparsifier: str, variant: int) -> dict[str, Any]:
+    """A line without markers: there are many epochs."""
+    return {**style.line(sparsifier, variant), "marker": ""}
+
+
+def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
+    for key, points in panel.groupby(list(METHOD)):
+        label, variant = methods[key]
+        looks = _line(str(key[0]), variant)
+        for _, course in points.groupby("sparsity"):  # dense, and the one sparsity of the panel
+            x, y = course["epoch"].to_numpy(), course["accuracy_percent"].to_numpy()
+            axes.plot(x, y, label=label, zorder=2.2 if key[0] == DENSE else 2, **looks)
+            half = form.half(course).to_numpy()
+            if np.isfinite(half).any():
+                axes.fill_between(x, y - half, y + half, color=looks["color"], alpha=0.12, linewidth=0)
+            last = course.iloc[-1]
+            marks.ring_undertrained(axes, x[-1:], y[-1:], [last["undertrained"]])
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    marks.note(axes, marks.spread_note(panel["n"]))
+    axes.grid(axis="x", visible=False)
