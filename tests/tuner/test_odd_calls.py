@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
         patch.setattr(running, "train", lambda *arguments: None)  # all but the training itself, which needs Ray
-        patch.setattr(figures, "pictures", lambda results, names: [])  # and the drawing, which takes long
+        patch.setattr(figures, "pictures", lambda *arguments: [])  # and the drawing, which takes long
         yield folder
 
 
