@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 from trainables import plain_yaml, plugins
 from trainables.reading import parse_json
 from trainables.store import Store
-from tuner.sweep import Sweep, SweepError, parse
+from tuner.sweep import SWEEP_NAME, Sweep, SweepError, parse
 
 
 def remember(sweep: Sweep, store: Store) -> None:
@@ -31,7 +32,7 @@ def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
     Raises:
         SweepError: The record is damaged, or names methods of plugins that are not loaded; says which were then.
     """
-    if "/" in name:
+    if not re.fullmatch(SWEEP_NAME, name):
         return None
     content = store.read(f"sweeps/{name}/sweep.yaml")
     if content is None:

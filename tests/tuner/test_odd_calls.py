@@ -298,7 +298,7 @@ OVERRIDES = st.one_of(
     st.sampled_from([f"recipe{'.a' * 5000}=1", f"seed={'9' * 5000}", f"seed={'x' * 100_000}", "name=../x", "name=a/b"]),
     st.sampled_from(["grids=1", "source=x", "include=[self.yaml]", "seed={from: 0, to: 1e9, step: 1}", "base=null"]),
 )
-COMMANDS = st.sampled_from(["plan", "run", "resume", "status", "figures", "claims", "report", "study", "calibrate"])
+COMMANDS = st.sampled_from(["plan", "run", "resume", "status", "figures", "claims", "report", "study"])
 SINGLE = st.sampled_from(["show", "export", "logs"])
 
 
@@ -319,14 +319,12 @@ def test_every_odd_text(folder: Path, text: str) -> None:
 
 
 @generated
-@given(
-    place=PLACES, overrides=st.lists(OVERRIDES, max_size=2), command=COMMANDS.filter(lambda name: name != "calibrate")
-)
+@given(place=PLACES, overrides=st.lists(OVERRIDES, max_size=2), command=COMMANDS)
 @example(place="mine.yaml", overrides=["base=null"], command="plan")
 def test_any_override_of_any_sweep(folder: Path, place: str, overrides: list[str], command: str) -> None:
     options = [part for override in overrides for part in ("--set", override)]
     storage = "other-runs" if command in ("run", "resume") else "runs"
-    call(command, *options if command not in ("study", "calibrate") else [], "--storage", storage, "--", place)
+    call(command, *options if command != "study" else [], "--storage", storage, "--", place)
 
 
 @generated
@@ -349,8 +347,6 @@ def test_any_storage(folder: Path, storage: str, command: str) -> None:
     command=COMMANDS | SINGLE | WORDS,
 )
 def test_any_arguments(folder: Path, options: list[str], command: str) -> None:
-    if command in ("run", "resume", "calibrate"):
-        options = [option for option in options if option != "smoke"]
     call(command, *options)
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 
+from trainables.store import ArtifactLost
 from trainables.trainable import CalledExit
 from trainables.training import Diverged
 from tuner import patience
@@ -69,6 +70,7 @@ def test_each_wait_is_twice_the_last_up_to_a_minute() -> None:
         (Diverged("the training loss is nan in epoch 3"), False),
         (TypeError("unsupported operand"), False),
         (KeyError("conv1"), False),
+        (ArtifactLost("the weights of abc are gone"), False),
         (AttributeError("no such"), False),
         (ZeroDivisionError(), False),
         (UnboundLocalError("x"), False),
