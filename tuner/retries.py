@@ -83,5 +83,8 @@ def in_words(error: Exception | None) -> str:
     if error is None:
         return "unknown error"
     found = cause(error)
-    first = (str(found).strip().splitlines() or [""])[0]
-    return f"{type(found).__name__}: {first}"
+    lines = str(found).strip().splitlines() or [""]
+    if lines[0].startswith("Traceback "):  # by Tune, of what its callbacks raise: the error comes after the frames
+        frames = [number for number, line in enumerate(lines) if line.startswith("  ")]
+        return lines[min(frames[-1] + 1, len(lines) - 1)] if frames else type(found).__name__
+    return f"{type(found).__name__}: {lines[0]}"

@@ -31,7 +31,8 @@ CROWD = 10
 
 _LEGEND_LINE, _KEY = 0.168, 0.62  # inches: a line of the legend, the sample and the gaps of an entry
 _MOST_COLUMNS = 3  # wider figures have unreadable text once they stand on a page
-_WIDEST = _MOST_COLUMNS * PANEL[0]
+_NARROWEST, _WIDEST = 5.0, _MOST_COLUMNS * PANEL[0]
+_NEAR = 0.75  # share of a panel from which on a point is near its right end
 _END_SIZE = 7.0  # points: a method's name at the end of its line
 _WORDS = {"data_ratio": "data ratio", "at_sparsity": "sparsity"}
 
@@ -62,7 +63,8 @@ def panels(
         size = (min(size[0], PANEL[0]), min(size[1], PANEL[1]))
     values = 1 if crowded else points[by[0]].nunique()
     columns, rows = _grid(len(parts), values, _fitting(size[0], form))
-    width = form.width or columns * size[0]
+    width = form.width or max(columns * size[0], _NARROWEST)
+    ends = max(labels.inches(label, _END_SIZE) for label, _ in methods.values()) + 0.1 if crowded else 0.0
     each, height = width / columns, size[1] * min(1.0, max(0.8, width / columns / size[0]))
     with style.context():
         figure = Figure(figsize=(width, rows * height + 0.3), layout="constrained")
@@ -74,10 +76,11 @@ def panels(
                 axes.set_xlabel(labels.wrap(xlabel, each - 0.5, style.RC["axes.labelsize"]))
             paint(axes, panel, methods)
             title = "" if titles.nunique() == 1 else titles[panel.index[0]]
-            _head(axes, [title, ", ".join(_of(panel, name) for name in by), family], each - 0.65)
+            _head(axes, [title, ", ".join(_of(panel, name) for name in by), family], each - 0.65, ends)
         if titles.nunique() == 1:
             figure.suptitle(labels.wrap(titles.iloc[0], width - 0.2))
         if crowded:
+            figure.set_gid(BY_FAMILY)
             figure.draw_without_rendering()  # tells how high the axes are
             for axes in figure.axes:
                 _name_ends(axes, axes.get_position().height * figure.get_figheight())
@@ -106,12 +109,15 @@ def _families(panel: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield name, panel[is_dense | (family == name)]
 
 
-def _head(axes: Axes, lines: Sequence[str], width: float) -> None:
-    """The title of a panel at its left; its note, which stands at the right, comes beneath where it does not fit."""
+def _head(axes: Axes, lines: Sequence[str], width: float, ends: float) -> None:
+    """The title of a panel at its left; its note, which stands at the right, comes beneath where it does not fit.
+
+    ``width``: that the title may take; ``ends``: of it, what lies above names at the ends of lines, beside the axes.
+    """
     size, note = style.RC["axes.titlesize"], axes.get_title(loc="right")
     wrapped = [labels.wrap(line, width, size) for line in lines if line]
     widest = max((labels.inches(line, size) for text in wrapped for line in text.splitlines()), default=0.0)
-    if note and widest + labels.inches(note, 8) + 0.1 > width:
+    if note and widest + labels.inches(note, 8) + 0.1 > width - ends:
         wrapped.append(note)
         axes.set_title("", loc="right")
     axes.set_title("\n".join(wrapped), loc="left")
@@ -144,13 +150,15 @@ def _name_ends(axes: Axes, height: float) -> None:
                 ends[label] = (x[last], y[last], line.get_color())
     if not ends:
         return
-    low, high = axes.get_ylim()
+    (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     order = sorted(ends, key=lambda label: ends[label][1])
     wanted = np.array([(ends[label][1] - low) / (high - low) for label in order])
     places = apart(wanted, 1.2 * _END_SIZE / 72 / height)
     axes.set_ylim(low, high)
     for label, place in zip(order, places, strict=True):
         x, y, color = ends[label]
+        far = (x - left) / (right - left) < _NEAR
+        looks = {"color": style.MUTED, "linestyle": ":"} if far else {"color": color}  # else it looks like a curve
         axes.annotate(
             label,
             (x, y),
@@ -159,10 +167,12 @@ def _name_ends(axes: Axes, height: float) -> None:
             va="center",
             fontsize=_END_SIZE,
             gid=END,
-            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.6, "shrinkA": 1, "relpos": (0, 0.5)},
+            arrowprops={"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 1, "relpos": (0, 0.5), **looks},
         )
 
 
+BY_FAMILY = "by family"
+"""Group id of figures whose methods are split over panels."""
 END = "end"
 """Group id of the names at the ends of lines: the legend leaves them out."""
 
@@ -236,21 +246,31 @@ def legend(
 def add_legend(figure: Figure, handles: Sequence[Artist], title: str | None, form: Form = DEFAULT) -> None:
     """A legend of ``handles`` beneath all panels, in as many columns as fit. The figure grows by its height."""
     size = style.RC["legend.fontsize"]
+    if figure.get_gid() == BY_FAMILY:
+        title = "; ".join([*([title] if title else []), "each panel has a scale of its own"])
     with style.context():
         if handles:
-            entry = _KEY + max(labels.inches(str(handle.get_label()), size) for handle in handles)
+            widths = [_KEY + labels.inches(str(handle.get_label()), size) for handle in handles]
             # Many methods in one narrow panel: the figure is widened rather than made a tower.
-            wanted = entry * min(_MOST_COLUMNS, math.ceil(len(handles) / 8)) + 0.1
+            wanted = max(widths) * min(_MOST_COLUMNS, math.ceil(len(handles) / 8)) + 0.1
             figure.set_figwidth(form.width or max(figure.get_figwidth(), wanted))
             width = figure.get_figwidth() - 0.1
-            lines = math.ceil(len(handles) / min(len(handles), max(1, int(width / entry))))
+            columns = _legend_columns(widths, width)
             head = labels.wrap(title or "", width, size)
-            told = len(head.splitlines())
-            figure.set_figheight(figure.get_figheight() + (lines + told) * _LEGEND_LINE + 0.15)
-            place: dict[str, Any] = {"loc": "outside lower center", "frameon": False}
-            columns = math.ceil(len(handles) / lines)
+            lines = math.ceil(len(handles) / columns) + len(head.splitlines())
+            figure.set_figheight(figure.get_figheight() + lines * _LEGEND_LINE + 0.15)
+            place: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "columnspacing": 1.2}
             made = figure.legend(handles=handles, ncols=columns, title=head or None, handlelength=2.6, **place)
             made.get_title().set_multialignment("center")
         elif title:
             figure.supxlabel(labels.wrap(title, figure.get_figwidth() - 0.1, size), fontsize=size)
         fonts.fit(figure)
+
+
+def _legend_columns(widths: Sequence[float], width: float) -> int:
+    """How many columns of entries of these ``widths`` fit into ``width`` inches, so that they are evenly filled."""
+    for columns in range(len(widths), 1, -1):
+        if sum(max(part) for part in np.array_split(widths, columns)) <= width:
+            lines = math.ceil(len(widths) / columns)
+            return math.ceil(len(widths) / lines)
+    return 1

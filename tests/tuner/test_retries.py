@@ -96,6 +96,12 @@ def test_what_comes_out_the_same_is_not_tried_again(error: Exception, again: boo
         (raised(OSError("no space\nleft")), "OSError: no space"),
         (TrialTimeout("no epoch"), "TrialTimeout: no epoch"),
         (ValueError(""), "ValueError: "),
+        (
+            RuntimeError('Traceback (most recent call last):\n  File "x", line 1\n    f()\nKeyError: one\ntwo\n'),
+            "KeyError: one",
+        ),
+        (RuntimeError('Traceback (most recent call last):\n  File "x", line 1\n    f()\n'), "    f()"),
+        (RuntimeError("Traceback (most recent call last):"), "RuntimeError"),
         (None, "unknown error"),
     ],
 )
