@@ -6,6 +6,7 @@ import html
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,12 +16,15 @@ import pytest
 from PIL import Image
 from written import write_results
 
+from analysis.figures import style
 from trainables import records
+from trainables.sparsifiers import sparsifiers
 from trainables.spec import ScoringSpec
 from trainables.store import Store
 from tuner import cli
 from tuner.opening import WrongCall
 from tuner.rankings import rankings
+from tuner.results import state_looks
 from tuner.sweep import Sweep, parse, read
 
 SWEEP = """
@@ -249,3 +253,14 @@ def test_an_unknown_sweep_names_the_choices(store: Store) -> None:
 def test_every_trial_of_a_sweep_has_the_runs_that_ranked_it() -> None:
     assert len(rankings(read("quickstart").trials.values())) == 1
     assert rankings([]) == []
+
+
+def test_a_method_of_ones_own_states_its_label_and_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "_stated", {})
+    monkeypatch.setitem(sparsifiers._classes, "theirs", SimpleNamespace(label="Their method", color="#123456"))
+    state_looks()
+    assert (style.of("theirs").label, style.of("theirs").color) == ("Their method", "#123456")
+    assert style.of("set") == style.SPARSIFIERS["set"]
+    monkeypatch.setitem(sparsifiers._classes, "theirs", SimpleNamespace(label="", color="blueish"))
+    with pytest.raises(WrongCall, match=r"^theirs\.color: no color \(got 'blueish'\)\. Write it as #rrggbb\.$"):
+        state_looks()
