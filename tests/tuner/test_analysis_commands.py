@@ -6,19 +6,25 @@ import html
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from written import write_results
 
+from analysis.figures import style
 from trainables import records
+from trainables.sparsifiers import sparsifiers
 from trainables.spec import ScoringSpec
 from trainables.store import Store
 from tuner import cli
 from tuner.opening import WrongCall
 from tuner.rankings import rankings
+from tuner.results import state_looks
 from tuner.sweep import Sweep, parse, read
 
 SWEEP = """
@@ -66,6 +72,49 @@ def test_figures_draws_what_the_results_allow(store: Store, capsys: pytest.Captu
     assert "sample_examples: not drawn: no scores with images" in said.out
     again = f"sparsweep resume mine --remake scores --storage {store.storage}"
     assert said.err == f"mine: no sample images: the scores of 2 runs are gone. Remedy: {again}\n"
+
+
+def test_figures_are_chosen_and_have_the_width_that_was_asked_for(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written(store)
+    chosen = ("--figure", "accuracy_vs_sparsity", "--method", "set", "--panel", "data_ratio=0.3")
+    call("figures", "mine", *chosen, "--width", "3.25in", "--spread", "interval", store=store)
+    assert files(store, "figures/mine") == {f"accuracy_vs_sparsity.{kind}" for kind in ("png", "pdf", "csv")}
+    table = pd.read_csv(Path(store.root, "figures/mine/accuracy_vs_sparsity.csv"))
+    assert set(table["sparsifier"]) == {"dense", "set"} and set(table["data_ratio"]) == {0.3}
+    assert Image.open(Path(store.root, "figures/mine/accuracy_vs_sparsity.png")).width == 650  # at 200 dpi
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "why"),
+    [
+        ("--width", "3", "--width: no length (got '3')"),
+        ("--figure", "pie", "unknown figure 'pie'; choose from accuracy_vs_sparsity"),
+        ("--method", "nope", "--method: nothing was run of it (got 'nope'). Choose from: set, snip."),
+        ("--panel", "x=1", "--panel: no FIELD=VALUE (got 'x=1')"),
+    ],
+)
+def test_a_choice_of_figures_that_cannot_be_is_one_line(option: str, value: str, why: str, store: Store) -> None:
+    written(store)
+    with pytest.raises(WrongCall, match=f"^{re.escape(why)}"):
+        call("figures", "mine", option, value, store=store)
+
+
+def test_what_a_sweep_asks_for_and_has_not_is_missing(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """SET at .5 alone: nobody asks for SET at .8, and the last of SNIP is not finished."""
+    text = SWEEP.replace("[{name: set, update_every: 0.5}, snip], sparsity: [0.5, 0.8]", "snip, sparsity: [0.5, 0.8]")
+    text += "  - {sparsifier: {name: set, update_every: 0.5}, sparsity: 0.5}\n"
+    sweep = parse(text.replace("seed: [0, 1]", "seed: 0"), "mine")
+    lost = next(trial for trial in reversed(sweep.trials.values()) if trial.sparsifier.name == "snip")
+    write_results(store, sweep)
+    Path(store.root, "results", "trials", f"{lost.id}.parquet").unlink()
+    call("figures", "mine", "--figure", "accuracy_vs_sparsity", store=store)
+    table = pd.read_csv(Path(store.root, "figures/mine/accuracy_vs_sparsity.csv"))
+    missing = table[table["n"] == 0]
+    assert missing[["sparsifier", "sparsity", "data_ratio"]].to_numpy().tolist() == [
+        ["snip", lost.sparsity, lost.data_ratio]
+    ]
 
 
 def test_figure_1_is_drawn_from_the_scores_of_the_sweep(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -204,3 +253,14 @@ def test_an_unknown_sweep_names_the_choices(store: Store) -> None:
 def test_every_trial_of_a_sweep_has_the_runs_that_ranked_it() -> None:
     assert len(rankings(read("quickstart").trials.values())) == 1
     assert rankings([]) == []
+
+
+def test_a_method_of_ones_own_states_its_label_and_color(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(style, "_stated", {})
+    monkeypatch.setitem(sparsifiers._classes, "theirs", SimpleNamespace(label="Their method", color="#123456"))
+    state_looks()
+    assert (style.of("theirs").label, style.of("theirs").color) == ("Their method", "#123456")
+    assert style.of("set") == style.SPARSIFIERS["set"]
+    monkeypatch.setitem(sparsifiers._classes, "theirs", SimpleNamespace(label="", color="blueish"))
+    with pytest.raises(WrongCall, match=r"^theirs\.color: no color \(got 'blueish'\)\. Write it as #rrggbb\.$"):
+        state_looks()

@@ -1,0 +1,176 @@
+"""What a user chooses of figures: widths, methods and panels; and letters that the usual font lacks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
+from matplotlib.figure import Figure
+from matplotlib.font_manager import fontManager
+from synthetic import make_row, make_samples, make_sweep, results_of
+
+from analysis import figures
+from analysis.choice import chosen
+from analysis.figures import fonts, rendering
+from analysis.figures.form import inches
+from analysis.searches import history, importance
+from trainables import records
+
+# Widths --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "width"), [("3.25in", 3.25), ("8.255 cm", 3.25), ("82.55mm", 3.25), ("234pt", 3.25), (" 7 in ", 7.0)]
+)
+def test_a_width_has_a_unit(text: str, width: float) -> None:
+    assert inches(text) == pytest.approx(width)
+
+
+@pytest.mark.parametrize("text", ["3.25", "in", "-3in", "3 inches", "wide", ""])
+def test_what_is_no_length_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^--width: no length \(got .*\)\. Write it as 3\.25in"):
+        inches(text)
+
+
+@pytest.mark.parametrize("text", ["1in", "900mm"])
+def test_a_width_that_no_figure_can_have_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"^--width: from 2\.5in to 24in"):
+        inches(text)
+
+
+# Methods and panels --------------------------------------------------------------------------------------------------
+
+
+def test_methods_are_chosen_and_dense_stays() -> None:
+    found = chosen(results_of(make_sweep()), ["set", "lth"])
+    assert set(found.trials["sparsifier"]) == {"dense", "set", "lth"}
+    assert set(found.epochs["trial"]) == set(found.trials["trial"]) == set(found.layers["trial"])
+
+
+def test_panels_are_chosen_by_field_and_values() -> None:
+    results = results_of(make_sweep())
+    results = chosen(results, panels=["data_ratio=0.3", "sparsity=0.8", "sparsity=.9"])
+    assert set(results.trials["data_ratio"]) == {0.3} and set(results.trials["sparsity"]) == {0.0, 0.8, 0.9}
+
+
+def test_what_was_asked_for_is_chosen_alike() -> None:
+    rows = make_sweep(("set", "snip"))
+    asked = records.build("trials", [*rows, make_row("snip", 0.7, 0, None)]).to_pandas()
+    results = chosen(results_of(rows, asked=asked), ["set"])
+    assert set(results.asked["sparsifier"]) == {"dense", "set"}
+
+
+@pytest.mark.parametrize(
+    ("methods", "panels", "why"),
+    [
+        (["sett"], [], r"--method: nothing was run of it \(got 'sett'\)\. Choose from: set, snip\."),
+        ([], ["ratio=1"], r"--panel: no FIELD=VALUE \(got 'ratio=1'\)\. Choose FIELD from: dataset, model"),
+        ([], ["data_ratio"], r"--panel: no FIELD=VALUE"),
+        ([], ["data_ratio=half"], r"--panel data_ratio: no number \(got 'half'\)"),
+        ([], ["data_ratio=0.4"], r"--panel data_ratio: nothing was run of it \(got 0\.4\)\. Choose from: 0\.3, 1\."),
+        ([], ["sparsity=0"], r"--panel sparsity: nothing was run of it \(got 0\)\. Choose from: 0\.5, 0\.8, 0\.9\."),
+        ([], ["model=vgg"], r"--panel model: nothing was run of it \(got 'vgg'\)\. Choose from: resnet18\."),
+    ],
+)
+def test_a_choice_of_nothing_is_one_clear_line(methods: list[str], panels: list[str], why: str) -> None:
+    with pytest.raises(ValueError, match=f"^{why}"):
+        chosen(results_of(make_sweep(("set", "snip"))), methods, panels)
+
+
+# Letters -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def forget() -> Iterator[None]:
+    """Nothing that was found out about fonts outlives a test."""
+    caches = (fonts._family_of, fonts._installed, fonts._letters, fonts._tell)
+    for cache in caches:
+        cache.cache_clear()
+    yield
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def font(tmp_path: Path, forget: None) -> Iterator[str]:
+    """An installed font that has nothing but U+732B."""
+    pen = TTGlyphPen(None)
+    for step, place in enumerate([(0, 0), (0, 700), (700, 700), (700, 0)]):
+        (pen.lineTo if step else pen.moveTo)(place)
+    pen.closePath()
+    builder = FontBuilder(1000, isTTF=True)
+    builder.setupGlyphOrder([".notdef", "cat"])
+    builder.setupCharacterMap({0x732B: "cat"})
+    builder.setupGlyf({".notdef": TTGlyphPen(None).glyph(), "cat": pen.glyph()})
+    builder.setupHorizontalMetrics({".notdef": (500, 0), "cat": (1000, 0)})
+    builder.setupHorizontalHeader(ascent=800, descent=-200)
+    builder.setupNameTable({"familyName": "Cats Alone", "styleName": "Regular"})
+    builder.setupOS2(sTypoAscender=800, usWinAscent=800, usWinDescent=200)
+    builder.setupPost()
+    path = tmp_path / "cats.ttf"
+    builder.save(path)
+    before = list(fontManager.ttflist)
+    fontManager.addfont(path)
+    yield "Cats Alone"
+    fontManager.ttflist[:] = before
+
+
+def a_text(text: str) -> Figure:
+    figure = Figure()
+    figure.text(0.5, 0.5, text)
+    return figure
+
+
+def test_a_font_of_the_script_is_chosen(font: str) -> None:
+    figure = a_text("猫 cat")
+    fonts.fit(figure)
+    assert figure.texts[0].get_fontfamily() == [fonts.USUAL, font]
+    assert figure.texts[0].get_text() == "猫 cat" and fonts.lacking("猫 cat") == ""
+    plain = a_text("cat †")
+    fonts.fit(plain)
+    assert plain.texts[0].get_fontfamily() != [fonts.USUAL, font]
+    assert b"FontFile2" in rendering.render(figure, "pdf")["pdf"]
+
+
+def test_letters_that_no_font_has_are_said_once(forget: None, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, logger="analysis"):
+        for _ in range(2):
+            figure = a_text("\U0010fffd猫!")  # a private letter, which no font has
+            fonts.fit(figure)
+    assert figure.texts[0].get_text().startswith("?")
+    [record] = caplog.records
+    assert "no installed font has U+10FFFD" in record.getMessage()
+
+
+def test_a_class_is_shown_by_its_number_if_no_font_can_write_its_name(forget: None) -> None:
+    samples = make_samples(classes=2, each=1)
+    names = {0: "\U0010fffd", 1: "$x^2$ & $y$"}
+    figure = figures.sample_examples.draw(samples.assign(class_name=samples["label"].map(names)))
+    said = [text.get_text() for text in figure.subfigs[0].texts]
+    assert "class 0" in said
+    [formula] = [text for text in figure.subfigs[0].texts if "$" in text.get_text()]
+    assert not formula.get_parse_math() and " ".join(formula.get_text().split()) == "$x^2$ & $y$"
+    table = figures.sample_examples.table(samples.assign(class_name=samples["label"].map(names)))
+    assert set(table["class_name"]) == set(names.values())  # the CSV has them as they are
+
+
+# Searches ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_history_of_a_search(everything) -> None:
+    found = history(everything.searches)
+    assert len(found) == 24 and set(found["state"]) == {"complete", "pruned"}
+    done = found[found["state"] == "complete"]
+    assert found["best"].iloc[-1] == done["value"].max() and (found["best"].dropna().diff().dropna() >= 0).all()
+    assert found.loc[found["state"] == "pruned", "value"].isna().all() and found["trial"].notna().all()
+
+
+def test_the_importance_of_parameters_is_that_of_optuna(everything) -> None:
+    found = importance(everything.searches)
+    assert found["importance"].sum() == pytest.approx(1)
+    assert found.iloc[0]["parameter"] == "sparsity" and found.iloc[0]["importance"] > 0.5
+    assert set(found["suggestions"]) == {20}
