@@ -184,10 +184,10 @@ def result_is_there(kwargs: Mapping[str, Any], tensors: list[torch.Tensor]) -> b
 
 
 def few_digits() -> ImageData:
-    """30 training and 20 test images of digits."""
+    """60 training and 20 test images of digits."""
     whole = datasets["digits"]().load()
     return ImageData(
-        whole.train_images[:30], whole.train_labels[:30], whole.test_images[:20], whole.test_labels[:20], classes=10
+        whole.train_images[:60], whole.train_labels[:60], whole.test_images[:20], whole.test_labels[:20], classes=10
     )
 
 
