@@ -8,7 +8,7 @@ figure ``trainables.data``; matplotlib is loaded with ``analysis.figures`` and n
 import importlib.util
 import os
 
-from analysis.load import describe, load_epochs, load_failures, load_layers, load_trials
+from sparsweep.analysis.load import describe, load_epochs, load_failures, load_layers, load_trials
 
 __all__ = ["describe", "load_epochs", "load_failures", "load_layers", "load_trials"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from trainables import reading, records
+from sparsweep.trainables import reading, records
 
 Condition = tuple[str, str, Any]
 

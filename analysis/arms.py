@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import t as student
 
-from analysis import stats
-from analysis.convergence import is_undertrained
+from sparsweep.analysis import stats
+from sparsweep.analysis.convergence import is_undertrained
 
 DENSE = "dense"
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from trainables import mark, reading, records
+from sparsweep.trainables import mark, reading, records
 
 log = logging.getLogger(__name__)
 

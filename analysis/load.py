@@ -19,8 +19,8 @@ from os import PathLike
 
 import pandas as pd
 
-from analysis import arguments, compacted
-from trainables import reading, records
+from sparsweep.analysis import arguments, compacted
+from sparsweep.trainables import reading, records
 
 Filters = arguments.Condition | Sequence[arguments.Condition] | Sequence[Sequence[arguments.Condition]]
 

@@ -8,11 +8,11 @@ from os import PathLike
 
 import pandas as pd
 
-from analysis.arguments import trial_ids
-from analysis.load import load_epochs, load_failures, load_layers, load_trials
-from analysis.samples import SAMPLES, Ranking, load_samples
-from analysis.searches import Searches
-from trainables import records
+from sparsweep.analysis.arguments import trial_ids
+from sparsweep.analysis.load import load_epochs, load_failures, load_layers, load_trials
+from sparsweep.analysis.samples import SAMPLES, Ranking, load_samples
+from sparsweep.analysis.searches import Searches
+from sparsweep.trainables import records
 
 
 def _empty(table: str) -> pd.DataFrame:

@@ -11,8 +11,8 @@ from os import PathLike
 import numpy as np
 import pandas as pd
 
-from analysis.arguments import storage_text
-from trainables import reading
+from sparsweep.analysis.arguments import storage_text
+from sparsweep.trainables import reading
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +89,7 @@ def _load(dataset: dict[str, object]) -> tuple[np.ndarray, tuple[str, ...]] | No
     None, with the reason in the log, where the data set is not here.
     """
     # Imported here: it brings PyTorch, which no other figure needs.
-    from trainables.data import datasets
+    from sparsweep.trainables.data import datasets
 
     try:
         source = datasets.parse(dataset)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from analysis import titles
-from analysis.arms import DENSE
+from sparsweep.analysis import titles
+from sparsweep.analysis.arms import DENSE
 
 
 class Value(BaseModel):

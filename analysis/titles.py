@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.arms import DATA, SETTING
+from sparsweep.analysis.arms import DATA, SETTING
 
 _NAMED = ("dataset", "model", "difficulty")
 _PARAMETERS = ("dataset_parameters", "model_parameters", "difficulty_parameters")

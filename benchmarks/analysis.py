@@ -40,7 +40,7 @@ SEEDS = 5
 
 def trials() -> Iterator[dict[str, Any]]:
     """All methods at nine sparsities, in four settings of several data ratios, five seeds."""
-    from analysis.figures import style
+    from sparsweep.analysis.figures import style
 
     methods = [name for name in style.SPARSIFIERS if name != "dense"]
     for ratios, setting in SETTINGS:
@@ -49,7 +49,7 @@ def trials() -> Iterator[dict[str, Any]]:
 
 
 def write(storage: str, rows: list[dict[str, Any]], epochs: int) -> None:
-    from trainables.store import Store
+    from sparsweep.trainables.store import Store
 
     store = Store(storage)
     store.mark()
@@ -71,21 +71,21 @@ def write_all(storage: str, count: int, epochs: int) -> int:
 
 
 def load(storage: str) -> str:
-    from analysis import load_trials
+    from sparsweep.analysis import load_trials
 
     return f"{len(load_trials(storage)):,} trials"
 
 
 def epochs_of_a_method(storage: str) -> str:
-    from analysis import load_epochs, load_trials
+    from sparsweep.analysis import load_epochs, load_trials
 
     wanted = load_trials(storage, columns=["trial"], filters=[("sparsifier", "==", "set")])["trial"]
     return f"{len(load_epochs(storage, wanted)):,} epochs"
 
 
 def figures(storage: str) -> str:
-    from analysis import figures as gallery
-    from analysis.results import load_results
+    from sparsweep.analysis import figures as gallery
+    from sparsweep.analysis.results import load_results
 
     folder, drawn = Path(storage, "figures"), 0
     folder.mkdir(exist_ok=True)
@@ -99,16 +99,16 @@ def figures(storage: str) -> str:
 
 
 def claims(storage: str) -> str:
-    from analysis.claims import evaluate, paper_claims
-    from analysis.results import load_results
+    from sparsweep.analysis.claims import evaluate, paper_claims
+    from sparsweep.analysis.results import load_results
 
     return f"{len(evaluate(load_results(storage), paper_claims()))} verdicts"
 
 
 def report(storage: str) -> str:
-    from analysis.claims import evaluate, paper_claims
-    from analysis.report import Standing, render
-    from analysis.results import load_results
+    from sparsweep.analysis.claims import evaluate, paper_claims
+    from sparsweep.analysis.report import Standing, render
+    from sparsweep.analysis.results import load_results
 
     results = load_results(storage)
     names = ("trials", "prerequisites", "done", "running", "failed", "blocked", "pending")

@@ -12,8 +12,8 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rungs import LR, Change, Problem, Rung
-from trainables.seeds import derive
-from trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.sparsifiers.masks import kept_weights
 
 GEMM = {"cuda": (8192, torch.bfloat16), "cpu": (1024, torch.float32)}
 MASKING_SECONDS = 0.5

@@ -69,15 +69,15 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
     import ray
     from ray import tune
 
-    from trainables import records
-    from trainables.store import Store
-    from tuner import execute, journal
-    from tuner.graph import build, examine
-    from tuner.order import order_of
-    from tuner.scratch import scratch
-    from tuner.search import GraphSearch, InOrder, Release
-    from tuner.sweep import parse
-    from tuner.watch import Watch
+    from sparsweep.trainables import records
+    from sparsweep.trainables.store import Store
+    from sparsweep.tuner import execute, journal
+    from sparsweep.tuner.graph import build, examine
+    from sparsweep.tuner.order import order_of
+    from sparsweep.tuner.scratch import scratch
+    from sparsweep.tuner.search import GraphSearch, InOrder, Release
+    from sparsweep.tuner.sweep import parse
+    from sparsweep.tuner.watch import Watch
 
     class Nothing(tune.Trainable):
         def setup(self, config: dict[str, Any], store: Store, sweep: str, row: dict[str, Any]) -> None:
@@ -170,13 +170,13 @@ def bare_tuner(storage: str, trials: int) -> Any:
 
 def planned(storage: str, trials: int) -> dict[str, Any]:
     """``plan``, ``status`` and the release of all runs of a sweep that nobody has begun."""
-    from trainables.store import Store
-    from tuner import journal, status
-    from tuner.graph import build, examine
-    from tuner.order import order_of
-    from tuner.price import price
-    from tuner.search import Release
-    from tuner.sweep import parse
+    from sparsweep.trainables.store import Store
+    from sparsweep.tuner import journal, status
+    from sparsweep.tuner.graph import build, examine
+    from sparsweep.tuner.order import order_of
+    from sparsweep.tuner.price import price
+    from sparsweep.tuner.search import Release
+    from sparsweep.tuner.sweep import parse
 
     found: dict[str, Any] = {}
     store = Store(storage)

@@ -19,12 +19,12 @@ import torch
 from torch import nn
 
 from benchmarks.authors_loop import PGD, AuthorsLoop, Loader, train_loader
-from trainables.data import Batches, DeviceData, ImageData, place
-from trainables.engine import WARM_UP, Engine, Workshop
-from trainables.models.build import build_model
-from trainables.seeds import derive
-from trainables.spec import TrialSpec
-from trainables.training import Training
+from sparsweep.trainables.data import Batches, DeviceData, ImageData, place
+from sparsweep.trainables.engine import WARM_UP, Engine, Workshop
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.training import Training
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 CHECKED = 16

@@ -23,7 +23,7 @@ def sweep_file(trials: int, epochs: int) -> str:
 
 
 def specs(trials: int, epochs: int) -> list[Any]:
-    from tuner.sweep import parse
+    from sparsweep.tuner.sweep import parse
 
     return list(parse(sweep_file(trials, epochs), "small").trials.values())
 
@@ -32,9 +32,9 @@ def trainings(chosen: Iterable[Any]) -> Iterator[Any]:
     """The trainings of ``chosen``, each made when the one before has ended."""
     import torch
 
-    from trainables.data import place
-    from trainables.difficulty.base import random_subset
-    from trainables.training import Training
+    from sparsweep.trainables.data import place
+    from sparsweep.trainables.difficulty.base import random_subset
+    from sparsweep.trainables.training import Training
 
     data = None
     for spec in chosen:

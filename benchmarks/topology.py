@@ -22,16 +22,16 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import describe
-from trainables.data import ImageData, place
-from trainables.models import maskable
-from trainables.models.resnet import ResidualModel
-from trainables.seeds import derive
-from trainables.sparsifiers import Masks, Moment, sparsifiers
-from trainables.sparsifiers.masks import keep_largest, keep_largest_per_layer, keep_random
-from trainables.sparsifiers.scores import magnitudes
-from trainables.sparsifiers.topology import Tensors, Topology
-from trainables.spec import TrialSpec
-from trainables.training import Training
+from sparsweep.trainables.data import ImageData, place
+from sparsweep.trainables.models import maskable
+from sparsweep.trainables.models.resnet import ResidualModel
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.sparsifiers import Masks, Moment, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import keep_largest, keep_largest_per_layer, keep_random
+from sparsweep.trainables.sparsifiers.scores import magnitudes
+from sparsweep.trainables.sparsifiers.topology import Tensors, Topology
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.training import Training
 
 RESULTS = Path(__file__).parent / "results"
 SPARSITY = 0.8

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from trainables.data import datasets
+from sparsweep.trainables.data import datasets
 
 
 def write(destination: Path, classes: int = 10) -> None:

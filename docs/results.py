@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from analysis import load_trials
-from analysis.arms import keyed, pair_with_dense
-from analysis.convergence import is_undertrained
-from analysis.figures.labels import of_rows
-from analysis.stats import mean_interval
+from sparsweep.analysis import load_trials
+from sparsweep.analysis.arms import keyed, pair_with_dense
+from sparsweep.analysis.convergence import is_undertrained
+from sparsweep.analysis.figures.labels import of_rows
+from sparsweep.analysis.stats import mean_interval
 
 
 def spread(values: pd.Series) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
 
 
 def imports(path: Path) -> set[str]:
-    """Every module that the file imports, anywhere in it."""
+    """Every module that the file imports, anywhere in it; those of this package by room."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -23,7 +24,7 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports are absolute"
             found |= {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
-    return found
+    return {name.removeprefix("sparsweep.") for name in found}
 
 
 def enters(path: Path, room: str) -> set[str]:
@@ -66,17 +67,18 @@ def loaded(modules: str, of: tuple[str, ...]) -> str:
 
 def test_the_command_loads_nothing_heavy_before_it_must() -> None:
     heavy = ("torch", "ray", "pandas", "matplotlib", "pyarrow", "sklearn", "pydantic", "yaml")
-    assert loaded("tuner.cli", heavy) == "[]"
+    assert loaded("sparsweep.tuner.cli", heavy) == "[]"
 
 
 def test_what_only_looks_at_a_sweep_starts_without_ray() -> None:
-    assert loaded("tuner.status, tuner.price, tuner.gc", ("ray",)) == "[]"
+    assert loaded("sparsweep.tuner.status, sparsweep.tuner.price, sparsweep.tuner.gc", ("ray",)) == "[]"
 
 
 def test_only_what_computes_loads_pytorch() -> None:
-    driver = "tuner.execute, tuner.running, tuner.calibrate, tuner.price, tuner.status, tuner.study, tuner.tracking"
-    analyst = "analysis.figures, analysis.report, analysis.claims, analysis.compacted"
-    assert loaded(f"{driver}, {analyst}", ("torch", "torchvision")) == "[]"
+    tuner = ("execute", "running", "calibrate", "price", "status", "study", "tracking")
+    analysis = ("figures", "report", "claims", "compacted")
+    modules = [f"sparsweep.tuner.{name}" for name in tuner] + [f"sparsweep.analysis.{name}" for name in analysis]
+    assert loaded(", ".join(modules), ("torch", "torchvision")) == "[]"
 
 
 def test_versions_are_pinned_by_name_alone() -> None:
@@ -86,3 +88,11 @@ def test_versions_are_pinned_by_name_alone() -> None:
     assert {"ray", "torch", "torchvision", "optuna", "pandas", "pyarrow", "matplotlib"} <= {
         line.partition("==")[0] for line in pins
     }
+
+
+def test_every_folder_is_packaged() -> None:
+    """What lies in a room is installed under its name, and nothing else is."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    tracked = subprocess.run(["git", "ls-files", *ROOMS], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    folders = {str(Path(file).parent) for file in tracked.split()}
+    assert sorted(listed) == sorted(f"sparsweep.{folder.replace('/', '.')}" for folder in folders)

@@ -23,14 +23,14 @@ sys.path.insert(0, str(Path(__file__).parent / "analysis"))
 
 from synthetic import make_results
 
-from analysis import figures
-from trainables.data import datasets
-from trainables.difficulty import difficulties
-from trainables.models import models
-from trainables.records import TABLES
-from trainables.sparsifiers import sparsifiers
-from trainables.spec import TrialSpec
-from tuner import cli
+from sparsweep.analysis import figures
+from sparsweep.trainables.data import datasets
+from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.models import models
+from sparsweep.trainables.records import TABLES
+from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.tuner import cli
 
 GOLDEN = Path(__file__).parent / "golden"
 BASE = {"dataset": "digits", "model": "resnet8", "sparsifier": "dense", "recipe": {"preset": "digits", "epochs": 20}}

@@ -15,9 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from trainables.attacks import BATCH_NORM, Attack, moved, pgd, summed_cross_entropy
-from trainables.deferred import functional, torch
-from trainables.objectives import Network, Objective
+from sparsweep.trainables.attacks import BATCH_NORM, Attack, moved, pgd, summed_cross_entropy
+from sparsweep.trainables.deferred import functional, torch
+from sparsweep.trainables.objectives import Network, Objective
 
 
 @dataclass(frozen=True)

@@ -28,9 +28,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from trainables.data import as_input
-from trainables.deferred import functional, nn, no_grad, torch
-from trainables.objectives import EVALUATION_BATCH, Network
+from sparsweep.trainables.data import as_input
+from sparsweep.trainables.deferred import functional, nn, no_grad, torch
+from sparsweep.trainables.objectives import EVALUATION_BATCH, Network
 
 Loss: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 """What an attack drives up: a scalar of the logits [B, classes], summed over samples."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from trainables.attacks import BATCH_NORM, holding
-from trainables.data import as_input
-from trainables.deferred import torch
-from trainables.objectives import EVALUATION_BATCH, Network
+from sparsweep.trainables.attacks import BATCH_NORM, holding
+from sparsweep.trainables.data import as_input
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.objectives import EVALUATION_BATCH, Network
 
 CLASSES = 10
 """Fewest classes that the standard version can do with: two of its attacks aim at the nine likeliest wrong ones."""

@@ -12,7 +12,7 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from trainables.deferred import torch
+from sparsweep.trainables.deferred import torch
 
 MAGIC = b"sparsweep-tensors-1"
 

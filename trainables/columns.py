@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainables.records import TABLES, build
-from trainables.spec import TrialSpec, dump
+from sparsweep.trainables.records import TABLES, build
+from sparsweep.trainables.spec import TrialSpec, dump
 
 
 def spec_columns(spec: TrialSpec) -> dict[str, Any]:

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import Field
 
-from trainables.deferred import nn, torch
-from trainables.local_files import expanded
-from trainables.models import Model
-from trainables.objectives import Network, Objective
-from trainables.sparsifiers.topology import Topology
-from trainables.values import Value
+from sparsweep.trainables.deferred import nn, torch
+from sparsweep.trainables.local_files import expanded
+from sparsweep.trainables.models import Model
+from sparsweep.trainables.objectives import Network, Objective
+from sparsweep.trainables.sparsifiers.topology import Topology
+from sparsweep.trainables.values import Value
 
 if TYPE_CHECKING:
-    from trainables.data import DeviceData
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.data import DeviceData
+    from sparsweep.trainables.spec import TrialSpec
 
 log = logging.getLogger(__name__)
 

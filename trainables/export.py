@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from trainables import reading
-from trainables.data import fitted_shape
-from trainables.soundness import check_weights
-from trainables.spec import TrialSpec, dump, load
-from trainables.store import Store
+from sparsweep.trainables import reading
+from sparsweep.trainables.data import fitted_shape
+from sparsweep.trainables.soundness import check_weights
+from sparsweep.trainables.spec import TrialSpec, dump, load
+from sparsweep.trainables.store import Store
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
 

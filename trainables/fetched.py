@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from pyarrow import fs
 
-from trainables import imagefile
-from trainables.checkpoint import Damaged
-from trainables.local_files import private_folder, write_local
+from sparsweep.trainables import imagefile
+from sparsweep.trainables.checkpoint import Damaged
+from sparsweep.trainables.local_files import private_folder, write_local
 
 HEAD_BYTES = 4096
 """Longer than a first line, which has a checksum and the shapes of two arrays."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from trainables.data import Dataset
-from trainables.deferred import nn
-from trainables.models import Model, layers_of
-from trainables.models.measured import count_layers
+from sparsweep.trainables.data import Dataset
+from sparsweep.trainables.deferred import nn
+from sparsweep.trainables.models import Model, layers_of
+from sparsweep.trainables.models.measured import count_layers
 
 PASSES = 3
 """Forward passes that one training step of a sample costs: one forward, and a backward that costs two."""

@@ -9,7 +9,7 @@ import hashlib
 
 from pyarrow import fs
 
-from trainables.records import resolve
+from sparsweep.trainables.records import resolve
 
 MOST_BYTES = 2**31
 """Of a file with masks or scores: those of 100 million samples take as much."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.checkpoint import Damaged, check_owner
+from sparsweep.trainables.checkpoint import Damaged, check_owner
 
 MAGIC = "sparsweep-images-1"
 

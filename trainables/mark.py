@@ -5,7 +5,7 @@ Files are removed or rewritten only where it is. Any other folder may belong to 
 
 from __future__ import annotations
 
-from trainables import records
+from sparsweep.trainables import records
 
 NAME = "SPARSWEEP.TAG"
 CONTENT = b"""Signature: sparsweep storage 1

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from trainables.deferred import functional, nn, torch
+from sparsweep.trainables.deferred import functional, nn, torch
 
 EVALUATION_BATCH = 1000
 """Images run at once where a network is judged."""

@@ -8,9 +8,9 @@ from itertools import takewhile
 
 from pydantic import BaseModel
 
-from trainables.provenance import OWN, OWN_MODULE, Code, loaded_code
-from trainables.scoring import SCORES
-from trainables.spec import ScoringSpec, Spec
+from sparsweep.trainables.provenance import OWN, OWN_MODULE, Code, loaded_code
+from sparsweep.trainables.scoring import SCORES
+from sparsweep.trainables.spec import ScoringSpec, Spec
 
 
 def code_of(spec: Spec) -> Code:

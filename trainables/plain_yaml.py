@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import yaml
 
-from trainables.values import shortened, shown
+from sparsweep.trainables.values import shortened, shown
 
 TAG = "tag:yaml.org,2002:"
 CORE_SCHEMA = {

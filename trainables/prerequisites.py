@@ -7,14 +7,14 @@ from functools import partial
 
 import pyarrow as pa
 
-from trainables.data import DeviceData, shared_tensor
-from trainables.deferred import torch
-from trainables.difficulty import Sources
-from trainables.provenance import Code, load_code
-from trainables.reading import code_of_scores
-from trainables.soundness import check_images, check_scores
-from trainables.spec import CorruptionSpec, ScoringSpec
-from trainables.store import Store
+from sparsweep.trainables.data import DeviceData, shared_tensor
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty import Sources
+from sparsweep.trainables.provenance import Code, load_code
+from sparsweep.trainables.reading import code_of_scores
+from sparsweep.trainables.soundness import check_images, check_scores
+from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec
+from sparsweep.trainables.store import Store
 
 
 def sources_in(store: Store, data: DeviceData, made_by: Callable[[Code], None]) -> Sources:

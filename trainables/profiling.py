@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
-from trainables.deferred import torch
-from trainables.store import Store
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.store import Store
 
 T = TypeVar("T")
 

@@ -21,7 +21,7 @@ from typing import TypeAlias
 OWN = "sparsweep"
 """The name under which the code of this package is recorded."""
 OWN_MODULE = __name__.partition(".")[0]
-"""The top-level module of the code that computes results."""
+"""The top-level name under which this package is imported."""
 
 Code: TypeAlias = Mapping[str, frozenset[str]]
 """By module the codes, ``VERSION DIGEST``, that something was made by; several where it was resumed under another."""
@@ -62,7 +62,7 @@ def loaded_code(module: str) -> str:
     A package counts with all its Python files, a module with its one file: 16 hex digits of a SHA-256. What a module
     imports from elsewhere does not count. ``?`` stands for a version or a source that cannot be found.
     """
-    return f"{_version_of(module)} {_digest_of(OWN_MODULE if module == OWN else module)}"
+    return f"{_version_of(module)} {_digest_of(__package__ if module == OWN else module)}"
 
 
 def _digest_of(module: str) -> str:

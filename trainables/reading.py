@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from trainables.records import TABLES, TABLES_VERSION, VERSION_KEY, resolve, table_folder
+from sparsweep.trainables.records import TABLES, TABLES_VERSION, VERSION_KEY, resolve, table_folder
 
 JSON_COLUMNS = {"versions", *(f"{part}_parameters" for part in ("dataset", "model", "sparsifier", "difficulty"))}
 """Columns of ``trials`` that whoever compares trials parses: each is a JSON object, or null."""

@@ -9,8 +9,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainables.models import Model
-from trainables.values import Placed, unknown
+from sparsweep.trainables.models import Model
+from sparsweep.trainables.values import Placed, unknown
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The paper's (sections A.2 and A.3): 200 epochs, SGD, learning rate .1 divided by ten at half and three quarters.

@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from trainables.local_files import expanded
-from trainables.schemas import TABLES, TABLES_VERSION, VERSION_KEY
+from sparsweep.trainables.local_files import expanded
+from sparsweep.trainables.schemas import TABLES, TABLES_VERSION, VERSION_KEY
 
 __all__ = ["TABLES", "TABLES_VERSION", "VERSION_KEY", "build", "hurried", "resolve", "table_folder", "to_parquet"]
 

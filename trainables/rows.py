@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from trainables.columns import spec_columns
-from trainables.convergence import epochs_to_fit, is_undertrained, late_trend
-from trainables.deferred import torch
-from trainables.flops import PASSES, dense_flops, forward_flops
-from trainables.provenance import Code, commit, dump_code, versions
-from trainables.spec import ScoringSpec, TrialSpec
-from trainables.training import Training
+from sparsweep.trainables.columns import spec_columns
+from sparsweep.trainables.convergence import epochs_to_fit, is_undertrained, late_trend
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.flops import PASSES, dense_flops, forward_flops
+from sparsweep.trainables.provenance import Code, commit, dump_code, versions
+from sparsweep.trainables.spec import ScoringSpec, TrialSpec
+from sparsweep.trainables.training import Training
 
 EPOCH_COLUMNS = (
     "epoch",

@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from trainables.runs import Progress
-from trainables.store import Store
-from trainables.training import Epoch
+from sparsweep.trainables.runs import Progress
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.training import Epoch
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class RunLog(logging.Handler):
     @contextmanager
     def listening(self) -> Iterator[None]:
         """Hear log records and warnings meanwhile, keep an error's traceback, and write all of it at the end."""
-        root = logging.getLogger("trainables")
+        root = logging.getLogger("sparsweep.trainables")
         root.addHandler(self)
         try:
             with warnings.catch_warnings(record=True) as heard:

@@ -14,21 +14,21 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-from trainables.checkpoint import Damaged
-from trainables.data import DeviceData, ImageData
-from trainables.deferred import torch
-from trainables.difficulty.corruption import corrupt
-from trainables.engine import Workshop
-from trainables.origins import code_of
-from trainables.prerequisites import sources_in
-from trainables.profiling import phase
-from trainables.provenance import Code, dump_code, joined, load_code
-from trainables.rows import epoch_rows, layer_rows, trial_row
-from trainables.scoring import SCORES, View
-from trainables.soundness import check_like, check_ranking, check_training, check_weights
-from trainables.spec import CorruptionSpec, ScoringSpec, SnapshotSpec, Spec, TrialSpec
-from trainables.store import Store
-from trainables.training import Diverged, Epoch, Training
+from sparsweep.trainables.checkpoint import Damaged
+from sparsweep.trainables.data import DeviceData, ImageData
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.corruption import corrupt
+from sparsweep.trainables.engine import Workshop
+from sparsweep.trainables.origins import code_of
+from sparsweep.trainables.prerequisites import sources_in
+from sparsweep.trainables.profiling import phase
+from sparsweep.trainables.provenance import Code, dump_code, joined, load_code
+from sparsweep.trainables.rows import epoch_rows, layer_rows, trial_row
+from sparsweep.trainables.scoring import SCORES, View
+from sparsweep.trainables.soundness import check_like, check_ranking, check_training, check_weights
+from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec, SnapshotSpec, Spec, TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.training import Diverged, Epoch, Training
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from trainables.data import DeviceData, as_input
-from trainables.deferred import no_grad, torch
+from sparsweep.trainables.data import DeviceData, as_input
+from sparsweep.trainables.deferred import no_grad, torch
 
 if TYPE_CHECKING:
-    from trainables.objectives import Network
-    from trainables.sparsifiers.topology import Tensors
-    from trainables.training import Training
+    from sparsweep.trainables.objectives import Network
+    from sparsweep.trainables.sparsifiers.topology import Tensors
+    from sparsweep.trainables.training import Training
 
 
 @dataclass

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 
-from trainables.deferred import torch
+from sparsweep.trainables.deferred import torch
 
 
 def derive(seed: int, purpose: str, *keys: int | str, device: torch.device | str = "cpu") -> torch.Generator:

@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from trainables.checkpoint import Damaged
-from trainables.deferred import torch
-from trainables.models import maskable
-from trainables.sparsifiers import Masks
-from trainables.sparsifiers.masks import is_plain
-from trainables.training import Epoch, Training
+from sparsweep.trainables.checkpoint import Damaged
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.models import maskable
+from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.sparsifiers.masks import is_plain
+from sparsweep.trainables.training import Epoch, Training
 
 if TYPE_CHECKING:
-    from trainables.data import Dataset
-    from trainables.models import Model
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.data import Dataset
+    from sparsweep.trainables.models import Model
+    from sparsweep.trainables.spec import TrialSpec
 
 _NUMBERS: dict[type, Any] = {int: int, float: int | float}
 FIELDS = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(Epoch)}

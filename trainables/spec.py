@@ -22,14 +22,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from trainables.data import Dataset, datasets
-from trainables.difficulty import Difficulty, difficulties, subset_size
-from trainables.difficulty.corruption import Corruption
-from trainables.models import Model, models
-from trainables.profiles import Profile, apply_profile
-from trainables.recipe import Recipe
-from trainables.sparsifiers import Sparsifier, sparsifiers
-from trainables.values import FOR_ID, Value, explain
+from sparsweep.trainables.data import Dataset, datasets
+from sparsweep.trainables.difficulty import Difficulty, difficulties, subset_size
+from sparsweep.trainables.difficulty.corruption import Corruption
+from sparsweep.trainables.models import Model, models
+from sparsweep.trainables.profiles import Profile, apply_profile
+from sparsweep.trainables.recipe import Recipe
+from sparsweep.trainables.sparsifiers import Sparsifier, sparsifiers
+from sparsweep.trainables.values import FOR_ID, Value, explain
 
 SCHEMA_VERSION = 1
 """Part of every id; raised when the meaning of a field changes, so that old results are not taken for new ones."""

@@ -24,10 +24,10 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import fs
 
-from trainables import checkpoint, imagefile, mark, reading, records
-from trainables.checkpoint import Check, accept
-from trainables.fetched import open_fetched
-from trainables.local_files import write_local
+from sparsweep.trainables import checkpoint, imagefile, mark, reading, records
+from sparsweep.trainables.checkpoint import Check, accept
+from sparsweep.trainables.fetched import open_fetched
+from sparsweep.trainables.local_files import write_local
 
 log = logging.getLogger(__name__)
 

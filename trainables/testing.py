@@ -2,7 +2,7 @@
 
 In a test of a package that brings a method::
 
-    from trainables.testing import check_sparsifier
+    from sparsweep.trainables.testing import check_sparsifier
 
     def test_my_method() -> None:
         check_sparsifier(MyMethod(update_every=1))
@@ -23,20 +23,20 @@ import numpy as np
 import torch
 from torch import nn
 
-from trainables import checkpoint
-from trainables.data import Batches, DeviceData
-from trainables.data.base import ImageData, place
-from trainables.models import Model, maskable
-from trainables.models.build import build_model
-from trainables.networks import Normalize
-from trainables.seeds import derive
-from trainables.soundness import check_training
-from trainables.sparsifiers import Masks, Sparsifier, Start, distributions, sparsifiers
-from trainables.sparsifiers.base import State, layer_shapes
-from trainables.sparsifiers.masks import kept_weights
-from trainables.sparsifiers.topology import DenseMomentum, Latent
-from trainables.spec import Spec, TrialSpec
-from trainables.training import Training
+from sparsweep.trainables import checkpoint
+from sparsweep.trainables.data import Batches, DeviceData
+from sparsweep.trainables.data.base import ImageData, place
+from sparsweep.trainables.models import Model, maskable
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.networks import Normalize
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.soundness import check_training
+from sparsweep.trainables.sparsifiers import Masks, Sparsifier, Start, distributions, sparsifiers
+from sparsweep.trainables.sparsifiers.base import State, layer_shapes
+from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers.topology import DenseMomentum, Latent
+from sparsweep.trainables.spec import Spec, TrialSpec
+from sparsweep.trainables.training import Training
 
 EPOCHS = 4
 SAMPLES = 24

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 
-from trainables.data import DeviceData, fitted_shape
-from trainables.deferred import torch
-from trainables.engine import Engine, Workshop
-from trainables.spec import TrialSpec
-from trainables.training import Training
+from sparsweep.trainables.data import DeviceData, fitted_shape
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.engine import Engine, Workshop
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.training import Training
 
 BATCHES = {"cuda": 50, "cpu": 4}
 """Batches between two looks at the clock: on a GPU a few would not fill it."""

@@ -15,16 +15,16 @@ from typing import Any
 import ray
 from ray import tune
 
-from trainables import plugins
-from trainables.data import DeviceData, ImageData, place
-from trainables.deferred import torch
-from trainables.engine import Engine, Workshop
-from trainables.profiling import profiled
-from trainables.rows import device_name
-from trainables.runlog import RunLog
-from trainables.runs import Inputs, Progress, Run, is_finished, open_run
-from trainables.spec import Spec, TrialSpec, load
-from trainables.store import Store
+from sparsweep.trainables import plugins
+from sparsweep.trainables.data import DeviceData, ImageData, place
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.engine import Engine, Workshop
+from sparsweep.trainables.profiling import profiled
+from sparsweep.trainables.rows import device_name
+from sparsweep.trainables.runlog import RunLog
+from sparsweep.trainables.runs import Inputs, Progress, Run, is_finished, open_run
+from sparsweep.trainables.spec import Spec, TrialSpec, load
+from sparsweep.trainables.store import Store
 
 REPORT_SECONDS = 1.0
 """A step of Tune is as many epochs as fit: each costs the driver some milliseconds, and leaves a checkpoint."""

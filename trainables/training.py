@@ -15,19 +15,19 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from trainables.data import Batches, DeviceData, as_input
-from trainables.deferred import no_grad, torch
-from trainables.engine import Kind, Workshop
-from trainables.flops import forward_flops, layer_flops
-from trainables.models import maskable
-from trainables.models.build import build_model
-from trainables.objectives import EVALUATION_BATCH
-from trainables.profiling import each, phase
-from trainables.seeds import derive
-from trainables.sparsifiers import Masks, Moment, Start, Timeline
-from trainables.sparsifiers.base import State
-from trainables.sparsifiers.topology import Tensors
-from trainables.spec import Spec, TrialSpec
+from sparsweep.trainables.data import Batches, DeviceData, as_input
+from sparsweep.trainables.deferred import no_grad, torch
+from sparsweep.trainables.engine import Kind, Workshop
+from sparsweep.trainables.flops import forward_flops, layer_flops
+from sparsweep.trainables.models import maskable
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.objectives import EVALUATION_BATCH
+from sparsweep.trainables.profiling import each, phase
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start, Timeline
+from sparsweep.trainables.sparsifiers.base import State
+from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.spec import Spec, TrialSpec
 
 
 class Diverged(ArithmeticError):

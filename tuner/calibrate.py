@@ -18,20 +18,20 @@ from ray.exceptions import RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from trainables import plugins
-from trainables.deferred import torch
-from trainables.engine import Engine
-from trainables.flops import PASSES
-from trainables.rows import device_name
-from trainables.spec import Spec, TrialSpec, dump, load
-from trainables.store import Store
-from trainables.throughput import Rehearsal
-from tuner.calibration import keep, kind_of, read
-from tuner.cards import LADDER, NoRoom, choose, mps_runs
-from tuner.grid import SweepError
-from tuner.price import cost_of_image
-from tuner.retries import cause, in_words
-from tuner.sweep import Resources
+from sparsweep.trainables import plugins
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.engine import Engine
+from sparsweep.trainables.flops import PASSES
+from sparsweep.trainables.rows import device_name
+from sparsweep.trainables.spec import Spec, TrialSpec, dump, load
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.throughput import Rehearsal
+from sparsweep.tuner.calibration import keep, kind_of, read
+from sparsweep.tuner.cards import LADDER, NoRoom, choose, mps_runs
+from sparsweep.tuner.grid import SweepError
+from sparsweep.tuner.price import cost_of_image
+from sparsweep.tuner.retries import cause, in_words
+from sparsweep.tuner.sweep import Resources
 
 RATE_SECONDS = 2.0
 TOGETHER_SECONDS = 1.5

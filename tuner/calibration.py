@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trainables.data import fitted_shape
-from trainables.engine import Engine
-from trainables.spec import TrialSpec
-from trainables.store import Store
+from sparsweep.trainables.data import fitted_shape
+from sparsweep.trainables.engine import Engine
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
 
 
 def kind_of(spec: TrialSpec, engine: Engine) -> dict[str, Any]:

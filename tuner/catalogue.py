@@ -23,7 +23,7 @@ class Kind(StrEnum):
 def catalogue(kind: Kind) -> list[dict[str, str]]:
     """``name`` and ``summary`` of everything of one kind."""
     if kind is Kind.sweeps:
-        from tuner.sweep import built_in, description
+        from sparsweep.tuner.sweep import built_in, description
 
         return [{"name": name, "summary": description(path)} for name, path in built_in().items()]
     return [{"name": name, "summary": first_line(cls)} for name, cls in classes(kind).items()]
@@ -38,10 +38,10 @@ def classes(kind: Kind) -> dict[str, type[BaseModel]]:
     """Return the classes of one kind by name, whose fields a sweep file can set; of ``fields`` its own parts."""
     if kind is Kind.fields:
         return _parts_of_a_sweep()
-    from trainables.data import datasets
-    from trainables.difficulty import difficulties
-    from trainables.models import models
-    from trainables.sparsifiers import sparsifiers
+    from sparsweep.trainables.data import datasets
+    from sparsweep.trainables.difficulty import difficulties
+    from sparsweep.trainables.models import models
+    from sparsweep.trainables.sparsifiers import sparsifiers
 
     registries: dict[Kind, Any] = {
         Kind.sparsifiers: sparsifiers,
@@ -54,11 +54,11 @@ def classes(kind: Kind) -> dict[str, type[BaseModel]]:
 
 
 def _parts_of_a_sweep() -> dict[str, type[BaseModel]]:
-    from trainables.engine import Engine
-    from trainables.recipe import Recipe
-    from trainables.spec import Evaluation, TrialSpec
-    from tuner.seeds import Seeds
-    from tuner.sweep import Resources, Search, Sweep
+    from sparsweep.trainables.engine import Engine
+    from sparsweep.trainables.recipe import Recipe
+    from sparsweep.trainables.spec import Evaluation, TrialSpec
+    from sparsweep.tuner.seeds import Seeds
+    from sparsweep.tuner.sweep import Resources, Search, Sweep
 
     return {
         "sweep": Sweep,
@@ -74,8 +74,8 @@ def _parts_of_a_sweep() -> dict[str, type[BaseModel]]:
 
 def reference(kind: Kind, name: str) -> dict[str, Any]:
     """Return ``name``, what is written ``about`` it and its ``fields``; ValueError that names the choices."""
-    from trainables.values import unknown
-    from tuner.reference import about, fields
+    from sparsweep.trainables.values import unknown
+    from sparsweep.tuner.reference import about, fields
 
     if kind is Kind.sweeps:
         raise ValueError(f"NAME {name!r}: a sweep has no fields of its own: sparsweep list fields sweep")
@@ -87,7 +87,7 @@ def reference(kind: Kind, name: str) -> dict[str, Any]:
 
 def reference_lines(facts: dict[str, Any]) -> list[str]:
     """The fields of one thing as a person reads them, after what is written about it."""
-    from tuner.reference import lines
+    from sparsweep.tuner.reference import lines
 
     return [facts["about"], "", *(lines(facts["fields"]) if facts["fields"] else ["It has no fields."])]
 

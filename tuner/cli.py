@@ -15,11 +15,11 @@ from typing import Annotated
 
 import typer
 
-from tuner.commands import calibrate, export, forget, gc, list_names, logs, show, study, trials
-from tuner.data_command import data_app
-from tuner.faults import conclude, keep_to_lines
-from tuner.launch import Launch
-from tuner.opening import (
+from sparsweep.tuner.commands import calibrate, export, forget, gc, list_names, logs, show, study, trials
+from sparsweep.tuner.data_command import data_app
+from sparsweep.tuner.faults import conclude, keep_to_lines
+from sparsweep.tuner.launch import Launch
+from sparsweep.tuner.opening import (
     DEFAULT_STORAGE,
     WrongCall,
     open_marked_store,
@@ -30,7 +30,7 @@ from tuner.opening import (
     open_sweeps,
     refuse_lost_folder,
 )
-from tuner.options import (
+from sparsweep.tuner.options import (
     Address,
     AsJson,
     ClaimFiles,
@@ -57,9 +57,9 @@ from tuner.options import (
     Width,
     repeated,
 )
-from tuner.results import Remarks, gather, in_one_line, nothing_finished, remark_lines, stated_claims
-from tuner.running import remake_artifacts, run_sweep, take_back
-from tuner.terminal import bounded, lasting_messages, say, tell
+from sparsweep.tuner.results import Remarks, gather, in_one_line, nothing_finished, remark_lines, stated_claims
+from sparsweep.tuner.running import remake_artifacts, run_sweep, take_back
+from sparsweep.tuner.terminal import bounded, lasting_messages, say, tell
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -89,7 +89,7 @@ def main() -> None:
             logging.basicConfig(format="%(message)s")
         else:
             keep_to_lines()
-        logging.getLogger("trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
+        logging.getLogger("sparsweep.trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
         try:
             code, reason = app(arguments, standalone_mode=False) or 0, ""
         except BaseException as error:
@@ -123,7 +123,7 @@ def plan(
     plugins: Plugins = [],
 ) -> None:
     """Say what would run, what is shared or done, and what it costs; run nothing."""
-    from tuner.price import bill, lines, price, runs_to_do
+    from sparsweep.tuner.price import bill, lines, price, runs_to_do
 
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
     remarks = Remarks.on(described, store)
@@ -191,8 +191,8 @@ def status(
     plugins: Plugins = [],
 ) -> None:
     """Say what is done, running, failed (and why), and blocked (and by what)."""
-    from tuner import journal
-    from tuner.status import follow, lines, report
+    from sparsweep.tuner import journal
+    from sparsweep.tuner.status import follow, lines, report
 
     store = open_store(storage)
     names = [sweep] if sweep else journal.recorded(store)
@@ -230,9 +230,9 @@ def figures(
     plugins: Plugins = [],
 ) -> None:
     """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
-    from analysis import figures as gallery
-    from analysis.choice import chosen
-    from tuner.remaking import lost_scores
+    from sparsweep.analysis import figures as gallery
+    from sparsweep.analysis.choice import chosen
+    from sparsweep.tuner.remaking import lost_scores
 
     with in_one_line():
         form = gallery.Form(gallery.inches(width) if width else None, spread.value)
@@ -263,8 +263,8 @@ def claims(
     plugins: Plugins = [],
 ) -> None:
     """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
-    from analysis.claims import as_json as plain
-    from analysis.claims import evaluate, lines
+    from sparsweep.analysis.claims import as_json as plain
+    from sparsweep.analysis.claims import evaluate, lines
 
     stated = stated_claims(more)
     verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
@@ -281,10 +281,10 @@ def report(
     """Write one HTML page about sweeps: results to filter, claims, figures, trials, failures, cost, provenance."""
     from datetime import UTC, datetime
 
-    from analysis.claims import evaluate
-    from analysis.report import Standing, render
-    from tuner import status
-    from tuner.remaking import lost_scores
+    from sparsweep.analysis.claims import evaluate
+    from sparsweep.analysis.report import Standing, render
+    from sparsweep.tuner import status
+    from sparsweep.tuner.remaking import lost_scores
 
     stated = stated_claims(more)
     described, store, results = gather(sweeps, overrides, storage)
@@ -299,8 +299,8 @@ def report(
 
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
-    from analysis.compacted import compact as copy
-    from trainables.records import TABLES
+    from sparsweep.analysis.compacted import compact as copy
+    from sparsweep.trainables.records import TABLES
 
     store = open_marked_store(storage)
     for table in TABLES:

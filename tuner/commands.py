@@ -7,11 +7,22 @@ from typing import Annotated
 
 import typer
 
-from tuner.catalogue import catalogue, lines, reference, reference_lines
-from tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_marked_store, open_store, open_sweep
-from tuner.options import AsJson, KindName, Onnx, Output, Overrides, Plugins, Storage, SweepName, TrialId, Where
-from tuner.running import check_writable
-from tuner.terminal import say, tell
+from sparsweep.tuner.catalogue import catalogue, lines, reference, reference_lines
+from sparsweep.tuner.opening import DEFAULT_STORAGE, WrongCall, only_one, open_marked_store, open_store, open_sweep
+from sparsweep.tuner.options import (
+    AsJson,
+    KindName,
+    Onnx,
+    Output,
+    Overrides,
+    Plugins,
+    Storage,
+    SweepName,
+    TrialId,
+    Where,
+)
+from sparsweep.tuner.running import check_writable
+from sparsweep.tuner.terminal import say, tell
 
 
 def calibrate(
@@ -21,9 +32,9 @@ def calibrate(
     plugins: Plugins = [],
 ) -> None:
     """Measure how fast this machine trains each kind of network in a sweep, so that plan knows hours."""
-    from tuner.calibrate import line, measure
-    from tuner.graph import build
-    from tuner.points import points
+    from sparsweep.tuner.calibrate import line, measure
+    from sparsweep.tuner.graph import build
+    from sparsweep.tuner.points import points
 
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
     check_writable(store)  # before minutes of measuring
@@ -43,7 +54,7 @@ def trials(
     plugins: Plugins = [],
 ) -> None:
     """List the trials of a sweep: ids for show, logs and export, states, settings, accuracies."""
-    from tuner.results import chosen_trials, trial_lines, trial_table
+    from sparsweep.tuner.results import chosen_trials, trial_lines, trial_table
 
     if as_json and as_csv:
         raise WrongCall("--json, --csv: choose one of the two")
@@ -66,14 +77,14 @@ def study(
     described, store = open_sweep(sweep, [], storage, as_it_was_run=True)
     if described.search is None:
         raise WrongCall(f"SWEEP {sweep!r}: it has grids and no search, so there is no study")
-    from tuner.dashboard import write
+    from sparsweep.tuner.dashboard import write
 
     say(f"optuna-dashboard {write(described, store, output)}")
 
 
 def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False, plugins: Plugins = []) -> None:
     """Show one trial: its spec, its results and where its files are; of a failed one, its error."""
-    from tuner.status import describe, known_trials
+    from sparsweep.tuner.status import describe, known_trials
 
     store = open_store(storage)
     facts = describe(only_one(trial, known_trials(store), "finished or failed trial", storage), store)
@@ -97,7 +108,7 @@ def export(
     trial: TrialId, output: Output = None, onnx: Onnx = False, storage: Storage = DEFAULT_STORAGE, plugins: Plugins = []
 ) -> None:
     """Write the trained network of a trial as plain tensors and masks, to be used without this package."""
-    from tuner.exporting import write
+    from sparsweep.tuner.exporting import write
 
     store = open_store(storage)
     say("\n".join(write(only_one(trial, store.finished(), "finished trial", storage), store, output, onnx)))
@@ -111,7 +122,7 @@ def gc(
     plugins: Plugins = [],
 ) -> None:
     """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
-    from tuner.gc import collect, find_here, readable
+    from sparsweep.tuner.gc import collect, find_here, readable
 
     given_up = [kind for kind, chosen in (("weights", weights), ("scores", scores)) if chosen]
     garbage, store, problems = find_here(storage, given_up)
@@ -133,10 +144,10 @@ def forget(
     plugins: Plugins = [],
 ) -> None:
     """Show finished or failed trials and, if told to, remove what is stored of them: a run makes them again."""
-    from tuner.forgetting import files_of
-    from tuner.forgetting import forget as remove
-    from tuner.results import finished_where
-    from tuner.status import known_trials
+    from sparsweep.tuner.forgetting import files_of
+    from sparsweep.tuner.forgetting import forget as remove
+    from sparsweep.tuner.results import finished_where
+    from sparsweep.tuner.status import known_trials
 
     store = open_marked_store(storage)
     if bool(trials) == (where is not None):

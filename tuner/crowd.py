@@ -7,11 +7,11 @@ from typing import Any
 
 from ray.tune import Callback
 
-from trainables.deferred import torch
-from trainables.store import Store
-from tuner.graph import State, examine, find_blocked
-from tuner.retries import cause
-from tuner.search import GraphSearch, RunTrial
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.graph import State, examine, find_blocked
+from sparsweep.tuner.retries import cause
+from sparsweep.tuner.search import GraphSearch, RunTrial
 
 
 class Crowd(Callback):

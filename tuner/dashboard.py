@@ -9,9 +9,9 @@ from pathlib import Path
 
 import optuna
 
-from trainables.store import Store
-from tuner.study import Study, new_study
-from tuner.sweep import Sweep
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.study import Study, new_study
+from sparsweep.tuner.sweep import Sweep
 
 
 def write(sweep: Sweep, store: Store, file: str | None) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tuner.options import AsJson, DataFolder
-from tuner.terminal import say, tell
+from sparsweep.tuner.options import AsJson, DataFolder
+from sparsweep.tuner.terminal import say, tell
 
 data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
 
@@ -19,7 +19,7 @@ def get(
     data: DataFolder = None,
 ) -> None:
     """Download a data set, check it and unpack it; nothing is done if it is there and whole."""
-    from tuner.images import fetch
+    from sparsweep.tuner.images import fetch
 
     say(fetch(name, data, tell))
 
@@ -27,7 +27,7 @@ def get(
 @data_app.command(name="list")
 def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
     """List the data sets that can be downloaded, and where those that are there lie."""
-    from tuner.images import inventory
+    from sparsweep.tuner.images import inventory
 
     rows = inventory(data)
     if as_json:

@@ -30,11 +30,11 @@ from typing import Any
 
 from pyarrow.fs import LocalFileSystem
 
-from trainables.local_files import create_local
-from trainables.reading import parse_json
-from trainables.store import Store
-from tuner.terminal import tell
-from tuner.word import sound_runs, sound_seconds
+from sparsweep.trainables.local_files import create_local
+from sparsweep.trainables.reading import parse_json
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.terminal import tell
+from sparsweep.tuner.word import sound_runs, sound_seconds
 
 log = logging.getLogger(__name__)
 

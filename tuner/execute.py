@@ -16,25 +16,25 @@ import ray
 from ray import tune
 from ray.tune import schedulers
 
-from trainables import plugins
-from trainables.data import ImageData
-from trainables.spec import dump
-from trainables.store import Store
-from trainables.trainable import SparseTrainable
-from tuner.calibrate import share_a_card
-from tuner.cards import larger, share
-from tuner.crowd import Crowd, remaining
-from tuner.graph import State
-from tuner.grid import SweepError
-from tuner.launch import Launch
-from tuner.lifeline import Lifeline, Lost, leave
-from tuner.opening import shortened
-from tuner.order import order_of
-from tuner.patience import FailFast, Patience
-from tuner.scratch import scratch
-from tuner.search import GraphSearch, InOrder, Release
-from tuner.sweep import Resources, Sweep
-from tuner.watch import Watch
+from sparsweep.trainables import plugins
+from sparsweep.trainables.data import ImageData
+from sparsweep.trainables.spec import dump
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.trainable import SparseTrainable
+from sparsweep.tuner.calibrate import share_a_card
+from sparsweep.tuner.cards import larger, share
+from sparsweep.tuner.crowd import Crowd, remaining
+from sparsweep.tuner.graph import State
+from sparsweep.tuner.grid import SweepError
+from sparsweep.tuner.launch import Launch
+from sparsweep.tuner.lifeline import Lifeline, Lost, leave
+from sparsweep.tuner.opening import shortened
+from sparsweep.tuner.order import order_of
+from sparsweep.tuner.patience import FailFast, Patience
+from sparsweep.tuner.scratch import scratch
+from sparsweep.tuner.search import GraphSearch, InOrder, Release
+from sparsweep.tuner.sweep import Resources, Sweep
+from sparsweep.tuner.watch import Watch
 
 REACH_SECONDS = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -145,14 +145,14 @@ def how_to_search(
     """What gives Tune its trials, at most ``limit`` at a time, and what may stop them early."""
     release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
     if sweep.seeds is not None:
-        from tuner.growth import grown
-        from tuner.seeding import SeedSearch
+        from sparsweep.tuner.growth import grown
+        from sparsweep.tuner.seeding import SeedSearch
 
         return SeedSearch(release, grown(sweep, store), store, limit), InOrder()
     if sweep.search is None:
         return GraphSearch(release, limit), InOrder()
-    from tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
-    from tuner.study import Study
+    from sparsweep.tuner.optimise import StudySearch, scheduler  # Optuna takes a second to import
+    from sparsweep.tuner.study import Study
 
     study = Study(sweep, store)
     return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)

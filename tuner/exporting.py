@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from trainables.export import export, read_spec, to_onnx, to_torch
-from trainables.local_files import expanded, write_local
-from trainables.store import ArtifactLost, Store
-from trainables.values import explain
-from tuner.opening import WrongCall
-from tuner.remaking import command_for
+from sparsweep.trainables.export import export, read_spec, to_onnx, to_torch
+from sparsweep.trainables.local_files import expanded, write_local
+from sparsweep.trainables.store import ArtifactLost, Store
+from sparsweep.trainables.values import explain
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.remaking import command_for
 
 USE = """  content = torch.load({file!r}, weights_only=True)
   model.load_state_dict(content["state_dict"])       # masked weights are zero; content["masks"] says which

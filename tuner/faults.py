@@ -16,8 +16,8 @@ from typing import Any
 import typer
 from typer.exceptions import TyperException
 
-from tuner.opening import WrongCall, about_tables, shortened
-from tuner.terminal import bounded, tell
+from sparsweep.tuner.opening import WrongCall, about_tables, shortened
+from sparsweep.tuner.terminal import bounded, tell
 
 REMEDIES = {
     errno.ENOSPC: "Free some space.",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
-from trainables import reading
-from trainables.origins import modules_of
-from trainables.provenance import Code, changed_modules, load_code
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from tuner.graph import Graph, closure
-from tuner.opening import WrongCall
-from tuner.repair import TABLES
+from sparsweep.trainables import reading
+from sparsweep.trainables.origins import modules_of
+from sparsweep.trainables.provenance import Code, changed_modules, load_code
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.graph import Graph, closure
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.repair import TABLES
 
 CHANGED = "changed"
 """Stands for all trials that were made by other code, whatever the module."""

@@ -13,14 +13,14 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from trainables.records import TABLES
-from trainables.store import Store
-from tuner import journal
-from tuner.driver_lease import SweepAlreadyRunning, refuse_if_driven
-from tuner.graph import artifacts_of, build, examine
-from tuner.opening import WrongCall, open_marked_store, open_readable_sweeps, storage_option
-from tuner.points import points
-from tuner.sweep import SWEEP_NAME, Sweep
+from sparsweep.trainables.records import TABLES
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import journal
+from sparsweep.tuner.driver_lease import SweepAlreadyRunning, refuse_if_driven
+from sparsweep.tuner.graph import artifacts_of, build, examine
+from sparsweep.tuner.opening import WrongCall, open_marked_store, open_readable_sweeps, storage_option
+from sparsweep.tuner.points import points
+from sparsweep.tuner.sweep import SWEEP_NAME, Sweep
 
 _RUN = "[0-9a-f]{16}"
 COLLECTED = {

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from trainables.runs import leaves
-from trainables.spec import Spec, TrialSpec
-from trainables.store import Store
+from sparsweep.trainables.runs import leaves
+from sparsweep.trainables.spec import Spec, TrialSpec
+from sparsweep.trainables.store import Store
 
 
 @dataclass

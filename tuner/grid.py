@@ -8,10 +8,10 @@ from decimal import Decimal
 from itertools import product
 from typing import Any
 
-from trainables.difficulty import difficulties
-from trainables.recipe import Recipe, override_recipe
-from trainables.sparsifiers import sparsifiers
-from trainables.values import Registry, Value, shown
+from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.recipe import Recipe, override_recipe
+from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.trainables.values import Registry, Value, shown
 
 RANGE = {"from", "to", "step"}
 MOST_STEPS = 10**9

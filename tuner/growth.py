@@ -16,12 +16,12 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from trainables import reading
-from trainables.sparsifiers.base import dense_parent
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from tuner.seeds import Seeds
-from tuner.sweep import Sweep
+from sparsweep.trainables import reading
+from sparsweep.trainables.sparsifiers.base import dense_parent
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.seeds import Seeds
+from sparsweep.tuner.sweep import Sweep
 
 OUTCOME = "test_accuracy"
 

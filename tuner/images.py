@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from trainables.data import DamagedData, DataError, Dataset, ImageData, MissingData, data_root, datasets
-from trainables.data.downloaded import Downloaded
-from trainables.values import unknown
-from tuner.graph import State
-from tuner.opening import WrongCall
+from sparsweep.trainables.data import DamagedData, DataError, Dataset, ImageData, MissingData, data_root, datasets
+from sparsweep.trainables.data.downloaded import Downloaded
+from sparsweep.trainables.values import unknown
+from sparsweep.tuner.graph import State
+from sparsweep.tuner.opening import WrongCall
 
 Tell = Callable[[str], None]
 """Says something of the course of things."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from trainables import plain_yaml, plugins
-from trainables.reading import parse_json
-from trainables.store import Store
-from tuner.sweep import SWEEP_NAME, Sweep, SweepError, parse
+from sparsweep.trainables import plain_yaml, plugins
+from sparsweep.trainables.reading import parse_json
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.sweep import SWEEP_NAME, Sweep, SweepError, parse
 
 
 def remember(sweep: Sweep, store: Store) -> None:

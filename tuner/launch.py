@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainables.store import Store
-    from tuner.options import Tracker
-    from tuner.sweep import Sweep
+    from sparsweep.trainables.store import Store
+    from sparsweep.tuner.options import Tracker
+    from sparsweep.tuner.sweep import Sweep
 
 
 @dataclass(frozen=True)

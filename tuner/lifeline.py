@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from tuner.terminal import tell
+from sparsweep.tuner.terminal import tell
 
 LOOK_SECONDS = 1.0
 Lost = Callable[[str], None]

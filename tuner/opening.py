@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainables.store import Store
-    from tuner.sweep import Sweep
+    from sparsweep.trainables.store import Store
+    from sparsweep.tuner.sweep import Sweep
 
 
 DEFAULT_STORAGE = "./runs"
@@ -27,7 +27,7 @@ def shortened(error: BaseException) -> str:
 
 def about_tables(error: BaseException) -> str:
     """Return what an error says of tables of a later version, empty for any other error."""
-    from trainables.reading import NewerTables
+    from sparsweep.trainables.reading import NewerTables
 
     return str(error) if isinstance(error, NewerTables) else ""
 
@@ -42,7 +42,7 @@ def refuse_lost_folder() -> None:
 
 def load_plugins(modules: list[str]) -> list[str]:
     """Import modules that bring methods of others, so that sweeps can name them; the same list, for the option."""
-    from trainables.plugins import PluginError, load
+    from sparsweep.trainables.plugins import PluginError, load
 
     try:
         load(modules)
@@ -53,7 +53,7 @@ def load_plugins(modules: list[str]) -> list[str]:
 
 def open_store(storage: str) -> Store:
     """Return the storage. Raises WrongCall if it cannot be one: no such address, a file, or out of reach."""
-    from trainables.store import Store
+    from sparsweep.trainables.store import Store
 
     try:
         store = Store(storage)
@@ -73,8 +73,8 @@ def open_marked_store(storage: str) -> Store:
     Raises:
         WrongCall: The folder does not carry the mark of a storage.
     """
-    from trainables import mark
-    from tuner import journal
+    from sparsweep.trainables import mark
+    from sparsweep.tuner import journal
 
     store = open_store(storage)
     if not store.is_marked():
@@ -106,9 +106,9 @@ def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: boo
 
     A sweep with an impossible trial is refused before anything is written.
     """
-    from tuner import journal
-    from tuner.grid import SweepError
-    from tuner.sweep import read
+    from sparsweep.tuner import journal
+    from sparsweep.tuner.grid import SweepError
+    from sparsweep.tuner.sweep import read
 
     store = open_store(storage)
     try:
@@ -149,7 +149,7 @@ def refuse_namesake(sweep: Sweep, store: Store) -> None:
     A file that was edited, moved or copied to another machine stays the same sweep: its source is the same, or its
     trials are some of the earlier ones or more than these.
     """
-    from tuner import journal
+    from sparsweep.tuner import journal
 
     other = journal.source(sweep.name, store)
     if sweep.source is None or other in (None, sweep.source):

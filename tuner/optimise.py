@@ -7,11 +7,11 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, MedianStoppingRule, TrialScheduler
 
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from tuner.search import GrowingSearch, InOrder, Release
-from tuner.study import Study
-from tuner.sweep import Search
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.search import GrowingSearch, InOrder, Release
+from sparsweep.tuner.study import Study
+from sparsweep.tuner.sweep import Search
 
 MAX_EPOCHS = 100_000
 """Trials end by themselves; ASHA only wants to know that they do."""

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from tuner.catalogue import Kind
-from tuner.opening import load_plugins
+from sparsweep.tuner.catalogue import Kind
+from sparsweep.tuner.opening import load_plugins
 
 
 class Tracker(StrEnum):

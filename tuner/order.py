@@ -8,10 +8,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from trainables.spec import Spec
-from tuner.graph import Graph, closure
-from tuner.price import cost, cost_of_image
-from tuner.sweep import Sweep
+from sparsweep.trainables.spec import Spec
+from sparsweep.tuner.graph import Graph, closure
+from sparsweep.tuner.price import cost, cost_of_image
+from sparsweep.tuner.sweep import Sweep
 
 Key = tuple[float | str, ...]
 """Runs start in ascending order of their keys."""

@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from trainables import plain_yaml
-from trainables.data import datasets
-from trainables.difficulty import difficulties
-from trainables.models import models
-from trainables.plain_yaml import YAMLError
-from trainables.recipe import override_recipe
-from trainables.sparsifiers import sparsifiers
-from trainables.spec import TrialSpec
-from trainables.values import Registry, shortened, shown, unknown
-from tuner.grid import SweepError
+from sparsweep.trainables import plain_yaml
+from sparsweep.trainables.data import datasets
+from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.models import models
+from sparsweep.trainables.plain_yaml import YAMLError
+from sparsweep.trainables.recipe import override_recipe
+from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.values import Registry, shortened, shown, unknown
+from sparsweep.tuner.grid import SweepError
 
 PARTS: dict[str, Registry[Any]] = {
     "dataset": datasets,

@@ -10,9 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from trainables.spec import Spec
-from tuner.order import shape
-from tuner.price import cost
+from sparsweep.trainables.spec import Spec
+from sparsweep.tuner.order import shape
+from sparsweep.tuner.price import cost
 
 
 @dataclass

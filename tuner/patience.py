@@ -10,7 +10,7 @@ import ray
 from ray.tune import Callback
 from ray.tune.experiment import Trial
 
-from tuner.retries import TrialTimeout
+from sparsweep.tuner.retries import TrialTimeout
 
 
 class Patience(Callback):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from tuner.suggestions import suggestions
-from tuner.sweep import Sweep
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.suggestions import suggestions
+from sparsweep.tuner.sweep import Sweep
 
 
 def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
@@ -16,7 +16,7 @@ def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
     if sweep.search is not None:
         return {made.spec.id: made.spec for made in suggestions(sweep.name, store) if made.spec and made.ended is None}
     if sweep.seeds is not None:
-        from tuner.growth import grown  # SciPy's statistics take a second to import
+        from sparsweep.tuner.growth import grown  # SciPy's statistics take a second to import
 
         return grown(sweep, store).points
     return sweep.trials

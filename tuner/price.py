@@ -11,19 +11,19 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from trainables import reading
-from trainables.convergence import MIN_STEPS
-from trainables.engine import Engine
-from trainables.flops import dense_flops
-from trainables.spec import Spec, TrialSpec, load
-from trainables.store import Store
-from tuner import calibration
-from tuner.calibration import kind_of
-from tuner.graph import build, examine
-from tuner.grid import SweepError
-from tuner.points import points
-from tuner.seeds import Seeds
-from tuner.sweep import Sweep
+from sparsweep.trainables import reading
+from sparsweep.trainables.convergence import MIN_STEPS
+from sparsweep.trainables.engine import Engine
+from sparsweep.trainables.flops import dense_flops
+from sparsweep.trainables.spec import Spec, TrialSpec, load
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import calibration
+from sparsweep.tuner.calibration import kind_of
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.grid import SweepError
+from sparsweep.tuner.points import points
+from sparsweep.tuner.seeds import Seeds
+from sparsweep.tuner.sweep import Sweep
 
 
 def price(sweep: Sweep, store: Store) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def seeds_to_come(seeds: Seeds, trials: Mapping[str, TrialSpec]) -> dict[str, in
 
 def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
     """Trials that a search may make: those suggested so far, and for those to come as many drawn at random."""
-    from tuner.study import new_study, suggested_spec
+    from sparsweep.tuner.study import new_study, suggested_spec
 
     assert sweep.search is not None
     trials = points(sweep, store)

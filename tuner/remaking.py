@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from trainables import reading
-from trainables.spec import ScoringSpec, TrialSpec
-from trainables.store import Store
-from tuner.graph import Graph
-from tuner.opening import only_one, storage_option
-from tuner.points import points
-from tuner.rankings import rankings
-from tuner.sweep import Sweep
+from sparsweep.trainables import reading
+from sparsweep.trainables.spec import ScoringSpec, TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.graph import Graph
+from sparsweep.tuner.opening import only_one, storage_option
+from sparsweep.tuner.points import points
+from sparsweep.tuner.rankings import rankings
+from sparsweep.tuner.sweep import Sweep
 
 
 def runs_to_remake(what: str, graph: Graph, store: Store) -> list[str]:

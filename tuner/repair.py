@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from trainables import reading
-from trainables.spec import Spec, TrialSpec
-from trainables.store import Store
+from sparsweep.trainables import reading
+from sparsweep.trainables.spec import Spec, TrialSpec
+from sparsweep.trainables.store import Store
 
 TABLES = ("trials", "epochs", "layers")
 """The tables of a finished trial. Its row in the first one marks it as finished, so that one is removed first."""

@@ -7,17 +7,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tuner.opening import WrongCall, open_sweeps
-from tuner.terminal import tell
+from sparsweep.tuner.opening import WrongCall, open_sweeps
+from sparsweep.tuner.terminal import tell
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.claims import Claim
-    from analysis.convergence import Convergence
-    from analysis.results import Results
-    from trainables.store import Store
-    from tuner.sweep import Sweep
+    from sparsweep.analysis.claims import Claim
+    from sparsweep.analysis.convergence import Convergence
+    from sparsweep.analysis.results import Results
+    from sparsweep.trainables.store import Store
+    from sparsweep.tuner.sweep import Sweep
 
 SHOWN = ("trial", "state", "sparsifier", "sparsity", "difficulty", "data_ratio", "seed", "test_accuracy")
 """Columns that a listing of trials always has."""
@@ -31,11 +31,11 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
     """
     from dataclasses import replace
 
-    from analysis.results import load_results
-    from analysis.samples import Ranking
-    from trainables.columns import planned
-    from tuner.points import points
-    from tuner.rankings import rankings
+    from sparsweep.analysis.results import load_results
+    from sparsweep.analysis.samples import Ranking
+    from sparsweep.trainables.columns import planned
+    from sparsweep.tuner.points import points
+    from sparsweep.tuner.rankings import rankings
 
     described, store = open_sweeps(names, overrides, storage)
     trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
@@ -61,7 +61,7 @@ def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:
     searches = [sweep for sweep in sweeps if sweep.search is not None]
     if not searches:
         return {}
-    from tuner.study import Study  # Optuna takes a second to import
+    from sparsweep.tuner.study import Study  # Optuna takes a second to import
 
     return {sweep.name: Study(sweep, store).study for sweep in searches}
 
@@ -72,8 +72,8 @@ def state_looks() -> None:
     Raises:
         WrongCall: A color is none.
     """
-    from analysis.figures import style
-    from trainables.sparsifiers import sparsifiers
+    from sparsweep.analysis.figures import style
+    from sparsweep.trainables.sparsifiers import sparsifiers
 
     with in_one_line():
         for name in sparsifiers.names():
@@ -110,11 +110,11 @@ class Remarks:
     @classmethod
     def on(cls, sweep: Sweep, store: Store) -> Remarks:
         """Read the trials of ``sweep`` that have finished in ``store``."""
-        from analysis.convergence import COLUMNS, Convergence
-        from analysis.load import load_trials
-        from trainables.provenance import load_code
-        from tuner.forgetting import by_module
-        from tuner.points import points
+        from sparsweep.analysis.convergence import COLUMNS, Convergence
+        from sparsweep.analysis.load import load_trials
+        from sparsweep.trainables.provenance import load_code
+        from sparsweep.tuner.forgetting import by_module
+        from sparsweep.tuner.points import points
 
         trials = load_trials(store.storage, points(sweep, store), [*COLUMNS, "code"])
         codes = {text: load_code(text) for text in trials["code"].unique()}  # few: most trials share one
@@ -154,10 +154,10 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
     """
     import pyarrow as pa
 
-    from analysis import compacted
-    from trainables.columns import planned
-    from tuner.points import points
-    from tuner.status import first_line, outcomes
+    from sparsweep.analysis import compacted
+    from sparsweep.trainables.columns import planned
+    from sparsweep.tuner.points import points
+    from sparsweep.tuner.status import first_line, outcomes
 
     trials, states, failures = points(sweep, store), outcomes(sweep, store), store.failures()
     finished, _ = compacted.read(store.storage, "trials", trials)
@@ -173,8 +173,8 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
 
 def finished_where(condition: str, store: Store) -> list[str]:
     """Return the ids of the finished trials of a storage for which ``condition`` holds; WrongCall if it is none."""
-    from analysis.choosing import matching
-    from analysis.load import load_trials
+    from sparsweep.analysis.choosing import matching
+    from sparsweep.analysis.load import load_trials
 
     try:
         return list(matching(load_trials(store.storage), condition)["trial"])
@@ -188,7 +188,7 @@ def chosen_trials(table: pd.DataFrame, where: str | None, sort: str | None, smal
     Raises:
         WrongCall: The condition cannot be applied, or there is no such column.
     """
-    from analysis.choosing import matching, ordered
+    from sparsweep.analysis.choosing import matching, ordered
 
     option = "--where"
     try:
@@ -201,7 +201,7 @@ def chosen_trials(table: pd.DataFrame, where: str | None, sort: str | None, smal
 
 def trial_lines(table: pd.DataFrame, where: str | None, sort: str | None) -> str:
     """Return a :func:`trial_table` as a person reads it: who a trial is, its accuracy, and the columns asked about."""
-    from analysis.choosing import named_columns
+    from sparsweep.analysis.choosing import named_columns
 
     asked = [*named_columns(where or "", table.columns), *([] if sort is None else [sort])]
     errors = ["error"] if table["error"].notna().any() else []
@@ -213,7 +213,7 @@ def trial_lines(table: pd.DataFrame, where: str | None, sort: str | None) -> str
 
 def stated_claims(paths: list[str]) -> list[Claim]:
     """The paper's claims, and those in a user's files."""
-    from analysis.claims import ClaimError, paper_claims, read_claims
+    from sparsweep.analysis.claims import ClaimError, paper_claims, read_claims
 
     try:
         return [*paper_claims(), *(claim for path in paths for claim in read_claims(path))]

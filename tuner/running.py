@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
-from tuner.launch import Launch
-from tuner.opening import WrongCall, only_one
-from tuner.ray_environment import prepare
-from tuner.terminal import say, tell
+from sparsweep.tuner.launch import Launch
+from sparsweep.tuner.opening import WrongCall, only_one
+from sparsweep.tuner.ray_environment import prepare
+from sparsweep.tuner.terminal import say, tell
 
 if TYPE_CHECKING:
-    from trainables.data import ImageData
-    from trainables.store import Store
-    from tuner.driver_lease import Lease
-    from tuner.graph import State
-    from tuner.sweep import Sweep
+    from sparsweep.trainables.data import ImageData
+    from sparsweep.trainables.store import Store
+    from sparsweep.tuner.driver_lease import Lease
+    from sparsweep.tuner.graph import State
+    from sparsweep.tuner.sweep import Sweep
 
 Remarks: TypeAlias = "Callable[[Sweep, Store], list[str]]"
 """What analysis says of the results of a sweep."""
@@ -36,10 +36,10 @@ def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -
     sweep, store = launch.sweep, launch.store
     check_writable(store)
     refuse_another_search(sweep, store)
-    from tuner.graph import build, examine
-    from tuner.images import read_images
-    from tuner.points import points
-    from tuner.repair import remove_damaged_results
+    from sparsweep.tuner.graph import build, examine
+    from sparsweep.tuner.images import read_images
+    from sparsweep.tuner.points import points
+    from sparsweep.tuner.repair import remove_damaged_results
 
     graph = build(points(sweep, store))
     if retry and (damaged := remove_damaged_results(graph.runs, store)):
@@ -63,10 +63,10 @@ def run_sweep(launch: Launch, data: str | None, remarks: Remarks, retry: bool) -
 def take_back(sweep: Sweep, store: Store, what: str) -> list[str]:
     """Forget those finished runs of ``sweep`` that ``--rerun`` wants made again. Return what is to be said of it."""
     check_writable(store)
-    from tuner.driver_lease import SweepAlreadyRunning, refuse_if_driven
-    from tuner.forgetting import forget, runs_to_rerun
-    from tuner.graph import build
-    from tuner.points import points
+    from sparsweep.tuner.driver_lease import SweepAlreadyRunning, refuse_if_driven
+    from sparsweep.tuner.forgetting import forget, runs_to_rerun
+    from sparsweep.tuner.graph import build
+    from sparsweep.tuner.points import points
 
     try:
         refuse_if_driven(sweep.name, store)
@@ -89,10 +89,10 @@ def remake_artifacts(launch: Launch, data: str | None, what: str) -> None:
     check_writable(store)
     if is_searching(sweep, store):
         raise WrongCall(f"--remake {what}: the search of {sweep.name} has not ended. Resume it without --remake first.")
-    from tuner.graph import build, examine_artifacts
-    from tuner.images import read_images
-    from tuner.points import points
-    from tuner.remaking import runs_to_remake
+    from sparsweep.tuner.graph import build, examine_artifacts
+    from sparsweep.tuner.images import read_images
+    from sparsweep.tuner.points import points
+    from sparsweep.tuner.remaking import runs_to_remake
 
     graph = build(points(sweep, store))
     runs = runs_to_remake(what, graph, store)
@@ -114,8 +114,8 @@ def check_writable(store: Store) -> None:
 
 def refuse_another_search(sweep: Sweep, store: Store) -> None:
     """Raise WrongCall if a search of this name has drawn suggestions from another space."""
-    from tuner import journal
-    from tuner.suggestions import count
+    from sparsweep.tuner import journal
+    from sparsweep.tuner.suggestions import count
 
     made = count(sweep.name, store) if sweep.search else 0
     before = journal.recall(sweep.name, store, []) if made else None
@@ -131,16 +131,16 @@ def refuse_another_search(sweep: Sweep, store: Store) -> None:
 
 def is_searching(sweep: Sweep, store: Store) -> bool:
     """Return whether ``sweep`` is a search that has suggestions left to make."""
-    from tuner.suggestions import count
+    from sparsweep.tuner.suggestions import count
 
     return sweep.search is not None and count(sweep.name, store) < sweep.search.trials
 
 
 def drive(launch: Launch, state: State, images: dict[str, ImageData], idle: bool) -> None:
     """Run what is ready as the one driver of the sweep, which is recorded even if it is ``idle``."""
-    from tuner import journal
-    from tuner.driver_lease import Lease, SweepAlreadyRunning
-    from tuner.points import points
+    from sparsweep.tuner import journal
+    from sparsweep.tuner.driver_lease import Lease, SweepAlreadyRunning
+    from sparsweep.tuner.points import points
 
     sweep, store = launch.sweep, launch.store
     try:
@@ -170,7 +170,7 @@ def train(launch: Launch, state: State, images: dict[str, ImageData], lease: Lea
     done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
     expected = None
     if sweep.search:
-        from tuner.suggestions import count
+        from sparsweep.tuner.suggestions import count
 
         made = count(sweep.name, store)
         expected = len(state.ready) + sweep.search.trials - made
@@ -178,10 +178,10 @@ def train(launch: Launch, state: State, images: dict[str, ImageData], lease: Lea
     else:
         tell(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} done before")
     prepare(launch.address)
-    from tuner.execute import Stopped, execute
-    from tuner.grid import SweepError
-    from tuner.tracking import tracking
-    from tuner.watch import Watch
+    from sparsweep.tuner.execute import Stopped, execute
+    from sparsweep.tuner.grid import SweepError
+    from sparsweep.tuner.tracking import tracking
+    from sparsweep.tuner.watch import Watch
 
     followers = [tracking(name, sweep.name, state.graph.runs, store) for name in launch.trackers]
     watch = Watch(sweep.name, state, store, expected, lease)
@@ -209,12 +209,12 @@ def train(launch: Launch, state: State, images: dict[str, ImageData], lease: Lea
 
 def conclude(sweep: Sweep, store: Store, remarks: Remarks) -> None:
     """Say how the sweep stands and exit with 1 if it is not whole."""
-    from tuner.status import lines, report
+    from sparsweep.tuner.status import lines, report
 
     outcome = report(sweep, store)
     found = []
     if sweep.search:
-        from tuner.study import Study
+        from sparsweep.tuner.study import Study
 
         found = Study(sweep, store).words()
     say("\n".join([*lines(outcome), *remarks(sweep, store), *found, f"results: {store.address('results/trials')}"]))

@@ -12,11 +12,11 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import SearchAlgorithm
 
-from trainables.spec import TrialSpec, dump
-from trainables.store import Store
-from tuner.graph import Graph, unfinished
-from tuner.order import Key, by_length
-from tuner.retries import Retries
+from sparsweep.trainables.spec import TrialSpec, dump
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.graph import Graph, unfinished
+from sparsweep.tuner.order import Key, by_length
+from sparsweep.tuner.retries import Retries
 
 
 class Release:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainables.store import Store
-from tuner.growth import Growth, grow
-from tuner.search import GrowingSearch, Release
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.growth import Growth, grow
+from sparsweep.tuner.search import GrowingSearch, Release
 
 
 class SeedSearch(GrowingSearch):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from trainables.spec import TrialSpec
-from trainables.values import explain
-from tuner.grid import SweepError, is_tuple, merge, steps
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.values import explain
+from sparsweep.tuner.grid import SweepError, is_tuple, merge, steps
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial

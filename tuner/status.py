@@ -8,16 +8,16 @@ from typing import Any
 
 from rich.live import Live
 
-from trainables import reading
-from trainables.store import Store
-from tuner.driver_lease import living_word
-from tuner.graph import State, build, examine
-from tuner.opening import WrongCall
-from tuner.points import points
-from tuner.suggestions import stopped
-from tuner.sweep import Sweep
-from tuner.terminal import printable
-from tuner.view import view
+from sparsweep.trainables import reading
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.driver_lease import living_word
+from sparsweep.tuner.graph import State, build, examine
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.points import points
+from sparsweep.tuner.suggestions import stopped
+from sparsweep.tuner.sweep import Sweep
+from sparsweep.tuner.terminal import printable
+from sparsweep.tuner.view import view
 
 LOOK_SECONDS = 2.0
 OUTCOMES = ("done", "running", "failed", "blocked", "pending")

@@ -19,14 +19,14 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from trainables import reading
-from trainables.spec import Spec, TrialSpec
-from trainables.store import Store
-from trainables.values import explain, shortened
-from tuner.grid import SweepError, merge
-from tuner.space import draw
-from tuner.suggestions import Suggestion, keep, numbers, suggestions
-from tuner.sweep import Search, Sweep
+from sparsweep.trainables import reading
+from sparsweep.trainables.spec import Spec, TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.values import explain, shortened
+from sparsweep.tuner.grid import SweepError, merge
+from sparsweep.tuner.space import draw
+from sparsweep.tuner.suggestions import Suggestion, keep, numbers, suggestions
+from sparsweep.tuner.sweep import Search, Sweep
 
 log = logging.getLogger(__name__)
 

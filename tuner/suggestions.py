@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from trainables.values import explain
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.values import explain
 
 log = logging.getLogger(__name__)
 

@@ -17,18 +17,18 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from trainables import plain_yaml
-from trainables.data import Dataset, datasets
-from trainables.engine import Engine
-from trainables.given import read_given_text
-from trainables.plain_yaml import YAMLError
-from trainables.records import TABLES
-from trainables.spec import TrialSpec
-from trainables.values import Value, explain, shortened, shown, unknown
-from tuner.grid import SweepError, count, expand, merge
-from tuner.overrides import apply_override
-from tuner.seeds import Seeds
-from tuner.space import check
+from sparsweep.trainables import plain_yaml
+from sparsweep.trainables.data import Dataset, datasets
+from sparsweep.trainables.engine import Engine
+from sparsweep.trainables.given import read_given_text
+from sparsweep.trainables.plain_yaml import YAMLError
+from sparsweep.trainables.records import TABLES
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.values import Value, explain, shortened, shown, unknown
+from sparsweep.tuner.grid import SweepError, count, expand, merge
+from sparsweep.tuner.overrides import apply_override
+from sparsweep.tuner.seeds import Seeds
+from sparsweep.tuner.space import check
 
 BUILT_IN = "built-in"
 """Source of the sweeps that come with the package."""
@@ -257,7 +257,7 @@ def with_included(content: Mapping[str, Any], name: str, including: tuple[str, .
 
 def built_in() -> dict[str, Path]:
     """The sweep files that come with the package, by name, fig2 before fig10."""
-    folder = Path(str(package_files.files("tuner.sweeps")))
+    folder = Path(str(package_files.files("sparsweep.tuner.sweeps")))
     paths = sorted(folder.glob("*.yaml"), key=lambda path: (path.stem.rstrip("0123456789"), len(path.stem), path.stem))
     return {path.stem: path for path in paths}
 

@@ -17,10 +17,10 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
-from trainables.spec import Spec
-from trainables.store import Store
-from tuner.opening import WrongCall
-from tuner.options import Tracker
+from sparsweep.trainables.spec import Spec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.options import Tracker
 
 log = logging.getLogger(__name__)
 

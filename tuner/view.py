@@ -10,7 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tuner.price import duration
+from sparsweep.tuner.price import duration
 
 SHOWN = 10
 """Runs of each kind; the rest is counted."""

@@ -14,15 +14,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
-from trainables.store import Store
-from tuner import journal
-from tuner.driver_lease import HEARTBEAT_SECONDS, Lease
-from tuner.graph import State
-from tuner.pace import Pace
-from tuner.price import duration
-from tuner.retries import in_words
-from tuner.search import RunTrial
-from tuner.terminal import printable
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import journal
+from sparsweep.tuner.driver_lease import HEARTBEAT_SECONDS, Lease
+from sparsweep.tuner.graph import State
+from sparsweep.tuner.pace import Pace
+from sparsweep.tuner.price import duration
+from sparsweep.tuner.retries import in_words
+from sparsweep.tuner.search import RunTrial
+from sparsweep.tuner.terminal import printable
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from analysis.claims.rules import Change, Claim, Difference, Expectation, Level, Ratio
-from analysis.scope import Scope
-from trainables import plain_yaml
-from trainables.given import read_given_text
-from trainables.plain_yaml import YAMLError
+from sparsweep.analysis.claims.rules import Change, Claim, Difference, Expectation, Level, Ratio
+from sparsweep.analysis.scope import Scope
+from sparsweep.trainables import plain_yaml
+from sparsweep.trainables.given import read_given_text
+from sparsweep.trainables.plain_yaml import YAMLError
 
 _HOLDERS: dict[int | str, type[BaseModel]] = {
     "where": Scope,
@@ -34,7 +34,8 @@ class ClaimError(ValueError):
 
 def paper_claims() -> tuple[Claim, ...]:
     """The eleven claims of the paper."""
-    return parse((resources.files("analysis.claims") / "paper.yaml").read_text(encoding="utf-8"), "paper.yaml")
+    text = (resources.files("sparsweep.analysis.claims") / "paper.yaml").read_text(encoding="utf-8")
+    return parse(text, "paper.yaml")
 
 
 def read_claims(path: str | Path) -> tuple[Claim, ...]:

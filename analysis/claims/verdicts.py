@@ -10,13 +10,13 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from analysis.arms import keyed
-from analysis.claims.rules import Claim, Part, Sample, joined
-from analysis.convergence import Convergence, is_undertrained, steps_of
-from analysis.derived import depth_contrast, with_total_flops
-from analysis.results import Results
-from analysis.stats import further_replicates, mean_interval
-from analysis.titles import data_titles
+from sparsweep.analysis.arms import keyed
+from sparsweep.analysis.claims.rules import Claim, Part, Sample, joined
+from sparsweep.analysis.convergence import Convergence, is_undertrained, steps_of
+from sparsweep.analysis.derived import depth_contrast, with_total_flops
+from sparsweep.analysis.results import Results
+from sparsweep.analysis.stats import further_replicates, mean_interval
+from sparsweep.analysis.titles import data_titles
 
 Word = Literal["supported", "contradicted", "undecided", "not decided", "not tested"]
 WORDS: tuple[Word, ...] = ("supported", "contradicted", "undecided", "not decided", "not tested")

@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.arms import COMPARISON
-from analysis.figures import (
+from sparsweep.analysis.arms import COMPARISON
+from sparsweep.analysis.figures import (
     accuracy_vs_flops,
     accuracy_vs_sparsity,
     clean_vs_robust,
@@ -32,11 +32,11 @@ from analysis.figures import (
     style,
     variant_bars,
 )
-from analysis.figures.form import DEFAULT, Form, inches
-from analysis.figures.paper import PAPER, PaperFigure, named
-from analysis.results import Results
-from analysis.spreadsheet import to_csv
-from analysis.titles import setting_titles
+from sparsweep.analysis.figures.form import DEFAULT, Form, inches
+from sparsweep.analysis.figures.paper import PAPER, PaperFigure, named
+from sparsweep.analysis.results import Results
+from sparsweep.analysis.spreadsheet import to_csv
+from sparsweep.analysis.titles import setting_titles
 
 __all__ = [
     "FIGURES",

@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from analysis.arms import ARM, COMPARISON, METHOD, most_accurate, replicates, summarise
-from analysis.derived import with_total_flops
-from analysis.figures import labels, layout, marks, style
-from analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.arms import ARM, COMPARISON, METHOD, most_accurate, replicates, summarise
+from sparsweep.analysis.derived import with_total_flops
+from sparsweep.analysis.figures import labels, layout, marks, style
+from sparsweep.analysis.figures.form import DEFAULT, Form
 
 _AREAS = (14.0, 150.0)  # points squared: no parameters, all of them
 _FRONT: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 1.2}

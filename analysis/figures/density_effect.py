@@ -18,11 +18,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.arms import ARM, COMPARISON, DENSE, METHOD, near_sparsity, paired_differences, replicates
-from analysis.derived import depth_contrast
-from analysis.figures import labels, layout, marks, style
-from analysis.figures.form import DEFAULT, Form
-from analysis.stats import Slope, regression
+from sparsweep.analysis.arms import ARM, COMPARISON, DENSE, METHOD, near_sparsity, paired_differences, replicates
+from sparsweep.analysis.derived import depth_contrast
+from sparsweep.analysis.figures import labels, layout, marks, style
+from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.stats import Slope, regression
 
 PANEL_KEYS = ("data_ratio", "at_sparsity")
 _NARROWEST = 0.02

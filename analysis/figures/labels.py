@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from analysis import titles
-from analysis.arms import METHOD
-from analysis.figures import fonts, style
+from sparsweep.analysis import titles
+from sparsweep.analysis.arms import METHOD
+from sparsweep.analysis.figures import fonts, style
 
 Key = tuple[Hashable, ...]
 Methods = dict[Key, tuple[str, int]]

@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.arms import (
+from sparsweep.analysis.arms import (
     ARM,
     DENSE,
     METHOD,
@@ -29,10 +29,10 @@ from analysis.arms import (
     replicates,
     summarise,
 )
-from analysis.derived import is_shortcut
-from analysis.figures import labels, layout, marks, style
-from analysis.figures.accuracy_vs_sparsity import beside
-from analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.derived import is_shortcut
+from sparsweep.analysis.figures import labels, layout, marks, style
+from sparsweep.analysis.figures.accuracy_vs_sparsity import beside
+from sparsweep.analysis.figures.form import DEFAULT, Form
 
 _NAME = 0.11  # inches along the axis that the name of a layer takes
 

@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from analysis.arms import ARM, COMPARISON, DENSE, METHOD, half_interval, near_sparsity, replicates
-from analysis.convergence import is_undertrained
-from analysis.figures import labels, layout, marks, style
-from analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.arms import ARM, COMPARISON, DENSE, METHOD, half_interval, near_sparsity, replicates
+from sparsweep.analysis.convergence import is_undertrained
+from sparsweep.analysis.figures import labels, layout, marks, style
+from sparsweep.analysis.figures.form import DEFAULT, Form
 
 _PANEL = layout.PANEL
 

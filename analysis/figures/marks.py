@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.figures import labels, style
+from sparsweep.analysis.figures import labels, style
 
 _RIGHT_END = ("axes fraction", "data")
 

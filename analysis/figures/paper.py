@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.arms import DENSE
-from analysis.scope import Scope
+from sparsweep.analysis.arms import DENSE
+from sparsweep.analysis.scope import Scope
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from analysis.figures import style
+from sparsweep.analysis.figures import style
 
 # A canvas is told to print, since ``savefig`` would lay the figure out once more for every file.
 _PRINT: dict[str, Callable[[Figure, io.BytesIO], Any]] = {

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
-from analysis.figures import fonts, labels, style
-from analysis.figures.form import DEFAULT, Form
-from analysis.samples import ENDS, SAMPLES
-from analysis.titles import DIFFICULTIES
+from sparsweep.analysis.figures import fonts, labels, style
+from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.samples import ENDS, SAMPLES
+from sparsweep.analysis.titles import DIFFICULTIES
 
 _IMAGE, _CAPTION, _GAP = 0.62, 0.16, 0.3  # inches
 _NAMES = 0.8  # of the column of class names

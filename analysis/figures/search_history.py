@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from analysis import searches as studies
-from analysis.figures import labels, layout, marks, style
-from analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis import searches as studies
+from sparsweep.analysis.figures import labels, layout, marks, style
+from sparsweep.analysis.figures.form import DEFAULT, Form
 
 _PANEL = (3.6, 2.6)
 _VALUE: dict[str, Any] = {"color": "#0072B2", "marker": "o", "markersize": 3.5, "linestyle": "none", "alpha": 0.8}

@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis import searches as studies
-from analysis.figures import fonts, labels, layout, marks, style
-from analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis import searches as studies
+from sparsweep.analysis.figures import fonts, labels, layout, marks, style
+from sparsweep.analysis.figures.form import DEFAULT, Form
 
 _BAR, _FRAME = 0.26, 0.75  # inches
 

@@ -14,10 +14,10 @@ from matplotlib.markers import MarkerStyle
 from matplotlib.path import Path
 from scipy import stats
 
-from analysis.arms import ARM, COMPARISON, DENSE, METHOD, complete, grid, keyed, replicates, summarise
-from analysis.figures import labels, ratio_heatmap, style
-from analysis.titles import data_titles, difficulty, setting_titles
-from trainables import records
+from sparsweep.analysis.arms import ARM, COMPARISON, DENSE, METHOD, complete, grid, keyed, replicates, summarise
+from sparsweep.analysis.figures import labels, ratio_heatmap, style
+from sparsweep.analysis.titles import data_titles, difficulty, setting_titles
+from sparsweep.trainables import records
 
 _LEFT_OUT = ("spec",)  # a kilobyte a trial; it stays in the Parquet
 _FEW = 0.5  # share of distinct values below which a column is written as levels and codes

@@ -17,18 +17,18 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from analysis import figures
-from analysis.arms import METHOD, keyed
-from analysis.claims import Verdict
-from analysis.claims.verdicts import WORDS, amount, in_words, needs, summary
-from analysis.convergence import Convergence, is_undertrained
-from analysis.derived import with_total_flops
-from analysis.figures import labels, rendering
-from analysis.report import embedded
-from analysis.results import Results
-from analysis.spreadsheet import to_csv
-from analysis.titles import setting_titles
-from trainables.records import TABLES_VERSION
+from sparsweep.analysis import figures
+from sparsweep.analysis.arms import METHOD, keyed
+from sparsweep.analysis.claims import Verdict
+from sparsweep.analysis.claims.verdicts import WORDS, amount, in_words, needs, summary
+from sparsweep.analysis.convergence import Convergence, is_undertrained
+from sparsweep.analysis.derived import with_total_flops
+from sparsweep.analysis.figures import labels, rendering
+from sparsweep.analysis.report import embedded
+from sparsweep.analysis.results import Results
+from sparsweep.analysis.spreadsheet import to_csv
+from sparsweep.analysis.titles import setting_titles
+from sparsweep.trainables.records import TABLES_VERSION
 
 _SCRIPTS = ("numbers.js", "charts.js", "page.js")
 
@@ -49,7 +49,7 @@ def render(
 ) -> str:
     """The page as HTML. ``storage``: where the results lie, in words."""
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("analysis", "report"),
+        loader=jinja2.PackageLoader("sparsweep.analysis", "report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -82,7 +82,7 @@ def render(
 
 def _inline(name: str) -> Markup:
     """A file of this package, to stand in the page as it is."""
-    return Markup((resources.files("analysis.report") / name).read_text(encoding="utf-8"))
+    return Markup((resources.files("sparsweep.analysis.report") / name).read_text(encoding="utf-8"))
 
 
 def _pictures(results: Results, names: Sequence[str]) -> Iterator[dict[str, Any]]:

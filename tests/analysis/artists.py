@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
-from analysis.figures import rendering, style
+from sparsweep.analysis.figures import rendering, style
 
 TOUCHING = 1.0
 """Pixels by which boxes of texts may overlap: they hold the room above and below their letters."""

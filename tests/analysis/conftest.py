@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from synthetic import make_results, make_row
 
-from analysis.results import Results
-from trainables import records
+from sparsweep.analysis.results import Results
+from sparsweep.trainables import records
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from synthetic import GAINS, digest, make_results, make_samples, make_study, make_sweep, results_of
 
-from analysis import figures
-from analysis.figures import rendering, style
-from analysis.results import Results
-from trainables import records
+from sparsweep.analysis import figures
+from sparsweep.analysis.figures import rendering, style
+from sparsweep.analysis.results import Results
+from sparsweep.trainables import records
 
 
 def crowd() -> Results:

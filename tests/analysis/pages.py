@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from analysis.claims import evaluate, paper_claims
-from analysis.report import Standing, render
-from analysis.results import Results
+from sparsweep.analysis.claims import evaluate, paper_claims
+from sparsweep.analysis.report import Standing, render
+from sparsweep.analysis.results import Results
 
 NOW = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)
 COUNTS = {"trials": 3, "prerequisites": 1, "done": 2, "running": 0, "failed": 0, "blocked": 0, "pending": 1}

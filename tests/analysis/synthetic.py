@@ -14,9 +14,9 @@ import numpy as np
 import optuna
 import pandas as pd
 
-from analysis.results import Results
-from analysis.samples import ENDS, SAMPLES
-from trainables import records
+from sparsweep.analysis.results import Results
+from sparsweep.analysis.samples import ENDS, SAMPLES
+from sparsweep.trainables import records
 
 RECIPE: dict[str, Any] = {
     "epochs": 200,

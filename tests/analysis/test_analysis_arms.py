@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis import arms
-from trainables import records
+from sparsweep.analysis import arms
+from sparsweep.trainables import records
 
 
 def test_the_columns_of_an_arm_are_declared():

@@ -14,9 +14,9 @@ import pytest
 from pages import page_of
 from synthetic import make_row, make_sweep
 
-from analysis.arms import paired_differences, summarise
-from analysis.results import Results
-from trainables import records
+from sparsweep.analysis.arms import paired_differences, summarise
+from sparsweep.analysis.results import Results
+from sparsweep.trainables import records
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api: Any = pytest.importorskip("playwright.sync_api")

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 from synthetic import CORRUPTED, GAINS, make_layers, make_row, make_sweep
 
-from analysis.claims import ClaimError, as_json, evaluate, lines, paper_claims, read_claims
-from analysis.claims.files import parse
-from analysis.claims.rules import Expectation
-from analysis.results import Results
-from analysis.scope import Scope
-from trainables import records
+from sparsweep.analysis.claims import ClaimError, as_json, evaluate, lines, paper_claims, read_claims
+from sparsweep.analysis.claims.files import parse
+from sparsweep.analysis.claims.rules import Expectation
+from sparsweep.analysis.results import Results
+from sparsweep.analysis.scope import Scope
+from sparsweep.trainables import records
 
 
 def trials_of(rows):

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import make_row
 
-from analysis import compacted
-from trainables import mark, reading, records
-from trainables.store import Store
+from sparsweep.analysis import compacted
+from sparsweep.trainables import mark, reading, records
+from sparsweep.trainables.store import Store
 
 COUNT = compacted.WORTH
 
@@ -185,7 +185,7 @@ def test_a_storage_that_cannot_be_written_says_so_when_compacting(store, monkeyp
 
 READER = """
 import sys, pandas as pd
-from analysis import load_trials
+from sparsweep.analysis import load_trials
 storage, count = sys.argv[1], int(sys.argv[2])
 print("reading", flush=True)
 for _ in range(12):

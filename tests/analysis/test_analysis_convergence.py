@@ -10,13 +10,13 @@ import pytest
 from pages import page_of
 from synthetic import ADVERSARIAL, make_results, make_row, make_sweep, results_of
 
-from analysis import figures
-from analysis.claims import as_json, evaluate, lines, paper_claims
-from analysis.claims.files import parse
-from analysis.claims.verdicts import count_range
-from analysis.convergence import Convergence
-from analysis.figures import style
-from trainables import records
+from sparsweep.analysis import figures
+from sparsweep.analysis.claims import as_json, evaluate, lines, paper_claims
+from sparsweep.analysis.claims.files import parse
+from sparsweep.analysis.claims.verdicts import count_range
+from sparsweep.analysis.convergence import Convergence
+from sparsweep.analysis.figures import style
+from sparsweep.trainables import records
 
 RING = style.UNDERTRAINED["markeredgecolor"]
 SHORT = {"undertrained": True, "epochs_to_fit": 400, "fit_accuracy": 0.9, "late_gain": 0.02}

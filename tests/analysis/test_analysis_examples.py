@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from synthetic import GAINS, make_epochs, make_layers, make_sweep
 
-from analysis import load_trials
-from analysis.arms import paired_differences
-from analysis.claims.files import parse
-from trainables.store import Store
+from sparsweep.analysis import load_trials
+from sparsweep.analysis.arms import paired_differences
+from sparsweep.analysis.claims.files import parse
+from sparsweep.trainables.store import Store
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def test_other_libraries_give_the_same(folder: Path, library: str) -> None:
 
 
 def test_the_loaders_and_figures(folder: Path) -> None:
-    run(folder, "-c", block("from analysis import figures"))
+    run(folder, "-c", block("from sparsweep.analysis import figures"))
     assert (folder / "accuracy.pdf").read_bytes().startswith(b"%PDF")
 
 

@@ -13,10 +13,10 @@ from matplotlib.colors import same_color
 from matplotlib.container import ErrorbarContainer
 from matplotlib.patches import Rectangle
 
-from analysis import figures
-from analysis.figures import labels, ratio_heatmap, style
-from analysis.results import Results
-from analysis.titles import setting_titles
+from sparsweep.analysis import figures
+from sparsweep.analysis.figures import labels, ratio_heatmap, style
+from sparsweep.analysis.results import Results
+from sparsweep.analysis.titles import setting_titles
 
 ACCURACY, HEATMAP = figures.FIGURES["accuracy_vs_sparsity"], figures.FIGURES["ratio_heatmap"]
 

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from synthetic import make_row, make_samples, make_sweep, results_of
 
-from analysis import figures
-from analysis.choice import chosen
-from analysis.figures import fonts, rendering
-from analysis.figures.form import inches
-from analysis.searches import history, importance
-from trainables import records
+from sparsweep.analysis import figures
+from sparsweep.analysis.choice import chosen
+from sparsweep.analysis.figures import fonts, rendering
+from sparsweep.analysis.figures.form import inches
+from sparsweep.analysis.searches import history, importance
+from sparsweep.trainables import records
 
 # Widths --------------------------------------------------------------------------------------------------------------
 
@@ -137,7 +137,7 @@ def test_a_font_of_the_script_is_chosen(font: str) -> None:
 
 
 def test_letters_that_no_font_has_are_said_once(forget: None, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, logger="analysis"):
+    with caplog.at_level(logging.WARNING, logger="sparsweep.analysis"):
         for _ in range(2):
             figure = a_text("\U0010fffd猫!")  # a private letter, which no font has
             fonts.fit(figure)

@@ -11,11 +11,11 @@ from matplotlib.colors import same_color
 from matplotlib.container import BarContainer, ErrorbarContainer
 from synthetic import ADVERSARIAL, DENSE_FLOPS, make_layer, make_row, make_samples
 
-from analysis import figures
-from analysis.derived import depth_contrast
-from analysis.figures import style
-from analysis.results import Results
-from trainables import records
+from sparsweep.analysis import figures
+from sparsweep.analysis.derived import depth_contrast
+from sparsweep.analysis.figures import style
+from sparsweep.analysis.results import Results
+from sparsweep.trainables import records
 
 BARS, FLOPS = figures.variant_bars, figures.accuracy_vs_flops
 ROBUST, LAYERS, EFFECT, EXAMPLES = (

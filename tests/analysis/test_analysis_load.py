@@ -11,9 +11,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-import analysis
-from analysis import load_epochs, load_failures, load_layers, load_trials
-from trainables import records
+import sparsweep.analysis as analysis
+from sparsweep.analysis import load_epochs, load_failures, load_layers, load_trials
+from sparsweep.trainables import records
 
 
 def write(storage: Path, name: str, rows: list[dict], table: str = "trials") -> None:
@@ -43,7 +43,7 @@ def test_a_damaged_file_is_skipped_and_named(tmp_path, row, caplog):
     write(tmp_path, "torn.parquet", [row("dense", 0.0, 1, 0.6)])
     torn = Path(records.table_folder(str(tmp_path), "trials")) / "torn.parquet"
     torn.write_bytes(torn.read_bytes()[:-20])
-    with caplog.at_level(logging.WARNING, logger="trainables"):
+    with caplog.at_level(logging.WARNING, logger="sparsweep.trainables"):
         trials = load_trials(str(tmp_path))
     assert list(trials["seed"]) == [0]
     [record] = caplog.records
@@ -82,6 +82,7 @@ def test_of_our_code_only_the_tables_and_the_images_are_imported():
             elif isinstance(node, ast.ImportFrom):
                 assert node.level == 0, f"{file}: a relative import"
                 imported |= {f"{node.module}.{alias.name}" for alias in node.names}
+    imported = {name.removeprefix("sparsweep.") for name in imported}
     ours = {name for name in imported if name.split(".")[0] in rooms}
     allowed = {
         "data.datasets",
@@ -98,8 +99,8 @@ def test_of_our_code_only_the_tables_and_the_images_are_imported():
 
 def test_matplotlib_waits_for_the_figures():
     code = (
-        "import sys; from analysis import load_trials; assert 'matplotlib' not in sys.modules;"
-        "from analysis import figures, load_trials; assert figures.FIGURES;"
+        "import sys; from sparsweep.analysis import load_trials; assert 'matplotlib' not in sys.modules;"
+        "from sparsweep.analysis import figures, load_trials; assert figures.FIGURES;"
         "assert 'matplotlib.pyplot' not in sys.modules; assert 'torch' not in sys.modules"
     )
     room = Path(analysis.__file__).parent.parent

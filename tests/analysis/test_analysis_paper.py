@@ -6,11 +6,11 @@ import pandas as pd
 import pytest
 from synthetic import ADVERSARIAL, CORRUPTED, make_row, make_samples
 
-from analysis import figures
-from analysis.figures import PAPER
-from analysis.figures.paper import named
-from analysis.results import Results
-from trainables import records
+from sparsweep.analysis import figures
+from sparsweep.analysis.figures import PAPER
+from sparsweep.analysis.figures.paper import named
+from sparsweep.analysis.results import Results
+from sparsweep.trainables import records
 
 TINY = {"dataset": "tinyimagenet", "model": "resnet34"}
 VGG = {"model": "vgg19"}

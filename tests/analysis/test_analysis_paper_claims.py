@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from synthetic import ADVERSARIAL, DENSE_FLOPS, TWICE, make_layer, make_row
 
-from analysis.claims import evaluate, paper_claims
-from analysis.results import Results
-from trainables import records
+from sparsweep.analysis.claims import evaluate, paper_claims
+from sparsweep.analysis.results import Results
+from sparsweep.trainables import records
 
 World = Literal["true", "reversed", "null"]
 SIGN = {"true": 1.0, "reversed": -1.0, "null": 0.0}

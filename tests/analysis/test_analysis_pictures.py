@@ -7,9 +7,9 @@ import pytest
 from artists import laid_out, lines_outside, outside_the_page, overlapping, texts
 from gallery import SHOWN
 
-from analysis import figures
-from analysis.figures import layout, style
-from analysis.results import Results
+from sparsweep.analysis import figures
+from sparsweep.analysis.figures import layout, style
+from sparsweep.analysis.results import Results
 
 FORMS = {"as wide as it needs": figures.Form(), "a column": figures.Form(width=3.25, spread="interval")}
 

@@ -14,12 +14,12 @@ import pytest
 from pages import NOW, page_of, standing
 from synthetic import make_failure, make_row
 
-from analysis import figures
-from analysis.claims import paper_claims
-from analysis.figures import style
-from analysis.report import Standing, embedded
-from analysis.results import Results
-from trainables import records
+from sparsweep.analysis import figures
+from sparsweep.analysis.claims import paper_claims
+from sparsweep.analysis.figures import style
+from sparsweep.analysis.report import Standing, embedded
+from sparsweep.analysis.results import Results
+from sparsweep.trainables import records
 
 
 def trials_of(rows):

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from analysis.samples import SAMPLES, Ranking, extremes, load_samples
-from trainables.data import datasets
+from sparsweep.analysis.samples import SAMPLES, Ranking, extremes, load_samples
+from sparsweep.trainables.data import datasets
 
 DIGITS = '{"name": "digits"}'
 

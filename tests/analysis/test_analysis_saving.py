@@ -12,9 +12,9 @@ from gallery import gaps, unequal
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from synthetic import make_sweep, results_of
 
-from analysis import figures
-from analysis.figures import ratio_heatmap, style
-from analysis.results import Results
+from sparsweep.analysis import figures
+from sparsweep.analysis.figures import ratio_heatmap, style
+from sparsweep.analysis.results import Results
 
 WITH_TRIALS = [name for name, kind in figures.FIGURES.items() if "trials" in kind.inputs]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis.spreadsheet import FORMULA, to_csv
+from sparsweep.analysis.spreadsheet import FORMULA, to_csv
 
 FORMULAS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", '=HYPERLINK("http://x")', "\t=1", "\r=1", "-", "="]
 HARMLESS = ["set", "a=b", "-0.5", "+3", "-1e-5", "", " x", "'=1", "0.5", "–", "a\n=1"]

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from analysis import stats
+from sparsweep.analysis import stats
 
 NAN = math.nan
 

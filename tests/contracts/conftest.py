@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainables.data import DeviceData
+from sparsweep.trainables.data import DeviceData
 
 
 @pytest.fixture(scope="session")

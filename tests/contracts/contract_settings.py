@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainables.data import datasets
-from trainables.difficulty import difficulties
-from trainables.models import models
-from trainables.sparsifiers import sparsifiers
-from trainables.spec import TrialSpec
-from trainables.testing import EPOCHS, LAYERS, SAMPLES, TOTAL, Tiny, tiny_data, tiny_trial, trained, training
-from trainables.testing import start_of as start
+from sparsweep.trainables.data import datasets
+from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.models import models
+from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.testing import EPOCHS, LAYERS, SAMPLES, TOTAL, Tiny, tiny_data, tiny_trial, trained, training
+from sparsweep.trainables.testing import start_of as start
 
 __all__ = ["EPOCHS", "LAYERS", "SAMPLES", "TOTAL", "Tiny", "start", "tiny_data", "trained", "training"]
 

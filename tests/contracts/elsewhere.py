@@ -21,12 +21,12 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from trainables import runs
-from trainables.data import ImageData, datasets, place
-from trainables.spec import Spec, TrialSpec
-from trainables.store import Store
-from trainables.testing import first_samples
-from trainables.training import Training
+from sparsweep.trainables import runs
+from sparsweep.trainables.data import ImageData, datasets, place
+from sparsweep.trainables.spec import Spec, TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.testing import first_samples
+from sparsweep.trainables.training import Training
 
 NAME = "elsewhere"
 CPU = torch.device("cpu")

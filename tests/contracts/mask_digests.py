@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from contract_settings import SPARSIFIER_NAMES, training, trial
 
-from trainables.sparsifiers import Masks
-from trainables.training import Training
+from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.training import Training
 
 
 def digest(masks: Masks) -> str:

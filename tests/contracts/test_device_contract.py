@@ -17,9 +17,9 @@ import pytest
 from contract_settings import DIFFICULTIES, DIFFICULTY_NAMES, SPARSIFIER_NAMES, scores_file, small, trial
 from small_trials import TIMES
 
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from trainables.testing import BATCH, check_same
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.testing import BATCH, check_same
 
 
 @pytest.fixture(scope="module")

@@ -17,14 +17,14 @@ from contract_settings import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables import checkpoint
-from trainables.data import DeviceData
-from trainables.difficulty import Difficulty, Sources
-from trainables.difficulty.base import subset_size
-from trainables.seeds import derive
-from trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
-from trainables.testing import Watched, check_same, comparable
-from trainables.training import Training
+from sparsweep.trainables import checkpoint
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.difficulty import Difficulty, Sources
+from sparsweep.trainables.difficulty.base import subset_size
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
+from sparsweep.trainables.testing import Watched, check_same, comparable
+from sparsweep.trainables.training import Training
 
 SAMPLES = 30
 SIZES = {0.1: 3, 0.2: 6, 0.3: 9, 0.4: 12, 0.5: 15, 0.6: 18, 0.7: 21, 0.8: 24, 0.9: 27, 1.0: 30}

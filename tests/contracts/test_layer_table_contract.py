@@ -12,8 +12,8 @@ import torch
 from contract_settings import MODEL_NAMES, MODELS, small
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.models import Model, models
-from trainables.models.measured import built_layers
+from sparsweep.trainables.models import Model, models
+from sparsweep.trainables.models.measured import built_layers
 
 each_model = pytest.mark.parametrize("name", MODEL_NAMES)
 
@@ -49,7 +49,7 @@ def test_operations_are_those_that_pytorch_counts(name: str) -> None:
 def test_they_are_stated_without_pytorch(name: str) -> None:
     """However large the network: nothing of it is built."""
     code = (
-        "import sys; from trainables.models import models; model = models[sys.argv[1]](); "
+        "import sys; from sparsweep.trainables.models import models; model = models[sys.argv[1]](); "
         "print(len(model.layers(1000, (model.channels, 224, 224)))); assert 'torch' not in sys.modules"
     )
     found = subprocess.run([sys.executable, "-c", code, name], capture_output=True, text=True, check=True)

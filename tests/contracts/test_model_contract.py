@@ -8,11 +8,11 @@ from contract_settings import MODEL_NAMES, MODELS, small
 from torch import nn
 from torch.nn import functional
 
-from trainables import checkpoint
-from trainables.engine import judge_in_float32
-from trainables.flops import layer_flops
-from trainables.models import Model, maskable, models
-from trainables.seeds import derive
+from sparsweep.trainables import checkpoint
+from sparsweep.trainables.engine import judge_in_float32
+from sparsweep.trainables.flops import layer_flops
+from sparsweep.trainables.models import Model, maskable, models
+from sparsweep.trainables.seeds import derive
 
 CLASSES = 7
 

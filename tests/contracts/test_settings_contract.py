@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from contract_settings import LAYERS, TABLES, Tiny, tiny_data
 
-from trainables.models import maskable
+from sparsweep.trainables.models import maskable
 
 
 @pytest.mark.parametrize("kind", TABLES)

@@ -16,10 +16,10 @@ from contract_settings import EPOCHS, SAMPLES, SPARSIFIER_NAMES, TOTAL, Tiny, st
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import layer_shapes
-from trainables.sparsifiers.masks import kept_weights
-from trainables.testing import (
+from sparsweep.trainables.sparsifiers import distributions
+from sparsweep.trainables.sparsifiers.base import layer_shapes
+from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.testing import (
     check_own_randomness,
     check_resume,
     check_shared_batches,
@@ -29,7 +29,7 @@ from trainables.testing import (
     run_whole,
     trained,
 )
-from trainables.training import Training
+from sparsweep.trainables.training import Training
 
 SPARSITIES = (0.1, 0.5, 0.9, 0.99)
 SPARSE = [name for name in SPARSIFIER_NAMES if name != "dense"]

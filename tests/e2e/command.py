@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-COMMAND = [sys.executable, "-m", "tuner.cli"]
+COMMAND = [sys.executable, "-m", "sparsweep.tuner.cli"]
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -45,7 +45,7 @@ def test_the_driver_is_killed(moment: Callable[[Ground], bool], ground: Ground, 
 SLOW_WRITES = '''
 """Every first write of a row of results stops half-way, with half of it on the disk, until its process is killed."""
 import os, pathlib, time
-from trainables import store
+from sparsweep.trainables import store
 
 whole = store.write_local
 
@@ -88,7 +88,7 @@ def test_a_trials_process_is_killed(ground: Ground, undisturbed: Path) -> None:
 def test_a_process_that_is_killed_each_time_fails_with_its_reason(ground: Ground) -> None:
     """As the kernel's out-of-memory killer does it: the others finish, what needs it is blocked, a resume mends it."""
     (ground.folder / "greedy.py").write_text(
-        "import os, signal\nfrom trainables import runs\n"
+        "import os, signal\nfrom sparsweep.trainables import runs\n"
         "once = runs.Trained.train_epoch\n"
         "def epoch(self):\n"
         "    if getattr(self.spec, 'seed', 0) == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -118,7 +118,7 @@ def test_a_trial_that_hangs_is_killed_and_goes_on(ground: Ground, undisturbed: P
 
 def test_a_trial_that_always_hangs_fails_by_name(ground: Ground) -> None:
     (ground.folder / "hang.py").write_text(
-        "import time\nfrom trainables import runs\nruns.Trained.train_epoch = lambda self: time.sleep(600)\n"
+        "import time\nfrom sparsweep.trainables import runs\nruns.Trained.train_epoch = lambda self: time.sleep(600)\n"
     )
     ground.environment = {
         "PYTHONPATH": os.pathsep.join([str(ground.folder), os.environ.get("PYTHONPATH", os.getcwd())])

@@ -15,8 +15,8 @@ import pytest
 from command import COMMAND
 from disturbing import Ground, wait_until
 
-from trainables import reading
-from tuner import journal
+from sparsweep.trainables import reading
+from sparsweep.tuner import journal
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -135,7 +135,7 @@ def test_a_sweep_outlives_the_reader_of_its_output(short: Ground, output: str) -
 
 
 WRONG = """
-from trainables import runs
+from sparsweep.trainables import runs
 once = runs.Trained.train_epoch
 def epoch(self):
     if self.spec.seed == 0:
@@ -167,13 +167,13 @@ def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Groun
 
 
 SEAMS = [
-    "tuner.watch.Watch.on_trial_start",
-    "tuner.watch.Watch.on_step_end",
-    "tuner.search.GraphSearch.next_trial",
-    "tuner.search.Release.finish",
-    "tuner.execute.resource_shape",
-    "tuner.execute.fit",
-    "tuner.journal.write_heartbeat",
+    "sparsweep.tuner.watch.Watch.on_trial_start",
+    "sparsweep.tuner.watch.Watch.on_step_end",
+    "sparsweep.tuner.search.GraphSearch.next_trial",
+    "sparsweep.tuner.search.Release.finish",
+    "sparsweep.tuner.execute.resource_shape",
+    "sparsweep.tuner.execute.fit",
+    "sparsweep.tuner.journal.write_heartbeat",
     "ray.init",
     "ray.shutdown",
     "ray.put",
@@ -188,8 +188,8 @@ def test_an_error_in_a_running_driver_is_one_line(short: Ground, seam: str) -> N
         "if 'default_worker' not in open('/proc/self/cmdline').read():\n"
         "    def planted(*arguments, **options):\n"
         "        raise RuntimeError('planted\\nin two lines')\n"
-        f"    import tuner.ray_environment as e; e.prepare('local')\n"
-        f"    import tuner.execute, tuner.watch\n"
+        f"    import sparsweep.tuner.ray_environment as e; e.prepare('local')\n"
+        f"    import sparsweep.tuner.execute, tuner.watch\n"
         f"    owner = pkgutil.resolve_name({module!r})\n"
         f"    assert hasattr(owner, {name!r})\n"
         f"    setattr(owner, {name!r}, planted)\n"

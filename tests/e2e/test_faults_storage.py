@@ -15,10 +15,10 @@ from command import assert_same_results
 from disturbing import TRIALS, Ground, kill, wait_until
 from hostile import Touch
 
-from analysis import load_epochs, load_trials
-from trainables import checkpoint
-from trainables.store import Store
-from tuner.sweep import read
+from sparsweep.analysis import load_epochs, load_trials
+from sparsweep.trainables import checkpoint
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.sweep import read
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -155,7 +155,7 @@ def test_a_bucket(bucket: Ground, undisturbed: Path, monkeypatch: pytest.MonkeyP
 def test_two_processes_see_each_others_files(tmp_path: Path) -> None:
     """A folder of another machine is a folder: what one process has written, the next one finds, whole, at once."""
     writer = (
-        "import sys; from trainables.store import Store; s = Store(sys.argv[1])\n"
+        "import sys; from sparsweep.trainables.store import Store; s = Store(sys.argv[1])\n"
         "for n in range(200): s.write('checkpoints/x.pt', bytes([n]) * 100_000)"
     )
     store = Store(str(tmp_path))

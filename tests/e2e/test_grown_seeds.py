@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 from command import Call
 
-from trainables.store import Store
-from tuner.growth import grown
-from tuner.sweep import read
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.growth import grown
+from sparsweep.tuner.sweep import read
 
 SWEEP = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.2}

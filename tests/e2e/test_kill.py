@@ -12,9 +12,9 @@ import pytest
 from command import COMMAND, Call, assert_same_results
 from disturbing import wait_until
 
-from trainables.store import Store
-from tuner.graph import build
-from tuner.sweep import read
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.graph import build
+from sparsweep.tuner.sweep import read
 
 SWEEP = """
 base:

@@ -10,7 +10,7 @@ import pytest
 import ray
 import torch
 
-from trainables.data import Batches, DeviceData, ImageData, place
+from sparsweep.trainables.data import Batches, DeviceData, ImageData, place
 
 IMAGES = 60_000
 SIZE = IMAGES * 3 * 32 * 32

@@ -17,11 +17,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.difficulty.base import Difficulty, difficulties
-from trainables.sparsifiers.base import Start, sparsifiers
-from trainables.sparsifiers.layerwise import Scored
-from trainables.sparsifiers.scores import magnitudes
-from trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.difficulty.base import Difficulty, difficulties
+from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Scored
+from sparsweep.trainables.sparsifiers.scores import magnitudes
+from sparsweep.trainables.sparsifiers.topology import Tensors
 
 
 @sparsifiers.register

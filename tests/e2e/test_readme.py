@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from trainables.store import Store
-from tuner.cli import app
-from tuner.study import Study
-from tuner.sweep import built_in, parse, read
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.cli import app
+from sparsweep.tuner.study import Study
+from sparsweep.tuner.sweep import built_in, parse, read
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -52,11 +52,11 @@ def test_its_commands_and_pictures_exist() -> None:
 def test_a_method_is_one_file_and_its_results_are_read_by_pandas(tmp_path: Path) -> None:
     """The package with the README's file added: listed, run in a sweep, and analysed by the README's pandas code."""
     for room in ("trainables", "tuner", "analysis"):
-        shutil.copytree(ROOT / room, tmp_path / room, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / room, tmp_path / "sparsweep" / room, ignore=shutil.ignore_patterns("__pycache__"))
     example = block("python", "@sparsifiers.register")
     path = re.match(r"# (\S+)\n", example)
     assert path
-    (tmp_path / path[1]).write_text(example)
+    (tmp_path / "sparsweep" / path[1]).write_text(example)
     (tmp_path / "mine.yaml").write_text(
         "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, data_ratio: .2, seed: [0, 1]}\n"
         "grids: [{sparsifier: dense}, {sparsifier: magnitude_at_init, sparsity: [.5, .9]}]\n"
@@ -69,8 +69,9 @@ def test_a_method_is_one_file_and_its_results_are_read_by_pandas(tmp_path: Path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    assert re.search(r"^magnitude_at_init +The largest initial", python("-m", "tuner.cli", "list", "sparsifiers"), re.M)
-    assert "6 trials: 6 done" in python("-m", "tuner.cli", "run", "mine.yaml")
+    command = ("-m", "sparsweep.tuner.cli")
+    assert re.search(r"^magnitude_at_init +The largest initial", python(*command, "list", "sparsifiers"), re.M)
+    assert "6 trials: 6 done" in python(*command, "run", "mine.yaml")
     trials = pd.read_parquet(tmp_path / "runs/results/trials")
     ours = trials[trials["sparsifier"] == "magnitude_at_init"]
     assert (ours["density"] * 77_072).round().tolist() == ((1 - ours["sparsity"]) * 77_072).round().tolist()

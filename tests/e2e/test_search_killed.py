@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from command import COMMAND, Call
 
-from trainables.store import Store
-from tuner.suggestions import suggestions
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.suggestions import suggestions
 
 SWEEP = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 2}, data_ratio: 0.1}

@@ -11,16 +11,16 @@ import pytest
 import ray
 import torch
 
-from trainables import reading
-from trainables.engine import Engine
-from trainables.spec import TrialSpec, load
-from trainables.store import Store
-from trainables.trainable import SparseTrainable
-from tuner import calibrate, execute
-from tuner.graph import build, examine
-from tuner.launch import Launch
-from tuner.sweep import SweepError, parse
-from tuner.watch import Watch
+from sparsweep.trainables import reading
+from sparsweep.trainables.engine import Engine
+from sparsweep.trainables.spec import TrialSpec, load
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.trainable import SparseTrainable
+from sparsweep.tuner import calibrate, execute
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.launch import Launch
+from sparsweep.tuner.sweep import SweepError, parse
+from sparsweep.tuner.watch import Watch
 
 pytestmark = pytest.mark.slow
 

@@ -14,13 +14,13 @@ import torch
 import yaml
 from command import Call, assert_same_results
 
-from trainables.data import DeviceData, ImageData, place
-from trainables.runs import Inputs, open_run
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from tuner.cli import main
-from tuner.graph import build
-from tuner.sweep import read
+from sparsweep.trainables.data import DeviceData, ImageData, place
+from sparsweep.trainables.runs import Inputs, open_run
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.cli import main
+from sparsweep.tuner.graph import build
+from sparsweep.tuner.sweep import read
 
 
 def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from trainables.store import Store
+from sparsweep.trainables.store import Store
 
 COMMAND = """
 import sys
-from tuner.cli import main
+from sparsweep.tuner.cli import main
 try:
     main()
 finally:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables.data import DeviceData, ImageData, datasets, place
-from trainables.store import Store
+from sparsweep.trainables.data import DeviceData, ImageData, datasets, place
+from sparsweep.trainables.store import Store
 
 
 @pytest.fixture(scope="session")

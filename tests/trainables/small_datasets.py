@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data import datasets
+from sparsweep.trainables.data import datasets
 
 CIFAR_TRAIN, CIFAR_TEST = 200, 100
 TINY_CLASSES, TINY_PER_CLASS, TINY_TEST = 4, 6, 8

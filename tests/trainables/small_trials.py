@@ -9,13 +9,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from trainables.data import DeviceData, ImageData
-from trainables.difficulty import Sources
-from trainables.models import Model
-from trainables.runs import Inputs
-from trainables.sparsifiers.base import State
-from trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
-from trainables.training import Training
+from sparsweep.trainables.data import DeviceData, ImageData
+from sparsweep.trainables.difficulty import Sources
+from sparsweep.trainables.models import Model
+from sparsweep.trainables.runs import Inputs
+from sparsweep.trainables.sparsifiers.base import State
+from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
+from sparsweep.trainables.training import Training
 
 TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
 """Columns that two runs of one trial need not have in common."""

@@ -18,20 +18,20 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from trainables import attacks, checkpoint
-from trainables.adversarial import AdversarialTraining, Trades, divergence
-from trainables.attacks import BATCH_NORM, NORMS, Attack
-from trainables.data import DeviceData
-from trainables.difficulty import Difficulty, difficulties
-from trainables.difficulty.adversarial import Adversarial
-from trainables.difficulty.composed import Composed
-from trainables.flops import layer_flops
-from trainables.models.build import build_model
-from trainables.objectives import Network
-from trainables.spec import TrialSpec, dump, load
-from trainables.testing import check_same, comparable
-from trainables.training import Training
-from trainables.values import explain
+from sparsweep.trainables import attacks, checkpoint
+from sparsweep.trainables.adversarial import AdversarialTraining, Trades, divergence
+from sparsweep.trainables.attacks import BATCH_NORM, NORMS, Attack
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.difficulty import Difficulty, difficulties
+from sparsweep.trainables.difficulty.adversarial import Adversarial
+from sparsweep.trainables.difficulty.composed import Composed
+from sparsweep.trainables.flops import layer_flops
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.objectives import Network
+from sparsweep.trainables.spec import TrialSpec, dump, load
+from sparsweep.trainables.testing import check_same, comparable
+from sparsweep.trainables.training import Training
+from sparsweep.trainables.values import explain
 
 EIGHT, TWO = 8 / 255, 2 / 255
 LOSSES = ("pgd", "fgsm_rs", "trades")
@@ -445,14 +445,14 @@ def test_attacks_are_due_as_often_as_asked_and_at_the_end(every: int | None, due
 
 
 def test_a_run_without_the_package_stops_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("trainables.autoattack.find_spec", lambda name: None)
+    monkeypatch.setattr("sparsweep.trainables.autoattack.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"^autoattack: .*pip install 'sparsweep\[attack\]'$"):
         Training(attacked(autoattack=True), tiny_data(), torch.arange(SAMPLES), trained)
     Training(attacked(), tiny_data(), torch.arange(SAMPLES), trained)
 
 
 def test_autoattack_needs_ten_classes() -> None:
-    from trainables.data import datasets
+    from sparsweep.trainables.data import datasets
 
     class Few(datasets["digits"]):  # type: ignore[misc]
         @property

@@ -15,9 +15,18 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables import attacks
-from trainables.attacks import BATCH_NORM, NORMS, Attack, holding, pgd, random_start, step, summed_cross_entropy
-from trainables.objectives import Network
+from sparsweep.trainables import attacks
+from sparsweep.trainables.attacks import (
+    BATCH_NORM,
+    NORMS,
+    Attack,
+    holding,
+    pgd,
+    random_start,
+    step,
+    summed_cross_entropy,
+)
+from sparsweep.trainables.objectives import Network
 
 EIGHT = 8 / 255
 TINY = torch.finfo(torch.float32).tiny

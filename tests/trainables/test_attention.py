@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from trainables.flops import layer_flops
-from trainables.models import Model, maskable
-from trainables.models.build import build_model
-from trainables.rows import layer_rows
-from trainables.testing import run_whole, tiny_trial, training
+from sparsweep.trainables.flops import layer_flops
+from sparsweep.trainables.models import Model, maskable
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.rows import layer_rows
+from sparsweep.trainables.testing import run_whole, tiny_trial, training
 
 TOKENS, WIDTH = 9, 8
 

@@ -12,8 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data import Batches, as_input
-from trainables.data.augmentation import rotate
+from sparsweep.trainables.data import Batches, as_input
+from sparsweep.trainables.data.augmentation import rotate
 
 
 def numbered(count: int, channels: int = 1, height: int = 2, width: int = 3) -> torch.Tensor:

@@ -11,10 +11,15 @@ from small_trials import begin, trial
 from softmax_regression import LAYER, LR, flat, gradient
 from updates import mask, moment
 
-from trainables.data import DeviceData
-from trainables.sparsifiers import Masks
-from trainables.sparsifiers.bayesian_connectivity import BayesianConnectivity, Signed, draw_layers, draw_places
-from trainables.training import Training
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.sparsifiers.bayesian_connectivity import (
+    BayesianConnectivity,
+    Signed,
+    draw_layers,
+    draw_places,
+)
+from sparsweep.trainables.training import Training
 
 
 def random(seed: int = 0) -> np.random.Generator:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from buckets import gs_bucket, s3_bucket, sign_in
 
-from trainables import reading, records
-from trainables.store import Store
+from sparsweep.trainables import reading, records
+from sparsweep.trainables.store import Store
 
 RUN = "0123456789abcdef"
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.checkpoint import MAGIC, Damaged, decode, encode
+from sparsweep.trainables.checkpoint import MAGIC, Damaged, decode, encode
 
 VALUE = {
     "epoch": 3,

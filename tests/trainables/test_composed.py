@@ -9,11 +9,11 @@ import torch
 from pydantic import ValidationError
 from small_trials import trial
 
-from trainables.data import DeviceData
-from trainables.difficulty import Sources
-from trainables.seeds import derive
-from trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec, dump, load
-from trainables.values import explain
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.difficulty import Sources
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec, dump, load
+from sparsweep.trainables.values import explain
 
 EL2N = {"name": "el2n", "runs": 2, "epoch": 1}
 NOISE = {"name": "label_noise", "fraction": 0.4}

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from trainables.convergence import MAX_FACTOR, RISE, epochs_to_fit, is_undertrained, late_trend
-from trainables.difficulty import difficulties
+from sparsweep.trainables.convergence import MAX_FACTOR, RISE, epochs_to_fit, is_undertrained, late_trend
+from sparsweep.trainables.difficulty import difficulties
 
 EPOCHS = list(range(1, 101))
 

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.corruptions import CORRUPTIONS, SEVERITIES, TYPE_SETS, corrupt
-from trainables.corruptions.sources import Sources, stream
+from sparsweep.trainables.corruptions import CORRUPTIONS, SEVERITIES, TYPE_SETS, corrupt
+from sparsweep.trainables.corruptions.sources import Sources, stream
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(CORRUPTIONS)
@@ -63,7 +63,7 @@ def test_an_image_depends_on_nothing_but_itself(name: str, frost_folder: Path, m
     mixed = ["contrast", name, "fog", name, name, "snow", name]
     among = corrupt(images, mixed, 5, 3, "train", frost_folder=frost_folder)
     assert np.array_equal(among[[1, 3, 4, 6]], whole[[1, 3, 4, 6]])
-    monkeypatch.setattr("trainables.corruptions.apply.BATCH_PIXELS", 1)
+    monkeypatch.setattr("sparsweep.trainables.corruptions.apply.BATCH_PIXELS", 1)
     assert np.array_equal(corrupt(images, name, 5, 3, "train", frost_folder=frost_folder), whole)
 
 
@@ -156,6 +156,6 @@ def test_errors_name_the_value_and_the_choices(changes: dict[str, object], messa
 
 
 def test_the_package_needs_neither_torch_nor_pydantic() -> None:
-    code = "import sys, trainables.corruptions; print({'torch', 'pydantic', 'ray', 'cv2'} & set(sys.modules))"
+    code = "import sys, sparsweep.trainables.corruptions; print({'torch', 'pydantic', 'ray', 'cv2'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert result.stdout.strip() == "set()"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainables.corruptions import ASSIGNMENTS, TYPE_SETS, assign
+from sparsweep.trainables.corruptions import ASSIGNMENTS, TYPE_SETS, assign
 
 H15 = TYPE_SETS["h15"]
 LABELS = np.arange(30_000) % 100

@@ -13,10 +13,17 @@ import pytest
 from corruption_references import Given, clamped, filtered, gaussian_kernel, mirrored, one_level, ramps, smooth_images
 from scipy import ndimage
 
-from trainables.corruptions import SEVERITIES, corrupt
-from trainables.corruptions.blur import defocus_blur, displaced, gaussian_blur, glass_blur, motion_blur, zoom_blur
-from trainables.corruptions.constants import CIFAR, TINY_IMAGENET
-from trainables.corruptions.filters import clipped_zoom, disk, motion_trail, transformed
+from sparsweep.trainables.corruptions import SEVERITIES, corrupt
+from sparsweep.trainables.corruptions.blur import (
+    defocus_blur,
+    displaced,
+    gaussian_blur,
+    glass_blur,
+    motion_blur,
+    zoom_blur,
+)
+from sparsweep.trainables.corruptions.constants import CIFAR, TINY_IMAGENET
+from sparsweep.trainables.corruptions.filters import clipped_zoom, disk, motion_trail, transformed
 
 GAUSSIAN_1 = [
     [12, 28, 50, 70, 85, 90, 83, 79],

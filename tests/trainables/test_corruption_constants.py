@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from corruption_references import smooth_images
 
-from trainables.corruptions import CORRUPTIONS, SEVERITIES, TYPE_SETS, corrupt
-from trainables.corruptions.constants import CIFAR, TINY_IMAGENET, constants, frost_scale
+from sparsweep.trainables.corruptions import CORRUPTIONS, SEVERITIES, TYPE_SETS, corrupt
+from sparsweep.trainables.corruptions.constants import CIFAR, TINY_IMAGENET, constants, frost_scale
 
 TABLES = {32: CIFAR, 64: TINY_IMAGENET}
 

@@ -12,17 +12,17 @@ from PIL import Image
 from pydantic import ValidationError
 from small_trials import trial
 
-from trainables import corruptions
-from trainables.checkpoint import Damaged
-from trainables.corruptions.weather import load_photographs
-from trainables.data import datasets, place
-from trainables.difficulty import Sources
-from trainables.difficulty.corruption import corrupt
-from trainables.imagefile import encode, open_mapped
-from trainables.runs import Inputs, open_run
-from trainables.spec import CorruptionSpec, TrialSpec, dump, load
-from trainables.store import Store
-from trainables.values import explain
+from sparsweep.trainables import corruptions
+from sparsweep.trainables.checkpoint import Damaged
+from sparsweep.trainables.corruptions.weather import load_photographs
+from sparsweep.trainables.data import datasets, place
+from sparsweep.trainables.difficulty import Sources
+from sparsweep.trainables.difficulty.corruption import corrupt
+from sparsweep.trainables.imagefile import encode, open_mapped
+from sparsweep.trainables.runs import Inputs, open_run
+from sparsweep.trainables.spec import CorruptionSpec, TrialSpec, dump, load
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.values import explain
 
 
 def corrupted_trial(**fields: object) -> TrialSpec:

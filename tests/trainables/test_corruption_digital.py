@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from corruption_references import Given, filtered, one_level, ramps
 
-from trainables.corruptions import SEVERITIES, corrupt
-from trainables.corruptions.constants import CIFAR, TINY_IMAGENET
-from trainables.corruptions.digital import (
+from sparsweep.trainables.corruptions import SEVERITIES, corrupt
+from sparsweep.trainables.corruptions.constants import CIFAR, TINY_IMAGENET
+from sparsweep.trainables.corruptions.digital import (
     brightness,
     contrast,
     elastic_transform,

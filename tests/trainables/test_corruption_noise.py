@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from corruption_references import Given, ramps
 
-from trainables.corruptions import SEVERITIES, corrupt
-from trainables.corruptions.constants import CIFAR
-from trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from sparsweep.trainables.corruptions import SEVERITIES, corrupt
+from sparsweep.trainables.corruptions.constants import CIFAR
+from sparsweep.trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
 
 VALUES = 200 * 3 * 32 * 32
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from corruption_references import Given, ramps
 
-from trainables.corruptions.spatter import equalized, gleam, mud, outline_distances, outlines, spatter, water
+from sparsweep.trainables.corruptions.spatter import equalized, gleam, mud, outline_distances, outlines, spatter, water
 
 LAYER = np.array(
     [

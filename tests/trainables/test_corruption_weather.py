@@ -9,9 +9,9 @@ import pytest
 from corruption_references import Given, one_level, ramps
 from PIL import Image
 
-from trainables.corruptions import SEVERITIES, corrupt
-from trainables.corruptions.filters import motion_trail
-from trainables.corruptions.weather import fog, frost, load_photographs, plasma, snow
+from sparsweep.trainables.corruptions import SEVERITIES, corrupt
+from sparsweep.trainables.corruptions.filters import motion_trail
+from sparsweep.trainables.corruptions.weather import fog, frost, load_photographs, plasma, snow
 
 
 def plasma_by_loops(draws: list[np.ndarray], size: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_datasets import picture
 
-from trainables.data import DamagedData, DataError, decoded
+from sparsweep.trainables.data import DamagedData, DataError, decoded
 
 NAMES = [f"{index}.png" for index in range(7)]
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch.nn import functional as real
 
-from trainables.data import datasets
-from trainables.deferred import Deferred, functional, no_grad
-from trainables.deferred import torch as deferred
-from trainables.flops import dense_flops
-from trainables.models import models
-from trainables.sparsifiers.base import layer_shapes
+from sparsweep.trainables.data import datasets
+from sparsweep.trainables.deferred import Deferred, functional, no_grad
+from sparsweep.trainables.deferred import torch as deferred
+from sparsweep.trainables.flops import dense_flops
+from sparsweep.trainables.models import models
+from sparsweep.trainables.sparsifiers.base import layer_shapes
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def test_what_stands_for_a_module_gives_the_things_themselves() -> None:
 def test_a_module_is_imported_at_its_first_use() -> None:
     code = """
 import sys
-from trainables.deferred import Deferred
+from sparsweep.trainables.deferred import Deferred
 colours = Deferred("colorsys")
 assert "colorsys" not in sys.modules
 print(colours.rgb_to_hsv(1, 1, 1), "colorsys" in sys.modules, "rgb_to_hsv" in vars(colours))
@@ -60,10 +60,10 @@ def test_no_gradients_within() -> None:
 def test_shapes_and_operations_are_those_of_a_process_with_pytorch() -> None:
     code = """
 import sys
-from trainables.data import datasets
-from trainables.flops import dense_flops
-from trainables.models import models
-from trainables.sparsifiers.base import layer_shapes
+from sparsweep.trainables.data import datasets
+from sparsweep.trainables.flops import dense_flops
+from sparsweep.trainables.models import models
+from sparsweep.trainables.sparsifiers.base import layer_shapes
 assert "torch" not in sys.modules
 for model, data in (("resnet8", "digits"), ("vgg19", "cifar100")):
     pair = models.parse(model), datasets.parse(data)

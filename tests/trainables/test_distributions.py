@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from trainables.models import maskable, models
-from trainables.sparsifiers.distributions import (
+from sparsweep.trainables.models import maskable, models
+from sparsweep.trainables.sparsifiers.distributions import (
     DISTRIBUTIONS,
     Distribution,
     allocate,
@@ -22,7 +22,7 @@ from trainables.sparsifiers.distributions import (
     uniform_plus,
     with_dense,
 )
-from trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers.masks import kept_weights
 
 # Paper's ResNet18 at 100 classes, ERK at sparsity .8: 9 of 21 tensors are dense, the others as here.
 RESNET18_AT_80 = {

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from updates import bits, mask, moment, placed
 
-from trainables.sparsifiers import Masks, Timeline
-from trainables.sparsifiers.dsr import DSR
+from sparsweep.trainables.sparsifiers import Masks, Timeline
+from sparsweep.trainables.sparsifiers.dsr import DSR
 
 RISING = torch.arange(12) / 100
 """Later places first."""

@@ -10,11 +10,11 @@ import pytest
 import torch
 from small_trials import begin, four_pixels, sources, trial
 
-from trainables import scoring
-from trainables.data import DeviceData, as_input
-from trainables.difficulty.base import random_subset, subset_size
-from trainables.difficulty.el2n import el2n
-from trainables.spec import ScoringSpec, TrialSpec
+from sparsweep.trainables import scoring
+from sparsweep.trainables.data import DeviceData, as_input
+from sparsweep.trainables.difficulty.base import random_subset, subset_size
+from sparsweep.trainables.difficulty.el2n import el2n
+from sparsweep.trainables.spec import ScoringSpec, TrialSpec
 
 
 def test_score_by_hand() -> None:

@@ -22,15 +22,15 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from trainables import checkpoint, engine
-from trainables.data import DeviceData
-from trainables.engine import Engine, Replay, Step, Workshop
-from trainables.objectives import Objective
-from trainables.sparsifiers import Masks, sparsifiers
-from trainables.sparsifiers.topology import Latent, Topology
-from trainables.spec import TrialSpec
-from trainables.testing import SAMPLES, check_same, comparable, first_samples, tiny_trial, trained
-from trainables.training import Training
+from sparsweep.trainables import checkpoint, engine
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.engine import Engine, Replay, Step, Workshop
+from sparsweep.trainables.objectives import Objective
+from sparsweep.trainables.sparsifiers import Masks, sparsifiers
+from sparsweep.trainables.sparsifiers.topology import Latent, Topology
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.testing import SAMPLES, check_same, comparable, first_samples, tiny_trial, trained
+from sparsweep.trainables.training import Training
 
 CAPTURED = ["dense", "random", "set", "rigl", "gmp", "snfs", "dsr", {"name": "set", "dense_gradients": True}]
 EAGER = {

@@ -13,11 +13,11 @@ import torch
 from small_trials import begin, inputs, trial
 from torch.nn.utils import prune
 
-from trainables import export
-from trainables.data import DeviceData, as_input
-from trainables.runs import TrialRun
-from trainables.spec import TrialSpec
-from trainables.store import Store
+from sparsweep.trainables import export
+from sparsweep.trainables.data import DeviceData, as_input
+from sparsweep.trainables.runs import TrialRun
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
-from trainables import imagefile
-from trainables.checkpoint import Damaged
-from trainables.fetched import open_fetched
+from sparsweep.trainables import imagefile
+from sparsweep.trainables.checkpoint import Damaged
+from sparsweep.trainables.fetched import open_fetched
 
 NAME = "0123456789abcdef.images"
 

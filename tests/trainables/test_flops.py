@@ -9,9 +9,9 @@ import torch
 from small_trials import begin, trial
 from torch import nn
 
-from trainables.data import DeviceData
-from trainables.flops import PASSES, forward_flops, layer_flops
-from trainables.models import maskable, models
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.flops import PASSES, forward_flops, layer_flops
+from sparsweep.trainables.models import maskable, models
 
 
 def test_resnet8_by_hand() -> None:

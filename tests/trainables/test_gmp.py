@@ -8,13 +8,13 @@ import pytest
 import torch
 from small_trials import begin, trial
 
-from trainables.data import DeviceData
-from trainables.sparsifiers import Masks, Moment, Timeline
-from trainables.sparsifiers.distributions import DISTRIBUTIONS
-from trainables.sparsifiers.gmp import GMP
-from trainables.sparsifiers.masks import kept_weights
-from trainables.sparsifiers.schedules import RAMPS, Ramp
-from trainables.training import Training
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks, Moment, Timeline
+from sparsweep.trainables.sparsifiers.distributions import DISTRIBUTIONS
+from sparsweep.trainables.sparsifiers.gmp import GMP
+from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers.schedules import RAMPS, Ramp
+from sparsweep.trainables.training import Training
 
 PAPER = Timeline(200, 10)
 

@@ -15,10 +15,10 @@ from PIL import Image
 from pydantic import ValidationError
 from small_datasets import FOLDER_CLASSES, FOLDER_TEST, FOLDER_TRAIN, small_imagefolder
 
-from trainables.data import DamagedData, MissingData, datasets, place
-from trainables.data.pictures import find_images
-from trainables.spec import SnapshotSpec, TrialSpec, dump, load
-from trainables.values import explain
+from sparsweep.trainables.data import DamagedData, MissingData, datasets, place
+from sparsweep.trainables.data.pictures import find_images
+from sparsweep.trainables.spec import SnapshotSpec, TrialSpec, dump, load
+from sparsweep.trainables.values import explain
 
 
 @pytest.fixture

@@ -11,11 +11,11 @@ from small_trials import Flat, begin, four_pixels, trial
 from torch import nn
 from updates import bits, mask
 
-from trainables import checkpoint
-from trainables.rows import layer_rows, trial_row
-from trainables.sparsifiers import Masks, Moment, Start, Timeline
-from trainables.sparsifiers.dense import Dense
-from trainables.training import Training
+from sparsweep.trainables import checkpoint
+from sparsweep.trainables.rows import layer_rows, trial_row
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start, Timeline
+from sparsweep.trainables.sparsifiers.dense import Dense
+from sparsweep.trainables.training import Training
 
 # Four of the twelve weights of a linear layer from four pixels to three classes, at the start and after two updates.
 SCRIPT = [

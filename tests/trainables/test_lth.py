@@ -11,15 +11,15 @@ import torch
 from pydantic import ValidationError
 from small_trials import trial
 
-from trainables.data import DeviceData, ImageData
-from trainables.models.build import build_model
-from trainables.runs import Inputs, open_run
-from trainables.sparsifiers import dense_parent
-from trainables.sparsifiers.masks import kept_weights
-from trainables.spec import SnapshotSpec, Spec, TrialSpec, dump, load
-from trainables.store import Store
-from trainables.training import Training
-from trainables.values import explain
+from sparsweep.trainables.data import DeviceData, ImageData
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.runs import Inputs, open_run
+from sparsweep.trainables.sparsifiers import dense_parent
+from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.spec import SnapshotSpec, Spec, TrialSpec, dump, load
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.training import Training
+from sparsweep.trainables.values import explain
 
 
 def lth(sparsity: float, **fields: Any) -> TrialSpec:

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.sparsifiers.masks import (
+from sparsweep.trainables.sparsifiers.masks import (
     Masks,
     keep_largest,
     keep_largest_per_layer,

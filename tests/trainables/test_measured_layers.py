@@ -13,7 +13,7 @@ import pytest
 
 NETWORK = '''
 from typing import Any, Literal
-from trainables.models import Model, models
+from sparsweep.trainables.models import Model, models
 
 @models.register
 class Theirs(Model):
@@ -33,9 +33,9 @@ class Theirs(Model):
 
 ASK = """
 import json, subprocess, sys
-from trainables import plugins
-from trainables.models import models
-from trainables.models import measured
+from sparsweep.trainables import plugins
+from sparsweep.trainables.models import models
+from sparsweep.trainables.models import measured
 plugins.load(["their_network"])
 started = []
 run = subprocess.run

@@ -8,10 +8,10 @@ from small_trials import begin, trial
 from softmax_regression import LAYER, LR, flat, gradient
 from updates import bits, moment, update_now
 
-from trainables.data import DeviceData
-from trainables.sparsifiers import Masks
-from trainables.sparsifiers.movement import Movement
-from trainables.sparsifiers.topology import Latent
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.sparsifiers.movement import Movement
+from sparsweep.trainables.sparsifiers.topology import Latent
 
 
 def test_scores_rise_for_weights_that_move_away_from_zero() -> None:

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.flops import dense_flops, forward_flops, layer_flops
-from trainables.models import maskable, models
-from trainables.seeds import derive
-from trainables.sparsifiers import distributions
-from trainables.spec import TrialSpec
-from trainables.values import explain
+from sparsweep.trainables.flops import dense_flops, forward_flops, layer_flops
+from sparsweep.trainables.models import maskable, models
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.sparsifiers import distributions
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.values import explain
 
 # Name, stem, classes, pixels: parameters, maskable weights, maskable tensors, forward multiply-adds of an image.
 TABLE = {

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_trials import begin, trial
 
-from trainables.data import DeviceData
-from trainables.sparsifiers import Masks, Moment, Timeline
-from trainables.sparsifiers.nm import NM, StraightThrough, group_mask
-from trainables.sparsifiers.topology import Latent
-from trainables.values import explain
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks, Moment, Timeline
+from sparsweep.trainables.sparsifiers.nm import NM, StraightThrough, group_mask
+from sparsweep.trainables.sparsifiers.topology import Latent
+from sparsweep.trainables.values import explain
 
 
 def test_two_of_four_by_hand() -> None:

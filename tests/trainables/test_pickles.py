@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from small_datasets import python2_pickle
 
-from trainables.data import DamagedData
-from trainables.data.pickles import read_arrays
+from sparsweep.trainables.data import DamagedData
+from sparsweep.trainables.data.pickles import read_arrays
 
 CONTENT = {"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [0, 1, 255], "name": "caf\xe9", "none": None}
 

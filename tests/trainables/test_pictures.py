@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainables.data import DamagedData
-from trainables.data.pictures import find_images, read_picture, say_left_out
+from sparsweep.trainables.data import DamagedData
+from sparsweep.trainables.data.pictures import find_images, read_picture, say_left_out
 
 SQUARE = np.array([[0, 100], [200, 255]], np.uint8)
 

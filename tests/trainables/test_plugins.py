@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from trainables import plugins
-from trainables.sparsifiers import sparsifiers
+from sparsweep.trainables import plugins
+from sparsweep.trainables.sparsifiers import sparsifiers
 
 METHOD = '''
 """A method of a user."""
 from typing import Literal
-from trainables.sparsifiers.base import Sparse, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_largest
+from sparsweep.trainables.sparsifiers.base import Sparse, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import Masks, keep_largest
 
 @sparsifiers.register
 class Mine(Sparse):

@@ -11,9 +11,9 @@ from small_trials import begin, part, trial
 from torch import nn
 from torch.nn import functional
 
-from trainables.data import DeviceData, as_input
-from trainables.difficulty import prediction_depth as module
-from trainables.difficulty.prediction_depth import (
+from sparsweep.trainables.data import DeviceData, as_input
+from sparsweep.trainables.difficulty import prediction_depth as module
+from sparsweep.trainables.difficulty.prediction_depth import (
     blocks,
     nearest_vote,
     prediction_depth,
@@ -21,8 +21,8 @@ from trainables.difficulty.prediction_depth import (
     probe,
     representation,
 )
-from trainables.models import models
-from trainables.scoring import View
+from sparsweep.trainables.models import models
+from sparsweep.trainables.scoring import View
 
 
 def test_depth_by_hand() -> None:

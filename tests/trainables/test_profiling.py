@@ -10,10 +10,10 @@ import pytest
 import torch
 from small_trials import begin, trial
 
-from trainables import profiling
-from trainables.data import DeviceData
-from trainables.profiling import PHASES, TRACED_STEPS, Profile, each, phase, profiled
-from trainables.store import Store
+from sparsweep.trainables import profiling
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.profiling import PHASES, TRACED_STEPS, Profile, each, phase, profiled
+from sparsweep.trainables.store import Store
 
 CPU = torch.device("cpu")
 

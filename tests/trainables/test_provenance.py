@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 from small_trials import inputs, trial
 
-from trainables import plugins, provenance, runs
-from trainables.data import DeviceData
-from trainables.origins import code_of, modules_of
-from trainables.provenance import changed_modules, dump_code, joined, load_code, loaded_code
-from trainables.sparsifiers import sparsifiers
-from trainables.store import Store
+from sparsweep.trainables import plugins, provenance, runs
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.origins import code_of, modules_of
+from sparsweep.trainables.provenance import changed_modules, dump_code, joined, load_code, loaded_code
+from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.trainables.store import Store
 
 METHOD = '''
 from typing import Literal
-from trainables.sparsifiers.base import Sparse, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, keep_largest
+from sparsweep.trainables.sparsifiers.base import Sparse, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import Masks, keep_largest
 
 @sparsifiers.register
 class Mine(Sparse):
@@ -171,7 +171,7 @@ def test_a_trial_says_what_made_the_scores_that_chose_its_samples(
 
 
 def row(store: Store, run: str) -> dict[str, Any]:
-    from trainables import reading
+    from sparsweep.trainables import reading
 
     table, _ = reading.read(store.storage, "trials", trials=[run])
     (found,) = table.to_pylist()

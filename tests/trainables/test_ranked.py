@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 from small_trials import trial
 
-from trainables.difficulty import difficulties
-from trainables.difficulty.ranking import Ranked
-from trainables.spec import ScoringSpec
-from trainables.values import explain
+from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.difficulty.ranking import Ranked
+from sparsweep.trainables.spec import ScoringSpec
+from sparsweep.trainables.values import explain
 
 
 def required(difficulty: dict[str, Any] | str, recipe: dict[str, Any] | str) -> tuple[int, int]:

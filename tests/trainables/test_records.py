@@ -10,9 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from trainables import reading
-from trainables.records import TABLES, TABLES_VERSION, build
-from trainables.store import Store
+from sparsweep.trainables import reading
+from sparsweep.trainables.records import TABLES, TABLES_VERSION, build
+from sparsweep.trainables.store import Store
 
 FIRST, SECOND, THIRD = "a" * 16, "b" * 16, "c" * 16
 

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainables import reading, records
-from trainables.store import Store
+from sparsweep.trainables import reading, records
+from sparsweep.trainables.store import Store
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tables_v1"
 """A trial of the quickstart as version 1 wrote it (commit ad95590)."""

@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from small_trials import trial
 from updates import mask, moment
 
-from trainables.sparsifiers import Timeline
-from trainables.sparsifiers.rewiring import highest, limited, lowest, share, share_out
-from trainables.sparsifiers.rigl import RigL
-from trainables.sparsifiers.schedules import DECAYS, Decay
+from sparsweep.trainables.sparsifiers import Timeline
+from sparsweep.trainables.sparsifiers.rewiring import highest, limited, lowest, share, share_out
+from sparsweep.trainables.sparsifiers.rigl import RigL
+from sparsweep.trainables.sparsifiers.schedules import DECAYS, Decay
 
 
 def whole(*numbers: int) -> list[torch.Tensor]:

@@ -14,14 +14,14 @@ import pytest
 import torch
 from small_trials import TIMES, inputs, trial
 
-from trainables import provenance, runs
-from trainables.data import DeviceData
-from trainables.difficulty.el2n import el2n
-from trainables.models.build import build_model
-from trainables.sparsifiers import sparsifiers
-from trainables.spec import ScoringSpec, Spec, TrialSpec, load
-from trainables.store import Store
-from trainables.training import Diverged
+from sparsweep.trainables import provenance, runs
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.difficulty.el2n import el2n
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.trainables.spec import ScoringSpec, Spec, TrialSpec, load
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.training import Diverged
 
 
 @pytest.fixture(autouse=True)

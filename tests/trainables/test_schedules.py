@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainables.sparsifiers.masks import kept_weights
-from trainables.sparsifiers.schedules import DECAYS, RAMPS, Decay, Ramp, Timeline, cosine, cubic
+from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers.schedules import DECAYS, RAMPS, Decay, Ramp, Timeline, cosine, cubic
 
 
 @pytest.mark.parametrize(

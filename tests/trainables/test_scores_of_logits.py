@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainables.data import DeviceData
-from trainables.difficulty import aum
-from trainables.difficulty.entropy import entropy
-from trainables.difficulty.forgetting import ForgettingScore, after_epoch, forgetting, ignorance
-from trainables.difficulty.loss import loss
-from trainables.difficulty.margin import margin
-from trainables.scoring import SCORES
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.difficulty import aum
+from sparsweep.trainables.difficulty.entropy import entropy
+from sparsweep.trainables.difficulty.forgetting import ForgettingScore, after_epoch, forgetting, ignorance
+from sparsweep.trainables.difficulty.loss import loss
+from sparsweep.trainables.difficulty.margin import margin
+from sparsweep.trainables.scoring import SCORES
 
 QUARTERS = torch.tensor([[0.0, math.log(3)]] * 2)
 """Logits whose softmax is (1/4, 3/4)."""

@@ -8,14 +8,14 @@ import pytest
 import torch
 from small_trials import inputs, part, trial
 
-from trainables import runs, scoring
-from trainables.data import DeviceData
-from trainables.difficulty import difficulties
-from trainables.difficulty.ranking import Ranked
-from trainables.scoring import SCORES, View
-from trainables.spec import ScoringSpec
-from trainables.store import Store
-from trainables.training import Diverged
+from sparsweep.trainables import runs, scoring
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.difficulty.ranking import Ranked
+from sparsweep.trainables.scoring import SCORES, View
+from sparsweep.trainables.spec import ScoringSpec
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.training import Diverged
 
 EPOCHS = 3
 ALL = tuple(sorted(SCORES))

@@ -7,7 +7,7 @@ import itertools
 
 import torch
 
-from trainables.seeds import derive
+from sparsweep.trainables.seeds import derive
 
 
 def numbers(*arguments: int | str) -> list[float]:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from small_trials import begin, four_pixels, nothing, trial
 from updates import bits, moment, placed, update_now
 
-from trainables.data import DeviceData
-from trainables.models.build import build_model
-from trainables.profiles import PROFILES
-from trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
-from trainables.sparsifiers.schedules import cosine
-from trainables.sparsifiers.set import SET
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.profiles import PROFILES
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
+from sparsweep.trainables.sparsifiers.schedules import cosine
+from sparsweep.trainables.sparsifiers.set import SET
 
 WEIGHTS = torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])
 MASK = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()

@@ -14,13 +14,13 @@ import torch
 from pydantic import ValidationError
 from small_trials import begin, trial
 
-from trainables import given
-from trainables.data import DeviceData
-from trainables.sparsifiers import Masks
-from trainables.sparsifiers.static import load
-from trainables.spec import TrialSpec, dump
-from trainables.spec import load as load_spec
-from trainables.values import explain
+from sparsweep.trainables import given
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.sparsifiers.static import load
+from sparsweep.trainables.spec import TrialSpec, dump
+from sparsweep.trainables.spec import load as load_spec
+from sparsweep.trainables.values import explain
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ import torch
 from pydantic import ValidationError
 from small_trials import TIMES, inputs, trial
 
-from trainables import runs
-from trainables.data import DeviceData
-from trainables.recipe import Recipe
-from trainables.sparsifiers import Timeline
-from trainables.sparsifiers.set import SET
-from trainables.spec import TrialSpec, dump, load
-from trainables.store import Store
-from trainables.values import explain
+from sparsweep.trainables import runs
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.recipe import Recipe
+from sparsweep.trainables.sparsifiers import Timeline
+from sparsweep.trainables.sparsifiers.set import SET
+from sparsweep.trainables.spec import TrialSpec, dump, load
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.values import explain
 
 PASS = 45  # batches of 32 in the 1,437 training images
 METHODS = [

@@ -17,8 +17,8 @@ import pytest
 import torch
 from hostile import Touch
 
-from trainables import checkpoint, records
-from trainables.store import Store
+from sparsweep.trainables import checkpoint, records
+from sparsweep.trainables.store import Store
 
 RUN = "0123456789abcdef"
 OTHER = "fedcba9876543210"

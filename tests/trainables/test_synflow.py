@@ -10,13 +10,13 @@ from small_trials import begin, trial
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from trainables.data import DeviceData
-from trainables.flops import layer_flops
-from trainables.networks import Normalize
-from trainables.sparsifiers import Masks
-from trainables.sparsifiers.masks import keep_largest, kept_weights
-from trainables.sparsifiers.scores import absolute, synaptic_flow
-from trainables.sparsifiers.synflow import SynFlow
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.flops import layer_flops
+from sparsweep.trainables.networks import Normalize
+from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.sparsifiers.masks import keep_largest, kept_weights
+from sparsweep.trainables.sparsifiers.scores import absolute, synaptic_flow
+from sparsweep.trainables.sparsifiers.synflow import SynFlow
 
 
 def chain() -> nn.Module:
@@ -117,7 +117,7 @@ def test_rounds_follow_the_schedule_and_take_nothing_back(digits: DeviceData, mo
         seen.append(masks)
         return synaptic_flow(probe, shape, masks)
 
-    monkeypatch.setattr("trainables.sparsifiers.synflow.synaptic_flow", watched)
+    monkeypatch.setattr("sparsweep.trainables.sparsifiers.synflow.synaptic_flow", watched)
     run = begin(trial(sparsifier=SynFlow(iterations=4), sparsity=0.9375), digits)
     total = run.masks.size
     assert [sum(masks.counts().values()) for masks in (*seen, run.masks)] == [

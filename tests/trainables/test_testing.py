@@ -8,12 +8,12 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
-from trainables.sparsifiers.base import Sparse, State
-from trainables.sparsifiers.layerwise import Drawn
-from trainables.sparsifiers.masks import keep_random
-from trainables.sparsifiers.topology import Latent, Tensors, Topology
-from trainables.testing import check_shortest, check_sparsifier, tiny_trial
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
+from sparsweep.trainables.sparsifiers.base import Sparse, State
+from sparsweep.trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.masks import keep_random
+from sparsweep.trainables.sparsifiers.topology import Latent, Tensors, Topology
+from sparsweep.trainables.testing import check_shortest, check_sparsifier, tiny_trial
 
 
 class Good(Drawn, Sparse):

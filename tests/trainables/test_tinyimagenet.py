@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from small_datasets import TINY_CLASSES, TINY_PER_CLASS, TINY_TEST, Serve, md5, small_tinyimagenet
 
-from trainables.data import DamagedData, DataError, ImageData, MissingData, datasets, decoded, place
-from trainables.data.splits import hold_out_permuted
+from sparsweep.trainables.data import DamagedData, DataError, ImageData, MissingData, datasets, decoded, place
+from sparsweep.trainables.data.splits import hold_out_permuted
 
 
 @pytest.fixture

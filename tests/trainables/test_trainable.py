@@ -9,11 +9,11 @@ import pytest
 import torch
 from small_trials import trial
 
-from trainables import runs, trainable
-from trainables.data import ImageData
-from trainables.spec import Spec, dump
-from trainables.store import Store
-from trainables.trainable import SparseTrainable
+from sparsweep.trainables import runs, trainable
+from sparsweep.trainables.data import ImageData
+from sparsweep.trainables.spec import Spec, dump
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.trainable import SparseTrainable
 
 Make = Callable[[Spec], SparseTrainable]
 

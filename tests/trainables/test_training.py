@@ -6,13 +6,13 @@ import pytest
 import torch
 from small_trials import begin, four_pixels, nothing, trial
 
-from trainables import checkpoint
-from trainables.data import DeviceData
-from trainables.models.build import build_model
-from trainables.seeds import derive
-from trainables.sparsifiers import Masks, Moment, Start
-from trainables.sparsifiers.dense import Dense
-from trainables.training import Diverged, Training
+from sparsweep.trainables import checkpoint
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start
+from sparsweep.trainables.sparsifiers.dense import Dense
+from sparsweep.trainables.training import Diverged, Training
 
 
 def test_history_of_a_training(digits: DeviceData) -> None:
@@ -80,7 +80,7 @@ def test_evaluation_changes_nothing() -> None:
 def test_logits_of_many_images_are_those_of_each(monkeypatch: pytest.MonkeyPatch, digits: DeviceData) -> None:
     run = begin(trial(), digits)
     whole = run.logits(digits.test_images)
-    monkeypatch.setattr("trainables.training.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("sparsweep.trainables.training.EVALUATION_BATCH", 7)
     assert whole.shape == (360, 10)
     assert torch.allclose(run.logits(digits.test_images), whole, atol=1e-5)
 

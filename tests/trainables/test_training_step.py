@@ -12,9 +12,9 @@ from small_trials import Flat, begin, four_pixels, trial
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from trainables.data import DeviceData, ImageData, as_input, place
-from trainables.seeds import derive
-from trainables.training import Training
+from sparsweep.trainables.data import DeviceData, ImageData, as_input, place
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.training import Training
 
 LR, MOMENTUM, DECAY = 0.3, 0.8, 0.02
 

@@ -18,12 +18,12 @@ import torch
 from pydantic import ValidationError
 from small_trials import inputs, sources, trial
 
-from trainables import runs
-from trainables.data import DeviceData
-from trainables.difficulty import difficulties
-from trainables.spec import ScoringSpec, TrialSpec, dump, load
-from trainables.store import Store
-from trainables.values import explain
+from sparsweep.trainables import runs
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.spec import ScoringSpec, TrialSpec, dump, load
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.values import explain
 
 LABELS = torch.tensor([0, 1, 2, 0, 1])
 GOOD = {"sample": range(5), "label": LABELS.tolist(), "score": [0.5, 0.9, 0.1, 0.7, 0.3]}

@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from small_trials import trial
 
-from trainables.seeds import derive
-from trainables.sparsifiers import Masks, Moment, Timeline
-from trainables.sparsifiers.rewiring import Rewiring
-from trainables.sparsifiers.topology import Tensors
-from trainables.training import Training
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.sparsifiers import Masks, Moment, Timeline
+from sparsweep.trainables.sparsifiers.rewiring import Rewiring
+from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.training import Training
 
 
 def mask(*bits: int) -> torch.Tensor:

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from trainables.data import place
-from trainables.runs import Inputs, open_run
-from trainables.spec import Spec
-from trainables.store import Store
-from tuner import cli
-from tuner.graph import build, examine
-from tuner.search import Release
-from tuner.sweep import Sweep, parse
+from sparsweep.trainables.data import place
+from sparsweep.trainables.runs import Inputs, open_run
+from sparsweep.trainables.spec import Spec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import cli
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.search import Release
+from sparsweep.tuner.sweep import Sweep, parse
 
 SMALL = """
 base:

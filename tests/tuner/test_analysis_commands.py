@@ -16,16 +16,16 @@ import pytest
 from PIL import Image
 from written import write_results
 
-from analysis.figures import style
-from trainables import records
-from trainables.sparsifiers import sparsifiers
-from trainables.spec import ScoringSpec
-from trainables.store import Store
-from tuner import cli
-from tuner.opening import WrongCall
-from tuner.rankings import rankings
-from tuner.results import state_looks
-from tuner.sweep import Sweep, parse, read
+from sparsweep.analysis.figures import style
+from sparsweep.trainables import records
+from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.trainables.spec import ScoringSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import cli
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.rankings import rankings
+from sparsweep.tuner.results import state_looks
+from sparsweep.tuner.sweep import Sweep, parse, read
 
 SWEEP = """
 base:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.engine import Engine
-from trainables.store import Store
-from trainables.throughput import Rehearsal
-from tuner import calibrate
-from tuner.graph import build
-from tuner.price import lines, price
-from tuner.sweep import Sweep, parse
+from sparsweep.trainables.engine import Engine
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.throughput import Rehearsal
+from sparsweep.tuner import calibrate
+from sparsweep.tuner.graph import build
+from sparsweep.tuner.price import lines, price
+from sparsweep.tuner.sweep import Sweep, parse
 
 TEXT = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}

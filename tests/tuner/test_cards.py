@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from trainables.store import Store
-from tuner.cards import LADDER, NoRoom, choose, larger, mps_runs, share
-from tuner.crowd import Crowd, remaining
-from tuner.graph import build, examine
-from tuner.search import GraphSearch, Release
-from tuner.sweep import Sweep
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.cards import LADDER, NoRoom, choose, larger, mps_runs, share
+from sparsweep.tuner.crowd import Crowd, remaining
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.search import GraphSearch, Release
+from sparsweep.tuner.sweep import Sweep
 
 
 @pytest.mark.parametrize(

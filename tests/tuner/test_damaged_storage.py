@@ -17,17 +17,17 @@ import pytest
 from rich.console import Console
 from written import write_results
 
-from analysis import load_trials
-from trainables import plugins, records
-from trainables.store import Store
-from tuner import calibration, cli, journal, status, suggestions
-from tuner.driver_lease import Lease, read_word
-from tuner.graph import build, examine
-from tuner.opening import WrongCall, open_sweep
-from tuner.repair import remove_damaged_results
-from tuner.study import Study
-from tuner.sweep import parse
-from tuner.view import view
+from sparsweep.analysis import load_trials
+from sparsweep.trainables import plugins, records
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import calibration, cli, journal, status, suggestions
+from sparsweep.tuner.driver_lease import Lease, read_word
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.opening import WrongCall, open_sweep
+from sparsweep.tuner.repair import remove_damaged_results
+from sparsweep.tuner.study import Study
+from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.view import view
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from small_datasets import Serve, md5, small_cifar, small_imagefolder, small_tinyimagenet
 
-from trainables.data import datasets
-from trainables.store import Store
-from tuner import execute, journal
-from tuner.cli import main
-from tuner.graph import build, examine
-from tuner.images import read_images
-from tuner.sweep import parse, read
+from sparsweep.trainables.data import datasets
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import execute, journal
+from sparsweep.tuner.cli import main
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.images import read_images
+from sparsweep.tuner.sweep import parse, read
 
 
 @dataclass

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from trainables.local_files import create_local
-from trainables.store import Store
-from tuner import driver_lease
-from tuner.driver_lease import Lease, SweepAlreadyRunning, living_word, read_word, refuse_if_driven
-from tuner.sweep import read
+from sparsweep.trainables.local_files import create_local
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import driver_lease
+from sparsweep.tuner.driver_lease import Lease, SweepAlreadyRunning, living_word, read_word, refuse_if_driven
+from sparsweep.tuner.sweep import read
 
 PATH = "sweeps/mine/driver.json"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -272,7 +272,7 @@ def test_a_file_is_created_once(tmp_path: Path) -> None:
 def test_a_driver_killed_between_its_word_and_its_record_breaks_nothing(
     store: Store, call: Callable[..., tuple[int, str, str]]
 ) -> None:
-    from tuner import journal
+    from sparsweep.tuner import journal
 
     journal.remember(read("smoke"), store)
     say(store, **of_here(dead_process()))

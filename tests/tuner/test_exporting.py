@@ -12,9 +12,9 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from trainables import export
-from tuner import cli
-from tuner.sweep import parse
+from sparsweep.trainables import export
+from sparsweep.tuner import cli
+from sparsweep.tuner.sweep import parse
 
 SWEEP = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}

@@ -18,11 +18,11 @@ import pytest
 from ray.exceptions import RaySystemError
 from written import write_results
 
-from trainables.store import Store
-from tuner import calibrate, cli, execute
-from tuner.faults import OneLine, conclude
-from tuner.opening import WrongCall
-from tuner.sweep import parse
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import calibrate, cli, execute
+from sparsweep.tuner.faults import OneLine, conclude
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.sweep import parse
 
 ROOT = Path(__file__).parent.parent.parent
 SWEEP = """

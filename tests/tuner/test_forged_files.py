@@ -16,14 +16,14 @@ import pytest
 import torch
 from command import assert_same_results
 
-from trainables import checkpoint, imagefile
-from trainables.data import place
-from trainables.runs import Inputs, leaves, open_run
-from trainables.spec import Spec
-from trainables.store import ArtifactLost, Store
-from tuner.graph import build, closure, examine
-from tuner.repair import remove_damaged_results
-from tuner.sweep import parse
+from sparsweep.trainables import checkpoint, imagefile
+from sparsweep.trainables.data import place
+from sparsweep.trainables.runs import Inputs, leaves, open_run
+from sparsweep.trainables.spec import Spec
+from sparsweep.trainables.store import ArtifactLost, Store
+from sparsweep.tuner.graph import build, closure, examine
+from sparsweep.tuner.repair import remove_damaged_results
+from sparsweep.tuner.sweep import parse
 
 SWEEP = parse(
     """

@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from analysis import load_trials
-from trainables import provenance, reading
-from trainables.provenance import load_code, loaded_code
-from trainables.store import Store
-from tuner import journal
-from tuner.forgetting import changed_trials, files_of, forget, runs_to_rerun
-from tuner.graph import build, examine
-from tuner.opening import WrongCall
-from tuner.results import Remarks
-from tuner.sweep import Sweep, parse
+from sparsweep.analysis import load_trials
+from sparsweep.trainables import provenance, reading
+from sparsweep.trainables.provenance import load_code, loaded_code
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import journal
+from sparsweep.tuner.forgetting import changed_trials, files_of, forget, runs_to_rerun
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.results import Remarks
+from sparsweep.tuner.sweep import Sweep, parse
 
 Runner = Callable[..., list[str]]
 Command = Callable[..., tuple[int, str, str]]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contract_settings import DIFFICULTY_NAMES, SPARSIFIER_NAMES
 
-from trainables.difficulty.composed import Composed
-from tuner.sweep import read
+from sparsweep.trainables.difficulty.composed import Composed
+from sparsweep.tuner.sweep import read
 
 THREE = {0, 1, 2}
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from buckets import s3_bucket, sign_in
 
-from trainables import mark
-from trainables.store import Store
-from tuner import cli, journal
-from tuner.gc import COLLECTED, collect, find, readable
-from tuner.graph import build, examine
-from tuner.sweep import Sweep, parse
+from sparsweep.trainables import mark
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import cli, journal
+from sparsweep.tuner.gc import COLLECTED, collect, find, readable
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.sweep import Sweep, parse
 
 Runner = Callable[..., list[str]]
 Command = Callable[..., str]
@@ -155,7 +155,7 @@ def test_checkpoints_of_what_is_to_be_gone_on_with_are_kept(small: Sweep, tmp_pa
 
 DYING_WRITER = """
 import os, sys
-from trainables import store
+from sparsweep.trainables import store
 os.replace = lambda draft, target: os._exit(9)
 store.write_local(sys.argv[1], b"half")
 """

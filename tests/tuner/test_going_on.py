@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from written import write_results
 
-from trainables.store import Store
-from tuner import cli, execute
-from tuner.execute import Stopped
-from tuner.launch import Launch
-from tuner.sweep import parse
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import cli, execute
+from sparsweep.tuner.execute import Stopped
+from sparsweep.tuner.launch import Launch
+from sparsweep.tuner.sweep import parse
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}

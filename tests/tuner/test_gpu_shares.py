@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import ray
 
-from trainables.data import data_root
-from trainables.store import Store
-from trainables.trainable import SparseTrainable
-from tuner import execute, journal
-from tuner.graph import Graph, State, build, examine
-from tuner.launch import Launch
-from tuner.sweep import parse
-from tuner.watch import Watch
+from sparsweep.trainables.data import data_root
+from sparsweep.trainables.store import Store
+from sparsweep.trainables.trainable import SparseTrainable
+from sparsweep.tuner import execute, journal
+from sparsweep.tuner.graph import Graph, State, build, examine
+from sparsweep.tuner.launch import Launch
+from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.watch import Watch
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, sparsifier: dense}

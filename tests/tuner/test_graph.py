@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainables.engine import Engine
-from trainables.spec import ScoringSpec, TrialSpec
-from trainables.store import Store
-from tuner import calibration
-from tuner.graph import build, examine, examine_artifacts
-from tuner.price import bill, cost, images, known_rates, lines, price, time_of
-from tuner.search import Release
-from tuner.sweep import Sweep, parse
+from sparsweep.trainables.engine import Engine
+from sparsweep.trainables.spec import ScoringSpec, TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import calibration
+from sparsweep.tuner.graph import build, examine, examine_artifacts
+from sparsweep.tuner.price import bill, cost, images, known_rates, lines, price, time_of
+from sparsweep.tuner.search import Release
+from sparsweep.tuner.sweep import Sweep, parse
 
 Runner = Callable[..., list[str]]
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tuner.graph import build
-from tuner.sweep import parse
+from sparsweep.tuner.graph import build
+from sparsweep.tuner.sweep import parse
 
 GRID = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 2}}

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from written import write_results
 
-from analysis import load_epochs, load_trials
-from trainables.store import Store
-from tuner.graph import build, examine
-from tuner.launch import Launch
-from tuner.running import drive
-from tuner.sweep import Sweep, parse
+from sparsweep.analysis import load_epochs, load_trials
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.launch import Launch
+from sparsweep.tuner.running import drive
+from sparsweep.tuner.sweep import Sweep, parse
 
 BASE = "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, seed: [0, 1]}\n"
 MINE = BASE + "grids: [{sparsifier: dense}, {sparsifier: set, sparsity: 0.5}]"

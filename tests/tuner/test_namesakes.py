@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from trainables.store import Store
-from tuner import journal
-from tuner.driver_lease import Lease
-from tuner.opening import WrongCall, open_recorded_sweep, open_sweep
-from tuner.sweep import Sweep
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import journal
+from sparsweep.tuner.driver_lease import Lease
+from sparsweep.tuner.opening import WrongCall, open_recorded_sweep, open_sweep
+from sparsweep.tuner.sweep import Sweep
 
 FILE = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}

@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from written import write_results
 
-from analysis import figures
-from trainables.store import Store
-from tuner import cli, running
-from tuner.sweep import parse
+from sparsweep.analysis import figures
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import cli, running
+from sparsweep.tuner.sweep import parse
 
 EXAMPLES = int(os.environ.get("ODD_CALLS", "0"))
 generated = settings(
@@ -92,7 +92,7 @@ PLUGINS = {
     "raises": "raise RuntimeError('first\\nsecond' + 'x' * 10_000)",
     "broken": "def (",
     "stops": "raise KeyboardInterrupt",
-    "twice": "from trainables.sparsifiers import sparsifiers; sparsifiers.register(int)",
+    "twice": "from sparsweep.trainables.sparsifiers import sparsifiers; sparsifiers.register(int)",
 }
 
 

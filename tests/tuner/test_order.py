@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from trainables.store import Store
-from tuner.graph import build, examine
-from tuner.order import by_length, order_of
-from tuner.price import cost
-from tuner.search import GraphSearch, Release, RunTrial
-from tuner.sweep import Sweep, SweepError, parse
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.order import by_length, order_of
+from sparsweep.tuner.price import cost
+from sparsweep.tuner.search import GraphSearch, Release, RunTrial
+from sparsweep.tuner.sweep import Sweep, SweepError, parse
 
 BASE = "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: EPOCHS}}\n"
 DEAR = BASE.replace("EPOCHS", "9") + "grids: [{sparsifier: dense, seed: [1, 2]}]"

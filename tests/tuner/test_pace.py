@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from trainables.spec import TrialSpec
-from tuner.pace import Pace
-from tuner.price import cost
-from tuner.sweep import parse
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.tuner.pace import Pace
+from sparsweep.tuner.price import cost
+from sparsweep.tuner.sweep import parse
 
 SHAPES = """
 base: {dataset: digits, recipe: {preset: digits, epochs: 4}, sparsifier: dense}

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from trainables.convergence import MIN_POINTS, MIN_STEPS
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from tuner.graph import build
-from tuner.price import price
-from tuner.sweep import SweepError, parse, read
+from sparsweep.trainables.convergence import MIN_POINTS, MIN_STEPS
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.graph import build
+from sparsweep.tuner.price import price
+from sparsweep.tuner.sweep import SweepError, parse, read
 
 TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
 FIVE = ("gmp", "lth", "omp", "snip", "set")

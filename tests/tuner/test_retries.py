@@ -9,12 +9,12 @@ import pyarrow as pa
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 
-from trainables.store import ArtifactLost
-from trainables.trainable import CalledExit
-from trainables.training import Diverged
-from tuner import patience
-from tuner.retries import Retries, TrialTimeout, in_words, is_lost_machine
-from tuner.search import RunTrial
+from sparsweep.trainables.store import ArtifactLost
+from sparsweep.trainables.trainable import CalledExit
+from sparsweep.trainables.training import Diverged
+from sparsweep.tuner import patience
+from sparsweep.tuner.retries import Retries, TrialTimeout, in_words, is_lost_machine
+from sparsweep.tuner.search import RunTrial
 
 NODE_DIED = RayActorError(error_msg="The actor died because its node has died. Node Id: e8")
 PREEMPTED = RayActorError(preempted=True)

@@ -11,17 +11,17 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from tuner import dashboard, journal
-from tuner.graph import build
-from tuner.opening import WrongCall
-from tuner.points import points
-from tuner.running import refuse_another_search
-from tuner.space import corners, draw
-from tuner.study import SAMPLERS, Study
-from tuner.suggestions import count, stopped, suggestions
-from tuner.sweep import Sweep, SweepError, parse, read
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import dashboard, journal
+from sparsweep.tuner.graph import build
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.points import points
+from sparsweep.tuner.running import refuse_another_search
+from sparsweep.tuner.space import corners, draw
+from sparsweep.tuner.study import SAMPLERS, Study
+from sparsweep.tuner.suggestions import count, stopped, suggestions
+from sparsweep.tuner.sweep import Sweep, SweepError, parse, read
 
 Runner = Callable[..., list[str]]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trainables.spec import TrialSpec
-from tuner.growth import Growth, is_undecided
-from tuner.seeds import Seeds
-from tuner.sweep import Sweep, SweepError, parse
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.tuner.growth import Growth, is_undecided
+from sparsweep.tuner.seeds import Seeds
+from sparsweep.tuner.sweep import Sweep, SweepError, parse
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: digits, data_ratio: [0.3, 1.0]}

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from written import write_results
 
-from trainables import records
-from trainables import store as stores
-from trainables.store import Store
-from tuner import cli
-from tuner.sweep import parse
+from sparsweep.trainables import records
+from sparsweep.trainables import store as stores
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import cli
+from sparsweep.tuner.sweep import parse
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}

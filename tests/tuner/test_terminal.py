@@ -15,12 +15,12 @@ import pytest
 from rich.console import Console
 from written import write_results
 
-from trainables.store import Store
-from tuner import cli
-from tuner.status import report
-from tuner.sweep import parse
-from tuner.terminal import lasting_messages, printable
-from tuner.view import view
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import cli
+from sparsweep.tuner.status import report
+from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.terminal import lasting_messages, printable
+from sparsweep.tuner.view import view
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
@@ -86,7 +86,7 @@ def test_json_and_the_live_view_hold_none(store: Store, failed: str) -> None:
 
 # Readers that go away -------------------------------------------------------------------------------------------------
 
-LIST = [sys.executable, "-m", "tuner.cli", "list", "sweeps"]
+LIST = [sys.executable, "-m", "sparsweep.tuner.cli", "list", "sweeps"]
 
 
 @pytest.mark.parametrize("where", ["stdout", "stderr"])
@@ -94,7 +94,7 @@ def test_a_pipe_that_nobody_reads_ends_nothing(where: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        code = "from tuner import cli\ncli.main()"
+        code = "from sparsweep.tuner import cli\ncli.main()"
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, where: writing}
         run = subprocess.run([sys.executable, "-c", code, "list", "sweeps"], **streams, text=True, check=False)
     finally:

@@ -13,12 +13,12 @@ import pytest
 from ray.tune.logger import LoggerCallback
 from tensorboardX.proto.event_pb2 import Event
 
-from trainables.spec import TrialSpec
-from trainables.store import Store
-from tuner.opening import WrongCall
-from tuner.options import Tracker
-from tuner.sweep import parse
-from tuner.tracking import Tracking, parameters, tracking
+from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.opening import WrongCall
+from sparsweep.tuner.options import Tracker
+from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.tracking import Tracking, parameters, tracking
 
 ONE = "base: {dataset: digits, model: resnet8, recipe: digits}\ngrids: [{sparsifier: set, sparsity: 0.5}]"
 

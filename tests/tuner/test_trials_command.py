@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from written import write_results
 
-from trainables.store import Store
-from tuner.sweep import parse
+from sparsweep.trainables.store import Store
+from sparsweep.tuner.sweep import parse
 
 Command = Callable[..., tuple[int, str, str]]
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from trainables.store import Store
-from tuner import watch
-from tuner.driver_lease import Lease
-from tuner.graph import build, examine
-from tuner.price import cost, duration
-from tuner.status import describe, known_trials, lines, report
-from tuner.sweep import Sweep, parse
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import watch
+from sparsweep.tuner.driver_lease import Lease
+from sparsweep.tuner.graph import build, examine
+from sparsweep.tuner.price import cost, duration
+from sparsweep.tuner.status import describe, known_trials, lines, report
+from sparsweep.tuner.sweep import Sweep, parse
 
 TWO = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 4}}

@@ -6,11 +6,11 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from trainables import records
-from trainables.spec import TrialSpec, dump
-from trainables.store import Store
-from tuner import journal
-from tuner.sweep import Sweep
+from sparsweep.trainables import records
+from sparsweep.trainables.spec import TrialSpec, dump
+from sparsweep.trainables.store import Store
+from sparsweep.tuner import journal
+from sparsweep.tuner.sweep import Sweep
 
 BEGIN = datetime(2024, 5, 6, tzinfo=UTC)
 

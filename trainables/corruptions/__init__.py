@@ -9,10 +9,10 @@ square; a value that rounding leaves just below a whole level is that level. Tin
 quality 85 after it was corrupted; here pixels are kept as they are.
 """
 
-from trainables.corruptions.apply import corrupt
-from trainables.corruptions.assignment import ASSIGNMENTS, assign
-from trainables.corruptions.catalogue import CORRUPTIONS, TYPE_SETS
-from trainables.corruptions.constants import SEVERITIES
-from trainables.corruptions.sources import Glass
+from sparsweep.trainables.corruptions.apply import corrupt
+from sparsweep.trainables.corruptions.assignment import ASSIGNMENTS, assign
+from sparsweep.trainables.corruptions.catalogue import CORRUPTIONS, TYPE_SETS
+from sparsweep.trainables.corruptions.constants import SEVERITIES
+from sparsweep.trainables.corruptions.sources import Glass
 
 __all__ = ["ASSIGNMENTS", "CORRUPTIONS", "SEVERITIES", "TYPE_SETS", "Glass", "assign", "corrupt"]

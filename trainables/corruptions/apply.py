@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.corruptions.catalogue import CORRUPTIONS
-from trainables.corruptions.constants import SEVERITIES, constants, frost_scale
-from trainables.corruptions.levels import luma, truncated
-from trainables.corruptions.sources import Glass, Sources
-from trainables.corruptions.weather import load_photographs
+from sparsweep.trainables.corruptions.catalogue import CORRUPTIONS
+from sparsweep.trainables.corruptions.constants import SEVERITIES, constants, frost_scale
+from sparsweep.trainables.corruptions.levels import luma, truncated
+from sparsweep.trainables.corruptions.sources import Glass, Sources
+from sparsweep.trainables.corruptions.weather import load_photographs
 
 SMALLEST_SIDE = 8
 BATCH_PIXELS = 2**18  # an array of a batch is some megabytes: it stays in the caches

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from trainables.corruptions.sources import stream
+from sparsweep.trainables.corruptions.sources import stream
 
 
 def assign(

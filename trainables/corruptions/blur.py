@@ -17,9 +17,16 @@ import itertools
 
 import numpy as np
 
-from trainables.corruptions.filters import correlate, disk, gaussian, motion_trail, transformed, zoom_blur_matrix
-from trainables.corruptions.levels import truncated
-from trainables.corruptions.sources import Sources
+from sparsweep.trainables.corruptions.filters import (
+    correlate,
+    disk,
+    gaussian,
+    motion_trail,
+    transformed,
+    zoom_blur_matrix,
+)
+from sparsweep.trainables.corruptions.levels import truncated
+from sparsweep.trainables.corruptions.sources import Sources
 
 
 def gaussian_blur(images: np.ndarray, _: Sources, sigma: float) -> np.ndarray:

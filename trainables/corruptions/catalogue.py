@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from trainables.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
-from trainables.corruptions.digital import (
+from sparsweep.trainables.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
+from sparsweep.trainables.corruptions.digital import (
     brightness,
     contrast,
     elastic_transform,
@@ -15,10 +15,10 @@ from trainables.corruptions.digital import (
     pixelate,
     saturate,
 )
-from trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
-from trainables.corruptions.sources import Sources
-from trainables.corruptions.spatter import spatter
-from trainables.corruptions.weather import fog, frost, snow
+from sparsweep.trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from sparsweep.trainables.corruptions.sources import Sources
+from sparsweep.trainables.corruptions.spatter import spatter
+from sparsweep.trainables.corruptions.weather import fog, frost, snow
 
 # uint8 images [N, H, W, 3], what it draws from, its constants -> grey levels [N, H, W, 3], not yet clipped.
 Corruption = Callable[..., np.ndarray]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
-from trainables.corruptions.filters import gaussian
-from trainables.corruptions.levels import truncated
-from trainables.corruptions.sources import Sources
+from sparsweep.trainables.corruptions.filters import gaussian
+from sparsweep.trainables.corruptions.levels import truncated
+from sparsweep.trainables.corruptions.sources import Sources
 
 WATER = np.array([175, 238, 238])  # pale turquoise
 MUD = np.array([63, 42, 20])

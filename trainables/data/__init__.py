@@ -2,7 +2,7 @@
 
 import sys
 
-from trainables.data.base import (
+from sparsweep.trainables.data.base import (
     Dataset,
     DeviceData,
     ImageData,
@@ -13,8 +13,8 @@ from trainables.data.base import (
     place,
     shared_tensor,
 )
-from trainables.data.batches import Batches
-from trainables.data.files import DamagedData, DataError, MissingData, data_root
+from sparsweep.trainables.data.batches import Batches
+from sparsweep.trainables.data.files import DamagedData, DataError, MissingData, data_root
 
 datasets.load_all(sys.modules[__name__])
 

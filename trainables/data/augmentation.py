@@ -5,7 +5,7 @@ Images are uint8 [B, C, H, W] and stay so: every operation moves pixels, none co
 
 from __future__ import annotations
 
-from trainables.deferred import functional, torch
+from sparsweep.trainables.deferred import functional, torch
 
 
 def crop(images: torch.Tensor, offsets: torch.Tensor, padding: int) -> torch.Tensor:

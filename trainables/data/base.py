@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from trainables.deferred import functional, torch
-from trainables.values import Named, Registry
+from sparsweep.trainables.deferred import functional, torch
+from sparsweep.trainables.values import Named, Registry
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel, of pixels in [0, 1]."""

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Iterator
 from itertools import islice
 
-from trainables.data.augmentation import crop, mirror, rotate
-from trainables.data.base import as_input
-from trainables.deferred import torch
+from sparsweep.trainables.data.augmentation import crop, mirror, rotate
+from sparsweep.trainables.data.base import as_input
+from sparsweep.trainables.deferred import torch
 
 
 class Batches:

@@ -12,11 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from trainables.data.base import ImageData
-from trainables.data.downloaded import Downloaded
-from trainables.data.files import DamagedData, check_md5, data_root
-from trainables.data.pickles import read_arrays
-from trainables.data.splits import hold_out_last
+from sparsweep.trainables.data.base import ImageData
+from sparsweep.trainables.data.downloaded import Downloaded
+from sparsweep.trainables.data.files import DamagedData, check_md5, data_root
+from sparsweep.trainables.data.pickles import read_arrays
+from sparsweep.trainables.data.splits import hold_out_last
 
 SHAPE = (3, 32, 32)
 

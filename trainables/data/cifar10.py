@@ -11,8 +11,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.data.base import datasets
-from trainables.data.cifar import CIFAR
+from sparsweep.trainables.data.base import datasets
+from sparsweep.trainables.data.cifar import CIFAR
 
 
 @datasets.register

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainables.data.files import DamagedData, DataError
-from trainables.data.pictures import read_picture
+from sparsweep.trainables.data.files import DamagedData, DataError
+from sparsweep.trainables.data.pictures import read_picture
 
 log = logging.getLogger(__name__)
 

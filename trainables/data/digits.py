@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
-from trainables.data.base import Dataset, ImageData, datasets
-from trainables.data.splits import hold_out_last
+from sparsweep.trainables.data.base import Dataset, ImageData, datasets
+from sparsweep.trainables.data.splits import hold_out_last
 
 SPLIT_SEED = 0
 TEST_FRACTION = 0.2

@@ -9,11 +9,11 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from trainables.data.base import Dataset, ImageData, Statistics
-from trainables.data.files import DataError, MissingData, data_root
+from sparsweep.trainables.data.base import Dataset, ImageData, Statistics
+from sparsweep.trainables.data.files import DataError, MissingData, data_root
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 class Downloaded(Dataset):

@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from trainables.local_files import expanded
+from sparsweep.trainables.local_files import expanded
 
 ROOT_VARIABLE = "SPARSWEEP_DATA"
 DEFAULT_ROOT = "~/.cache/sparsweep/data"

@@ -21,13 +21,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from trainables.data.base import Dataset, ImageData, datasets
-from trainables.data.decoded import CACHE, decoded, listing_digest
-from trainables.data.files import DamagedData, DataError, MissingData, data_root
-from trainables.data.pictures import SUFFIXES, Pictures, composed, find_images, is_hidden, say_left_out
-from trainables.data.splits import hold_out_permuted
-from trainables.local_files import expanded
-from trainables.values import Placed
+from sparsweep.trainables.data.base import Dataset, ImageData, datasets
+from sparsweep.trainables.data.decoded import CACHE, decoded, listing_digest
+from sparsweep.trainables.data.files import DamagedData, DataError, MissingData, data_root
+from sparsweep.trainables.data.pictures import SUFFIXES, Pictures, composed, find_images, is_hidden, say_left_out
+from sparsweep.trainables.data.splits import hold_out_permuted
+from sparsweep.trainables.local_files import expanded
+from sparsweep.trainables.values import Placed
 
 PARTS = ("train", "test")
 REMEDY = "replace or remove it"

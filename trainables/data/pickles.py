@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from trainables.data.files import DamagedData
+from sparsweep.trainables.data.files import DamagedData
 
 
 def _encode(text: str, encoding: str) -> bytes:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from trainables.data.files import DamagedData
+from sparsweep.trainables.data.files import DamagedData
 
 if TYPE_CHECKING:
     from PIL import Image

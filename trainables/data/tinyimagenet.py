@@ -17,12 +17,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from trainables.data.base import ImageData, datasets
-from trainables.data.decoded import CACHE, decoded
-from trainables.data.downloaded import Downloaded
-from trainables.data.files import DamagedData, data_root
-from trainables.data.pictures import find_images
-from trainables.data.splits import hold_out_permuted
+from sparsweep.trainables.data.base import ImageData, datasets
+from sparsweep.trainables.data.decoded import CACHE, decoded
+from sparsweep.trainables.data.downloaded import Downloaded
+from sparsweep.trainables.data.files import DamagedData, data_root
+from sparsweep.trainables.data.pictures import find_images
+from sparsweep.trainables.data.splits import hold_out_permuted
 
 SIZE = 64
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from trainables.difficulty.base import Difficulty, Sources, difficulties, subset_size
+from sparsweep.trainables.difficulty.base import Difficulty, Sources, difficulties, subset_size
 
 difficulties.load_all(sys.modules[__name__])
 

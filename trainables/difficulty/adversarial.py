@@ -26,16 +26,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from trainables.adversarial import AdversarialTraining, Trades
-from trainables.attacks import NORMS, Attack, withstood
-from trainables.autoattack import CLASSES, autoattack_accuracy, require
-from trainables.deferred import torch
-from trainables.difficulty.base import Difficulty, difficulties
-from trainables.objectives import Network, Objective
-from trainables.seeds import derive
+from sparsweep.trainables.adversarial import AdversarialTraining, Trades
+from sparsweep.trainables.attacks import NORMS, Attack, withstood
+from sparsweep.trainables.autoattack import CLASSES, autoattack_accuracy, require
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import Difficulty, difficulties
+from sparsweep.trainables.objectives import Network, Objective
+from sparsweep.trainables.seeds import derive
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 RADII = {"linf": 8 / 255, "l2": 0.5}
 STEP_SIZES = {"linf": 2 / 255, "l2": 0.1}

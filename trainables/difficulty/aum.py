@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from trainables.data import DeviceData
-from trainables.deferred import torch
-from trainables.difficulty.base import difficulties
-from trainables.difficulty.margin import margin
-from trainables.difficulty.ranking import MOST_RUNS, Ranked
-from trainables.scoring import Score, View, register
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import difficulties
+from sparsweep.trainables.difficulty.margin import margin
+from sparsweep.trainables.difficulty.ranking import MOST_RUNS, Ranked
+from sparsweep.trainables.scoring import Score, View, register
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 class AUMScore(Score):

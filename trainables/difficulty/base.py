@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from trainables.data import DeviceData
-from trainables.deferred import torch
-from trainables.objectives import Network, Objective
-from trainables.seeds import derive
-from trainables.values import Named, Registry
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.objectives import Network, Objective
+from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.values import Named, Registry
 
 if TYPE_CHECKING:
-    from trainables.spec import CorruptionSpec, ScoringSpec, Spec, TrialSpec
+    from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec, Spec, TrialSpec
 
 Stage = Literal["selection", "labels", "images", "attack"]
 View = Literal["clean", "corrupted"]

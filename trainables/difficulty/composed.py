@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from trainables.data import DeviceData
-from trainables.deferred import torch
-from trainables.difficulty.base import Difficulty, Sources, View, difficulties
-from trainables.objectives import Network, Objective
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import Difficulty, Sources, View, difficulties
+from sparsweep.trainables.objectives import Network, Objective
 
 if TYPE_CHECKING:
-    from trainables.spec import Spec, TrialSpec
+    from sparsweep.trainables.spec import Spec, TrialSpec
 
 Part = Annotated[SerializeAsAny[Difficulty], BeforeValidator(difficulties.parse)]
 OptionalPart = Annotated[

@@ -18,18 +18,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from trainables import corruptions
-from trainables.corruptions import CORRUPTIONS, TYPE_SETS, Glass
-from trainables.data import DataError, DeviceData, ImageData, fit
-from trainables.data.decoded import listing_digest
-from trainables.data.pictures import SUFFIXES, find_images, say_left_out
-from trainables.deferred import torch
-from trainables.difficulty.base import Difficulty, Sources, View, difficulties
-from trainables.local_files import expanded
-from trainables.values import Placed, unknown
+from sparsweep.trainables import corruptions
+from sparsweep.trainables.corruptions import CORRUPTIONS, TYPE_SETS, Glass
+from sparsweep.trainables.data import DataError, DeviceData, ImageData, fit
+from sparsweep.trainables.data.decoded import listing_digest
+from sparsweep.trainables.data.pictures import SUFFIXES, find_images, say_left_out
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import Difficulty, Sources, View, difficulties
+from sparsweep.trainables.local_files import expanded
+from sparsweep.trainables.values import Placed, unknown
 
 if TYPE_CHECKING:
-    from trainables.spec import CorruptionSpec, TrialSpec
+    from sparsweep.trainables.spec import CorruptionSpec, TrialSpec
 
 
 class Corruption(Placed):
@@ -122,7 +122,7 @@ class Corrupted(Difficulty, Corruption):
 
     def run(self, spec: TrialSpec) -> CorruptionSpec:
         """The run that corrupts the data set of ``spec``."""
-        from trainables.spec import CorruptionSpec  # spec.py needs this file for its own types
+        from sparsweep.trainables.spec import CorruptionSpec  # spec.py needs this file for its own types
 
         return CorruptionSpec(dataset=spec.dataset, corruption=Corruption(**self.model_dump(exclude={"name"})))
 

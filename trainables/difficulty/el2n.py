@@ -17,10 +17,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.deferred import functional, torch
-from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import Ranked
-from trainables.scoring import register_final
+from sparsweep.trainables.deferred import functional, torch
+from sparsweep.trainables.difficulty.base import difficulties
+from sparsweep.trainables.difficulty.ranking import Ranked
+from sparsweep.trainables.scoring import register_final
 
 
 def el2n(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainables.deferred import torch
-from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import Ranked
-from trainables.scoring import register_final
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import difficulties
+from sparsweep.trainables.difficulty.ranking import Ranked
+from sparsweep.trainables.scoring import register_final
 
 
 def entropy(logits: torch.Tensor) -> torch.Tensor:

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.data import DeviceData
-from trainables.deferred import torch
-from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import MOST_RUNS, Ranked
-from trainables.scoring import Score, View, register
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import difficulties
+from sparsweep.trainables.difficulty.ranking import MOST_RUNS, Ranked
+from sparsweep.trainables.scoring import Score, View, register
 
 if TYPE_CHECKING:
-    from trainables.sparsifiers.topology import Tensors
+    from sparsweep.trainables.sparsifiers.topology import Tensors
 
 
 def ignorance(samples: int, device: torch.device | str = "cpu") -> Tensors:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainables.deferred import functional, nn, torch
-from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import Ranked
-from trainables.scoring import View, register_final
+from sparsweep.trainables.deferred import functional, nn, torch
+from sparsweep.trainables.difficulty.base import difficulties
+from sparsweep.trainables.difficulty.ranking import Ranked
+from sparsweep.trainables.scoring import View, register_final
 
 CHUNK = 2**28
 """Gradients, in numbers, that are in memory at once."""

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from trainables.data import DeviceData
-from trainables.deferred import torch
-from trainables.difficulty.base import Difficulty, Sources, difficulties
-from trainables.seeds import derive
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import Difficulty, Sources, difficulties
+from sparsweep.trainables.seeds import derive
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 @difficulties.register

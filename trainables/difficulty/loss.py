@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainables.deferred import functional, torch
-from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import Ranked
-from trainables.scoring import register_final
+from sparsweep.trainables.deferred import functional, torch
+from sparsweep.trainables.difficulty.base import difficulties
+from sparsweep.trainables.difficulty.ranking import Ranked
+from sparsweep.trainables.scoring import register_final
 
 
 def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

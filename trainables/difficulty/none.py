@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from trainables.deferred import torch
-from trainables.difficulty.base import Difficulty, Sources, difficulties, subset_size
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import Difficulty, Sources, difficulties, subset_size
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 @difficulties.register

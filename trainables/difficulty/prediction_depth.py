@@ -24,12 +24,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.deferred import nn, no_grad, torch
-from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import Ranked
-from trainables.models import maskable
-from trainables.objectives import Network
-from trainables.scoring import View, register_final
+from sparsweep.trainables.deferred import nn, no_grad, torch
+from sparsweep.trainables.difficulty.base import difficulties
+from sparsweep.trainables.difficulty.ranking import Ranked
+from sparsweep.trainables.models import maskable
+from sparsweep.trainables.objectives import Network
+from sparsweep.trainables.scoring import View, register_final
 
 NEIGHBOURS = 30
 CHUNK = 2**28

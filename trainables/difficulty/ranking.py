@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.deferred import torch
-from trainables.difficulty.base import Difficulty, Sources, random_subset, subset_size
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import Difficulty, Sources, random_subset, subset_size
 
 if TYPE_CHECKING:
-    from trainables.spec import ScoringSpec, TrialSpec
+    from sparsweep.trainables.spec import ScoringSpec, TrialSpec
 
 MAX_SEED = 2**31
 MOST_RUNS = 1000

@@ -22,16 +22,16 @@ import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainables.deferred import torch
-from trainables.difficulty.base import Sources, difficulties
-from trainables.difficulty.ranking import Selection
-from trainables.given import read_given
-from trainables.local_files import expanded
-from trainables.records import resolve
-from trainables.values import Placed, shortened
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import Sources, difficulties
+from sparsweep.trainables.difficulty.ranking import Selection
+from sparsweep.trainables.given import read_given
+from sparsweep.trainables.local_files import expanded
+from sparsweep.trainables.records import resolve
+from sparsweep.trainables.values import Placed, shortened
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 COLUMNS = ["sample", "label", "score"]
 MOST_SAMPLES = 10**8

@@ -18,12 +18,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.data import DeviceData
-from trainables.deferred import torch
-from trainables.difficulty.base import difficulties
-from trainables.difficulty.ranking import MOST_RUNS, Ranked
-from trainables.objectives import Network
-from trainables.scoring import Score, View, register
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.difficulty.base import difficulties
+from sparsweep.trainables.difficulty.ranking import MOST_RUNS, Ranked
+from sparsweep.trainables.objectives import Network
+from sparsweep.trainables.scoring import Score, View, register
 
 BATCH = 128
 """Images whose gradients are taken at once."""

@@ -5,8 +5,8 @@ It knows nothing of masks.
 
 import sys
 
-from trainables.models.base import Model, layers_of, models
-from trainables.models.measured import maskable
+from sparsweep.trainables.models.base import Model, layers_of, models
+from sparsweep.trainables.models.measured import maskable
 
 models.load_all(sys.modules[__name__])
 

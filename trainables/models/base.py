@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from trainables.data import Dataset, fitted_shape
-from trainables.deferred import nn, torch
-from trainables.models.initialisation import draw, kaiming_fan_in, torch_default
-from trainables.models.layers import Layer
-from trainables.models.measured import measured_layers
-from trainables.values import Named, Registry
+from sparsweep.trainables.data import Dataset, fitted_shape
+from sparsweep.trainables.deferred import nn, torch
+from sparsweep.trainables.models.initialisation import draw, kaiming_fan_in, torch_default
+from sparsweep.trainables.models.layers import Layer
+from sparsweep.trainables.models.measured import measured_layers
+from sparsweep.trainables.values import Named, Registry
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 class Model(Named):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainables.data import DeviceData
-from trainables.deferred import nn, torch
-from trainables.seeds import derive
+from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.deferred import nn, torch
+from sparsweep.trainables.seeds import derive
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import TypeAlias
 
-from trainables.deferred import init, nn, no_grad, torch
+from sparsweep.trainables.deferred import init, nn, no_grad, torch
 
 Layer: TypeAlias = "nn.Conv2d | nn.Linear"
 Rule: TypeAlias = "Callable[[Layer, torch.Generator], None]"

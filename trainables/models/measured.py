@@ -20,17 +20,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainables import plugins
-from trainables.deferred import nn, torch
-from trainables.local_files import write_local
-from trainables.models.layers import Layer
-from trainables.provenance import loaded_code
+from sparsweep.trainables import plugins
+from sparsweep.trainables.deferred import nn, torch
+from sparsweep.trainables.local_files import write_local
+from sparsweep.trainables.models.layers import Layer
+from sparsweep.trainables.provenance import loaded_code
 
 if TYPE_CHECKING:
-    from trainables.models.base import Model
+    from sparsweep.trainables.models.base import Model
 
 CACHE = "~/.cache/sparsweep/layers"
-ANSWER = "from trainables.models.measured import answer; answer()"
+ANSWER = "from sparsweep.trainables.models.measured import answer; answer()"
 Question = Mapping[str, Any]
 """``model`` (JSON), ``classes`` and ``shape`` (channels, height, width) of a network."""
 
@@ -93,7 +93,7 @@ def answer() -> None:
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a plug-in prints is no answer
     question = json.load(sys.stdin)
-    from trainables.models import models
+    from sparsweep.trainables.models import models
 
     plugins.load(question["modules"])
     layers = built_layers(models.parse(question["model"]), question["classes"], tuple(question["shape"]))

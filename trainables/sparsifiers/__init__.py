@@ -2,9 +2,9 @@
 
 import sys
 
-from trainables.sparsifiers.base import Moment, Sparsifier, Start, dense_parent, sparsifiers
-from trainables.sparsifiers.masks import Masks
-from trainables.sparsifiers.schedules import Timeline
+from sparsweep.trainables.sparsifiers.base import Moment, Sparsifier, Start, dense_parent, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import Masks
+from sparsweep.trainables.sparsifiers.schedules import Timeline
 
 sparsifiers.load_all(sys.modules[__name__])
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 from pydantic import Field
 
-from trainables.deferred import nn, torch
-from trainables.models import Model, layers_of, maskable
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.masks import Masks, kept_weights
-from trainables.sparsifiers.schedules import Timeline
-from trainables.sparsifiers.topology import DenseMomentum, Tensors, Topology
-from trainables.values import Named, Registry
+from sparsweep.trainables.deferred import nn, torch
+from sparsweep.trainables.models import Model, layers_of, maskable
+from sparsweep.trainables.sparsifiers import distributions
+from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
+from sparsweep.trainables.sparsifiers.schedules import Timeline
+from sparsweep.trainables.sparsifiers.topology import DenseMomentum, Tensors, Topology
+from sparsweep.trainables.values import Named, Registry
 
 if TYPE_CHECKING:
-    from trainables.data import Dataset
-    from trainables.spec import Spec, TrialSpec
+    from sparsweep.trainables.data import Dataset
+    from sparsweep.trainables.spec import Spec, TrialSpec
 
 State: TypeAlias = "Mapping[str, torch.Tensor]"
 """A network's ``state_dict``."""

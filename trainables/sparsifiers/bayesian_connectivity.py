@@ -21,13 +21,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from trainables.deferred import no_grad, torch
-from trainables.sparsifiers.base import Moment, sparsifiers
-from trainables.sparsifiers.layerwise import Drawn
-from trainables.sparsifiers.masks import Masks
-from trainables.sparsifiers.rewiring import share_out
-from trainables.sparsifiers.schedules import Timeline
-from trainables.sparsifiers.topology import Tensors, Topology
+from sparsweep.trainables.deferred import no_grad, torch
+from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.masks import Masks
+from sparsweep.trainables.sparsifiers.rewiring import share_out
+from sparsweep.trainables.sparsifiers.schedules import Timeline
+from sparsweep.trainables.sparsifiers.topology import Tensors, Topology
 
 
 @sparsifiers.register

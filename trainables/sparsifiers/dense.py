@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks
+from sparsweep.trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import Masks
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 @sparsifiers.register

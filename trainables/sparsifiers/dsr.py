@@ -19,13 +19,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.deferred import torch
-from trainables.sparsifiers.base import Moment, sparsifiers
-from trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
-from trainables.sparsifiers.masks import Masks
-from trainables.sparsifiers.rewiring import Count, Rewiring, lowest, share, share_out
-from trainables.sparsifiers.schedules import Decay
-from trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
+from sparsweep.trainables.sparsifiers.masks import Masks
+from sparsweep.trainables.sparsifiers.rewiring import Count, Rewiring, lowest, share, share_out
+from sparsweep.trainables.sparsifiers.schedules import Decay
+from sparsweep.trainables.sparsifiers.topology import Tensors
 
 
 @sparsifiers.register

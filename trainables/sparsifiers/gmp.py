@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from trainables.deferred import torch
-from trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
-from trainables.sparsifiers.layerwise import Divided
-from trainables.sparsifiers.masks import Masks, kept_weights
-from trainables.sparsifiers.schedules import RAMPS, Ramp, Timeline
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Divided
+from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
+from sparsweep.trainables.sparsifiers.schedules import RAMPS, Ramp, Timeline
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 @sparsifiers.register

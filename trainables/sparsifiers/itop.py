@@ -19,9 +19,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.sparsifiers.base import Moment, sparsifiers
-from trainables.sparsifiers.rewiring import Rewiring, by_chance, by_gradient
-from trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
+from sparsweep.trainables.sparsifiers.rewiring import Rewiring, by_chance, by_gradient
+from sparsweep.trainables.sparsifiers.topology import Tensors
 
 
 @sparsifiers.register

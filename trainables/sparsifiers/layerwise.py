@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from trainables.deferred import torch
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Sparse, Sparsifier, Start, layer_shapes
-from trainables.sparsifiers.distributions import DISTRIBUTIONS, Distribution, Shapes
-from trainables.sparsifiers.masks import (
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.sparsifiers import distributions
+from sparsweep.trainables.sparsifiers.base import Sparse, Sparsifier, Start, layer_shapes
+from sparsweep.trainables.sparsifiers.distributions import DISTRIBUTIONS, Distribution, Shapes
+from sparsweep.trainables.sparsifiers.masks import (
     Masks,
     keep_largest,
     keep_largest_per_layer,
@@ -27,11 +27,11 @@ from trainables.sparsifiers.masks import (
     kept_weights,
     uniform_scores,
 )
-from trainables.sparsifiers.topology import Tensors
-from trainables.values import FrozenMap, unknown
+from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.values import FrozenMap, unknown
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 GLOBAL = "global"
 

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field
 
-from trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
-from trainables.sparsifiers.layerwise import Scored
-from trainables.sparsifiers.schedules import geometric
-from trainables.sparsifiers.scores import magnitudes
-from trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Scored
+from sparsweep.trainables.sparsifiers.schedules import geometric
+from sparsweep.trainables.sparsifiers.scores import magnitudes
+from sparsweep.trainables.sparsifiers.topology import Tensors
 
 if TYPE_CHECKING:
-    from trainables.spec import SnapshotSpec, Spec, TrialSpec
+    from sparsweep.trainables.spec import SnapshotSpec, Spec, TrialSpec
 
 MOST_ROUNDS = 100
 """Each a training in full: at the usual fifth a round, as many leave two weights of ten billion."""

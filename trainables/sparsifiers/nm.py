@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from trainables.deferred import no_grad, torch
-from trainables.sparsifiers import distributions
-from trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
-from trainables.sparsifiers.masks import Masks, largest
-from trainables.sparsifiers.schedules import Timeline
-from trainables.sparsifiers.topology import Latent, Tensors, Topology
+from sparsweep.trainables.deferred import no_grad, torch
+from sparsweep.trainables.sparsifiers import distributions
+from sparsweep.trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import Masks, largest
+from sparsweep.trainables.sparsifiers.schedules import Timeline
+from sparsweep.trainables.sparsifiers.topology import Latent, Tensors, Topology
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 @sparsifiers.register

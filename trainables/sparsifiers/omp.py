@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
-from trainables.sparsifiers.layerwise import Scored
-from trainables.sparsifiers.scores import magnitudes
-from trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Scored
+from sparsweep.trainables.sparsifiers.scores import magnitudes
+from sparsweep.trainables.sparsifiers.topology import Tensors
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 @sparsifiers.register

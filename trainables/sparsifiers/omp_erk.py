@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.sparsifiers.base import sparsifiers
-from trainables.sparsifiers.omp import OMP
+from sparsweep.trainables.sparsifiers.base import sparsifiers
+from sparsweep.trainables.sparsifiers.omp import OMP
 
 
 @sparsifiers.register

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainables.sparsifiers.base import Sparse, sparsifiers
-from trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.base import Sparse, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Drawn
 
 
 @sparsifiers.register

@@ -11,8 +11,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.sparsifiers.base import sparsifiers
-from trainables.sparsifiers.snip import SNIP
+from sparsweep.trainables.sparsifiers.base import sparsifiers
+from sparsweep.trainables.sparsifiers.snip import SNIP
 
 
 @sparsifiers.register

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from pydantic import Field
 
-from trainables.deferred import torch
-from trainables.sparsifiers.base import Moment, Sparse, Sparsifier
-from trainables.sparsifiers.layerwise import Drawn
-from trainables.sparsifiers.masks import Masks, largest, uniform_scores
-from trainables.sparsifiers.schedules import DECAYS, Decay, Timeline
-from trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.sparsifiers.base import Moment, Sparse, Sparsifier
+from sparsweep.trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.masks import Masks, largest, uniform_scores
+from sparsweep.trainables.sparsifiers.schedules import DECAYS, Decay, Timeline
+from sparsweep.trainables.sparsifiers.topology import Tensors
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 Side: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Some weights of a layer (boolean, its shape), and how many of them are to be removed (whole number, no shape)."""

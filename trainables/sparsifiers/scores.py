@@ -9,8 +9,8 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, TypeAlias
 
-from trainables.deferred import functional, init, nn, no_grad, torch
-from trainables.models import maskable
+from sparsweep.trainables.deferred import functional, init, nn, no_grad, torch
+from sparsweep.trainables.models import maskable
 
 Batch: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Images, float32 [B, C, H, W] in [0, 1], and labels, int64 [B]."""
@@ -110,7 +110,7 @@ def absolute(model: nn.Module) -> nn.Module:
     In evaluation mode, so that images do not act on each other; without standardisation of its input; and in float64,
     in which products along many layers neither vanish nor overflow.
     """
-    from trainables.networks import Normalize
+    from sparsweep.trainables.networks import Normalize
 
     probe = copy.deepcopy(model).double().eval()
     for layer in probe.modules():

@@ -18,9 +18,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.deferred import torch
-from trainables.sparsifiers.base import sparsifiers
-from trainables.sparsifiers.rewiring import Rewiring, Side, share
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.sparsifiers.base import sparsifiers
+from sparsweep.trainables.sparsifiers.rewiring import Rewiring, Side, share
 
 
 @sparsifiers.register

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from trainables.deferred import torch
-from trainables.sparsifiers.base import Moment, sparsifiers
-from trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
-from trainables.sparsifiers.masks import Masks
-from trainables.sparsifiers.rewiring import Count, Rewiring, highest, limited, share, share_out
-from trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
+from sparsweep.trainables.sparsifiers.masks import Masks
+from sparsweep.trainables.sparsifiers.rewiring import Count, Rewiring, highest, limited, share, share_out
+from sparsweep.trainables.sparsifiers.topology import Tensors
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 @sparsifiers.register

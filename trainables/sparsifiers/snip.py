@@ -15,10 +15,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.sparsifiers.base import Start, sparsifiers
-from trainables.sparsifiers.layerwise import Scored
-from trainables.sparsifiers.scores import LOSSES, LossName, connection_sensitivity, redrawn
-from trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Scored
+from sparsweep.trainables.sparsifiers.scores import LOSSES, LossName, connection_sensitivity, redrawn
+from sparsweep.trainables.sparsifiers.topology import Tensors
 
 
 @sparsifiers.register

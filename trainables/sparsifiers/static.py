@@ -20,16 +20,16 @@ import numpy as np
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from trainables.deferred import torch
-from trainables.given import digest_given, read_given
-from trainables.records import resolve
-from trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
-from trainables.sparsifiers.distributions import sizes
-from trainables.sparsifiers.masks import Masks, is_plain, kept_weights
-from trainables.values import Placed, shortened
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.given import digest_given, read_given
+from sparsweep.trainables.records import resolve
+from sparsweep.trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
+from sparsweep.trainables.sparsifiers.distributions import sizes
+from sparsweep.trainables.sparsifiers.masks import Masks, is_plain, kept_weights
+from sparsweep.trainables.values import Placed, shortened
 
 if TYPE_CHECKING:
-    from trainables.spec import TrialSpec
+    from sparsweep.trainables.spec import TrialSpec
 
 
 @sparsifiers.register

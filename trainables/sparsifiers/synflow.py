@@ -15,12 +15,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.deferred import torch
-from trainables.sparsifiers.base import Start, sparsifiers
-from trainables.sparsifiers.layerwise import Scored
-from trainables.sparsifiers.masks import Masks, kept_weights
-from trainables.sparsifiers.schedules import RAMPS, Ramp
-from trainables.sparsifiers.scores import absolute, synaptic_flow
+from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Scored
+from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
+from sparsweep.trainables.sparsifiers.schedules import RAMPS, Ramp
+from sparsweep.trainables.sparsifiers.scores import absolute, synaptic_flow
 
 
 @sparsifiers.register

@@ -21,13 +21,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.deferred import no_grad, torch
-from trainables.sparsifiers.base import Moment, Start, sparsifiers
-from trainables.sparsifiers.layerwise import BY_RANK, AnyDistribution, Divided
-from trainables.sparsifiers.masks import Masks
-from trainables.sparsifiers.rewiring import Periodic
-from trainables.sparsifiers.scores import magnitudes
-from trainables.sparsifiers.topology import Latent, Tensors, Topology
+from sparsweep.trainables.deferred import no_grad, torch
+from sparsweep.trainables.sparsifiers.base import Moment, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import BY_RANK, AnyDistribution, Divided
+from sparsweep.trainables.sparsifiers.masks import Masks
+from sparsweep.trainables.sparsifiers.rewiring import Periodic
+from sparsweep.trainables.sparsifiers.scores import magnitudes
+from sparsweep.trainables.sparsifiers.topology import Latent, Tensors, Topology
 
 
 @sparsifiers.register

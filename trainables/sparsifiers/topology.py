@@ -12,8 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeAlias
 
-from trainables.deferred import no_grad, torch
-from trainables.sparsifiers.masks import Masks
+from sparsweep.trainables.deferred import no_grad, torch
+from sparsweep.trainables.sparsifiers.masks import Masks
 
 Tensors: TypeAlias = "dict[str, torch.Tensor]"
 

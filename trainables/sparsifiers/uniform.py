@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from trainables.sparsifiers.base import Sparse, sparsifiers
-from trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.base import Sparse, sparsifiers
+from sparsweep.trainables.sparsifiers.layerwise import Drawn
 
 
 @sparsifiers.register
