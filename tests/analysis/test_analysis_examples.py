@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *command: str) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / ".ci/names")}
     done = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, cwd=folder, env=environment, check=False
     )

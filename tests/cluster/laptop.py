@@ -36,7 +36,7 @@ class Laptop:
             "RAY_AUTH_MODE": "token",
             "RAY_UP_enable_autoscaler_v2": "0",
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
+            "PYTHONPATH": str(ROOT / ".ci/names"),
         }
         self.file.write_text(yaml.safe_dump(filled_in(machines, folder / "keys" / "laptop", extra)))
         self.run("ray", "get-auth-token", "--generate")
@@ -83,7 +83,7 @@ def filled_in(machines: list[Machine], key: Path, extra: str) -> dict[str, Any]:
     content = yaml.safe_load((ROOT / "tuner/clusters/cluster-local.yaml").read_text())
     content["provider"] |= {"head_ip": head.address, "worker_ips": [worker.address for worker in workers]}
     content["auth"] |= {"ssh_user": "root", "ssh_private_key": str(key)}
-    profile = f"export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH=$HOME/sparsweep RAY_AUTH_MODE=token {extra}"
+    profile = f"export PATH={Path(sys.executable).parent}:$PATH PYTHONPATH=$HOME RAY_AUTH_MODE=token {extra}"
     content["setup_commands"] = [f"echo '{profile}' > ~/.bashrc"]
     for commands in (content["head_start_ray_commands"], content["worker_start_ray_commands"]):
         commands[-1] += f" {SMALL}"
