@@ -18,7 +18,7 @@ def test_the_columns_of_an_arm_are_declared():
 
 
 def test_the_recipe_is_part_of_a_comparison():
-    results = {"trial", "sweep", "seed", "density", "samples", "spec", "evaluation_every", "commit", "versions"}
+    results = {"trial", "sweep", "seed", "density", "samples", "spec", "evaluation_every", "commit", "versions", "code"}
     measured = {name for name in records.TABLES["trials"].names if name.endswith(("_accuracy", "_flops", "_at"))}
     measured |= {
         "train_loss",
