@@ -63,7 +63,6 @@ from sparsweep.tuner.terminal import bounded, lasting_messages, say, tell
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 

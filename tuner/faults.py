@@ -38,6 +38,8 @@ def conclude(error: BaseException) -> tuple[int, str]:
         return 2, str(error)
     if isinstance(error, TyperException):  # no text where the help was all there was to say
         return 2, error.format_message().replace("Value error, ", "")
+    if isinstance(error, SystemExit) and _raised_in(error) in {"typer", "rich"}:  # completion; a reader that is gone
+        return (error.code if isinstance(error.code, int) else 0), ""
     if isinstance(error, SystemExit):  # commands end by typer.Exit
         return 2, f"sys.exit({error.code!r}) was called{_where(error)}, before the command had ended"
     if isinstance(error, OSError):
@@ -51,6 +53,12 @@ def conclude(error: BaseException) -> tuple[int, str]:
 
 def _in_words(error: BaseException) -> str:
     return f"{type(error).__name__}: {shortened(error)}".rstrip(": ")
+
+
+def _raised_in(error: BaseException) -> str:
+    """Return the top-level module that raised ``error``."""
+    innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    return str(innermost.f_globals.get("__name__", "")).partition(".")[0]
 
 
 def _where(error: BaseException) -> str:

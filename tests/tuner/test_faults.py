@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import itertools
 import logging
+import os
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -226,3 +228,12 @@ def test_a_folder_that_is_gone_is_said(call: Callable[..., Any], tmp_path: Path,
     assert code == 2
     assert said == "sparsweep: the current folder is gone (No such file or directory). Change to one that exists: cd\n"
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("words", "said"), [("sparsweep pl", "plan"), ("sparsweep run --take", "--take-over")])
+def test_a_shell_completes_commands_and_options(words: str, said: str) -> None:
+    """As bash asks, by the environment; it gets words alone."""
+    code = "import sys; from sparsweep.tuner.cli import main; sys.argv = ['sparsweep']; main()"
+    asked = {"_SPARSWEEP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
+    assert (found.returncode, found.stdout.split(), found.stderr) == (0, [said], "")
