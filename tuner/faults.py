@@ -56,9 +56,9 @@ def _in_words(error: BaseException) -> str:
 
 
 def _raised_in(error: BaseException) -> str:
-    """Return the top-level module that raised ``error``."""
-    innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
-    return str(innermost.f_globals.get("__name__", "")).partition(".")[0]
+    """Return the top-level module that raised ``error``, empty if it was not raised."""
+    modules = [str(frame.f_globals.get("__name__", "")) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return modules[-1].partition(".")[0] if modules else ""
 
 
 def _where(error: BaseException) -> str:
