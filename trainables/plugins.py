@@ -44,6 +44,9 @@ def named() -> tuple[str, ...]:
 
 
 def _import(module: str) -> None:
+    if module.endswith(".py") or "/" in module:
+        name = module.rpartition("/")[2].removesuffix(".py")
+        raise PluginError(f"{module}: is a file. Give the name of the module, {name}, from its folder.")
     try:
         importlib.import_module(module)
         loaded_code(module.partition(".")[0])  # before anybody edits it

@@ -93,6 +93,13 @@ class Selection:
     where: pc.Expression | None = None
 
 
+def _typed(table: str, column: str, value: Any) -> Any:
+    """Return what a filter compares ``column`` with; of a collection an array of its type, which an empty one lacks."""
+    if not isinstance(value, (set, frozenset, list, tuple)):
+        return value
+    return pa.array(list(value), TABLES[table].field(column).type)
+
+
 def selection(
     table: str,
     trials: Iterable[str] | None = None,
@@ -105,6 +112,7 @@ def selection(
     groups = [[*group, *of_trials] for group in filters or [[]]]
     chosen, asks = tuple(columns or names), tuple(dict.fromkeys(name for group in groups for name, _, _ in group))
     check_columns(table, (*chosen, *asks))
+    groups = [[(name, op, _typed(table, name, value)) for name, op, value in group] for group in groups]
     return Selection(chosen, asks, pq.filters_to_expression(groups) if asks else None)
 
 

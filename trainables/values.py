@@ -78,8 +78,8 @@ class Named(Value):
 
     @classmethod
     def summary(cls) -> str:
-        """First line of the class's docstring, for listings."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
+        """First line of the class's docstring, for listings; empty if it has none."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
 SHOWN = 200

@@ -30,8 +30,8 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
 
 
 def first_line(cls: type[BaseModel]) -> str:
-    """Return the first line of what is written of a class."""
-    return (cls.__doc__ or "").strip().splitlines()[0]
+    """Return the first line of what is written of a class, empty if there is nothing."""
+    return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
 def classes(kind: Kind) -> dict[str, type[BaseModel]]:

@@ -64,7 +64,8 @@ def _finished_trial(what: str, graph: Graph, changed: Collection[str], store: St
     if len(matches) != 1:
         raise WrongCall(
             f"--rerun {what}: {len(matches)} finished trials of this sweep begin so in {store.storage}, and it is no "
-            f"module whose code has changed ({', '.join(sorted(changed)) or 'there is none'}). Or give: {CHANGED}."
+            f"module whose code has changed ({', '.join(sorted(changed)) or 'there is none'}). Or give: {CHANGED}. "
+            "Failed trials are retried by sparsweep resume."
         )
     return matches[0]
 

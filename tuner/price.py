@@ -40,6 +40,7 @@ def price(sweep: Sweep, store: Store) -> dict[str, Any]:
         "done": len(state.graph.points) - len(missing),
         "missing": len(missing),
         "prerequisites_missing": len(state.todo) - len(missing),
+        "failed": len(state.failed),
         "undertrained_expected": 0 if sweep.allow_undertrained else too_short(todo),
         "train_flops": float(sum(cost(spec) for spec in todo)),
         "hours": hours,
@@ -88,6 +89,8 @@ def expected(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
 def lines(facts: Mapping[str, Any]) -> list[str]:
     """A price as a person reads it."""
     said = [facts["sweep"], f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)"]
+    if failed := facts["failed"]:
+        said.append(f"  failed before  {failed} runs: run leaves them and what needs them out, resume retries them")
     if seeds := facts.get("seeds"):
         found = f"{seeds['from']} to {seeds['to']} a point, until its comparison with dense is decided"
         said.append(f"  seeds          {found}: at most {seeds['at_most']} trials")

@@ -118,3 +118,13 @@ def test_every_column_is_described(table):
     found = analysis.describe(table)
     assert list(found["column"]) == records.TABLES[table].names
     assert found["meaning"].str.len().min() > 2
+
+
+@pytest.mark.parametrize(
+    "choice", [{"trials": []}, {"filters": [("sparsity", "in", [])]}, {"filters": [("trial", "in", ())]}]
+)
+def test_a_choice_of_nothing_is_empty_and_damages_nothing(choice, tmp_path, caplog):
+    write(tmp_path, "a.parquet", [{**dict.fromkeys(records.TABLES["trials"].names), "trial": "a", "sparsity": 0.5}])
+    assert load_trials(str(tmp_path), **choice).empty
+    assert caplog.text == ""
+    assert len(load_trials(str(tmp_path), filters=[("sparsity", "not in", [])])) == 1

@@ -11,6 +11,7 @@ import pytest
 
 from sparsweep.trainables import plugins
 from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.tuner.catalogue import Kind, catalogue
 
 METHOD = '''
 """A method of a user."""
@@ -79,3 +80,19 @@ def test_what_cannot_be_imported_is_named_in_one_line(content: str | None, why: 
         plugins.load(["broken_methods"])
     assert str(caught.value) == f"broken_methods: cannot be imported: {why}"
     assert plugins.named() == ()
+
+
+@pytest.mark.parametrize("given", ["their_methods.py", "./their_methods", "a/folder/their_methods.py"])
+def test_a_file_in_place_of_a_module_is_told_its_name(given: str, folder: Path) -> None:
+    (folder / "their_methods.py").write_text(METHOD.format(name="theirs"))
+    with pytest.raises(plugins.PluginError, match=r"is a file\. Give the name of the module, their_methods, from its"):
+        plugins.load([given])
+
+
+def test_a_class_without_a_docstring_is_listed(folder: Path) -> None:
+    (folder / "their_methods.py").write_text(
+        METHOD.format(name="bare").replace('    """The first weights of all."""\n', "")
+    )
+    plugins.load(["their_methods"])
+    assert sparsifiers["bare"].summary() == ""
+    assert {"name": "bare", "summary": ""} in catalogue(Kind.sparsifiers)
