@@ -38,6 +38,16 @@ def load(modules: Iterable[str] = ()) -> None:
         _named[module] = None
 
 
+def begin_worker(folder: str | None, modules: Iterable[str]) -> None:
+    """Go to the driver's current folder, where it is there, and import what the driver was told to import.
+
+    Relative paths and plugins of that folder are then found as the driver finds them.
+    """
+    if folder is not None and os.path.isdir(folder):
+        os.chdir(folder)
+    load(modules)
+
+
 def named() -> tuple[str, ...]:
     """The modules that were named in this process: what its workers must import besides what is announced to them."""
     return tuple(_named)

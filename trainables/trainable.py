@@ -6,7 +6,6 @@ the next run trains the same shapes, its network, captured steps and what was co
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -71,9 +70,7 @@ class SparseTrainable(tune.Trainable):
         profile: str | None = None,
         engine: Engine | None = None,
     ) -> None:
-        if folder is not None and os.path.isdir(folder):
-            os.chdir(folder)
-        plugins.load(modules)
+        plugins.begin_worker(folder, modules)
         assert specs is not None and datasets is not None and store is not None
         self.specs, self.datasets, self.store, self.sweep = specs, datasets, store, sweep
         torch.set_num_threads(threads)

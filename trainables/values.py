@@ -33,6 +33,11 @@ class Value(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
+    @classmethod
+    def summary(cls) -> str:
+        """First line of the class's docstring, for listings; empty if it has none."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
+
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown_fields(cls, data: Any) -> Any:
@@ -75,11 +80,6 @@ class Named(Value):
     """A value with a ``name``; subclasses narrow it to one literal with that literal as the default."""
 
     name: str
-
-    @classmethod
-    def summary(cls) -> str:
-        """First line of the class's docstring, for listings; empty if it has none."""
-        return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
 SHOWN = 200

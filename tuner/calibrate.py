@@ -81,9 +81,7 @@ class Probe:
     """A process with a part of a device, that trains when told to."""
 
     def __init__(self, spec: str, engine: Engine, device: str, modules: Sequence[str], folder: str) -> None:
-        if os.path.isdir(folder):
-            os.chdir(folder)
-        plugins.load(modules)
+        plugins.begin_worker(folder, modules)
         self.device = torch.device(device)  # loads PyTorch, which reading a spec may want
         self.spec, self.engine = load(spec), engine
         self.rehearsal: Rehearsal | None = None

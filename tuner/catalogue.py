@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pydantic import BaseModel
+    from sparsweep.trainables.values import Value
 
 
 class Kind(StrEnum):
@@ -26,15 +26,10 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
         from sparsweep.tuner.sweep import built_in, description
 
         return [{"name": name, "summary": description(path)} for name, path in built_in().items()]
-    return [{"name": name, "summary": first_line(cls)} for name, cls in classes(kind).items()]
+    return [{"name": name, "summary": cls.summary()} for name, cls in classes(kind).items()]
 
 
-def first_line(cls: type[BaseModel]) -> str:
-    """Return the first line of what is written of a class, empty if there is nothing."""
-    return (cls.__doc__ or "").strip().partition("\n")[0]
-
-
-def classes(kind: Kind) -> dict[str, type[BaseModel]]:
+def classes(kind: Kind) -> dict[str, type[Value]]:
     """Return the classes of one kind by name, whose fields a sweep file can set; of ``fields`` its own parts."""
     if kind is Kind.fields:
         return _parts_of_a_sweep()
@@ -53,7 +48,7 @@ def classes(kind: Kind) -> dict[str, type[BaseModel]]:
     return {name: registry[name] for name in registry.names()}
 
 
-def _parts_of_a_sweep() -> dict[str, type[BaseModel]]:
+def _parts_of_a_sweep() -> dict[str, type[Value]]:
     from sparsweep.trainables.engine import Engine
     from sparsweep.trainables.recipe import Recipe
     from sparsweep.trainables.spec import Evaluation, TrialSpec

@@ -54,7 +54,7 @@ def trials(
     plugins: Plugins = [],
 ) -> None:
     """List the trials of a sweep: ids for show, logs and export, states, settings, accuracies."""
-    from sparsweep.tuner.results import chosen_trials, trial_lines, trial_table
+    from sparsweep.tuner.results import chosen_trials, trial_csv, trial_lines, trial_table
 
     if as_json and as_csv:
         raise WrongCall("--json, --csv: choose one of the two")
@@ -64,7 +64,7 @@ def trials(
     if as_json:
         say(table.to_json(orient="records", date_format="iso"))
     else:
-        say(table.to_csv(index=False).rstrip("\n") if as_csv else trial_lines(table, where, sort))
+        say(trial_csv(table) if as_csv else trial_lines(table, where, sort))
 
 
 def study(
@@ -144,8 +144,7 @@ def forget(
     plugins: Plugins = [],
 ) -> None:
     """Show finished or failed trials and, if told to, remove what is stored of them: a run makes them again."""
-    from sparsweep.tuner.forgetting import files_of
-    from sparsweep.tuner.forgetting import forget as remove
+    from sparsweep.tuner.forgetting import files_of, remove_files
     from sparsweep.tuner.results import finished_where
     from sparsweep.tuner.status import known_trials
 
@@ -157,10 +156,11 @@ def forget(
         chosen = [only_one(trial, known, "finished or failed trial", storage) for trial in trials or []]
     else:
         chosen = finished_where(where, store)
-    count = sum(map(len, files_of(chosen, store).values()))
+    files = files_of(chosen, store)
+    count = sum(map(len, files.values()))
     say("\n".join([*chosen, f"{len(chosen)} trials ({count} files){'' if yes else ': to forget with --yes'}"]))
     if yes:
-        remove(chosen, store)
+        remove_files(files, store)
 
 
 def list_names(

@@ -72,7 +72,12 @@ def _finished_trial(what: str, graph: Graph, changed: Collection[str], store: St
 
 def forget(runs: Collection[str], store: Store) -> None:
     """Remove what is stored of ``runs``: results, failures, artifacts and checkpoints. Logs stay."""
-    for paths in files_of(runs, store).values():
+    remove_files(files_of(runs, store), store)
+
+
+def remove_files(files: Mapping[str, Iterable[str]], store: Store) -> None:
+    """Remove ``files``, in the order in which :func:`files_of` gives them."""
+    for paths in files.values():
         for path in paths:
             store.delete(path)
 

@@ -81,12 +81,12 @@ def state_looks() -> None:
 
 
 @contextmanager
-def in_one_line() -> Iterator[None]:
-    """Raise WrongCall in place of a ValueError about something that the user wrote."""
+def in_one_line(option: str = "") -> Iterator[None]:
+    """Raise WrongCall in place of a ValueError about something that the user wrote, after the name of the option."""
     try:
         yield
     except ValueError as error:
-        raise WrongCall(str(error)) from None
+        raise WrongCall(f"{option}{error}") from None
 
 
 def nothing_finished(sweeps: list[Sweep], storage: str) -> WrongCall:
@@ -173,13 +173,12 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
 
 def finished_where(condition: str, store: Store) -> list[str]:
     """Return the ids of the finished trials of a storage for which ``condition`` holds; WrongCall if it is none."""
-    from sparsweep.analysis.choosing import matching
     from sparsweep.analysis.load import load_trials
+    from sparsweep.analysis.queries import matching
 
-    try:
-        return list(matching(load_trials(store.storage), condition)["trial"])
-    except ValueError as error:
-        raise WrongCall(f"--where: {error}") from None
+    trials = load_trials(store.storage)
+    with in_one_line("--where: "):
+        return list(matching(trials, condition)["trial"])
 
 
 def chosen_trials(table: pd.DataFrame, where: str | None, sort: str | None, smallest_first: bool) -> pd.DataFrame:
@@ -188,20 +187,24 @@ def chosen_trials(table: pd.DataFrame, where: str | None, sort: str | None, smal
     Raises:
         WrongCall: The condition cannot be applied, or there is no such column.
     """
-    from sparsweep.analysis.choosing import matching, ordered
+    from sparsweep.analysis.queries import matching, ordered
 
-    option = "--where"
-    try:
+    with in_one_line("--where: "):
         chosen = table if where is None else matching(table, where)
-        option = "--sort"
+    with in_one_line("--sort: "):
         return chosen if sort is None else ordered(chosen, sort, smallest_first)
-    except ValueError as error:
-        raise WrongCall(f"{option}: {error}") from None
+
+
+def trial_csv(table: pd.DataFrame) -> str:
+    """Return all columns of a :func:`trial_table` as CSV that a spreadsheet computes nothing of."""
+    from sparsweep.analysis.spreadsheet import to_csv
+
+    return to_csv(table).decode().rstrip("\n")
 
 
 def trial_lines(table: pd.DataFrame, where: str | None, sort: str | None) -> str:
     """Return a :func:`trial_table` as a person reads it: who a trial is, its accuracy, and the columns asked about."""
-    from sparsweep.analysis.choosing import named_columns
+    from sparsweep.analysis.queries import named_columns
 
     asked = [*named_columns(where or "", table.columns), *([] if sort is None else [sort])]
     errors = ["error"] if table["error"].notna().any() else []

@@ -17,6 +17,7 @@ from sparsweep.trainables.data import DeviceData
 from sparsweep.trainables.origins import code_of, modules_of
 from sparsweep.trainables.provenance import changed_modules, dump_code, joined, load_code, loaded_code
 from sparsweep.trainables.sparsifiers import sparsifiers
+from sparsweep.trainables.spec import Spec
 from sparsweep.trainables.store import Store
 
 METHOD = '''
@@ -144,14 +145,9 @@ def test_a_trial_says_what_made_the_weights_that_it_started_from(
 ) -> None:
     child = trial(sparsifier="omp", sparsity=0.5)
     (parent,) = child.requirements()
-    monkeypatch.setattr(provenance, "_digest_of", lambda module: "earlier")
-    loaded_code.cache_clear()
-    runs.open_run(parent, inputs(digits), store, "test").advance(float("inf"))
-    monkeypatch.undo()
-    loaded_code.cache_clear()
-    runs.open_run(child, inputs(digits), store, "test").advance(float("inf"))
-    digests = {source.split()[1] for source in load_code(row(store, child.id)["code"])["sparsweep"]}
-    assert digests == {"earlier", loaded_code("sparsweep").split()[1]}
+    complete_by_code("earlier", parent, digits, store, monkeypatch)
+    complete_by_code("newer", child, digits, store, monkeypatch)
+    assert digests_of(child, store) == {"earlier", "newer"}
 
 
 def test_a_trial_says_what_made_the_scores_that_chose_its_samples(
@@ -160,14 +156,21 @@ def test_a_trial_says_what_made_the_scores_that_chose_its_samples(
     """Also where they were there already, made before the code was changed, and nobody made them again."""
     child = trial(difficulty={"name": "el2n", "runs": 1, "epoch": 1}, data_ratio=0.3)
     (scoring,) = child.requirements()
-    monkeypatch.setattr(provenance, "_digest_of", lambda module: "earlier")
+    complete_by_code("earlier", scoring, digits, store, monkeypatch)
+    complete_by_code("newer", child, digits, store, monkeypatch)
+    assert digests_of(child, store) == {"earlier", "newer"}
+
+
+def complete_by_code(digest: str, spec: Spec, data: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run ``spec`` to its end as if this package had that digest."""
+    monkeypatch.setattr(provenance, "_digest_of", lambda module: digest)
     loaded_code.cache_clear()
-    runs.open_run(scoring, inputs(digits), store, "test").advance(float("inf"))
-    monkeypatch.undo()
-    loaded_code.cache_clear()
-    runs.open_run(child, inputs(digits), store, "test").advance(float("inf"))
-    digests = {source.split()[1] for source in load_code(row(store, child.id)["code"])["sparsweep"]}
-    assert digests == {"earlier", loaded_code("sparsweep").split()[1]}
+    runs.open_run(spec, inputs(data), store, "test").advance(float("inf"))
+
+
+def digests_of(spec: Spec, store: Store) -> set[str]:
+    """Digests of this package that a trial's row names."""
+    return {source.split()[1] for source in load_code(row(store, spec.id)["code"])["sparsweep"]}
 
 
 def row(store: Store, run: str) -> dict[str, Any]:

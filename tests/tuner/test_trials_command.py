@@ -74,6 +74,14 @@ def test_csv_has_all_columns(storage: Store, call: Command) -> None:
     assert len(table) == 6 and {"trial", "state", "comparison", "error"} <= set(table.columns)
 
 
+def test_csv_holds_no_formula(storage: Store, call: Command) -> None:
+    """An error's text is of whoever wrote the method."""
+    trial = list(parse(SWEEP, "six").trials)[5]
+    storage.write_failure(trial, "six", type("=HYPERLINK", (Exception,), {})("x"))
+    table = pd.read_csv(StringIO(call("trials", "six", "--storage", storage.storage, "--csv")[1]))
+    assert table.set_index("trial")["error"][trial] == "'=HYPERLINK: x"
+
+
 def test_a_sweep_that_was_never_run_is_listed_whole(tmp_path: Path, call: Command) -> None:
     code, out, _ = call("trials", "smoke", "--storage", str(tmp_path / "none"))
     assert code == 0 and out.count("pending") == 12
