@@ -1,4 +1,4 @@
-"""Which results come from networks that were trained to their end (the rule: ``trainables/convergence.py``)."""
+"""Which results come from networks that were trained to their end (rule: ``trainables/training/convergence.py``)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The result tables as pandas DataFrames.
 
-Columns, types and units of all of them are declared in ``trainables/records.py``; :func:`describe` lists them. A
-storage without results gives an empty frame with the declared columns. A damaged file costs its own rows: it is named
+Columns, types and units of all of them are declared in ``trainables/storage/schemas.py``; :func:`describe` lists them.
+A storage without results gives an empty frame with the declared columns. A damaged file costs its own rows: it is named
 in the log and left out. What an older version did not measure is missing, and a file of a later version is refused.
 
 All loaders take the same arguments. ``storage``: a local path or a URI such as ``s3://bucket/folder``; ``trials``: one
@@ -20,7 +20,7 @@ from os import PathLike
 import pandas as pd
 
 from sparsweep.analysis import arguments, compacted
-from sparsweep.trainables import reading, records
+from sparsweep.trainables.storage import schemas, tables
 
 Filters = arguments.Condition | Sequence[arguments.Condition] | Sequence[Sequence[arguments.Condition]]
 
@@ -71,9 +71,9 @@ def load_failures(
 
 def describe(table: str = "trials") -> pd.DataFrame:
     """The declared columns of ``trials``, ``epochs``, ``layers`` or ``failures``: ``column``, ``type``, ``meaning``."""
-    if table not in records.TABLES:
-        raise ValueError(f"table: unknown (got {table!r}). Choose from: {', '.join(records.TABLES)}.")
-    rows = [(field.name, str(field.type), field.metadata[b"description"].decode()) for field in records.TABLES[table]]
+    if table not in schemas.TABLES:
+        raise ValueError(f"table: unknown (got {table!r}). Choose from: {', '.join(schemas.TABLES)}.")
+    rows = [(field.name, str(field.type), field.metadata[b"description"].decode()) for field in schemas.TABLES[table]]
     return pd.DataFrame(rows, columns=["column", "type", "meaning"])
 
 
@@ -92,7 +92,7 @@ def _load(
         ids = [trial for trial in members if ids is None or trial in ids]
     rows, damaged = compacted.read(place, table, ids, names, arguments.alternatives(table, filters))
     for path in damaged:
-        reading.warn_of(table, path)
+        tables.warn_of(table, path)
     return rows.to_pandas()
 
 

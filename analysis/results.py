@@ -12,16 +12,16 @@ from sparsweep.analysis.arguments import trial_ids
 from sparsweep.analysis.load import load_epochs, load_failures, load_layers, load_trials
 from sparsweep.analysis.samples import SAMPLES, Ranking, load_samples
 from sparsweep.analysis.searches import Searches
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 
 def _empty(table: str) -> pd.DataFrame:
-    return records.TABLES[table].empty_table().to_pandas()
+    return schemas.TABLES[table].empty_table().to_pandas()
 
 
 @dataclass(frozen=True)
 class Results:
-    """``trials``, ``layers`` and ``failures`` with the columns of ``trainables/records.py``; ``samples`` with SAMPLES.
+    """``trials``, ``layers`` and ``failures`` (columns: ``storage/schemas.py``); ``samples`` with SAMPLES.
 
     ``epochs``: at least the columns EPOCHS; ``asked``: a row (with the columns of a spec) for every trial that the
     sweeps ask for, finished or not, so that a figure knows what is missing, None where nobody knows; ``searches``:

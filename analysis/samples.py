@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sparsweep.analysis.arguments import storage_text
-from sparsweep.trainables import reading
+from sparsweep.trainables.storage import tables
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ def load_samples(
     """
     parts = [pd.DataFrame(columns=list(SAMPLES))]
     for ranking in rankings:
-        table, damaged = reading.read_scores(storage_text(storage), ranking.runs)
+        table, damaged = tables.read_scores(storage_text(storage), ranking.runs)
         for path in damaged:
-            reading.warn_of("scores", path)
+            tables.warn_of("scores", path)
         chosen = extremes(table.to_pandas(), classes, each)
         dataset = json.loads(ranking.dataset)
         if len(chosen) and (found := _load(dataset)) is not None:

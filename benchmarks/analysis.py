@@ -49,7 +49,7 @@ def trials() -> Iterator[dict[str, Any]]:
 
 
 def write(storage: str, rows: list[dict[str, Any]], epochs: int) -> None:
-    from sparsweep.trainables.store import Store
+    from sparsweep.trainables.storage.store import Store
 
     store = Store(storage)
     store.mark()

@@ -29,8 +29,8 @@ from benchmarks.crowd import Crowd
 from benchmarks.machine import describe
 from benchmarks.measuring import checked, gemm_rate, launches, masking_share, peak_memory, rate
 from benchmarks.rungs import ATTACK_STEPS, CHECKED_LR, Change, Ours, Problem, Rung, Theirs
-from sparsweep.trainables.engine import Engine
-from sparsweep.trainables.flops import forward_flops
+from sparsweep.trainables.training.execution import Engine
+from sparsweep.trainables.training.flops import forward_flops
 
 RESULTS = Path(__file__).parent / "results"
 FIRST = "the authors' loop"

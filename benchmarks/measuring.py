@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rungs import LR, Change, Problem, Rung
-from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.sparsifiers.masks import kept_weights
 
 GEMM = {"cuda": (8192, torch.bfloat16), "cpu": (1024, torch.float32)}

@@ -69,8 +69,8 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
     import ray
     from ray import tune
 
-    from sparsweep.trainables import records
-    from sparsweep.trainables.store import Store
+    from sparsweep.trainables.storage import schemas
+    from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner import execute, journal
     from sparsweep.tuner.graph import build, examine
     from sparsweep.tuner.order import order_of
@@ -96,7 +96,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
         sweep, store = parse(sweep_file(trials), "noop"), Store(storage)
         journal.remember(sweep, store)
         state = examine(build(sweep.trials), store)
-    row = dict.fromkeys(records.TABLES["trials"].names)
+    row = dict.fromkeys(schemas.TABLES["trials"].names)
     began = time.perf_counter()
     with Watch(sweep.name, state, store) as watch, scratch() as folder, execute.cluster("local", folder):
         found["start"] = time.perf_counter() - began
@@ -170,7 +170,7 @@ def bare_tuner(storage: str, trials: int) -> Any:
 
 def planned(storage: str, trials: int) -> dict[str, Any]:
     """``plan``, ``status`` and the release of all runs of a sweep that nobody has begun."""
-    from sparsweep.trainables.store import Store
+    from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner import journal, status
     from sparsweep.tuner.graph import build, examine
     from sparsweep.tuner.order import order_of

@@ -19,12 +19,14 @@ import torch
 from torch import nn
 
 from benchmarks.authors_loop import PGD, AuthorsLoop, Loader, train_loader
-from sparsweep.trainables.data import Batches, DeviceData, ImageData, place
-from sparsweep.trainables.engine import WARM_UP, Engine, Workshop
+from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.seeds import derive
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.pipeline.batches import Batches
+from sparsweep.trainables.pipeline.device_data import DeviceData, place
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.training.execution import WARM_UP, Engine, Workshop
+from sparsweep.trainables.training.trainer import Training
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 CHECKED = 16

@@ -32,9 +32,9 @@ def trainings(chosen: Iterable[Any]) -> Iterator[Any]:
     """The trainings of ``chosen``, each made when the one before has ended."""
     import torch
 
-    from sparsweep.trainables.data import place
-    from sparsweep.trainables.difficulty.base import random_subset
-    from sparsweep.trainables.training import Training
+    from sparsweep.trainables.difficulties.base import random_subset
+    from sparsweep.trainables.pipeline.device_data import place
+    from sparsweep.trainables.training.trainer import Training
 
     data = None
     for spec in chosen:

@@ -22,16 +22,17 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.machine import describe
-from sparsweep.trainables.data import ImageData, place
+from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.resnet import ResidualModel
-from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.pipeline.device_data import place
+from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.sparsifiers import Masks, Moment, sparsifiers
+from sparsweep.trainables.sparsifiers.masked_params import Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import keep_largest, keep_largest_per_layer, keep_random
-from sparsweep.trainables.sparsifiers.scores import magnitudes
-from sparsweep.trainables.sparsifiers.topology import Tensors, Topology
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.sparsifiers.saliency import magnitudes
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.training.trainer import Training
 
 RESULTS = Path(__file__).parent / "results"
 SPARSITY = 0.8

@@ -38,7 +38,7 @@ def test_imports_run_one_way(path: Path) -> None:
         assert not enters(path, "tuner") | enters(path, "analysis")
         assert name == "trainables/trainable.py" or not enters(path, "ray")
     if room == "analysis":
-        names = ("records", "reading", "data", "mark", "plain_yaml", "given")
+        names = ("storage", "data")
         allowed = tuple(f"trainables.{name}" for name in names)
         assert not enters(path, "tuner") | enters(path, "ray")
         assert all(module == "trainables" or module.startswith(allowed) for module in enters(path, "trainables"))

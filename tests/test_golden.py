@@ -25,11 +25,11 @@ from synthetic import make_results
 
 from sparsweep.analysis import figures
 from sparsweep.trainables.data import datasets
-from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.models import models
-from sparsweep.trainables.records import TABLES
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.schemas import TABLES
 from sparsweep.tuner import cli
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -17,11 +17,11 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.data import fitted_shape
-from sparsweep.trainables.soundness import check_weights
-from sparsweep.trainables.spec import TrialSpec, dump, load
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.pipeline.device_data import fitted_shape
+from sparsweep.trainables.runs.soundness import check_weights
+from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
 
 ONNX_PACKAGES = ("onnx", "onnxscript")
 
@@ -37,7 +37,7 @@ def export(store: Store, trial: str) -> dict[str, Any]:
 
 def read_spec(store: Store, trial: str) -> TrialSpec:
     """The spec in the row of a finished trial."""
-    table, _ = reading.read(store.storage, "trials", trials=[trial], columns=["spec"])
+    table, _ = tables.read(store.storage, "trials", trials=[trial], columns=["spec"])
     if not table.num_rows:
         raise ValueError("its row is damaged")
     spec = load(table["spec"][0].as_py())

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Iterable
 
-from sparsweep.trainables.provenance import loaded_code
+from sparsweep.trainables.storage.provenance import loaded_code
 
 GROUP = "sparsweep.plugins"
 

@@ -23,20 +23,22 @@ import numpy as np
 import torch
 from torch import nn
 
-from sparsweep.trainables import checkpoint
-from sparsweep.trainables.data import Batches, DeviceData
-from sparsweep.trainables.data.base import ImageData, place
+from sparsweep.trainables.data.base import ImageData
 from sparsweep.trainables.models import Model, maskable
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.networks import Normalize
-from sparsweep.trainables.seeds import derive
-from sparsweep.trainables.soundness import check_training
-from sparsweep.trainables.sparsifiers import Masks, Sparsifier, Start, distributions, sparsifiers
+from sparsweep.trainables.models.modules import Normalize
+from sparsweep.trainables.pipeline.batches import Batches
+from sparsweep.trainables.pipeline.device_data import DeviceData, place
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.runs.soundness import check_training
+from sparsweep.trainables.sparsifiers import Masks, Sparsifier, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.base import State, layer_shapes
+from sparsweep.trainables.sparsifiers.masked_params import DenseMomentum, Latent
 from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.sparsifiers.topology import DenseMomentum, Latent
-from sparsweep.trainables.spec import Spec, TrialSpec
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.specs import distributions
+from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.storage import tensor_file
+from sparsweep.trainables.training.trainer import Training
 
 EPOCHS = 4
 SAMPLES = 24
@@ -210,7 +212,7 @@ def check_resume(spec: TrialSpec, after: int) -> None:
     for _ in range(after):
         begun.train_epoch()
     resumed = training(spec)
-    saved = checkpoint.decode(checkpoint.encode(begun.state()))
+    saved = tensor_file.decode(tensor_file.encode(begun.state()))
     check_training(saved, resumed, spec.length)  # a state that it does not know would be taken for a damaged file
     resumed.restore(saved)
     for _ in range(spec.length - after):

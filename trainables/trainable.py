@@ -15,15 +15,16 @@ import ray
 from ray import tune
 
 from sparsweep.trainables import plugins
-from sparsweep.trainables.data import DeviceData, ImageData, place
-from sparsweep.trainables.deferred import torch
-from sparsweep.trainables.engine import Engine, Workshop
-from sparsweep.trainables.profiling import profiled
-from sparsweep.trainables.rows import device_name
-from sparsweep.trainables.runlog import RunLog
-from sparsweep.trainables.runs import Inputs, Progress, Run, is_finished, open_run
-from sparsweep.trainables.spec import Spec, TrialSpec, load
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.data import ImageData
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.pipeline.device_data import DeviceData, place
+from sparsweep.trainables.runs.base import Inputs, Progress, Run, is_finished, open_run
+from sparsweep.trainables.runs.result_rows import device_name
+from sparsweep.trainables.runs.run_log import RunLog
+from sparsweep.trainables.specs.trial import Spec, TrialSpec, load
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.execution import Engine, Workshop
+from sparsweep.trainables.training.profiler import profiled
 
 REPORT_SECONDS = 1.0
 """A step of Tune is as many epochs as fit: each costs the driver some milliseconds, and leaves a checkpoint."""

@@ -19,13 +19,13 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from sparsweep.trainables import plugins
-from sparsweep.trainables.deferred import torch
-from sparsweep.trainables.engine import Engine
-from sparsweep.trainables.flops import PASSES
-from sparsweep.trainables.rows import device_name
-from sparsweep.trainables.spec import Spec, TrialSpec, dump, load
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.throughput import Rehearsal
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.runs.result_rows import device_name
+from sparsweep.trainables.specs.trial import Spec, TrialSpec, dump, load
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.execution import Engine
+from sparsweep.trainables.training.flops import PASSES
+from sparsweep.trainables.training.throughput import Rehearsal
 from sparsweep.tuner.calibration import keep, kind_of, read
 from sparsweep.tuner.cards import LADDER, NoRoom, choose, mps_runs
 from sparsweep.tuner.grid import SweepError

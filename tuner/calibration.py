@@ -10,10 +10,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sparsweep.trainables.data import fitted_shape
-from sparsweep.trainables.engine import Engine
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.pipeline.device_data import fitted_shape
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.execution import Engine
 
 
 def kind_of(spec: TrialSpec, engine: Engine) -> dict[str, Any]:

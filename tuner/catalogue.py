@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.values import Value
+    from sparsweep.trainables.specs.base import Value
 
 
 class Kind(StrEnum):
@@ -34,7 +34,7 @@ def classes(kind: Kind) -> dict[str, type[Value]]:
     if kind is Kind.fields:
         return _parts_of_a_sweep()
     from sparsweep.trainables.data import datasets
-    from sparsweep.trainables.difficulty import difficulties
+    from sparsweep.trainables.difficulties import difficulties
     from sparsweep.trainables.models import models
     from sparsweep.trainables.sparsifiers import sparsifiers
 
@@ -49,9 +49,9 @@ def classes(kind: Kind) -> dict[str, type[Value]]:
 
 
 def _parts_of_a_sweep() -> dict[str, type[Value]]:
-    from sparsweep.trainables.engine import Engine
-    from sparsweep.trainables.recipe import Recipe
-    from sparsweep.trainables.spec import Evaluation, TrialSpec
+    from sparsweep.trainables.specs.recipe import Recipe
+    from sparsweep.trainables.specs.trial import Evaluation, TrialSpec
+    from sparsweep.trainables.training.execution import Engine
     from sparsweep.tuner.seeds import Seeds
     from sparsweep.tuner.sweep import Resources, Search, Sweep
 
@@ -69,7 +69,7 @@ def _parts_of_a_sweep() -> dict[str, type[Value]]:
 
 def reference(kind: Kind, name: str) -> dict[str, Any]:
     """Return ``name``, what is written ``about`` it and its ``fields``; ValueError that names the choices."""
-    from sparsweep.trainables.values import unknown
+    from sparsweep.trainables.specs.base import unknown
     from sparsweep.tuner.reference import about, fields
 
     if kind is Kind.sweeps:

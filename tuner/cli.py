@@ -299,7 +299,7 @@ def report(
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
     from sparsweep.analysis.compacted import compact as copy
-    from sparsweep.trainables.records import TABLES
+    from sparsweep.trainables.storage.schemas import TABLES
 
     store = open_marked_store(storage)
     for table in TABLES:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ray.tune import Callback
 
-from sparsweep.trainables.deferred import torch
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.graph import State, examine, find_blocked
 from sparsweep.tuner.retries import cause
 from sparsweep.tuner.search import GraphSearch, RunTrial

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import optuna
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.study import Study, new_study
 from sparsweep.tuner.sweep import Sweep
 

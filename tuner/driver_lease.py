@@ -30,9 +30,9 @@ from typing import Any
 
 from pyarrow.fs import LocalFileSystem
 
-from sparsweep.trainables.local_files import create_local
-from sparsweep.trainables.reading import parse_json
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.filesystem import create_local
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.storage.tables import parse_json
 from sparsweep.tuner.terminal import tell
 from sparsweep.tuner.word import sound_runs, sound_seconds
 

@@ -18,8 +18,8 @@ from ray.tune import schedulers
 
 from sparsweep.trainables import plugins
 from sparsweep.trainables.data import ImageData
-from sparsweep.trainables.spec import dump
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import dump
+from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 from sparsweep.tuner.calibrate import share_a_card
 from sparsweep.tuner.cards import larger, share

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from sparsweep.trainables.export import export, read_spec, to_onnx, to_torch
-from sparsweep.trainables.local_files import expanded, write_local
-from sparsweep.trainables.store import ArtifactLost, Store
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.storage.filesystem import expanded, write_local
+from sparsweep.trainables.storage.store import ArtifactLost, Store
 from sparsweep.tuner.opening import WrongCall
 from sparsweep.tuner.remaking import command_for
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.origins import modules_of
-from sparsweep.trainables.provenance import Code, changed_modules, load_code
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.runs.origins import modules_of
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.provenance import Code, changed_modules, load_code
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.graph import Graph, closure
 from sparsweep.tuner.opening import WrongCall
 from sparsweep.tuner.repair import TABLES
@@ -20,7 +20,7 @@ CHANGED = "changed"
 
 def changed_trials(trials: Iterable[str], store: Store) -> dict[str, list[str]]:
     """Return the finished ones of ``trials`` that were made by other code than is loaded here, by module."""
-    table, _ = reading.read(store.storage, "trials", set(trials), ["trial", "code"])
+    table, _ = tables.read(store.storage, "trials", set(trials), ["trial", "code"])
     return by_module(dict(zip(table["trial"].to_pylist(), map(load_code, table["code"].to_pylist()), strict=True)))
 
 

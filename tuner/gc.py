@@ -13,8 +13,8 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sparsweep.trainables.records import TABLES
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.schemas import TABLES
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import journal
 from sparsweep.tuner.driver_lease import SweepAlreadyRunning, refuse_if_driven
 from sparsweep.tuner.graph import artifacts_of, build, examine

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sparsweep.trainables.runs import leaves
-from sparsweep.trainables.spec import Spec, TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.runs.base import leaves
+from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.storage.store import Store
 
 
 @dataclass

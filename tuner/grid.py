@@ -8,10 +8,10 @@ from decimal import Decimal
 from itertools import product
 from typing import Any
 
-from sparsweep.trainables.difficulty import difficulties
-from sparsweep.trainables.recipe import Recipe, override_recipe
+from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.values import Registry, Value, shown
+from sparsweep.trainables.specs.base import Registry, Value, shown
+from sparsweep.trainables.specs.recipe import Recipe, override_recipe
 
 RANGE = {"from", "to", "step"}
 MOST_STEPS = 10**9

@@ -16,10 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from sparsweep.trainables import reading
 from sparsweep.trainables.sparsifiers.base import dense_parent
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.seeds import Seeds
 from sparsweep.tuner.sweep import Sweep
 
@@ -88,7 +88,7 @@ def grow(growth: Growth, new: Iterable[TrialSpec], store: Store) -> list[TrialSp
 def accuracies(trials: Iterable[TrialSpec], store: Store) -> dict[str, float]:
     """Test accuracies of those of ``trials`` that are finished."""
     wanted = [trial.id for trial in trials]
-    table, _ = reading.read(store.storage, "trials", wanted, ["trial", OUTCOME])
+    table, _ = tables.read(store.storage, "trials", wanted, ["trial", OUTCOME])
     return {row["trial"]: row[OUTCOME] for row in table.to_pylist() if row[OUTCOME] is not None}
 
 

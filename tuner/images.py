@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sparsweep.trainables.data import DamagedData, DataError, Dataset, ImageData, MissingData, data_root, datasets
-from sparsweep.trainables.data.downloaded import Downloaded
-from sparsweep.trainables.values import unknown
+from sparsweep.trainables.data.download import Downloaded
+from sparsweep.trainables.specs.base import unknown
 from sparsweep.tuner.graph import State
 from sparsweep.tuner.opening import WrongCall
 

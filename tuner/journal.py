@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 
-from sparsweep.trainables import plain_yaml, plugins
-from sparsweep.trainables.reading import parse_json
-from sparsweep.trainables.store import Store
+from sparsweep.trainables import plugins
+from sparsweep.trainables.storage import plain_yaml
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.storage.tables import parse_json
 from sparsweep.tuner.sweep import SWEEP_NAME, Sweep, SweepError, parse
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.store import Store
+    from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.options import Tracker
     from sparsweep.tuner.sweep import Sweep
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.store import Store
+    from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.sweep import Sweep
 
 
@@ -27,7 +27,7 @@ def shortened(error: BaseException) -> str:
 
 def about_tables(error: BaseException) -> str:
     """Return what an error says of tables of a later version, empty for any other error."""
-    from sparsweep.trainables.reading import NewerTables
+    from sparsweep.trainables.storage.tables import NewerTables
 
     return str(error) if isinstance(error, NewerTables) else ""
 
@@ -53,7 +53,7 @@ def load_plugins(modules: list[str]) -> list[str]:
 
 def open_store(storage: str) -> Store:
     """Return the storage. Raises WrongCall if it cannot be one: no such address, a file, or out of reach."""
-    from sparsweep.trainables.store import Store
+    from sparsweep.trainables.storage.store import Store
 
     try:
         store = Store(storage)
@@ -73,7 +73,7 @@ def open_marked_store(storage: str) -> Store:
     Raises:
         WrongCall: The folder does not carry the mark of a storage.
     """
-    from sparsweep.trainables import mark
+    from sparsweep.trainables.storage import mark
     from sparsweep.tuner import journal
 
     store = open_store(storage)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from sparsweep.trainables.spec import Spec
+from sparsweep.trainables.specs.trial import Spec
 from sparsweep.tuner.graph import Graph, closure
 from sparsweep.tuner.price import cost, cost_of_image
 from sparsweep.tuner.sweep import Sweep

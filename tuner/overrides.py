@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sparsweep.trainables import plain_yaml
 from sparsweep.trainables.data import datasets
-from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.models import models
-from sparsweep.trainables.plain_yaml import YAMLError
-from sparsweep.trainables.recipe import override_recipe
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.values import Registry, shortened, shown, unknown
+from sparsweep.trainables.specs.base import Registry, shortened, shown, unknown
+from sparsweep.trainables.specs.recipe import override_recipe
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage import plain_yaml
+from sparsweep.trainables.storage.plain_yaml import YAMLError
 from sparsweep.tuner.grid import SweepError
 
 PARTS: dict[str, Registry[Any]] = {

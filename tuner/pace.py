@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sparsweep.trainables.spec import Spec
+from sparsweep.trainables.specs.trial import Spec
 from sparsweep.tuner.order import shape
 from sparsweep.tuner.price import cost
 

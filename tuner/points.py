@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.suggestions import suggestions
 from sparsweep.tuner.sweep import Sweep
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.convergence import MIN_STEPS
-from sparsweep.trainables.engine import Engine
-from sparsweep.trainables.flops import dense_flops
-from sparsweep.trainables.spec import Spec, TrialSpec, load
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import Spec, TrialSpec, load
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.convergence import MIN_STEPS
+from sparsweep.trainables.training.execution import Engine
+from sparsweep.trainables.training.flops import dense_flops
 from sparsweep.tuner import calibration
 from sparsweep.tuner.calibration import kind_of
 from sparsweep.tuner.graph import build, examine
@@ -189,7 +189,7 @@ def known_rates(store: Store, engine: Engine) -> Rates:
     Rows that tell nothing are left out: of methods that are not known here, or without a duration.
     """
     columns = ["dataset", "model", "precision", "seconds", "difficulty_parameters", "spec", *IMAGE_COLUMNS]
-    table, _ = reading.read(store.storage, "trials", columns=columns)
+    table, _ = tables.read(store.storage, "trials", columns=columns)
     passes: dict[str, float | None] = {}
     finished: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     for row in table.to_pylist():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sparsweep.trainables.spec import ScoringSpec, TrialSpec
+from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
 
 
 def rankings(trials: Iterable[TrialSpec]) -> list[tuple[str, tuple[str, ...]]]:

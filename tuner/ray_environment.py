@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 
-from sparsweep.trainables.local_files import private_folder
+from sparsweep.trainables.storage.filesystem import private_folder
 
 PRIVATE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
 

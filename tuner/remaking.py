@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.spec import ScoringSpec, TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.graph import Graph
 from sparsweep.tuner.opening import only_one, storage_option
 from sparsweep.tuner.points import points
@@ -35,7 +35,7 @@ def runs_to_remake(what: str, graph: Graph, store: Store) -> list[str]:
 
 def command_for(trial: str, store: Store) -> str:
     """Return the command that makes the weights of a finished trial again."""
-    table, _ = reading.read(store.storage, "trials", trials=[trial], columns=["sweep"])
+    table, _ = tables.read(store.storage, "trials", trials=[trial], columns=["sweep"])
     (sweep,) = table["sweep"].to_pylist()
     return f"sparsweep resume {sweep} --remake {trial}{storage_option(store.storage)}"
 

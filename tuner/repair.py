@@ -9,9 +9,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.spec import Spec, TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
 
 TABLES = ("trials", "epochs", "layers")
 """The tables of a finished trial. Its row in the first one marks it as finished, so that one is removed first."""
@@ -23,9 +23,9 @@ def remove_damaged_results(runs: Mapping[str, Spec], store: Store) -> list[str]:
     The rows in ``trials`` are read whole, with their checksums; of the longer tables what tells whether every epoch and
     every layer is there.
     """
-    trials, paths = reading.read(store.storage, "trials", runs)
-    epochs, cut_epochs = reading.read(store.storage, "epochs", runs, ["trial", "epoch"])
-    layers, cut_layers = reading.read(store.storage, "layers", runs, ["trial", "position", "flops"])
+    trials, paths = tables.read(store.storage, "trials", runs)
+    epochs, cut_epochs = tables.read(store.storage, "epochs", runs, ["trial", "epoch"])
+    layers, cut_layers = tables.read(store.storage, "layers", runs, ["trial", "position", "flops"])
     courses = _by_trial(epochs, "epoch", "min", "max", "count", "count_distinct")
     networks = _by_trial(layers, "position", "max", "count_distinct", "count")
     flops = _by_trial(layers, "flops", "sum")
@@ -74,5 +74,5 @@ def _is_network(positions: list[int] | None, flops: float | None, in_all: float 
 
 
 def _is_spec(text: str | None) -> bool:
-    content = reading.parse_json(text)
+    content = tables.parse_json(text)
     return isinstance(content, dict) and content.keys() >= {"kind", "spec"}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sparsweep.analysis.claims import Claim
     from sparsweep.analysis.convergence import Convergence
     from sparsweep.analysis.results import Results
-    from sparsweep.trainables.store import Store
+    from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.sweep import Sweep
 
 SHOWN = ("trial", "state", "sparsifier", "sparsity", "difficulty", "data_ratio", "seed", "test_accuracy")
@@ -33,7 +33,7 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
 
     from sparsweep.analysis.results import load_results
     from sparsweep.analysis.samples import Ranking
-    from sparsweep.trainables.columns import planned
+    from sparsweep.trainables.runs.spec_columns import planned
     from sparsweep.tuner.points import points
     from sparsweep.tuner.rankings import rankings
 
@@ -112,7 +112,7 @@ class Remarks:
         """Read the trials of ``sweep`` that have finished in ``store``."""
         from sparsweep.analysis.convergence import COLUMNS, Convergence
         from sparsweep.analysis.load import load_trials
-        from sparsweep.trainables.provenance import load_code
+        from sparsweep.trainables.storage.provenance import load_code
         from sparsweep.tuner.forgetting import by_module
         from sparsweep.tuner.points import points
 
@@ -155,7 +155,7 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
     import pyarrow as pa
 
     from sparsweep.analysis import compacted
-    from sparsweep.trainables.columns import planned
+    from sparsweep.trainables.runs.spec_columns import planned
     from sparsweep.tuner.points import points
     from sparsweep.tuner.status import first_line, outcomes
 

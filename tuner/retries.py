@@ -9,7 +9,7 @@ from __future__ import annotations
 import pyarrow as pa
 from ray.exceptions import ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 
-from sparsweep.trainables.store import ArtifactLost
+from sparsweep.trainables.storage.store import ArtifactLost
 
 HOPELESS = (
     ArtifactLost,  # which only the run that left it makes again

@@ -18,7 +18,7 @@ from sparsweep.tuner.terminal import say, tell
 
 if TYPE_CHECKING:
     from sparsweep.trainables.data import ImageData
-    from sparsweep.trainables.store import Store
+    from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.driver_lease import Lease
     from sparsweep.tuner.graph import State
     from sparsweep.tuner.sweep import Sweep

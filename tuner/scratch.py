@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from sparsweep.trainables.local_files import private_folder
+from sparsweep.trainables.storage.filesystem import private_folder
 
 SOCKET_LENGTH = (103 if sys.platform == "darwin" else 107) - len(
     "/session_2026-11-30_22-05-05_123456_4194304/sockets/plasma_store"

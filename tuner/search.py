@@ -12,8 +12,8 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import SearchAlgorithm
 
-from sparsweep.trainables.spec import TrialSpec, dump
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec, dump
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.graph import Graph, unfinished
 from sparsweep.tuner.order import Key, by_length
 from sparsweep.tuner.retries import Retries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.growth import Growth, grow
 from sparsweep.tuner.search import GrowingSearch, Release
 

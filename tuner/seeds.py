@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sparsweep.trainables.values import Value
+from sparsweep.trainables.specs.base import Value
 
 MOST_SEEDS = 10_000
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.tuner.grid import SweepError, is_tuple, merge, steps
 
 if TYPE_CHECKING:

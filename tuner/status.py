@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.live import Live
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.driver_lease import living_word
 from sparsweep.tuner.graph import State, build, examine
 from sparsweep.tuner.opening import WrongCall
@@ -132,7 +132,7 @@ def describe(trial: str, store: Store) -> dict[str, Any]:
     """
     if trial not in store.finished():
         return {"failure": store.failures()[trial]}
-    table, _ = reading.read(store.storage, "trials", trials=[trial])
+    table, _ = tables.read(store.storage, "trials", trials=[trial])
     if not table.num_rows:
         raise WrongCall(f"TRIAL {trial}: its result is damaged. Resume its sweep to make it again.")
     row = table.to_pylist()[0]
@@ -144,5 +144,5 @@ def describe(trial: str, store: Store) -> dict[str, Any]:
 
 def _parsed(spec: str | None) -> Any:
     """Return the parts of a stored spec, or its text if it is damaged."""
-    found = reading.parse_json(spec)
+    found = tables.parse_json(spec)
     return found.get("spec", spec) if isinstance(found, dict) else spec

@@ -19,10 +19,10 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.spec import Spec, TrialSpec
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.values import explain, shortened
+from sparsweep.trainables.specs.base import explain, shortened
+from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.grid import SweepError, merge
 from sparsweep.tuner.space import draw
 from sparsweep.tuner.suggestions import Suggestion, keep, numbers, suggestions
@@ -147,7 +147,7 @@ class Study:
         """What the search is after, of a finished trial; None if it is not finished."""
         if not self.store.is_finished(spec.id):
             return None
-        table, _ = reading.read(self.store.storage, "trials", [spec.id], list(self.search.objectives))
+        table, _ = tables.read(self.store.storage, "trials", [spec.id], list(self.search.objectives))
         if not table.num_rows:
             return None
         row = table.to_pylist()[0]

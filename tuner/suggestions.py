@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
 
 log = logging.getLogger(__name__)
 

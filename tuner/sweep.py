@@ -17,14 +17,14 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from sparsweep.trainables import plain_yaml
 from sparsweep.trainables.data import Dataset, datasets
-from sparsweep.trainables.engine import Engine
-from sparsweep.trainables.given import read_given_text
-from sparsweep.trainables.plain_yaml import YAMLError
-from sparsweep.trainables.records import TABLES
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.values import Value, explain, shortened, shown, unknown
+from sparsweep.trainables.specs.base import Value, explain, shortened, shown, unknown
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage import plain_yaml
+from sparsweep.trainables.storage.plain_yaml import YAMLError
+from sparsweep.trainables.storage.schemas import TABLES
+from sparsweep.trainables.storage.user_files import read_given_text
+from sparsweep.trainables.training.execution import Engine
 from sparsweep.tuner.grid import SweepError, count, expand, merge
 from sparsweep.tuner.overrides import apply_override
 from sparsweep.tuner.seeds import Seeds

@@ -17,8 +17,8 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
-from sparsweep.trainables.spec import Spec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.opening import WrongCall
 from sparsweep.tuner.options import Tracker
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import journal
 from sparsweep.tuner.driver_lease import HEARTBEAT_SECONDS, Lease
 from sparsweep.tuner.graph import State

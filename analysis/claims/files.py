@@ -10,9 +10,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from sparsweep.analysis.claims.rules import Change, Claim, Difference, Expectation, Level, Ratio
 from sparsweep.analysis.scope import Scope
-from sparsweep.trainables import plain_yaml
-from sparsweep.trainables.given import read_given_text
-from sparsweep.trainables.plain_yaml import YAMLError
+from sparsweep.trainables.storage import plain_yaml
+from sparsweep.trainables.storage.plain_yaml import YAMLError
+from sparsweep.trainables.storage.user_files import read_given_text
 
 _HOLDERS: dict[int | str, type[BaseModel]] = {
     "where": Scope,

@@ -5,8 +5,8 @@ accuracy are shown. FLOPs are all that a result took: those of its own training 
 (a dense network for LTH, OMP and OMP-ERK), but not of scoring samples, which all methods share. A marker is the mean
 over seeds, its bar one sample standard deviation to each side, or the mean's 95 % interval; its area grows with the
 parameters that are not masked. A ring marks a point with under-trained networks. The grey stairs are the Pareto front
-of the means: nothing shown is more accurate for as few FLOPs. FLOPs are theoretical (see ``trainables/flops.py``): on a
-GPU an unstructured mask saves no time.
+of the means: nothing shown is more accurate for as few FLOPs. FLOPs are theoretical (see
+``trainables/training/flops.py``): on a GPU an unstructured mask saves no time.
 """
 
 from __future__ import annotations

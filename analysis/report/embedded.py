@@ -17,7 +17,7 @@ from scipy import stats
 from sparsweep.analysis.arms import ARM, COMPARISON, DENSE, METHOD, complete, grid, keyed, replicates, summarise
 from sparsweep.analysis.figures import labels, ratio_heatmap, style
 from sparsweep.analysis.titles import data_titles, difficulty, setting_titles
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 _LEFT_OUT = ("spec",)  # a kilobyte a trial; it stays in the Parquet
 _FEW = 0.5  # share of distinct values below which a column is written as levels and codes
@@ -49,8 +49,8 @@ def data(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> dict[str, A
     return {
         "count": len(rows),
         "columns": {name: column(grouped[name]) for name in grouped.columns if name not in _LEFT_OUT},
-        "table_columns": [name for name in records.TABLES["trials"].names if name not in _LEFT_OUT],
-        "meanings": {field.name: field.metadata[b"description"].decode() for field in records.TABLES["trials"]},
+        "table_columns": [name for name in schemas.TABLES["trials"].names if name not in _LEFT_OUT],
+        "meanings": {field.name: field.metadata[b"description"].decode() for field in schemas.TABLES["trials"]},
         "methods": {label: looks(str(key[0]), variant) for key, (label, variant) in names.items()},
         "missing": _missing(grouped, asked),
         "t": [None, None, *(float(stats.t.ppf(0.975, n - 1)) for n in range(2, most + 1))],

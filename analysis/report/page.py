@@ -28,7 +28,7 @@ from sparsweep.analysis.report import embedded
 from sparsweep.analysis.results import Results
 from sparsweep.analysis.spreadsheet import to_csv
 from sparsweep.analysis.titles import setting_titles
-from sparsweep.trainables.records import TABLES_VERSION
+from sparsweep.trainables.storage.schemas import TABLES_VERSION
 
 _SCRIPTS = ("numbers.js", "charts.js", "page.js")
 

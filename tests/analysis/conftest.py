@@ -10,7 +10,7 @@ import pytest
 from synthetic import make_results, make_row
 
 from sparsweep.analysis.results import Results
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def row() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def frame() -> Callable[[Iterable[dict[str, Any]]], pd.DataFrame]:
-    return lambda rows: records.build("trials", rows).to_pandas()
+    return lambda rows: schemas.build("trials", rows).to_pandas()
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from synthetic import GAINS, digest, make_results, make_samples, make_study, mak
 from sparsweep.analysis import figures
 from sparsweep.analysis.figures import rendering, style
 from sparsweep.analysis.results import Results
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 
 def crowd() -> Results:
@@ -32,7 +32,7 @@ def attacked(row: dict[str, Any]) -> dict[str, Any]:
 def gaps() -> Results:
     """One seed, without dense, with trials missing."""
     rows = [row for row in make_sweep(tuple(GAINS), seeds=1) if row["sparsifier"] != "dense"]
-    return Results(records.build("trials", rows[::2] + rows[1:4]).to_pandas())
+    return Results(schemas.build("trials", rows[::2] + rows[1:4]).to_pandas())
 
 
 def unequal() -> Results:
@@ -69,7 +69,7 @@ def search() -> Results:
         rate = {"sparsifier_parameters": f'{{"prune_rate":{generator.uniform(0.1, 0.5)}}}'} if method == "set" else {}
         rows.append({**row, **rate, "trial": digest({"suggestion": len(rows)})})
     studies = {"my-search": make_study(), "front": make_study(("validation_accuracy", "train_flops"))}
-    return results_of(rows, searches=studies, asked=records.build("trials", rows).to_pandas())
+    return results_of(rows, searches=studies, asked=schemas.build("trials", rows).to_pandas())
 
 
 def nm() -> Results:

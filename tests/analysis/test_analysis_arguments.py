@@ -15,7 +15,7 @@ from synthetic import make_row
 from sparsweep.analysis import describe, load_epochs, load_failures, load_layers, load_trials
 from sparsweep.analysis.results import load_results
 from sparsweep.analysis.samples import Ranking, load_samples
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 
 LOADERS = (load_trials, load_epochs, load_layers, load_failures)
 SPARSITIES = (0.0, 0.5, 0.8, 0.9)

@@ -10,16 +10,16 @@ import pytest
 from scipy import stats as scipy_stats
 
 from sparsweep.analysis import arms
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 
 def test_the_columns_of_an_arm_are_declared():
-    assert set(arms.ARM) <= set(records.TABLES["trials"].names)
+    assert set(arms.ARM) <= set(schemas.TABLES["trials"].names)
 
 
 def test_the_recipe_is_part_of_a_comparison():
     results = {"trial", "sweep", "seed", "density", "samples", "spec", "evaluation_every", "commit", "versions", "code"}
-    measured = {name for name in records.TABLES["trials"].names if name.endswith(("_accuracy", "_flops", "_at"))}
+    measured = {name for name in schemas.TABLES["trials"].names if name.endswith(("_accuracy", "_flops", "_at"))}
     measured |= {
         "train_loss",
         "exploration_rate",
@@ -37,7 +37,7 @@ def test_the_recipe_is_part_of_a_comparison():
         "epochs_to_fit",
         "comparison",  # made of the others, and of how often the network was evaluated
     }
-    rest = set(records.TABLES["trials"].names) - results - measured
+    rest = set(schemas.TABLES["trials"].names) - results - measured
     assert rest == set(arms.ARM), "a new column must be put into SETTING, or here among the results"
 
 

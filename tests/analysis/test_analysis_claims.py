@@ -15,11 +15,11 @@ from sparsweep.analysis.claims.files import parse
 from sparsweep.analysis.claims.rules import Expectation
 from sparsweep.analysis.results import Results
 from sparsweep.analysis.scope import Scope
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 
 def trials_of(rows):
-    return records.build("trials", rows).to_pandas()
+    return schemas.build("trials", rows).to_pandas()
 
 
 def claims_of(*parts, **fields):
@@ -140,7 +140,7 @@ def test_ratio_is_the_share_by_which_it_is_more():
 
 def test_level_is_the_value_itself():
     rows = make_sweep(("set", "lth"), sparsities=(0.8,), ratios=(0.3,))
-    layers = records.build("layers", [layer for row in rows for layer in make_layers(row)]).to_pandas()
+    layers = schemas.build("layers", [layer for row in rows for layer in make_layers(row)]).to_pandas()
     results = Results(trials_of(rows), layers)
     _, tilted = judge(results, rule="level", value="depth_contrast")
     _, even = judge(results, rule="level", value="depth_contrast", methods=["lth"])

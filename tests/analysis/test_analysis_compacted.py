@@ -1,4 +1,4 @@
-"""The copy of a table: it changes nothing but the time that reading takes."""
+"""The copy of a table: it changes nothing but the time that tables takes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from synthetic import make_row
 
 from sparsweep.analysis import compacted
-from sparsweep.trainables import mark, reading, records
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import mark, schemas, tables
+from sparsweep.trainables.storage.store import Store
 
 COUNT = compacted.WORTH
 
@@ -46,9 +46,9 @@ def seeds(store: Store, **options: object) -> list[int]:
 
 def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     opened: list[str] = []
-    read = reading._read_file
+    read = tables._read_file
     monkeypatch.setattr(
-        reading, "_read_file", lambda filesystem, path, *rest: (opened.append(path), read(filesystem, path, *rest))[1]
+        tables, "_read_file", lambda filesystem, path, *rest: (opened.append(path), read(filesystem, path, *rest))[1]
     )
     return opened
 
@@ -58,9 +58,9 @@ def test_the_second_reading_opens_one_file(store, monkeypatch):
     opened = count_opened(monkeypatch)
     second, damaged = compacted.read(store.storage, "trials")
     assert (opened, damaged) == ([], [])
-    assert second.schema.equals(records.TABLES["trials"], check_metadata=True)
+    assert second.schema.equals(schemas.TABLES["trials"], check_metadata=True)
     assert sorted(second.to_pylist(), key=str) == sorted(first.to_pylist(), key=str)
-    plain, _ = reading.read(store.storage, "trials")
+    plain, _ = tables.read(store.storage, "trials")
     assert sorted(second.to_pylist(), key=str) == sorted(plain.to_pylist(), key=str)
 
 
@@ -123,7 +123,7 @@ def test_a_copy_with_other_columns_is_made_anew(store):
     old = pq.read_table(copy(store))
     pq.write_table(old.drop_columns(["rotation"]), copy(store))
     rows, _ = compacted.read(store.storage, "trials")
-    assert rows.schema.equals(records.TABLES["trials"]) and len(rows) == COUNT
+    assert rows.schema.equals(schemas.TABLES["trials"]) and len(rows) == COUNT
 
 
 def test_a_damaged_file_is_named_every_time(store):
@@ -187,7 +187,7 @@ READER = """
 import sys, pandas as pd
 from sparsweep.analysis import load_trials
 storage, count = sys.argv[1], int(sys.argv[2])
-print("reading", flush=True)
+print("tables", flush=True)
 for _ in range(12):
     for frame in (pd.read_parquet(f"{storage}/results/trials"), load_trials(storage)):
         assert sorted(frame["seed"]) == list(range(len(frame))) and len(frame) >= count, len(frame)
@@ -199,7 +199,7 @@ def test_nobody_who_reads_meanwhile_is_disturbed(store):
     compacted.compact(store.storage, "trials")
     command = [sys.executable, "-c", READER, store.root, str(COUNT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
-        assert reader.stdout.readline() == "reading\n"
+        assert reader.stdout.readline() == "tables\n"
         seed = COUNT
         while reader.poll() is None:  # trials go on finishing, one by one
             finish(store, seed)

@@ -16,7 +16,7 @@ from sparsweep.analysis.claims.files import parse
 from sparsweep.analysis.claims.verdicts import count_range
 from sparsweep.analysis.convergence import Convergence
 from sparsweep.analysis.figures import style
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 RING = style.UNDERTRAINED["markeredgecolor"]
 SHORT = {"undertrained": True, "epochs_to_fit": 400, "fit_accuracy": 0.9, "late_gain": 0.02}
@@ -24,7 +24,7 @@ TRAINED = {"undertrained": False, "fit_accuracy": 0.99, "late_gain": 0.001}
 
 
 def trials_of(rows):
-    return records.build("trials", rows).to_pandas()
+    return schemas.build("trials", rows).to_pandas()
 
 
 def sweep(short=("set",), **changes):

@@ -14,7 +14,7 @@ from synthetic import GAINS, make_epochs, make_layers, make_sweep
 from sparsweep.analysis import load_trials
 from sparsweep.analysis.arms import paired_differences
 from sparsweep.analysis.claims.files import parse
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

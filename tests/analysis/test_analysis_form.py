@@ -18,7 +18,7 @@ from sparsweep.analysis.choice import chosen
 from sparsweep.analysis.figures import fonts, rendering
 from sparsweep.analysis.figures.form import inches
 from sparsweep.analysis.searches import history, importance
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 # Widths --------------------------------------------------------------------------------------------------------------
 
@@ -59,7 +59,7 @@ def test_panels_are_chosen_by_field_and_values() -> None:
 
 def test_what_was_asked_for_is_chosen_alike() -> None:
     rows = make_sweep(("set", "snip"))
-    asked = records.build("trials", [*rows, make_row("snip", 0.7, 0, None)]).to_pandas()
+    asked = schemas.build("trials", [*rows, make_row("snip", 0.7, 0, None)]).to_pandas()
     results = chosen(results_of(rows, asked=asked), ["set"])
     assert set(results.asked["sparsifier"]) == {"dense", "set"}
 

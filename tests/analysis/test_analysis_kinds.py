@@ -15,7 +15,7 @@ from sparsweep.analysis import figures
 from sparsweep.analysis.derived import depth_contrast
 from sparsweep.analysis.figures import style
 from sparsweep.analysis.results import Results
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 BARS, FLOPS = figures.variant_bars, figures.accuracy_vs_flops
 ROBUST, LAYERS, EFFECT, EXAMPLES = (
@@ -27,11 +27,11 @@ ROBUST, LAYERS, EFFECT, EXAMPLES = (
 
 
 def trials_of(rows):
-    return records.build("trials", rows).to_pandas()
+    return schemas.build("trials", rows).to_pandas()
 
 
 def layers_of(rows):
-    return records.build("layers", rows).to_pandas()
+    return schemas.build("layers", rows).to_pandas()
 
 
 def texts(axes):

@@ -13,20 +13,20 @@ import pytest
 
 import sparsweep.analysis as analysis
 from sparsweep.analysis import load_epochs, load_failures, load_layers, load_trials
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import addresses, schemas
 
 
 def write(storage: Path, name: str, rows: list[dict], table: str = "trials") -> None:
-    folder = Path(records.table_folder(str(storage), table))
+    folder = Path(addresses.table_folder(str(storage), table))
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(records.build(table, rows), folder / name)
+    pq.write_table(schemas.build(table, rows), folder / name)
 
 
 def test_every_trial_is_read_with_the_declared_columns(tmp_path, row):
     write(tmp_path, "a.parquet", [row("dense", 0.0, 0, 0.6)])
     write(tmp_path, "b.parquet", [row("set", 0.5, 0, None), row("set", 0.9, 0, 0.7)])
     trials = load_trials(str(tmp_path))
-    assert list(trials.columns) == records.TABLES["trials"].names
+    assert list(trials.columns) == schemas.TABLES["trials"].names
     assert sorted(trials["sparsity"]) == [0.0, 0.5, 0.9]
     assert trials.set_index("sparsity")["test_accuracy"].isna().to_dict() == {0.0: False, 0.5: True, 0.9: False}
 
@@ -41,7 +41,7 @@ def test_only_the_asked_trials_are_read(tmp_path, row):
 def test_a_damaged_file_is_skipped_and_named(tmp_path, row, caplog):
     write(tmp_path, "good.parquet", [row("dense", 0.0, 0, 0.6)])
     write(tmp_path, "torn.parquet", [row("dense", 0.0, 1, 0.6)])
-    torn = Path(records.table_folder(str(tmp_path), "trials")) / "torn.parquet"
+    torn = Path(addresses.table_folder(str(tmp_path), "trials")) / "torn.parquet"
     torn.write_bytes(torn.read_bytes()[:-20])
     with caplog.at_level(logging.WARNING, logger="sparsweep.trainables"):
         trials = load_trials(str(tmp_path))
@@ -57,13 +57,13 @@ def test_a_damaged_file_is_skipped_and_named(tmp_path, row, caplog):
 def test_an_empty_storage_gives_an_empty_frame(tmp_path, load, table):
     frame = load(str(tmp_path))
     assert frame.empty
-    assert list(frame.columns) == records.TABLES[table].names
+    assert list(frame.columns) == schemas.TABLES[table].names
 
 
 def test_each_loader_reads_its_own_table(tmp_path):
-    epoch = {**dict.fromkeys(records.TABLES["epochs"].names), "trial": "a", "epoch": 1}
-    layer = {**dict.fromkeys(records.TABLES["layers"].names), "trial": "a", "layer": "stem.weight"}
-    failure = {**dict.fromkeys(records.TABLES["failures"].names), "trial": "a", "error": "MemoryError"}
+    epoch = {**dict.fromkeys(schemas.TABLES["epochs"].names), "trial": "a", "epoch": 1}
+    layer = {**dict.fromkeys(schemas.TABLES["layers"].names), "trial": "a", "layer": "stem.weight"}
+    failure = {**dict.fromkeys(schemas.TABLES["failures"].names), "trial": "a", "error": "MemoryError"}
     for table, content in (("epochs", epoch), ("layers", layer), ("failures", failure)):
         write(tmp_path, "a.parquet", [content], table)
     assert list(load_epochs(str(tmp_path))["epoch"]) == [1]
@@ -113,10 +113,10 @@ def test_loaders_choose_columns_and_rows(tmp_path, row):
     assert found.to_dict("list") == {"seed": [1, 2], "sparsity": [0.5, 0.5]}
 
 
-@pytest.mark.parametrize("table", records.TABLES)
+@pytest.mark.parametrize("table", schemas.TABLES)
 def test_every_column_is_described(table):
     found = analysis.describe(table)
-    assert list(found["column"]) == records.TABLES[table].names
+    assert list(found["column"]) == schemas.TABLES[table].names
     assert found["meaning"].str.len().min() > 2
 
 
@@ -124,7 +124,7 @@ def test_every_column_is_described(table):
     "choice", [{"trials": []}, {"filters": [("sparsity", "in", [])]}, {"filters": [("trial", "in", ())]}]
 )
 def test_a_choice_of_nothing_is_empty_and_damages_nothing(choice, tmp_path, caplog):
-    write(tmp_path, "a.parquet", [{**dict.fromkeys(records.TABLES["trials"].names), "trial": "a", "sparsity": 0.5}])
+    write(tmp_path, "a.parquet", [{**dict.fromkeys(schemas.TABLES["trials"].names), "trial": "a", "sparsity": 0.5}])
     assert load_trials(str(tmp_path), **choice).empty
     assert caplog.text == ""
     assert len(load_trials(str(tmp_path), filters=[("sparsity", "not in", [])])) == 1

@@ -10,7 +10,7 @@ from sparsweep.analysis import figures
 from sparsweep.analysis.figures import PAPER
 from sparsweep.analysis.figures.paper import named
 from sparsweep.analysis.results import Results
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 TINY = {"dataset": "tinyimagenet", "model": "resnet34"}
 VGG = {"model": "vgg19"}
@@ -41,7 +41,7 @@ MEMBERS = [
 
 
 def trials_of(rows):
-    return records.build("trials", rows).to_pandas()
+    return schemas.build("trials", rows).to_pandas()
 
 
 @pytest.mark.parametrize(("trial", "numbers"), MEMBERS)

@@ -15,7 +15,7 @@ from synthetic import ADVERSARIAL, DENSE_FLOPS, TWICE, make_layer, make_row
 
 from sparsweep.analysis.claims import evaluate, paper_claims
 from sparsweep.analysis.results import Results
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 World = Literal["true", "reversed", "null"]
 SIGN = {"true": 1.0, "reversed": -1.0, "null": 0.0}
@@ -106,7 +106,7 @@ def world(kind: World) -> Results:
             found = {name: values + antithetic(generator) for name, values in accuracies.items()}
             found["robust_accuracy"] += effect
             add(method, sparsity, found, data_ratio=ratio, **ADVERSARIAL)
-    return Results(records.build("trials", trials).to_pandas(), records.build("layers", layers).to_pandas())
+    return Results(schemas.build("trials", trials).to_pandas(), schemas.build("layers", layers).to_pandas())
 
 
 CLAIMS = {claim.claim: claim for claim in paper_claims()}

@@ -19,11 +19,11 @@ from sparsweep.analysis.claims import paper_claims
 from sparsweep.analysis.figures import style
 from sparsweep.analysis.report import Standing, embedded
 from sparsweep.analysis.results import Results
-from sparsweep.trainables import records
+from sparsweep.trainables.storage import schemas
 
 
 def trials_of(rows):
-    return records.build("trials", rows).to_pandas()
+    return schemas.build("trials", rows).to_pandas()
 
 
 class Elements(HTMLParser):
@@ -103,7 +103,7 @@ def test_embedded_trials_are_the_trials(page, everything):
         found = pd.Series(decode(data["columns"][name]))
         values = expected[name].reset_index(drop=True)
         pd.testing.assert_series_equal(found.astype(values.dtype), values, check_names=False)
-    assert data["table_columns"] == [name for name in records.TABLES["trials"].names if name != "spec"]
+    assert data["table_columns"] == [name for name in schemas.TABLES["trials"].names if name != "spec"]
     assert data["t"][:3] == [None, None, pytest.approx(12.7062, abs=1e-4)]
 
 
@@ -178,7 +178,7 @@ def test_claims_stand_there_with_their_verdicts(elements):
 def test_what_users_write_is_text():
     evil = '</script><img src=x onerror="alert(1)">'
     row = make_row(evil, 0.5, 0, 0.6, dataset=evil, device=evil, versions=json.dumps({evil: "1"}))
-    failures = records.build("failures", [make_failure("f" * 16, evil)]).to_pandas()
+    failures = schemas.build("failures", [make_failure("f" * 16, evil)]).to_pandas()
     failed = {"trial": "f" * 16, "what": evil, "error": "E", "message": evil, "attempt": 1, "node": evil}
     page = page_of(Results(trials_of([row]), failures=failures), standing(failures=[failed]))
     assert '<img src=x onerror="alert(1)">' not in page.replace("&lt;", "_")
@@ -192,7 +192,7 @@ def test_a_sweep_of_failures_alone_still_has_a_page():
     blocked = {"trial": "b" * 16, "what": "lth 0.5 on digits", "by": "f" * 16}
     newest = {**make_failure("f" * 16, "CUDA out of memory", 3), "at": NOW.replace(year=2025)}
     rows = [make_failure("f" * 16, "first", 1), newest]
-    results = Results(trials_of([]), failures=records.build("failures", rows).to_pandas())
+    results = Results(trials_of([]), failures=schemas.build("failures", rows).to_pandas())
     report = {"failed": 1, "blocked": 1, "done": 0, "failures": [failed], "blocked_by": [blocked]}
     text = Elements(page_of(results, standing(**report))).text
     assert "0 of 3" in text and "CUDA out of memory" in text and "waits for" in text

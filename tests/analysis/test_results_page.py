@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from synthetic import make_sweep
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 
 DOCS = Path(__file__).parents[2] / "docs"
 

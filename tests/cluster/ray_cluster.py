@@ -11,7 +11,7 @@ from pathlib import Path
 from laptop import Laptop
 from machines import LAPTOP, Machine, answers, wait_until
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 
 S3_PORT = 5055
 S3 = {

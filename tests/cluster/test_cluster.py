@@ -15,7 +15,7 @@ from command import assert_same_results
 from machines import call, wait_until
 from ray_cluster import S3, Cluster, copies, dashboard, hosts, submit_and_close_the_laptop
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.pipeline.device_data import DeviceData
 
 
 @pytest.fixture(scope="session")

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sparsweep.trainables.data import datasets
-from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.models import models
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.testing import EPOCHS, LAYERS, SAMPLES, TOTAL, Tiny, tiny_data, tiny_trial, trained, training
 from sparsweep.trainables.testing import start_of as start
 

@@ -21,12 +21,13 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from sparsweep.trainables import runs
-from sparsweep.trainables.data import ImageData, datasets, place
-from sparsweep.trainables.spec import Spec, TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.data import ImageData, datasets
+from sparsweep.trainables.pipeline.device_data import place
+from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.testing import first_samples
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.training.trainer import Training
 
 NAME = "elsewhere"
 CPU = torch.device("cpu")

@@ -15,7 +15,7 @@ import torch
 from contract_settings import SPARSIFIER_NAMES, training, trial
 
 from sparsweep.trainables.sparsifiers import Masks
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.training.trainer import Training
 
 
 def digest(masks: Masks) -> str:

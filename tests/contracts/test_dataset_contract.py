@@ -19,7 +19,7 @@ from contract_settings import DATASET_NAMES, DATASETS, small
 from small_datasets import WRITERS
 
 from sparsweep.trainables.data import Dataset, ImageData, MissingData, datasets
-from sparsweep.trainables.data.downloaded import Downloaded
+from sparsweep.trainables.data.download import Downloaded
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "datasets.json").read_text())
 

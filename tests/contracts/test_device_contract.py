@@ -17,8 +17,8 @@ import pytest
 from contract_settings import DIFFICULTIES, DIFFICULTY_NAMES, SPARSIFIER_NAMES, scores_file, small, trial
 from small_trials import TIMES
 
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.testing import BATCH, check_same
 
 

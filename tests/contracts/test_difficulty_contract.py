@@ -17,14 +17,14 @@ from contract_settings import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsweep.trainables import checkpoint
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.difficulty import Difficulty, Sources
-from sparsweep.trainables.difficulty.base import subset_size
-from sparsweep.trainables.seeds import derive
-from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
+from sparsweep.trainables.difficulties import Difficulty, Sources
+from sparsweep.trainables.difficulties.base import subset_size
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, TrialSpec
+from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import Watched, check_same, comparable
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.training.trainer import Training
 
 SAMPLES = 30
 SIZES = {0.1: 3, 0.2: 6, 0.3: 9, 0.4: 12, 0.5: 15, 0.6: 18, 0.7: 21, 0.8: 24, 0.9: 27, 1.0: 30}
@@ -194,7 +194,7 @@ def test_training_resumes_bit_for_bit(name: str) -> None:
     for _ in range(2):
         begun.train_epoch()
     resumed = training(spec)
-    resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
+    resumed.restore(tensor_file.decode(tensor_file.encode(begun.state())))
     for _ in range(2):
         resumed.train_epoch()
     check_same(comparable(resumed), comparable(whole))

@@ -8,11 +8,11 @@ from contract_settings import MODEL_NAMES, MODELS, small
 from torch import nn
 from torch.nn import functional
 
-from sparsweep.trainables import checkpoint
-from sparsweep.trainables.engine import judge_in_float32
-from sparsweep.trainables.flops import layer_flops
 from sparsweep.trainables.models import Model, maskable, models
-from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.storage import tensor_file
+from sparsweep.trainables.training.execution import judge_in_float32
+from sparsweep.trainables.training.flops import layer_flops
 
 CLASSES = 7
 
@@ -91,7 +91,7 @@ def test_initial_weights_depend_on_the_seed_and_nothing_else(name: str) -> None:
 @each_model
 def test_state_survives_storage(name: str) -> None:
     state = dict(built(name).state_dict())
-    loaded = checkpoint.decode(checkpoint.encode(state))
+    loaded = tensor_file.decode(tensor_file.encode(state))
     fresh = built(name, seed=1)
     fresh.load_state_dict(loaded)
     assert all(torch.equal(state[key], value) for key, value in fresh.state_dict().items())

@@ -16,9 +16,9 @@ from contract_settings import EPOCHS, SAMPLES, SPARSIFIER_NAMES, TOTAL, Tiny, st
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsweep.trainables.sparsifiers import distributions
 from sparsweep.trainables.sparsifiers.base import layer_shapes
 from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.specs import distributions
 from sparsweep.trainables.testing import (
     check_own_randomness,
     check_resume,
@@ -29,7 +29,7 @@ from sparsweep.trainables.testing import (
     run_whole,
     trained,
 )
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.training.trainer import Training
 
 SPARSITIES = (0.1, 0.5, 0.9, 0.99)
 SPARSE = [name for name in SPARSIFIER_NAMES if name != "dense"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from command import COMMAND
 from pyarrow import fs
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 
 SWEEP = """
 name: hurt

@@ -15,7 +15,7 @@ import pytest
 from command import COMMAND
 from disturbing import Ground, wait_until
 
-from sparsweep.trainables import reading
+from sparsweep.trainables.storage import tables
 from sparsweep.tuner import journal
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -155,7 +155,7 @@ def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Groun
     short.environment["PYTHONPATH"] = path
     assert short.finish("run", "short.yaml", "--plugin", "wrong", "--set", "resources.cpus=1") == 1, short.said
     assert len(short.store.finished()) == 3
-    rows = reading.read(short.store.storage, "failures")[0].to_pylist()
+    rows = tables.read(short.store.storage, "failures")[0].to_pylist()
     assert [(row["error"], row["attempt"]) for row in rows] == [(error, 1)]
     assert "Traceback" not in short.said
 

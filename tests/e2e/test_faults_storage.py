@@ -16,8 +16,8 @@ from disturbing import TRIALS, Ground, kill, wait_until
 from hostile import Touch
 
 from sparsweep.analysis import load_epochs, load_trials
-from sparsweep.trainables import checkpoint
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import tensor_file
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.sweep import read
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -114,7 +114,7 @@ def test_nothing_in_the_storage_is_unpickled(ground: Ground, undisturbed: Path) 
     bare, *others = sorted(ground.store.checkpoints())
     ground.store.write(f"checkpoints/{bare}.pt", hostile)
     for sealed in others:
-        ground.store.write(f"checkpoints/{sealed}.pt", checkpoint.encode({"training": Touch(ground.folder / "ran")}))
+        ground.store.write(f"checkpoints/{sealed}.pt", tensor_file.encode({"training": Touch(ground.folder / "ran")}))
     before = ground.written()
     assert ground.finish("resume", "hurt") == 0, ground.said
     assert not (ground.folder / "ran").exists()
@@ -155,7 +155,7 @@ def test_a_bucket(bucket: Ground, undisturbed: Path, monkeypatch: pytest.MonkeyP
 def test_two_processes_see_each_others_files(tmp_path: Path) -> None:
     """A folder of another machine is a folder: what one process has written, the next one finds, whole, at once."""
     writer = (
-        "import sys; from sparsweep.trainables.store import Store; s = Store(sys.argv[1])\n"
+        "import sys; from sparsweep.trainables.storage.store import Store; s = Store(sys.argv[1])\n"
         "for n in range(200): s.write('checkpoints/x.pt', bytes([n]) * 100_000)"
     )
     store = Store(str(tmp_path))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from command import Call
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.growth import grown
 from sparsweep.tuner.sweep import read
 

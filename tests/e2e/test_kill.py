@@ -12,7 +12,7 @@ import pytest
 from command import COMMAND, Call, assert_same_results
 from disturbing import wait_until
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.graph import build
 from sparsweep.tuner.sweep import read
 

@@ -10,7 +10,9 @@ import pytest
 import ray
 import torch
 
-from sparsweep.trainables.data import Batches, DeviceData, ImageData, place
+from sparsweep.trainables.data import ImageData
+from sparsweep.trainables.pipeline.batches import Batches
+from sparsweep.trainables.pipeline.device_data import DeviceData, place
 
 IMAGES = 60_000
 SIZE = IMAGES * 3 * 32 * 32

@@ -17,11 +17,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.difficulty.base import Difficulty, difficulties
+from sparsweep.trainables.difficulties.base import Difficulty, difficulties
 from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Scored
-from sparsweep.trainables.sparsifiers.scores import magnitudes
-from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.saliency import magnitudes
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
 
 
 @sparsifiers.register

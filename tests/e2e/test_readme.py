@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app
 from sparsweep.tuner.study import Study
 from sparsweep.tuner.sweep import built_in, parse, read

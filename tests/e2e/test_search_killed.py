@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from command import COMMAND, Call
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.suggestions import suggestions
 
 SWEEP = """

@@ -11,11 +11,11 @@ import pytest
 import ray
 import torch
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.engine import Engine
-from sparsweep.trainables.spec import TrialSpec, load
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec, load
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
+from sparsweep.trainables.training.execution import Engine
 from sparsweep.tuner import calibrate, execute
 from sparsweep.tuner.graph import build, examine
 from sparsweep.tuner.launch import Launch
@@ -99,5 +99,5 @@ def test_no_trial_is_lost_where_memory_does_not_suffice(
         execute.execute(Launch(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials) == watch.done
     assert not watch.failed and not store.failures()
-    failed = {row["trial"] for row in reading.read(store.storage, "failures")[0].to_pylist()}
+    failed = {row["trial"] for row in tables.read(store.storage, "failures")[0].to_pylist()}
     assert sweep.trials.keys() >= failed >= {run for run, trial in sweep.trials.items() if trial.seed == 3}

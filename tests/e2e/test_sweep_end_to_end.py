@@ -14,10 +14,11 @@ import torch
 import yaml
 from command import Call, assert_same_results
 
-from sparsweep.trainables.data import DeviceData, ImageData, place
-from sparsweep.trainables.runs import Inputs, open_run
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.data import ImageData
+from sparsweep.trainables.pipeline.device_data import DeviceData, place
+from sparsweep.trainables.runs.base import Inputs, open_run
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import main
 from sparsweep.tuner.graph import build
 from sparsweep.tuner.sweep import read

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 
 COMMAND = """
 import sys

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsweep.trainables.data import DeviceData, ImageData, datasets, place
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.data import ImageData, datasets
+from sparsweep.trainables.pipeline.device_data import DeviceData, place
+from sparsweep.trainables.storage.store import Store
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sparsweep.trainables.objectives import Network
+from sparsweep.trainables.pipeline.network import Network
 
 SHAPE = (1, 5, 6)
 """Channels, height and width of the images that they take."""

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from sparsweep.trainables.data import DeviceData, ImageData
-from sparsweep.trainables.difficulty import Sources
+from sparsweep.trainables.data import ImageData
+from sparsweep.trainables.difficulties import Sources
 from sparsweep.trainables.models import Model
-from sparsweep.trainables.runs import Inputs
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.runs.base import Inputs
 from sparsweep.trainables.sparsifiers.base import State
-from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, TrialSpec
+from sparsweep.trainables.training.trainer import Training
 
 TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
 """Columns that two runs of one trial need not have in common."""

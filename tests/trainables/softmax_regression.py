@@ -6,7 +6,7 @@ import torch
 from small_trials import Flat, begin, four_pixels, trial
 from torch.nn import functional
 
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.training.trainer import Training
 
 LAYER = "1.weight"
 LR, DECAY = 0.3, 0.02

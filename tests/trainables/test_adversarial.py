@@ -18,20 +18,21 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from sparsweep.trainables import attacks, checkpoint
-from sparsweep.trainables.adversarial import AdversarialTraining, Trades, divergence
-from sparsweep.trainables.attacks import BATCH_NORM, NORMS, Attack
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.difficulty import Difficulty, difficulties
-from sparsweep.trainables.difficulty.adversarial import Adversarial
-from sparsweep.trainables.difficulty.composed import Composed
-from sparsweep.trainables.flops import layer_flops
+from sparsweep.trainables.difficulties import Difficulty, difficulties
+from sparsweep.trainables.difficulties.adversarial import pgd
+from sparsweep.trainables.difficulties.adversarial.difficulty import Adversarial
+from sparsweep.trainables.difficulties.adversarial.losses import AdversarialTraining, Trades, divergence
+from sparsweep.trainables.difficulties.adversarial.pgd import BATCH_NORM, NORMS, Attack
+from sparsweep.trainables.difficulties.composed import Composed
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.objectives import Network
-from sparsweep.trainables.spec import TrialSpec, dump, load
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import check_same, comparable
-from sparsweep.trainables.training import Training
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.training.flops import layer_flops
+from sparsweep.trainables.training.trainer import Training
 
 EIGHT, TWO = 8 / 255, 2 / 255
 LOSSES = ("pgd", "fgsm_rs", "trades")
@@ -240,7 +241,7 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(loss: str, batch_norm
     for _ in range(2):
         whole.train_epoch()
     begun.train_epoch()
-    resumed.restore(checkpoint.decode(checkpoint.encode(begun.state())))
+    resumed.restore(tensor_file.decode(tensor_file.encode(begun.state())))
     resumed.train_epoch()
     check_same(comparable(resumed), comparable(whole))
 
@@ -320,13 +321,13 @@ def test_training_samples_are_a_random_subset(ratio: float) -> None:
 
 def test_every_arm_is_judged_from_the_same_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     judge, drawn = adversarial(test_steps=1, test_restarts=2), []
-    original = attacks.random_start
+    original = pgd.random_start
 
     def recording(*arguments: Any) -> torch.Tensor:
         drawn.append(original(*arguments))
         return drawn[-1]
 
-    monkeypatch.setattr(attacks, "random_start", recording)
+    monkeypatch.setattr(pgd, "random_start", recording)
     data = tiny_data()
     for seed in (0, 1):
         model = build_model(trial("dense", seed=seed), data)
@@ -445,7 +446,7 @@ def test_attacks_are_due_as_often_as_asked_and_at_the_end(every: int | None, due
 
 
 def test_a_run_without_the_package_stops_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sparsweep.trainables.autoattack.find_spec", lambda name: None)
+    monkeypatch.setattr("sparsweep.trainables.difficulties.adversarial.autoattack.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"^autoattack: .*pip install 'sparsweep\[attack\]'$"):
         Training(attacked(autoattack=True), tiny_data(), torch.arange(SAMPLES), trained)
     Training(attacked(), tiny_data(), torch.arange(SAMPLES), trained)

@@ -15,8 +15,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsweep.trainables import attacks
-from sparsweep.trainables.attacks import (
+from sparsweep.trainables.difficulties.adversarial import pgd as attacks
+from sparsweep.trainables.difficulties.adversarial.pgd import (
     BATCH_NORM,
     NORMS,
     Attack,
@@ -26,7 +26,7 @@ from sparsweep.trainables.attacks import (
     step,
     summed_cross_entropy,
 )
-from sparsweep.trainables.objectives import Network
+from sparsweep.trainables.pipeline.network import Network
 
 EIGHT = 8 / 255
 TINY = torch.finfo(torch.float32).tiny

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from sparsweep.trainables.flops import layer_flops
 from sparsweep.trainables.models import Model, maskable
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.rows import layer_rows
+from sparsweep.trainables.runs.result_rows import layer_rows
 from sparsweep.trainables.testing import run_whole, tiny_trial, training
+from sparsweep.trainables.training.flops import layer_flops
 
 TOKENS, WIDTH = 9, 8
 

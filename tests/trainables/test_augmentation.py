@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as reference
 
-from sparsweep.trainables.data.augmentation import crop, mirror, rotate
+from sparsweep.trainables.pipeline.augmentation import crop, mirror, rotate
 
 
 def noise(count: int, size: int, channels: int = 3) -> torch.Tensor:

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsweep.trainables.data import Batches, as_input
-from sparsweep.trainables.data.augmentation import rotate
+from sparsweep.trainables.pipeline.augmentation import rotate
+from sparsweep.trainables.pipeline.batches import Batches
+from sparsweep.trainables.pipeline.device_data import as_input
 
 
 def numbered(count: int, channels: int = 1, height: int = 2, width: int = 3) -> torch.Tensor:

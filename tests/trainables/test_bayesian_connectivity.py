@@ -11,7 +11,7 @@ from small_trials import begin, trial
 from softmax_regression import LAYER, LR, flat, gradient
 from updates import mask, moment
 
-from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.bayesian_connectivity import (
     BayesianConnectivity,
@@ -19,7 +19,7 @@ from sparsweep.trainables.sparsifiers.bayesian_connectivity import (
     draw_layers,
     draw_places,
 )
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.training.trainer import Training
 
 
 def random(seed: int = 0) -> np.random.Generator:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from buckets import gs_bucket, s3_bucket, sign_in
 
-from sparsweep.trainables import reading, records
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import schemas, tables
+from sparsweep.trainables.storage.store import Store
 
 RUN = "0123456789abcdef"
 
@@ -26,7 +26,7 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def row(**values: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(records.TABLES["trials"].names), "trial": RUN, **values}
+    return {**dict.fromkeys(schemas.TABLES["trials"].names), "trial": RUN, **values}
 
 
 def test_a_bucket_is_like_a_folder(bucket: Store) -> None:
@@ -49,7 +49,7 @@ def test_results_checkpoints_and_artifacts_come_back_from_a_bucket(bucket: Store
     bucket.write_result(RUN, {"trials": [row(seed=3)]})
     bucket.delete_checkpoint(RUN)
     assert (bucket.finished(), bucket.failures(), bucket.checkpoints()) == ({RUN}, {}, set())
-    rows, damaged = reading.read(bucket.storage, "trials", columns=["seed"])
+    rows, damaged = tables.read(bucket.storage, "trials", columns=["seed"])
     assert (rows.to_pylist(), damaged) == ([{"seed": 3}], [])
     bucket.write_scores(RUN, "el2n", np.array([0, 1]), np.array([0.5, 1.5]))
     assert bucket.read_scores(RUN, "el2n").tolist() == [0.5, 1.5]

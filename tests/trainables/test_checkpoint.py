@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from sparsweep.trainables.checkpoint import MAGIC, Damaged, decode, encode
+from sparsweep.trainables.storage.tensor_file import MAGIC, Damaged, decode, encode
 
 VALUE = {
     "epoch": 3,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsweep.trainables.difficulty.ranking import apportion, choose
+from sparsweep.trainables.difficulties.selection import apportion, choose
 
 exact = settings(max_examples=200, deadline=None, derandomize=True)
 few = st.integers(1, 60)

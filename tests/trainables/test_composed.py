@@ -9,11 +9,11 @@ import torch
 from pydantic import ValidationError
 from small_trials import trial
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.difficulty import Sources
-from sparsweep.trainables.seeds import derive
-from sparsweep.trainables.spec import CorruptionSpec, ScoringSpec, TrialSpec, dump, load
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.difficulties import Sources
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, TrialSpec, dump, load
 
 EL2N = {"name": "el2n", "runs": 2, "epoch": 1}
 NOISE = {"name": "label_noise", "fraction": 0.4}

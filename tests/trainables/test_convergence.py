@@ -7,8 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from sparsweep.trainables.convergence import MAX_FACTOR, RISE, epochs_to_fit, is_undertrained, late_trend
-from sparsweep.trainables.difficulty import difficulties
+from sparsweep.trainables.difficulties import difficulties
+from sparsweep.trainables.training.convergence import (
+    MAX_FACTOR,
+    RISE,
+    epochs_to_fit,
+    is_undertrained,
+    late_trend,
+)
 
 EPOCHS = list(range(1, 101))
 

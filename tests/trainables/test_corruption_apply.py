@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from sparsweep.trainables.corruptions import CORRUPTIONS, SEVERITIES, TYPE_SETS, corrupt
-from sparsweep.trainables.corruptions.sources import Sources, stream
+from sparsweep.trainables.corruptions.random_streams import Sources, stream
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(CORRUPTIONS)

@@ -22,8 +22,8 @@ from sparsweep.trainables.corruptions.blur import (
     motion_blur,
     zoom_blur,
 )
-from sparsweep.trainables.corruptions.constants import CIFAR, TINY_IMAGENET
 from sparsweep.trainables.corruptions.filters import clipped_zoom, disk, motion_trail, transformed
+from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET
 
 GAUSSIAN_1 = [
     [12, 28, 50, 70, 85, 90, 83, 79],

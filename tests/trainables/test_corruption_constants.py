@@ -11,7 +11,7 @@ import pytest
 from corruption_references import smooth_images
 
 from sparsweep.trainables.corruptions import CORRUPTIONS, SEVERITIES, TYPE_SETS, corrupt
-from sparsweep.trainables.corruptions.constants import CIFAR, TINY_IMAGENET, constants, frost_scale
+from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET, constants, frost_scale
 
 TABLES = {32: CIFAR, 64: TINY_IMAGENET}
 

@@ -13,16 +13,17 @@ from pydantic import ValidationError
 from small_trials import trial
 
 from sparsweep.trainables import corruptions
-from sparsweep.trainables.checkpoint import Damaged
 from sparsweep.trainables.corruptions.weather import load_photographs
-from sparsweep.trainables.data import datasets, place
-from sparsweep.trainables.difficulty import Sources
-from sparsweep.trainables.difficulty.corruption import corrupt
-from sparsweep.trainables.imagefile import encode, open_mapped
-from sparsweep.trainables.runs import Inputs, open_run
-from sparsweep.trainables.spec import CorruptionSpec, TrialSpec, dump, load
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.data import datasets
+from sparsweep.trainables.difficulties import Sources
+from sparsweep.trainables.difficulties.corruption import corrupt
+from sparsweep.trainables.pipeline.device_data import place
+from sparsweep.trainables.runs.base import Inputs, open_run
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import CorruptionSpec, TrialSpec, dump, load
+from sparsweep.trainables.storage.image_file import encode, open_mapped
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.storage.tensor_file import Damaged
 
 
 def corrupted_trial(**fields: object) -> TrialSpec:

@@ -10,7 +10,6 @@ import pytest
 from corruption_references import Given, filtered, one_level, ramps
 
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
-from sparsweep.trainables.corruptions.constants import CIFAR, TINY_IMAGENET
 from sparsweep.trainables.corruptions.digital import (
     brightness,
     contrast,
@@ -19,6 +18,7 @@ from sparsweep.trainables.corruptions.digital import (
     pixelate,
     saturate,
 )
+from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET
 
 
 def constants_of(corruption: str) -> list[tuple[float, ...]]:

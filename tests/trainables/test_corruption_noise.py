@@ -10,8 +10,8 @@ import pytest
 from corruption_references import Given, ramps
 
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
-from sparsweep.trainables.corruptions.constants import CIFAR
 from sparsweep.trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from sparsweep.trainables.corruptions.severities import CIFAR
 
 VALUES = 200 * 3 * 32 * 32
 

@@ -11,7 +11,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsweep.trainables.data import ImageData, base, datasets, fit, place
+from sparsweep.trainables.data import ImageData, base, datasets
+from sparsweep.trainables.pipeline.device_data import fit, place
 
 
 def test_digits_are_each_image_once_in_train_or_test(raw_digits: ImageData) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sparsweep.trainables.data import DamagedData, DataError, MissingData, data_root
-from sparsweep.trainables.data.files import check_md5
+from sparsweep.trainables.data.paths import check_md5
 
 
 def test_given_before_environment_before_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_datasets import picture
 
-from sparsweep.trainables.data import DamagedData, DataError, decoded
+from sparsweep.trainables.data import DamagedData, DataError, image_cache
 
 NAMES = [f"{index}.png" for index in range(7)]
 
@@ -25,23 +25,23 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, names: list[str] = NAMES) -> np.ndarray:
-    return decoded.decoded([folder / name for name in names], 8, folder.parent / "cache", "replace it")
+    return image_cache.decoded([folder / name for name in names], 8, folder.parent / "cache", "replace it")
 
 
 @pytest.fixture
 def count(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
     """The images that were decoded."""
     calls: list[Path] = []
-    decode = decoded.decode_image
-    monkeypatch.setattr(decoded, "decode_image", lambda path, size: (calls.append(path), decode(path, size))[1])
+    decode = image_cache.decode_image
+    monkeypatch.setattr(image_cache, "decode_image", lambda path, size: (calls.append(path), decode(path, size))[1])
     yield calls
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
 def test_the_order_is_that_of_the_names(chunk: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoded, "CHUNK", chunk)
+    monkeypatch.setattr(image_cache, "CHUNK", chunk)
     names = NAMES[::-1]
-    expected = np.stack([decoded.decode_image(folder / name, 8) for name in names])
+    expected = np.stack([image_cache.decode_image(folder / name, 8) for name in names])
     assert np.array_equal(read(folder, names), expected)
     assert not np.array_equal(expected, expected[::-1])
 
@@ -75,7 +75,7 @@ def test_an_array_of_an_older_rule_is_made_again(
     folder: Path, count: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read(folder)
-    monkeypatch.setattr(decoded, "RULE", decoded.RULE + 1)
+    monkeypatch.setattr(image_cache, "RULE", image_cache.RULE + 1)
     read(folder)
     assert len(count) == 14
 

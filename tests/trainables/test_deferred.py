@@ -11,11 +11,11 @@ import torch
 from torch.nn import functional as real
 
 from sparsweep.trainables.data import datasets
-from sparsweep.trainables.deferred import Deferred, functional, no_grad
-from sparsweep.trainables.deferred import torch as deferred
-from sparsweep.trainables.flops import dense_flops
+from sparsweep.trainables.lazy import Deferred, functional, no_grad
+from sparsweep.trainables.lazy import torch as deferred
 from sparsweep.trainables.models import models
 from sparsweep.trainables.sparsifiers.base import layer_shapes
+from sparsweep.trainables.training.flops import dense_flops
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,7 +37,7 @@ def test_what_stands_for_a_module_gives_the_things_themselves() -> None:
 def test_a_module_is_imported_at_its_first_use() -> None:
     code = """
 import sys
-from sparsweep.trainables.deferred import Deferred
+from sparsweep.trainables.lazy import Deferred
 colours = Deferred("colorsys")
 assert "colorsys" not in sys.modules
 print(colours.rgb_to_hsv(1, 1, 1), "colorsys" in sys.modules, "rgb_to_hsv" in vars(colours))
@@ -61,7 +61,7 @@ def test_shapes_and_operations_are_those_of_a_process_with_pytorch() -> None:
     code = """
 import sys
 from sparsweep.trainables.data import datasets
-from sparsweep.trainables.flops import dense_flops
+from sparsweep.trainables.training.flops import dense_flops
 from sparsweep.trainables.models import models
 from sparsweep.trainables.sparsifiers.base import layer_shapes
 assert "torch" not in sys.modules

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sparsweep.trainables.models import maskable, models
-from sparsweep.trainables.sparsifiers.distributions import (
+from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.specs.distributions import (
     DISTRIBUTIONS,
     Distribution,
     allocate,
@@ -22,7 +23,6 @@ from sparsweep.trainables.sparsifiers.distributions import (
     uniform_plus,
     with_dense,
 )
-from sparsweep.trainables.sparsifiers.masks import kept_weights
 
 # Paper's ResNet18 at 100 classes, ERK at sparsity .8: 9 of 21 tensors are dense, the others as here.
 RESNET18_AT_80 = {

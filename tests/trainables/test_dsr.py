@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from updates import bits, mask, moment, placed
 
-from sparsweep.trainables.sparsifiers import Masks, Timeline
+from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.dsr import DSR
+from sparsweep.trainables.specs.timeline import Timeline
 
 RISING = torch.arange(12) / 100
 """Later places first."""

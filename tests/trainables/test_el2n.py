@@ -10,11 +10,11 @@ import pytest
 import torch
 from small_trials import begin, four_pixels, sources, trial
 
-from sparsweep.trainables import scoring
-from sparsweep.trainables.data import DeviceData, as_input
-from sparsweep.trainables.difficulty.base import random_subset, subset_size
-from sparsweep.trainables.difficulty.el2n import el2n
-from sparsweep.trainables.spec import ScoringSpec, TrialSpec
+from sparsweep.trainables.difficulties.base import random_subset, subset_size
+from sparsweep.trainables.difficulties.scores import base
+from sparsweep.trainables.difficulties.scores.el2n import el2n
+from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
 
 
 def test_score_by_hand() -> None:
@@ -41,7 +41,7 @@ def test_squared_is_the_square() -> None:
     view: Any = SimpleNamespace(logits=torch.zeros(1, 10), batch_logits=torch.zeros(1, 2), labels=labels)
     expected = {"el2n": 0.9**0.5, "el2n_squared": 0.9, "el2n_train": 0.5**0.5, "el2n_squared_train": 0.5}
     for name, value in expected.items():
-        score = scoring.SCORES[name](four_pixels())
+        score = base.SCORES[name](four_pixels())
         assert score.result(view).tolist() == pytest.approx([value], rel=1e-12), name
 
 
@@ -56,7 +56,7 @@ def test_squared_is_the_square() -> None:
 )
 def test_fields_name_their_score(fields: dict[str, object], score: str) -> None:
     (run,) = hard(0.3, **{**fields, "runs": 1}).requirements()
-    assert isinstance(run, ScoringSpec) and run.scores == (score,) and score in scoring.SCORES
+    assert isinstance(run, ScoringSpec) and run.scores == (score,) and score in base.SCORES
 
 
 def test_training_mode_uses_batch_statistics_and_leaves_the_running_ones(digits: DeviceData) -> None:
@@ -64,14 +64,14 @@ def test_training_mode_uses_batch_statistics_and_leaves_the_running_ones(digits:
     training = begin(trial(recipe={"preset": "digits", "epochs": 2, "batch_size": 32}), digits)
     training.train_epoch()
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
-    found = scoring.View(training).batch_logits
+    found = base.View(training).batch_logits
     assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
     training.model.train()
     with torch.no_grad():
         first = training.network(as_input(digits.train_images[:32]))
         last = training.network(as_input(digits.train_images[-31:]))
     assert torch.equal(found[:32], first) and torch.equal(found[-31:], last)
-    assert len(found) == 1437 and not torch.allclose(found, scoring.View(training).logits, atol=0.1)
+    assert len(found) == 1437 and not torch.allclose(found, base.View(training).logits, atol=0.1)
 
 
 SCORES = {

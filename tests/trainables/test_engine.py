@@ -22,15 +22,15 @@ from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sparsweep.trainables import checkpoint, engine
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.engine import Engine, Replay, Step, Workshop
-from sparsweep.trainables.objectives import Objective
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.losses import Objective
 from sparsweep.trainables.sparsifiers import Masks, sparsifiers
-from sparsweep.trainables.sparsifiers.topology import Latent, Topology
-from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.sparsifiers.masked_params import Latent, Topology
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import SAMPLES, check_same, comparable, first_samples, tiny_trial, trained
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.training.execution import Engine, Replay, Step, Workshop
+from sparsweep.trainables.training.trainer import Training, execution
 
 CAPTURED = ["dense", "random", "set", "rigl", "gmp", "snfs", "dsr", {"name": "set", "dense_gradients": True}]
 EAGER = {
@@ -84,7 +84,7 @@ def record(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
 class Recorded(Workshop):
     """A workshop whose machines replay recordings on the CPU."""
 
-    def take(self, *arguments: Any) -> engine.Machine:
+    def take(self, *arguments: Any) -> execution.Machine:
         machine = super().take(*arguments)
         machine.capture = record
         return machine
@@ -93,7 +93,7 @@ class Recorded(Workshop):
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     RECORDINGS.clear()
-    engine.say_once.cache_clear()
+    execution.say_once.cache_clear()
 
 
 def spec_of(sparsifier: Any, **changes: Any) -> TrialSpec:
@@ -129,8 +129,8 @@ def test_a_replayed_training_has_the_bits_of_a_training(sparsifier: Any, difficu
     check_equal(found, run(spec, Workshop()))
     full, rest = RECORDINGS
     steps = spec.length * len(found.batches)
-    assert full.replays + rest.replays == steps - 2 * engine.WARM_UP
-    assert (full.replays, rest.replays) == (2 * spec.length - engine.WARM_UP, spec.length - engine.WARM_UP)
+    assert full.replays + rest.replays == steps - 2 * execution.WARM_UP
+    assert (full.replays, rest.replays) == (2 * spec.length - execution.WARM_UP, spec.length - execution.WARM_UP)
 
 
 def test_latent_weights_are_replayed_too() -> None:
@@ -148,7 +148,7 @@ def test_latent_weights_are_replayed_too() -> None:
 @pytest.mark.parametrize("name", EAGER)
 def test_what_cannot_be_replayed_runs_as_it_is_and_says_so_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
     spec, workshop = spec_of(name), Recorded()
-    with caplog.at_level(logging.WARNING, engine.__name__):
+    with caplog.at_level(logging.WARNING, execution.__name__):
         check_equal(run(spec, workshop, epochs=3), run(spec, Workshop(), epochs=3))
         run(spec, workshop, epochs=1)
     assert not RECORDINGS
@@ -184,7 +184,7 @@ def test_a_step_that_fails_to_be_captured_is_run(caplog: pytest.LogCaptureFixtur
     workshop = Workshop()
     training = run(spec, workshop, epochs=0)
     training.machine.capture, training.machine.captures = refuse, True
-    with caplog.at_level(logging.WARNING, engine.__name__):
+    with caplog.at_level(logging.WARNING, execution.__name__):
         for _ in range(spec.length):
             training.train_epoch()
     check_equal(training, run(spec, Workshop()))
@@ -247,7 +247,7 @@ def test_another_topology_on_the_same_machine_is_recorded_anew() -> None:
 def test_replaying_goes_on_after_a_checkpoint() -> None:
     """A worker that used its machine for something else meanwhile: the momenta are put where the recording has them."""
     spec, workshop = spec_of("set"), Recorded()
-    saved = checkpoint.decode(checkpoint.encode(run(spec, workshop, epochs=3).state()))
+    saved = tensor_file.decode(tensor_file.encode(run(spec, workshop, epochs=3).state()))
     run(spec_of("random", seed=5), workshop, epochs=2)
     resumed = run(spec, workshop, epochs=0)
     resumed.restore(saved)
@@ -308,8 +308,8 @@ def graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         found.append(graph)
         return graph.forward
 
-    monkeypatch.setattr(engine.torch, "compile", partial(torch.compile, backend=compile_nothing))
-    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(execution.torch, "compile", partial(torch.compile, backend=compile_nothing))
+    monkeypatch.setenv(execution.COMPILE_CACHE_VARIABLE, str(tmp_path))
     return found
 
 
@@ -334,8 +334,8 @@ def test_every_machine_of_a_worker_is_compiled(graphs: list[Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for a CPU with g++")
 def test_compiled_code_trains_alike_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "COMPILE_CACHE", str(tmp_path))
-    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, default_cache_dir())
+    monkeypatch.setattr(execution, "COMPILE_CACHE", str(tmp_path))
+    monkeypatch.setenv(execution.COMPILE_CACHE_VARIABLE, default_cache_dir())
     spec = spec_of("set")
     found, expected = run(spec, Workshop(Engine(compile=True))), run(spec, Workshop())
     for weight, wanted in zip(found.model.parameters(), expected.model.parameters(), strict=True):
@@ -349,12 +349,12 @@ def test_compiled_code_is_kept_where_the_user_says_or_at_home(
     given: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PyTorch's own choice, which it makes the user's as soon as it is asked, is lost with the temporary files."""
-    monkeypatch.setenv(engine.COMPILE_CACHE_VARIABLE, default_cache_dir() if given == "torch" else given or "")
+    monkeypatch.setenv(execution.COMPILE_CACHE_VARIABLE, default_cache_dir() if given == "torch" else given or "")
     if given is None:
-        monkeypatch.delenv(engine.COMPILE_CACHE_VARIABLE)
-    engine.keep_compiled()
+        monkeypatch.delenv(execution.COMPILE_CACHE_VARIABLE)
+    execution.keep_compiled()
     home = str(Path("~/.cache/sparsweep/inductor").expanduser())
-    assert os.environ[engine.COMPILE_CACHE_VARIABLE] == (given if given == "/own" else home)
+    assert os.environ[execution.COMPILE_CACHE_VARIABLE] == (given if given == "/own" else home)
 
 
 def test_the_cpu_captures_nothing() -> None:

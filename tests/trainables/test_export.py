@@ -14,10 +14,10 @@ from small_trials import begin, inputs, trial
 from torch.nn.utils import prune
 
 from sparsweep.trainables import export
-from sparsweep.trainables.data import DeviceData, as_input
-from sparsweep.trainables.runs import TrialRun
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from sparsweep.trainables.runs.base import TrialRun
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
 
 
 @pytest.fixture

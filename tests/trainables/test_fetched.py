@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pyarrow import fs
 
-from sparsweep.trainables import imagefile
-from sparsweep.trainables.checkpoint import Damaged
-from sparsweep.trainables.fetched import open_fetched
+from sparsweep.trainables.storage import image_file
+from sparsweep.trainables.storage.fetched_images import open_fetched
+from sparsweep.trainables.storage.tensor_file import Damaged
 
 NAME = "0123456789abcdef.images"
 
@@ -33,7 +33,7 @@ class Bucket:
         self.reads: list[int] = []
 
     def put(self, value: int) -> None:
-        self.file.write_bytes(imagefile.encode({"train": np.full((2, 3), value)}))
+        self.file.write_bytes(image_file.encode({"train": np.full((2, 3), value)}))
 
     def open_input_file(self, path: str) -> fs.SubTreeFileSystem:
         assert path == f"b/{NAME}"
@@ -74,7 +74,7 @@ def test_a_copy_is_used_while_the_bucket_has_the_same(bucket: Bucket) -> None:
     assert (value(bucket), value(bucket), len(bucket.reads)) == (2, 2, 2)
 
 
-@pytest.mark.parametrize("planted", [imagefile.encode({"train": np.full((2, 3), 9)}), b"", b"nonsense", None])
+@pytest.mark.parametrize("planted", [image_file.encode({"train": np.full((2, 3), 9)}), b"", b"nonsense", None])
 def test_what_lies_here_is_not_believed(bucket: Bucket, copy: Path, planted: bytes | None) -> None:
     bucket.put(1)
     assert value(bucket) == 1

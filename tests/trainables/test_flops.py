@@ -9,9 +9,9 @@ import torch
 from small_trials import begin, trial
 from torch import nn
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.flops import PASSES, forward_flops, layer_flops
 from sparsweep.trainables.models import maskable, models
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.training.flops import PASSES, forward_flops, layer_flops
 
 
 def test_resnet8_by_hand() -> None:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from small_trials import begin, trial
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.sparsifiers import Masks, Moment, Timeline
-from sparsweep.trainables.sparsifiers.distributions import DISTRIBUTIONS
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks, Moment
 from sparsweep.trainables.sparsifiers.gmp import GMP
 from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.sparsifiers.schedules import RAMPS, Ramp
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.specs.distributions import DISTRIBUTIONS
+from sparsweep.trainables.specs.timeline import RAMPS, Ramp, Timeline
+from sparsweep.trainables.training.trainer import Training
 
 PAPER = Timeline(200, 10)
 

@@ -8,12 +8,12 @@ from small_trials import Flat, begin, four_pixels, part, trial
 from torch import nn
 from torch.nn import functional
 
-from sparsweep.trainables.data import DeviceData, as_input
-from sparsweep.trainables.difficulty import grand as module
-from sparsweep.trainables.difficulty.el2n import el2n
-from sparsweep.trainables.difficulty.grand import grand, grand_of
-from sparsweep.trainables.scoring import View
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.difficulties.scores import grand as module
+from sparsweep.trainables.difficulties.scores.base import View
+from sparsweep.trainables.difficulties.scores.el2n import el2n
+from sparsweep.trainables.difficulties.scores.grand import grand, grand_of
+from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from sparsweep.trainables.training.trainer import Training
 
 
 def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

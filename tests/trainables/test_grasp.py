@@ -13,11 +13,11 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.flops import layer_flops
 from sparsweep.trainables.models import maskable
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers.masks import keep_largest
-from sparsweep.trainables.sparsifiers.scores import gradient_flow, hessian_product, sum_of_gradients
+from sparsweep.trainables.sparsifiers.saliency import gradient_flow, hessian_product, sum_of_gradients
+from sparsweep.trainables.training.flops import layer_flops
 
 WIDTH = 1e-5
 

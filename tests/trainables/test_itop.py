@@ -9,12 +9,13 @@ import torch
 from small_trials import begin, trial
 from updates import moment
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.sparsifiers import Masks, Timeline
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.sparsifiers.drop_grow import Rewiring
 from sparsweep.trainables.sparsifiers.itop import ITOP
-from sparsweep.trainables.sparsifiers.rewiring import Rewiring
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.sparsifiers.set import SET
+from sparsweep.trainables.specs.timeline import Timeline
 
 SAME = {"prune_rate": 0.4, "final_prune_rate": 0.1, "decay_fraction": 0.8}
 

@@ -11,11 +11,12 @@ from small_trials import Flat, begin, four_pixels, trial
 from torch import nn
 from updates import bits, mask
 
-from sparsweep.trainables import checkpoint
-from sparsweep.trainables.rows import layer_rows, trial_row
-from sparsweep.trainables.sparsifiers import Masks, Moment, Start, Timeline
+from sparsweep.trainables.runs.result_rows import layer_rows, trial_row
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start
 from sparsweep.trainables.sparsifiers.dense import Dense
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.storage import tensor_file
+from sparsweep.trainables.training.trainer import Training
 
 # Four of the twelve weights of a linear layer from four pixels to three classes, at the start and after two updates.
 SCRIPT = [
@@ -79,9 +80,9 @@ def test_exploration_and_overlap_by_hand(epochs: int, explored: float, overlap: 
 
 
 def test_they_are_the_same_after_a_resume() -> None:
-    saved = checkpoint.encode(scripted(2).state())
+    saved = tensor_file.encode(scripted(2).state())
     run = scripted(0)
-    run.restore(checkpoint.decode(saved))
+    run.restore(tensor_file.decode(saved))
     run.train_epoch()
     assert layer_rows(run.spec, run) == layer_rows(run.spec, scripted(3))
 

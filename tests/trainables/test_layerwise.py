@@ -10,16 +10,16 @@ import torch
 from pydantic import ValidationError
 from small_trials import begin, trial
 
-from sparsweep.trainables.data import DeviceData
 from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.base import layer_shapes
-from sparsweep.trainables.sparsifiers.distributions import DISTRIBUTIONS, sizes
-from sparsweep.trainables.sparsifiers.layerwise import Divided, keep_bernoulli
+from sparsweep.trainables.sparsifiers.layer_budget import Divided, keep_bernoulli
 from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.spec import TrialSpec, dump, load
-from sparsweep.trainables.training import Training
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.distributions import DISTRIBUTIONS, sizes
+from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.training.trainer import Training
 
 SHAPES = layer_shapes(trial().model, trial().dataset)
 TOTAL = sizes(SHAPES)
@@ -170,7 +170,7 @@ def test_a_mask_beyond_the_slack_is_refused(digits: DeviceData, monkeypatch: pyt
     def everything(weights: Any, counts: Any, generator: torch.Generator) -> Masks:
         return Masks.full(weights)
 
-    monkeypatch.setattr("sparsweep.trainables.sparsifiers.layerwise.DRAWS", {"bernoulli": everything})
+    monkeypatch.setattr("sparsweep.trainables.sparsifiers.layer_budget.DRAWS", {"bernoulli": everything})
     with pytest.raises(AssertionError, match="random left"):
         begin(sparse({"name": "random", "counts": "bernoulli"}), digits)
 

@@ -11,15 +11,16 @@ import torch
 from pydantic import ValidationError
 from small_trials import trial
 
-from sparsweep.trainables.data import DeviceData, ImageData
+from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.runs import Inputs, open_run
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.runs.base import Inputs, open_run
 from sparsweep.trainables.sparsifiers import dense_parent
 from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.spec import SnapshotSpec, Spec, TrialSpec, dump, load
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.training import Training
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import SnapshotSpec, Spec, TrialSpec, dump, load
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.trainer import Training
 
 
 def lth(sparsity: float, **fields: Any) -> TrialSpec:

@@ -6,8 +6,9 @@ import pytest
 import torch
 from updates import bits, mask, moment, placed
 
-from sparsweep.trainables.sparsifiers import Masks, Moment, Timeline
+from sparsweep.trainables.sparsifiers import Masks, Moment
 from sparsweep.trainables.sparsifiers.mest import MEST
+from sparsweep.trainables.specs.timeline import Timeline
 
 WEIGHTS = {"a": torch.tensor([0.1, -0.2, 0.3, -0.4, 0.0, 0.0])}
 GRADIENTS = {"a": torch.tensor([-0.5, 0.1, 0.0, 0.0, 7.0, 7.0])}

@@ -8,10 +8,10 @@ from small_trials import begin, trial
 from softmax_regression import LAYER, LR, flat, gradient
 from updates import bits, moment, update_now
 
-from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.sparsifiers.masked_params import Latent
 from sparsweep.trainables.sparsifiers.movement import Movement
-from sparsweep.trainables.sparsifiers.topology import Latent
 
 
 def test_scores_rise_for_weights_that_move_away_from_zero() -> None:

@@ -13,12 +13,12 @@ from pydantic import ValidationError
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsweep.trainables.flops import dense_flops, forward_flops, layer_flops
 from sparsweep.trainables.models import maskable, models
-from sparsweep.trainables.seeds import derive
-from sparsweep.trainables.sparsifiers import distributions
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.specs import distributions
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.training.flops import dense_flops, forward_flops, layer_flops
 
 # Name, stem, classes, pixels: parameters, maskable weights, maskable tensors, forward multiply-adds of an image.
 TABLE = {

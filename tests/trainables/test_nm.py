@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from small_trials import begin, trial
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.sparsifiers import Masks, Moment, Timeline
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks, Moment
+from sparsweep.trainables.sparsifiers.masked_params import Latent
 from sparsweep.trainables.sparsifiers.nm import NM, StraightThrough, group_mask
-from sparsweep.trainables.sparsifiers.topology import Latent
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.timeline import Timeline
 
 
 def test_two_of_four_by_hand() -> None:

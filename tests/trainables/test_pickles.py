@@ -16,7 +16,7 @@ import pytest
 from small_datasets import python2_pickle
 
 from sparsweep.trainables.data import DamagedData
-from sparsweep.trainables.data.pickles import read_arrays
+from sparsweep.trainables.data.safe_pickle import read_arrays
 
 CONTENT = {"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [0, 1, 255], "name": "caf\xe9", "none": None}
 

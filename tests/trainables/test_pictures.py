@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sparsweep.trainables.data import DamagedData
-from sparsweep.trainables.data.pictures import find_images, read_picture, say_left_out
+from sparsweep.trainables.data.image_files import find_images, read_picture, say_left_out
 
 SQUARE = np.array([[0, 100], [200, 255]], np.uint8)
 

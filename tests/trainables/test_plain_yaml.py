@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sparsweep.trainables.plain_yaml import YAMLError, dump, load
+from sparsweep.trainables.storage.plain_yaml import YAMLError, dump, load
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from small_trials import begin, part, trial
 from torch import nn
 from torch.nn import functional
 
-from sparsweep.trainables.data import DeviceData, as_input
-from sparsweep.trainables.difficulty import prediction_depth as module
-from sparsweep.trainables.difficulty.prediction_depth import (
+from sparsweep.trainables.difficulties.scores import prediction_depth as module
+from sparsweep.trainables.difficulties.scores.base import View
+from sparsweep.trainables.difficulties.scores.prediction_depth import (
     blocks,
     nearest_vote,
     prediction_depth,
@@ -22,7 +22,7 @@ from sparsweep.trainables.difficulty.prediction_depth import (
     representation,
 )
 from sparsweep.trainables.models import models
-from sparsweep.trainables.scoring import View
+from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
 
 
 def test_depth_by_hand() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from small_trials import begin, trial
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.profiles import PROFILES, Profile
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.spec import TrialSpec, dump, load
+from sparsweep.trainables.specs.profiles import PROFILES, Profile
+from sparsweep.trainables.specs.trial import TrialSpec, dump, load
 
 METHODS = [(profile, name) for profile, parts in PROFILES.items() for name in parts.get("sparsifier", {})]
 CHOICES = [

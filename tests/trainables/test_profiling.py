@@ -10,19 +10,19 @@ import pytest
 import torch
 from small_trials import begin, trial
 
-from sparsweep.trainables import profiling
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.profiling import PHASES, TRACED_STEPS, Profile, each, phase, profiled
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.profiler import PHASES, TRACED_STEPS, Profile, each, phase, profiled
+from sparsweep.trainables.training.trainer import profiler
 
 CPU = torch.device("cpu")
 
 
 def test_time_counts_for_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(profiling.time, "perf_counter", lambda: clock.now)
+    monkeypatch.setattr(profiler.time, "perf_counter", lambda: clock.now)
     profile = Profile(CPU)
-    monkeypatch.setattr(profiling, "_current", profile)
+    monkeypatch.setattr(profiler, "_current", profile)
 
     def items() -> object:
         for number in range(2):
@@ -43,7 +43,7 @@ def test_time_counts_for_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_without_a_profile_nothing_is_measured() -> None:
-    assert phase("forward") is not None and profiling._current is None
+    assert phase("forward") is not None and profiler._current is None
     assert list(each("data", [1, 2])) == [1, 2]
 
 

@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from small_trials import inputs, trial
 
-from sparsweep.trainables import plugins, provenance, runs
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.origins import code_of, modules_of
-from sparsweep.trainables.provenance import changed_modules, dump_code, joined, load_code, loaded_code
+from sparsweep.trainables import plugins
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.runs.origins import code_of, modules_of
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.spec import Spec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.storage import provenance
+from sparsweep.trainables.storage.provenance import changed_modules, dump_code, joined, load_code, loaded_code
+from sparsweep.trainables.storage.store import Store
 
 METHOD = '''
 from typing import Literal
@@ -174,8 +176,8 @@ def digests_of(spec: Spec, store: Store) -> set[str]:
 
 
 def row(store: Store, run: str) -> dict[str, Any]:
-    from sparsweep.trainables import reading
+    from sparsweep.trainables.storage import tables
 
-    table, _ = reading.read(store.storage, "trials", trials=[run])
+    table, _ = tables.read(store.storage, "trials", trials=[run])
     (found,) = table.to_pylist()
     return dict(found)

@@ -9,15 +9,15 @@ import pytest
 import torch
 from small_trials import four_pixels, trial
 
-from sparsweep.trainables.data import DeviceData
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import dense_parent
 from sparsweep.trainables.sparsifiers.base import State
-from sparsweep.trainables.sparsifiers.distributions import erk
 from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.specs.distributions import erk
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.training.trainer import Training
 
 SPARSITY = 0.8
 

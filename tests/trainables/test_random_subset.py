@@ -9,8 +9,8 @@ import pytest
 import torch
 from small_trials import sources, trial
 
-from sparsweep.trainables.difficulty.none import NoDifficulty
-from sparsweep.trainables.spec import TrialSpec, dump, load
+from sparsweep.trainables.difficulties.none import NoDifficulty
+from sparsweep.trainables.specs.trial import TrialSpec, dump, load
 
 LABELS = torch.zeros(45_000, dtype=torch.int64)
 

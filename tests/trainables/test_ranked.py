@@ -8,10 +8,10 @@ import pytest
 from pydantic import ValidationError
 from small_trials import trial
 
-from sparsweep.trainables.difficulty import difficulties
-from sparsweep.trainables.difficulty.ranking import Ranked
-from sparsweep.trainables.spec import ScoringSpec
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.difficulties import difficulties
+from sparsweep.trainables.difficulties.selection import Ranked
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import ScoringSpec
 
 
 def required(difficulty: dict[str, Any] | str, recipe: dict[str, Any] | str) -> tuple[int, int]:

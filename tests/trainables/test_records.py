@@ -10,16 +10,16 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from sparsweep.trainables import reading
-from sparsweep.trainables.records import TABLES, TABLES_VERSION, build
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.schemas import TABLES, TABLES_VERSION, build
+from sparsweep.trainables.storage.store import Store
 
 FIRST, SECOND, THIRD = "a" * 16, "b" * 16, "c" * 16
 
 
 def value(field: pa.Field) -> Any:
     """Something of the type of a column."""
-    if field.name in reading.JSON_COLUMNS:
+    if field.name in tables.JSON_COLUMNS:
         return "{}"
     examples = {pa.string(): "text", pa.int64(): 1, pa.float64(): 0.5, pa.bool_(): True}
     return examples.get(field.type, datetime(2024, 1, 2, tzinfo=UTC))
@@ -115,31 +115,31 @@ def test_a_draft_in_the_folder_does_not_disturb_readers(store: Store) -> None:
     finish(store, FIRST)
     (folder(store, "trials") / f"_{SECOND}.parquet.123").write_bytes(b"half a file")
     assert pd.read_parquet(folder(store, "trials"))["trial"].tolist() == [FIRST]
-    table, damaged = reading.read(store.storage, "trials")
+    table, damaged = tables.read(store.storage, "trials")
     assert table["trial"].to_pylist() == [FIRST] and damaged == []
 
 
 def test_read_gives_everything_or_what_is_asked_for(store: Store) -> None:
     for seed, trial in enumerate((FIRST, SECOND, THIRD)):
         finish(store, trial, seed)
-    assert reading.read(store.storage, "trials")[0]["seed"].to_pylist() == [0, 1, 2]
-    some, _ = reading.read(store.storage, "trials", trials=[THIRD, FIRST, THIRD])
+    assert tables.read(store.storage, "trials")[0]["seed"].to_pylist() == [0, 1, 2]
+    some, _ = tables.read(store.storage, "trials", trials=[THIRD, FIRST, THIRD])
     assert some["trial"].to_pylist() == [FIRST, THIRD] and some.schema.equals(TABLES["trials"])
-    narrow, _ = reading.read(store.storage, "trials", columns=["seed", "trial"])
+    narrow, _ = tables.read(store.storage, "trials", columns=["seed", "trial"])
     assert narrow.column_names == ["seed", "trial"]
 
 
 def test_read_of_some_trials_needs_no_column_of_theirs(store: Store) -> None:
     for seed, trial in enumerate((FIRST, SECOND)):
         finish(store, trial, seed)
-    table, _ = reading.read(store.storage, "trials", trials=[SECOND], columns=["seed"])
+    table, _ = tables.read(store.storage, "trials", trials=[SECOND], columns=["seed"])
     assert table.to_pylist() == [{"seed": 1}]
 
 
 def test_read_of_nothing_is_an_empty_table(store: Store) -> None:
-    table, damaged = reading.read(store.storage, "trials")
+    table, damaged = tables.read(store.storage, "trials")
     assert (len(table), damaged) == (0, []) and table.schema.equals(TABLES["trials"])
-    assert reading.read(store.storage, "trials", columns=["seed"])[0].column_names == ["seed"]
+    assert tables.read(store.storage, "trials", columns=["seed"])[0].column_names == ["seed"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])
@@ -148,7 +148,7 @@ def test_a_damaged_file_costs_its_own_rows_and_is_named(store: Store, content: b
     finish(store, SECOND)
     broken = folder(store, "trials") / f"{FIRST}.parquet"
     broken.write_bytes(content)
-    table, damaged = reading.read(store.storage, "trials")
+    table, damaged = tables.read(store.storage, "trials")
     assert table["trial"].to_pylist() == [SECOND]
     assert damaged == [str(broken)]
 
@@ -158,7 +158,7 @@ def test_a_truncated_file_costs_its_own_rows_and_is_named(store: Store) -> None:
     finish(store, SECOND)
     broken = folder(store, "epochs") / f"{FIRST}.parquet"
     broken.write_bytes(broken.read_bytes()[:-20])
-    table, damaged = reading.read(store.storage, "epochs")
+    table, damaged = tables.read(store.storage, "epochs")
     assert table["trial"].to_pylist() == [SECOND] * 2 and damaged == [str(broken)]
 
 

@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from small_trials import trial
 from updates import mask, moment
 
-from sparsweep.trainables.sparsifiers import Timeline
-from sparsweep.trainables.sparsifiers.rewiring import highest, limited, lowest, share, share_out
+from sparsweep.trainables.sparsifiers.drop_grow import highest, limited, lowest, share, share_out
 from sparsweep.trainables.sparsifiers.rigl import RigL
-from sparsweep.trainables.sparsifiers.schedules import DECAYS, Decay
+from sparsweep.trainables.specs.timeline import DECAYS, Decay, Timeline
 
 
 def whole(*numbers: int) -> list[torch.Tensor]:

@@ -12,12 +12,12 @@ from small_trials import begin, trial
 from torch.nn import functional
 from updates import bits, mask, moment, update_now
 
-from sparsweep.trainables.data import DeviceData
 from sparsweep.trainables.models import maskable
-from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.rigl import RigL
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.training.trainer import Training
 
 WEIGHTS = {"a": torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])}
 THERE = Masks({"a": mask(1, 1, 1, 1, 1, 1, 0, 0, 0, 0)})

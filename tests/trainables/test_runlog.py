@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.trainables.runlog import RunLog
-from sparsweep.trainables.runs import Progress
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.training import Epoch
+from sparsweep.trainables.runs.base import Progress
+from sparsweep.trainables.runs.run_log import RunLog
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.trainer import Epoch
 
 
 @pytest.fixture
@@ -59,9 +59,9 @@ def test_a_second_attempt_adds_to_the_first(store: Store) -> None:
 def test_records_and_warnings_are_heard_while_it_runs(store: Store) -> None:
     log = RunLog("abc", store)
     with log.listening():
-        logging.getLogger("sparsweep.trainables.store").warning("a checkpoint was %s", "torn")
+        logging.getLogger("sparsweep.trainables.storage.store").warning("a checkpoint was %s", "torn")
         warnings.warn("look here", stacklevel=1)
-    logging.getLogger("sparsweep.trainables.store").warning("of somebody else")
+    logging.getLogger("sparsweep.trainables.storage.store").warning("of somebody else")
     assert "warning: a checkpoint was torn" in written(store)
     assert "warning: look here" in written(store)
     assert "somebody else" not in written(store)

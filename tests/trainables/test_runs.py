@@ -14,14 +14,15 @@ import pytest
 import torch
 from small_trials import TIMES, inputs, trial
 
-from sparsweep.trainables import provenance, runs
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.difficulty.el2n import el2n
+from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.runs import base as runs
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.spec import ScoringSpec, Spec, TrialSpec, load
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.training import Diverged
+from sparsweep.trainables.specs.trial import ScoringSpec, Spec, TrialSpec, load
+from sparsweep.trainables.storage import provenance
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.trainer import Diverged
 
 
 @pytest.fixture(autouse=True)

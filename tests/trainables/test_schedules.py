@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.sparsifiers.schedules import DECAYS, RAMPS, Decay, Ramp, Timeline, cosine, cubic
+from sparsweep.trainables.specs.timeline import DECAYS, RAMPS, Decay, Ramp, Timeline, cosine, cubic
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.difficulty import aum
-from sparsweep.trainables.difficulty.entropy import entropy
-from sparsweep.trainables.difficulty.forgetting import ForgettingScore, after_epoch, forgetting, ignorance
-from sparsweep.trainables.difficulty.loss import loss
-from sparsweep.trainables.difficulty.margin import margin
-from sparsweep.trainables.scoring import SCORES
+from sparsweep.trainables.difficulties.scores import aum
+from sparsweep.trainables.difficulties.scores.base import SCORES
+from sparsweep.trainables.difficulties.scores.entropy import entropy
+from sparsweep.trainables.difficulties.scores.forgetting import ForgettingScore, after_epoch, forgetting, ignorance
+from sparsweep.trainables.difficulties.scores.loss import loss
+from sparsweep.trainables.difficulties.scores.margin import margin
+from sparsweep.trainables.pipeline.device_data import DeviceData
 
 QUARTERS = torch.tensor([[0.0, math.log(3)]] * 2)
 """Logits whose softmax is (1/4, 3/4)."""

@@ -8,14 +8,15 @@ import pytest
 import torch
 from small_trials import inputs, part, trial
 
-from sparsweep.trainables import runs, scoring
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.difficulty import difficulties
-from sparsweep.trainables.difficulty.ranking import Ranked
-from sparsweep.trainables.scoring import SCORES, View
-from sparsweep.trainables.spec import ScoringSpec
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.training import Diverged
+from sparsweep.trainables.difficulties import difficulties
+from sparsweep.trainables.difficulties.scores import base as scores
+from sparsweep.trainables.difficulties.scores.base import SCORES, View
+from sparsweep.trainables.difficulties.selection import Ranked
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.specs.trial import ScoringSpec
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.trainer import Diverged
 
 EPOCHS = 3
 ALL = tuple(sorted(SCORES))
@@ -139,7 +140,7 @@ def test_scores_that_are_no_numbers_are_not_left(
     data: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """NaN has no place in a ranking: sorting would put it somewhere without a word."""
-    monkeypatch.setitem(SCORES, "broken", lambda data: scoring.Final(lambda view: view.labels / 0.0 * 0.0, data))
+    monkeypatch.setitem(SCORES, "broken", lambda data: scores.Final(lambda view: view.labels / 0.0 * 0.0, data))
     with pytest.raises(Diverged, match="broken is of no use: 120 of 120 scores are not finite"):
         open_here(scoring_spec("broken"), data, store).advance(float("inf"))
     assert store.artifacts("scores") == set()
@@ -147,7 +148,7 @@ def test_scores_that_are_no_numbers_are_not_left(
 
 def test_two_scores_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="two scores register as 'aum'"):
-        scoring.register("aum", SCORES["el2n"])
+        scores.register("aum", SCORES["el2n"])
 
 
 def test_parts_are_the_training_set_in_order(data: DeviceData, store: Store) -> None:

@@ -7,7 +7,7 @@ import itertools
 
 import torch
 
-from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.pipeline.rng import derive
 
 
 def numbers(*arguments: int | str) -> list[float]:

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from small_trials import begin, four_pixels, nothing, trial
 from updates import bits, moment, placed, update_now
 
-from sparsweep.trainables.data import DeviceData
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.profiles import PROFILES
-from sparsweep.trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
-from sparsweep.trainables.sparsifiers.schedules import cosine
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.set import SET
+from sparsweep.trainables.specs.profiles import PROFILES
+from sparsweep.trainables.specs.timeline import Timeline, cosine
 
 WEIGHTS = torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])
 MASK = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()

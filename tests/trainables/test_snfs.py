@@ -12,10 +12,10 @@ from pydantic import ValidationError
 from small_trials import begin, trial
 from updates import bits, mask, moment
 
-from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
+from sparsweep.trainables.sparsifiers.masked_params import DenseMomentum
 from sparsweep.trainables.sparsifiers.snfs import SNFS, mean_magnitude
-from sparsweep.trainables.sparsifiers.topology import DenseMomentum
 
 THERE = Masks({"a": mask(1, 1, 1, 1, 0, 0, 0, 0), "b": mask(1, 1, 1, 1, 0, 0, 0, 0)})
 WEIGHTS = {

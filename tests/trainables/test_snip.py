@@ -11,13 +11,13 @@ from small_trials import begin, four_pixels, nothing, trial
 from smooth_network import batch, network
 from torch import nn
 
-from sparsweep.trainables.data import DeviceData
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.build import build_model
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Start
 from sparsweep.trainables.sparsifiers.masks import keep_largest
-from sparsweep.trainables.sparsifiers.scores import LOSSES, LossName, connection_sensitivity, magnitudes, redrawn
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.sparsifiers.saliency import LOSSES, LossName, connection_sensitivity, magnitudes, redrawn
+from sparsweep.trainables.training.trainer import Training
 
 
 def test_losses_by_hand() -> None:

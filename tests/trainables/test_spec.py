@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 from small_trials import trial
 
-from sparsweep.trainables.recipe import PRESETS, Recipe
-from sparsweep.trainables.spec import KINDS, ScoringSpec, TrialSpec, dump, load
+from sparsweep.trainables.specs.recipe import PRESETS, Recipe
+from sparsweep.trainables.specs.trial import KINDS, ScoringSpec, TrialSpec, dump, load
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trial_ids.json").read_text())
 

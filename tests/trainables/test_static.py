@@ -14,13 +14,13 @@ import torch
 from pydantic import ValidationError
 from small_trials import begin, trial
 
-from sparsweep.trainables import given
-from sparsweep.trainables.data import DeviceData
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.static import load
-from sparsweep.trainables.spec import TrialSpec, dump
-from sparsweep.trainables.spec import load as load_spec
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import TrialSpec, dump
+from sparsweep.trainables.specs.trial import load as load_spec
+from sparsweep.trainables.storage import user_files
 
 
 @pytest.fixture
@@ -229,5 +229,5 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
 def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(11))
     with pytest.raises(OSError, match="more than 10 bytes"):
-        given.read_given(str(tmp_path / "large"), 10)
-    assert given.read_given(str(tmp_path / "large"), 11) == bytes(11)
+        user_files.read_given(str(tmp_path / "large"), 10)
+    assert user_files.read_given(str(tmp_path / "large"), 11) == bytes(11)

@@ -11,14 +11,14 @@ import torch
 from pydantic import ValidationError
 from small_trials import TIMES, inputs, trial
 
-from sparsweep.trainables import runs
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.recipe import Recipe
-from sparsweep.trainables.sparsifiers import Timeline
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.runs import base as runs
 from sparsweep.trainables.sparsifiers.set import SET
-from sparsweep.trainables.spec import TrialSpec, dump, load
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.recipe import Recipe
+from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.storage.store import Store
 
 PASS = 45  # batches of 32 in the 1,437 training images
 METHODS = [

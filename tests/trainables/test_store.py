@@ -17,8 +17,8 @@ import pytest
 import torch
 from hostile import Touch
 
-from sparsweep.trainables import checkpoint, records
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import schemas, tensor_file
+from sparsweep.trainables.storage.store import Store
 
 RUN = "0123456789abcdef"
 OTHER = "fedcba9876543210"
@@ -188,7 +188,7 @@ def test_a_truncated_checkpoint_is_said_and_dropped(store: Store, kept: int, cap
 
 def planted(path: Path, sealed: bool) -> bytes:
     """A pickle that runs code, bare or written with our own heading and checksum."""
-    return checkpoint.encode({"model": Touch(path)}) if sealed else pickle.dumps(Touch(path))
+    return tensor_file.encode({"model": Touch(path)}) if sealed else pickle.dumps(Touch(path))
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -284,7 +284,7 @@ def test_altered_scores_are_never_taken_for_scores(store: Store) -> None:
 
 
 def finish(store: Store) -> Path:
-    row = {**dict.fromkeys(records.TABLES["trials"].names), "trial": RUN}
+    row = {**dict.fromkeys(schemas.TABLES["trials"].names), "trial": RUN}
     store.write_result(RUN, {"trials": [row], "epochs": [], "layers": []})
     return Path(store.root, store.result_path("trials", RUN))
 

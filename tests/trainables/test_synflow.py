@@ -10,13 +10,13 @@ from small_trials import begin, trial
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.flops import layer_flops
-from sparsweep.trainables.networks import Normalize
+from sparsweep.trainables.models.modules import Normalize
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masks import keep_largest, kept_weights
-from sparsweep.trainables.sparsifiers.scores import absolute, synaptic_flow
+from sparsweep.trainables.sparsifiers.saliency import absolute, synaptic_flow
 from sparsweep.trainables.sparsifiers.synflow import SynFlow
+from sparsweep.trainables.training.flops import layer_flops
 
 
 def chain() -> nn.Module:

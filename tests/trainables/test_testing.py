@@ -8,11 +8,12 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from sparsweep.trainables.sparsifiers import Masks, Moment, Start, Timeline, sparsifiers
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.base import Sparse, State
-from sparsweep.trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.layer_budget import Drawn
+from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import keep_random
-from sparsweep.trainables.sparsifiers.topology import Latent, Tensors, Topology
+from sparsweep.trainables.specs.timeline import Timeline
 from sparsweep.trainables.testing import check_shortest, check_sparsifier, tiny_trial
 
 

@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from small_datasets import TINY_CLASSES, TINY_PER_CLASS, TINY_TEST, Serve, md5, small_tinyimagenet
 
-from sparsweep.trainables.data import DamagedData, DataError, ImageData, MissingData, datasets, decoded, place
+from sparsweep.trainables.data import DamagedData, DataError, ImageData, MissingData, datasets, image_cache
 from sparsweep.trainables.data.splits import hold_out_permuted
+from sparsweep.trainables.pipeline.device_data import place
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ def test_images_are_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pyte
     def never(*arguments: Any) -> None:
         raise AssertionError("decoded again")
 
-    monkeypatch.setattr(decoded, "decode_image", never)
+    monkeypatch.setattr(image_cache, "decode_image", never)
     again = load(tmp_path)
     assert np.array_equal(first.train_images, again.train_images) and not again.train_images.flags.writeable
     assert type(again.train_images) is np.ndarray

@@ -8,9 +8,10 @@ from small_trials import begin, trial
 from softmax_regression import DECAY, LAYER, LR, flat, gradient
 from updates import bits, moment
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.sparsifiers import Masks, distributions
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.topkast import Exploring, TopKAST
+from sparsweep.trainables.specs import distributions
 
 VALUES = {"a": torch.tensor([0.9, -0.8, 0.1, 0.2]), "b": torch.tensor([0.7, 0.6, 0.5, -0.4])}
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 from small_trials import trial
 
-from sparsweep.trainables import runs, trainable
+from sparsweep.trainables import trainable
 from sparsweep.trainables.data import ImageData
-from sparsweep.trainables.spec import Spec, dump
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.specs.trial import Spec, dump
+from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 
 Make = Callable[[Spec], SparseTrainable]

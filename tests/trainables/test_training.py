@@ -6,13 +6,13 @@ import pytest
 import torch
 from small_trials import begin, four_pixels, nothing, trial
 
-from sparsweep.trainables import checkpoint
-from sparsweep.trainables.data import DeviceData
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.sparsifiers import Masks, Moment, Start
 from sparsweep.trainables.sparsifiers.dense import Dense
-from sparsweep.trainables.training import Diverged, Training
+from sparsweep.trainables.storage import tensor_file
+from sparsweep.trainables.training.trainer import Diverged, Training
 
 
 def test_history_of_a_training(digits: DeviceData) -> None:
@@ -80,7 +80,7 @@ def test_evaluation_changes_nothing() -> None:
 def test_logits_of_many_images_are_those_of_each(monkeypatch: pytest.MonkeyPatch, digits: DeviceData) -> None:
     run = begin(trial(), digits)
     whole = run.logits(digits.test_images)
-    monkeypatch.setattr("sparsweep.trainables.training.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("sparsweep.trainables.training.trainer.EVALUATION_BATCH", 7)
     assert whole.shape == (360, 10)
     assert torch.allclose(run.logits(digits.test_images), whole, atol=1e-5)
 
@@ -99,12 +99,12 @@ def test_a_restored_training_owns_its_state(digits: DeviceData) -> None:
     """Training on does not change the bytes that were written, nor the training that wrote them."""
     run = begin(trial(sparsifier="set", sparsity=0.5), digits, samples=32)
     run.train_epoch()
-    content = checkpoint.encode(run.state())
+    content = tensor_file.encode(run.state())
     other = begin(run.spec, digits, samples=32)
-    other.restore(checkpoint.decode(content))
+    other.restore(tensor_file.decode(content))
     other.train_epoch()
     assert (run.epoch, other.epoch) == (1, 2)
-    weight = checkpoint.decode(content)["model"]["conv1.weight"]
+    weight = tensor_file.decode(content)["model"]["conv1.weight"]
     assert torch.equal(weight, run.weights["conv1.weight"].detach())
     assert not torch.equal(weight, other.weights["conv1.weight"].detach())
 

@@ -12,9 +12,10 @@ from small_trials import Flat, begin, four_pixels, trial
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsweep.trainables.data import DeviceData, ImageData, as_input, place
-from sparsweep.trainables.seeds import derive
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.data import ImageData
+from sparsweep.trainables.pipeline.device_data import DeviceData, as_input, place
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.training.trainer import Training
 
 LR, MOMENTUM, DECAY = 0.3, 0.8, 0.02
 

@@ -18,10 +18,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from sparsweep.trainables.data import DeviceData
 from sparsweep.trainables.models.resnet import ResidualModel
-from sparsweep.trainables.sparsifiers import Timeline, masks, sparsifiers
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.sparsifiers import masks, sparsifiers
+from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.training.trainer import Training
 
 METHODS = ["bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"]
 MOST_OPERATIONS_A_LAYER = 75

@@ -18,12 +18,12 @@ import torch
 from pydantic import ValidationError
 from small_trials import inputs, sources, trial
 
-from sparsweep.trainables import runs
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.difficulty import difficulties
-from sparsweep.trainables.spec import ScoringSpec, TrialSpec, dump, load
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.values import explain
+from sparsweep.trainables.difficulties import difficulties
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec, dump, load
+from sparsweep.trainables.storage.store import Store
 
 LABELS = torch.tensor([0, 1, 2, 0, 1])
 GOOD = {"sample": range(5), "label": LABELS.tolist(), "score": [0.5, 0.9, 0.1, 0.7, 0.3]}

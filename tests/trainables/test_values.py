@@ -8,8 +8,8 @@ import pytest
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 from small_trials import trial
 
-from sparsweep.trainables.spec import ScoringSpec
-from sparsweep.trainables.values import Named, Registry, Value, explain, unknown
+from sparsweep.trainables.specs.base import Named, Registry, Value, explain, unknown
+from sparsweep.trainables.specs.trial import ScoringSpec
 
 WHY = [
     ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, dsr, gmp, grasp, itop, lth"]),

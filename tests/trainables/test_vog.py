@@ -9,10 +9,10 @@ import torch
 from small_trials import Flat, begin, four_pixels, trial
 from torch import nn
 
-from sparsweep.trainables.data import DeviceData, as_input
-from sparsweep.trainables.difficulty.vog import VoGScore, add_map, class_standardised, input_gradients
-from sparsweep.trainables.objectives import Network
-from sparsweep.trainables.scoring import View
+from sparsweep.trainables.difficulties.scores.base import View
+from sparsweep.trainables.difficulties.scores.vog import VoGScore, add_map, class_standardised, input_gradients
+from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from sparsweep.trainables.pipeline.network import Network
 
 CPU = torch.device("cpu")
 

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from small_trials import trial
 
-from sparsweep.trainables.seeds import derive
-from sparsweep.trainables.sparsifiers import Masks, Moment, Timeline
-from sparsweep.trainables.sparsifiers.rewiring import Rewiring
-from sparsweep.trainables.sparsifiers.topology import Tensors
-from sparsweep.trainables.training import Training
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.sparsifiers import Masks, Moment
+from sparsweep.trainables.sparsifiers.drop_grow import Rewiring
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
+from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.training.trainer import Training
 
 
 def mask(*bits: int) -> torch.Tensor:

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsweep.trainables.data import place
-from sparsweep.trainables.runs import Inputs, open_run
-from sparsweep.trainables.spec import Spec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.pipeline.device_data import place
+from sparsweep.trainables.runs.base import Inputs, open_run
+from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import cli
 from sparsweep.tuner.graph import build, examine
 from sparsweep.tuner.search import Release

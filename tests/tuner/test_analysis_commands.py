@@ -17,10 +17,10 @@ from PIL import Image
 from written import write_results
 
 from sparsweep.analysis.figures import style
-from sparsweep.trainables import records
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.spec import ScoringSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import ScoringSpec
+from sparsweep.trainables.storage import schemas
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import cli
 from sparsweep.tuner.opening import WrongCall
 from sparsweep.tuner.rankings import rankings
@@ -232,7 +232,7 @@ def test_tables_of_a_later_version_are_refused_in_one_line(
     for name in (f"trials/{trial}", f"failures/{trial}-1"):
         path = Path(store.root, "results", f"{name}.parquet")
         table = pq.read_table(path)
-        newer = {**table.schema.metadata, b"sparsweep.tables": str(records.TABLES_VERSION + 1).encode()}
+        newer = {**table.schema.metadata, b"sparsweep.tables": str(schemas.TABLES_VERSION + 1).encode()}
         pq.write_table(table.replace_schema_metadata(newer), path)
     for command in (["figures", "mine"], ["claims", "mine"], ["report", "mine"], ["status", "mine"], ["compact"]):
         monkeypatch.setattr("sys.argv", ["sparsweep", *command, "--storage", store.storage])
@@ -240,7 +240,7 @@ def test_tables_of_a_later_version_are_refused_in_one_line(
             cli.main()
         said = capfd.readouterr().err.splitlines()
         assert ended.value.code == 2
-        newest = records.TABLES_VERSION
+        newest = schemas.TABLES_VERSION
         wanted = f"tables of version {newest + 1}; this sparsweep reads up to {newest}: update it"
         assert wanted in said[-1] and len(said) == 1
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from sparsweep.trainables.engine import Engine
-from sparsweep.trainables.store import Store
-from sparsweep.trainables.throughput import Rehearsal
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.execution import Engine
+from sparsweep.trainables.training.throughput import Rehearsal
 from sparsweep.tuner import calibrate
 from sparsweep.tuner.graph import build
 from sparsweep.tuner.price import lines, price

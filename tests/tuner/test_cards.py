@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cards import LADDER, NoRoom, choose, larger, mps_runs, share
 from sparsweep.tuner.crowd import Crowd, remaining
 from sparsweep.tuner.graph import build, examine

@@ -18,8 +18,9 @@ from rich.console import Console
 from written import write_results
 
 from sparsweep.analysis import load_trials
-from sparsweep.trainables import plugins, records
-from sparsweep.trainables.store import Store
+from sparsweep.trainables import plugins
+from sparsweep.trainables.storage import schemas
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import calibration, cli, journal, status, suggestions
 from sparsweep.tuner.driver_lease import Lease, read_word
 from sparsweep.tuner.graph import build, examine
@@ -42,7 +43,7 @@ def edited(edit: Callable[[pa.Table], pa.Table]) -> Damage:
 
 def with_value(name: str, value: Any, kind: pa.DataType | None = None) -> Damage:
     def edit(table: pa.Table) -> pa.Table:
-        field = pa.field(name, kind or records.TABLES["trials"].field(name).type)
+        field = pa.field(name, kind or schemas.TABLES["trials"].field(name).type)
         return table.set_column(table.column_names.index(name), field, pa.array([value] * len(table), field.type))
 
     return edited(edit)

@@ -13,7 +13,7 @@ import pytest
 from small_datasets import Serve, md5, small_cifar, small_imagefolder, small_tinyimagenet
 
 from sparsweep.trainables.data import datasets
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import execute, journal
 from sparsweep.tuner.cli import main
 from sparsweep.tuner.graph import build, examine

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from sparsweep.trainables.local_files import create_local
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.filesystem import create_local
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import driver_lease
 from sparsweep.tuner.driver_lease import Lease, SweepAlreadyRunning, living_word, read_word, refuse_if_driven
 from sparsweep.tuner.sweep import read

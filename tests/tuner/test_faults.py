@@ -20,7 +20,7 @@ import pytest
 from ray.exceptions import RaySystemError
 from written import write_results
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import calibrate, cli, execute
 from sparsweep.tuner.faults import OneLine, conclude
 from sparsweep.tuner.opening import WrongCall

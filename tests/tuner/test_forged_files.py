@@ -16,11 +16,11 @@ import pytest
 import torch
 from command import assert_same_results
 
-from sparsweep.trainables import checkpoint, imagefile
-from sparsweep.trainables.data import place
-from sparsweep.trainables.runs import Inputs, leaves, open_run
-from sparsweep.trainables.spec import Spec
-from sparsweep.trainables.store import ArtifactLost, Store
+from sparsweep.trainables.pipeline.device_data import place
+from sparsweep.trainables.runs.base import Inputs, leaves, open_run
+from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.storage import image_file, tensor_file
+from sparsweep.trainables.storage.store import ArtifactLost, Store
 from sparsweep.tuner.graph import build, closure, examine
 from sparsweep.tuner.repair import remove_damaged_results
 from sparsweep.tuner.sweep import parse
@@ -139,7 +139,7 @@ def checkpoint_with(change: Callable[[Any], Any], said: str, run: str = SET) -> 
         ground.forget(run)
         ground.store.write_checkpoint(run, {})
         value = change(ground.checkpoint(run))
-        Path(ground.store.root, f"checkpoints/{run}.pt").write_bytes(checkpoint.encode(value, run))
+        Path(ground.store.root, f"checkpoints/{run}.pt").write_bytes(tensor_file.encode(value, run))
         return said
 
     return forge
@@ -217,7 +217,7 @@ def test_a_run_goes_on_from_its_own_checkpoint(
             ground.forget(run)
     for number, path in enumerate(sorted(Path(ground.begun.root, "checkpoints").iterdir())):
         state = ground.checkpoint(path.stem)
-        content = path.read_bytes() if number % 2 else checkpoint.encode(state)
+        content = path.read_bytes() if number % 2 else tensor_file.encode(state)
         ground.store.write(f"checkpoints/{path.name}", content)
         assert len(state["training"]["history"]) == 1
     begun = ground.store.checkpoints()
@@ -246,7 +246,7 @@ def weights_with(change: Callable[[Any], Any], said: str, run: str = DENSE, chil
     def forge(ground: Ground) -> str:
         ground.forget(child)
         path = ground.path("weights", run)
-        path.write_bytes(checkpoint.encode(change(checkpoint.decode(path.read_bytes())), run))
+        path.write_bytes(tensor_file.encode(change(tensor_file.decode(path.read_bytes())), run))
         return said
 
     return forge
@@ -334,8 +334,8 @@ def images_with(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
     def forge(ground: Ground) -> str:
         ground.forget(DENSE)
         path = ground.path("corrupted", CORRUPTION)
-        images = {split: part.copy() for split, part in imagefile.open_mapped(path).items()}
-        path.write_bytes(imagefile.encode(change(images), CORRUPTION))
+        images = {split: part.copy() for split, part in image_file.open_mapped(path).items()}
+        path.write_bytes(image_file.encode(change(images), CORRUPTION))
         return said
 
     return forge
@@ -379,9 +379,9 @@ def test_artifacts_of_earlier_versions_name_no_run_and_are_taken(ground: Ground,
         ground.forget(point)
     for path in map(Path, sorted(Path(ground.store.root, "artifacts").glob("*/*"))):
         if path.suffix == ".pt":
-            path.write_bytes(checkpoint.encode(checkpoint.decode(path.read_bytes())))
+            path.write_bytes(tensor_file.encode(tensor_file.decode(path.read_bytes())))
         elif path.suffix == ".images":
-            path.write_bytes(imagefile.encode(imagefile.open_mapped(path)))
+            path.write_bytes(image_file.encode(image_file.open_mapped(path)))
         else:
             pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
     assert resume(ground.store) == []

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from sparsweep.analysis import load_trials
-from sparsweep.trainables import provenance, reading
-from sparsweep.trainables.provenance import load_code, loaded_code
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import provenance, tables
+from sparsweep.trainables.storage.provenance import load_code, loaded_code
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import journal
 from sparsweep.tuner.forgetting import changed_trials, files_of, forget, runs_to_rerun
 from sparsweep.tuner.graph import build, examine
@@ -55,7 +55,7 @@ def other_code(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def rows(store: Store, table: str) -> set[str]:
-    return set(reading.read(store.storage, table, columns=["trial"])[0]["trial"].to_pylist())
+    return set(tables.read(store.storage, table, columns=["trial"])[0]["trial"].to_pylist())
 
 
 def test_nothing_has_changed_at_first(two: tuple[Sweep, Store]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contract_settings import DIFFICULTY_NAMES, SPARSIFIER_NAMES
 
-from sparsweep.trainables.difficulty.composed import Composed
+from sparsweep.trainables.difficulties.composed import Composed
 from sparsweep.tuner.sweep import read
 
 THREE = {0, 1, 2}

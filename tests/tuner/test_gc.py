@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from buckets import s3_bucket, sign_in
 
-from sparsweep.trainables import mark
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import mark
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import cli, journal
 from sparsweep.tuner.gc import COLLECTED, collect, find, readable
 from sparsweep.tuner.graph import build, examine

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from written import write_results
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import cli, execute
 from sparsweep.tuner.execute import Stopped
 from sparsweep.tuner.launch import Launch

@@ -13,7 +13,7 @@ import pytest
 import ray
 
 from sparsweep.trainables.data import data_root
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 from sparsweep.tuner import execute, journal
 from sparsweep.tuner.graph import Graph, State, build, examine

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsweep.trainables.engine import Engine
-from sparsweep.trainables.spec import ScoringSpec, TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.execution import Engine
 from sparsweep.tuner import calibration
 from sparsweep.tuner.graph import build, examine, examine_artifacts
 from sparsweep.tuner.price import bill, cost, images, known_rates, lines, price, time_of

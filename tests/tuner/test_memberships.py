@@ -9,7 +9,7 @@ import pytest
 from written import write_results
 
 from sparsweep.analysis import load_epochs, load_trials
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.graph import build, examine
 from sparsweep.tuner.launch import Launch
 from sparsweep.tuner.running import drive

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import journal
 from sparsweep.tuner.driver_lease import Lease
 from sparsweep.tuner.opening import WrongCall, open_recorded_sweep, open_sweep

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from written import write_results
 
 from sparsweep.analysis import figures
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import cli, running
 from sparsweep.tuner.sweep import parse
 

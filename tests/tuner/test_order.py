@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.graph import build, examine
 from sparsweep.tuner.order import by_length, order_of
 from sparsweep.tuner.price import cost
@@ -99,7 +99,7 @@ def test_equal_shapes_follow_each_other_the_longest_first() -> None:
         "grids: [{sparsifier: dense, model: [{name: resnet8, width: 0.5}, {name: resnet8, width: 1.0}]}]"
     )
     sweep = parse(text, "shapes")
-    found = [(sweep.trials[run].model.width, sweep.trials[run].recipe.epochs) for run in released(sweep)]  # type: ignore[attr-defined]
+    found = [(sweep.trials[run].model.width, sweep.trials[run].recipe.epochs) for run in released(sweep)]
     assert found == [(1.0, 5), (1.0, 3), (1.0, 1), (0.5, 5), (0.5, 3), (0.5, 1)]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.tuner.pace import Pace
 from sparsweep.tuner.price import cost
 from sparsweep.tuner.sweep import parse

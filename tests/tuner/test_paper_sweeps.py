@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.trainables.convergence import MIN_POINTS, MIN_STEPS
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training.convergence import MIN_POINTS, MIN_STEPS
 from sparsweep.tuner.graph import build
 from sparsweep.tuner.price import price
 from sparsweep.tuner.sweep import SweepError, parse, read

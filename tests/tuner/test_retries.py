@@ -9,9 +9,9 @@ import pyarrow as pa
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 
-from sparsweep.trainables.store import ArtifactLost
+from sparsweep.trainables.storage.store import ArtifactLost
 from sparsweep.trainables.trainable import CalledExit
-from sparsweep.trainables.training import Diverged
+from sparsweep.trainables.training.trainer import Diverged
 from sparsweep.tuner import patience
 from sparsweep.tuner.retries import Retries, TrialTimeout, in_words, is_lost_machine
 from sparsweep.tuner.search import RunTrial

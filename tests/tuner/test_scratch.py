@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.trainables.local_files import private_folder
+from sparsweep.trainables.storage.filesystem import private_folder
 from sparsweep.tuner.scratch import SOCKET_LENGTH, scratch, short_folder
 
 

@@ -11,8 +11,8 @@ import optuna
 import pytest
 from optuna.trial import FixedTrial, TrialState
 
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import dashboard, journal
 from sparsweep.tuner.graph import build
 from sparsweep.tuner.opening import WrongCall

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.trainables.spec import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.tuner.growth import Growth, is_undecided
 from sparsweep.tuner.seeds import Seeds
 from sparsweep.tuner.sweep import Sweep, SweepError, parse

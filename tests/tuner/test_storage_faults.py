@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from written import write_results
 
-from sparsweep.trainables import records
-from sparsweep.trainables import store as stores
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage import addresses
+from sparsweep.trainables.storage import store as stores
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import cli
 from sparsweep.tuner.sweep import parse
 
@@ -106,7 +106,7 @@ def test_a_bucket_out_of_reach_is_given_up_within_seconds(
             raise OSError("google::cloud::Status(UNAVAILABLE: no token " + 100 * "and no reason " + ")")
 
     opened = []
-    monkeypatch.setattr(records, "resolve", lambda storage: (opened.append(storage), (Unreachable(), "b/runs"))[1])
+    monkeypatch.setattr(addresses, "resolve", lambda storage: (opened.append(storage), (Unreachable(), "b/runs"))[1])
     said = error_line(f"{command} --storage gs://b/runs")
     assert said.startswith("sparsweep: --storage gs://b/runs: cannot be reached: google::cloud::Status(UNAVAILABLE")
     assert said.endswith(" .... Check the address, the network and the credentials.") and len(said) < 500
@@ -123,7 +123,7 @@ def test_a_bucket_out_of_reach_is_given_up_within_seconds(
     ],
 )
 def test_only_googles_addresses_need_to_be_hurried(address: str, hurried: str) -> None:
-    assert records.hurried(address) == hurried
+    assert addresses.hurried(address) == hurried
 
 
 @pytest.mark.parametrize("command", [*WRITING, *READING])

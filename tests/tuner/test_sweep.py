@@ -124,7 +124,7 @@ def test_a_field_of_a_method_is_set_where_a_method_has_it() -> None:
     rates = {trial.sparsifier.name: getattr(trial.sparsifier, "prune_rate", None) for trial in trials}
     assert rates == {"dense": None, "snip": None, "set": 0.3, "rigl": 0.3, "mest": 0.3}
     named = parse(MIXED, "mixed", ["sparsifier.update_every=2"]).trials.values()
-    assert {trial.sparsifier.update_every for trial in named if trial.sparsifier.name == "set"} == {2}  # type: ignore[attr-defined]
+    assert {trial.sparsifier.update_every for trial in named if trial.sparsifier.name == "set"} == {2}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 from written import write_results
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import cli
 from sparsweep.tuner.status import report
 from sparsweep.tuner.sweep import parse

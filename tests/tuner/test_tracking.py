@@ -13,8 +13,8 @@ import pytest
 from ray.tune.logger import LoggerCallback
 from tensorboardX.proto.event_pb2 import Event
 
-from sparsweep.trainables.spec import TrialSpec
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.opening import WrongCall
 from sparsweep.tuner.options import Tracker
 from sparsweep.tuner.sweep import parse

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from written import write_results
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.sweep import parse
 
 Command = Callable[..., tuple[int, str, str]]

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import watch
 from sparsweep.tuner.driver_lease import Lease
 from sparsweep.tuner.graph import build, examine

@@ -6,9 +6,9 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sparsweep.trainables import records
-from sparsweep.trainables.spec import TrialSpec, dump
-from sparsweep.trainables.store import Store
+from sparsweep.trainables.specs.trial import TrialSpec, dump
+from sparsweep.trainables.storage import schemas
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner import journal
 from sparsweep.tuner.sweep import Sweep
 
@@ -49,17 +49,17 @@ def trial(spec: TrialSpec, sweep: str) -> dict[str, Any]:
         "evaluation_every": spec.evaluation.every,
     }
     when = {"started_at": BEGIN, "finished_at": BEGIN, "device": "a test", "versions": "{}", "images_per_second": 10.0}
-    row = dict.fromkeys(records.TABLES["trials"].names)
+    row = dict.fromkeys(schemas.TABLES["trials"].names)
     return {**row, **names, **parameters, **recipe, **own, **results, **sizes, **more, **when, "spec": dump(spec)}
 
 
 def layer(spec: TrialSpec, position: int) -> dict[str, Any]:
     """A row of ``layers``: a convolution, the sparser the deeper."""
-    row = dict.fromkeys(records.TABLES["layers"].names)
+    row = dict.fromkeys(schemas.TABLES["layers"].names)
     place = {"trial": spec.id, "layer": f"layer{position}.weight", "position": position, "kind": "conv", "weights": 100}
     return {**row, **place, "density": (1 - spec.sparsity) * (1 - position / 10), "flops": 1e6}
 
 
 def epoch(spec: TrialSpec, number: int) -> dict[str, Any]:
     """A row of ``epochs``: the one after ``number`` others."""
-    return {**dict.fromkeys(records.TABLES["epochs"].names), "trial": spec.id, "epoch": number + 1}
+    return {**dict.fromkeys(schemas.TABLES["epochs"].names), "trial": spec.id, "epoch": number + 1}

@@ -11,8 +11,8 @@ quality 85 after it was corrupted; here pixels are kept as they are.
 
 from sparsweep.trainables.corruptions.apply import corrupt
 from sparsweep.trainables.corruptions.assignment import ASSIGNMENTS, assign
-from sparsweep.trainables.corruptions.catalogue import CORRUPTIONS, TYPE_SETS
-from sparsweep.trainables.corruptions.constants import SEVERITIES
-from sparsweep.trainables.corruptions.sources import Glass
+from sparsweep.trainables.corruptions.random_streams import Glass
+from sparsweep.trainables.corruptions.registry import CORRUPTIONS, TYPE_SETS
+from sparsweep.trainables.corruptions.severities import SEVERITIES
 
 __all__ = ["ASSIGNMENTS", "CORRUPTIONS", "SEVERITIES", "TYPE_SETS", "Glass", "assign", "corrupt"]

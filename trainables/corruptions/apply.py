@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsweep.trainables.corruptions.catalogue import CORRUPTIONS
-from sparsweep.trainables.corruptions.constants import SEVERITIES, constants, frost_scale
-from sparsweep.trainables.corruptions.levels import luma, truncated
-from sparsweep.trainables.corruptions.sources import Glass, Sources
+from sparsweep.trainables.corruptions.pixels import luma, truncated
+from sparsweep.trainables.corruptions.random_streams import Glass, Sources
+from sparsweep.trainables.corruptions.registry import CORRUPTIONS
+from sparsweep.trainables.corruptions.severities import SEVERITIES, constants, frost_scale
 from sparsweep.trainables.corruptions.weather import load_photographs
 
 SMALLEST_SIDE = 8

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sparsweep.trainables.corruptions.sources import stream
+from sparsweep.trainables.corruptions.random_streams import stream
 
 
 def assign(

@@ -25,8 +25,8 @@ from sparsweep.trainables.corruptions.filters import (
     transformed,
     zoom_blur_matrix,
 )
-from sparsweep.trainables.corruptions.levels import truncated
-from sparsweep.trainables.corruptions.sources import Sources
+from sparsweep.trainables.corruptions.pixels import truncated
+from sparsweep.trainables.corruptions.random_streams import Sources
 
 
 def gaussian_blur(images: np.ndarray, _: Sources, sigma: float) -> np.ndarray:

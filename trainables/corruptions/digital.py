@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from sparsweep.trainables.corruptions.sources import Sources
+from sparsweep.trainables.corruptions.random_streams import Sources
 
 
 def brightness(images: np.ndarray, _: Sources, added: float) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sparsweep.trainables.corruptions.sources import Sources
+from sparsweep.trainables.corruptions.random_streams import Sources
 
 
 def gaussian_noise(images: np.ndarray, sources: Sources, sd: float) -> np.ndarray:

@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from sparsweep.trainables.corruptions.filters import gaussian
-from sparsweep.trainables.corruptions.levels import truncated
-from sparsweep.trainables.corruptions.sources import Sources
+from sparsweep.trainables.corruptions.pixels import truncated
+from sparsweep.trainables.corruptions.random_streams import Sources
 
 WATER = np.array([175, 238, 238])  # pale turquoise
 MUD = np.array([63, 42, 20])

@@ -16,8 +16,8 @@ import numpy as np
 from PIL import Image
 
 from sparsweep.trainables.corruptions.filters import clipped_zoom, motion_trail, transformed
-from sparsweep.trainables.corruptions.levels import luma, truncated
-from sparsweep.trainables.corruptions.sources import Sources
+from sparsweep.trainables.corruptions.pixels import luma, truncated
+from sparsweep.trainables.corruptions.random_streams import Sources
 
 
 def snow(
@@ -64,7 +64,7 @@ def load_photographs(folder: str | Path | None, scale: float, height: int, width
     """
     if folder is None:
         raise ValueError("frost_folder: corruption 'frost' needs a folder with your own photographs of frost, got none")
-    from sparsweep.trainables.data.pictures import SUFFIXES, find_images, read_picture  # with pydantic
+    from sparsweep.trainables.data.image_files import SUFFIXES, find_images, read_picture  # with pydantic
 
     paths = find_images(Path(folder)).images.values() if Path(folder).is_dir() else ()
     if not paths:

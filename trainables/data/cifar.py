@@ -13,9 +13,9 @@ from typing import ClassVar
 import numpy as np
 
 from sparsweep.trainables.data.base import ImageData
-from sparsweep.trainables.data.downloaded import Downloaded
-from sparsweep.trainables.data.files import DamagedData, check_md5, data_root
-from sparsweep.trainables.data.pickles import read_arrays
+from sparsweep.trainables.data.download import Downloaded
+from sparsweep.trainables.data.paths import DamagedData, check_md5, data_root
+from sparsweep.trainables.data.safe_pickle import read_arrays
 from sparsweep.trainables.data.splits import hold_out_last
 
 SHAPE = (3, 32, 32)

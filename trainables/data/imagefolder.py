@@ -1,7 +1,7 @@
 """A folder of one's own images: ``train/CLASS/*`` and ``test/CLASS/*``, folders below a class included.
 
-What counts as an image and how it becomes RGB is said in :mod:`trainables.data.pictures`; what is left out is named in
-the log. Classes are numbered in the order of their names; images lie in the order of class and file name; held-out
+What counts as an image and how it becomes RGB is said in :mod:`trainables.data.image_files`; what is left out is named
+in the log. Classes are numbered in the order of their names; images lie in the order of class and file name; held-out
 images are those of a fixed permutation (see :func:`trainables.data.splits.hold_out_permuted`). Each image is scaled
 bilinearly until its shorter side has ``image_size`` pixels, and is cropped at the centre.
 
@@ -22,12 +22,12 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sparsweep.trainables.data.base import Dataset, ImageData, datasets
-from sparsweep.trainables.data.decoded import CACHE, decoded, listing_digest
-from sparsweep.trainables.data.files import DamagedData, DataError, MissingData, data_root
-from sparsweep.trainables.data.pictures import SUFFIXES, Pictures, composed, find_images, is_hidden, say_left_out
+from sparsweep.trainables.data.image_cache import CACHE, decoded, listing_digest
+from sparsweep.trainables.data.image_files import SUFFIXES, Pictures, composed, find_images, is_hidden, say_left_out
+from sparsweep.trainables.data.paths import DamagedData, DataError, MissingData, data_root
 from sparsweep.trainables.data.splits import hold_out_permuted
-from sparsweep.trainables.local_files import expanded
-from sparsweep.trainables.values import Placed
+from sparsweep.trainables.specs.base import Placed
+from sparsweep.trainables.storage.filesystem import expanded
 
 PARTS = ("train", "test")
 REMEDY = "replace or remove it"

@@ -18,10 +18,10 @@ import numpy as np
 from pydantic import Field
 
 from sparsweep.trainables.data.base import ImageData, datasets
-from sparsweep.trainables.data.decoded import CACHE, decoded
-from sparsweep.trainables.data.downloaded import Downloaded
-from sparsweep.trainables.data.files import DamagedData, data_root
-from sparsweep.trainables.data.pictures import find_images
+from sparsweep.trainables.data.download import Downloaded
+from sparsweep.trainables.data.image_cache import CACHE, decoded
+from sparsweep.trainables.data.image_files import find_images
+from sparsweep.trainables.data.paths import DamagedData, data_root
 from sparsweep.trainables.data.splits import hold_out_permuted
 
 SIZE = 64

@@ -1,4 +1,4 @@
-"""The networks. A network is one class here that registers itself, and whose module is in ``trainables.networks``.
+"""The networks. A network is one class here that registers itself, with its module in ``trainables.models.modules``.
 
 It knows nothing of masks.
 """

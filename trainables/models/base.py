@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.data import Dataset, fitted_shape
-from sparsweep.trainables.deferred import nn, torch
-from sparsweep.trainables.models.initialisation import draw, kaiming_fan_in, torch_default
-from sparsweep.trainables.models.layers import Layer
+from sparsweep.trainables.data import Dataset
+from sparsweep.trainables.lazy import nn, torch
+from sparsweep.trainables.models.initialization import draw, kaiming_fan_in, torch_default
 from sparsweep.trainables.models.measured import measured_layers
-from sparsweep.trainables.values import Named, Registry
+from sparsweep.trainables.pipeline.device_data import fitted_shape
+from sparsweep.trainables.specs.base import Named, Registry
+from sparsweep.trainables.specs.layers import Layer
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 class Model(Named):

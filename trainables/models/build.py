@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparsweep.trainables.data import DeviceData
-from sparsweep.trainables.deferred import nn, torch
-from sparsweep.trainables.seeds import derive
+from sparsweep.trainables.lazy import nn, torch
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.rng import derive
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparsweep.trainables import plugins
-from sparsweep.trainables.deferred import nn, torch
-from sparsweep.trainables.local_files import write_local
-from sparsweep.trainables.models.layers import Layer
-from sparsweep.trainables.provenance import loaded_code
+from sparsweep.trainables.lazy import nn, torch
+from sparsweep.trainables.specs.layers import Layer
+from sparsweep.trainables.storage.filesystem import write_local
+from sparsweep.trainables.storage.provenance import loaded_code
 
 if TYPE_CHECKING:
     from sparsweep.trainables.models.base import Model

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.data import fitted_shape
-from sparsweep.trainables.deferred import nn
+from sparsweep.trainables.lazy import nn
 from sparsweep.trainables.models.base import ScaledModel, models
-from sparsweep.trainables.models.layers import Layer, Size, convolution, linear, strided
+from sparsweep.trainables.pipeline.device_data import fitted_shape
+from sparsweep.trainables.specs.layers import Layer, Size, convolution, linear, strided
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 Stem = Literal["3x3", "7x7"]
 STEMS: dict[Stem, tuple[int, int]] = {"3x3": (3, 1), "7x7": (7, 2)}
@@ -51,7 +51,7 @@ class ResidualModel(ScaledModel):
             )
 
     def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
-        from sparsweep.trainables.networks import ResNet
+        from sparsweep.trainables.models.modules import ResNet
 
         widths = [self.scaled(channels) for channels in self.widths]
         return ResNet(statistics, self.blocks, widths, classes, STEMS[self.stem])

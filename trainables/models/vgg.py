@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from sparsweep.trainables.deferred import nn, torch
+from sparsweep.trainables.lazy import nn, torch
 from sparsweep.trainables.models.base import ScaledModel, models
-from sparsweep.trainables.models.initialisation import draw, kaiming_fan_out, small_normal, torch_default
-from sparsweep.trainables.models.layers import Layer, convolution, linear, pooled
+from sparsweep.trainables.models.initialization import draw, kaiming_fan_out, small_normal, torch_default
+from sparsweep.trainables.specs.layers import Layer, convolution, linear, pooled
 
 MODULES_OF_A_CONVOLUTION = 3
 """The convolution, its norm and its ReLU."""
@@ -37,7 +37,7 @@ class VGGModel(ScaledModel):
     """Whether a max-pooling follows the last stage, too."""
 
     def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
-        from sparsweep.trainables.networks import VGG, stage
+        from sparsweep.trainables.models.modules import VGG, stage
 
         features: list[nn.Module] = []
         inputs = self.channels

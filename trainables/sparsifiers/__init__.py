@@ -4,7 +4,7 @@ import sys
 
 from sparsweep.trainables.sparsifiers.base import Moment, Sparsifier, Start, dense_parent, sparsifiers
 from sparsweep.trainables.sparsifiers.masks import Masks
-from sparsweep.trainables.sparsifiers.schedules import Timeline
+from sparsweep.trainables.specs.timeline import Timeline
 
 sparsifiers.load_all(sys.modules[__name__])
 

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import nn, torch
+from sparsweep.trainables.lazy import nn, torch
 from sparsweep.trainables.models import Model, layers_of, maskable
-from sparsweep.trainables.sparsifiers import distributions
+from sparsweep.trainables.sparsifiers.masked_params import DenseMomentum, Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
-from sparsweep.trainables.sparsifiers.schedules import Timeline
-from sparsweep.trainables.sparsifiers.topology import DenseMomentum, Tensors, Topology
-from sparsweep.trainables.values import Named, Registry
+from sparsweep.trainables.specs import distributions
+from sparsweep.trainables.specs.base import Named, Registry
+from sparsweep.trainables.specs.timeline import Timeline
 
 if TYPE_CHECKING:
     from sparsweep.trainables.data import Dataset
-    from sparsweep.trainables.spec import Spec, TrialSpec
+    from sparsweep.trainables.specs.trial import Spec, TrialSpec
 
 State: TypeAlias = "Mapping[str, torch.Tensor]"
 """A network's ``state_dict``."""

@@ -21,13 +21,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from sparsweep.trainables.deferred import no_grad, torch
+from sparsweep.trainables.lazy import no_grad, torch
 from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.drop_grow import share_out
+from sparsweep.trainables.sparsifiers.layer_budget import Drawn
+from sparsweep.trainables.sparsifiers.masked_params import Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import Masks
-from sparsweep.trainables.sparsifiers.rewiring import share_out
-from sparsweep.trainables.sparsifiers.schedules import Timeline
-from sparsweep.trainables.sparsifiers.topology import Tensors, Topology
+from sparsweep.trainables.specs.timeline import Timeline
 
 
 @sparsifiers.register

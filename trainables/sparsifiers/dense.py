@@ -8,7 +8,7 @@ from sparsweep.trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.masks import Masks
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register

@@ -19,13 +19,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
+from sparsweep.trainables.sparsifiers.drop_grow import Count, Rewiring, lowest, share, share_out
+from sparsweep.trainables.sparsifiers.layer_budget import BY_LAYER, LayerDistribution
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks
-from sparsweep.trainables.sparsifiers.rewiring import Count, Rewiring, lowest, share, share_out
-from sparsweep.trainables.sparsifiers.schedules import Decay
-from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.specs.timeline import Decay
 
 
 @sparsifiers.register

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Divided
+from sparsweep.trainables.sparsifiers.layer_budget import Divided
 from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
-from sparsweep.trainables.sparsifiers.schedules import RAMPS, Ramp, Timeline
+from sparsweep.trainables.specs.timeline import RAMPS, Ramp, Timeline
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register

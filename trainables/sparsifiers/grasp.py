@@ -15,9 +15,9 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Scored
-from sparsweep.trainables.sparsifiers.scores import gradient_flow
-from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
+from sparsweep.trainables.sparsifiers.saliency import gradient_flow
 
 
 @sparsifiers.register

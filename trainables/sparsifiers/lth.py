@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Literal, Self
 from pydantic import Field
 
 from sparsweep.trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Scored
-from sparsweep.trainables.sparsifiers.schedules import geometric
-from sparsweep.trainables.sparsifiers.scores import magnitudes
-from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
+from sparsweep.trainables.sparsifiers.saliency import magnitudes
+from sparsweep.trainables.specs.timeline import geometric
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import SnapshotSpec, Spec, TrialSpec
+    from sparsweep.trainables.specs.trial import SnapshotSpec, Spec, TrialSpec
 
 MOST_ROUNDS = 100
 """Each a training in full: at the usual fifth a round, as many leave two weights of ten billion."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from math import inf
 from typing import Any
 
-from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.lazy import torch
 
 
 class Masks(Mapping[str, "torch.Tensor"]):

@@ -19,9 +19,9 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.rewiring import Rewiring, by_gradient
-from sparsweep.trainables.sparsifiers.schedules import Decay
-from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.drop_grow import Rewiring, by_gradient
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
+from sparsweep.trainables.specs.timeline import Decay
 
 
 @sparsifiers.register

@@ -17,11 +17,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import no_grad, torch
+from sparsweep.trainables.lazy import no_grad, torch
 from sparsweep.trainables.sparsifiers.base import Moment, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.gmp import GMP
+from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import Masks
-from sparsweep.trainables.sparsifiers.topology import Latent, Tensors, Topology
 
 
 @sparsifiers.register

@@ -21,15 +21,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import no_grad, torch
-from sparsweep.trainables.sparsifiers import distributions
+from sparsweep.trainables.lazy import no_grad, torch
 from sparsweep.trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import Masks, largest
-from sparsweep.trainables.sparsifiers.schedules import Timeline
-from sparsweep.trainables.sparsifiers.topology import Latent, Tensors, Topology
+from sparsweep.trainables.specs import distributions
+from sparsweep.trainables.specs.timeline import Timeline
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register

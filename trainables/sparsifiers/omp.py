@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from sparsweep.trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Scored
-from sparsweep.trainables.sparsifiers.scores import magnitudes
-from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
+from sparsweep.trainables.sparsifiers.saliency import magnitudes
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register

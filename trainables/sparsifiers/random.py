@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sparsweep.trainables.sparsifiers.base import Sparse, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.layer_budget import Drawn
 
 
 @sparsifiers.register

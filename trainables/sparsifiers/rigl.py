@@ -20,8 +20,8 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.rewiring import Rewiring, by_gradient
-from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.drop_grow import Rewiring, by_gradient
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
 
 
 @sparsifiers.register

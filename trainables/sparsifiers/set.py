@@ -18,9 +18,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import sparsifiers
-from sparsweep.trainables.sparsifiers.rewiring import Rewiring, Side, share
+from sparsweep.trainables.sparsifiers.drop_grow import Rewiring, Side, share
 
 
 @sparsifiers.register

@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import BY_LAYER, LayerDistribution
+from sparsweep.trainables.sparsifiers.drop_grow import Count, Rewiring, highest, limited, share, share_out
+from sparsweep.trainables.sparsifiers.layer_budget import BY_LAYER, LayerDistribution
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks
-from sparsweep.trainables.sparsifiers.rewiring import Count, Rewiring, highest, limited, share, share_out
-from sparsweep.trainables.sparsifiers.topology import Tensors
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register

@@ -16,9 +16,9 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Scored
-from sparsweep.trainables.sparsifiers.scores import LOSSES, LossName, connection_sensitivity, redrawn
-from sparsweep.trainables.sparsifiers.topology import Tensors
+from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
+from sparsweep.trainables.sparsifiers.saliency import LOSSES, LossName, connection_sensitivity, redrawn
 
 
 @sparsifiers.register

@@ -20,16 +20,16 @@ import numpy as np
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from sparsweep.trainables.deferred import torch
-from sparsweep.trainables.given import digest_given, read_given
-from sparsweep.trainables.records import resolve
+from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
-from sparsweep.trainables.sparsifiers.distributions import sizes
 from sparsweep.trainables.sparsifiers.masks import Masks, is_plain, kept_weights
-from sparsweep.trainables.values import Placed, shortened
+from sparsweep.trainables.specs.base import Placed, shortened
+from sparsweep.trainables.specs.distributions import sizes
+from sparsweep.trainables.storage.addresses import resolve
+from sparsweep.trainables.storage.user_files import digest_given, read_given
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.spec import TrialSpec
+    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register

@@ -15,12 +15,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import torch
+from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Scored
+from sparsweep.trainables.sparsifiers.layer_budget import Scored
 from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
-from sparsweep.trainables.sparsifiers.schedules import RAMPS, Ramp
-from sparsweep.trainables.sparsifiers.scores import absolute, synaptic_flow
+from sparsweep.trainables.sparsifiers.saliency import absolute, synaptic_flow
+from sparsweep.trainables.specs.timeline import RAMPS, Ramp
 
 
 @sparsifiers.register

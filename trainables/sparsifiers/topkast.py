@@ -21,13 +21,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.deferred import no_grad, torch
+from sparsweep.trainables.lazy import no_grad, torch
 from sparsweep.trainables.sparsifiers.base import Moment, Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import BY_RANK, AnyDistribution, Divided
+from sparsweep.trainables.sparsifiers.drop_grow import Periodic
+from sparsweep.trainables.sparsifiers.layer_budget import BY_RANK, AnyDistribution, Divided
+from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import Masks
-from sparsweep.trainables.sparsifiers.rewiring import Periodic
-from sparsweep.trainables.sparsifiers.scores import magnitudes
-from sparsweep.trainables.sparsifiers.topology import Latent, Tensors, Topology
+from sparsweep.trainables.sparsifiers.saliency import magnitudes
 
 
 @sparsifiers.register

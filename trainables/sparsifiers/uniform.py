@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.sparsifiers.base import Sparse, sparsifiers
-from sparsweep.trainables.sparsifiers.layerwise import Drawn
+from sparsweep.trainables.sparsifiers.layer_budget import Drawn
 
 
 @sparsifiers.register

@@ -1,0 +1,86 @@
+"""The types of corruption by name, and the sets of them that experiments draw from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from sparsweep.trainables.corruptions.blur import defocus_blur, gaussian_blur, glass_blur, motion_blur, zoom_blur
+from sparsweep.trainables.corruptions.digital import (
+    brightness,
+    contrast,
+    elastic_transform,
+    jpeg_compression,
+    pixelate,
+    saturate,
+)
+from sparsweep.trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
+from sparsweep.trainables.corruptions.random_streams import Sources
+from sparsweep.trainables.corruptions.spatter import spatter
+from sparsweep.trainables.corruptions.weather import fog, frost, snow
+
+# uint8 images [N, H, W, 3], what it draws from, its constants -> grey levels [N, H, W, 3], not yet clipped.
+Corruption = Callable[..., np.ndarray]
+
+
+def original(images: np.ndarray, _: Sources) -> np.ndarray:
+    """No corruption: the tenth type of LfF's second set."""
+    return images
+
+
+_BENCHMARK: tuple[Corruption, ...] = (
+    gaussian_noise,
+    shot_noise,
+    impulse_noise,
+    defocus_blur,
+    glass_blur,
+    motion_blur,
+    zoom_blur,
+    snow,
+    frost,
+    fog,
+    brightness,
+    contrast,
+    elastic_transform,
+    pixelate,
+    jpeg_compression,
+)
+_EXTRA: tuple[Corruption, ...] = (speckle_noise, gaussian_blur, spatter, saturate)
+
+CORRUPTIONS: dict[str, Corruption] = {function.__name__: function for function in (*_BENCHMARK, *_EXTRA, original)}
+
+# h15 and h19: the benchmark of Hendrycks & Dietterich (ICLR 2019), without and with its four extra types.
+# h14: h15 without frost, which needs photographs that do not come with this package.
+# lff_type0, lff_type1: the two of Nam et al. (Learning from Failure, NeurIPS 2020), in the order of their code.
+# named3: those that Xiao et al. (BMVC 2024, section 3.3.1) name as examples.
+TYPE_SETS: dict[str, tuple[str, ...]] = {
+    "h14": tuple(function.__name__ for function in _BENCHMARK if function is not frost),
+    "h15": tuple(function.__name__ for function in _BENCHMARK),
+    "h19": tuple(function.__name__ for function in (*_BENCHMARK, *_EXTRA)),
+    "lff_type0": (
+        "snow",
+        "frost",
+        "fog",
+        "brightness",
+        "contrast",
+        "spatter",
+        "elastic_transform",
+        "jpeg_compression",
+        "pixelate",
+        "saturate",
+    ),
+    "lff_type1": (
+        "gaussian_noise",
+        "shot_noise",
+        "impulse_noise",
+        "speckle_noise",
+        "gaussian_blur",
+        "defocus_blur",
+        "glass_blur",
+        "motion_blur",
+        "zoom_blur",
+        "original",
+    ),
+    "named3": ("gaussian_noise", "impulse_noise", "defocus_blur"),
+}

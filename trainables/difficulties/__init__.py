@@ -1,0 +1,9 @@
+"""How training data is made hard. A difficulty is one file here with one class that registers itself."""
+
+import sys
+
+from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties, subset_size
+
+difficulties.load_all(sys.modules[__name__])
+
+__all__ = ["Difficulty", "Sources", "difficulties", "subset_size"]

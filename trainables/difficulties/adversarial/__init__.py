@@ -1,0 +1,1 @@
+"""Adversarial training: attacks, losses, and the difficulty that combines them."""

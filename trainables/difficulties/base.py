@@ -1,0 +1,116 @@
+"""What a difficulty is: which training samples are used, and what is done to them.
+
+A difficulty acts at one of four stages, in this order: it *selects* samples, changes their *labels*, changes their
+*images* once and for all, or *attacks* every batch while it is trained on. ``composed`` puts one of each together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.losses import Objective
+from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.rng import derive
+from sparsweep.trainables.specs.base import Named, Registry
+
+if TYPE_CHECKING:
+    from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, Spec, TrialSpec
+
+Stage = Literal["selection", "labels", "images", "attack"]
+View = Literal["clean", "corrupted"]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What prerequisites left behind.
+
+    ``scores(run, score)``: float64 [N], one for each training sample; ``corrupted(run)``: the data set's images
+    after corruption, uint8 [N, C, H, W] as stored, for ``train``, ``test`` and ``validation``.
+    """
+
+    scores: Callable[[ScoringSpec, str], torch.Tensor]
+    corrupted: Callable[[CorruptionSpec], dict[str, torch.Tensor]]
+
+
+class Difficulty(Named):
+    """A way to make training data hard."""
+
+    stage: ClassVar[Stage] = "selection"
+
+    @property
+    def label(self) -> str:
+        """What the tables call it."""
+        return self.name
+
+    @property
+    def view(self) -> View:
+        """The test images whose accuracy is ``test_accuracy``."""
+        return "clean"
+
+    def check(self, spec: TrialSpec) -> None:
+        """ValueError if ``spec`` cannot be made this hard."""
+
+    def ready(self) -> None:
+        """An exception of one line if a package is missing that training ends up using; asked where it starts."""
+
+    def asks(self, spec: TrialSpec) -> int:
+        """How many scoring runs :meth:`requirements` names, known without making them."""
+        return 0
+
+    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
+        """The runs whose scores or images are needed."""
+        return ()
+
+    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
+        """Indices of the training samples that ``spec`` uses, ascending, exactly ``subset_size`` of them.
+
+        ``labels``: int64 [N] on the CPU. Depends on the seed and the data, never on the sparsifier, so that the arms
+        of a comparison train on the same samples. A random subset unless a difficulty chooses otherwise.
+        """
+        return random_subset(len(labels), subset_size(len(labels), spec.data_ratio), spec.seed)
+
+    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
+        """The data with other labels or images, before training. What is given must not be changed in place."""
+        return data
+
+    @property
+    def objective(self) -> Objective:
+        """What a training step minimises."""
+        return Objective()
+
+    @property
+    def learnable(self) -> float | None:
+        """Share of the training labels that a network trained to its end predicts; None if no fit is asked for."""
+        return 1.0
+
+    @property
+    def measured(self) -> frozenset[str]:
+        """The accuracies that a trial has because of it, beside that on clean images."""
+        return frozenset()
+
+    def attack_due(self, epoch: int, last: bool) -> bool:
+        """Whether the network is to be attacked after ``epoch`` epochs (``last``: of all)."""
+        return False
+
+    def robust_accuracies(
+        self, network: Network, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
+    ) -> dict[str, float]:
+        """``robust_accuracy`` (and ``autoattack_accuracy``) on uint8 ``images``, where :meth:`attack_due`."""
+        return {}
+
+
+difficulties: Registry[Difficulty] = Registry("difficulty")
+
+
+def subset_size(total: int, data_ratio: float) -> int:
+    """How many of ``total`` samples a ratio in (0, 1] keeps: the nearest whole number, at least 1."""
+    return max(1, round(total * data_ratio))
+
+
+def random_subset(total: int, size: int, seed: int) -> torch.Tensor:
+    """``size`` of ``total`` indices, uniformly, ascending; the same for every trial of one seed."""
+    return torch.randperm(total, generator=derive(seed, "subset"))[:size].sort().values

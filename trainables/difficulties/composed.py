@@ -1,0 +1,112 @@
+"""Difficulties on top of each other: which samples, with which labels, with which images, under which attack.
+
+``{name: composed, selection: {name: el2n}, images: {name: corruption, severity: 3}, attack: adversarial}`` is the
+hardest samples by EL2N, corrupted, then attacked in every batch. Samples are ranked on clean images and true labels:
+each part is what it is alone.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+
+from sparsweep.trainables.difficulties.base import Difficulty, Sources, View, difficulties
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.pipeline.device_data import DeviceData
+from sparsweep.trainables.pipeline.losses import Objective
+from sparsweep.trainables.pipeline.network import Network
+
+if TYPE_CHECKING:
+    from sparsweep.trainables.specs.trial import Spec, TrialSpec
+
+Part = Annotated[SerializeAsAny[Difficulty], BeforeValidator(difficulties.parse)]
+OptionalPart = Annotated[
+    SerializeAsAny[Difficulty] | None,
+    BeforeValidator(lambda value: None if value is None else difficulties.parse(value)),
+]
+
+
+@difficulties.register
+class Composed(Difficulty):
+    """A selection, and on top of it label noise, a corruption and an attack, each where given."""
+
+    name: Literal["composed"] = "composed"
+    selection: Part = Field(
+        default_factory=lambda: difficulties.parse("none"), description="which samples are trained on"
+    )
+    labels: OptionalPart = Field(default=None, description="how their labels are made wrong")
+    images: OptionalPart = Field(default=None, description="how images are corrupted")
+    attack: OptionalPart = Field(default=None, description="how every batch is attacked")
+
+    @property
+    def parts(self) -> dict[str, Difficulty]:
+        """What is given, by stage, in the order in which it acts."""
+        given = {"selection": self.selection, "labels": self.labels, "images": self.images, "attack": self.attack}
+        return {stage: part for stage, part in given.items() if part is not None}
+
+    @model_validator(mode="after")
+    def _stages_fit(self) -> Composed:
+        for stage, part in self.parts.items():
+            if part.stage != stage or part.name == self.name:
+                at = ", ".join(name for name in difficulties.names() if difficulties[name].stage == stage)
+                raise ValueError(f"{stage}: {part.name} does not act there; choose from {at}")
+        if len(self.parts) < 2:
+            raise ValueError("selection: alone it needs no composition; give labels, images or attack as well")
+        return self
+
+    @property
+    def label(self) -> str:
+        return "+".join(part.label for part in self.parts.values() if part.name != "none")
+
+    @property
+    def view(self) -> View:
+        return self.images.view if self.images else "clean"
+
+    def ready(self) -> None:
+        for part in self.parts.values():
+            part.ready()
+
+    def check(self, spec: TrialSpec) -> None:
+        for stage, part in self.parts.items():
+            try:
+                part.check(spec)
+            except ValueError as error:
+                raise ValueError(str(error).replace("difficulty.", f"difficulty.{stage}.", 1)) from None
+
+    def asks(self, spec: TrialSpec) -> int:
+        return sum(part.asks(spec) for part in self.parts.values())
+
+    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
+        return tuple(run for part in self.parts.values() for run in part.requirements(spec))
+
+    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
+        return self.selection.select(spec, labels, sources)
+
+    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
+        for part in self.parts.values():
+            data = part.alter(spec, data, sources)
+        return data
+
+    @property
+    def objective(self) -> Objective:
+        return self.attack.objective if self.attack else Objective()
+
+    @property
+    def measured(self) -> frozenset[str]:
+        return frozenset[str]().union(*(part.measured for part in self.parts.values()))
+
+    @property
+    def learnable(self) -> float | None:
+        shares = [part.learnable for part in self.parts.values()]
+        known = [share for share in shares if share is not None]
+        return math.prod(known) if len(known) == len(shares) else None
+
+    def attack_due(self, epoch: int, last: bool) -> bool:
+        return self.attack is not None and self.attack.attack_due(epoch, last)
+
+    def robust_accuracies(
+        self, network: Network, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
+    ) -> dict[str, float]:
+        return self.attack.robust_accuracies(network, images, labels, seed, last) if self.attack else {}

@@ -1,0 +1,175 @@
+"""Common corruptions: training and test images alike are corrupted once (paper, section 3.3.1 and appendix A.3).
+
+The corruptions are those of Hendrycks & Dietterich, ICLR 2019 (see ``trainables.corruptions``). Every image gets one
+type, drawn by itself, at one severity; what was drawn depends on the corruption's own ``corruption_seed``, the split
+and the image's place in the data set, so that all trials train and are judged on the same pixels. The corrupted data
+set is made once and kept. Images are corrupted as they are stored, before augmentation.
+
+The paper names three types as examples and gives no list, no assignment and no parameters for severity 6, which the
+benchmark does not have; the defaults are the benchmark's 15 types without frost, drawn uniformly.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from sparsweep.trainables import corruptions
+from sparsweep.trainables.corruptions import CORRUPTIONS, TYPE_SETS, Glass
+from sparsweep.trainables.data import DataError, ImageData
+from sparsweep.trainables.data.image_cache import listing_digest
+from sparsweep.trainables.data.image_files import SUFFIXES, find_images, say_left_out
+from sparsweep.trainables.difficulties.base import Difficulty, Sources, View, difficulties
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.pipeline.device_data import DeviceData, fit
+from sparsweep.trainables.specs.base import Placed, unknown
+from sparsweep.trainables.storage.filesystem import expanded
+
+if TYPE_CHECKING:
+    from sparsweep.trainables.specs.trial import CorruptionSpec, TrialSpec
+
+
+class Corruption(Placed):
+    """Which corruption each image of a data set gets, and how strong it is."""
+
+    whereabouts = frozenset({"frost_folder"})
+
+    types: str | tuple[str, ...] = Field(default="h14", description="a set by name, a type, or a list of types")
+    severity: int = Field(default=5, ge=1, le=6, description="1-5 of the benchmark, 6 extrapolated")
+    test_severity: int | None = Field(default=None, ge=0, le=6, description="of test images; 0: clean, null: same")
+    assignment: Literal["uniform", "balanced", "class_skewed"] = Field(
+        default="uniform", description="how types are spread over images: at random, in equal numbers, or by class"
+    )
+    skew: float = Field(default=0.9, ge=0, le=1, description="class_skewed: chance of a class's own type")
+    frost_folder: str | None = Field(default=None, description="folder of photographs of frost, which frost needs")
+    frost_digest: str | None = Field(default=None, description="of names and sizes of the photographs; found if null")
+    corruption_seed: int = Field(default=0, ge=0, lt=2**31, description="seed of what is random in them")
+    glass: Glass = Field(
+        default="copy", description="glass_blur: copy pixels as the benchmark's code does, or swap them"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identify_frost(cls, data: Any) -> Any:
+        """A digest of the folder of frost: a corruption is what it overlays, not where that lies."""
+        if not isinstance(data, Mapping) or data.get("frost_digest") or not isinstance(data.get("frost_folder"), str):
+            return data
+        folder = expanded(data["frost_folder"])
+        if not folder.is_dir():
+            raise ValueError(f"frost_folder: there is no folder {folder}")
+        try:
+            found = find_images(folder)
+        except (DataError, OSError) as error:
+            raise ValueError(f"frost_folder: {error}") from None
+        if not found.images:
+            raise ValueError(f"frost_folder: {folder} holds no photograph that ends in {', '.join(SUFFIXES)}")
+        say_left_out(folder, found.left_out)
+        return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(found.images)}
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The names of the types."""
+        if isinstance(self.types, str):
+            return tuple(TYPE_SETS.get(self.types, (self.types,)))
+        return self.types
+
+    @property
+    def idle(self) -> frozenset[str]:
+        return frozenset() if "glass_blur" in self.chosen else frozenset({"glass"})
+
+    @model_validator(mode="after")
+    def _types_are_known(self) -> Corruption:
+        for name in self.chosen:
+            if name not in CORRUPTIONS:
+                raise ValueError(f"types: {unknown('corruption', name, [*TYPE_SETS, *CORRUPTIONS])}")
+        if not self.chosen or len(set(self.chosen)) < len(self.chosen):
+            raise ValueError(f"types: a list of different types, got {list(self.chosen)}")
+        if "frost" in self.chosen and self.frost_folder is None:
+            raise ValueError(
+                "frost_folder: frost overlays photographs that do not come with this package: give a folder of them, "
+                "or leave frost out (types: h14)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _glass_is_used(self) -> Corruption:
+        if self.glass != "copy" and "glass" in self.idle:
+            raise ValueError(f"glass: glass_blur is not among the types (got {self.glass!r}). Leave it out.")
+        return self
+
+    def __str__(self) -> str:
+        types = self.types if isinstance(self.types, str) else "/".join(self.types)
+        return f"{types} at severity {self.severity}"
+
+
+@difficulties.register
+class Corrupted(Difficulty, Corruption):
+    """Training and test images under common corruptions, one type an image."""
+
+    name: Literal["corruption"] = "corruption"
+    stage = "images"
+
+    @property
+    def measured(self) -> frozenset[str]:
+        return frozenset({"corrupted_accuracy"})
+
+    @property
+    def view(self) -> View:
+        return "clean" if self.test_severity == 0 else "corrupted"
+
+    def run(self, spec: TrialSpec) -> CorruptionSpec:
+        """The run that corrupts the data set of ``spec``."""
+        from sparsweep.trainables.specs.trial import CorruptionSpec  # spec.py needs this file for its own types
+
+        return CorruptionSpec(dataset=spec.dataset, corruption=Corruption(**self.model_dump(exclude={"name"})))
+
+    def requirements(self, spec: TrialSpec) -> tuple[CorruptionSpec, ...]:
+        return (self.run(spec),)
+
+    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
+        images = sources.corrupted(self.run(spec))
+
+        def placed(split: str) -> torch.Tensor:
+            fitted = fit(images[split], data.train_images.shape[1], spec.model.min_size)
+            return fitted.to(data.train_images.device)
+
+        corrupted = dataclasses.replace(data, train_images=placed("train"), corrupted_images=placed("test"))
+        if len(data.validation_labels):
+            corrupted = dataclasses.replace(corrupted, validation_images=placed("validation"))
+        return corrupted
+
+
+def corrupt(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
+    """All images of ``data`` under the corruption of ``run``: uint8 [N, C, H, W] by split.
+
+    ``train`` and ``test``, and ``validation`` where images are held out: these are corrupted as the test images are.
+    """
+    corruption = run.corruption
+    test_severity = corruption.severity if corruption.test_severity is None else corruption.test_severity
+    severities = {"train": corruption.severity, "test": test_severity, "validation": test_severity}
+    splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
+    if len(data.validation_labels):
+        splits["validation"] = data.validation_images, data.validation_labels
+    made = {}
+    for split, (images, labels) in splits.items():
+        if severities[split] == 0:
+            made[split] = images
+            continue
+        seed, names = corruption.corruption_seed, np.array(corruption.chosen)
+        assigned = corruptions.assign(
+            len(images), labels, names.tolist(), corruption.assignment, corruption.skew, seed, split
+        )
+        made[split] = corruptions.corrupt(
+            images,
+            names[assigned],
+            severities[split],
+            seed,
+            split,
+            frost_folder=corruption.frost_folder,
+            glass=corruption.glass,
+        )
+    return made

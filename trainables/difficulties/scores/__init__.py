@@ -1,0 +1,1 @@
+"""Scores that rank training samples. A score and its difficulty are one file in this folder."""

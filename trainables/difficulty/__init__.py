@@ -1,9 +1,0 @@
-"""How training data is made hard. A difficulty is one file here with one class that registers itself."""
-
-import sys
-
-from sparsweep.trainables.difficulty.base import Difficulty, Sources, difficulties, subset_size
-
-difficulties.load_all(sys.modules[__name__])
-
-__all__ = ["Difficulty", "Sources", "difficulties", "subset_size"]

@@ -1,0 +1,1 @@
+"""From stored images to the loss of a batch: device data, batches, augmentation, the network, random numbers."""

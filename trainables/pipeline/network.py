@@ -1,0 +1,29 @@
+"""A network on its device, run in the precision of its recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparsweep.trainables.lazy import nn, torch
+
+EVALUATION_BATCH = 1000
+"""Images run at once where a network is judged."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """A module on a device, run in the precision of its recipe."""
+
+    module: nn.Module
+    device: torch.device
+    precision: str
+    forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """The module in another form, say compiled; None: as it is."""
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """float32 logits [N, classes] of float32 ``images`` in [0, 1], in the mode that the module is in."""
+        forward = self.module if self.forward is None else self.forward
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = forward(images)
+        return logits.float()

@@ -1,0 +1,51 @@
+"""Which modules a run comes from: the classes of all its parts, of its scores and of what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import takewhile
+
+from pydantic import BaseModel
+
+from sparsweep.trainables.storage.provenance import OWN, OWN_MODULE, Code, loaded_code
+from sparsweep.trainables.difficulties.scores.base import SCORES
+from sparsweep.trainables.specs.trial import ScoringSpec, Spec
+
+
+def code_of(spec: Spec) -> Code:
+    """Return the code that makes ``spec`` and all that it needs, as it was imported into this process."""
+    return {module: frozenset({loaded_code(module)}) for module in sorted(modules_of(spec))}
+
+
+def modules_of(spec: Spec) -> set[str]:
+    """Return the top-level modules whose classes ``spec`` and its prerequisites are made of."""
+    found = {OWN, *_modules_in(spec)}
+    return found.union(*(modules_of(needed) for needed in spec.requirements()))
+
+
+def _modules_in(value: object) -> Iterator[str]:
+    """Yield the top-level modules of the classes of a value and of all values in it."""
+    if isinstance(value, BaseModel):
+        yield from _modules_of_class(type(value))
+        for part in value.__dict__.values():
+            yield from _modules_in(part)
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            yield from _modules_in(part)
+    if isinstance(value, ScoringSpec):
+        yield from (_module_of_score(name) for name in value.scores if name in SCORES)
+
+
+def _modules_of_class(cls: type) -> Iterator[str]:
+    """Yield the modules of a class and of those that it derives from, up to the first one of this package."""
+    modules = (base.__module__.partition(".")[0] for base in cls.__mro__)
+    return takewhile(lambda module: module not in {OWN_MODULE, "pydantic"}, modules)
+
+
+def _module_of_score(name: str) -> str:
+    make = SCORES[name]
+    # A score of the network at the end is registered as a function that an argument of a class of ours holds.
+    source = make.args[0] if isinstance(make, partial) else make
+    module = source.__module__.partition(".")[0]
+    return OWN if module == OWN_MODULE else module

@@ -1,0 +1,124 @@
+"""The rows that a finished trial leaves in the tables (see ``records``)."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sparsweep.trainables.runs.spec_columns import spec_columns
+from sparsweep.trainables.training.convergence import epochs_to_fit, is_undertrained, late_trend
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.training.flops import PASSES, dense_flops, forward_flops
+from sparsweep.trainables.storage.provenance import Code, commit, dump_code, versions
+from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.training.trainer import Training
+
+EPOCH_COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "test_accuracy",
+    "validation_accuracy",
+    "robust_accuracy",
+    "density",
+    "seconds",
+)
+
+
+def epoch_rows(spec: TrialSpec, training: Training) -> list[dict[str, Any]]:
+    return [{"trial": spec.id, **{name: getattr(epoch, name) for name in EPOCH_COLUMNS}} for epoch in training.history]
+
+
+def layer_rows(spec: TrialSpec, training: Training) -> list[dict[str, Any]]:
+    topology, rows = training.topology, []
+    explored = topology.explored.counts()
+    stayed = {name: int((mask & topology.initial[name]).sum()) for name, mask in topology.masks.items()}
+    for position, (name, mask) in enumerate(topology.masks.items()):
+        density, nonzero = topology.densities[name], topology.counts[name]
+        rows.append(
+            {
+                "trial": spec.id,
+                "layer": name,
+                "position": position,
+                "kind": "conv" if mask.ndim == 4 else "linear",
+                "weights": mask.numel(),
+                "nonzero": nonzero,
+                "density": density,
+                "flops": forward_flops({name: training.layer_flops[name]}, {name: density}),
+                "explored": explored[name] / mask.numel(),
+                "initial_overlap": stayed[name] / nonzero if nonzero else None,
+            }
+        )
+    return rows
+
+
+def trial_row(
+    spec: TrialSpec,
+    training: Training,
+    layers: list[dict[str, Any]],
+    lineage: Mapping[str, float],
+    course: Mapping[str, Any],
+    code: Code,
+) -> dict[str, Any]:
+    """The row in ``trials``. ``lineage``: FLOPs of every prerequisite by id; ``course``: sweep, seconds, started_at."""
+    last = training.history[-1]
+    parameters = sum(parameter.numel() for parameter in training.model.parameters())
+    weights, kept = training.masks.size, sum(training.topology.counts.values())
+    return {
+        **spec_columns(spec),
+        **course,
+        "density": training.density,
+        "mask_updates": training.mask_updates,
+        "test_accuracy": last.test_accuracy,
+        "clean_accuracy": last.clean_accuracy,
+        "corrupted_accuracy": last.corrupted_accuracy,
+        "robust_accuracy": last.robust_accuracy,
+        "autoattack_accuracy": last.autoattack_accuracy,
+        "validation_accuracy": last.validation_accuracy,
+        "train_accuracy": last.train_accuracy,
+        **convergence_columns(spec, training),
+        "train_loss": last.train_loss,
+        "parameters": parameters,
+        "nonzero_parameters": parameters - weights + kept,
+        "train_flops": training.train_flops,
+        "inference_flops": training.forward_flops,
+        "prerequisite_flops": float(sum(lineage.values())),
+        "scoring_flops": scoring_flops(spec),
+        "exploration_rate": sum(row["explored"] * row["weights"] for row in layers) / weights,
+        "mask_overlap": sum((row["initial_overlap"] or 0) * row["nonzero"] for row in layers) / kept,
+        "images_per_second": training.images / training.train_seconds,
+        "device": device_name(training.device),
+        "threads": torch.get_num_threads(),
+        "finished_at": datetime.now(UTC),
+        "commit": commit(),
+        "versions": versions(),
+        "code": dump_code(code),
+    }
+
+
+def convergence_columns(spec: TrialSpec, training: Training) -> dict[str, Any]:
+    """The columns that say whether the network was trained to its end (see ``convergence``)."""
+    history, learnable, fit = training.history, spec.difficulty.learnable, training.fit_accuracy()
+    epochs = [epoch.epoch for epoch in history]
+    trend = late_trend(epochs, [epoch.test_accuracy for epoch in history], spec.recipe.epochs)
+    accuracies, rates = [epoch.train_accuracy for epoch in history], [epoch.lr for epoch in history]
+    return {
+        "fit_accuracy": fit,
+        "late_gain": None if trend is None else trend.gain,
+        "undertrained": is_undertrained(fit, learnable, trend),
+        "epochs_to_fit": epochs_to_fit(accuracies, rates, fit, learnable, spec.recipe.epochs),
+    }
+
+
+def scoring_flops(spec: TrialSpec) -> float:
+    """Training operations of the scoring runs that ranked the samples of ``spec``; what scores cost is left out."""
+    runs = [run for run in spec.difficulty.requirements(spec) if isinstance(run, ScoringSpec)]
+    dense = dense_flops(spec.model, spec.dataset)
+    return float(sum(PASSES * dense * run.trial.samples * run.epochs for run in runs))
+
+
+def device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"

@@ -1,0 +1,46 @@
+"""The columns of ``trials`` that follow from the spec alone: what a trial is, finished or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from sparsweep.trainables.storage.schemas import TABLES, build
+from sparsweep.trainables.specs.trial import TrialSpec, dump
+
+
+def spec_columns(spec: TrialSpec) -> dict[str, Any]:
+    """Return the columns of a trial that its spec tells, by name."""
+    return {
+        "trial": spec.id,
+        "comparison": spec.comparison,
+        "dataset": spec.dataset.name,
+        "model": spec.model.name,
+        "sparsifier": spec.sparsifier.name,
+        "sparsity": spec.sparsity,
+        "difficulty": spec.difficulty.label,
+        "data_ratio": spec.data_ratio,
+        "seed": spec.seed,
+        "profile": spec.profile,
+        "epochs": spec.recipe.epochs,
+        "steps": spec.steps,
+        "samples": spec.samples,
+        "dataset_parameters": spec.dataset.model_dump_json(exclude={"name"}),
+        "model_parameters": spec.model.model_dump_json(exclude={"name"}),
+        "sparsifier_parameters": spec.sparsifier.model_dump_json(exclude={"name"}),
+        "difficulty_parameters": spec.difficulty.model_dump_json(exclude={"name"}),
+        "step_budget": spec.recipe.steps,
+        "milestones": json.dumps(spec.recipe.milestones),
+        "evaluation_every": spec.evaluation.every,
+        "spec": dump(spec),
+        **spec.recipe.model_dump(mode="json", exclude={"epochs", "steps", "milestones"}),
+    }
+
+
+def planned(specs: Iterable[TrialSpec]) -> pa.Table:
+    """Return a row of the table ``trials`` for each of ``specs``, null in every column that only a training fills."""
+    empty: dict[str, Any] = dict.fromkeys(TABLES["trials"].names)
+    return build("trials", [{**empty, **spec_columns(spec)} for spec in specs])

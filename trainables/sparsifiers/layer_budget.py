@@ -1,0 +1,188 @@
+"""What methods share that divide the weights they keep among layers: their fields, and the choice itself.
+
+- :class:`Divided`: a ranking of all weights together (``global``), or within layers of given densities;
+- :class:`Drawn`: positions drawn at random within such layers;
+- :class:`Scored`: weights ranked by a score before training, where ``shuffle`` keeps nothing but the layer counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.sparsifiers.base import Sparse, Sparsifier, Start, layer_shapes
+from sparsweep.trainables.sparsifiers.masked_params import Tensors
+from sparsweep.trainables.sparsifiers.masks import (
+    Masks,
+    keep_largest,
+    keep_largest_per_layer,
+    keep_random,
+    kept_weights,
+    uniform_scores,
+)
+from sparsweep.trainables.specs import distributions
+from sparsweep.trainables.specs.base import FrozenMap, unknown
+from sparsweep.trainables.specs.distributions import DISTRIBUTIONS, Distribution, Shapes
+
+if TYPE_CHECKING:
+    from sparsweep.trainables.specs.trial import TrialSpec
+
+GLOBAL = "global"
+
+
+def _parse(value: Any, names: tuple[str, ...]) -> str | FrozenMap:
+    """One of ``names``, or a density in [0, 1] for every layer by name."""
+    if not isinstance(value, Mapping):
+        if value not in names:
+            why = unknown("distribution", value, [*names, "a density for every layer by name"])
+            raise PydanticCustomError("unknown", "{why}", {"why": why})
+        return str(value)
+    for layer, density in value.items():
+        if not isinstance(density, int | float) or not 0 <= density <= 1:
+            why = f"the density of layer {layer} must lie in [0, 1], got {density!r}"
+            raise PydanticCustomError("value_error", "{why}", {"why": why})
+    return FrozenMap({str(layer): float(density) for layer, density in value.items()})
+
+
+LAYER_NAMES = tuple(DISTRIBUTIONS)
+BY_LAYER = f"how dense each layer is: {', '.join(LAYER_NAMES)}, or {{layer: density}}"
+BY_RANK = f"global: all weights are ranked together; or {BY_LAYER}"
+
+LayerDistribution = Annotated[str | Mapping[str, float], PlainValidator(partial(_parse, names=LAYER_NAMES))]
+"""A distribution of layer densities: its name, or the densities themselves."""
+AnyDistribution = Annotated[str | Mapping[str, float], PlainValidator(partial(_parse, names=(GLOBAL, *LAYER_NAMES)))]
+"""The same, or ``global``: layers compete, and the densities are what comes out."""
+
+
+class Divided(Sparsifier):
+    """A method whose layers share the weights that are kept; one that moves weights between layers begins so."""
+
+    distribution: AnyDistribution = Field(default=GLOBAL, description=BY_RANK)
+    dense_first: bool = Field(default=False, description="the first layer is not pruned")
+    dense_last: bool = Field(default=False, description="the last layer is not pruned")
+
+    def check(self, spec: TrialSpec) -> None:
+        super().check(spec)
+        own_ends = isinstance(self.distribution, Mapping) or self.distribution == "uniform_plus"
+        if not own_ends and not self.dense_first and not self.dense_last:
+            return  # no layer is kept whatever the sparsity: possible in every network
+        for field in ("dense_first", "dense_last"):
+            if own_ends and getattr(self, field):
+                raise ValueError(f"sparsifier.{field}: the distribution says itself how dense the first and last are")
+        shapes = layer_shapes(spec.model, spec.dataset)
+        kept = kept_weights(distributions.sizes(shapes), spec.sparsity)
+        if isinstance(self.distribution, Mapping):
+            check_given(self.distribution, shapes, kept, spec.sparsity)
+        try:
+            self.densities(shapes, kept / distributions.sizes(shapes))
+        except ValueError as error:
+            raise ValueError(f"sparsity: {error}, got {spec.sparsity}") from None
+
+    def densities(self, shapes: Shapes, density: float) -> dict[str, float]:
+        """Layer densities at a total one; ValueError where the layers that stay dense are more than that."""
+        return distributions.with_dense(self._rule, shapes, density, self.dense_layers(list(shapes)))
+
+    @property
+    def _rule(self) -> Distribution:
+        if isinstance(self.distribution, Mapping):
+            return distributions.as_given(self.distribution)
+        # A global ranking has no rule; any one tells whether what stays dense leaves room for it.
+        return DISTRIBUTIONS["uniform" if self.distribution == GLOBAL else self.distribution]
+
+    def dense_layers(self, layers: list[str]) -> set[str]:
+        """Those of ``layers`` (in the order of the network) that are not pruned."""
+        return {*layers[: int(self.dense_first)], *layers[len(layers) - int(self.dense_last) :]}
+
+    def keep(self, scores: Tensors, kept: int, within: Masks | None = None) -> Masks:
+        """Keep exactly the ``kept`` largest scores: of all together, or within layers of the distribution's densities.
+
+        ``within``: no layer keeps more weights than it has there (for a method that never revives one).
+        """
+        if self.distribution == GLOBAL:
+            dense = self.dense_layers(list(scores))
+            first = {name: torch.full_like(scores[name], torch.inf) for name in dense}
+            return keep_largest({name: first.get(name, score) for name, score in scores.items()}, kept)
+        shapes = {name: tuple(score.shape) for name, score in scores.items()}
+        densities = self.densities(shapes, kept / distributions.sizes(shapes))
+        room = within.counts() if within else None
+        return keep_largest_per_layer(scores, distributions.allocate(shapes, densities, kept, room))
+
+
+def check_given(densities: Mapping[str, float], shapes: Shapes, kept: int, sparsity: float) -> None:
+    """ValueError if densities given by layer are not those of this network at this sparsity."""
+    for layer in densities:
+        if layer not in shapes:
+            raise ValueError(f"sparsifier.distribution: {unknown('layer', layer, shapes)}")
+    missing = [layer for layer in shapes if layer not in densities]
+    if missing:
+        raise ValueError(f"sparsifier.distribution: no density for {', '.join(missing)}")
+    total = distributions.sizes(shapes)
+    given = sum(densities[name] * math.prod(shape) for name, shape in shapes.items())
+    if abs(given - kept) > len(shapes):
+        why = f"it keeps {given:.0f} of {total} weights: say sparsity {1 - given / total:.6f}, not {sparsity}"
+        raise ValueError(f"sparsifier.distribution: {why}")
+
+
+class Drawn(Divided):
+    """A method that draws positions at random, within layers of given densities."""
+
+    distribution: LayerDistribution = Field(default="erk", description=BY_LAYER)
+    counts: Literal["exact", "bernoulli"] = Field(
+        default="exact", description="exact in every layer, or each weight drawn by itself (D6)"
+    )
+
+    def initialize(self, start: Start) -> Masks:
+        return self.draw(start, start.layer_counts(self.densities))
+
+    def draw(self, start: Start, counts: Mapping[str, int]) -> Masks:
+        """Random masks that keep ``counts[name]`` of each layer: exactly, or in the mean."""
+        return DRAWS[self.counts](start.weights, counts, start.generator)
+
+    def slack(self, total: int, spec: TrialSpec) -> int:
+        if self.counts == "exact":
+            return 0
+        # Bernstein's inequality: a sum of independent draws misses its mean by more once in 10^9.
+        variance, tail = total * spec.sparsity * (1 - spec.sparsity), math.log(2e9)
+        return math.ceil(tail / 3 + math.sqrt((tail / 3) ** 2 + 2 * tail * variance))
+
+
+def keep_bernoulli(weights: Tensors, counts: Mapping[str, int], generator: torch.Generator) -> Masks:
+    """Keep each weight with its layer's probability ``counts[name]`` of its size, whatever becomes of the others."""
+    chance = uniform_scores(weights, generator)
+    return Masks({name: chance[name] < counts[name] / weight.numel() for name, weight in weights.items()})
+
+
+DRAWS = {"exact": keep_random, "bernoulli": keep_bernoulli}
+
+
+class Scored(Drawn, Sparse):
+    """A method that ranks the weights by a score before training."""
+
+    distribution: AnyDistribution = Field(default=GLOBAL, description=BY_RANK)
+    shuffle: bool = Field(
+        default=False,
+        description="within each layer positions are drawn anew: only the layer counts are the score's (D3, D4)",
+    )
+
+    def check(self, spec: TrialSpec) -> None:
+        super().check(spec)
+        if self.counts == "bernoulli" and not self.shuffle:
+            raise ValueError("sparsifier.counts: bernoulli is for positions that are drawn: set shuffle: true")
+
+    def scores(self, start: Start) -> Tensors:
+        """How much each weight matters; the largest are kept."""
+        raise NotImplementedError
+
+    def prune(self, start: Start) -> Masks:
+        """The masks that the scores choose."""
+        return self.keep(self.scores(start), start.kept)
+
+    def initialize(self, start: Start) -> Masks:
+        masks = self.prune(start)
+        return self.draw(start, masks.counts()) if self.shuffle else masks

@@ -1,0 +1,136 @@
+"""Saliency scores: how much each weight matters. Pure functions of a network and some batches.
+
+The network is left as it was (batch-norm statistics included). Scores are detached and have the shapes of the weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+from sparsweep.trainables.lazy import functional, init, nn, no_grad, torch
+from sparsweep.trainables.models import maskable
+
+Batch: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
+"""Images, float32 [B, C, H, W] in [0, 1], and labels, int64 [B]."""
+Loss: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
+
+LossName = Literal["cross_entropy", "nll"]
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits, labels)
+
+
+def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Minus the mean of the label's raw logit, as the authors' code has it (defect D1)."""
+    return functional.nll_loss(logits, labels)
+
+
+LOSSES: dict[LossName, Loss] = {"cross_entropy": cross_entropy, "nll": nll}
+
+
+def magnitudes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """|w| of every maskable weight."""
+    return {name: weight.abs() for name, weight in weights.items()}
+
+
+def connection_sensitivity(
+    model: nn.Module, batches: Sequence[Batch], loss: Loss = cross_entropy
+) -> dict[str, torch.Tensor]:
+    """|w * dL/dw| for the loss of ``batches`` (Lee et al., SNIP, ICLR 2019, equation 6 without its normaliser).
+
+    The network is in training mode, as the method has it.
+    """
+    probe = copy.deepcopy(model).train()
+    weights = maskable(probe)
+    total = sum_of_gradients(probe, weights, batches, loss)
+    return {name: (weights[name] * grad).detach().abs() for name, grad in total.items()}
+
+
+def sum_of_gradients(
+    probe: nn.Module, weights: Mapping[str, torch.Tensor], batches: Sequence[Batch], loss: Loss
+) -> dict[str, torch.Tensor]:
+    """The gradient of the sum of the batches' mean losses with respect to ``weights``, by name."""
+    parts = [torch.autograd.grad(loss(probe(images), labels), list(weights.values())) for images, labels in batches]
+    return {name: torch.stack(grads).sum(0) for name, grads in zip(weights, zip(*parts, strict=True), strict=True)}
+
+
+def redrawn(model: nn.Module, generator: torch.Generator) -> nn.Module:
+    """A copy of ``model`` with its maskable weights drawn anew, Xavier normal (Glorot & Bengio 2010; defect D2)."""
+    fresh = copy.deepcopy(model)
+    with torch.no_grad():
+        for weight in maskable(fresh).values():
+            weight.copy_(init.xavier_normal_(torch.empty(weight.shape), generator=generator))
+    return fresh
+
+
+def gradient_flow(model: nn.Module, batches: Sequence[Batch], temperature: float) -> dict[str, torch.Tensor]:
+    """w * (H g): how much of the gradient's norm each weight carries (Wang et al., GraSP, ICLR 2020).
+
+    g and H: gradient and Hessian of the cross-entropy of ``batches`` with logits divided by ``temperature``. To first
+    order, removing the weight changes g'g by -2 times this; so weights of large positive score are to be kept. The
+    network is in training mode, as in the method's own code.
+    """
+    probe = copy.deepcopy(model).train()
+    weights = maskable(probe)
+
+    def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return functional.cross_entropy(logits / temperature, labels)
+
+    flow = sum_of_gradients(probe, weights, batches, loss)
+    product = hessian_product(probe, weights, batches, loss, flow)
+    return {name: weights[name].detach() * product[name] for name in weights}
+
+
+def hessian_product(
+    probe: nn.Module,
+    weights: Mapping[str, torch.Tensor],
+    batches: Sequence[Batch],
+    loss: Loss,
+    vector: Mapping[str, torch.Tensor],
+) -> dict[str, torch.Tensor]:
+    """The Hessian of the sum of the batches' mean losses with respect to ``weights`` times ``vector``, by name."""
+    inputs = list(weights.values())
+    parts = []
+    for images, labels in batches:
+        gradients = torch.autograd.grad(loss(probe(images), labels), inputs, create_graph=True)
+        along = torch.stack(
+            [(gradient * vector[name]).sum() for name, gradient in zip(weights, gradients, strict=True)]
+        )
+        parts.append(torch.autograd.grad(along.sum(), inputs, allow_unused=True, materialize_grads=True))
+    return {name: torch.stack(grads).sum(0) for name, grads in zip(weights, zip(*parts, strict=True), strict=True)}
+
+
+@no_grad
+def absolute(model: nn.Module) -> nn.Module:
+    """The network whose paths :func:`synaptic_flow` adds up: every parameter and buffer is its absolute value.
+
+    In evaluation mode, so that images do not act on each other; without standardisation of its input; and in float64,
+    in which products along many layers neither vanish nor overflow.
+    """
+    from sparsweep.trainables.models.modules import Normalize
+
+    probe = copy.deepcopy(model).double().eval()
+    for layer in probe.modules():
+        if isinstance(layer, Normalize):
+            layer.mean.zero_(), layer.std.fill_(1)
+    for value in probe.state_dict().values():
+        value.abs_()
+    return probe
+
+
+def synaptic_flow(
+    probe: nn.Module, image_shape: Sequence[int], masks: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """|w dR/dw|, R: the sum of the logits of an all-ones image (Tanaka et al., NeurIPS 2020).
+
+    ``probe``: an :func:`absolute` network; ``image_shape``: (channels, height, width); ``masks``: weights outside count
+    as zero. Where layers have no biases the scores of each layer sum to R: flow is conserved.
+    """
+    weights = {name: (w.detach() * masks[name]).requires_grad_() for name, w in maskable(probe).items()}
+    image = torch.ones(1, *image_shape, dtype=torch.float64, device=next(iter(weights.values())).device)
+    flow = torch.func.functional_call(probe, weights, (image,)).sum()
+    gradients = torch.autograd.grad(flow, list(weights.values()), allow_unused=True, materialize_grads=True)
+    return {name: (w * grad).detach().abs() for (name, w), grad in zip(weights.items(), gradients, strict=True)}

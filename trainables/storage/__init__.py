@@ -1,0 +1,1 @@
+"""Where results, artifacts and checkpoints are stored, and how they are read and written."""
