@@ -54,7 +54,7 @@ test-faults: $(VENV)/installed-test  ## Kill, cut off, fill up and tamper with s
 	$(BIN)/python -m pytest -m faults
 
 chaos: $(VENV)/installed-test  ## Kill a SWEEP at random for some MINUTES, EVERY so many seconds, then compare it with an undisturbed run
-	$(BIN)/python tests/e2e/chaos.py $(SWEEP) --minutes $(MINUTES) --every $(EVERY)
+	PYTHONPATH=tests $(BIN)/python -m support.chaos $(SWEEP) --minutes $(MINUTES) --every $(EVERY)
 
 lint: $(VENV)/installed-test  ## Check style, format and types
 	$(BIN)/ruff check .
@@ -68,7 +68,7 @@ bench-topology: $(VENV)/installed  ## Time updates of masks against a training s
 	$(BIN)/python -m benchmarks.topology
 
 gallery: $(VENV)/installed-test  ## Draw every kind of figure of synthetic results on one page, to look at
-	$(BIN)/python tests/analysis/gallery.py
+	PYTHONPATH=tests $(BIN)/python -m support.gallery
 
 bench-analysis: $(VENV)/installed-test  ## Measure loading, figures, claims and report of 10,000 synthetic trials
 	$(BIN)/python -m benchmarks.analysis

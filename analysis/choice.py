@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from sparsweep.analysis.arms import DENSE
+from sparsweep.analysis.filters import Scope
+from sparsweep.analysis.groups import DENSE
 from sparsweep.analysis.results import Results
-from sparsweep.analysis.scope import Scope
 
 NUMBERS = ("data_ratio", "sparsity")
 FIELDS = ("dataset", "model", "difficulty", *NUMBERS)

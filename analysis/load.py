@@ -19,7 +19,7 @@ from os import PathLike
 
 import pandas as pd
 
-from sparsweep.analysis import arguments, compacted
+from sparsweep.analysis import arguments, snapshot
 from sparsweep.trainables.storage import schemas, tables
 
 Filters = arguments.Condition | Sequence[arguments.Condition] | Sequence[Sequence[arguments.Condition]]
@@ -90,7 +90,7 @@ def _load(
     if sweep is not None:
         members = _members(place, sweep)
         ids = [trial for trial in members if ids is None or trial in ids]
-    rows, damaged = compacted.read(place, table, ids, names, arguments.alternatives(table, filters))
+    rows, damaged = snapshot.read(place, table, ids, names, arguments.alternatives(table, filters))
     for path in damaged:
         tables.warn_of(table, path)
     return rows.to_pandas()
@@ -98,7 +98,7 @@ def _load(
 
 def _members(storage: str, sweep: str) -> list[str]:
     """Return the ids of the trials that belong to ``sweep``; ValueError that names the choices if it was not run."""
-    rows, _ = compacted.read(storage, "memberships")
+    rows, _ = snapshot.read(storage, "memberships")
     found = rows.to_pandas()
     if sweep not in set(found["sweep"]):
         choices = ", ".join(sorted(set(found["sweep"]))) or "none yet"

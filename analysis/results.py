@@ -9,8 +9,8 @@ from os import PathLike
 import pandas as pd
 
 from sparsweep.analysis.arguments import trial_ids
+from sparsweep.analysis.example_images import SAMPLES, Ranking, load_samples
 from sparsweep.analysis.load import load_epochs, load_failures, load_layers, load_trials
-from sparsweep.analysis.samples import SAMPLES, Ranking, load_samples
 from sparsweep.analysis.searches import Searches
 from sparsweep.trainables.storage import schemas
 

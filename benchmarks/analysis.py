@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from tests.analysis.synthetic import ADVERSARIAL, CORRUPTED, make_epochs, make_layers, make_sweep
 
 from benchmarks.machine import describe
-from tests.analysis.synthetic import ADVERSARIAL, CORRUPTED, make_epochs, make_layers, make_sweep
 
 HERE = Path(__file__).parent
 MILD = {"difficulty": "corruption", "difficulty_parameters": '{"severity": 2}'}

@@ -71,13 +71,14 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
 
     from sparsweep.trainables.storage import schemas
     from sparsweep.trainables.storage.store import Store
-    from sparsweep.tuner import execute, journal
-    from sparsweep.tuner.graph import build, examine
-    from sparsweep.tuner.order import order_of
-    from sparsweep.tuner.scratch import scratch
-    from sparsweep.tuner.search import GraphSearch, InOrder, Release
-    from sparsweep.tuner.sweep import parse
-    from sparsweep.tuner.watch import Watch
+    from sparsweep.tuner.config.sweep import parse
+    from sparsweep.tuner.execution import driver
+    from sparsweep.tuner.execution.progress import Watch
+    from sparsweep.tuner.execution.queue import GraphSearch, InOrder, Release
+    from sparsweep.tuner.execution.scratch import scratch
+    from sparsweep.tuner.planning.graph import build, examine
+    from sparsweep.tuner.planning.schedule import order_of
+    from sparsweep.tuner.state import sweep_record
 
     class Nothing(tune.Trainable):
         def setup(self, config: dict[str, Any], store: Store, sweep: str, row: dict[str, Any]) -> None:
@@ -94,19 +95,19 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with timed(found, "graph"):
         sweep, store = parse(sweep_file(trials), "noop"), Store(storage)
-        journal.remember(sweep, store)
+        sweep_record.remember(sweep, store)
         state = examine(build(sweep.trials), store)
     row = dict.fromkeys(schemas.TABLES["trials"].names)
     began = time.perf_counter()
-    with Watch(sweep.name, state, store) as watch, scratch() as folder, execute.cluster("local", folder):
+    with Watch(sweep.name, state, store) as watch, scratch() as folder, driver.cluster("local", folder):
         found["start"] = time.perf_counter() - began
         with timed(found, "seconds"), snapshots_of_tune(found):
             release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
             trainable = tune.with_parameters(Nothing, store=store, sweep=sweep.name, row=row)
             slots = int(ray.cluster_resources()["CPU"])
             algorithm, nothing = GraphSearch(release, slots), tune.with_resources(trainable, {"cpu": 1})
-            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(execute.PENDING_PER_SLOT * slots)
-            execute.fit(nothing, algorithm, InOrder(), sweep, [watch], folder)
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.PENDING_PER_SLOT * slots)
+            driver.fit(nothing, algorithm, InOrder(), sweep, [watch], folder)
     assert store.finished() == set(sweep.trials)
     return {**found, **memory()}
 
@@ -171,18 +172,19 @@ def bare_tuner(storage: str, trials: int) -> Any:
 def planned(storage: str, trials: int) -> dict[str, Any]:
     """``plan``, ``status`` and the release of all runs of a sweep that nobody has begun."""
     from sparsweep.trainables.storage.store import Store
-    from sparsweep.tuner import journal, status
-    from sparsweep.tuner.graph import build, examine
-    from sparsweep.tuner.order import order_of
-    from sparsweep.tuner.price import price
-    from sparsweep.tuner.search import Release
-    from sparsweep.tuner.sweep import parse
+    from sparsweep.tuner.config.sweep import parse
+    from sparsweep.tuner.execution.queue import Release
+    from sparsweep.tuner.planning import status
+    from sparsweep.tuner.planning.estimate import price
+    from sparsweep.tuner.planning.graph import build, examine
+    from sparsweep.tuner.planning.schedule import order_of
+    from sparsweep.tuner.state import sweep_record
 
     found: dict[str, Any] = {}
     store = Store(storage)
     with timed(found, "read"):
         sweep = parse(sweep_file(trials), "noop")
-    journal.remember(sweep, store)
+    sweep_record.remember(sweep, store)
     with timed(found, "plan"):
         price(sweep, store)
     with timed(found, "status"):

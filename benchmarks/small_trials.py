@@ -23,7 +23,7 @@ def sweep_file(trials: int, epochs: int) -> str:
 
 
 def specs(trials: int, epochs: int) -> list[Any]:
-    from sparsweep.tuner.sweep import parse
+    from sparsweep.tuner.config.sweep import parse
 
     return list(parse(sweep_file(trials, epochs), "small").trials.values())
 

@@ -24,7 +24,7 @@ from benchmarks.machine import describe
 
 HERE = Path(__file__).parent
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {**noop_sweeps.MEASURES, **small_trials.MEASURES}
-COMMAND = [sys.executable, "-m", "sparsweep.tuner.cli"]
+COMMAND = [sys.executable, "-m", "sparsweep.tuner.cli.app"]
 GOALS = """Goals: at most 1.0 of bare Tune at 1,000 trials and .8 at 10,000; driver below 700 MB; again in under 10 s;
 efficiency above 90 %."""
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import pandas as pd
 
 from sparsweep.analysis import load_trials
-from sparsweep.analysis.arms import keyed, pair_with_dense
 from sparsweep.analysis.convergence import is_undertrained
 from sparsweep.analysis.figures.labels import of_rows
+from sparsweep.analysis.groups import keyed, pair_with_dense
 from sparsweep.analysis.stats import mean_interval
 
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from sparsweep.analysis import describe, figures, load_epochs, load_layers, load_trials
-from sparsweep.analysis.arms import paired_differences, summarise
 from sparsweep.analysis.claims import evaluate, lines, paper_claims
+from sparsweep.analysis.groups import paired_differences, summarise
 from sparsweep.analysis.results import Results
 
 STORAGE, SWEEP = sys.argv[1:3] if len(sys.argv) == 3 else ("runs", "quickstart")

@@ -19,9 +19,7 @@ from unittest import mock
 import pytest
 import typer
 
-sys.path.insert(0, str(Path(__file__).parent / "analysis"))
-
-from synthetic import make_results
+sys.path.insert(0, str(Path(__file__).parent))
 
 from sparsweep.analysis import figures
 from sparsweep.trainables.data import datasets
@@ -30,7 +28,8 @@ from sparsweep.trainables.models import models
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.schemas import TABLES
-from sparsweep.tuner import cli
+from sparsweep.tuner.cli.app import app
+from support.synthetic_tables import make_results
 
 GOLDEN = Path(__file__).parent / "golden"
 BASE = {"dataset": "digits", "model": "resnet8", "sparsifier": "dense", "recipe": {"preset": "digits", "epochs": 20}}
@@ -98,7 +97,7 @@ def help_texts() -> dict[str, Any]:
         for inner, part in getattr(command, "commands", {}).items():
             add(f"{name} {inner}", part)
 
-    add("sparsweep", typer.main.get_command(cli.app))
+    add("sparsweep", typer.main.get_command(app.app))
     return found
 
 
@@ -125,7 +124,7 @@ def call(*arguments: str) -> tuple[int, str]:
         contextlib.redirect_stderr(io.StringIO()),
     ):
         try:
-            cli.main()
+            app.main()
         except SystemExit as ended:
             return int(ended.code or 0), printed.getvalue()
     raise AssertionError("the command returned")

@@ -10,9 +10,9 @@ For an undecided part it is said how many more seeds would decide it: so many th
 mean from the boundary with power .8, were mean and standard deviation as observed.
 """
 
-from sparsweep.analysis.claims.files import ClaimError, paper_claims, read_claims
+from sparsweep.analysis.claims.evaluate import Finding, Verdict, as_json, evaluate, lines
+from sparsweep.analysis.claims.loader import ClaimError, paper_claims, read_claims
 from sparsweep.analysis.claims.rules import Claim
-from sparsweep.analysis.claims.verdicts import Finding, Verdict, as_json, evaluate, lines
 
 __all__ = [
     "Claim",

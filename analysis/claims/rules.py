@@ -17,8 +17,8 @@ from typing import Annotated, Literal, Self
 import pandas as pd
 from pydantic import Field, model_validator
 
-from sparsweep.analysis.arms import ARM, COMPARISON, DENSE, most_accurate, pair_with_dense, replicates
-from sparsweep.analysis.scope import Scope, Value
+from sparsweep.analysis.filters import Scope, Value
+from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, most_accurate, pair_with_dense, replicates
 
 Measured = Literal[
     "test_accuracy",

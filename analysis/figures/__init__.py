@@ -15,17 +15,16 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from sparsweep.analysis.arms import COMPARISON
 from sparsweep.analysis.figures import (
     accuracy_vs_flops,
     accuracy_vs_sparsity,
     clean_vs_robust,
     density_effect,
+    export,
     labels,
     layer_density,
     learning_curves,
     ratio_heatmap,
-    rendering,
     sample_examples,
     search_history,
     search_importance,
@@ -34,9 +33,10 @@ from sparsweep.analysis.figures import (
 )
 from sparsweep.analysis.figures.form import DEFAULT, Form, inches
 from sparsweep.analysis.figures.paper import PAPER, PaperFigure, named
+from sparsweep.analysis.groups import COMPARISON
+from sparsweep.analysis.naming import setting_titles
 from sparsweep.analysis.results import Results
 from sparsweep.analysis.spreadsheet import to_csv
-from sparsweep.analysis.titles import setting_titles
 
 __all__ = [
     "FIGURES",
@@ -205,7 +205,7 @@ def save(picture: Picture, write: Callable[[str, bytes], None], form: Form = DEF
     Returns their names. Nothing is written unless all three could be made. ValueError where there is nothing to show.
     """
     files = {f"{picture.name}.csv": to_csv(picture.table())}
-    made = rendering.render(picture.draw(form), "png", "pdf")
+    made = export.render(picture.draw(form), "png", "pdf")
     files |= {f"{picture.name}.{kind}": content for kind, content in made.items()}
     for file, content in files.items():
         write(file, content)

@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from sparsweep.analysis.arms import ARM, COMPARISON, METHOD, most_accurate, replicates, summarise
-from sparsweep.analysis.derived import with_total_flops
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.groups import ARM, COMPARISON, METHOD, most_accurate, replicates, summarise
+from sparsweep.analysis.metrics import with_total_flops
 
 _AREAS = (14.0, 150.0)  # points squared: no parameters, all of them
 _FRONT: dict[str, Any] = {"color": "#9a9a9a", "linewidth": 1.2}

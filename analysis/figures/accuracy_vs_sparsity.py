@@ -23,9 +23,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from sparsweep.analysis.arms import ARM, COMPARISON, DENSE, METHOD, complete, grid, replicates, summarise
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, METHOD, complete, grid, replicates, summarise
 
 _MISSING: dict[str, Any] = {"marker": "x", "markersize": 4, "linestyle": "none"}
 _FOOT = 0.02  # of a panel's height

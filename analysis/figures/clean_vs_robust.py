@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sparsweep.analysis.arms import ARM, DENSE, METHOD, complete_methods, grid, near_sparsity, replicates, summarise
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.accuracy_vs_sparsity import level
 from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.groups import ARM, DENSE, METHOD, complete_methods, grid, near_sparsity, replicates, summarise
 
 _PANEL = (3.7, 2.9)
 _PLACES = {"clean": "clean_accuracy", "robust": "robust_accuracy"}

@@ -18,10 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sparsweep.analysis.arms import ARM, COMPARISON, DENSE, METHOD, near_sparsity, paired_differences, replicates
-from sparsweep.analysis.derived import depth_contrast
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, METHOD, near_sparsity, paired_differences, replicates
+from sparsweep.analysis.metrics import depth_contrast
 from sparsweep.analysis.stats import Slope, regression
 
 PANEL_KEYS = ("data_ratio", "at_sparsity")

@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from sparsweep.analysis import titles
-from sparsweep.analysis.arms import METHOD
+from sparsweep.analysis import naming
 from sparsweep.analysis.figures import fonts, style
+from sparsweep.analysis.groups import METHOD
 
 Key = tuple[Hashable, ...]
 Methods = dict[Key, tuple[str, int]]
@@ -30,7 +30,7 @@ def methods(points: pd.DataFrame) -> Methods:
     for sparsifier in sorted(rows["sparsifier"].unique(), key=style.order):
         parameters = sorted(rows.loc[rows["sparsifier"] == sparsifier, "sparsifier_parameters"])
         name = style.of(sparsifier).label
-        for variant, fields in enumerate(titles.telling([titles.parse(text) for text in parameters])):
+        for variant, fields in enumerate(naming.telling([naming.parse(text) for text in parameters])):
             more = ", ".join(_in_words(field, value) for field, value in fields.items())
             found[sparsifier, parameters[variant]] = (f"{name} ({more})" if more else name, variant)
     return found
@@ -50,10 +50,10 @@ def few(methods: Methods) -> Methods:
 def _in_words(field: str, value: Any) -> str:
     """A parameter that tells two variants of a method apart."""
     if field == "rounds":
-        return f"{titles.brief(value)} round{'' if value == 1 else 's'}"
+        return f"{naming.brief(value)} round{'' if value == 1 else 's'}"
     if field == "rewind_to":
-        return "from start" if value == 0 else f"from epoch {titles.brief(value)}"
-    return f"{field.replace('_', ' ')} {titles.brief(value)}"
+        return "from start" if value == 0 else f"from epoch {naming.brief(value)}"
+    return f"{field.replace('_', ' ')} {naming.brief(value)}"
 
 
 def of_rows(rows: pd.DataFrame) -> list[str]:

@@ -18,7 +18,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sparsweep.analysis.arms import (
+from sparsweep.analysis.figures import labels, layout, marks, style
+from sparsweep.analysis.figures.accuracy_vs_sparsity import beside
+from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.groups import (
     ARM,
     DENSE,
     METHOD,
@@ -29,10 +32,7 @@ from sparsweep.analysis.arms import (
     replicates,
     summarise,
 )
-from sparsweep.analysis.derived import is_shortcut
-from sparsweep.analysis.figures import labels, layout, marks, style
-from sparsweep.analysis.figures.accuracy_vs_sparsity import beside
-from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.metrics import is_shortcut
 
 _NAME = 0.11  # inches along the axis that the name of a layer takes
 

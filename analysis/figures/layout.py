@@ -19,10 +19,10 @@ from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from sparsweep.analysis.arms import DENSE
 from sparsweep.analysis.figures import fonts, labels, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.titles import ALL_DATA, setting_titles
+from sparsweep.analysis.groups import DENSE
+from sparsweep.analysis.naming import ALL_DATA, setting_titles
 
 PANEL = (3.3, 2.7)
 """Width and height of a panel in inches."""

@@ -16,10 +16,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from sparsweep.analysis.arms import ARM, COMPARISON, DENSE, METHOD, half_interval, near_sparsity, replicates
 from sparsweep.analysis.convergence import is_undertrained
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, METHOD, half_interval, near_sparsity, replicates
 
 _PANEL = layout.PANEL
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from sparsweep.analysis.arms import DENSE
-from sparsweep.analysis.scope import Scope
+from sparsweep.analysis.filters import Scope
+from sparsweep.analysis.groups import DENSE
 
 
 @dataclass(frozen=True)

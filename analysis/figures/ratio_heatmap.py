@@ -27,10 +27,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from sparsweep.analysis.arms import ARM, DENSE, METHOD, SPARSE, complete, grid, paired_differences
 from sparsweep.analysis.figures import fonts, labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.titles import setting_titles
+from sparsweep.analysis.groups import ARM, DENSE, METHOD, SPARSE, complete, grid, paired_differences
+from sparsweep.analysis.naming import setting_titles
 
 COLORS = "RdBu"
 TITLE = "<title>"

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 
+from sparsweep.analysis.example_images import ENDS, SAMPLES
 from sparsweep.analysis.figures import fonts, labels, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.samples import ENDS, SAMPLES
-from sparsweep.analysis.titles import DIFFICULTIES
+from sparsweep.analysis.naming import DIFFICULTIES
 
 _IMAGE, _CAPTION, _GAP = 0.62, 0.16, 0.3  # inches
 _NAMES = 0.8  # of the column of class names
@@ -29,7 +29,7 @@ _NARROWEST = 3.4
 
 
 def table(samples: pd.DataFrame) -> pd.DataFrame:
-    """A row an image, as ``analysis.samples.SAMPLES`` but without the pixels. ValueError without any image."""
+    """A row an image, as ``analysis.example_images.SAMPLES`` but without the pixels. ValueError without any image."""
     if samples.empty:
         raise ValueError("no scores with images: no scoring run of these trials left any, or the data set is missing")
     return samples[[name for name in SAMPLES if name != "image"]].reset_index(drop=True)
@@ -50,7 +50,7 @@ class _Sizes:
 
 
 def draw(samples: pd.DataFrame, form: Form = DEFAULT) -> Figure:
-    """The picture of ``samples`` (columns of ``analysis.samples.SAMPLES``), drawn without global state."""
+    """The picture of ``samples`` (columns of ``analysis.example_images.SAMPLES``), drawn without global state."""
     table(samples)
     groups = list(samples.groupby(["dataset", "name"], sort=True))
     each = int(samples["rank"].max()) + 1

@@ -21,7 +21,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from sparsweep.analysis.arms import (
+from sparsweep.analysis.figures import labels, layout, marks, style
+from sparsweep.analysis.figures.accuracy_vs_sparsity import level
+from sparsweep.analysis.figures.form import DEFAULT, Form
+from sparsweep.analysis.groups import (
     ARM,
     DENSE,
     METHOD,
@@ -32,9 +35,6 @@ from sparsweep.analysis.arms import (
     replicates,
     summarise,
 )
-from sparsweep.analysis.figures import labels, layout, marks, style
-from sparsweep.analysis.figures.accuracy_vs_sparsity import level
-from sparsweep.analysis.figures.form import DEFAULT, Form
 
 _BAR = 0.42  # inches
 _TESTED = {"mean": "difference_points", "low": "low_points", "high": "high_points"}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from synthetic import make_results, make_row
 
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
+from support.synthetic_tables import make_results, make_row
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import make_row
 
 from sparsweep.analysis import describe, load_epochs, load_failures, load_layers, load_trials
+from sparsweep.analysis.example_images import Ranking, load_samples
 from sparsweep.analysis.results import load_results
-from sparsweep.analysis.samples import Ranking, load_samples
 from sparsweep.trainables.storage.store import Store
+from support.synthetic_tables import make_row
 
 LOADERS = (load_trials, load_epochs, load_layers, load_failures)
 SPARSITIES = (0.0, 0.5, 0.8, 0.9)

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from sparsweep.analysis import arms
+from sparsweep.analysis import groups
 from sparsweep.trainables.storage import schemas
 
 
 def test_the_columns_of_an_arm_are_declared():
-    assert set(arms.ARM) <= set(schemas.TABLES["trials"].names)
+    assert set(groups.ARM) <= set(schemas.TABLES["trials"].names)
 
 
 def test_the_recipe_is_part_of_a_comparison():
@@ -38,35 +38,35 @@ def test_the_recipe_is_part_of_a_comparison():
         "comparison",  # made of the others, and of how often the network was evaluated
     }
     rest = set(schemas.TABLES["trials"].names) - results - measured
-    assert rest == set(arms.ARM), "a new column must be put into SETTING, or here among the results"
+    assert rest == set(groups.ARM), "a new column must be put into SETTING, or here among the results"
 
 
 def test_mean_and_sample_deviation_by_hand(frame, row):
     trials = frame([row("set", 0.5, seed, accuracy) for seed, accuracy in enumerate((0.60, 0.62, 0.67))])
-    [point] = arms.summarise(trials).to_dict("records")
+    [point] = groups.summarise(trials).to_dict("records")
     assert point["n"] == 3
     assert point["mean"] == pytest.approx(0.63)
     assert point["std"] == pytest.approx(math.sqrt((0.03**2 + 0.01**2 + 0.04**2) / 2))  # divided by n - 1
 
 
 def test_one_seed_has_no_spread(frame, row):
-    [point] = arms.summarise(frame([row("set", 0.5, 0, 0.6)])).to_dict("records")
+    [point] = groups.summarise(frame([row("set", 0.5, 0, 0.6)])).to_dict("records")
     assert (point["n"], point["mean"]) == (1, 0.6)
     assert math.isnan(point["std"])
 
 
 def test_unfinished_trials_do_not_count(frame, row):
     trials = frame([row("set", 0.5, 0, 0.6), row("set", 0.5, 1, None)])
-    assert list(arms.summarise(trials)["n"]) == [1]
+    assert list(groups.summarise(trials)["n"]) == [1]
 
 
 def test_a_seed_counts_once(frame, row):
     trials = frame([row("set", 0.5, 0, 0.6), row("set", 0.5, 0, 0.6, evaluation_every=10)])
-    assert list(arms.summarise(trials)["n"]) == [1]
+    assert list(groups.summarise(trials)["n"]) == [1]
 
 
 def test_paired_difference_by_hand(comparison):
-    found = arms.paired_differences(comparison).set_index(["data_ratio", "sparsity"])
+    found = groups.paired_differences(comparison).set_index(["data_ratio", "sparsity"])
     point = found.loc[(0.3, 0.5)]
     # Differences .01, .02, .03: mean .02, deviation .01, and 4.302653 is Student's t at .975 with two degrees.
     assert point["n"] == 3
@@ -82,7 +82,7 @@ def test_the_interval_is_that_of_scipys_paired_t_test(frame, row, n, level):
     dense, sparse = generator.normal(0.6, 0.02, n), generator.normal(0.61, 0.02, n)
     rows = [row("dense", 0.0, seed, value) for seed, value in enumerate(dense)]
     rows += [row("set", 0.5, seed, value) for seed, value in enumerate(sparse)]
-    [point] = arms.paired_differences(frame(rows), level=level).to_dict("records")
+    [point] = groups.paired_differences(frame(rows), level=level).to_dict("records")
     expected = scipy_stats.ttest_rel(sparse, dense).confidence_interval(level)
     assert point["mean"] == pytest.approx((sparse - dense).mean())
     assert (point["low"], point["high"]) == pytest.approx((expected.low, expected.high))
@@ -91,9 +91,9 @@ def test_the_interval_is_that_of_scipys_paired_t_test(frame, row, n, level):
 def test_a_seed_of_one_arm_only_is_left_out(frame, row):
     rows = [row("dense", 0.0, seed, 0.6) for seed in (0, 1, 2)]
     rows += [row("set", 0.5, seed, value) for seed, value in ((1, 0.61), (2, 0.63), (3, 0.99))]
-    pairs = arms.pair_with_dense(frame(rows))
+    pairs = groups.pair_with_dense(frame(rows))
     assert sorted(pairs["seed"]) == [1, 2]
-    [point] = arms.paired_differences(frame(rows)).to_dict("records")
+    [point] = groups.paired_differences(frame(rows)).to_dict("records")
     assert (point["n"], point["mean"]) == (2, pytest.approx(0.02))
 
 
@@ -112,17 +112,17 @@ def test_a_seed_of_one_arm_only_is_left_out(frame, row):
 )
 def test_another_comparison_is_no_partner(frame, row, change):
     trials = frame([row("dense", 0.0, 0, 0.6, **change), row("set", 0.5, 0, 0.6)])
-    assert arms.pair_with_dense(trials).empty
-    assert arms.paired_differences(trials).empty
+    assert groups.pair_with_dense(trials).empty
+    assert groups.paired_differences(trials).empty
 
 
 def test_a_column_that_old_files_lack_does_not_keep_arms_apart(frame, row):
     trials = frame([row("dense", 0.0, 0, 0.6, gamma=None), row("set", 0.5, 0, 0.7, gamma=None)])
-    assert list(arms.paired_differences(trials)["n"]) == [1]
+    assert list(groups.paired_differences(trials)["n"]) == [1]
 
 
 def test_one_pair_has_no_interval(frame, row):
-    [point] = arms.paired_differences(frame([row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61)])).to_dict("records")
+    [point] = groups.paired_differences(frame([row("dense", 0.0, 0, 0.6), row("set", 0.5, 0, 0.61)])).to_dict("records")
     assert (point["n"], point["mean"]) == (1, pytest.approx(0.01))
     assert math.isnan(point["low"])
     assert math.isnan(point["high"])
@@ -130,7 +130,9 @@ def test_one_pair_has_no_interval(frame, row):
 
 def test_the_grid_shows_what_is_missing(comparison):
     sparse = comparison[comparison["sparsifier"] != "dense"]
-    whole = arms.complete(arms.paired_differences(comparison), arms.grid(sparse)).set_index(["data_ratio", "sparsity"])
+    whole = groups.complete(groups.paired_differences(comparison), groups.grid(sparse)).set_index(
+        ["data_ratio", "sparsity"]
+    )
     assert len(whole) == 6
     assert whole.loc[(0.3, 0.8), "n"] == 0
     assert math.isnan(whole.loc[(0.3, 0.8), "mean"])
@@ -139,7 +141,7 @@ def test_the_grid_shows_what_is_missing(comparison):
 
 def test_a_grid_that_is_known_is_not_guessed(comparison):
     sparse = comparison[comparison["sparsifier"] != "dense"]
-    whole = arms.complete(arms.paired_differences(comparison), sparse)
+    whole = groups.complete(groups.paired_differences(comparison), sparse)
     assert len(whole) == 5 and (whole["n"] == 3).all()  # nobody asked for sparsity .8 at ratio .3
 
 
@@ -147,37 +149,37 @@ def test_an_nm_mask_has_one_sparsity(frame, row):
     two_of_four = {"sparsifier_parameters": '{"n":2,"m":4}'}
     rows = [row("set", sparsity, 0, 0.6) for sparsity in (0.5, 0.8)] + [row("nm", 0.5, 0, 0.6, **two_of_four)]
     rows += [row("set", sparsity, 0, 0.6, data_ratio=1.0) for sparsity in (0.5, 0.8)]
-    found = arms.grid(frame(rows))
+    found = groups.grid(frame(rows))
     places = found.loc[found["sparsifier"] == "nm", ["data_ratio", "sparsity"]].to_numpy().tolist()
     assert places == [[0.3, 0.5], [1.0, 0.5]]  # missing at ratio 1, and at no other sparsity
 
 
 def test_scattered_trials_are_no_grid(frame, row):
     rows = [row(("set", "snip", "gmp")[k % 3], 0.1 + 0.0123 * k, 0, 0.6) for k in range(15)]
-    assert len(arms.grid(frame(rows))) == 15
+    assert len(groups.grid(frame(rows))) == 15
 
 
 def test_the_interval_of_a_mean(comparison):
-    point = arms.summarise(comparison).query("sparsifier == 'dense' and data_ratio == 0.3").iloc[0]
+    point = groups.summarise(comparison).query("sparsifier == 'dense' and data_ratio == 0.3").iloc[0]
     assert point["interval"] == pytest.approx(4.3027 * 0.02 / math.sqrt(3), rel=1e-4)  # t of two degrees of freedom
-    assert arms.half_interval(pd.Series([math.nan]), pd.Series([1])).isna().all()
+    assert groups.half_interval(pd.Series([math.nan]), pd.Series([1])).isna().all()
 
 
 def test_inputs_are_left_as_they_were(comparison):
     before = comparison.copy()
-    arms.summarise(comparison)
-    arms.paired_differences(comparison)
+    groups.summarise(comparison)
+    groups.paired_differences(comparison)
     assert comparison.equals(before)
 
 
 def test_rounds_of_a_ticket_are_one_method_at_every_sparsity():
     """Three rounds to .875 go through .5 and .75, to .488 through .2 and .36: each halves (or takes a fifth) again."""
-    one = arms.one_method('{"rounds":3,"through":[0.5,0.75],"rewind_to":0}', 0.875)
-    assert one == arms.one_method('{"rounds":3,"through":[0.2,0.36],"rewind_to":0}', 0.488)
+    one = groups.one_method('{"rounds":3,"through":[0.5,0.75],"rewind_to":0}', 0.875)
+    assert one == groups.one_method('{"rounds":3,"through":[0.2,0.36],"rewind_to":0}', 0.488)
     assert one == '{"rounds":3,"rewind_to":0}'
-    assert arms.one_method('{"rounds":1,"through":[],"rewind_to":0}', 0.9) == '{"rounds":1,"rewind_to":0}'
+    assert groups.one_method('{"rounds":1,"through":[],"rewind_to":0}', 0.9) == '{"rounds":1,"rewind_to":0}'
     chain = [
-        arms.one_method(f'{{"rounds":{len(below) + 1},"through":{below}}}', sparsity)
+        groups.one_method(f'{{"rounds":{len(below) + 1},"through":{below}}}', sparsity)
         for below, sparsity in (([0.1], 0.2), ([0.1, 0.2], 0.3))
     ]
     assert chain[0] == chain[1] == '{"rounds":"through lower sparsities"}'

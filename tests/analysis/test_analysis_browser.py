@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pages import page_of
-from synthetic import make_row, make_sweep
 
-from sparsweep.analysis.arms import paired_differences, summarise
+from sparsweep.analysis.groups import paired_differences, summarise
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
+from support.report_page import page_of
+from support.synthetic_tables import make_row, make_sweep
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 sync_api: Any = pytest.importorskip("playwright.sync_api")

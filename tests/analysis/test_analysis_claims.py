@@ -8,14 +8,14 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic import CORRUPTED, GAINS, make_layers, make_row, make_sweep
 
 from sparsweep.analysis.claims import ClaimError, as_json, evaluate, lines, paper_claims, read_claims
-from sparsweep.analysis.claims.files import parse
+from sparsweep.analysis.claims.loader import parse
 from sparsweep.analysis.claims.rules import Expectation
+from sparsweep.analysis.filters import Scope
 from sparsweep.analysis.results import Results
-from sparsweep.analysis.scope import Scope
 from sparsweep.trainables.storage import schemas
+from support.synthetic_tables import CORRUPTED, GAINS, make_layers, make_row, make_sweep
 
 
 def trials_of(rows):

@@ -11,13 +11,13 @@ from pathlib import Path
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from synthetic import make_row
 
-from sparsweep.analysis import compacted
+from sparsweep.analysis import snapshot
 from sparsweep.trainables.storage import mark, schemas, tables
 from sparsweep.trainables.storage.store import Store
+from support.synthetic_tables import make_row
 
-COUNT = compacted.WORTH
+COUNT = snapshot.WORTH
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def copy(store: Store) -> Path:
 
 
 def seeds(store: Store, **options: object) -> list[int]:
-    return sorted(compacted.read(store.storage, "trials", **options)[0]["seed"].to_pylist())  # type: ignore[arg-type]
+    return sorted(snapshot.read(store.storage, "trials", **options)[0]["seed"].to_pylist())  # type: ignore[arg-type]
 
 
 def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -54,9 +54,9 @@ def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_the_second_reading_opens_one_file(store, monkeypatch):
-    first, _ = compacted.read(store.storage, "trials")
+    first, _ = snapshot.read(store.storage, "trials")
     opened = count_opened(monkeypatch)
-    second, damaged = compacted.read(store.storage, "trials")
+    second, damaged = snapshot.read(store.storage, "trials")
     assert (opened, damaged) == ([], [])
     assert second.schema.equals(schemas.TABLES["trials"], check_metadata=True)
     assert sorted(second.to_pylist(), key=str) == sorted(first.to_pylist(), key=str)
@@ -82,7 +82,7 @@ def test_trials_columns_and_filters_are_taken_from_the_copy(store):
     seeds(store)
     ids = [make_row("set", 0.5, seed, 0.5)["trial"] for seed in (3, 9)]
     assert seeds(store, trials=ids) == [3, 9]
-    rows, _ = compacted.read(store.storage, "trials", columns=["seed"], filters=[[("seed", "<", 2)]])
+    rows, _ = snapshot.read(store.storage, "trials", columns=["seed"], filters=[[("seed", "<", 2)]])
     assert rows.column_names == ["seed"] and sorted(rows["seed"].to_pylist()) == [0, 1]
 
 
@@ -106,7 +106,7 @@ def test_a_trial_that_is_gone_or_written_again_makes_the_copy_anew(store):
     assert 5 not in seeds(store)
     os.remove(finish(store, 7))
     finish(store, 7, accuracy=0.9)
-    rows, _ = compacted.read(store.storage, "trials", filters=[[("seed", "==", 7)]])
+    rows, _ = snapshot.read(store.storage, "trials", filters=[[("seed", "==", 7)]])
     assert rows["test_accuracy"].to_pylist() == [0.9]
 
 
@@ -122,7 +122,7 @@ def test_a_copy_with_other_columns_is_made_anew(store):
     seeds(store)
     old = pq.read_table(copy(store))
     pq.write_table(old.drop_columns(["rotation"]), copy(store))
-    rows, _ = compacted.read(store.storage, "trials")
+    rows, _ = snapshot.read(store.storage, "trials")
     assert rows.schema.equals(schemas.TABLES["trials"]) and len(rows) == COUNT
 
 
@@ -130,7 +130,7 @@ def test_a_damaged_file_is_named_every_time(store):
     torn = finish(store, 3)
     torn.write_bytes(torn.read_bytes()[:-20])
     for _ in range(3):
-        rows, damaged = compacted.read(store.storage, "trials")
+        rows, damaged = snapshot.read(store.storage, "trials")
         assert len(rows) == COUNT - 1 and damaged == [str(torn)]
 
 
@@ -166,9 +166,9 @@ def test_compacting_writes_the_copy_of_whatever_there_is(tmp_path, caplog):
         finish(store, seed)
     torn = finish(store, 3)
     torn.write_bytes(torn.read_bytes()[:-20])
-    assert compacted.compact(store.storage, "trials") == (3, 3)
+    assert snapshot.compact(store.storage, "trials") == (3, 3)
     assert f"makes it again: {torn}" in caplog.text
-    assert compacted.compact(store.storage, "failures") == (0, 0)
+    assert snapshot.compact(store.storage, "failures") == (0, 0)
     assert sorted(pd.read_parquet(copy(store))["seed"]) == [0, 1, 2]
     files = {path.stem for path in Path(store.root, "results/trials").iterdir()}
     assert len(files) == 4 and store.finished() == files - {torn.stem}
@@ -180,7 +180,7 @@ def test_a_storage_that_cannot_be_written_says_so_when_compacting(store, monkeyp
 
     monkeypatch.setattr(pq, "write_table", refuse)
     with pytest.raises(OSError, match="no space left"):
-        compacted.compact(store.storage, "trials")
+        snapshot.compact(store.storage, "trials")
 
 
 READER = """
@@ -196,14 +196,14 @@ for _ in range(12):
 
 def test_nobody_who_reads_meanwhile_is_disturbed(store):
     """Plain pandas on the folder, and our own loader, in another process: each row once, always."""
-    compacted.compact(store.storage, "trials")
+    snapshot.compact(store.storage, "trials")
     command = [sys.executable, "-c", READER, store.root, str(COUNT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
         assert reader.stdout.readline() == "tables\n"
         seed = COUNT
         while reader.poll() is None:  # trials go on finishing, one by one
             finish(store, seed)
-            compacted.compact(store.storage, "trials")
+            snapshot.compact(store.storage, "trials")
             seed += 1
         assert reader.returncode == 0, reader.stderr.read()
     assert seed > COUNT

@@ -7,16 +7,16 @@ import json
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from pages import page_of
-from synthetic import ADVERSARIAL, make_results, make_row, make_sweep, results_of
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.claims import as_json, evaluate, lines, paper_claims
-from sparsweep.analysis.claims.files import parse
-from sparsweep.analysis.claims.verdicts import count_range
+from sparsweep.analysis.claims.evaluate import count_range
+from sparsweep.analysis.claims.loader import parse
 from sparsweep.analysis.convergence import Convergence
 from sparsweep.analysis.figures import style
 from sparsweep.trainables.storage import schemas
+from support.report_page import page_of
+from support.synthetic_tables import ADVERSARIAL, make_results, make_row, make_sweep, results_of
 
 RING = style.UNDERTRAINED["markeredgecolor"]
 SHORT = {"undertrained": True, "epochs_to_fit": 400, "fit_accuracy": 0.9, "late_gain": 0.02}

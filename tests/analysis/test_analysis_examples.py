@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from synthetic import GAINS, make_epochs, make_layers, make_sweep
 
 from sparsweep.analysis import load_trials
-from sparsweep.analysis.arms import paired_differences
-from sparsweep.analysis.claims.files import parse
+from sparsweep.analysis.claims.loader import parse
+from sparsweep.analysis.groups import paired_differences
 from sparsweep.trainables.storage.store import Store
+from support.synthetic_tables import GAINS, make_epochs, make_layers, make_sweep
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

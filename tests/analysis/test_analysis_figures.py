@@ -15,8 +15,8 @@ from matplotlib.patches import Rectangle
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.figures import labels, ratio_heatmap, style
+from sparsweep.analysis.naming import setting_titles
 from sparsweep.analysis.results import Results
-from sparsweep.analysis.titles import setting_titles
 
 ACCURACY, HEATMAP = figures.FIGURES["accuracy_vs_sparsity"], figures.FIGURES["ratio_heatmap"]
 

@@ -11,14 +11,14 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
-from synthetic import make_row, make_samples, make_sweep, results_of
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.choice import chosen
-from sparsweep.analysis.figures import fonts, rendering
+from sparsweep.analysis.figures import export, fonts
 from sparsweep.analysis.figures.form import inches
 from sparsweep.analysis.searches import history, importance
 from sparsweep.trainables.storage import schemas
+from support.synthetic_tables import make_row, make_samples, make_sweep, results_of
 
 # Widths --------------------------------------------------------------------------------------------------------------
 
@@ -133,7 +133,7 @@ def test_a_font_of_the_script_is_chosen(font: str) -> None:
     plain = a_text("cat †")
     fonts.fit(plain)
     assert plain.texts[0].get_fontfamily() != [fonts.USUAL, font]
-    assert b"FontFile2" in rendering.render(figure, "pdf")["pdf"]
+    assert b"FontFile2" in export.render(figure, "pdf")["pdf"]
 
 
 def test_letters_that_no_font_has_are_said_once(forget: None, caplog: pytest.LogCaptureFixture) -> None:

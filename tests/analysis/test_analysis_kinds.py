@@ -9,13 +9,13 @@ import pandas as pd
 import pytest
 from matplotlib.colors import same_color
 from matplotlib.container import BarContainer, ErrorbarContainer
-from synthetic import ADVERSARIAL, DENSE_FLOPS, make_layer, make_row, make_samples
 
 from sparsweep.analysis import figures
-from sparsweep.analysis.derived import depth_contrast
 from sparsweep.analysis.figures import style
+from sparsweep.analysis.metrics import depth_contrast
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
+from support.synthetic_tables import ADVERSARIAL, DENSE_FLOPS, make_layer, make_row, make_samples
 
 BARS, FLOPS = figures.variant_bars, figures.accuracy_vs_flops
 ROBUST, LAYERS, EFFECT, EXAMPLES = (

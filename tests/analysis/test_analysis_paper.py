@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-from synthetic import ADVERSARIAL, CORRUPTED, make_row, make_samples
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.figures import PAPER
 from sparsweep.analysis.figures.paper import named
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
+from support.synthetic_tables import ADVERSARIAL, CORRUPTED, make_row, make_samples
 
 TINY = {"dataset": "tinyimagenet", "model": "resnet34"}
 VGG = {"model": "vgg19"}

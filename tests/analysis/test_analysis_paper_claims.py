@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from synthetic import ADVERSARIAL, DENSE_FLOPS, TWICE, make_layer, make_row
 
 from sparsweep.analysis.claims import evaluate, paper_claims
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
+from support.synthetic_tables import ADVERSARIAL, DENSE_FLOPS, TWICE, make_layer, make_row
 
 World = Literal["true", "reversed", "null"]
 SIGN = {"true": 1.0, "reversed": -1.0, "null": 0.0}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from artists import laid_out, lines_outside, outside_the_page, overlapping, texts
-from gallery import SHOWN
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.figures import layout, style
 from sparsweep.analysis.results import Results
+from support.figure_artists import laid_out, lines_outside, outside_the_page, overlapping, texts
+from support.gallery import SHOWN
 
 FORMS = {"as wide as it needs": figures.Form(), "a column": figures.Form(width=3.25, spread="interval")}
 

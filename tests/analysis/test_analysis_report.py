@@ -11,15 +11,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from pages import NOW, page_of, standing
-from synthetic import make_failure, make_row
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.claims import paper_claims
 from sparsweep.analysis.figures import style
-from sparsweep.analysis.report import Standing, embedded
+from sparsweep.analysis.report import Standing
+from sparsweep.analysis.report import data as page_data
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
+from support.report_page import NOW, page_of, standing
+from support.synthetic_tables import make_failure, make_row
 
 
 def trials_of(rows):
@@ -109,9 +110,9 @@ def test_embedded_trials_are_the_trials(page, everything):
 
 def test_points_that_were_asked_for_are_missing_in_the_page(everything):
     asked = pd.concat([everything.trials, trials_of([make_row("set", 0.7, 0, None)])])
-    data = embedded.data(everything.trials, asked)
+    data = page_data.data(everything.trials, asked)
     assert data["missing"] == [["cifar100 / resnet18, EL2N", 0.3, "SET", 0.7]]
-    assert embedded.data(everything.trials, everything.trials)["missing"] == []
+    assert page_data.data(everything.trials, everything.trials)["missing"] == []
 
 
 def test_tables_name_a_ticket_once_however_it_came_to_its_sparsity():
@@ -137,26 +138,26 @@ def decode(column):
 
 def test_a_seed_that_stands_twice_is_counted_once():
     trials = trials_of([make_row("set", 0.5, 0, 0.6), make_row("set", 0.5, 0, 0.6, evaluation_every=10)])
-    assert sorted(decode(embedded.data(trials)["columns"]["counted"])) == [False, True]
+    assert sorted(decode(page_data.data(trials)["columns"]["counted"])) == [False, True]
 
 
 def test_columns_of_few_values_are_short_and_nothing_is_null():
-    assert embedded.column(pd.Series(["a"] * 9 + ["b"])) == {"levels": ["a", "b"], "codes": [0] * 9 + [1]}
-    assert embedded.column(pd.Series([1.5, np.nan, 2.5])) == {"values": [1.5, None, 2.5]}
-    assert embedded.column(pd.Series([True, None], dtype="boolean")) == {"values": [True, None]}
+    assert page_data.column(pd.Series(["a"] * 9 + ["b"])) == {"levels": ["a", "b"], "codes": [0] * 9 + [1]}
+    assert page_data.column(pd.Series([1.5, np.nan, 2.5])) == {"values": [1.5, None, 2.5]}
+    assert page_data.column(pd.Series([True, None], dtype="boolean")) == {"values": [True, None]}
 
 
 @pytest.mark.parametrize("sparsifier", style.SPARSIFIERS)
 def test_methods_look_as_in_the_figures(sparsifier):
-    looks = embedded.looks(sparsifier, 0)
+    looks = page_data.looks(sparsifier, 0)
     assert looks["color"] == style.of(sparsifier).color
     assert looks["marker"].startswith("M") != (sparsifier == "dense")
     assert re.fullmatch(r"([MLQC]-?\d+\.\d+,-?\d+\.\d+( -?\d+\.\d+,-?\d+\.\d+)*|Z)*", looks["marker"])
 
 
 def test_a_marker_is_the_shape_of_matplotlib():
-    assert embedded.marker("s") == "M-0.500,0.500L0.500,0.500L0.500,-0.500L-0.500,-0.500Z"
-    assert embedded.dashes("-") == "" and embedded.dashes((0, (10, 1.5))) == "16 2.4"
+    assert page_data.marker("s") == "M-0.500,0.500L0.500,0.500L0.500,-0.500L-0.500,-0.500Z"
+    assert page_data.dashes("-") == "" and page_data.dashes((0, (10, 1.5))) == "16 2.4"
 
 
 def test_figures_and_their_csv_are_inside(elements, everything):
@@ -215,5 +216,5 @@ def test_several_sweeps_are_one_page(everything):
 def test_ten_thousand_trials_stay_small(everything):
     """The data of a trial takes some 250 bytes: the page of 10,000 of them stays under 20 MB."""
     rows = [make_row("set", 0.5, seed, 0.123456789012345 + seed / 1e7, spec="x" * 2000) for seed in range(1000)]
-    size = len(embedded.as_script(embedded.data(trials_of(rows))))
+    size = len(page_data.as_script(page_data.data(trials_of(rows))))
     assert size < 1000 * 500

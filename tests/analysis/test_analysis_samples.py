@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sparsweep.analysis.samples import SAMPLES, Ranking, extremes, load_samples
+from sparsweep.analysis.example_images import SAMPLES, Ranking, extremes, load_samples
 from sparsweep.trainables.data import datasets
 
 DIGITS = '{"name": "digits"}'

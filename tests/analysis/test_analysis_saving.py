@@ -8,13 +8,13 @@ import itertools
 import matplotlib as mpl
 import pandas as pd
 import pytest
-from gallery import gaps, unequal
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from synthetic import make_sweep, results_of
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.figures import ratio_heatmap, style
 from sparsweep.analysis.results import Results
+from support.gallery import gaps, unequal
+from support.synthetic_tables import make_sweep, results_of
 
 WITH_TRIALS = [name for name, kind in figures.FIGURES.items() if "trials" in kind.inputs]
 

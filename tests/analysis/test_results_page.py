@@ -9,9 +9,9 @@ from types import ModuleType, SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic import make_sweep
 
 from sparsweep.trainables.storage.store import Store
+from support.synthetic_tables import make_sweep
 
 DOCS = Path(__file__).parents[2] / "docs"
 

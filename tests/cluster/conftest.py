@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from laptop import Laptop
-from machines import LAPTOP, missing, three_machines, wait_until
-from ray_cluster import S3, S3_PORT, Cluster
+
+from support.netns_hosts import LAPTOP, missing, three_machines, wait_until
+from support.ray_cluster import S3, S3_PORT, Cluster
+from support.ssh_client import Laptop
 
 
 @pytest.fixture(scope="session")

@@ -11,12 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
-from command import assert_same_results
-from machines import call, wait_until
-from ray_cluster import S3, Cluster, copies, dashboard, hosts, submit_and_close_the_laptop
 
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
+from support.cli import assert_same_results
+from support.netns_hosts import call, wait_until
+from support.ray_cluster import S3, Cluster, copies, dashboard, hosts, submit_and_close_the_laptop
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from ray_cluster import Cluster, hosts
+
+from support.ray_cluster import Cluster, hosts
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
 

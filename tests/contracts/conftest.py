@@ -9,6 +9,6 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 
 @pytest.fixture(scope="session")
 def data() -> DeviceData:
-    from contract_settings import tiny_data
+    from support.contract_settings import tiny_data
 
     return tiny_data()

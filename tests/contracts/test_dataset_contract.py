@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from contract_settings import DATASET_NAMES, DATASETS, small
-from small_datasets import WRITERS
 
 from sparsweep.trainables.data import Dataset, ImageData, MissingData, datasets
 from sparsweep.trainables.data.download import Downloaded
+from support.contract_settings import DATASET_NAMES, DATASETS, small
+from support.tiny_datasets import WRITERS
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "datasets.json").read_text())
 

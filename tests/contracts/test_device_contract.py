@@ -11,29 +11,29 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import elsewhere
 import pandas as pd
 import pytest
-from contract_settings import DIFFICULTIES, DIFFICULTY_NAMES, SPARSIFIER_NAMES, scores_file, small, trial
-from small_trials import TIMES
 
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.testing import BATCH, check_same
+from support import fake_device
+from support.contract_settings import DIFFICULTIES, DIFFICULTY_NAMES, SPARSIFIER_NAMES, scores_file, small, trial
+from support.tiny_trials import TIMES
 
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[ProcessPoolExecutor]:
     """Another process, which knows the device."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=elsewhere.appear) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=fake_device.appear) as pool:
         yield pool
 
 
 def check_alike(spec: TrialSpec, process: ProcessPoolExecutor, folder: Path) -> None:
     """Rows and weights of ``spec`` have the same bits on both devices."""
-    process.submit(elsewhere.complete_elsewhere, spec, folder / "there").result()
-    elsewhere.complete(spec, folder / "here", "cpu")
+    process.submit(fake_device.complete_elsewhere, spec, folder / "there").result()
+    fake_device.complete(spec, folder / "here", "cpu")
     there, here = (Store(str(folder / name)) for name in ("there", "here"))
     check_same(there.read_weights(spec.id), here.read_weights(spec.id))
     for table in ("trials", "epochs", "layers"):
@@ -60,7 +60,7 @@ def test_methods_train_elsewhere(name: str, difficulty: Any, process: ProcessPoo
 def test_difficulties_train_elsewhere(name: str, process: ProcessPoolExecutor, tmp_path: Path) -> None:
     arguments = small(DIFFICULTIES, name)
     if name == "scores":
-        arguments["file"] = scores_file(elsewhere.few_digits().train_labels)
+        arguments["file"] = scores_file(fake_device.few_digits().train_labels)
     check_alike(trial("set", difficulty=arguments, data_ratio=0.5), process, tmp_path)
 
 
@@ -85,18 +85,18 @@ IN_A_STEP = {
 def test_waits_in_an_epoch_do_not_grow_with_its_steps(name: str, difficulty: Any, process: ProcessPoolExecutor) -> None:
     """So a step neither waits nor moves anything between the devices, which no CUDA graph could hold."""
     spec = trial(name, difficulty=difficulty)
-    few, many = (process.submit(elsewhere.stops_of_an_epoch, spec, count).result() for count in (BATCH, 2 * BATCH))
+    few, many = (process.submit(fake_device.stops_of_an_epoch, spec, count).result() for count in (BATCH, 2 * BATCH))
     assert few == many and 0 < few.total() < 15, (few, many)
 
 
-@pytest.mark.parametrize("kind", elsewhere.MIXING)
+@pytest.mark.parametrize("kind", fake_device.MIXING)
 def test_what_a_gpu_refuses_is_refused(kind: str, process: ProcessPoolExecutor) -> None:
     """So that the tests above can fail."""
     with pytest.raises((RuntimeError, TypeError)) as caught:
-        process.submit(elsewhere.stops_of, "MIXING", kind).result()
-    assert kind == "array" or type(caught.value) is elsewhere.Mixed
+        process.submit(fake_device.stops_of, "MIXING", kind).result()
+    assert kind == "array" or type(caught.value) is fake_device.Mixed
 
 
-@pytest.mark.parametrize("kind", elsewhere.WAITING)
+@pytest.mark.parametrize("kind", fake_device.WAITING)
 def test_what_a_gpu_is_waited_for_is_counted(kind: str, process: ProcessPoolExecutor) -> None:
-    assert process.submit(elsewhere.stops_of, "WAITING", kind).result() == 1
+    assert process.submit(fake_device.stops_of, "WAITING", kind).result() == 1

@@ -4,16 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract_settings import (
-    DIFFICULTIES,
-    DIFFICULTY_NAMES,
-    SPARSIFIER_NAMES,
-    scores_file,
-    small,
-    tiny_data,
-    trained,
-    trial,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,6 +15,16 @@ from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, TrialS
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import Watched, check_same, comparable
 from sparsweep.trainables.training.trainer import Training
+from support.contract_settings import (
+    DIFFICULTIES,
+    DIFFICULTY_NAMES,
+    SPARSIFIER_NAMES,
+    scores_file,
+    small,
+    tiny_data,
+    trained,
+    trial,
+)
 
 SAMPLES = 30
 SIZES = {0.1: 3, 0.2: 6, 0.3: 9, 0.4: 12, 0.5: 15, 0.6: 18, 0.7: 21, 0.8: 24, 0.9: 27, 1.0: 30}

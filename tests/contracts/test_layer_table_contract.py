@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from contract_settings import MODEL_NAMES, MODELS, small
 from torch.utils.flop_counter import FlopCounterMode
 
 from sparsweep.trainables.models import Model, models
 from sparsweep.trainables.models.measured import built_layers
+from support.contract_settings import MODEL_NAMES, MODELS, small
 
 each_model = pytest.mark.parametrize("name", MODEL_NAMES)
 

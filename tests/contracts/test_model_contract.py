@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from contract_settings import MODEL_NAMES, MODELS, small
 from torch import nn
 from torch.nn import functional
 
@@ -13,6 +12,7 @@ from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.training.execution import judge_in_float32
 from sparsweep.trainables.training.flops import layer_flops
+from support.contract_settings import MODEL_NAMES, MODELS, small
 
 CLASSES = 7
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from contract_settings import LAYERS, TABLES, Tiny, tiny_data
 
 from sparsweep.trainables.models import maskable
+from support.contract_settings import LAYERS, TABLES, Tiny, tiny_data
 
 
 @pytest.mark.parametrize("kind", TABLES)

@@ -9,10 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mask_digests
 import pytest
 import torch
-from contract_settings import EPOCHS, SAMPLES, SPARSIFIER_NAMES, TOTAL, Tiny, start, training, trial
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +28,8 @@ from sparsweep.trainables.testing import (
     trained,
 )
 from sparsweep.trainables.training.trainer import Training
+from support import mask_digests
+from support.contract_settings import EPOCHS, SAMPLES, SPARSIFIER_NAMES, TOTAL, Tiny, start, training, trial
 
 SPARSITIES = (0.1, 0.5, 0.9, 0.99)
 SPARSE = [name for name in SPARSIFIER_NAMES if name != "dense"]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from buckets import s3_bucket, sign_in
-from command import COMMAND
-from disturbing import LINGER_SECONDS, Ground, wait_until, with_sweep
+
+from support.cli import COMMAND
+from support.fault_injection import LINGER_SECONDS, Ground, wait_until, with_sweep
+from support.s3_server import s3_bucket, sign_in
 
 
 @pytest.fixture

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import assert_same_results
-from disturbing import LINGER_SECONDS, Ground, wait_until, with_sweep
+
+from support import two_machines as two_machines_script
+from support.cli import assert_same_results
+from support.fault_injection import LINGER_SECONDS, Ground, wait_until, with_sweep
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -27,7 +29,7 @@ def two_machines(ground: Ground) -> Iterator[dict[str, Any]]:
     """A cluster of its own for one test, gone at its end."""
     ground.environment = {**QUICK, "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
     environment = {**os.environ, "SPARSWEEP_TEST": ground.mark, "RAY_AUTH_MODE": "disabled", **ground.environment}
-    command = [sys.executable, str(Path(__file__).with_name("two_machines.py"))]
+    command = [sys.executable, str(Path(two_machines_script.__file__))]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
     ) as cluster:

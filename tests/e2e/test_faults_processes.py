@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command import assert_same_results
-from disturbing import TRIALS, Ground, kill, wait_until
+
+from support.cli import assert_same_results
+from support.fault_injection import TRIALS, Ground, kill, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

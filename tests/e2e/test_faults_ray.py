@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command import COMMAND
-from disturbing import Ground, wait_until
 
 from sparsweep.trainables.storage import tables
-from sparsweep.tuner import journal
+from sparsweep.tuner.state import sweep_record
+from support.cli import COMMAND
+from support.fault_injection import Ground, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -59,7 +59,7 @@ def test_ray_is_lost(short: Ground, server: str, name: str) -> None:
     assert (
         sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == 1 and "Traceback" not in short.said
     )
-    assert not journal.is_alive("short", short.store)
+    assert not sweep_record.is_alive("short", short.store)
     wait_until(lambda: not short.workers(), "an end of all trials")
     assert short.finish("resume", "short") == 0, short.said
     assert len(short.store.finished()) == 4
@@ -163,17 +163,17 @@ def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Groun
     arguments = ("run", "short.yaml", "--plugin", "wrong", "--fail-fast", "--set", "recipe.epochs=60")
     assert short.finish(*arguments) == 1, short.said
     assert not short.store.finished() and len(short.store.failures()) == 1
-    assert journal.last_said("short", short.store) is None
+    assert sweep_record.last_said("short", short.store) is None
 
 
 SEAMS = [
-    "sparsweep.tuner.watch.Watch.on_trial_start",
-    "sparsweep.tuner.watch.Watch.on_step_end",
-    "sparsweep.tuner.search.GraphSearch.next_trial",
-    "sparsweep.tuner.search.Release.finish",
-    "sparsweep.tuner.execute.resource_shape",
-    "sparsweep.tuner.execute.fit",
-    "sparsweep.tuner.journal.write_heartbeat",
+    "sparsweep.tuner.execution.progress.Watch.on_trial_start",
+    "sparsweep.tuner.execution.progress.Watch.on_step_end",
+    "sparsweep.tuner.execution.queue.GraphSearch.next_trial",
+    "sparsweep.tuner.execution.queue.Release.finish",
+    "sparsweep.tuner.execution.driver.resource_shape",
+    "sparsweep.tuner.execution.driver.fit",
+    "sparsweep.tuner.state.sweep_record.write_heartbeat",
     "ray.init",
     "ray.shutdown",
     "ray.put",
@@ -188,8 +188,8 @@ def test_an_error_in_a_running_driver_is_one_line(short: Ground, seam: str) -> N
         "if 'default_worker' not in open('/proc/self/cmdline').read():\n"
         "    def planted(*arguments, **options):\n"
         "        raise RuntimeError('planted\\nin two lines')\n"
-        f"    import sparsweep.tuner.ray_environment as e; e.prepare('local')\n"
-        f"    import sparsweep.tuner.execute, tuner.watch\n"
+        f"    import sparsweep.tuner.execution.ray_environment as e; e.prepare('local')\n"
+        f"    import sparsweep.tuner.execution.driver, tuner.execution.progress\n"
         f"    owner = pkgutil.resolve_name({module!r})\n"
         f"    assert hasattr(owner, {name!r})\n"
         f"    setattr(owner, {name!r}, planted)\n"

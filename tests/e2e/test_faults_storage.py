@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command import assert_same_results
-from disturbing import TRIALS, Ground, kill, wait_until
-from hostile import Touch
 
 from sparsweep.analysis import load_epochs, load_trials
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.sweep import read
+from sparsweep.tuner.config.sweep import read
+from support.cli import assert_same_results
+from support.fault_injection import TRIALS, Ground, kill, wait_until
+from support.malicious_files import Touch
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command import Call
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.growth import grown
-from sparsweep.tuner.sweep import read
+from sparsweep.tuner.config.sweep import read
+from sparsweep.tuner.search.adaptive_seeds import grown
+from support.cli import Call
 
 SWEEP = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.2}

@@ -6,8 +6,9 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
-from command import Call
-from small_datasets import small_imagefolder
+
+from support.cli import Call
+from support.tiny_datasets import small_imagefolder
 
 SWEEP = """
 name: pictures

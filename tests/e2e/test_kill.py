@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command import COMMAND, Call, assert_same_results
-from disturbing import wait_until
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.graph import build
-from sparsweep.tuner.sweep import read
+from sparsweep.tuner.config.sweep import read
+from sparsweep.tuner.planning.graph import build
+from support.cli import COMMAND, Call, assert_same_results
+from support.fault_injection import wait_until
 
 SWEEP = """
 base:

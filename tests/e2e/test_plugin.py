@@ -8,7 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pandas as pd
-from command import COMMAND
+
+from support.cli import COMMAND
 
 MODULE = '''
 """The weights of largest magnitude in every other layer; and all of the others."""

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from command import Call
+
+from support.cli import Call
 
 
 @pytest.mark.slow

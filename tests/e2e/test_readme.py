@@ -12,9 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli import app
-from sparsweep.tuner.study import Study
-from sparsweep.tuner.sweep import built_in, parse, read
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.config.sweep import built_in, parse, read
+from sparsweep.tuner.search.study import Study
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -70,7 +70,7 @@ def test_a_method_is_one_file_and_its_results_are_read_by_pandas(tmp_path: Path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    command = ("-m", "sparsweep.tuner.cli")
+    command = ("-m", "sparsweep.tuner.cli.app")
     assert re.search(r"^magnitude_at_init +The largest initial", python(*command, "list", "sparsifiers"), re.M)
     assert "6 trials: 6 done" in python(*command, "run", "mine.yaml")
     trials = pd.read_parquet(tmp_path / "runs/results/trials")

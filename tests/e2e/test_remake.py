@@ -6,7 +6,8 @@ import shlex
 from pathlib import Path
 
 import pandas as pd
-from command import Call
+
+from support.cli import Call
 
 SWEEP = """
 base:

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from command import COMMAND, Call
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.suggestions import suggestions
+from sparsweep.tuner.state.suggestions import suggestions
+from support.cli import COMMAND, Call
 
 SWEEP = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 2}, data_ratio: 0.1}

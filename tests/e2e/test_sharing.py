@@ -16,11 +16,12 @@ from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 from sparsweep.trainables.training.execution import Engine
-from sparsweep.tuner import calibrate, execute
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.launch import Launch
-from sparsweep.tuner.sweep import SweepError, parse
-from sparsweep.tuner.watch import Watch
+from sparsweep.tuner.config.sweep import SweepError, parse
+from sparsweep.tuner.execution import driver
+from sparsweep.tuner.execution.progress import Watch
+from sparsweep.tuner.execution.run_options import Launch
+from sparsweep.tuner.hardware import throughput
+from sparsweep.tuner.planning.graph import build, examine
 
 pytestmark = pytest.mark.slow
 
@@ -45,22 +46,22 @@ def machine() -> Iterator[None]:
 
 
 def test_processes_are_measured_together(machine: None) -> None:
-    with calibrate.probes(SPEC, Engine(), "cpu", 2) as actors:
-        assert calibrate.together(actors, 1) > 0
-        assert calibrate.together(actors, 2) > 0
+    with throughput.probes(SPEC, Engine(), "cpu", 2) as actors:
+        assert throughput.together(actors, 1) > 0
+        assert throughput.together(actors, 2) > 0
 
 
 def test_what_was_measured_is_not_measured_again(
     machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calibrate, "LADDER", (1, 2))
+    monkeypatch.setattr(throughput, "LADDER", (1, 2))
     planted = {1: 100.0, 2: 180.0, 3: 181.0}
-    monkeypatch.setattr(calibrate, "together", lambda actors, count: planted[count])
+    monkeypatch.setattr(throughput, "together", lambda actors, count: planted[count])
     said: list[str] = []
     store = Store(str(tmp_path))
-    assert calibrate.share_a_card([SPEC], Engine(), store, said.append, "cpu") == 2
+    assert throughput.share_a_card([SPEC], Engine(), store, said.append, "cpu") == 2
     planted.clear()
-    assert calibrate.share_a_card([SPEC], Engine(), store, said.append, "cpu") == 2
+    assert throughput.share_a_card([SPEC], Engine(), store, said.append, "cpu") == 2
     assert len(said) == 1 and "1: 100, 2: 180, 3: 181" in said[0]
 
 
@@ -68,7 +69,7 @@ def test_what_was_measured_is_not_measured_again(
 def test_a_gpu_that_pytorch_cannot_use_is_named_before_any_trial(machine: None, tmp_path: Path) -> None:
     """The machine says that it has one, as a driver too old for PyTorch would make Ray believe."""
     with pytest.raises(SweepError, match=r"^resources\.gpus: auto: .*PyTorch there cannot use it .*NVIDIA.*gpus=0"):
-        calibrate.share_a_card([SPEC], Engine(), Store(str(tmp_path)), print)
+        throughput.share_a_card([SPEC], Engine(), Store(str(tmp_path)), print)
 
 
 def crowded() -> type[SparseTrainable]:
@@ -90,13 +91,13 @@ def crowded() -> type[SparseTrainable]:
 def test_no_trial_is_lost_where_memory_does_not_suffice(
     machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(execute, "SparseTrainable", crowded())
-    monkeypatch.setattr(execute, "cluster", lambda *where: nullcontext())
+    monkeypatch.setattr(driver, "SparseTrainable", crowded())
+    monkeypatch.setattr(driver, "cluster", lambda *where: nullcontext())
     sweep, store = parse(SWEEP, "crowded"), Store(str(tmp_path))
     state = examine(build(sweep.trials), store)
     images = {SPEC.source.model_dump_json(): SPEC.source.load()}
     with Watch(sweep.name, state, store) as watch:
-        execute.execute(Launch(sweep, store), state, images, watch)
+        driver.execute(Launch(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials) == watch.done
     assert not watch.failed and not store.failures()
     failed = {row["trial"] for row in tables.read(store.storage, "failures")[0].to_pylist()}

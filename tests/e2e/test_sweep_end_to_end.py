@@ -12,16 +12,16 @@ import psutil
 import pytest
 import torch
 import yaml
-from command import Call, assert_same_results
 
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.pipeline.device_data import DeviceData, place
 from sparsweep.trainables.runs.base import Inputs, open_run
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli import main
-from sparsweep.tuner.graph import build
-from sparsweep.tuner.sweep import read
+from sparsweep.tuner.cli.app import main
+from sparsweep.tuner.config.sweep import read
+from sparsweep.tuner.planning.graph import build
+from support.cli import Call, assert_same_results
 
 
 def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> None:

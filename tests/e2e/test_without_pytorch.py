@@ -12,7 +12,7 @@ from sparsweep.trainables.storage.store import Store
 
 COMMAND = """
 import sys
-from sparsweep.tuner.cli import main
+from sparsweep.tuner.cli.app import main
 try:
     main()
 finally:

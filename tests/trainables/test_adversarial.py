@@ -8,11 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from contract_settings import SAMPLES, tiny_data, trained, training, trial
-from linear_networks import SHAPE, grey, random_linear, weights, wrapped
 from pydantic import ValidationError
-from small_trials import begin
-from small_trials import trial as digits_trial
 from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -33,6 +29,10 @@ from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import check_same, comparable
 from sparsweep.trainables.training.flops import layer_flops
 from sparsweep.trainables.training.trainer import Training
+from support.contract_settings import SAMPLES, tiny_data, trained, training, trial
+from support.linear_networks import SHAPE, grey, random_linear, weights, wrapped
+from support.tiny_trials import begin
+from support.tiny_trials import trial as digits_trial
 
 EIGHT, TWO = 8 / 255, 2 / 255
 LOSSES = ("pgd", "fgsm_rs", "trades")

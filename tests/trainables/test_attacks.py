@@ -10,7 +10,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from linear_networks import PIXELS, SHAPE, grey, linear, random_linear, weights, wrapped
 from torch import nn
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -27,6 +26,7 @@ from sparsweep.trainables.difficulties.adversarial.pgd import (
     summed_cross_entropy,
 )
 from sparsweep.trainables.pipeline.network import Network
+from support.linear_networks import PIXELS, SHAPE, grey, linear, random_linear, weights, wrapped
 
 EIGHT = 8 / 255
 TINY = torch.finfo(torch.float32).tiny

@@ -7,9 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_trials import begin, trial
-from softmax_regression import LAYER, LR, flat, gradient
-from updates import mask, moment
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
@@ -20,6 +17,9 @@ from sparsweep.trainables.sparsifiers.bayesian_connectivity import (
     draw_places,
 )
 from sparsweep.trainables.training.trainer import Training
+from support.mask_updates import mask, moment
+from support.softmax_regression import LAYER, LR, flat, gradient
+from support.tiny_trials import begin, trial
 
 
 def random(seed: int = 0) -> np.random.Generator:

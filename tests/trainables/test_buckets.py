@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from buckets import gs_bucket, s3_bucket, sign_in
 
 from sparsweep.trainables.storage import schemas, tables
 from sparsweep.trainables.storage.store import Store
+from support.s3_server import gs_bucket, s3_bucket, sign_in
 
 RUN = "0123456789abcdef"
 

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from small_datasets import CIFAR_TRAIN, Serve, md5, python2_pickle, small_cifar, write_batches
 
 from sparsweep.trainables.data import DamagedData, DataError, MissingData, datasets
 from sparsweep.trainables.pipeline.device_data import place
 from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.trial import TrialSpec
+from support.tiny_datasets import CIFAR_TRAIN, Serve, md5, python2_pickle, small_cifar, write_batches
 
 each_cifar = pytest.mark.parametrize("name", ["cifar10", "cifar100"])
 

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from small_trials import trial
 
 from sparsweep.trainables.difficulties import Sources
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, TrialSpec, dump, load
+from support.tiny_trials import trial
 
 EL2N = {"name": "el2n", "runs": 2, "epoch": 1}
 NOISE = {"name": "label_noise", "fraction": 0.4}

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 import pytest
-from corruption_references import Given, clamped, filtered, gaussian_kernel, mirrored, one_level, ramps, smooth_images
 from scipy import ndimage
 
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
@@ -24,6 +23,16 @@ from sparsweep.trainables.corruptions.blur import (
 )
 from sparsweep.trainables.corruptions.filters import clipped_zoom, disk, motion_trail, transformed
 from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET
+from support.corruption_references import (
+    Given,
+    clamped,
+    filtered,
+    gaussian_kernel,
+    mirrored,
+    one_level,
+    ramps,
+    smooth_images,
+)
 
 GAUSSIAN_1 = [
     [12, 28, 50, 70, 85, 90, 83, 79],

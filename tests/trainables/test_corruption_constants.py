@@ -8,10 +8,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from corruption_references import smooth_images
 
 from sparsweep.trainables.corruptions import CORRUPTIONS, SEVERITIES, TYPE_SETS, corrupt
 from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET, constants, frost_scale
+from support.corruption_references import smooth_images
 
 TABLES = {32: CIFAR, 64: TINY_IMAGENET}
 

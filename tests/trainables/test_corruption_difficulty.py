@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
-from small_trials import trial
 
 from sparsweep.trainables import corruptions
 from sparsweep.trainables.corruptions.weather import load_photographs
@@ -24,6 +23,7 @@ from sparsweep.trainables.specs.trial import CorruptionSpec, TrialSpec, dump, lo
 from sparsweep.trainables.storage.image_file import encode, open_mapped
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.storage.tensor_file import Damaged
+from support.tiny_trials import trial
 
 
 def corrupted_trial(**fields: object) -> TrialSpec:

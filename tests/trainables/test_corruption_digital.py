@@ -7,7 +7,6 @@ import math
 
 import numpy as np
 import pytest
-from corruption_references import Given, filtered, one_level, ramps
 
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
 from sparsweep.trainables.corruptions.digital import (
@@ -19,6 +18,7 @@ from sparsweep.trainables.corruptions.digital import (
     saturate,
 )
 from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET
+from support.corruption_references import Given, filtered, one_level, ramps
 
 
 def constants_of(corruption: str) -> list[tuple[float, ...]]:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from corruption_references import Given, ramps
 
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
 from sparsweep.trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
 from sparsweep.trainables.corruptions.severities import CIFAR
+from support.corruption_references import Given, ramps
 
 VALUES = 200 * 3 * 32 * 32
 

@@ -10,9 +10,9 @@ import heapq
 
 import numpy as np
 import pytest
-from corruption_references import Given, ramps
 
 from sparsweep.trainables.corruptions.spatter import equalized, gleam, mud, outline_distances, outlines, spatter, water
+from support.corruption_references import Given, ramps
 
 LAYER = np.array(
     [

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corruption_references import Given, one_level, ramps
 from PIL import Image
 
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
 from sparsweep.trainables.corruptions.filters import motion_trail
 from sparsweep.trainables.corruptions.weather import fog, frost, load_photographs, plasma, snow
+from support.corruption_references import Given, one_level, ramps
 
 
 def plasma_by_loops(draws: list[np.ndarray], size: int) -> np.ndarray:

@@ -9,9 +9,9 @@ from typing import IO, Any
 
 import numpy as np
 import pytest
-from small_datasets import picture
 
 from sparsweep.trainables.data import DamagedData, DataError, image_cache
+from support.tiny_datasets import picture
 
 NAMES = [f"{index}.png" for index in range(7)]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from updates import bits, mask, moment, placed
 
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.dsr import DSR
 from sparsweep.trainables.specs.timeline import Timeline
+from support.mask_updates import bits, mask, moment, placed
 
 RISING = torch.arange(12) / 100
 """Later places first."""

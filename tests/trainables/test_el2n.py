@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import begin, four_pixels, sources, trial
 
 from sparsweep.trainables.difficulties.base import random_subset, subset_size
 from sparsweep.trainables.difficulties.scores import base
 from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
 from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from support.tiny_trials import begin, four_pixels, sources, trial
 
 
 def test_score_by_hand() -> None:

@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from small_trials import begin, trial
 from torch._inductor.runtime.cache_dir_utils import default_cache_dir
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -31,6 +30,7 @@ from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import SAMPLES, check_same, comparable, first_samples, tiny_trial, trained
 from sparsweep.trainables.training.execution import Engine, Replay, Step, Workshop
 from sparsweep.trainables.training.trainer import Training, execution
+from support.tiny_trials import begin, trial
 
 CAPTURED = ["dense", "random", "set", "rigl", "gmp", "snfs", "dsr", {"name": "set", "dense_gradients": True}]
 EAGER = {

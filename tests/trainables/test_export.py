@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import begin, inputs, trial
 from torch.nn.utils import prune
 
 from sparsweep.trainables import export
@@ -18,6 +17,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
 from sparsweep.trainables.runs.base import TrialRun
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
+from support.tiny_trials import begin, inputs, trial
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import copy
 
 import pytest
 import torch
-from small_trials import begin, trial
 from torch import nn
 
 from sparsweep.trainables.models import maskable, models
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.training.flops import PASSES, forward_flops, layer_flops
+from support.tiny_trials import begin, trial
 
 
 def test_resnet8_by_hand() -> None:

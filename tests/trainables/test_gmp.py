@@ -6,7 +6,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from small_trials import begin, trial
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks, Moment
@@ -15,6 +14,7 @@ from sparsweep.trainables.sparsifiers.masks import kept_weights
 from sparsweep.trainables.specs.distributions import DISTRIBUTIONS
 from sparsweep.trainables.specs.timeline import RAMPS, Ramp, Timeline
 from sparsweep.trainables.training.trainer import Training
+from support.tiny_trials import begin, trial
 
 PAPER = Timeline(200, 10)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_trials import Flat, begin, four_pixels, part, trial
 from torch import nn
 from torch.nn import functional
 
@@ -14,6 +13,7 @@ from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.difficulties.scores.grand import grand, grand_of
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
 from sparsweep.trainables.training.trainer import Training
+from support.tiny_trials import Flat, begin, four_pixels, part, trial
 
 
 def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -7,8 +7,6 @@ import math
 
 import pytest
 import torch
-from small_trials import begin, trial
-from smooth_network import batch, network
 from torch import nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
@@ -18,6 +16,8 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers.masks import keep_largest
 from sparsweep.trainables.sparsifiers.saliency import gradient_flow, hessian_product, sum_of_gradients
 from sparsweep.trainables.training.flops import layer_flops
+from support.smooth_network import batch, network
+from support.tiny_trials import begin, trial
 
 WIDTH = 1e-5
 

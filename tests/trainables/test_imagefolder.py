@@ -13,13 +13,13 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import ValidationError
-from small_datasets import FOLDER_CLASSES, FOLDER_TEST, FOLDER_TRAIN, small_imagefolder
 
 from sparsweep.trainables.data import DamagedData, MissingData, datasets
 from sparsweep.trainables.data.image_files import find_images
 from sparsweep.trainables.pipeline.device_data import place
 from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.trial import SnapshotSpec, TrialSpec, dump, load
+from support.tiny_datasets import FOLDER_CLASSES, FOLDER_TEST, FOLDER_TRAIN, small_imagefolder
 
 
 @pytest.fixture

@@ -6,8 +6,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from small_trials import begin, trial
-from updates import moment
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
@@ -16,6 +14,8 @@ from sparsweep.trainables.sparsifiers.itop import ITOP
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.sparsifiers.set import SET
 from sparsweep.trainables.specs.timeline import Timeline
+from support.mask_updates import moment
+from support.tiny_trials import begin, trial
 
 SAME = {"prune_rate": 0.4, "final_prune_rate": 0.1, "decay_fraction": 0.8}
 

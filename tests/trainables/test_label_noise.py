@@ -8,10 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_trials import sources, trial
 
 from sparsweep.trainables.difficulties.label_noise import noisy_labels
 from sparsweep.trainables.pipeline.device_data import DeviceData
+from support.tiny_trials import sources, trial
 
 
 def labels(samples: int, classes: int) -> torch.Tensor:

@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import Flat, begin, four_pixels, trial
 from torch import nn
-from updates import bits, mask
 
 from sparsweep.trainables.runs.result_rows import layer_rows, trial_row
 from sparsweep.trainables.sparsifiers import Masks, Moment, Start
@@ -17,6 +15,8 @@ from sparsweep.trainables.sparsifiers.dense import Dense
 from sparsweep.trainables.specs.timeline import Timeline
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.training.trainer import Training
+from support.mask_updates import bits, mask
+from support.tiny_trials import Flat, begin, four_pixels, trial
 
 # Four of the twelve weights of a linear layer from four pixels to three classes, at the start and after two updates.
 SCRIPT = [

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
-from small_trials import begin, trial
 
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
@@ -20,6 +19,7 @@ from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.distributions import DISTRIBUTIONS, sizes
 from sparsweep.trainables.specs.trial import TrialSpec, dump, load
 from sparsweep.trainables.training.trainer import Training
+from support.tiny_trials import begin, trial
 
 SHAPES = layer_shapes(trial().model, trial().dataset)
 TOTAL = sizes(SHAPES)

@@ -9,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
-from small_trials import trial
 
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.models.build import build_model
@@ -21,6 +20,7 @@ from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.trial import SnapshotSpec, Spec, TrialSpec, dump, load
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.trainer import Training
+from support.tiny_trials import trial
 
 
 def lth(sparsity: float, **fields: Any) -> TrialSpec:

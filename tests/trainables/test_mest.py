@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from updates import bits, mask, moment, placed
 
 from sparsweep.trainables.sparsifiers import Masks, Moment
 from sparsweep.trainables.sparsifiers.mest import MEST
 from sparsweep.trainables.specs.timeline import Timeline
+from support.mask_updates import bits, mask, moment, placed
 
 WEIGHTS = {"a": torch.tensor([0.1, -0.2, 0.3, -0.4, 0.0, 0.0])}
 GRADIENTS = {"a": torch.tensor([-0.5, 0.1, 0.0, 0.0, 7.0, 7.0])}

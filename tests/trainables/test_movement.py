@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_trials import begin, trial
-from softmax_regression import LAYER, LR, flat, gradient
-from updates import bits, moment, update_now
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masked_params import Latent
 from sparsweep.trainables.sparsifiers.movement import Movement
+from support.mask_updates import bits, moment, update_now
+from support.softmax_regression import LAYER, LR, flat, gradient
+from support.tiny_trials import begin, trial
 
 
 def test_scores_rise_for_weights_that_move_away_from_zero() -> None:

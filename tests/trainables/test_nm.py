@@ -9,7 +9,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_trials import begin, trial
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks, Moment
@@ -17,6 +16,7 @@ from sparsweep.trainables.sparsifiers.masked_params import Latent
 from sparsweep.trainables.sparsifiers.nm import NM, StraightThrough, group_mask
 from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.timeline import Timeline
+from support.tiny_trials import begin, trial
 
 
 def test_two_of_four_by_hand() -> None:

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_datasets import python2_pickle
 
 from sparsweep.trainables.data import DamagedData
 from sparsweep.trainables.data.safe_pickle import read_arrays
+from support.tiny_datasets import python2_pickle
 
 CONTENT = {"data": np.arange(12, dtype=np.uint8).reshape(3, 4), "labels": [0, 1, 255], "name": "caf\xe9", "none": None}
 

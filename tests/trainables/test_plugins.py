@@ -11,7 +11,7 @@ import pytest
 
 from sparsweep.trainables import plugins
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.tuner.catalogue import Kind, catalogue
+from sparsweep.tuner.cli.catalogue import Kind, catalogue
 
 METHOD = '''
 """A method of a user."""

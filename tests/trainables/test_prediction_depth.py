@@ -7,7 +7,6 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from small_trials import begin, part, trial
 from torch import nn
 from torch.nn import functional
 
@@ -23,6 +22,7 @@ from sparsweep.trainables.difficulties.scores.prediction_depth import (
 )
 from sparsweep.trainables.models import models
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from support.tiny_trials import begin, part, trial
 
 
 def test_depth_by_hand() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from small_trials import begin, trial
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.profiles import PROFILES, Profile
 from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from support.tiny_trials import begin, trial
 
 METHODS = [(profile, name) for profile, parts in PROFILES.items() for name in parts.get("sparsifier", {})]
 CHOICES = [

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from small_trials import begin, trial
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.profiler import PHASES, TRACED_STEPS, Profile, each, phase, profiled
 from sparsweep.trainables.training.trainer import profiler
+from support.tiny_trials import begin, trial
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_trials import inputs, trial
 
 from sparsweep.trainables import plugins
 from sparsweep.trainables.pipeline.device_data import DeviceData
@@ -21,6 +20,7 @@ from sparsweep.trainables.specs.trial import Spec
 from sparsweep.trainables.storage import provenance
 from sparsweep.trainables.storage.provenance import changed_modules, dump_code, joined, load_code, loaded_code
 from sparsweep.trainables.storage.store import Store
+from support.tiny_trials import inputs, trial
 
 METHOD = '''
 from typing import Literal

@@ -7,7 +7,6 @@ from functools import cache
 
 import pytest
 import torch
-from small_trials import four_pixels, trial
 
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.build import build_model
@@ -18,6 +17,7 @@ from sparsweep.trainables.sparsifiers.masks import kept_weights
 from sparsweep.trainables.specs.distributions import erk
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.trainer import Training
+from support.tiny_trials import four_pixels, trial
 
 SPARSITY = 0.8
 

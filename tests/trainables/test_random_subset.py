@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_trials import sources, trial
 
 from sparsweep.trainables.difficulties.none import NoDifficulty
 from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from support.tiny_trials import sources, trial
 
 LABELS = torch.zeros(45_000, dtype=torch.int64)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from small_trials import trial
 
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.difficulties.selection import Ranked
 from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.trial import ScoringSpec
+from support.tiny_trials import trial
 
 
 def required(difficulty: dict[str, Any] | str, recipe: dict[str, Any] | str) -> tuple[int, int]:

@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_trials import trial
-from updates import mask, moment
 
 from sparsweep.trainables.sparsifiers.drop_grow import highest, limited, lowest, share, share_out
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.specs.timeline import DECAYS, Decay, Timeline
+from support.mask_updates import mask, moment
+from support.tiny_trials import trial
 
 
 def whole(*numbers: int) -> list[torch.Tensor]:

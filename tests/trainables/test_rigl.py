@@ -8,9 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_trials import begin, trial
 from torch.nn import functional
-from updates import bits, mask, moment, update_now
 
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.pipeline.device_data import DeviceData
@@ -18,6 +16,8 @@ from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.training.trainer import Training
+from support.mask_updates import bits, mask, moment, update_now
+from support.tiny_trials import begin, trial
 
 WEIGHTS = {"a": torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])}
 THERE = Masks({"a": mask(1, 1, 1, 1, 1, 1, 0, 0, 0, 0)})

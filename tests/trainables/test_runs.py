@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from small_trials import TIMES, inputs, trial
 
 from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.models.build import build_model
@@ -23,6 +22,7 @@ from sparsweep.trainables.specs.trial import ScoringSpec, Spec, TrialSpec, load
 from sparsweep.trainables.storage import provenance
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.trainer import Diverged
+from support.tiny_trials import TIMES, inputs, trial
 
 
 @pytest.fixture(autouse=True)

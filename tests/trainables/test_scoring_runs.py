@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_trials import inputs, part, trial
 
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.difficulties.scores import base as scores
@@ -17,6 +16,7 @@ from sparsweep.trainables.runs import base as runs
 from sparsweep.trainables.specs.trial import ScoringSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.trainer import Diverged
+from support.tiny_trials import inputs, part, trial
 
 EPOCHS = 3
 ALL = tuple(sorted(SCORES))

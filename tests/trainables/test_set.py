@@ -8,8 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_trials import begin, four_pixels, nothing, trial
-from updates import bits, moment, placed, update_now
 
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
@@ -17,6 +15,8 @@ from sparsweep.trainables.sparsifiers import Masks, Moment, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.set import SET
 from sparsweep.trainables.specs.profiles import PROFILES
 from sparsweep.trainables.specs.timeline import Timeline, cosine
+from support.mask_updates import bits, moment, placed, update_now
+from support.tiny_trials import begin, four_pixels, nothing, trial
 
 WEIGHTS = torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])
 MASK = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()

@@ -9,13 +9,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from small_trials import begin, trial
-from updates import bits, mask, moment
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masked_params import DenseMomentum
 from sparsweep.trainables.sparsifiers.snfs import SNFS, mean_magnitude
+from support.mask_updates import bits, mask, moment
+from support.tiny_trials import begin, trial
 
 THERE = Masks({"a": mask(1, 1, 1, 1, 0, 0, 0, 0), "b": mask(1, 1, 1, 1, 0, 0, 0, 0)})
 WEIGHTS = {

@@ -7,8 +7,6 @@ import math
 
 import pytest
 import torch
-from small_trials import begin, four_pixels, nothing, trial
-from smooth_network import batch, network
 from torch import nn
 
 from sparsweep.trainables.models import maskable
@@ -18,6 +16,8 @@ from sparsweep.trainables.sparsifiers import Start
 from sparsweep.trainables.sparsifiers.masks import keep_largest
 from sparsweep.trainables.sparsifiers.saliency import LOSSES, LossName, connection_sensitivity, magnitudes, redrawn
 from sparsweep.trainables.training.trainer import Training
+from support.smooth_network import batch, network
+from support.tiny_trials import begin, four_pixels, nothing, trial
 
 
 def test_losses_by_hand() -> None:

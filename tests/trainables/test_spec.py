@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from small_trials import trial
 
 from sparsweep.trainables.specs.recipe import PRESETS, Recipe
 from sparsweep.trainables.specs.trial import KINDS, ScoringSpec, TrialSpec, dump, load
+from support.tiny_trials import trial
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trial_ids.json").read_text())
 

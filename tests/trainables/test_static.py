@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
-from small_trials import begin, trial
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
@@ -21,6 +20,7 @@ from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.trial import TrialSpec, dump
 from sparsweep.trainables.specs.trial import load as load_spec
 from sparsweep.trainables.storage import user_files
+from support.tiny_trials import begin, trial
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 import torch
 from pydantic import ValidationError
-from small_trials import TIMES, inputs, trial
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.runs import base as runs
@@ -19,6 +18,7 @@ from sparsweep.trainables.specs.recipe import Recipe
 from sparsweep.trainables.specs.timeline import Timeline
 from sparsweep.trainables.specs.trial import TrialSpec, dump, load
 from sparsweep.trainables.storage.store import Store
+from support.tiny_trials import TIMES, inputs, trial
 
 PASS = 45  # batches of 32 in the 1,437 training images
 METHODS = [

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hostile import Touch
 
 from sparsweep.trainables.storage import schemas, tensor_file
 from sparsweep.trainables.storage.store import Store
+from support.malicious_files import Touch
 
 RUN = "0123456789abcdef"
 OTHER = "fedcba9876543210"

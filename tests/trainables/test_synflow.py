@@ -6,7 +6,6 @@ import copy
 
 import pytest
 import torch
-from small_trials import begin, trial
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -17,6 +16,7 @@ from sparsweep.trainables.sparsifiers.masks import keep_largest, kept_weights
 from sparsweep.trainables.sparsifiers.saliency import absolute, synaptic_flow
 from sparsweep.trainables.sparsifiers.synflow import SynFlow
 from sparsweep.trainables.training.flops import layer_flops
+from support.tiny_trials import begin, trial
 
 
 def chain() -> nn.Module:

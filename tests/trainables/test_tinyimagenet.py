@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_datasets import TINY_CLASSES, TINY_PER_CLASS, TINY_TEST, Serve, md5, small_tinyimagenet
 
 from sparsweep.trainables.data import DamagedData, DataError, ImageData, MissingData, datasets, image_cache
 from sparsweep.trainables.data.splits import hold_out_permuted
 from sparsweep.trainables.pipeline.device_data import place
+from support.tiny_datasets import TINY_CLASSES, TINY_PER_CLASS, TINY_TEST, Serve, md5, small_tinyimagenet
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_trials import begin, trial
-from softmax_regression import DECAY, LAYER, LR, flat, gradient
-from updates import bits, moment
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.topkast import Exploring, TopKAST
 from sparsweep.trainables.specs import distributions
+from support.mask_updates import bits, moment
+from support.softmax_regression import DECAY, LAYER, LR, flat, gradient
+from support.tiny_trials import begin, trial
 
 VALUES = {"a": torch.tensor([0.9, -0.8, 0.1, 0.2]), "b": torch.tensor([0.7, 0.6, 0.5, -0.4])}
 

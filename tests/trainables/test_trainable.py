@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import trial
 
 from sparsweep.trainables import trainable
 from sparsweep.trainables.data import ImageData
@@ -15,6 +14,7 @@ from sparsweep.trainables.runs import base as runs
 from sparsweep.trainables.specs.trial import Spec, dump
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
+from support.tiny_trials import trial
 
 Make = Callable[[Spec], SparseTrainable]
 

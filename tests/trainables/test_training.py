@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_trials import begin, four_pixels, nothing, trial
 
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
@@ -13,6 +12,7 @@ from sparsweep.trainables.sparsifiers import Masks, Moment, Start
 from sparsweep.trainables.sparsifiers.dense import Dense
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.training.trainer import Diverged, Training
+from support.tiny_trials import begin, four_pixels, nothing, trial
 
 
 def test_history_of_a_training(digits: DeviceData) -> None:

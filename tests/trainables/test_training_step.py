@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from elsewhere import WAITS
-from small_trials import Flat, begin, four_pixels, trial
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -16,6 +14,8 @@ from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input, place
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.training.trainer import Training
+from support.fake_device import WAITS
+from support.tiny_trials import Flat, begin, four_pixels, trial
 
 LR, MOMENTUM, DECAY = 0.3, 0.8, 0.02
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from small_trials import begin, trial
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -23,6 +22,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import masks, sparsifiers
 from sparsweep.trainables.specs.timeline import Timeline
 from sparsweep.trainables.training.trainer import Training
+from support.tiny_trials import begin, trial
 
 METHODS = ["bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"]
 MOST_OPERATIONS_A_LAYER = 75

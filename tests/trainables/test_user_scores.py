@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
-from small_trials import inputs, sources, trial
 
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.pipeline.device_data import DeviceData
@@ -24,6 +23,7 @@ from sparsweep.trainables.runs import base as runs
 from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec, dump, load
 from sparsweep.trainables.storage.store import Store
+from support.tiny_trials import inputs, sources, trial
 
 LABELS = torch.tensor([0, 1, 2, 0, 1])
 GOOD = {"sample": range(5), "label": LABELS.tolist(), "score": [0.5, 0.9, 0.1, 0.7, 0.3]}

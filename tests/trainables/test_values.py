@@ -6,10 +6,10 @@ from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
-from small_trials import trial
 
 from sparsweep.trainables.specs.base import Named, Registry, Value, explain, unknown
 from sparsweep.trainables.specs.trial import ScoringSpec
+from support.tiny_trials import trial
 
 WHY = [
     ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, dsr, gmp, grasp, itop, lth"]),

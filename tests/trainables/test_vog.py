@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_trials import Flat, begin, four_pixels, trial
 from torch import nn
 
 from sparsweep.trainables.difficulties.scores.base import View
 from sparsweep.trainables.difficulties.scores.vog import VoGScore, add_map, class_standardised, input_gradients
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
 from sparsweep.trainables.pipeline.network import Network
+from support.tiny_trials import Flat, begin, four_pixels, trial
 
 CPU = torch.device("cpu")
 

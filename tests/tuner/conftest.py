@@ -13,10 +13,10 @@ from sparsweep.trainables.pipeline.device_data import place
 from sparsweep.trainables.runs.base import Inputs, open_run
 from sparsweep.trainables.specs.trial import Spec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import cli
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.search import Release
-from sparsweep.tuner.sweep import Sweep, parse
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.tuner.execution.queue import Release
+from sparsweep.tuner.planning.graph import build, examine
 
 SMALL = """
 base:
@@ -68,7 +68,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 

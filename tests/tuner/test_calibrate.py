@@ -11,10 +11,10 @@ import torch
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.execution import Engine
 from sparsweep.trainables.training.throughput import Rehearsal
-from sparsweep.tuner import calibrate
-from sparsweep.tuner.graph import build
-from sparsweep.tuner.price import lines, price
-from sparsweep.tuner.sweep import Sweep, parse
+from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.tuner.hardware import throughput
+from sparsweep.tuner.planning.estimate import lines, price
+from sparsweep.tuner.planning.graph import build
 
 TEXT = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}
@@ -26,13 +26,13 @@ grids:
 
 @pytest.fixture
 def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
-    monkeypatch.setattr(calibrate, "RATE_SECONDS", 0.0)
+    monkeypatch.setattr(throughput, "RATE_SECONDS", 0.0)
     return parse(TEXT, "calibrated")
 
 
 def measured(sweep: Sweep, store: Store) -> list[str]:
-    found = calibrate.measure(build(sweep.trials).runs.values(), store, sweep.resources)
-    return [calibrate.line(one) for one in found]
+    found = throughput.measure(build(sweep.trials).runs.values(), store, sweep.resources)
+    return [throughput.line(one) for one in found]
 
 
 def test_every_kind_of_training_is_measured_once_and_the_plan_knows_hours(sweep: Sweep, tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_it_is_measured_with_the_levers_of_the_sweep(
             super().__init__(spec, device, engine)
             assert self.training.machine.capture is None or engine.graphs
 
-    monkeypatch.setattr(calibrate, "Rehearsal", Seen)
+    monkeypatch.setattr(throughput, "Rehearsal", Seen)
     store, turned = Store(str(tmp_path)), parse(TEXT, "calibrated", ["resources.engine.graphs=false"])
     assert all(", graphs off, " in line for line in measured(turned, store))
     assert used == [Engine(graphs=False)] * 2
@@ -70,7 +70,7 @@ def test_what_does_not_fit_is_said_and_no_hours_rest_on_it(
     def too_large(*arguments: Any) -> Rehearsal:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(calibrate, "Rehearsal", too_large)
+    monkeypatch.setattr(throughput, "Rehearsal", too_large)
     store = Store(str(tmp_path))
     assert all("does not fit into memory on " in line for line in measured(sweep, store))
     assert price(sweep, store)["hours"] is None

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cards import LADDER, NoRoom, choose, larger, mps_runs, share
-from sparsweep.tuner.crowd import Crowd, remaining
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.search import GraphSearch, Release
-from sparsweep.tuner.sweep import Sweep
+from sparsweep.tuner.config.sweep import Sweep
+from sparsweep.tuner.execution.oom import Crowd, remaining
+from sparsweep.tuner.execution.queue import GraphSearch, Release
+from sparsweep.tuner.hardware.gpu_sharing import LADDER, NoRoom, choose, larger, mps_runs, share
+from sparsweep.tuner.planning.graph import build, examine
 
 
 @pytest.mark.parametrize(

@@ -15,20 +15,23 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
-from written import write_results
 
 from sparsweep.analysis import load_trials
 from sparsweep.trainables import plugins
 from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import calibration, cli, journal, status, suggestions
-from sparsweep.tuner.driver_lease import Lease, read_word
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.opening import WrongCall, open_sweep
-from sparsweep.tuner.repair import remove_damaged_results
-from sparsweep.tuner.study import Study
-from sparsweep.tuner.sweep import parse
-from sparsweep.tuner.view import view
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli.session import open_sweep
+from sparsweep.tuner.cli.status_view import view
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.planning import status
+from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.planning.repair import remove_damaged_results
+from sparsweep.tuner.search.study import Study
+from sparsweep.tuner.state import calibration, suggestions, sweep_record
+from sparsweep.tuner.state.driver_lease import Lease, read_word
+from support.fake_results import write_results
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
@@ -111,7 +114,7 @@ def call(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def run(*arguments: str) -> tuple[int, str, list[str]]:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments, "--storage", store.root])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         said = capsys.readouterr()
         return ended.value.code or 0, said.out, said.err.splitlines()
 
@@ -218,10 +221,10 @@ def test_a_sweep_that_cannot_be_read_is_named_and_the_others_go_on(
 
 def test_a_sweep_remembers_its_plugins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_named", {"their_methods": None})
-    journal.remember(parse(SWEEP, "mine"), store)
+    sweep_record.remember(parse(SWEEP, "mine"), store)
     assert json.loads(store.read("sweeps/mine/plugins.json") or b"") == ["their_methods"]
     monkeypatch.setattr(plugins, "_named", {})
-    assert journal.recall("mine", store, []) is not None, "needed only where something is unknown without"
+    assert sweep_record.recall("mine", store, []) is not None, "needed only where something is unknown without"
 
 
 def test_rows_of_unknown_methods_tell_no_speed_and_stop_no_plan(store: Store, path: Path, call: Any) -> None:
@@ -294,7 +297,7 @@ search:
 def searched(store: Store) -> list[Any]:
     """A search that has made all its suggestions, and what they are."""
     sweep = parse(SEARCH, "sought")
-    journal.remember(sweep, store)
+    sweep_record.remember(sweep, store)
     study = Study(sweep, store)
     while study.ask() is not None:
         pass

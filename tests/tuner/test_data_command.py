@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_datasets import Serve, md5, small_cifar, small_imagefolder, small_tinyimagenet
 
 from sparsweep.trainables.data import datasets
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import execute, journal
-from sparsweep.tuner.cli import main
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.images import read_images
-from sparsweep.tuner.sweep import parse, read
+from sparsweep.tuner.cli.app import main
+from sparsweep.tuner.cli.datasets import read_images
+from sparsweep.tuner.config.sweep import parse, read
+from sparsweep.tuner.execution import driver
+from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.state import sweep_record
+from support.tiny_datasets import Serve, md5, small_cifar, small_imagefolder, small_tinyimagenet
 
 
 @dataclass
@@ -129,7 +130,7 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*arguments: Any, **options: Any) -> None:
         raise AssertionError("Ray was started")
 
-    monkeypatch.setattr(execute.ray, "init", start)
+    monkeypatch.setattr(driver.ray, "init", start)
 
 
 @pytest.mark.parametrize("command", ["run", "resume"])
@@ -138,7 +139,7 @@ def test_a_sweep_whose_data_is_missing_is_refused_before_anything_starts(
     command: str, name: str, call: Call, no_ray: None, tmp_path: Path
 ) -> None:
     if command == "resume":
-        journal.remember(read("smoke"), Store(str(tmp_path / "runs")))
+        sweep_record.remember(read("smoke"), Store(str(tmp_path / "runs")))
     before = [path for path in tmp_path.rglob("*") if path.is_file()]
     said = call(command, "smoke", "--set", f"dataset={name}", "--set", "model=resnet18")
     assert (said.code, said.out) == (2, "")

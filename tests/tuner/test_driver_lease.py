@@ -17,9 +17,9 @@ import pytest
 
 from sparsweep.trainables.storage.filesystem import create_local
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import driver_lease
-from sparsweep.tuner.driver_lease import Lease, SweepAlreadyRunning, living_word, read_word, refuse_if_driven
-from sparsweep.tuner.sweep import read
+from sparsweep.tuner.config.sweep import read
+from sparsweep.tuner.state import driver_lease
+from sparsweep.tuner.state.driver_lease import Lease, SweepAlreadyRunning, living_word, read_word, refuse_if_driven
 
 PATH = "sweeps/mine/driver.json"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -272,9 +272,9 @@ def test_a_file_is_created_once(tmp_path: Path) -> None:
 def test_a_driver_killed_between_its_word_and_its_record_breaks_nothing(
     store: Store, call: Callable[..., tuple[int, str, str]]
 ) -> None:
-    from sparsweep.tuner import journal
+    from sparsweep.tuner.state import sweep_record
 
-    journal.remember(read("smoke"), store)
+    sweep_record.remember(read("smoke"), store)
     say(store, **of_here(dead_process()))
     place = ("--storage", store.storage)
     code, out, _ = call("status", *place)

@@ -13,8 +13,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sparsweep.trainables import export
-from sparsweep.tuner import cli
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.config.sweep import parse
 
 SWEEP = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}
@@ -36,7 +36,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments])
         with pytest.raises(SystemExit):
-            cli.main()
+            app.main()
         said = capsys.readouterr()
         return said.out or said.err
 

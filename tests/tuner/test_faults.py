@@ -18,13 +18,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from ray.exceptions import RaySystemError
-from written import write_results
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import calibrate, cli, execute
-from sparsweep.tuner.faults import OneLine, conclude
-from sparsweep.tuner.opening import WrongCall
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli.error_lines import OneLine, conclude
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.execution import driver
+from sparsweep.tuner.hardware import throughput
+from support.fake_results import write_results
 
 ROOT = Path(__file__).parent.parent.parent
 SWEEP = """
@@ -84,8 +86,8 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     """Run a command in a storage with a finished sweep, which is made anew; return its exit code and standard error."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(SWEEP)
-    monkeypatch.setattr(execute, "execute", lambda *arguments: None)
-    monkeypatch.setattr(calibrate, "measure", lambda *arguments: iter(()))
+    monkeypatch.setattr(driver, "execute", lambda *arguments: None)
+    monkeypatch.setattr(throughput, "measure", lambda *arguments: iter(()))
     folders = itertools.count()
 
     def run(command: str, profile: Callable[..., None] | None = None) -> tuple[Any, str]:
@@ -101,7 +103,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         sys.setprofile(profile)
         try:
             with pytest.raises(SystemExit) as ended:
-                cli.main()
+                app.main()
         finally:
             sys.setprofile(None)
         return ended.value.code, capfd.readouterr().err
@@ -233,7 +235,7 @@ def test_a_folder_that_is_gone_is_said(call: Callable[..., Any], tmp_path: Path,
 @pytest.mark.parametrize(("words", "said"), [("sparsweep pl", "plan"), ("sparsweep run --take", "--take-over")])
 def test_a_shell_completes_commands_and_options(words: str, said: str) -> None:
     """As bash asks, by the environment; it gets words alone."""
-    code = "import sys; from sparsweep.tuner.cli import main; sys.argv = ['sparsweep']; main()"
+    code = "import sys; from sparsweep.tuner.cli.app import main; sys.argv = ['sparsweep']; main()"
     asked = {"_SPARSWEEP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
     assert (found.returncode, found.stdout.split(), found.stderr) == (0, [said], "")

@@ -14,16 +14,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from command import assert_same_results
 
 from sparsweep.trainables.pipeline.device_data import place
 from sparsweep.trainables.runs.base import Inputs, leaves, open_run
 from sparsweep.trainables.specs.trial import Spec
 from sparsweep.trainables.storage import image_file, tensor_file
 from sparsweep.trainables.storage.store import ArtifactLost, Store
-from sparsweep.tuner.graph import build, closure, examine
-from sparsweep.tuner.repair import remove_damaged_results
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.planning.graph import build, closure, examine
+from sparsweep.tuner.planning.repair import remove_damaged_results
+from support.cli import assert_same_results
 
 SWEEP = parse(
     """

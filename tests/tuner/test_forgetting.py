@@ -13,12 +13,12 @@ from sparsweep.analysis import load_trials
 from sparsweep.trainables.storage import provenance, tables
 from sparsweep.trainables.storage.provenance import load_code, loaded_code
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import journal
-from sparsweep.tuner.forgetting import changed_trials, files_of, forget, runs_to_rerun
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.opening import WrongCall
-from sparsweep.tuner.results import Remarks
-from sparsweep.tuner.sweep import Sweep, parse
+from sparsweep.tuner.cli.result_tables import Remarks
+from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.planning.forgetting import changed_trials, files_of, forget, runs_to_rerun
+from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.state import sweep_record
 
 Runner = Callable[..., list[str]]
 Command = Callable[..., tuple[int, str, str]]
@@ -36,7 +36,7 @@ def two(tmp_path: Path, run_here: Runner) -> tuple[Sweep, Store]:
     """A sweep of two trials, one of which needs two other runs; run."""
     sweep = parse(TWO, "two")
     store = Store(str(tmp_path))
-    journal.remember(sweep, store)
+    sweep_record.remember(sweep, store)
     assert len(run_here(sweep)) == 4
     return sweep, store
 

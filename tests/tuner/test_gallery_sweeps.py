@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contract_settings import DIFFICULTY_NAMES, SPARSIFIER_NAMES
-
 from sparsweep.trainables.difficulties.composed import Composed
-from sparsweep.tuner.sweep import read
+from sparsweep.tuner.config.sweep import read
+from support.contract_settings import DIFFICULTY_NAMES, SPARSIFIER_NAMES
 
 THREE = {0, 1, 2}
 

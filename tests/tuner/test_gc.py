@@ -8,14 +8,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from buckets import s3_bucket, sign_in
 
 from sparsweep.trainables.storage import mark
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import cli, journal
-from sparsweep.tuner.gc import COLLECTED, collect, find, readable
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.sweep import Sweep, parse
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.tuner.planning.gc import COLLECTED, collect, find, readable
+from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.state import sweep_record
+from support.s3_server import s3_bucket, sign_in
 
 Runner = Callable[..., list[str]]
 Command = Callable[..., str]
@@ -56,7 +57,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def call(*arguments: str, code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         said = capsys.readouterr()
         assert (ended.value.code or 0) == code, said
         if code != 2:
@@ -173,7 +174,7 @@ store.write_local(sys.argv[1], b"half")
     ],
 )
 def test_drafts_of_a_writer_that_died_are_garbage(small: Sweep, marked: Store, path: str) -> None:
-    journal.remember(small, marked)
+    sweep_record.remember(small, marked)
     before = all_files(Path(marked.root))
     died = subprocess.run([sys.executable, "-c", DYING_WRITER, f"{marked.root}/{path}"], check=False)
     (draft,) = all_files(Path(marked.root)) - before
@@ -251,7 +252,7 @@ def test_a_resume_marks_a_storage_of_an_earlier_version(
     small: Sweep, run_here: Runner, command: Command, tmp_path: Path
 ) -> None:
     run_here(small)
-    journal.remember(small, Store(str(tmp_path)))
+    sweep_record.remember(small, Store(str(tmp_path)))
     (tmp_path / mark.NAME).unlink()
     said = command("gc", "--storage", str(tmp_path), code=2)
     assert said.endswith(f"Mark it first: sparsweep resume small --storage {tmp_path}\n")

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from written import write_results
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import cli, execute
-from sparsweep.tuner.execute import Stopped
-from sparsweep.tuner.launch import Launch
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.execution import driver
+from sparsweep.tuner.execution.driver import Stopped
+from sparsweep.tuner.execution.run_options import Launch
+from support.fake_results import write_results
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
@@ -38,11 +39,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def called(command: str, monkeypatch: pytest.MonkeyPatch) -> Launch:
     """What a call of run or resume would launch."""
     launched: list[Launch] = []
-    monkeypatch.setattr(cli, "run_sweep", lambda launch, *more, **options: launched.append(launch))
-    monkeypatch.setattr(cli, "remake_artifacts", lambda launch, *more: launched.append(launch))
+    monkeypatch.setattr(app, "run_sweep", lambda launch, *more, **options: launched.append(launch))
+    monkeypatch.setattr(app, "remake_artifacts", lambda launch, *more: launched.append(launch))
     monkeypatch.setattr(sys, "argv", ["sparsweep", *shlex.split(command)])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert ended.value.code == 0
     return launched[0]
 
@@ -72,26 +73,26 @@ def test_a_sweep_that_was_stopped_says_how_to_go_on(
     def stopped(*arguments: Any) -> None:
         raise Stopped(signum)
 
-    monkeypatch.setattr(execute, "execute", stopped)
+    monkeypatch.setattr(driver, "execute", stopped)
     monkeypatch.setattr(sys, "argv", ["sparsweep", "run", "mine.yaml", "--storage", "there", "--fail-fast"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     assert ended.value.code == 128 + signum
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.endswith("Go on with: sparsweep resume mine --storage there --fail-fast")
 
 
 def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
-    before = {signum: signal.getsignal(signum) for signum in execute.STOPPING}
+    before = {signum: signal.getsignal(signum) for signum in driver.STOPPING}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     try:
-        with execute.stop_signals() as received:
+        with driver.stop_signals() as received:
             os.kill(os.getpid(), signal.SIGHUP)
             assert received == []
             with pytest.raises(Stopped):
                 os.kill(os.getpid(), signal.SIGTERM)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        with execute.stop_signals() as received:
+        with driver.stop_signals() as received:
             with pytest.raises(Stopped):
                 os.kill(os.getpid(), signal.SIGHUP)
             assert received == [signal.SIGHUP]
@@ -122,10 +123,10 @@ def test_whatever_keeps_ray_from_starting_is_one_line(
     def start(**options: Any) -> None:
         raise raised
 
-    monkeypatch.setattr(execute.ray, "init", start)
+    monkeypatch.setattr(driver.ray, "init", start)
     monkeypatch.setattr(sys, "argv", ["sparsweep", "run", "mine.yaml"])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        app.main()
     first, last = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2 and first == "mine: 2 runs to do, 0 of 2 done before"
     assert last.startswith("sparsweep: --address local: Ray did not start: ") and said in last and len(last) < 600
@@ -141,7 +142,7 @@ def test_a_signal_while_ray_starts_is_no_failure_to_start(folder: Path, monkeypa
         raise SystemExit(signal.SIGTERM)  # by the handler that ray.init sets
 
     for begin, signum in ((start, signal.SIGHUP), (ended, signal.SIGTERM)):
-        monkeypatch.setattr(execute.ray, "init", begin)
-        with execute.stop_signals(), pytest.raises(Stopped) as stopped:
-            execute.connect("local", {"_temp_dir": "somewhere"})
+        monkeypatch.setattr(driver.ray, "init", begin)
+        with driver.stop_signals(), pytest.raises(Stopped) as stopped:
+            driver.connect("local", {"_temp_dir": "somewhere"})
         assert stopped.value.signum == signum

@@ -15,11 +15,12 @@ import ray
 from sparsweep.trainables.data import data_root
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
-from sparsweep.tuner import execute, journal
-from sparsweep.tuner.graph import Graph, State, build, examine
-from sparsweep.tuner.launch import Launch
-from sparsweep.tuner.sweep import parse
-from sparsweep.tuner.watch import Watch
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.execution import driver
+from sparsweep.tuner.execution.progress import Watch
+from sparsweep.tuner.execution.run_options import Launch
+from sparsweep.tuner.planning.graph import Graph, State, build, examine
+from sparsweep.tuner.state import sweep_record
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, sparsifier: dense}
@@ -52,14 +53,14 @@ def test_four_trials_share_a_gpu_and_no_fifth_comes(tmp_path: Path, monkeypatch:
             while len(list(met.iterdir())) < 4 and time.monotonic() < end:
                 time.sleep(0.1)
 
-    monkeypatch.setattr(execute, "SparseTrainable", Meeting)
-    monkeypatch.setattr(execute, "cluster", one_gpu_and_many_cpus)
+    monkeypatch.setattr(driver, "SparseTrainable", Meeting)
+    monkeypatch.setattr(driver, "cluster", one_gpu_and_many_cpus)
     sweep, store = parse(SWEEP, "shares"), Store(str(tmp_path / "runs"))
-    journal.remember(sweep, store)
+    sweep_record.remember(sweep, store)
     state = examine(build(sweep.trials), store)
     images = {spec.source.model_dump_json(): spec.source.load(data_root(None)) for spec in sweep.trials.values()}
     with Watch(sweep.name, state, store) as watch:
-        execute.execute(Launch(sweep, store), state, images, watch)
+        driver.execute(Launch(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials)
     assert [worker.read_text() for worker in met.iterdir()] == ["[0]"] * 4  # four at a time, and the same four again
 
@@ -68,7 +69,7 @@ def auto(folder: Path) -> dict[str, float]:
     """What ``gpus: auto`` reserves where nothing is left to train, so that nothing has to be measured."""
     resources = parse(SWEEP, "shares", ["resources.gpus=auto"]).resources
     nothing = State(Graph(), frozenset(), frozenset())
-    return execute.resource_shape(resources, nothing, Store(str(folder / "runs")), lambda *said: None)
+    return driver.resource_shape(resources, nothing, Store(str(folder / "runs")), lambda *said: None)
 
 
 @pytest.mark.parametrize(("have", "gpus"), [({"CPU": 4.0}, {}), ({"CPU": 4.0, "GPU": 2.0}, {"gpu": 1.0})])
@@ -81,5 +82,5 @@ def test_auto_is_a_gpu_where_there_is_one(
 
 def test_auto_does_not_guess_what_nodes_will_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9})
-    with pytest.raises(execute.SweepError, match=r"resources\.gpus: auto sees no node yet"):
+    with pytest.raises(driver.SweepError, match=r"resources\.gpus: auto sees no node yet"):
         auto(tmp_path)

@@ -11,11 +11,11 @@ import pytest
 from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.execution import Engine
-from sparsweep.tuner import calibration
-from sparsweep.tuner.graph import build, examine, examine_artifacts
-from sparsweep.tuner.price import bill, cost, images, known_rates, lines, price, time_of
-from sparsweep.tuner.search import Release
-from sparsweep.tuner.sweep import Sweep, parse
+from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.tuner.execution.queue import Release
+from sparsweep.tuner.planning.estimate import bill, cost, images, known_rates, lines, price, time_of
+from sparsweep.tuner.planning.graph import build, examine, examine_artifacts
+from sparsweep.tuner.state import calibration
 
 Runner = Callable[..., list[str]]
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.tuner import lifeline
-from sparsweep.tuner.lifeline import Lifeline, answers
-from sparsweep.tuner.ray_environment import prepare
+from sparsweep.tuner.execution import lifeline
+from sparsweep.tuner.execution.lifeline import Lifeline, answers
+from sparsweep.tuner.execution.ray_environment import prepare
 
 
 def server() -> socket.socket:
@@ -64,7 +64,7 @@ def test_who_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 CODE = """
 import os
-from sparsweep.tuner.ray_environment import prepare
+from sparsweep.tuner.execution.ray_environment import prepare
 prepare({address!r})
 print([os.environ.get(name) for name in {names!r}])
 """
@@ -90,7 +90,7 @@ def test_a_private_cluster_is_on_loopback_with_a_token_that_no_file_holds() -> N
 
 def test_where_no_home_is_known_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
-    monkeypatch.setattr("sparsweep.tuner.ray_environment.private_folder", lambda: tmp_path)
+    monkeypatch.setattr("sparsweep.tuner.execution.ray_environment.private_folder", lambda: tmp_path)
     monkeypatch.setenv("HOME", "")
     prepare("auto")
     assert os.environ["HOME"] == str(tmp_path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sparsweep.tuner.graph import build
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.planning.graph import build
 
 GRID = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 2}}

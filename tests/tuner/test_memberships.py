@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from written import write_results
 
 from sparsweep.analysis import load_epochs, load_trials
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.launch import Launch
-from sparsweep.tuner.running import drive
-from sparsweep.tuner.sweep import Sweep, parse
+from sparsweep.tuner.cli.run import drive
+from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.tuner.execution.run_options import Launch
+from sparsweep.tuner.planning.graph import build, examine
+from support.fake_results import write_results
 
 BASE = "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, seed: [0, 1]}\n"
 MINE = BASE + "grids: [{sparsifier: dense}, {sparsifier: set, sparsity: 0.5}]"

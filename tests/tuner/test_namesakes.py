@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import journal
-from sparsweep.tuner.driver_lease import Lease
-from sparsweep.tuner.opening import WrongCall, open_recorded_sweep, open_sweep
-from sparsweep.tuner.sweep import Sweep
+from sparsweep.tuner.cli.session import open_recorded_sweep, open_sweep
+from sparsweep.tuner.config.sweep import Sweep
+from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.state import sweep_record
+from sparsweep.tuner.state.driver_lease import Lease
 
 FILE = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
@@ -38,7 +39,7 @@ def written(folder: Path, content: str, name: str = "mine") -> str:
 def run(path: str, storage: str, *overrides: str) -> Sweep:
     """What ``run`` does before anything is trained."""
     sweep, store = open_sweep(path, list(overrides), storage, as_it_was_run=False)
-    journal.remember(sweep, store)
+    sweep_record.remember(sweep, store)
     return sweep
 
 
@@ -94,7 +95,7 @@ def test_a_file_does_not_take_the_name_of_a_built_in_sweep(tmp_path: Path, stora
 
 def test_a_record_of_an_earlier_version_is_taken_as_before(tmp_path: Path, storage: str) -> None:
     earlier = run(written(tmp_path / "here", FILE), storage).model_copy(update={"source": None})
-    journal.remember(earlier, Store(storage))
+    sweep_record.remember(earlier, Store(storage))
     assert run(written(tmp_path / "there", LONGER), storage).base["recipe"]["epochs"] == 2
 
 

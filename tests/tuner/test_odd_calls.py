@@ -19,12 +19,13 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from written import write_results
 
 from sparsweep.analysis import figures
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import cli, running
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.cli import run
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.config.sweep import parse
+from support.fake_results import write_results
 
 EXAMPLES = int(os.environ.get("ODD_CALLS", "0"))
 generated = settings(
@@ -82,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
-        patch.setattr(running, "train", lambda *arguments: None)  # all but the training itself, which needs Ray
+        patch.setattr(run, "train", lambda *arguments: None)  # all but the training itself, which needs Ray
         patch.setattr(figures, "pictures", lambda *arguments: [])  # and the drawing, which takes long
         yield folder
 
@@ -108,7 +109,7 @@ def call(*arguments: str) -> None:
         patch.setattr(sys, "argv", ["sparsweep", *arguments])
         patch.setattr(logging.getLogger(), "handlers", [])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
     said = err.getvalue()
     assert (ended.value.code or 0) in CODES, (ended.value.code, said)
     assert "Traceback" not in said and "sparsweep: unexpected " not in said, said

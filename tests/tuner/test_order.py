@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.order import by_length, order_of
-from sparsweep.tuner.price import cost
-from sparsweep.tuner.search import GraphSearch, Release, RunTrial
-from sparsweep.tuner.sweep import Sweep, SweepError, parse
+from sparsweep.tuner.config.sweep import Sweep, SweepError, parse
+from sparsweep.tuner.execution.queue import GraphSearch, Release, RunTrial
+from sparsweep.tuner.planning.estimate import cost
+from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.planning.schedule import by_length, order_of
 
 BASE = "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: EPOCHS}}\n"
 DEAR = BASE.replace("EPOCHS", "9") + "grids: [{sparsifier: dense, seed: [1, 2]}]"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.tuner.pace import Pace
-from sparsweep.tuner.price import cost
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.execution.eta import Pace
+from sparsweep.tuner.planning.estimate import cost
 
 SHAPES = """
 base: {dataset: digits, recipe: {preset: digits, epochs: 4}, sparsifier: dense}

@@ -12,9 +12,9 @@ import pytest
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.convergence import MIN_POINTS, MIN_STEPS
-from sparsweep.tuner.graph import build
-from sparsweep.tuner.price import price
-from sparsweep.tuner.sweep import SweepError, parse, read
+from sparsweep.tuner.config.sweep import SweepError, parse, read
+from sparsweep.tuner.planning.estimate import price
+from sparsweep.tuner.planning.graph import build
 
 TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
 FIVE = ("gmp", "lth", "omp", "snip", "set")

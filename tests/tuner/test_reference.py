@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from sparsweep.tuner.catalogue import Kind, classes, reference
-from sparsweep.tuner.reference import fields, lines
+from sparsweep.tuner.cli.catalogue import Kind, classes, reference
+from sparsweep.tuner.cli.field_reference import fields, lines
 
 KINDS = [kind for kind in Kind if kind is not Kind.sweeps]
 

@@ -12,9 +12,10 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError,
 from sparsweep.trainables.storage.store import ArtifactLost
 from sparsweep.trainables.trainable import CalledExit
 from sparsweep.trainables.training.trainer import Diverged
-from sparsweep.tuner import patience
-from sparsweep.tuner.retries import Retries, TrialTimeout, in_words, is_lost_machine
-from sparsweep.tuner.search import RunTrial
+from sparsweep.tuner.execution import timeout
+from sparsweep.tuner.execution.queue import RunTrial
+from sparsweep.tuner.execution.retries import Retries, TrialTimeout
+from sparsweep.tuner.ray_errors import in_words, is_lost_machine
 
 NODE_DIED = RayActorError(error_msg="The actor died because its node has died. Node Id: e8")
 PREEMPTED = RayActorError(preempted=True)
@@ -125,9 +126,9 @@ def test_a_trial_keeps_its_error_and_waits_before_it_is_tried_again() -> None:
 
 def test_patience_ends_what_is_silent_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     now, killed = SimpleNamespace(seconds=0.0), []
-    monkeypatch.setattr(patience.time, "monotonic", lambda: now.seconds)
-    monkeypatch.setattr(patience.ray, "kill", killed.append)
-    watched, silent, talks, ended = patience.Patience(10), trial(), trial(), trial()
+    monkeypatch.setattr(timeout.time, "monotonic", lambda: now.seconds)
+    monkeypatch.setattr(timeout.ray, "kill", killed.append)
+    watched, silent, talks, ended = timeout.Patience(10), trial(), trial(), trial()
     silent.config["wait"] = 5.0
     for one in (silent, talks, ended):
         watched.on_trial_start(0, [], one)

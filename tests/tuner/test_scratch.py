@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparsweep.trainables.storage.filesystem import private_folder
-from sparsweep.tuner.scratch import SOCKET_LENGTH, scratch, short_folder
+from sparsweep.tuner.execution.scratch import SOCKET_LENGTH, scratch, short_folder
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +49,7 @@ def test_a_folder_of_another_user_is_refused(base: Path) -> None:
 
 def test_what_a_killed_driver_left_is_removed_by_the_next_and_what_a_living_one_has_is_not(base: Path) -> None:
     code = (
-        "import os\nfrom sparsweep.tuner.scratch import scratch\n"
+        "import os\nfrom sparsweep.tuner.execution.scratch import scratch\n"
         "with scratch() as folder:\n    print(folder, flush=True)\n"
     )
     killed = subprocess.run([sys.executable, "-c", f"{code}    os.kill(os.getpid(), 9)"], **here(base))

@@ -13,15 +13,16 @@ from optuna.trial import FixedTrial, TrialState
 
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import dashboard, journal
-from sparsweep.tuner.graph import build
-from sparsweep.tuner.opening import WrongCall
-from sparsweep.tuner.points import points
-from sparsweep.tuner.running import refuse_another_search
-from sparsweep.tuner.space import corners, draw
-from sparsweep.tuner.study import SAMPLERS, Study
-from sparsweep.tuner.suggestions import count, stopped, suggestions
-from sparsweep.tuner.sweep import Sweep, SweepError, parse, read
+from sparsweep.tuner.cli.run import refuse_another_search
+from sparsweep.tuner.config.space import corners, draw
+from sparsweep.tuner.config.sweep import Sweep, SweepError, parse, read
+from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.execution.queue import export_study
+from sparsweep.tuner.planning.graph import build
+from sparsweep.tuner.planning.trials import points
+from sparsweep.tuner.search.study import SAMPLERS, Study
+from sparsweep.tuner.state import sweep_record
+from sparsweep.tuner.state.suggestions import count, stopped, suggestions
 
 Runner = Callable[..., list[str]]
 
@@ -210,7 +211,7 @@ def test_corners_are_the_ends_of_intervals_and_every_choice() -> None:
 @pytest.mark.parametrize("change", ["search.space.sparsity=0.5", "recipe.lr=0.5", "search.sampler=random"])
 def test_suggestions_of_another_space_are_not_mixed(search: Sweep, change: str, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    journal.remember(search, store)
+    sweep_record.remember(search, store)
     Study(search, store).ask()
     refuse_another_search(parse(SEARCH, "search", ["search.trials=9"]), store)  # more of the same
     with pytest.raises(WrongCall, match=r"search: 1 suggestions were drawn from another space.*--set name=OTHER"):
@@ -357,7 +358,7 @@ def test_a_study_is_written_for_the_dashboard(search: Sweep, run_here: Runner, t
     assert asked[0]
     finish(asked[0], run_here)
     for _ in range(2):
-        address = dashboard.write(search, store, str(tmp_path / "study.db"))
+        address = export_study.write(search, store, str(tmp_path / "study.db"))
     written = optuna.load_study(study_name="search", storage=address)
     assert optuna.get_all_study_names(address) == ["search"] and written.metric_names == ["test_accuracy"]
     assert [trial.state for trial in written.trials] == [TrialState.COMPLETE, TrialState.RUNNING]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.tuner.growth import Growth, is_undecided
-from sparsweep.tuner.seeds import Seeds
-from sparsweep.tuner.sweep import Sweep, SweepError, parse
+from sparsweep.tuner.config.adaptive_seeds import Seeds
+from sparsweep.tuner.config.sweep import Sweep, SweepError, parse
+from sparsweep.tuner.search.adaptive_seeds import Growth, is_undecided
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: digits, data_ratio: [0.3, 1.0]}

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from written import write_results
 
 from sparsweep.trainables.storage import addresses
 from sparsweep.trainables.storage import store as stores
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import cli
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.config.sweep import parse
+from support.fake_results import write_results
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
@@ -57,7 +57,7 @@ def error_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
     def call(command: str) -> str:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *command.split()])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            app.main()
         lines = capfd.readouterr().err.splitlines()
         assert ended.value.code in (1, 2) and len(lines) == 1, lines
         return lines[0]

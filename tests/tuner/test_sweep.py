@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.tuner.overrides import apply_override
-from sparsweep.tuner.sweep import Sweep, SweepError, built_in, expand, merge, parse, read
+from sparsweep.tuner.config.overrides import apply_override
+from sparsweep.tuner.config.sweep import Sweep, SweepError, built_in, expand, merge, parse, read
 
 SMALL = """
 base: {dataset: digits, model: resnet8, recipe: digits, seed: [0, 1]}

@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from written import write_results
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import cli
-from sparsweep.tuner.status import report
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli.status_view import view
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.planning.status import report
 from sparsweep.tuner.terminal import lasting_messages, printable
-from sparsweep.tuner.view import view
+from support.fake_results import write_results
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
@@ -70,7 +70,7 @@ def test_no_command_prints_them(
     call = [part.format(trial=failed, hostile=STEERING["color"]) for part in command.split()]
     monkeypatch.setattr(sys, "argv", ["sparsweep", *call, "--storage", store.root])
     with pytest.raises(SystemExit):
-        cli.main()
+        app.main()
     said = capsys.readouterr()
     assert said.out + said.err == printable(said.out + said.err) != ""
 
@@ -86,7 +86,7 @@ def test_json_and_the_live_view_hold_none(store: Store, failed: str) -> None:
 
 # Readers that go away -------------------------------------------------------------------------------------------------
 
-LIST = [sys.executable, "-m", "sparsweep.tuner.cli", "list", "sweeps"]
+LIST = [sys.executable, "-m", "sparsweep.tuner.cli.app", "list", "sweeps"]
 
 
 @pytest.mark.parametrize("where", ["stdout", "stderr"])
@@ -115,7 +115,7 @@ def test_a_disk_that_is_full_is_one_line(call: str) -> None:
 
 @pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-"])
 def test_a_stream_that_was_closed_before(closed: str) -> None:
-    command = f"{sys.executable} -m tuner.cli show 0 --storage /dev/null {closed}"
+    command = f"{sys.executable} -m tuner.cli.app show 0 --storage /dev/null {closed}"
     run = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert run.returncode == 2 and run.stdout == "" and "Traceback" not in run.stderr
 

@@ -15,10 +15,9 @@ from tensorboardX.proto.event_pb2 import Event
 
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.opening import WrongCall
-from sparsweep.tuner.options import Tracker
-from sparsweep.tuner.sweep import parse
-from sparsweep.tuner.tracking import Tracking, parameters, tracking
+from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.execution.trackers import Tracker, Tracking, parameters, tracking
 
 ONE = "base: {dataset: digits, model: resnet8, recipe: digits}\ngrids: [{sparsifier: set, sparsity: 0.5}]"
 

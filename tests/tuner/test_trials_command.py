@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from written import write_results
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.sweep import parse
+from sparsweep.tuner.config.sweep import parse
+from support.fake_results import write_results
 
 Command = Callable[..., tuple[int, str, str]]
 

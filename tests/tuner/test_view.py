@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sparsweep.tuner.view import view
+from sparsweep.tuner.cli.status_view import view
 
 RUNNING = {"trial": "4e16ddef00112233", "what": "dense on digits/resnet8 el2n 1 seed 0", "epoch": 3, "epochs": 15}
 REPORT: dict[str, Any] = {

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner import watch
-from sparsweep.tuner.driver_lease import Lease
-from sparsweep.tuner.graph import build, examine
-from sparsweep.tuner.price import cost, duration
-from sparsweep.tuner.status import describe, known_trials, lines, report
-from sparsweep.tuner.sweep import Sweep, parse
+from sparsweep.tuner.cli.status_view import lines
+from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.tuner.execution import progress
+from sparsweep.tuner.planning.estimate import cost, duration
+from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.planning.status import describe, known_trials, report
+from sparsweep.tuner.state.driver_lease import Lease
 
 TWO = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 4}}
@@ -30,7 +31,7 @@ def sweep() -> Sweep:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     now = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(watch.time, "monotonic", lambda: now.seconds)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now.seconds)
     return now
 
 
@@ -41,7 +42,7 @@ def trial(run: str, **last_result: Any) -> Any:
 def test_eta_is_the_rate_since_training_began(sweep: Sweep, clock: SimpleNamespace, tmp_path: Path) -> None:
     state = examine(build(sweep.trials), Store(str(tmp_path)))
     first, second = sweep.trials
-    seen = watch.Watch("two", state, Store(str(tmp_path)))
+    seen = progress.Watch("two", state, Store(str(tmp_path)))
     clock.seconds += 60  # Ray starts; this is not training
     seen.on_trial_start(0, [], trial(first))
     assert seen.summary() == "0/2 done, 1 running"
@@ -60,7 +61,7 @@ def test_eta_is_the_rate_since_training_began(sweep: Sweep, clock: SimpleNamespa
 
 def test_a_worker_that_died_is_recorded_by_the_driver(sweep: Sweep, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    seen = watch.Watch("two", examine(build(sweep.trials), store), store)
+    seen = progress.Watch("two", examine(build(sweep.trials), store), store)
     run = next(iter(sweep.trials))
     seen.on_trial_start(0, [], trial(run))
     seen.on_trial_error(0, [], trial(run))
@@ -76,7 +77,7 @@ def test_a_heartbeat_tells_what_is_running(sweep: Sweep, clock: SimpleNamespace,
     store = Store(str(tmp_path))
     run = next(iter(sweep.trials))
     with Lease("two", store, print).take() as lease:
-        seen = watch.Watch("two", examine(build(sweep.trials), store), store, lease=lease)
+        seen = progress.Watch("two", examine(build(sweep.trials), store), store, lease=lease)
         seen.on_trial_start(0, [], trial(run))
         seen.on_trial_result(0, [], trial(run), {"epoch": 1, "epochs": 4})
         clock.seconds += 60
@@ -92,7 +93,7 @@ def test_a_journal_that_cannot_be_written_stops_nothing(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(str(tmp_path))
-    seen = watch.Watch("two", examine(build(sweep.trials), store), store)
+    seen = progress.Watch("two", examine(build(sweep.trials), store), store)
 
     def full(path: str, content: bytes) -> None:
         raise OSError("no space left on device")

@@ -1,0 +1,309 @@
+"""Claims judged by results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from sparsweep.analysis.claims.rules import Claim, Part, Sample, joined
+from sparsweep.analysis.convergence import Convergence, is_undertrained, steps_of
+from sparsweep.analysis.groups import keyed
+from sparsweep.analysis.metrics import depth_contrast, with_total_flops
+from sparsweep.analysis.naming import data_titles
+from sparsweep.analysis.results import Results
+from sparsweep.analysis.stats import further_replicates, mean_interval
+
+Word = Literal["supported", "contradicted", "undecided", "not decided", "not tested"]
+WORDS: tuple[Word, ...] = ("supported", "contradicted", "undecided", "not decided", "not tested")
+
+_EQUAL = 1e-12  # accuracies that differ by less are the same
+
+
+@dataclass(frozen=True)
+class Basis:
+    """The regime that a verdict rests on: how many trials, and the least and the most of what they were trained with.
+
+    ``parameters_per_sample``: weights that are not masked over training samples. None where nothing is known.
+    """
+
+    trials: int = 0
+    seeds: int = 0
+    samples: tuple[float, float] | None = None
+    steps: tuple[float, float] | None = None
+    parameters_per_sample: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, trials: pd.DataFrame) -> Basis:
+        """The regime of ``trials``, rows of the table."""
+        share = trials["nonzero_parameters"] / trials["samples"]
+        ranges = [_limits(values) for values in (trials["samples"], steps_of(trials), share)]
+        return cls(len(trials), trials["seed"].nunique(), *ranges)
+
+    def __str__(self) -> str:
+        parameters = count_range(self.parameters_per_sample, "parameter")
+        return f"{self.trials} trials of {count_range(self.steps, 'step')}, {parameters} per sample"
+
+
+def _limits(values: pd.Series) -> tuple[float, float] | None:
+    known = pd.to_numeric(values).dropna()
+    return None if known.empty else (float(known.min()), float(known.max()))
+
+
+def count_range(limits: tuple[float, float] | None, noun: str) -> str:
+    """``431 samples``, ``431 to 1,437 samples``, ``an unknown number of samples``."""
+    if limits is None:
+        return f"an unknown number of {noun}s"
+    low, high = (f"{limit:,.0f}" if limit >= 10 else f"{limit:.2g}" for limit in limits)
+    return f"{low} {noun}{'' if low == '1' else 's'}" if low == high else f"{low} to {high} {noun}s"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A part of a claim, judged: ``effect`` is the mean over ``n`` seeds, ``low`` to ``high`` its 95 % interval.
+
+    Both are NaN where there is none. ``further``: seeds that would decide it, None if none or too many would.
+    """
+
+    part: Part
+    verdict: Word
+    effect: float
+    low: float
+    high: float
+    n: int
+    arms: int
+    further: int | None
+    note: str
+    basis: Basis
+
+    @property
+    def unit(self) -> str:
+        if self.part.rule == "ratio":
+            return "ratio"
+        return "accuracy" if self.part.value.endswith("_accuracy") else self.part.value
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim judged on the data set and network ``data`` (None: on nothing)."""
+
+    claim: Claim
+    data: str | None
+    in_paper: bool
+    findings: tuple[Finding, ...]
+    basis: Basis = Basis()
+
+    @property
+    def on_its_data(self) -> bool:
+        """Whether it was judged on data of the source: on any, where the claim names none."""
+        return self.in_paper or not self.claim.data
+
+    @property
+    def verdict(self) -> Word:
+        words = {finding.verdict for finding in self.findings}
+        if not words or words == {"not tested"}:
+            return "not tested"
+        for word in ("contradicted", "not decided"):
+            if word in words:
+                return word
+        return "supported" if words == {"supported"} else "undecided"
+
+    @property
+    def deciding(self) -> Finding | None:
+        """The first part with the verdict of the claim, of an undecided claim one with a number; None if not tested."""
+        if self.verdict == "not tested":
+            return None
+        wanted = [finding for finding in self.findings if finding.verdict == self.verdict]
+        return (wanted or [finding for finding in self.findings if finding.n])[0]
+
+    @property
+    def further(self) -> int | None:
+        """Further seeds that would decide every undecided part; None if that cannot be said."""
+        open_parts = [finding for finding in self.findings if finding.verdict == "undecided"]
+        numbers = [finding.further for finding in open_parts if finding.further is not None]
+        return max(numbers) if numbers and len(numbers) == len(open_parts) else None
+
+
+def evaluate(results: Results | pd.DataFrame, claims: Iterable[Claim]) -> list[Verdict]:
+    """The verdicts on ``claims``, in their order: one for each data set and network that has trials in their scope.
+
+    A claim without any such trials has one verdict, *not tested*.
+    """
+    trials = _derived(Results.of(results))
+    titles = data_titles(trials) if len(trials) else pd.Series(dtype=str)
+    parts = {title: rows for title, rows in trials.groupby(titles)} if len(trials) else {}
+    verdicts = []
+    for claim in claims:
+        found = [_judge(claim, str(title), rows) for title, rows in parts.items()]
+        tested = [verdict for verdict in found if verdict.verdict != "not tested"]
+        verdicts += tested or [Verdict(claim, None, False, _untested(claim))]
+    return verdicts
+
+
+def _derived(results: Results) -> pd.DataFrame:
+    """The trials with the values that rules know beside the columns: ``total_flops`` and ``depth_contrast``."""
+    trials = with_total_flops(keyed(results.trials))
+    return trials.assign(
+        depth_contrast=trials["trial"].map(depth_contrast(results.layers)),
+        allowed=trials["trial"].isin(results.allowed),
+    )
+
+
+def _judge(claim: Claim, title: str, trials: pd.DataFrame) -> Verdict:
+    first = trials.iloc[0]
+    rules = [
+        (rule, rule.sample(trials, scope))
+        for part in claim.parts
+        for scope in [joined(claim.where, part.where)]
+        if scope.dataset in (None, first["dataset"]) and scope.model in (None, first["model"])
+        for rule in part.split()
+    ]
+    findings = tuple(_find(rule, sample) for rule, sample in rules)
+    used = [sample.trials for _, sample in rules if len(sample.values)]
+    in_paper = f"{first['dataset']}/{first['model']}" in claim.data
+    basis = Basis.of(pd.concat(used).drop_duplicates("trial")) if used else Basis()
+    return Verdict(claim, title, in_paper, findings, basis)
+
+
+def _untested(claim: Claim) -> tuple[Finding, ...]:
+    nothing = Sample(pd.Series(dtype=float))
+    return tuple(_find(rule, nothing) for part in claim.parts for rule in part.split())
+
+
+def _find(part: Any, sample: Sample) -> Finding:
+    values = sample.values.to_numpy(dtype=float)
+    n, effect = len(values), float(values.mean()) if len(values) else math.nan
+    low, high = mean_interval(values) if n else (math.nan, math.nan)
+    missing = [method for method in part.methods if method not in sample.methods]
+    notes = [f"without {', '.join(missing)}"] if missing and n else []
+    further: int | None = None
+    verdict: Word
+    short = _undertrained(part, sample) if n else Convergence(0, 0, 0)
+    if n == 0:
+        verdict = "not tested"
+        notes.append("no finished trials of it with their partners")
+    elif short.undertrained:
+        verdict = "not decided"
+        notes.append(f"under-trained, {short.undertrained} of {short.trials} trials; {short.needed}")
+    elif n == 1:
+        verdict, further = "undecided", 1
+        notes.append("one seed: no interval, at least one more is needed")
+    elif part.value.endswith("_accuracy") and np.ptp(values) < _EQUAL:
+        verdict, further = "undecided", 1
+        notes.append("all seeds are equal: no spread to judge by")
+    else:
+        verdict = part.expect.judge(low, high)
+        if verdict == "undecided":
+            further = further_replicates(values, part.expect.bound(effect))
+            notes.append(_wanted(further))
+    if n and (allowed := _allowed(sample)):
+        notes.append(f"judged on under-trained networks, as the sweep allows: {allowed} of {len(sample.trials)} trials")
+    basis = Basis.of(sample.trials) if n else Basis()
+    return Finding(part, verdict, effect, low, high, n, sample.arms, further, "; ".join(notes), basis)
+
+
+def _undertrained(part: Any, sample: Sample) -> Convergence:
+    """How far the trials of ``sample`` were trained, as far as ``part`` asks and no sweep allows otherwise."""
+    trials = sample.trials
+    return Convergence.of(trials[~trials["allowed"]]) if part.needs_convergence else Convergence(0, 0, 0)
+
+
+def _allowed(sample: Sample) -> int:
+    return int((is_undertrained(sample.trials) & sample.trials["allowed"]).sum())
+
+
+def _wanted(further: int | None) -> str:
+    if further is None:
+        return "too near to the boundary for any number of seeds"
+    return f"about {further} more seed{'s' if further > 1 else ''} would decide"
+
+
+def as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
+    """The verdicts as plain values: of each claim what decides it, and all its parts."""
+    return [
+        {
+            "claim": verdict.claim.claim,
+            "statement": verdict.claim.statement,
+            "source": verdict.claim.source,
+            "data": verdict.data,
+            "data_of_paper": verdict.in_paper,
+            "verdict": verdict.verdict,
+            "on_its_own_data": verdict.verdict if verdict.on_its_data else "not tested",
+            "basis": asdict(verdict.basis),
+            **_numbers(verdict.deciding),
+            "further_seeds": verdict.further,
+            "parts": [
+                {
+                    "says": finding.part.says,
+                    "methods": list(finding.part.methods),
+                    "rule": finding.part.model_dump(mode="json", exclude={"says"}, exclude_none=True),
+                    "verdict": finding.verdict,
+                    **_numbers(finding),
+                    "arms": finding.arms,
+                    "note": finding.note,
+                    "basis": asdict(finding.basis),
+                }
+                for finding in verdict.findings
+            ],
+        }
+        for verdict in verdicts
+    ]
+
+
+def _numbers(finding: Finding | None) -> dict[str, Any]:
+    if finding is None or finding.n == 0:
+        return {"effect": None, "interval": None, "n": 0, "unit": None}
+    interval = None if math.isnan(finding.low) else [finding.low, finding.high]
+    return {"effect": finding.effect, "interval": interval, "n": finding.n, "unit": finding.unit}
+
+
+def lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
+    """The verdicts as a person reads them."""
+    for verdict in verdicts:
+        yield f"{verdict.claim.claim}: {summary(verdict)}"
+        yield f"  {verdict.claim.statement} ({verdict.claim.source})"
+        if verdict.verdict == "not tested":
+            yield f"  {needs(verdict.claim)}"
+            continue
+        yield f"  rests on {verdict.basis}"
+        for finding in verdict.findings:
+            yield f"  - {in_words(finding)}"
+
+
+def summary(verdict: Verdict) -> str:
+    """``CONTRADICTED on digits / resnet8 (431 samples, 2 seeds); not tested on its data``."""
+    if verdict.data is None:
+        return verdict.verdict.upper()
+    samples, seeds = count_range(verdict.basis.samples, "sample"), count_range((verdict.basis.seeds,) * 2, "seed")
+    elsewhere = "" if verdict.on_its_data else "; not tested on its data"
+    return f"{verdict.verdict.upper()} on {verdict.data} ({samples}, {seeds}){elsewhere}"
+
+
+def needs(claim: Claim) -> str:
+    """What would have to be run for a claim that was not tested."""
+    methods = dict.fromkeys(method for part in claim.parts for method in part.methods)
+    scopes = dict.fromkeys(str(joined(claim.where, part.where)) for part in claim.parts)
+    return f"needs dense and {', '.join(methods)} on: {'; '.join(scope for scope in scopes if scope) or 'anything'}"
+
+
+def in_words(finding: Finding) -> str:
+    """``set: better than dense: supported, +1.2 points [+0.4, +2.0], n = 3``."""
+    said = f"{', '.join(finding.part.methods)}: {finding.part.says}: {finding.verdict}"
+    number = "" if finding.n == 0 else f", {amount(finding)}, n = {finding.n}"
+    return f"{said}{number}{f' ({finding.note})' if finding.note else ''}"
+
+
+def amount(finding: Finding) -> str:
+    """The effect with its interval in the unit of its value."""
+    factor, word = {"accuracy": (100, " points"), "ratio": (100, " %")}.get(finding.unit, (1, ""))
+    digits = 1 if factor == 100 else 2
+
+    def signed(number: float) -> str:
+        return f"{factor * number:+.{digits}f}".replace("-", "−")
+
+    interval = "" if math.isnan(finding.low) else f" [{signed(finding.low)}, {signed(finding.high)}]"
+    return f"{signed(finding.effect)}{word}{interval}"

@@ -1,0 +1,66 @@
+"""Claims as YAML: the paper's, which come with the package, and a user's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from importlib import resources
+from pathlib import Path
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from sparsweep.analysis.claims.rules import Change, Claim, Difference, Expectation, Level, Ratio
+from sparsweep.analysis.filters import Scope
+from sparsweep.trainables.storage import plain_yaml
+from sparsweep.trainables.storage.plain_yaml import YAMLError
+from sparsweep.trainables.storage.user_files import read_given_text
+
+_HOLDERS: dict[int | str, type[BaseModel]] = {
+    "where": Scope,
+    "instead": Scope,
+    "expect": Expectation,
+    "level": Level,
+    "difference": Difference,
+    "ratio": Ratio,
+    "change": Change,
+}
+"""What a field belongs to, by the step before it in the path of an error."""
+
+_CLAIMS = TypeAdapter(tuple[Claim, ...])
+
+
+class ClaimError(ValueError):
+    """A file of claims is not as it should be: one line that names the file, the field and the reason."""
+
+
+def paper_claims() -> tuple[Claim, ...]:
+    """The eleven claims of the paper."""
+    text = (resources.files("sparsweep.analysis.claims") / "paper.yaml").read_text(encoding="utf-8")
+    return parse(text, "paper.yaml")
+
+
+def read_claims(path: str | Path) -> tuple[Claim, ...]:
+    """The claims in a YAML file, a list of them; ClaimError if it cannot be read or is wrong."""
+    try:
+        return parse(read_given_text(str(path)), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClaimError(f"{path}: cannot be read: {error}") from None
+
+
+def parse(text: str, name: str) -> tuple[Claim, ...]:
+    """The claims in ``text``; ClaimError that begins with ``name``."""
+    try:
+        claims = _CLAIMS.validate_python(plain_yaml.load(text))
+    except YAMLError as error:
+        raise ClaimError(f"{name}: {error}") from None
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        path = ".".join(str(part) for part in problem["loc"])
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            holder = _HOLDERS.get(problem["loc"][-2], Claim)
+            reason = f"unknown field; choose from {', '.join(holder.model_fields)}"
+        raise ClaimError(f"{name}: {path}: {reason} (got {problem['input']!r:.80})") from None
+    twice = [claim for claim, count in Counter(claim.claim for claim in claims).items() if count > 1]
+    if twice:
+        raise ClaimError(f"{name}: claim {twice[0]!r} stands there twice")
+    return claims

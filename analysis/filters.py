@@ -1,0 +1,78 @@
+"""Which trials a panel of a figure or a part of a claim is about."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from sparsweep.analysis import naming
+from sparsweep.analysis.groups import DENSE
+
+
+class Value(BaseModel):
+    """A frozen value that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _as_range(sparsity: Any) -> Any:
+    return (sparsity, sparsity) if isinstance(sparsity, int | float) else sparsity
+
+
+def _as_names(names: Any) -> Any:
+    return (names,) if isinstance(names, str) else names
+
+
+class Scope(Value):
+    """Trials with these fields; None: whatever was run.
+
+    ``difficulty``: one or several. ``severity``: that of a difficulty that has one, others are free of it (EL2N, or
+    corruption at 5). ``sparsity``: one, or the lowest and the highest; dense belongs to every sparsity.
+    ``sparsifier``: this one and dense.
+    """
+
+    dataset: str | None = None
+    model: str | None = None
+    difficulty: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = None
+    severity: int | None = None
+    data_ratio: float | None = None
+    sparsity: Annotated[tuple[float, float] | None, BeforeValidator(_as_range)] = None
+    sparsifier: str | None = None
+
+    def match(self, trials: pd.DataFrame) -> pd.Series:
+        """bool for each row of ``trials``."""
+        is_dense = trials["sparsifier"] == DENSE
+        found = pd.Series(True, index=trials.index)
+        for column in ("dataset", "model"):
+            if (wanted := getattr(self, column)) is not None:
+                found &= trials[column] == wanted
+        if self.difficulty is not None:
+            found &= trials["difficulty"].isin(self.difficulty)
+        if self.severity is not None:
+            texts = trials["difficulty_parameters"]
+            known = {text: naming.parameter(text, "severity") in (None, self.severity) for text in texts.unique()}
+            found &= texts.map(known).astype(bool)
+        if self.data_ratio is not None:
+            found &= np.isclose(trials["data_ratio"], self.data_ratio)
+        if self.sparsity is not None:
+            low, high = self.sparsity
+            found &= is_dense | trials["sparsity"].between(low - 1e-9, high + 1e-9)
+        if self.sparsifier is not None:
+            found &= is_dense | (trials["sparsifier"] == self.sparsifier)
+        return found
+
+    def __str__(self) -> str:
+        data = " / ".join(name for name in (self.dataset, self.model) if name)
+        hardness = " or ".join(naming.difficulty(name, None) for name in self.difficulty or ())
+        hardness += "" if self.severity is None else f" (severity {self.severity})"
+        ratio = "" if self.data_ratio is None else f"data ratio {self.data_ratio:g}"
+        return ", ".join(part for part in (data, hardness.strip(), ratio, self._sparsities(), self.sparsifier) if part)
+
+    def _sparsities(self) -> str:
+        if self.sparsity is None:
+            return ""
+        low, high = self.sparsity
+        return f"sparsity {low:g}" if low == high else f"sparsity {low:g} to {high:g}"

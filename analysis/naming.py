@@ -1,0 +1,136 @@
+"""Short texts for settings: they name what differs among those that are shown together, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+
+from sparsweep.analysis.groups import DATA, SETTING
+
+_NAMED = ("dataset", "model", "difficulty")
+_PARAMETERS = ("dataset_parameters", "model_parameters", "difficulty_parameters")
+_SAID = ("keep", "severity")  # parameters that the title of a difficulty tells anyway
+
+DIFFICULTIES = {
+    "none": "random subset",
+    "el2n": "EL2N",
+    "grand": "GraNd",
+    "forgetting": "forgetting",
+    "aum": "AUM",
+    "vog": "VoG",
+    "prediction_depth": "prediction depth",
+    "scores": "own scores",
+    "corruption": "corrupted",
+    "label_noise": "label noise",
+}
+"""Names as the literature writes them; all others are written as they are."""
+
+ALL_DATA = "all data"
+"""What a data ratio of 1 is called: nothing is selected, whatever the scores."""
+
+
+def setting_titles(points: pd.DataFrame) -> pd.Series:
+    """The title of each row's setting: data set, network, difficulty. Two settings never have the same title.
+
+    Recipe and parameters are added only where they tell two settings of the same three apart. A setting in which no
+    sample was ever left out is said to be of all data, whatever would have chosen the samples.
+    """
+    whole = points.groupby(list(SETTING), dropna=False)["data_ratio"].transform("min").eq(1)
+
+    def short(row: dict[Hashable, Any]) -> str:
+        hardness = difficulty(row["difficulty"], row["difficulty_parameters"], selects=not row["whole"])
+        return f"{row['dataset']} / {row['model']}, {hardness}"
+
+    return _titles(points.assign(whole=whole), SETTING, short)
+
+
+def data_titles(points: pd.DataFrame) -> pd.Series:
+    """The title of each row's data set and network, as :func:`setting_titles`."""
+    return _titles(points, DATA, lambda row: f"{row['dataset']} / {row['model']}")
+
+
+def _titles(points: pd.DataFrame, keys: Sequence[str], short: Any) -> pd.Series:
+    """``short`` of each row's group by ``keys``, with what tells it from others that are as short."""
+    groups = points.groupby(list(keys), dropna=False)
+    rows = groups.head(1).assign(number=groups.ngroup()).to_dict("records")
+    alike: dict[str, list[dict[Hashable, Any]]] = defaultdict(list)
+    for row in rows:
+        alike[short(row)].append(row)
+    titles: dict[int, str] = {}
+    for title, group in alike.items():
+        for row, more in zip(group, differing([_details(row, keys) for row in group]), strict=True):
+            titles[row["number"]] = f"{title}, {more}" if more else title
+    return groups.ngroup().map(titles)
+
+
+def _details(row: dict[Hashable, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """All of a setting that its title does not say anyway; None where an older table does not know."""
+    said = _NAMED[:2] if row.get("whole") else _NAMED  # "all data" does not say whose scores would have chosen
+    details = {name: row[name] for name in keys if name not in (*said, *_PARAMETERS)}
+    for column in _PARAMETERS:
+        details |= dict(_leaves(parse(row.get(column))))
+    return {
+        name: None if pd.isna(value) else value
+        for name, value in details.items()
+        if row.get("whole") or name.rpartition(".")[2] not in _SAID
+    }
+
+
+def difficulty(name: str, parameters: Any, selects: bool = True) -> str:
+    """``EL2N``; with what is kept where it is not the hardest: ``EL2N, easiest kept``; ``corrupted (severity 5)``.
+
+    ``selects``: whether any sample is left out. If not, ``EL2N`` is ``all data`` and its corruption stays.
+    """
+    severity, keep = parameter(parameters, "severity"), parameter(parameters, "keep")
+    parts = name.split("+")
+    said = [DIFFICULTIES.get(part, part) for part in parts]
+    if not selects and (keep is not None or parts == ["none"]):
+        said = [ALL_DATA, *said[1:]]
+    label = " + ".join(said)
+    if severity is not None:
+        label = f"{label} (severity {severity})"
+    return label if keep in (None, "hardest") or not selects else f"{label}, {keep} kept"
+
+
+def parameter(parameters: Any, name: str) -> Any:
+    """The first field called ``name`` anywhere in the JSON ``parameters``; None if there is none."""
+    found = (value for path, value in _leaves(parse(parameters)) if path.rpartition(".")[2] == name)
+    return next(found, None)
+
+
+def differing(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """For each row ``field=value`` of the fields in which the rows differ; empty texts where they do not."""
+    return [", ".join(f"{field}={brief(value)}" for field, value in row.items()) for row in telling(rows)]
+
+
+def telling(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The fields of each row in which the rows differ, in alphabetical order."""
+    fields = sorted({field for row in rows for field in row})
+    differ = [field for field in fields if any(row.get(field) != rows[0].get(field) for row in rows)]
+    return [{field: row[field] for field in differ if field in row} for row in rows]
+
+
+def parse(parameters: Any) -> dict[str, Any]:
+    """The fields in a column of JSON; none where the column is missing."""
+    return json.loads(parameters) if isinstance(parameters, str) else {}
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Dotted path and value of every field of a nested value."""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if parts is None:
+        yield path, value
+        return
+    for key, part in parts:
+        yield from _leaves(part, f"{path}.{key}" if path else str(key))
+
+
+def brief(value: Any) -> str:
+    """A value of a parameter as figures write it."""
+    if value is None:
+        return "unknown"
+    return f"{value:g}" if isinstance(value, float) else str(value)

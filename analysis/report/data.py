@@ -1,0 +1,125 @@
+"""What the page's scripts draw from: the trials in columns, and how each method looks."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex
+from matplotlib.markers import MarkerStyle
+from matplotlib.path import Path
+from scipy import stats
+
+from sparsweep.analysis.figures import labels, ratio_heatmap, style
+from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, METHOD, complete, grid, keyed, replicates, summarise
+from sparsweep.analysis.naming import data_titles, difficulty, setting_titles
+from sparsweep.trainables.storage import schemas
+
+_LEFT_OUT = ("spec",)  # a kilobyte a trial; it stays in the Parquet
+_FEW = 0.5  # share of distinct values below which a column is written as levels and codes
+_COLOR_STEPS = 64
+_COMMANDS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: "C", Path.CLOSEPOLY: "Z"}
+
+
+def data(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> dict[str, Any]:
+    """Everything that the scripts need, as plain values. ``asked``: as in ``Results``.
+
+    ``columns``: those of the tables, with what the figures group by: ``setting`` (title), ``data`` (title of data set
+    and network), ``hardness``, ``method`` (label), ``comparison`` and ``arm`` (numbers), and ``counted`` (false for a
+    seed that stands twice). ``methods``: looks by label. ``t``: Student's t at .975 by the number of seeds.
+    ``colors``: the diverging scale from least to most. ``missing``: setting, data ratio, method and sparsity of each
+    point that was asked for and is not finished.
+    """
+    rows = keyed(trials.sort_values("trial"))
+    names = labels.methods(rows)
+    grouped = rows.assign(
+        setting=setting_titles(rows) if len(rows) else "",
+        data=data_titles(rows) if len(rows) else "",
+        hardness=[difficulty(*pair) for pair in zip(rows["difficulty"], rows["difficulty_parameters"], strict=True)],
+        method=[names[pair][0] for pair in zip(*(rows[name] for name in METHOD), strict=True)],
+        comparison=rows.groupby(list(COMPARISON), dropna=False).ngroup(),
+        arm=rows.groupby(list(ARM), dropna=False).ngroup(),
+        counted=rows["trial"].isin(replicates(rows)["trial"]),
+    )
+    most = int(grouped.groupby("arm").size().max()) if len(rows) else 1
+    return {
+        "count": len(rows),
+        "columns": {name: column(grouped[name]) for name in grouped.columns if name not in _LEFT_OUT},
+        "table_columns": [name for name in schemas.TABLES["trials"].names if name not in _LEFT_OUT],
+        "meanings": {field.name: field.metadata[b"description"].decode() for field in schemas.TABLES["trials"]},
+        "methods": {label: looks(str(key[0]), variant) for key, (label, variant) in names.items()},
+        "missing": _missing(grouped, asked),
+        "t": [None, None, *(float(stats.t.ppf(0.975, n - 1)) for n in range(2, most + 1))],
+        "colors": [to_hex(mpl.colormaps[ratio_heatmap.COLORS](place)) for place in np.linspace(0, 1, _COLOR_STEPS)],
+    }
+
+
+def _missing(rows: pd.DataFrame, asked: pd.DataFrame | None) -> list[list[Any]]:
+    """The points of comparisons and methods in ``rows`` that are not there."""
+    sparse = rows[rows["sparsifier"] != DENSE]
+    if sparse.empty:
+        return []
+    wanted = grid(sparse) if asked is None else asked[asked["sparsifier"] != DENSE]
+    points = complete(summarise(sparse), wanted)
+    gone = points.loc[points["n"] == 0, list(ARM)]
+    gone = gone.merge(rows[[*COMPARISON, "setting"]].drop_duplicates(), on=list(COMPARISON))
+    gone = gone.merge(rows[[*METHOD, "method"]].drop_duplicates(), on=list(METHOD))
+    return gone[["setting", "data_ratio", "method", "sparsity"]].to_numpy(dtype=object).tolist()
+
+
+def column(values: pd.Series) -> dict[str, Any]:
+    """``{"values": [...]}``, or ``{"levels": [...], "codes": [...]}`` where few values stand often; null is missing."""
+    plain = [_plain(value) for value in values]
+    levels = list(dict.fromkeys(plain))
+    if len(levels) > _FEW * len(plain):
+        return {"values": plain}
+    place = {level: code for code, level in enumerate(levels)}
+    return {"levels": levels, "codes": [place[value] for value in plain]}
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, pd.Timestamp):
+        return value.isoformat()
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def looks(sparsifier: str, variant: int) -> dict[str, Any]:
+    """Colour, dashes and marker of a method as SVG has them; the marker for a size of one unit."""
+    line = style.line(sparsifier, variant)
+    return {
+        "dense": sparsifier == DENSE,
+        "color": line["color"],
+        "dash": dashes(line["linestyle"]),
+        "marker": marker(line["marker"]),
+        "size": line["markersize"],
+        "hollow": "markerfacecolor" in line,
+        "filled": line["marker"] not in style.UNFILLED,
+    }
+
+
+def dashes(linestyle: Any) -> str:
+    """``stroke-dasharray`` for a line of width 1.6; empty for a solid one."""
+    lengths = {"-": (), "--": (3.7, 1.6)}.get(linestyle) if isinstance(linestyle, str) else linestyle[1]
+    return " ".join(f"{1.6 * length:g}" for length in lengths or ())
+
+
+def marker(shape: Any) -> str:
+    """Path of a marker of one unit around the origin, y downwards; empty for none."""
+    drawn = MarkerStyle(shape)
+    path = drawn.get_path().transformed(drawn.get_transform())
+    parts = []
+    for points, code in path.iter_segments(curves=True, simplify=False):
+        pairs = points.reshape(-1, 2) if code != Path.CLOSEPOLY else np.empty((0, 2))
+        parts.append(_COMMANDS[code] + " ".join(f"{x:.3f},{-y:.3f}" for x, y in pairs))
+    return "".join(parts)
+
+
+def as_script(value: Any) -> str:
+    """JSON that can stand inside a script element: it holds no ``<``."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

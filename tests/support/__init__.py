@@ -1,0 +1,1 @@
+"""What tests share: tiny trials and data sets, fake results and devices, injected faults."""

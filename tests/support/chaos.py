@@ -1,0 +1,108 @@
+"""Kills the driver and the trials of a sweep at random, lets it end, and compares it with a run that nobody disturbed.
+
+``make chaos MINUTES=5 SWEEP=smoke``. The times and the victims are drawn from a seed, which is printed; what they hit
+depends on the machine. Whatever was finished must stay as it is, and in the end every table must equal that of the
+undisturbed run, bit for bit on a CPU. Exit 0 if so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.cli import assert_same_results
+from support.fault_injection import Ground
+
+DRIVER = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+RESUMES = 5
+"""After the last kill a sweep may have failures that were held against trials; so often it may be resumed."""
+
+
+@dataclass
+class Chaos:
+    """Disturbs ``sweep`` on ``ground``, a signal every ``every`` seconds on average."""
+
+    ground: Ground
+    sweep: str
+    every: float
+    random: random.Random
+    finished: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def go(self, minutes: float) -> None:
+        """Disturb for so long, or until the sweep is done all the same."""
+        end = time.monotonic() + 60 * minutes
+        driver = self.ground.start("run", self.sweep)
+        while time.monotonic() < end:
+            pause = min(self.random.expovariate(1 / self.every), end - time.monotonic())
+            try:
+                driver.wait(timeout=max(0.0, pause))
+            except subprocess.TimeoutExpired:
+                self.hit(driver)
+            if driver.poll() is not None:
+                self.look()
+                if driver.returncode == 0:
+                    return
+                driver = self.ground.start("resume", self.sweep)
+        for _ in range(RESUMES):
+            if driver.wait() == 0:
+                break
+            driver = self.ground.start("resume", self.sweep)
+        self.look()
+
+    def hit(self, driver: subprocess.Popen[bytes]) -> None:
+        """Send a signal to the driver or to a process that trains."""
+        workers = self.ground.workers()
+        if workers and self.random.random() < 0.5:
+            victim, signum, who = self.random.choice(workers), signal.SIGKILL, "trial"
+        else:
+            victim, signum, who = driver.pid, self.random.choice(DRIVER), "driver"
+        what = f"{signal.Signals(signum).name} to a {who}"
+        self.counts[what] = self.counts.get(what, 0) + 1
+        print(f"{time.strftime('%H:%M:%S')} {what} ({len(self.ground.written())} trials finished)", flush=True)
+        try:
+            os.kill(victim, signum)
+        except ProcessLookupError:  # it ended by itself meanwhile
+            return
+        if victim == driver.pid:
+            driver.wait()
+
+    def look(self) -> None:
+        """Nothing that was finished is gone or written again."""
+        now = self.ground.written()
+        assert self.finished.items() <= now.items(), f"lost or redone: {self.finished.items() - now.items()}"
+        self.finished = now
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Kill a sweep at random; compare it with an undisturbed run.")
+    parser.add_argument("sweep", nargs="?", default="smoke", help="a built-in sweep, or the path of a file")
+    parser.add_argument("--minutes", type=float, default=5, help="how long to disturb it")
+    parser.add_argument("--every", type=float, default=20, help="seconds between two signals, on average")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--folder", type=Path, help="where to run, empty or new; else a temporary one")
+    chosen = parser.parse_args()
+    folder = (chosen.folder or Path(tempfile.mkdtemp(prefix="chaos-"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep = str(Path(chosen.sweep).resolve()) if Path(chosen.sweep).is_file() else chosen.sweep
+    print(f"{chosen.sweep} in {folder}, seed {chosen.seed}, a signal every {chosen.every:g} s", flush=True)
+
+    disturbed = Chaos(Ground(folder, "disturbed"), sweep, chosen.every, random.Random(chosen.seed))
+    disturbed.go(chosen.minutes)
+    quiet = Ground(folder, "undisturbed")
+    if quiet.finish("run", sweep, seconds=24 * 3600) != 0:
+        sys.exit(f"the undisturbed run failed: {folder}/said.txt")
+    assert_same_results(folder / "disturbed", folder / "undisturbed")
+    print(f"{len(disturbed.finished)} trials equal those of the undisturbed run, bit for bit, after {disturbed.counts}")
+
+
+if __name__ == "__main__":
+    main()

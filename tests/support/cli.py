@@ -1,0 +1,30 @@
+"""The command as a user runs it: a process of its own, real Ray, a storage of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+COMMAND = [sys.executable, "-m", "sparsweep.tuner.cli.app"]
+
+Call = Callable[..., subprocess.CompletedProcess[str]]
+
+# Columns that say when, where and for whom a trial ran, and not what came out.
+CIRCUMSTANCES = {"sweep", "seconds", "images_per_second", "started_at", "finished_at", "commit", "versions"}
+
+
+def results(storage: Path, table: str) -> pd.DataFrame:
+    """A table as pandas reads it, without what differs between two runs of the same trial."""
+    frame = pd.read_parquet(storage / "results" / table)
+    frame = frame.drop(columns=[name for name in CIRCUMSTANCES if name in frame])
+    return frame.sort_values([name for name in ("trial", "epoch", "position") if name in frame], ignore_index=True)
+
+
+def assert_same_results(one: Path, other: Path) -> None:
+    """All numbers of two storages are equal, bit for bit."""
+    for table in ("trials", "epochs", "layers"):
+        pd.testing.assert_frame_equal(results(one, table), results(other, table), check_exact=True)

@@ -1,0 +1,75 @@
+"""The cluster that the tests share, and what they ask it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sparsweep.trainables.storage.store import Store
+from support.netns_hosts import LAPTOP, Machine, answers, wait_until
+from support.ssh_client import Laptop
+
+S3_PORT = 5055
+S3 = {
+    "AWS_ENDPOINT_URL": f"http://{LAPTOP}:{S3_PORT}",
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
+
+
+@dataclass
+class Cluster:
+    """``machines[0]`` is the head. ``shared``: a folder that all machines and the laptop see."""
+
+    machines: list[Machine]
+    laptop: Laptop
+    shared: Path
+    keys: Path
+
+    def nodes(self) -> int:
+        """Nodes that Ray counts as alive."""
+        said = self.laptop.exec("ray status 2>/dev/null", check=False)
+        return sum(int(line.split()[0]) for line in said.splitlines() if line.endswith(" local.cluster.node"))
+
+    def wait_for_all(self) -> None:
+        wait_until(lambda: self.nodes() == len(self.machines), "all machines in the cluster", 240)
+
+
+def hosts(storage: Path) -> set[str]:
+    """Machines on which runs began, by their logs."""
+    return {match for log in storage.glob("logs/*.txt") for match in re.findall(r" on (node\d), ", log.read_text())}
+
+
+def copies(cluster: Cluster) -> list[int]:
+    """Chunks of objects that each worker has received in its Ray session."""
+    logs = [next((machine.folder / "ray").glob("session_2*")) / "logs" for machine in cluster.machines[1:]]
+    texts = [(log / "debug_state.txt").read_text() for log in logs]
+    return [int(re.search(r"num chunks received total: (\d+)", text)[1]) for text in texts]  # type: ignore[index]
+
+
+@contextmanager
+def dashboard(cluster: Cluster, port: int = 18265) -> Iterator[str]:
+    """The dashboard of the head, forwarded through ssh as long as the laptop is open."""
+    forwarding = cluster.laptop.start("ray", "dashboard", "--port", str(port), str(cluster.laptop.file))
+    try:
+        wait_until(lambda: answers("127.0.0.1", port), "a forwarded dashboard", 60)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        cluster.laptop.end(forwarding)
+
+
+def submit_and_close_the_laptop(cluster: Cluster, storage: Path, command: str) -> None:
+    """Submit the sweep as a job, and kill the submitting client and its connection once the sweep has begun."""
+    with dashboard(cluster) as address:
+        job = ["ray", "job", "submit", "--address", address, "--", "sparsweep", *command.split()]
+        client = cluster.laptop.start(*job, "--address", "auto", "--storage", str(storage))
+        store = Store(str(storage))
+        try:
+            wait_until(lambda: bool(store.finished()), "a finished trial", 180)
+        finally:
+            cluster.laptop.end(client)

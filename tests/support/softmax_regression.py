@@ -1,0 +1,29 @@
+"""The gradient of :class:`small_trials.Flat` on its pixels in closed form, to check steps against."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional
+
+from sparsweep.trainables.training.trainer import Training
+from support.tiny_trials import Flat, begin, four_pixels, trial
+
+LAYER = "1.weight"
+LR, DECAY = 0.3, 0.02
+
+
+def flat(sparsifier: object, sparsity: float, **recipe: object) -> Training:
+    """A linear network of twelve weights on six samples of four pixels, all in one batch, nothing augmented."""
+    fields = {"epochs": 4, "batch_size": 6, "lr": LR, "momentum": 0.0, "nesterov": False, "weight_decay": DECAY}
+    fields |= {"milestones": [], "crop_padding": 0, "flip": False}
+    spec = trial(model=Flat(), sparsifier=sparsifier, sparsity=sparsity, recipe={**fields, **recipe})
+    return begin(spec, four_pixels(), samples=6)
+
+
+def gradient(run: Training) -> torch.Tensor:
+    """dL/dw of all twelve weights at those that are in force: the mean of (p - y) x over the samples."""
+    data = four_pixels()
+    pixels, labels = data.train_images.flatten(1) / 255, functional.one_hot(data.train_labels, 3)
+    layer = run.model.get_submodule("1")
+    weight, bias = (parameter.detach() for parameter in layer.parameters())
+    return ((pixels @ weight.T + bias).softmax(1) - labels).T @ pixels / len(pixels)

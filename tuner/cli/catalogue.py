@@ -1,0 +1,93 @@
+"""What there is to choose from, by kind: what ``sparsweep list`` lists."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sparsweep.trainables.specs.base import Value
+
+
+class Kind(StrEnum):
+    """What ``sparsweep list`` can list."""
+
+    sparsifiers = "sparsifiers"
+    difficulties = "difficulties"
+    datasets = "datasets"
+    models = "models"
+    sweeps = "sweeps"
+    fields = "fields"
+
+
+def catalogue(kind: Kind) -> list[dict[str, str]]:
+    """``name`` and ``summary`` of everything of one kind."""
+    if kind is Kind.sweeps:
+        from sparsweep.tuner.config.sweep import built_in, description
+
+        return [{"name": name, "summary": description(path)} for name, path in built_in().items()]
+    return [{"name": name, "summary": cls.summary()} for name, cls in classes(kind).items()]
+
+
+def classes(kind: Kind) -> dict[str, type[Value]]:
+    """Return the classes of one kind by name, whose fields a sweep file can set; of ``fields`` its own parts."""
+    if kind is Kind.fields:
+        return _parts_of_a_sweep()
+    from sparsweep.trainables.data import datasets
+    from sparsweep.trainables.difficulties import difficulties
+    from sparsweep.trainables.models import models
+    from sparsweep.trainables.sparsifiers import sparsifiers
+
+    registries: dict[Kind, Any] = {
+        Kind.sparsifiers: sparsifiers,
+        Kind.difficulties: difficulties,
+        Kind.datasets: datasets,
+        Kind.models: models,
+    }
+    registry = registries[kind]
+    return {name: registry[name] for name in registry.names()}
+
+
+def _parts_of_a_sweep() -> dict[str, type[Value]]:
+    from sparsweep.trainables.specs.recipe import Recipe
+    from sparsweep.trainables.specs.trial import Evaluation, TrialSpec
+    from sparsweep.trainables.training.execution import Engine
+    from sparsweep.tuner.config.adaptive_seeds import Seeds
+    from sparsweep.tuner.config.sweep import Resources, Search, Sweep
+
+    return {
+        "sweep": Sweep,
+        "trial": TrialSpec,
+        "recipe": Recipe,
+        "evaluation": Evaluation,
+        "search": Search,
+        "seeds": Seeds,
+        "resources": Resources,
+        "engine": Engine,
+    }
+
+
+def reference(kind: Kind, name: str) -> dict[str, Any]:
+    """Return ``name``, what is written ``about`` it and its ``fields``; ValueError that names the choices."""
+    from sparsweep.trainables.specs.base import unknown
+    from sparsweep.tuner.cli.field_reference import about, fields
+
+    if kind is Kind.sweeps:
+        raise ValueError(f"NAME {name!r}: a sweep has no fields of its own: sparsweep list fields sweep")
+    found = classes(kind)
+    if name not in found:
+        raise ValueError(f"NAME: {unknown(str(kind), name, found)}")
+    return {"name": name, "about": about(found[name]), "fields": fields(found[name])}
+
+
+def reference_lines(facts: dict[str, Any]) -> list[str]:
+    """The fields of one thing as a person reads them, after what is written about it."""
+    from sparsweep.tuner.cli.field_reference import lines
+
+    return [facts["about"], "", *(lines(facts["fields"]) if facts["fields"] else ["It has no fields."])]
+
+
+def lines(rows: list[dict[str, str]]) -> list[str]:
+    """A catalogue as a person reads it."""
+    width = max(len(row["name"]) for row in rows)
+    return [f"{row['name']:<{width}}  {row['summary']}" for row in rows]

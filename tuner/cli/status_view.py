@@ -1,0 +1,142 @@
+"""A running sweep on a terminal: how far it is, what runs, what failed and what waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sparsweep.trainables.storage.store import Store
+from sparsweep.tuner.config.sweep import Sweep
+from sparsweep.tuner.planning.estimate import duration
+from sparsweep.tuner.planning.status import OUTCOMES, first_line, report
+
+LOOK_SECONDS = 2.0
+SHOWN = 10
+"""Runs of each kind; the rest is counted."""
+STYLES = {"done": "green", "running": "cyan", "failed": "bold red", "blocked": "yellow", "pending": "dim"}
+ID = 8
+"""Characters of an id that are shown; commands take as many."""
+
+
+def view(report: Mapping[str, Any]) -> RenderableType:
+    """One screen of ``report`` (see ``status.report``)."""
+    parts: list[RenderableType] = [_head(report), _bar(report)]
+    if report["running_now"]:
+        parts += [Text(), _running(report["running_now"])]
+    names = {run["trial"]: run["what"] for run in report["failures"]}
+    parts += _section("failed", [_failed(run) for run in report["failures"]])
+    parts += _section("blocked", [_blocked(run, names) for run in report["blocked_by"]])
+    return Group(*parts)
+
+
+def _head(report: Mapping[str, Any]) -> Text:
+    text = Text.assemble((report["sweep"], "bold"), f"  {report['trials']:,} trials")
+    for outcome, style in STYLES.items():
+        if report[outcome] or outcome == "done":
+            text.append("  ").append(f"{report[outcome]:,} {outcome}", style)
+    if report.get("stopped"):
+        text.append(f"  {report['stopped']:,} stopped early", "dim")
+    return text
+
+
+def _bar(report: Mapping[str, Any]) -> Table:
+    """How much is done, the time left and the rate of all that runs; or that nothing drives the sweep."""
+    done, trials = report["done"], report["trials"] or 1
+    rate = sum(run.get("images_per_second") or 0 for run in report["running_now"])
+    words = [f"{done / trials:.0%}"]
+    if report["seconds_left"] is not None:
+        words.append(f"ETA {duration(report['seconds_left'])}")
+    if rate:
+        words.append(f"{rate:,.0f} images/s")
+    if not report["alive"] and done < trials:
+        words.append(f"not running: sparsweep resume {report['sweep']}")
+    line = Table.grid(padding=(0, 2), expand=True)
+    line.add_column(ratio=1)
+    line.add_column(no_wrap=True, justify="right")
+    line.add_row(ProgressBar(total=trials, completed=done), "  ".join(words))
+    return line
+
+
+def _running(runs: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    table.add_column("running", no_wrap=True, min_width=ID, style=STYLES["running"])
+    table.add_column("what", ratio=1, no_wrap=True, overflow="ellipsis")
+    for name in ("epoch", "accuracy", "images/s"):
+        table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
+    table.add_column("node", no_wrap=True)
+    for run in runs[:SHOWN]:
+        accuracy, rate = run.get("test_accuracy"), run.get("images_per_second")
+        table.add_row(
+            run["trial"][:ID],
+            run["what"],
+            f"{run['epoch']}/{run['epochs']}",
+            "" if accuracy is None else f"{accuracy:.4f}",
+            "" if rate is None else f"{rate:,.0f}",
+            run.get("node", ""),
+        )
+    if len(runs) > SHOWN:
+        table.add_row("", f"and {len(runs) - SHOWN} more")
+    return table
+
+
+def _section(title: str, items: Sequence[Sequence[Text]]) -> list[Text]:
+    """The first of ``items`` (each some lines, cut at the edge of the screen), and how many more there are."""
+    if not items:
+        return []
+    lines = [line for item in items[:SHOWN] for line in item]
+    if len(items) > SHOWN:
+        lines.append(Text(" " * (ID + 2) + f"and {len(items) - SHOWN} more"))
+    for line in lines:
+        line.no_wrap, line.overflow = True, "ellipsis"
+    return [Text(), Text(title, STYLES[title]), *lines]
+
+
+def _failed(run: Mapping[str, Any]) -> list[Text]:
+    head = f"  {run['what']}, attempt {run['attempt']} on {run['node']}"
+    return [
+        Text.assemble((run["trial"][:ID], "red"), head),
+        Text(" " * (ID + 2) + f"{run['error']}: {_last(run['message'])}", "red"),
+    ]
+
+
+def _blocked(run: Mapping[str, Any], failed: Mapping[str, str]) -> list[Text]:
+    cause = f"{run['by'][:ID]} ({failed[run['by']]})" if run["by"] in failed else run["by"][:ID]
+    return [Text.assemble((run["trial"][:ID], "yellow"), f"  {run['what']} waits for {cause}")]
+
+
+def _last(message: str) -> str:
+    """The last line of an error: what a traceback says at its end."""
+    return (message.strip().splitlines() or [""])[-1]
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """A report as a person reads it."""
+    counts = ", ".join(f"{report[name]} {name}" for name in OUTCOMES if report[name] or name == "done")
+    if report.get("stopped"):
+        counts += f"; {report['stopped']} more stopped early"
+    said = [f"{report['sweep']}: {report['trials']} trials: {counts}"]
+    for run in report["running_now"]:
+        said.append(f"  running {run['trial']} ({run['what']}): epoch {run['epoch']} of {run['epochs']}")
+    for run in report["failures"]:
+        said.append(f"  failed {run['trial']} ({run['what']}), attempt {run['attempt']}: {first_line(run)}")
+    for run in report["blocked_by"]:
+        said.append(f"  blocked {run['trial']} ({run['what']}): waits for {run['by']}, which failed")
+    return said
+
+
+def follow(sweep: Sweep, store: Store) -> None:
+    """Show the sweep on the terminal, again and again, until nothing runs it and nothing is left that could run."""
+    with Live(view(report(sweep, store)), refresh_per_second=4) as live:
+        while True:
+            now = report(sweep, store)
+            live.update(view(now))
+            if now["done"] + now["failed"] + now["blocked"] == now["trials"] and not now["alive"]:
+                return
+            time.sleep(LOOK_SECONDS)

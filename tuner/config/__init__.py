@@ -1,0 +1,1 @@
+"""Sweep files: grids, search spaces, overrides, and what they mean."""

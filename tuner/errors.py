@@ -1,0 +1,29 @@
+"""Errors of users, and their text: one line that names the field, the value and the remedy."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+
+DEFAULT_STORAGE = "./runs"
+
+
+class WrongCall(Exception):
+    """The call cannot be carried out as given: one line that names the field, the value and the choices."""
+
+
+def shortened(error: BaseException) -> str:
+    """Return what an error says in one line of 300 characters at most."""
+    return textwrap.shorten(str(error).rstrip(" .\n"), 300, placeholder=" ...")
+
+
+def about_tables(error: BaseException) -> str:
+    """Return what an error says of tables of a later version, empty for any other error."""
+    from sparsweep.trainables.storage.tables import NewerTables
+
+    return str(error) if isinstance(error, NewerTables) else ""
+
+
+def storage_option(storage: str) -> str:
+    """Return the option that names ``storage`` in a command to copy, empty for the default."""
+    return "" if storage == DEFAULT_STORAGE else f" --storage {shlex.quote(storage)}"

@@ -1,0 +1,1 @@
+"""Running a sweep through Ray Tune, and watching it."""

@@ -1,0 +1,82 @@
+"""A search through Tune: the study suggests as slots come free, prerequisites run first, every end is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, TrialScheduler
+
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.store import Store
+from sparsweep.tuner.config.sweep import Search
+from sparsweep.tuner.execution.queue import Release
+from sparsweep.tuner.execution.search import GrowingSearch
+from sparsweep.tuner.execution.tune_adapter import SubmissionOrderScheduler, without_unmeasured_results
+from sparsweep.tuner.search.study import Study
+
+MAX_EPOCHS = 100_000
+"""Trials end by themselves; ASHA only wants to know that they do."""
+
+
+class StudySearch(GrowingSearch):
+    """Gives Tune what a :class:`Study` suggests, ``parallel`` suggestions at a time, and what these need to start."""
+
+    def __init__(self, release: Release, study: Study, store: Store, parallel: int) -> None:
+        super().__init__(release, store)
+        self.study, self.parallel = study, parallel
+        self.exhausted = False
+
+    def next_trial(self) -> Trial | None:
+        if self.closed:
+            return None
+        while not self.release.has_ready and not self.exhausted and len(self.study.open) < self.parallel:
+            self._suggest()
+        return super().next_trial()
+
+    def _suggest(self) -> None:
+        spec = self.study.ask()
+        if spec is None:
+            self.exhausted = True
+        else:
+            self.take(spec)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        spec = self.release.graph.runs[trial_id]
+        self.out.discard(trial_id)
+        if error:
+            lost = [trial_id, *self.release.fail(trial_id)]
+            for run in lost:
+                self._end(run, "failed")
+            return
+        self.release.finish(trial_id)
+        if trial_id not in self.study.open or not isinstance(spec, TrialSpec):
+            return
+        if self.store.is_finished(trial_id):
+            self.study.finished(spec)
+        else:  # the scheduler stopped it, which Tune calls done too: nothing will go on from its checkpoint
+            self.store.delete_checkpoint(trial_id)
+            self._end(trial_id, "pruned")
+
+    def _end(self, run: str, why: str) -> None:
+        spec = self.release.graph.runs[run]
+        if run in self.study.open and isinstance(spec, TrialSpec):
+            self.study.ended(spec, why)
+
+    def nothing_left(self) -> bool:
+        return self.exhausted and self.release.exhausted
+
+
+def scheduler(search: Search, study: Study) -> TrialScheduler:
+    """Return what stops suggested trials that fall behind in test accuracy. Prerequisites run to their end."""
+    if search.stopping == "none":
+        return SubmissionOrderScheduler()
+    options: dict[str, Any] = {
+        "metric": "test_accuracy",
+        "handles": study.open.__contains__,
+        "mode": "max",
+        "grace_period": search.grace,
+    }
+    if search.stopping == "asha":
+        return without_unmeasured_results(AsyncHyperBandScheduler, max_t=MAX_EPOCHS, **options)
+    return without_unmeasured_results(MedianStoppingRule, min_samples_required=3, **options)

@@ -1,0 +1,162 @@
+"""What a running sweep says: progress, ETA and failures on the terminal, a log and a heartbeat in the store."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from ray.exceptions import RayTaskError
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+
+from sparsweep.trainables.storage.store import Store
+from sparsweep.tuner.execution.eta import Pace
+from sparsweep.tuner.execution.tune_adapter import DriverCallback, RunTrial
+from sparsweep.tuner.planning.estimate import duration
+from sparsweep.tuner.planning.graph import State
+from sparsweep.tuner.ray_errors import in_words
+from sparsweep.tuner.state import sweep_record
+from sparsweep.tuner.state.driver_lease import HEARTBEAT_SECONDS, Lease
+from sparsweep.tuner.terminal import printable
+
+log = logging.getLogger(__name__)
+
+LINE_SECONDS = 15.0
+"""Between two lines of progress where the output is not a terminal."""
+TOLD = ("epoch", "epochs", "train_loss", "test_accuracy", "images_per_second")
+"""What the heartbeat tells of a running trial."""
+
+
+class Watch(DriverCallback):
+    """Follows one run of a sweep through Tune's events."""
+
+    def __init__(
+        self, name: str, state: State, store: Store, expected: int | None = None, lease: Lease | None = None
+    ) -> None:
+        self.lease = lease
+        self.name, self.store, self.console = name, store, Console(stderr=True)
+        self.graph, self.pace = state.graph, Pace()
+        self.pace.plan(state.graph.runs[run] for run in state.ready)
+        self.known = set(state.ready)  # runs that were planned, or turned up since
+        self.expected = expected or 0
+        self.done: set[str] = set()
+        self.failed: set[str] = set()
+        self.running: dict[str, dict[str, Any]] = {}
+        self.lines: list[str] = []
+        self._trouble: int | None = None
+        self._last_beat = self._last_line = time.monotonic()
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=self.console
+        )
+        self._task = self._bar.add_task(name, total=1.0, text="starting Ray")
+        self._live = Live(self._bar, console=self.console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Watch:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+        self._write(lambda: sweep_record.write_log(self.name, self.store, self.lines))
+
+    # Tune's events ---------------------------------------------------------------------------------------------------
+
+    def on_trial_start(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
+        spec = self.graph.runs[trial.trial_id]
+        if trial.trial_id not in self.known:
+            self.known.add(trial.trial_id)
+            self.pace.plan([spec])
+        self.pace.begin(trial.trial_id, spec, time.monotonic())
+        self.running[trial.trial_id] = {"epoch": 0, "epochs": spec.length}
+        self.say(f"started {self._label(trial)}")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[RunTrial], trial: RunTrial, result: dict[str, Any], **info: Any
+    ) -> None:
+        known = {name: result[name] for name in TOLD if result.get(name) is not None}
+        self.running[trial.trial_id] = {**known, "node": result.get("hostname", "")}
+        self.pace.follow(trial.trial_id, result["epoch"] / result["epochs"], time.monotonic())
+
+    def on_trial_complete(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
+        self._over(trial)
+        last = trial.last_result
+        if last.get("epoch", 0) < last.get("epochs", 0):
+            self.say(f"stopped early, behind others {self._label(trial)}")
+        elif last.get("done"):
+            self.done.add(trial.trial_id)
+            self.say(f"finished {self._label(trial)}")
+
+    def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
+        self._over(trial, counts=False)
+        self.say(f"trying again {self._label(trial)}: {in_words(trial.error)}")
+
+    def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
+        self._over(trial)
+        self.failed.add(trial.trial_id)
+        error = trial.error
+        if error is not None and not isinstance(error, RayTaskError):
+            # The worker died or never began, so it could not write the failure itself.
+            self.store.write_failure(trial.trial_id, self.name, error)
+        self.say(f"FAILED {self._label(trial)}: {in_words(error)}", aloud=True)
+
+    def _over(self, trial: RunTrial, counts: bool = True) -> None:
+        self.running.pop(trial.trial_id, None)
+        self.pace.end(trial.trial_id, time.monotonic(), counts)
+
+    def on_step_end(self, iteration: int, trials: list[RunTrial], **info: Any) -> None:
+        now = time.monotonic()
+        total = self.pace.operations_in_all(self.unknown) or 1.0
+        self._bar.update(self._task, total=total, completed=self.pace.operations_done(), text=self.summary())
+        if now - self._last_beat >= HEARTBEAT_SECONDS:
+            self._last_beat = now
+            if self.lease is not None:
+                self.lease.report(self.running, self.seconds_left())
+            self._write(lambda: sweep_record.write_log(self.name, self.store, self.lines))
+        if not self.console.is_terminal and now - self._last_line >= LINE_SECONDS:
+            self._last_line = now
+            self.console.print(f"{self.name}: {self.summary()}", highlight=False, soft_wrap=True)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        """A journal that cannot be written is no reason to stop training: what cannot be stored will fail by itself."""
+        try:
+            write()
+        except OSError as error:
+            if error.errno is None or error.errno != self._trouble:  # it comes again every few seconds
+                log.warning("the journal of %s could not be written: %s", self.name, error)
+            self._trouble = error.errno
+
+    # Words -----------------------------------------------------------------------------------------------------------
+
+    @property
+    def unknown(self) -> int:
+        """Runs that a search has yet to suggest."""
+        return max(self.expected - len(self.known), 0)
+
+    def summary(self) -> str:
+        """Done of all, running, failed, and the time left at the rate so far."""
+        words = [f"{len(self.done)}/{max(self.expected, len(self.known))} done", f"{len(self.running)} running"]
+        if self.failed:
+            words.append(f"{len(self.failed)} failed")
+        left = self.seconds_left()
+        if left is not None:
+            words.append(f"ETA {duration(left)}")
+        return ", ".join(words)
+
+    def seconds_left(self) -> float | None:
+        """By the rates measured so far; None until a run has finished."""
+        return self.pace.seconds_left(time.monotonic(), self.unknown) if self.done else None
+
+    def say(self, text: str, aloud: bool = False) -> None:
+        """Add a line to the log, and to the terminal if it is of weight."""
+        self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
+        if aloud:
+            self.console.print(f"{self.name}: {printable(text)}", highlight=False, markup=False, soft_wrap=True)
+
+    def _label(self, trial: RunTrial) -> str:
+        return f"{trial.trial_id} ({self.graph.runs[trial.trial_id]})"

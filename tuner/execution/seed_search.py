@@ -1,0 +1,25 @@
+"""A sweep with adaptive seeds, through Tune: further seeds start as soon as a result asks for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sparsweep.trainables.storage.store import Store
+from sparsweep.tuner.execution.queue import Release
+from sparsweep.tuner.execution.search import GrowingSearch
+from sparsweep.tuner.search.adaptive_seeds import Growth, grow
+
+
+class SeedSearch(GrowingSearch):
+    """Gives Tune the runs of a sweep and the further seeds that its points turn out to need."""
+
+    def __init__(self, release: Release, growth: Growth, store: Store, limit: int | None = None) -> None:
+        super().__init__(release, store, limit)
+        self.growth = growth
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        super().on_trial_complete(trial_id, result, error)
+        trial = self.growth.points.get(trial_id)
+        if trial is not None and not error:
+            for new in grow(self.growth, [trial], self.store):
+                self.take(new)

@@ -1,0 +1,53 @@
+"""Artifacts of finished runs that are gone: which runs make them again, and the command that does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage.store import Store
+from sparsweep.tuner.config.sweep import Sweep
+from sparsweep.tuner.errors import storage_option
+from sparsweep.tuner.planning.graph import Graph
+from sparsweep.tuner.planning.trials import only_one, points, rankings
+
+
+def runs_to_remake(what: str, graph: Graph, store: Store) -> list[str]:
+    """Return the ids of the runs in ``graph`` whose artifacts ``--remake`` wants.
+
+    Args:
+        what: ``weights`` (of all finished trials), ``scores``, or the beginning of a run's id.
+        graph: The graph of a sweep.
+        store: The storage.
+
+    Raises:
+        WrongCall: No run of the sweep begins so, or several do.
+    """
+    if what == "weights":
+        finished = store.finished()
+        return [run for run, spec in graph.runs.items() if isinstance(spec, TrialSpec) and run in finished]
+    if what == "scores":
+        return [run for run, spec in graph.runs.items() if isinstance(spec, ScoringSpec)]
+    return [only_one(what, graph.runs, "run of this sweep", store.storage)]
+
+
+def command_for(trial: str, store: Store) -> str:
+    """Return the command that makes the weights of a finished trial again."""
+    table, _ = tables.read(store.storage, "trials", trials=[trial], columns=["sweep"])
+    (sweep,) = table["sweep"].to_pylist()
+    return f"sparsweep resume {sweep} --remake {trial}{storage_option(store.storage)}"
+
+
+def lost_scores(sweeps: Iterable[Sweep], store: Store) -> list[str]:
+    """Return a line for each sweep whose finished trials were ranked by scores that are gone, with the remedy."""
+    finished = store.finished()
+    there = {name.partition("-")[0] for name in store.artifacts("scores")}
+    lines = []
+    for sweep in sweeps:
+        done = [spec for trial, spec in points(sweep, store).items() if trial in finished]
+        lost = {run for _, runs in rankings(done) for run in runs} - there
+        if lost:
+            again = f"sparsweep resume {sweep.name} --remake scores{storage_option(store.storage)}"
+            lines.append(f"{sweep.name}: no sample images: the scores of {len(lost)} runs are gone. Remedy: {again}")
+    return lines

@@ -1,0 +1,44 @@
+"""The trials that a sweep has by now, in this storage: grids are known beforehand; searches, growing seeds are not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.storage.store import Store
+from sparsweep.tuner.config.sweep import Sweep
+from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.state.suggestions import suggestions
+
+
+def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
+    """The trials of a sweep by id: those of its grids, with the seeds that they have grown to, or of its search.
+
+    A suggestion that was stopped early, or that can be no trial, is none of them.
+    """
+    if sweep.search is not None:
+        return {made.spec.id: made.spec for made in suggestions(sweep.name, store) if made.spec and made.ended is None}
+    if sweep.seeds is not None:
+        from sparsweep.tuner.search.adaptive_seeds import grown  # SciPy's statistics take a second to import
+
+        return grown(sweep, store).points
+    return sweep.trials
+
+
+def only_one(beginning: str, known: Iterable[str], what: str, storage: str) -> str:
+    """The one id among ``known`` that begins so; WrongCall, in terms of ``what`` they are, if there is not one."""
+    matches = sorted(run for run in known if run.startswith(beginning))
+    if len(matches) != 1:
+        several = f"{len(matches)} {what}s begin so: {', '.join(matches[:5])}" if matches else f"no {what} begins so"
+        raise WrongCall(f"TRIAL {beginning!r}: {several} in {storage}")
+    return matches[0]
+
+
+def rankings(trials: Iterable[TrialSpec]) -> list[tuple[str, tuple[str, ...]]]:
+    """JSON of a data set, and the ids of the runs whose scores were averaged: one for each that ``trials`` used."""
+    found: dict[tuple[str, tuple[str, ...]], None] = {}
+    for trial in trials:
+        runs = tuple(need.id for need in trial.requirements() if isinstance(need, ScoringSpec))
+        if runs:
+            found[trial.dataset.model_dump_json(), runs] = None
+    return list(found)

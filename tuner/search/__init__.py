@@ -1,0 +1,1 @@
+"""Trials that are chosen while a sweep runs: by Optuna, or because a comparison needs more seeds."""
