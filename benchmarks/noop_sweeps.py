@@ -74,8 +74,10 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
     from sparsweep.tuner.config.sweep import parse
     from sparsweep.tuner.execution import driver
     from sparsweep.tuner.execution.progress import Watch
-    from sparsweep.tuner.execution.queue import GraphSearch, InOrder, Release
+    from sparsweep.tuner.execution.queue import Release
     from sparsweep.tuner.execution.scratch import scratch
+    from sparsweep.tuner.execution.search import GraphSearch
+    from sparsweep.tuner.execution.tune_adapter import SubmissionOrderScheduler
     from sparsweep.tuner.planning.graph import build, examine
     from sparsweep.tuner.planning.schedule import order_of
     from sparsweep.tuner.state import sweep_record
@@ -107,7 +109,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
             slots = int(ray.cluster_resources()["CPU"])
             algorithm, nothing = GraphSearch(release, slots), tune.with_resources(trainable, {"cpu": 1})
             os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.PENDING_PER_SLOT * slots)
-            driver.fit(nothing, algorithm, InOrder(), sweep, [watch], folder)
+            driver.fit(nothing, algorithm, SubmissionOrderScheduler(), sweep, [watch], folder)
     assert store.finished() == set(sweep.trials)
     return {**found, **memory()}
 

@@ -28,7 +28,7 @@ from sparsweep.trainables.models import models
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.schemas import TABLES
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from support.synthetic_tables import make_results
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -97,7 +97,7 @@ def help_texts() -> dict[str, Any]:
         for inner, part in getattr(command, "commands", {}).items():
             add(f"{name} {inner}", part)
 
-    add("sparsweep", typer.main.get_command(app.app))
+    add("sparsweep", typer.main.get_command(cli.app))
     return found
 
 
@@ -124,7 +124,7 @@ def call(*arguments: str) -> tuple[int, str]:
         contextlib.redirect_stderr(io.StringIO()),
     ):
         try:
-            app.main()
+            cli.main()
         except SystemExit as ended:
             return int(ended.code or 0), printed.getvalue()
     raise AssertionError("the command returned")

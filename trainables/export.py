@@ -17,9 +17,11 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
+from sparsweep.trainables.models import models
 from sparsweep.trainables.pipeline.device_data import fitted_shape
 from sparsweep.trainables.runs.soundness import check_weights
-from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 
@@ -50,7 +52,7 @@ def network(content: Mapping[str, Any]) -> nn.Module:
     spec = load(content["spec"])
     assert isinstance(spec, TrialSpec)
     channels = spec.model.channels
-    module = spec.model.build(spec.dataset.classes, ([0.0] * channels, [1.0] * channels))
+    module = models.cast(spec.model).build(spec.dataset.classes, ([0.0] * channels, [1.0] * channels))
     module.load_state_dict(content["state_dict"])
     return module.eval()
 

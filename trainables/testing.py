@@ -36,7 +36,8 @@ from sparsweep.trainables.sparsifiers.base import State, layer_shapes
 from sparsweep.trainables.sparsifiers.masked_params import DenseMomentum, Latent
 from sparsweep.trainables.sparsifiers.masks import kept_weights
 from sparsweep.trainables.specs import distributions
-from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.training.trainer import Training
 
@@ -134,7 +135,7 @@ def start_of(spec: TrialSpec) -> Start:
         return list(batches.epoch(derive(spec.seed, "mask batch")))[number % len(batches)]
 
     begin = Start(spec, model, derive(spec.seed, "masks"), batch, trained)
-    state = spec.sparsifier.starting_state(begin)
+    state = sparsifiers.cast(spec.sparsifier).starting_state(begin)
     if state is not None:
         model.load_state_dict(state)
     return begin
@@ -178,7 +179,7 @@ def check_masks(run: Training, step: int) -> None:
     shapes = {name: tuple(mask.shape) for name, mask in run.masks.items()}
     layers = layer_shapes(run.spec.model, run.spec.dataset)
     assert list(shapes.items()) == list(layers.items()), f"masks of shapes {shapes}, not {layers}"
-    sparsifier, total = run.spec.sparsifier, distributions.sizes(layers)
+    sparsifier, total = run.sparsifier, distributions.sizes(layers)
     asked = sparsifier.kept_at(total, step, run.spec, run.timeline)
     found = sum(int(mask.sum()) for mask in run.masks.values())
     assert abs(found - asked) <= sparsifier.slack(total, run.spec), f"step {step}: {found} weights, not {asked}"
@@ -259,7 +260,7 @@ def check_shared_start(spec: TrialSpec) -> None:
     """It starts from the dense network's initial weights, or from the prerequisite that it names."""
     run = training(spec)
     begin = start_of(spec)
-    final = spec.sparsifier.starting_state(begin)
+    final = sparsifiers.cast(spec.sparsifier).starting_state(begin)
     dense = build_model(spec.replace(sparsifier="dense", sparsity=0.0), tiny_data())
     expected = dict(dense.state_dict() if final is None else final)
     for layer, mask in run.masks.items():
@@ -283,7 +284,7 @@ def check_shortest(spec: TrialSpec, samples: int) -> None:
     run = run_whole(spec.replace(recipe=recipe), samples)
     found, asked = sum(run.masks.counts().values()), kept_weights(TOTAL, spec.sparsity)
     why = f"an epoch of {samples} samples ends with {found} weights, not {asked}"
-    assert abs(found - asked) <= spec.sparsifier.slack(TOTAL, spec), why
+    assert abs(found - asked) <= sparsifiers.cast(spec.sparsifier).slack(TOTAL, spec), why
 
 
 def check_registered(sparsifier: Sparsifier) -> None:
@@ -296,7 +297,7 @@ def check_registered(sparsifier: Sparsifier) -> None:
 def check_sparsifier(sparsifier: Sparsifier | Mapping[str, Any] | str, sparsity: float = 0.8) -> None:
     """Everything that a sweep relies on: exact counts, zeros, resuming, randomness of its own, and fair comparisons."""
     spec = tiny_trial(sparsifier, sparsity)
-    check_registered(spec.sparsifier)
+    check_registered(sparsifiers.cast(spec.sparsifier))
     run_whole(spec)
     check_own_randomness(spec)
     for after in range(1, spec.length):

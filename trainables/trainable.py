@@ -18,10 +18,12 @@ from sparsweep.trainables import plugins
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData, place
-from sparsweep.trainables.runs.base import Inputs, Progress, Run, is_finished, open_run
+from sparsweep.trainables.runs.base import Inputs, Progress, Run
+from sparsweep.trainables.runs.kinds import is_finished, open_run
 from sparsweep.trainables.runs.result_rows import device_name
 from sparsweep.trainables.runs.run_log import RunLog
-from sparsweep.trainables.specs.trial import Spec, TrialSpec, load
+from sparsweep.trainables.specs.run import Spec, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.execution import Engine, Workshop
 from sparsweep.trainables.training.profiler import profiled

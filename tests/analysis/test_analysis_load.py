@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import logging
 import subprocess
 import sys
@@ -69,32 +68,6 @@ def test_each_loader_reads_its_own_table(tmp_path):
     assert list(load_epochs(str(tmp_path))["epoch"]) == [1]
     assert list(load_layers(str(tmp_path))["layer"]) == ["stem.weight"]
     assert list(load_failures(str(tmp_path))["error"]) == ["MemoryError"]
-
-
-def test_of_our_code_only_the_tables_and_the_images_are_imported():
-    root = Path(analysis.__file__).parent
-    rooms = {"trainables", "tuner", "tests", "benchmarks"}
-    imported = set()
-    for file in root.rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Import):
-                imported |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{file}: a relative import"
-                imported |= {f"{node.module}.{alias.name}" for alias in node.names}
-    imported = {name.removeprefix("sparsweep.") for name in imported}
-    ours = {name for name in imported if name.split(".")[0] in rooms}
-    allowed = {
-        "data.datasets",
-        "given.read_given_text",
-        "mark",
-        "plain_yaml",
-        "plain_yaml.YAMLError",
-        "reading",
-        "records",
-        "records.TABLES_VERSION",
-    }
-    assert ours <= {f"trainables.{name}" for name in allowed}
 
 
 def test_matplotlib_waits_for_the_figures():

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsweep.trainables.difficulties import Difficulty, Sources
-from sparsweep.trainables.difficulties.base import subset_size
+from sparsweep.trainables.difficulties.corruption import CorruptionSpec
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, TrialSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import Watched, check_same, comparable
 from sparsweep.trainables.training.trainer import Training

@@ -46,7 +46,7 @@ def test_the_driver_is_killed(moment: Callable[[Ground], bool], ground: Ground, 
 SLOW_WRITES = '''
 """Every first write of a row of results stops half-way, with half of it on the disk, until its process is killed."""
 import os, pathlib, time
-from sparsweep.trainables import store
+from sparsweep.trainables.storage import store
 
 whole = store.write_local
 

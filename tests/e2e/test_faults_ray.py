@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from sparsweep.trainables.storage import tables
-from sparsweep.tuner.state import sweep_record
+from sparsweep.tuner.state.driver_lease import living_word
 from support.cli import COMMAND
 from support.fault_injection import Ground, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SHORT = """
-base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 6}}
+base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 20}}
 grids: [{sparsifier: random, sparsity: 0.5, seed: [0, 1, 2, 3]}]
 """
 
@@ -59,7 +59,7 @@ def test_ray_is_lost(short: Ground, server: str, name: str) -> None:
     assert (
         sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == 1 and "Traceback" not in short.said
     )
-    assert not sweep_record.is_alive("short", short.store)
+    assert living_word("short", short.store) is None
     wait_until(lambda: not short.workers(), "an end of all trials")
     assert short.finish("resume", "short") == 0, short.said
     assert len(short.store.finished()) == 4
@@ -135,7 +135,7 @@ def test_a_sweep_outlives_the_reader_of_its_output(short: Ground, output: str) -
 
 
 WRONG = """
-from sparsweep.trainables import runs
+from sparsweep.trainables.runs import base as runs
 once = runs.Trained.train_epoch
 def epoch(self):
     if self.spec.seed == 0:
@@ -163,17 +163,17 @@ def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Groun
     arguments = ("run", "short.yaml", "--plugin", "wrong", "--fail-fast", "--set", "recipe.epochs=60")
     assert short.finish(*arguments) == 1, short.said
     assert not short.store.finished() and len(short.store.failures()) == 1
-    assert sweep_record.last_said("short", short.store) is None
+    assert living_word("short", short.store) is None
 
 
 SEAMS = [
     "sparsweep.tuner.execution.progress.Watch.on_trial_start",
     "sparsweep.tuner.execution.progress.Watch.on_step_end",
-    "sparsweep.tuner.execution.queue.GraphSearch.next_trial",
+    "sparsweep.tuner.execution.search.GraphSearch.next_trial",
     "sparsweep.tuner.execution.queue.Release.finish",
     "sparsweep.tuner.execution.driver.resource_shape",
     "sparsweep.tuner.execution.driver.fit",
-    "sparsweep.tuner.state.sweep_record.write_heartbeat",
+    "sparsweep.tuner.state.driver_lease.Lease.report",
     "ray.init",
     "ray.shutdown",
     "ray.put",

@@ -142,7 +142,7 @@ def test_a_bucket(bucket: Ground, undisturbed: Path, monkeypatch: pytest.MonkeyP
     assert not bucket.store.checkpoints()
 
     assert sorted(load_trials(bucket.storage)["trial"]) == sorted(bucket.store.finished())
-    assert len(load_epochs(bucket.storage, trials=[load_trials(bucket.storage)["trial"][0]])) == 10
+    assert len(load_epochs(bucket.storage, trials=[load_trials(bucket.storage)["trial"][0]])) == 20
     for command in (["compact"], ["figures", "hurt"], ["report", "hurt"], ["gc", "--yes"], ["status", "hurt"]):
         assert bucket.finish(*command) == 0, bucket.said
     assert "s3://bucket/some/where/compacted/trials.parquet?region=us-east-1" in bucket.said

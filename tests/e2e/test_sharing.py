@@ -11,7 +11,8 @@ import pytest
 import ray
 import torch
 
-from sparsweep.trainables.specs.trial import TrialSpec, load
+from sparsweep.trainables.specs.run import load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable

@@ -15,7 +15,8 @@ import yaml
 
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.pipeline.device_data import DeviceData, place
-from sparsweep.trainables.runs.base import Inputs, open_run
+from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli.app import main

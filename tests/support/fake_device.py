@@ -24,7 +24,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from sparsweep.trainables.data import ImageData, datasets
 from sparsweep.trainables.pipeline.device_data import place
 from sparsweep.trainables.runs import base as runs
-from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.runs.kinds import is_finished, open_run
+from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.testing import first_samples
 from sparsweep.trainables.training.trainer import Training
@@ -198,8 +200,8 @@ def complete(spec: Spec, root: Path, device: str) -> None:
     placed = place(few_digits(), 1, 8, torch.device(device))
     for parent in spec.requirements():
         complete(parent, root, device)
-    while not runs.is_finished(spec, store):
-        runs.open_run(spec, runs.Inputs(few_digits, lambda trial: placed), store, "test").advance(0.0)
+    while not is_finished(spec, store):
+        open_run(spec, runs.Inputs(few_digits, lambda trial: placed), store, "test").advance(0.0)
 
 
 def complete_elsewhere(spec: Spec, root: Path) -> None:

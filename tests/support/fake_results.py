@@ -6,7 +6,8 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sparsweep.trainables.specs.trial import TrialSpec, dump
+from sparsweep.trainables.specs.run import dump
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep

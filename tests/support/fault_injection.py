@@ -22,7 +22,7 @@ name: hurt
 base:
   dataset: digits
   model: resnet8
-  recipe: {preset: digits, epochs: 10}
+  recipe: {preset: digits, epochs: 20}
   evaluation: {every: 2}
   difficulty: {name: el2n, runs: 1, epoch: 1}
   data_ratio: 0.5

@@ -11,11 +11,14 @@ from torch import nn
 
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.difficulties import Sources
+from sparsweep.trainables.difficulties.corruption import CorruptionSpec
+from sparsweep.trainables.difficulties.scores.base import View
 from sparsweep.trainables.models import Model
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.runs.base import Inputs
 from sparsweep.trainables.sparsifiers.base import State
-from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, TrialSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.trainer import Training
 
 TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
@@ -83,3 +86,8 @@ def four_pixels(samples: int = 6, classes: int = 3) -> DeviceData:
     images = torch.randint(0, 256, (samples, 1, 2, 2), generator=generator, dtype=torch.uint8)
     labels = torch.arange(samples) % classes
     return DeviceData(images, labels, images, labels, classes, (0.5,), (0.25,))
+
+
+def view_of(training: Training) -> View:
+    """What a score sees of a network that is being trained."""
+    return View(training.epoch, training.data, training.network, training.batches.batch_size)

@@ -24,7 +24,8 @@ from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.network import Network
 from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import check_same, comparable
 from sparsweep.trainables.training.flops import layer_flops

@@ -9,10 +9,13 @@ import torch
 from pydantic import ValidationError
 
 from sparsweep.trainables.difficulties import Sources
+from sparsweep.trainables.difficulties.corruption import CorruptionSpec
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, TrialSpec, dump, load
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_trials import trial
 
 EL2N = {"name": "el2n", "runs": 2, "epoch": 1}

@@ -15,11 +15,13 @@ from sparsweep.trainables import corruptions
 from sparsweep.trainables.corruptions.weather import load_photographs
 from sparsweep.trainables.data import datasets
 from sparsweep.trainables.difficulties import Sources
-from sparsweep.trainables.difficulties.corruption import corrupt
+from sparsweep.trainables.difficulties.corruption import CorruptionSpec, corrupt
 from sparsweep.trainables.pipeline.device_data import place
-from sparsweep.trainables.runs.base import Inputs, open_run
+from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.trial import CorruptionSpec, TrialSpec, dump, load
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.image_file import encode, open_mapped
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.storage.tensor_file import Damaged
@@ -173,12 +175,12 @@ def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
 @pytest.mark.parametrize(
     ("fields", "why"),
     [
-        ({"types": "gaussian"}, "difficulty: types: unknown corruption 'gaussian'"),
+        ({"types": "gaussian"}, "difficulty.types: unknown corruption 'gaussian'"),
         ({"types": []}, "types: a list of different types"),
         ({"types": ["fog", "fog"]}, "types: a list of different types"),
         ({"types": "h15"}, "frost overlays photographs that do not come with this package"),
         ({"types": "frost", "frost_folder": "/nowhere"}, "frost_folder: there is no folder /nowhere"),
-        ({"glass": "swap"}, "difficulty: glass: glass_blur is not among the types (got 'swap'). Leave it out."),
+        ({"glass": "swap"}, "difficulty.glass: glass_blur is not among the types (got 'swap'). Leave it out."),
         ({"severity": 7}, "difficulty.severity"),
         ({"severity": 0}, "difficulty.severity"),
         ({"skew": 2}, "difficulty.skew"),

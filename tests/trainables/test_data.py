@@ -11,7 +11,8 @@ import torch
 from sklearn.datasets import load_digits
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsweep.trainables.data import ImageData, base, datasets
+from sparsweep.trainables.data import ImageData, datasets
+from sparsweep.trainables.pipeline import device_data
 from sparsweep.trainables.pipeline.device_data import fit, place
 
 
@@ -125,7 +126,7 @@ def test_nothing_depends_on_how_many_images_are_worked_on_at_a_time(
 ) -> None:
     few = ImageData(*(getattr(raw_digits, name)[:150] for name in ARRAYS), classes=10)
     expected = place(few, 3, 32, torch.device("cpu"))
-    monkeypatch.setattr(base, "CHUNK", chunk)
+    monkeypatch.setattr(device_data, "CHUNK", chunk)
     data = place(few, 3, 32, torch.device("cpu"))
     assert torch.equal(data.train_images, expected.train_images)
     assert (data.mean, data.std) == (expected.mean, expected.std)
@@ -137,7 +138,7 @@ ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 def test_statistics_by_hand() -> None:
     """Levels 0, 0, 255, 255 and 51, 51, 51, 51: means .5 and .2, deviations .5 and 0, for which 1 stands."""
     images = torch.tensor([[[0, 255]], [[51, 51]]], dtype=torch.uint8).expand(2, -1, -1, -1)
-    mean, std = base.channel_statistics(images)
+    mean, std = device_data.channel_statistics(images)
     assert mean == pytest.approx((0.5, 0.2), abs=1e-15) and std == pytest.approx((0.5, 1.0), abs=1e-15)
 
 
@@ -145,7 +146,7 @@ def test_statistics_need_little_memory() -> None:
     """No tensor is made that is as large as the images."""
     images = torch.zeros(4000, 3, 8, 8, dtype=torch.uint8)
     with Largest() as seen:
-        base.channel_statistics(images)
+        device_data.channel_statistics(images)
     assert 0 < seen.elements < images.numel()
 
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from sparsweep.trainables.difficulties.base import random_subset, subset_size
+from sparsweep.trainables.difficulties.base import random_subset
 from sparsweep.trainables.difficulties.scores import base
 from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
-from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
-from support.tiny_trials import begin, four_pixels, sources, trial
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.trial import TrialSpec, subset_size
+from support.tiny_trials import begin, four_pixels, sources, trial, view_of
 
 
 def test_score_by_hand() -> None:
@@ -64,14 +65,14 @@ def test_training_mode_uses_batch_statistics_and_leaves_the_running_ones(digits:
     training = begin(trial(recipe={"preset": "digits", "epochs": 2, "batch_size": 32}), digits)
     training.train_epoch()
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
-    found = base.View(training).batch_logits
+    found = view_of(training).batch_logits
     assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
     training.model.train()
     with torch.no_grad():
         first = training.network(as_input(digits.train_images[:32]))
         last = training.network(as_input(digits.train_images[-31:]))
     assert torch.equal(found[:32], first) and torch.equal(found[-31:], last)
-    assert len(found) == 1437 and not torch.allclose(found, base.View(training).logits, atol=0.1)
+    assert len(found) == 1437 and not torch.allclose(found, view_of(training).logits, atol=0.1)
 
 
 SCORES = {

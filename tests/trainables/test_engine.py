@@ -28,8 +28,9 @@ from sparsweep.trainables.sparsifiers.masked_params import Latent, Topology
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import SAMPLES, check_same, comparable, first_samples, tiny_trial, trained
+from sparsweep.trainables.training import execution
 from sparsweep.trainables.training.execution import Engine, Replay, Step, Workshop
-from sparsweep.trainables.training.trainer import Training, execution
+from sparsweep.trainables.training.trainer import Training
 from support.tiny_trials import begin, trial
 
 CAPTURED = ["dense", "random", "set", "rigl", "gmp", "snfs", "dsr", {"name": "set", "dense_gradients": True}]

@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 
 from sparsweep.trainables import export
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
-from sparsweep.trainables.runs.base import TrialRun
+from sparsweep.trainables.runs.trial import TrialRun
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from support.tiny_trials import begin, inputs, trial
@@ -33,7 +33,7 @@ def content(finished: TrialRun, store: Store) -> dict[str, Any]:
 
 
 def own_logits(run: TrialRun, digits: DeviceData) -> torch.Tensor:
-    return run.training.logits(digits.test_images)
+    return run.training.network.logits(digits.test_images)
 
 
 def test_the_file_holds_the_spec_the_masks_and_zeros_where_they_say(

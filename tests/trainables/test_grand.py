@@ -8,12 +8,11 @@ from torch import nn
 from torch.nn import functional
 
 from sparsweep.trainables.difficulties.scores import grand as module
-from sparsweep.trainables.difficulties.scores.base import View
 from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.difficulties.scores.grand import grand, grand_of
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
 from sparsweep.trainables.training.trainer import Training
-from support.tiny_trials import Flat, begin, four_pixels, part, trial
+from support.tiny_trials import Flat, begin, four_pixels, part, trial, view_of
 
 
 def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -36,7 +35,7 @@ def trained(data: DeviceData, **changes: object) -> Training:
 def test_a_linear_layer_in_closed_form() -> None:
     """d loss / d W = (p - y) x^T and d loss / d b = p - y, so that GraNd = EL2N sqrt(|x|^2 + 1)."""
     data = four_pixels(samples=8)
-    view = View(trained(data, model=Flat(), recipe={"preset": "digits", "epochs": 2, "crop_padding": 0}))
+    view = view_of(trained(data, model=Flat(), recipe={"preset": "digits", "epochs": 2, "crop_padding": 0}))
     pixels = as_input(data.train_images).flatten(1).double()
     expected = el2n(view.logits, view.labels) * (pixels.square().sum(1) + 1).sqrt()
     torch.testing.assert_close(grand_of(view), expected, rtol=1e-5, atol=0)
@@ -76,7 +75,7 @@ def test_no_more_gradients_at_once_than_allowed(digits: DeviceData, monkeypatch:
     """Memory is bounded by the number of samples at once, whatever the network, and the scores are the same."""
     training = trained(digits)
     training.data = part(digits, 10)
-    expected = grand_of(View(training))
+    expected = grand_of(view_of(training))
     sizes: list[int] = []
 
     def watched(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -88,5 +87,5 @@ def test_no_more_gradients_at_once_than_allowed(digits: DeviceData, monkeypatch:
         sizes.clear()
         monkeypatch.setattr(module, "CHUNK", room)
         monkeypatch.setattr(module, "grand", watched)
-        torch.testing.assert_close(grand_of(View(training)), expected, rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(grand_of(view_of(training)), expected, rtol=1e-5, atol=1e-9)
         assert sizes == expected_sizes

@@ -18,7 +18,9 @@ from sparsweep.trainables.data import DamagedData, MissingData, datasets
 from sparsweep.trainables.data.image_files import find_images
 from sparsweep.trainables.pipeline.device_data import place
 from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.trial import SnapshotSpec, TrialSpec, dump, load
+from sparsweep.trainables.specs.partial import ScoringSpec, SnapshotSpec
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_datasets import FOLDER_CLASSES, FOLDER_TEST, FOLDER_TRAIN, small_imagefolder
 
 
@@ -39,7 +41,12 @@ def trial(folder: Path | str, **fields: Any) -> TrialSpec:
 def runs(spec: TrialSpec) -> list[Any]:
     """The runs of every kind that depend on the data set of ``spec``."""
     corrupted = spec.replace(difficulty={"name": "corruption", "types": "named3"})
-    return [spec.scoring(0, 1, "el2n"), SnapshotSpec(trial=spec, epochs=1), corrupted, *corrupted.requirements()]
+    return [
+        ScoringSpec.of(spec, 0, 1, "el2n"),
+        SnapshotSpec(trial=spec, epochs=1),
+        corrupted,
+        *corrupted.requirements(),
+    ]
 
 
 def refusal(folder: Path | str, **fields: Any) -> str:
@@ -165,13 +172,13 @@ def test_a_home_folder_can_be_meant(folder: Path, tmp_path: Path, monkeypatch: p
 
 def test_a_relative_path_is_refused() -> None:
     assert refusal("pictures") == (
-        "dataset: path: pictures is relative; give it from / or ~ on, to mean the same everywhere"
+        "dataset.path: pictures is relative; give it from / or ~ on, to mean the same everywhere"
     )
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == (
-        f"dataset: path: {tmp_path}/none/train is no folder; images (.bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, "
+        f"dataset.path: {tmp_path}/none/train is no folder; images (.bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, "
         ".webp) are expected in train/CLASS and test/CLASS"
     )
 
@@ -201,7 +208,7 @@ def test_one_class_alone_is_refused(folder: Path) -> None:
     for part in ("train", "test"):
         shutil.rmtree(folder / part / "cat"), shutil.rmtree(folder / part / "eel")
     assert refusal(folder) == (
-        f"dataset: path: {folder}: one class alone, with nothing to tell it from (got dog). "
+        f"dataset.path: {folder}: one class alone, with nothing to tell it from (got dog). "
         "Put the images of each class into a folder of its own, train/CLASS and test/CLASS."
     )
 
@@ -264,7 +271,7 @@ def test_a_digest_that_is_given_is_held_to(folder: Path) -> None:
     digest = trial(folder).dataset.model_dump()["digest"]
     assert trial(folder, digest=digest).id == trial(folder).id
     said = refusal(folder, digest="0" * 16)
-    assert said == f"dataset: digest: {folder} has {digest}, not {'0' * 16}: its files are others"
+    assert said == f"dataset.digest: {folder} has {digest}, not {'0' * 16}: its files are others"
 
 
 @pytest.mark.parametrize("fields", [{"image_size": 0}, {"validation": 15}, {"digest": "none"}, {"size": 3}], ids=str)

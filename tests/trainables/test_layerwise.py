@@ -17,7 +17,8 @@ from sparsweep.trainables.sparsifiers.layer_budget import Divided, keep_bernoull
 from sparsweep.trainables.sparsifiers.masks import kept_weights
 from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.distributions import DISTRIBUTIONS, sizes
-from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.trainer import Training
 from support.tiny_trials import begin, trial
 

@@ -13,11 +13,14 @@ from pydantic import ValidationError
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.runs.base import Inputs, open_run
+from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.sparsifiers import dense_parent
 from sparsweep.trainables.sparsifiers.masks import kept_weights
 from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.trial import SnapshotSpec, Spec, TrialSpec, dump, load
+from sparsweep.trainables.specs.partial import SnapshotSpec
+from sparsweep.trainables.specs.run import Spec, dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.trainer import Training
 from support.tiny_trials import trial

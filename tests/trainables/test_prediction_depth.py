@@ -11,7 +11,6 @@ from torch import nn
 from torch.nn import functional
 
 from sparsweep.trainables.difficulties.scores import prediction_depth as module
-from sparsweep.trainables.difficulties.scores.base import View
 from sparsweep.trainables.difficulties.scores.prediction_depth import (
     blocks,
     nearest_vote,
@@ -22,7 +21,7 @@ from sparsweep.trainables.difficulties.scores.prediction_depth import (
 )
 from sparsweep.trainables.models import models
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
-from support.tiny_trials import begin, part, trial
+from support.tiny_trials import begin, part, trial, view_of
 
 
 def test_depth_by_hand() -> None:
@@ -97,7 +96,7 @@ def test_blocks_in_nested_containers() -> None:
 def test_representations_are_what_enters_each_block(digits: DeviceData) -> None:
     training = begin(trial(), digits)
     training.train_epoch()
-    network, model, images = View(training).network, training.model, as_input(digits.train_images[:3])
+    network, model, images = view_of(training).network, training.model, as_input(digits.train_images[:3])
     found = [representation(network, block, images) for block in [*blocks(model), None]]
     with torch.no_grad():
         normalised = model.get_submodule("normalize")(images)
@@ -117,7 +116,7 @@ def test_depths_of_a_network_do_not_depend_on_the_room(digits: DeviceData, monke
     training = begin(trial(), part(digits, 200), samples=200)
     for _ in range(2):
         training.train_epoch()
-    view = View(training)
+    view = view_of(training)
     whole = prediction_depth_of(view)
     votes = torch.stack([probe(view, block) for block in [*blocks(training.model), None]])
     assert votes.shape == (6, 200)
@@ -125,4 +124,4 @@ def test_depths_of_a_network_do_not_depend_on_the_room(digits: DeviceData, monke
     assert whole.dtype == torch.float64 and len(whole.unique()) > 1 and whole.min() >= 0 and whole.max() <= 6
     monkeypatch.setattr(module, "CHUNK", 5000)
     monkeypatch.setattr(module, "BATCH", 70)
-    assert torch.equal(prediction_depth_of(View(training)), whole)
+    assert torch.equal(prediction_depth_of(view_of(training)), whole)

@@ -9,7 +9,8 @@ import pytest
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.profiles import PROFILES, Profile
-from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_trials import begin, trial
 
 METHODS = [(profile, name) for profile, parts in PROFILES.items() for name in parts.get("sparsifier", {})]

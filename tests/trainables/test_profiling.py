@@ -11,8 +11,8 @@ import torch
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.training import profiler
 from sparsweep.trainables.training.profiler import PHASES, TRACED_STEPS, Profile, each, phase, profiled
-from sparsweep.trainables.training.trainer import profiler
 from support.tiny_trials import begin, trial
 
 CPU = torch.device("cpu")

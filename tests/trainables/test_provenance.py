@@ -13,10 +13,10 @@ import pytest
 
 from sparsweep.trainables import plugins
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.runs.origins import code_of, modules_of
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.trainables.storage import provenance
 from sparsweep.trainables.storage.provenance import changed_modules, dump_code, joined, load_code, loaded_code
 from sparsweep.trainables.storage.store import Store
@@ -133,10 +133,10 @@ def test_a_trial_resumed_under_other_code_says_both(
     spec = trial(sparsifier="mine", sparsity=0.5)
     assert spec.recipe.epochs > 1
     first = code_of(spec)["their_methods"]
-    runs.open_run(spec, inputs(digits), store, "test").advance(0.0)
+    open_run(spec, inputs(digits), store, "test").advance(0.0)
     edited(folder / "their_methods.py", METHOD + "# and a remark\n")
     second = code_of(spec)["their_methods"]
-    while not runs.open_run(spec, inputs(digits), store, "test").advance(0.0).done:
+    while not open_run(spec, inputs(digits), store, "test").advance(0.0).done:
         pass
     found = row(store, spec.id)
     assert load_code(found["code"])["their_methods"] == first | second
@@ -167,7 +167,7 @@ def complete_by_code(digest: str, spec: Spec, data: DeviceData, store: Store, mo
     """Run ``spec`` to its end as if this package had that digest."""
     monkeypatch.setattr(provenance, "_digest_of", lambda module: digest)
     loaded_code.cache_clear()
-    runs.open_run(spec, inputs(data), store, "test").advance(float("inf"))
+    open_run(spec, inputs(data), store, "test").advance(float("inf"))
 
 
 def digests_of(spec: Spec, store: Store) -> set[str]:

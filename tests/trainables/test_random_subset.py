@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sparsweep.trainables.difficulties.none import NoDifficulty
-from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_trials import sources, trial
 
 LABELS = torch.zeros(45_000, dtype=torch.int64)

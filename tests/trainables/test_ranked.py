@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.difficulties.selection import Ranked
 from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.trial import ScoringSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
 from support.tiny_trials import trial
 
 

@@ -16,9 +16,13 @@ import torch
 from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.runs.kinds import open_run
+from sparsweep.trainables.runs.scoring import ScoringRun
+from sparsweep.trainables.runs.trial import TrialRun
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.specs.trial import ScoringSpec, Spec, TrialSpec, load
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.run import Spec, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import provenance
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.trainer import Diverged
@@ -39,7 +43,7 @@ def complete(spec: Spec, data: DeviceData, store: Store, at_once: float = math.i
     for parent in spec.requirements():
         complete(parent, data, store)
     advances = 0
-    run = runs.open_run(spec, inputs(data), store, "test")
+    run = open_run(spec, inputs(data), store, "test")
     while not run.progress.done:
         run.advance(at_once)
         advances += 1
@@ -144,7 +148,7 @@ def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp
     for parent in spec.requirements():
         complete(parent, digits, pieces)
     for epoch in range(1, 5):
-        run = runs.open_run(spec, inputs(digits), pieces, "test")
+        run = open_run(spec, inputs(digits), pieces, "test")
         assert run.progress.epoch == epoch - 1
         progress = run.advance(0)
         assert (progress.epoch, progress.epochs, progress.done) == (epoch, 4, epoch == 4)
@@ -159,7 +163,7 @@ def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp
 
 def test_seconds_of_all_attempts_add_up(digits: DeviceData, store: Store) -> None:
     spec = trial()
-    runs.open_run(spec, inputs(digits), store, "test").advance(0)
+    open_run(spec, inputs(digits), store, "test").advance(0)
     saved = store.read_checkpoint(spec.id)
     assert saved is not None
     store.write_checkpoint(spec.id, {**saved, "seconds": 1000.0})
@@ -171,11 +175,11 @@ def test_a_damaged_checkpoint_means_the_first_epoch_again(
     digits: DeviceData, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = trial()
-    runs.open_run(spec, inputs(digits), store, "test").advance(0)
+    open_run(spec, inputs(digits), store, "test").advance(0)
     path = Path(store.root, f"checkpoints/{spec.id}.pt")
     path.write_bytes(path.read_bytes()[:-100])
     with caplog.at_level(logging.WARNING):
-        run = runs.open_run(spec, inputs(digits), store, "test")
+        run = open_run(spec, inputs(digits), store, "test")
     assert run.progress.epoch == 0 and "damaged" in caplog.text
     while not run.progress.done:
         run.advance(math.inf)
@@ -196,8 +200,8 @@ def test_a_training_that_diverges_leaves_no_result(digits: DeviceData, store: St
 
 def test_a_masked_weight_that_is_not_zero_is_never_recorded(digits: DeviceData, store: Store) -> None:
     spec = trial(sparsifier="random", sparsity=0.5)
-    run = runs.open_run(spec, inputs(digits), store, "test")
-    assert isinstance(run, runs.TrialRun)
+    run = open_run(spec, inputs(digits), store, "test")
+    assert isinstance(run, TrialRun)
     run.advance(0)
     name, mask = next((name, mask) for name, mask in run.training.masks.items() if not mask.all())
     with torch.no_grad():
@@ -211,19 +215,19 @@ def test_a_missing_prerequisite_is_named(digits: DeviceData, store: Store) -> No
     spec = trial(sparsifier="omp", sparsity=0.5)
     (parent,) = spec.requirements()
     with pytest.raises(FileNotFoundError, match=parent.id):
-        runs.open_run(spec, inputs(digits), store, "test")
+        open_run(spec, inputs(digits), store, "test")
 
 
 def test_a_scoring_run_leaves_the_scores_of_all_training_samples(digits: DeviceData, store: Store) -> None:
-    spec = trial().scoring(1000, 1, "el2n")
-    run = runs.open_run(spec, inputs(digits), store, "test")
+    spec = ScoringSpec.of(trial(), 1000, 1, "el2n")
+    run = open_run(spec, inputs(digits), store, "test")
     assert run.progress.epochs == 1, "its own epochs, not those of the trial"
     run.advance(math.inf)
     assert (
         store.artifacts("scores") == {f"{spec.id}-el2n"} and store.finished() == set() and store.checkpoints() == set()
     )
     scores = store.read_scores(spec.id, "el2n")
-    expected = el2n(run.training.logits(digits.train_images), digits.train_labels)
+    expected = el2n(run.training.network.logits(digits.train_images), digits.train_labels)
     assert len(scores) == 1437 and scores.tolist() == expected.tolist()
     left = pd.read_parquet(Path(store.root, f"artifacts/scores/{spec.id}-el2n.parquet"))
     assert left.columns.tolist() == ["sample", "label", "score"]
@@ -240,8 +244,8 @@ def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, st
     mean = sum(torch.tensor(store.read_scores(run.id, "el2n")) for run in scorings) / 2
     assert isinstance(mean, torch.Tensor)
     hardest = mean.argsort(descending=True, stable=True)[:144].sort().values
-    run = runs.open_run(spec, inputs(digits), store, "test")
-    assert isinstance(run, runs.TrialRun)
+    run = open_run(spec, inputs(digits), store, "test")
+    assert isinstance(run, TrialRun)
     assert torch.equal(run.training.batches.indices, hardest)
     assert table(store, "trials").query("trial == @spec.id")["samples"].item() == 144
 
@@ -260,5 +264,5 @@ def test_versions_name_what_computed_the_result() -> None:
 def test_kinds_of_specs_open_kinds_of_runs(digits: DeviceData, store: Store) -> None:
     spec: TrialSpec = trial()
     scoring = ScoringSpec(trial=spec, epochs=1, scores=("el2n",))
-    assert type(runs.open_run(spec, inputs(digits), store, "test")) is runs.TrialRun
-    assert type(runs.open_run(scoring, inputs(digits), store, "test")) is runs.ScoringRun
+    assert type(open_run(spec, inputs(digits), store, "test")) is TrialRun
+    assert type(open_run(scoring, inputs(digits), store, "test")) is ScoringRun

@@ -9,14 +9,15 @@ import torch
 
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.difficulties.scores import base as scores
-from sparsweep.trainables.difficulties.scores.base import SCORES, View
+from sparsweep.trainables.difficulties.scores.base import SCORES
 from sparsweep.trainables.difficulties.selection import Ranked
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.runs import base as runs
-from sparsweep.trainables.specs.trial import ScoringSpec
+from sparsweep.trainables.runs.kinds import is_finished, open_run
+from sparsweep.trainables.runs.scoring import ScoringRun
+from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.trainer import Diverged
-from support.tiny_trials import inputs, part, trial
+from support.tiny_trials import inputs, part, trial, view_of
 
 EPOCHS = 3
 ALL = tuple(sorted(SCORES))
@@ -28,9 +29,9 @@ def scoring_spec(*scores: str, epochs: int = EPOCHS) -> ScoringSpec:
     return ScoringSpec(trial=trial(recipe=recipe, data_ratio=1.0), epochs=epochs, scores=scores)
 
 
-def open_here(spec: ScoringSpec, data: DeviceData, store: Store) -> runs.ScoringRun:
-    run = runs.open_run(spec, inputs(data), store, "test")
-    assert isinstance(run, runs.ScoringRun)
+def open_here(spec: ScoringSpec, data: DeviceData, store: Store) -> ScoringRun:
+    run = open_run(spec, inputs(data), store, "test")
+    assert isinstance(run, ScoringRun)
     return run
 
 
@@ -109,9 +110,9 @@ def test_scores_that_are_there_are_not_made_again(data: DeviceData, store: Store
     path = Path(store.root, store.scores_path(scoring_spec("el2n").id, "el2n"))
     before = path.stat().st_mtime_ns
     both = scoring_spec("aum", "el2n")
-    assert not runs.is_finished(both, store)
+    assert not is_finished(both, store)
     open_here(both, data, store).advance(float("inf"))
-    assert runs.is_finished(both, store) and path.stat().st_mtime_ns == before
+    assert is_finished(both, store) and path.stat().st_mtime_ns == before
 
 
 def test_a_run_that_died_while_it_wrote_goes_on_at_its_last_epoch(
@@ -152,7 +153,7 @@ def test_two_scores_of_one_name_are_refused() -> None:
 
 
 def test_parts_are_the_training_set_in_order(data: DeviceData, store: Store) -> None:
-    view = View(open_here(scoring_spec("el2n"), data, store).training)
+    view = view_of(open_here(scoring_spec("el2n"), data, store).training)
     for size, start, stop in ((7, 0, None), (120, 0, None), (5, 3, 17)):
         images, labels = zip(*view.parts(size, start, stop), strict=True)
         assert max(len(part) for part in labels) <= size

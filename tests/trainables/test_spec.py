@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.recipe import PRESETS, Recipe
-from sparsweep.trainables.specs.trial import KINDS, ScoringSpec, TrialSpec, dump, load
+from sparsweep.trainables.specs.run import KINDS, dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_trials import trial
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trial_ids.json").read_text())
@@ -99,13 +101,13 @@ def test_nothing_of_the_machine_is_in_the_spec() -> None:
 
 
 def test_a_trial_and_a_scoring_run_of_it_have_other_ids() -> None:
-    one, two = (trial().scoring(0, epochs, "el2n") for epochs in (1, 2))
+    one, two = (ScoringSpec.of(trial(), 0, epochs, "el2n") for epochs in (1, 2))
     assert len({one.id, two.id, trial().id, one.trial.id}) == 4
 
 
 def test_the_scores_that_a_run_leaves_are_not_in_its_id() -> None:
     """Whatever is asked of a network, it is the same network: equal runs join, and leave all that is asked."""
-    first, second = (trial().scoring(7, 2, score) for score in ("grand", "aum"))
+    first, second = (ScoringSpec.of(trial(), 7, 2, score) for score in ("grand", "aum"))
     assert first.id == second.id
     assert first.join(second).scores == second.join(first).scores == ("aum", "grand")
     assert first.join(second).id == first.id
@@ -195,4 +197,4 @@ def test_automatic_precision_is_settled_by_the_model_alone(model: str, meant: st
     assert auto.recipe.precision == meant and auto.id == named.id and dump(auto) == dump(named)
     other = {"fp32": "bf16", "bf16": "fp32"}[meant]
     assert trial(model=model, recipe={**recipe, "precision": other}).id != auto.id
-    assert auto.scoring(0, 1, "el2n").trial.recipe.precision == meant
+    assert ScoringSpec.of(auto, 0, 1, "el2n").trial.recipe.precision == meant

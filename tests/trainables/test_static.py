@@ -17,8 +17,9 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.static import load
 from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.trial import TrialSpec, dump
-from sparsweep.trainables.specs.trial import load as load_spec
+from sparsweep.trainables.specs.run import dump
+from sparsweep.trainables.specs.run import load as load_spec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import user_files
 from support.tiny_trials import begin, trial
 

@@ -11,12 +11,13 @@ import torch
 from pydantic import ValidationError
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.sparsifiers.set import SET
 from sparsweep.trainables.specs.base import explain
 from sparsweep.trainables.specs.recipe import Recipe
+from sparsweep.trainables.specs.run import dump, load
 from sparsweep.trainables.specs.timeline import Timeline
-from sparsweep.trainables.specs.trial import TrialSpec, dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from support.tiny_trials import TIMES, inputs, trial
 
@@ -33,10 +34,10 @@ METHODS = [
 def finish(spec: Any, data: DeviceData, store: Store, at_once: float = float("inf")) -> None:
     for parent in spec.requirements():
         finish(parent, data, store)
-    run = runs.open_run(spec, inputs(data), store, "test")
+    run = open_run(spec, inputs(data), store, "test")
     while not run.progress.done:
         run.advance(at_once)
-        run = runs.open_run(spec, inputs(data), store, "test") if not run.progress.done else run
+        run = open_run(spec, inputs(data), store, "test") if not run.progress.done else run
 
 
 def results(spec: TrialSpec, store: Store) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, torch.Tensor]]:

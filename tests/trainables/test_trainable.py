@@ -11,7 +11,9 @@ import torch
 from sparsweep.trainables import trainable
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.runs import base as runs
-from sparsweep.trainables.specs.trial import Spec, dump
+from sparsweep.trainables.runs.kinds import is_finished
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.run import Spec, dump
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 from support.tiny_trials import trial
@@ -53,14 +55,14 @@ def test_another_worker_goes_on_at_the_checkpoint(make: Make, store: Store) -> N
     assert result["images_per_second"] > 0
 
 
-@pytest.mark.parametrize("spec", [trial(), trial().scoring(1000, 1, "el2n")], ids=["trial", "scores"])
+@pytest.mark.parametrize("spec", [trial(), ScoringSpec.of(trial(), 1000, 1, "el2n")], ids=["trial", "scores"])
 def test_what_is_finished_is_not_trained_again(
     spec: Spec, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = make(spec)
     while not worker.step()["done"]:
         pass
-    assert runs.is_finished(spec, store)
+    assert is_finished(spec, store)
 
     def never(*arguments: object) -> None:
         raise AssertionError("trained again")
@@ -75,7 +77,7 @@ def test_a_trial_whose_weights_are_lost_is_trained_again(make: Make, store: Stor
     while not worker.step()["done"]:
         pass
     store.delete(store.artifact_path("weights", spec.id))
-    assert not runs.is_finished(spec, store)
+    assert not is_finished(spec, store)
     assert not make(spec).step()["done"]
 
 

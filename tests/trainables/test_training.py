@@ -79,10 +79,10 @@ def test_evaluation_changes_nothing() -> None:
 
 def test_logits_of_many_images_are_those_of_each(monkeypatch: pytest.MonkeyPatch, digits: DeviceData) -> None:
     run = begin(trial(), digits)
-    whole = run.logits(digits.test_images)
-    monkeypatch.setattr("sparsweep.trainables.training.trainer.EVALUATION_BATCH", 7)
+    whole = run.network.logits(digits.test_images)
+    monkeypatch.setattr("sparsweep.trainables.pipeline.network.EVALUATION_BATCH", 7)
     assert whole.shape == (360, 10)
-    assert torch.allclose(run.logits(digits.test_images), whole, atol=1e-5)
+    assert torch.allclose(run.network.logits(digits.test_images), whole, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

@@ -167,7 +167,7 @@ def test_judged_logits_are_not_tied_by_bf16(digits: DeviceData) -> None:
         head.fill_(-1)
         head[:2] = 1
         head[1] *= 1.001
-    judged = run.logits(digits.test_images)
+    judged = run.network.logits(digits.test_images)
     assert (judged.argmax(1) == 1).all()
     images = as_input(digits.test_images)
     run.model.eval()

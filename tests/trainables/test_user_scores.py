@@ -19,9 +19,11 @@ from pydantic import ValidationError
 
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.runs import base as runs
+from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec, dump, load
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from support.tiny_trials import inputs, sources, trial
 
@@ -223,7 +225,7 @@ def test_scores_of_other_data_are_refused(write: Write) -> None:
 def test_what_a_scoring_run_left_selects_what_its_difficulty_does(digits: DeviceData, store: Store) -> None:
     by_run = trial(difficulty={"name": "el2n", "runs": 1, "epoch": 1}, data_ratio=0.2)
     (scoring,) = by_run.difficulty.requirements(by_run)
-    runs.open_run(scoring, inputs(digits), store, "test").advance(float("inf"))
+    open_run(scoring, inputs(digits), store, "test").advance(float("inf"))
     path = Path(store.root, store.scores_path(scoring.id, "el2n"))
     by_path = by_file(path, 0.2)
 

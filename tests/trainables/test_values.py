@@ -8,7 +8,7 @@ import pytest
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
 from sparsweep.trainables.specs.base import Named, Registry, Value, explain, unknown
-from sparsweep.trainables.specs.trial import ScoringSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
 from support.tiny_trials import trial
 
 WHY = [
@@ -33,7 +33,7 @@ WHY = [
     ({"recipe": {"milestones": [0.7, 0.5]}}, ["recipe.milestones: ", "ascending", "[0.7, 0.5]"]),
     ({"recipe": {"milestones": [0.5, 0.5]}}, ["recipe.milestones: ", "[0.5, 0.5]"]),
     ({"recipe": {"milestones": [0.0]}}, ["recipe.milestones: ", "(0, 1)", "[0.0]"]),
-    ({"recipe": {"momentum": 0}}, ["recipe: ", "nesterov", "momentum"]),
+    ({"recipe": {"momentum": 0}}, ["recipe.nesterov: ", "momentum"]),
     ({"recipe": {"preset": "papr"}}, ["recipe.preset: ", "'papr'", "did you mean paper?", "paper, digits"]),
     ({"recipe": "papr"}, ["recipe.preset: ", "'papr'", "paper, digits"]),
     ({"recipe": 5}, ["recipe: ", "(got 5)"]),

@@ -8,11 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from sparsweep.trainables.difficulties.scores.base import View
 from sparsweep.trainables.difficulties.scores.vog import VoGScore, add_map, class_standardised, input_gradients
 from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
 from sparsweep.trainables.pipeline.network import Network
-from support.tiny_trials import Flat, begin, four_pixels, trial
+from support.tiny_trials import Flat, begin, four_pixels, trial, view_of
 
 CPU = torch.device("cpu")
 
@@ -73,10 +72,10 @@ def test_a_course_of_training_by_definition() -> None:
     score, rows = VoGScore(data), []
     for _ in range(4):
         training.train_epoch()
-        score.follow(View(training))
+        score.follow(view_of(training))
         (layer,) = training.weights.values()
         rows.append(layer.detach().clone()[data.train_labels])
     raw = torch.stack(rows).double().var(0, correction=0).mean(1)
     torch.testing.assert_close(score.state["scatter"] / (4 * 4), raw, rtol=1e-4, atol=0)
     assert len(set(raw.tolist())) == 3, "one value a class: nobody stands out of it"
-    assert score.result(View(training)).abs().max() < 5, "standardised"
+    assert score.result(view_of(training)).abs().max() < 5, "standardised"

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from sparsweep.trainables.pipeline.device_data import place
-from sparsweep.trainables.runs.base import Inputs, open_run
-from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.runs.kinds import open_run
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.config.sweep import Sweep, parse
 from sparsweep.tuner.execution.queue import Release
 from sparsweep.tuner.planning.graph import build, examine
@@ -68,7 +69,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments])
         with pytest.raises(SystemExit) as ended:
-            app.main()
+            cli.main()
         said = capsys.readouterr()
         return int(ended.value.code or 0), said.out, said.err
 

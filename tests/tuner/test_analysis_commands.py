@@ -17,10 +17,10 @@ from PIL import Image
 
 from sparsweep.analysis.figures import style
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.specs.trial import ScoringSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli.result_tables import state_looks
 from sparsweep.tuner.config.sweep import Sweep, parse, read
 from sparsweep.tuner.errors import WrongCall
@@ -53,7 +53,7 @@ def written(store: Store, name: str = "mine", leave_out: int = 0) -> Sweep:
 
 
 def call(*arguments: str, store: Store) -> None:
-    app.app([*arguments, "--storage", store.storage], standalone_mode=False)
+    cli.app([*arguments, "--storage", store.storage], standalone_mode=False)
 
 
 def files(store: Store, folder: str) -> set[str]:
@@ -237,7 +237,7 @@ def test_tables_of_a_later_version_are_refused_in_one_line(
     for command in (["figures", "mine"], ["claims", "mine"], ["report", "mine"], ["status", "mine"], ["compact"]):
         monkeypatch.setattr("sys.argv", ["sparsweep", *command, "--storage", store.storage])
         with pytest.raises(SystemExit) as ended:
-            app.main()
+            cli.main()
         said = capfd.readouterr().err.splitlines()
         assert ended.value.code == 2
         newest = schemas.TABLES_VERSION

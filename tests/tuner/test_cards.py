@@ -13,7 +13,8 @@ import torch
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.execution.oom import Crowd, remaining
-from sparsweep.tuner.execution.queue import GraphSearch, Release
+from sparsweep.tuner.execution.queue import Release
+from sparsweep.tuner.execution.search import GraphSearch
 from sparsweep.tuner.hardware.gpu_sharing import LADDER, NoRoom, choose, larger, mps_runs, share
 from sparsweep.tuner.planning.graph import build, examine
 

@@ -20,7 +20,7 @@ from sparsweep.analysis import load_trials
 from sparsweep.trainables import plugins
 from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli.session import open_sweep
 from sparsweep.tuner.cli.status_view import view
 from sparsweep.tuner.config.sweep import parse
@@ -114,7 +114,7 @@ def call(store: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     def run(*arguments: str) -> tuple[int, str, list[str]]:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments, "--storage", store.root])
         with pytest.raises(SystemExit) as ended:
-            app.main()
+            cli.main()
         said = capsys.readouterr()
         return ended.value.code or 0, said.out, said.err.splitlines()
 

@@ -174,7 +174,7 @@ def test_a_sweep_can_be_planned_without_its_data(call: Call) -> None:
 def test_a_folder_that_is_no_data_set_is_a_wrong_sweep(call: Call, tmp_path: Path) -> None:
     dataset = f"{{name: imagefolder, path: {tmp_path}/none, image_size: 32}}"
     said = call("plan", "smoke", "--set", f"dataset={dataset}", "--set", "model=resnet18")
-    assert said.code == 2 and said.err.startswith("sparsweep: smoke: grids.0: dataset: path: ")
+    assert said.code == 2 and said.err.startswith("sparsweep: smoke: grids.0: dataset.path: ")
     assert len(said.err.splitlines()) == 1 and f"{tmp_path}/none/train is no folder" in said.err
 
 

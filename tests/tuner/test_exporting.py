@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sparsweep.trainables import export
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.config.sweep import parse
 
 SWEEP = """
@@ -36,7 +36,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     def call(*arguments: str) -> str:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments])
         with pytest.raises(SystemExit):
-            app.main()
+            cli.main()
         said = capsys.readouterr()
         return said.out or said.err
 

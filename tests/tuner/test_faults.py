@@ -20,7 +20,7 @@ import pytest
 from ray.exceptions import RaySystemError
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli.error_lines import OneLine, conclude
 from sparsweep.tuner.config.sweep import parse
 from sparsweep.tuner.errors import WrongCall
@@ -57,7 +57,7 @@ COMMANDS = [
 ]
 REFUSED = ("export", "data get", "study")
 """Commands that have nothing to do here, and say so: no weights, a set that is not fetched, no search."""
-NET = {"terminal.py", "faults.py"}
+NET = {"terminal.py", "error_lines.py"}
 """What catches and prints. That it works is what is tested."""
 
 
@@ -103,7 +103,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         sys.setprofile(profile)
         try:
             with pytest.raises(SystemExit) as ended:
-                app.main()
+                cli.main()
         finally:
             sys.setprofile(None)
         return ended.value.code, capfd.readouterr().err

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from sparsweep.trainables.pipeline.device_data import place
-from sparsweep.trainables.runs.base import Inputs, leaves, open_run
-from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.runs.kinds import leaves, open_run
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.trainables.storage import image_file, tensor_file
 from sparsweep.trainables.storage.store import ArtifactLost, Store
 from sparsweep.tuner.config.sweep import parse

@@ -11,7 +11,7 @@ import pytest
 
 from sparsweep.trainables.storage import mark
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.config.sweep import Sweep, parse
 from sparsweep.tuner.planning.gc import COLLECTED, collect, find, readable
 from sparsweep.tuner.planning.graph import build, examine
@@ -57,7 +57,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     def call(*arguments: str, code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments])
         with pytest.raises(SystemExit) as ended:
-            app.main()
+            cli.main()
         said = capsys.readouterr()
         assert (ended.value.code or 0) == code, said
         if code != 2:
@@ -156,7 +156,7 @@ def test_checkpoints_of_what_is_to_be_gone_on_with_are_kept(small: Sweep, tmp_pa
 
 DYING_WRITER = """
 import os, sys
-from sparsweep.trainables import store
+from sparsweep.trainables.storage import filesystem as store
 os.replace = lambda draft, target: os._exit(9)
 store.write_local(sys.argv[1], b"half")
 """

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
+from sparsweep.tuner.cli import sweeps
 from sparsweep.tuner.config.sweep import parse
 from sparsweep.tuner.execution import driver
 from sparsweep.tuner.execution.driver import Stopped
@@ -39,11 +40,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def called(command: str, monkeypatch: pytest.MonkeyPatch) -> Launch:
     """What a call of run or resume would launch."""
     launched: list[Launch] = []
-    monkeypatch.setattr(app, "run_sweep", lambda launch, *more, **options: launched.append(launch))
-    monkeypatch.setattr(app, "remake_artifacts", lambda launch, *more: launched.append(launch))
+    monkeypatch.setattr(sweeps, "run_sweep", lambda launch, *more, **options: launched.append(launch))
+    monkeypatch.setattr(sweeps, "remake_artifacts", lambda launch, *more: launched.append(launch))
     monkeypatch.setattr(sys, "argv", ["sparsweep", *shlex.split(command)])
     with pytest.raises(SystemExit) as ended:
-        app.main()
+        cli.main()
     assert ended.value.code == 0
     return launched[0]
 
@@ -76,7 +77,7 @@ def test_a_sweep_that_was_stopped_says_how_to_go_on(
     monkeypatch.setattr(driver, "execute", stopped)
     monkeypatch.setattr(sys, "argv", ["sparsweep", "run", "mine.yaml", "--storage", "there", "--fail-fast"])
     with pytest.raises(SystemExit) as ended:
-        app.main()
+        cli.main()
     assert ended.value.code == 128 + signum
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.endswith("Go on with: sparsweep resume mine --storage there --fail-fast")
@@ -126,7 +127,7 @@ def test_whatever_keeps_ray_from_starting_is_one_line(
     monkeypatch.setattr(driver.ray, "init", start)
     monkeypatch.setattr(sys, "argv", ["sparsweep", "run", "mine.yaml"])
     with pytest.raises(SystemExit) as ended:
-        app.main()
+        cli.main()
     first, last = capsys.readouterr().err.splitlines()
     assert ended.value.code == 2 and first == "mine: 2 runs to do, 0 of 2 done before"
     assert last.startswith("sparsweep: --address local: Ray did not start: ") and said in last and len(last) < 600

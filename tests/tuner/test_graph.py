@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.execution import Engine
 from sparsweep.tuner.config.sweep import Sweep, parse
@@ -138,7 +139,7 @@ def test_cost_in_closed_form() -> None:
     assert images(spec) == 2 * round(0.3 * 1437)
     # ResNet18 at 32 pixels and 10 classes: 555,422,720 multiply-adds an image, two operations each, three passes.
     assert cost(spec) == 3 * 2 * 555_422_720 * images(spec)
-    assert cost(spec.scoring(1000, 1, "el2n")) == 3 * 2 * 555_422_720 * 1437
+    assert cost(ScoringSpec.of(spec, 1000, 1, "el2n")) == 3 * 2 * 555_422_720 * 1437
 
 
 def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path: Path) -> None:

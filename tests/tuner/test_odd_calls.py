@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 
 from sparsweep.analysis import figures
 from sparsweep.trainables.storage.store import Store
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli import run
-from sparsweep.tuner.cli.app import app
 from sparsweep.tuner.config.sweep import parse
 from support.fake_results import write_results
 
@@ -109,7 +109,7 @@ def call(*arguments: str) -> None:
         patch.setattr(sys, "argv", ["sparsweep", *arguments])
         patch.setattr(logging.getLogger(), "handlers", [])
         with pytest.raises(SystemExit) as ended:
-            app.main()
+            cli.main()
     said = err.getvalue()
     assert (ended.value.code or 0) in CODES, (ended.value.code, said)
     assert "Traceback" not in said and "sparsweep: unexpected " not in said, said

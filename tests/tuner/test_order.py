@@ -10,7 +10,9 @@ import pytest
 
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep, SweepError, parse
-from sparsweep.tuner.execution.queue import GraphSearch, Release, RunTrial
+from sparsweep.tuner.execution.queue import Release
+from sparsweep.tuner.execution.search import GraphSearch
+from sparsweep.tuner.execution.tune_adapter import RunTrial
 from sparsweep.tuner.planning.estimate import cost
 from sparsweep.tuner.planning.graph import build, examine
 from sparsweep.tuner.planning.schedule import by_length, order_of

@@ -12,9 +12,9 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError,
 from sparsweep.trainables.storage.store import ArtifactLost
 from sparsweep.trainables.trainable import CalledExit
 from sparsweep.trainables.training.trainer import Diverged
-from sparsweep.tuner.execution import timeout
-from sparsweep.tuner.execution.queue import RunTrial
+from sparsweep.tuner.execution import timeout, tune_adapter
 from sparsweep.tuner.execution.retries import Retries, TrialTimeout
+from sparsweep.tuner.execution.tune_adapter import RunTrial
 from sparsweep.tuner.ray_errors import in_words, is_lost_machine
 
 NODE_DIED = RayActorError(error_msg="The actor died because its node has died. Node Id: e8")
@@ -127,7 +127,7 @@ def test_a_trial_keeps_its_error_and_waits_before_it_is_tried_again() -> None:
 def test_patience_ends_what_is_silent_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     now, killed = SimpleNamespace(seconds=0.0), []
     monkeypatch.setattr(timeout.time, "monotonic", lambda: now.seconds)
-    monkeypatch.setattr(timeout.ray, "kill", killed.append)
+    monkeypatch.setattr(tune_adapter.ray, "kill", killed.append)
     watched, silent, talks, ended = timeout.Patience(10), trial(), trial(), trial()
     silent.config["wait"] = 5.0
     for one in (silent, talks, ended):
@@ -143,6 +143,6 @@ def test_patience_ends_what_is_silent_and_says_why(monkeypatch: pytest.MonkeyPat
     watched.on_step_end(0, [])
     assert killed == ["its worker"]
     silent.handle_error(WORKER_DIED)
-    assert isinstance(silent.error, TrialTimeout) and silent.should_recover() and silent.verdict is None
+    assert isinstance(silent.error, TrialTimeout) and silent.should_recover() and silent.kill_reason is None
     silent.handle_error(WORKER_DIED)
     assert silent.error is WORKER_DIED and not silent.should_recover()

@@ -17,9 +17,9 @@ from sparsweep.tuner.cli.run import refuse_another_search
 from sparsweep.tuner.config.space import corners, draw
 from sparsweep.tuner.config.sweep import Sweep, SweepError, parse, read
 from sparsweep.tuner.errors import WrongCall
-from sparsweep.tuner.execution.queue import export_study
 from sparsweep.tuner.planning.graph import build
 from sparsweep.tuner.planning.trials import points
+from sparsweep.tuner.search import export_study
 from sparsweep.tuner.search.study import SAMPLERS, Study
 from sparsweep.tuner.state import sweep_record
 from sparsweep.tuner.state.suggestions import count, stopped, suggestions

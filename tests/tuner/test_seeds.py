@@ -140,7 +140,7 @@ def test_the_order_of_the_results_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("seeds.to=2", "seeds: to: 2 is less than from: 3"),
+        ("seeds.to=2", "seeds.to: 2 is less than from: 3"),
         ("seeds.from=1", r"seeds\.from: .*greater than or equal to 2"),
         ("seeds.until=forever", r"seeds\.until: .*'decided'"),
         ("seeds.margin=0", r"seeds\.margin"),

@@ -15,7 +15,7 @@ import pytest
 from sparsweep.trainables.storage import addresses
 from sparsweep.trainables.storage import store as stores
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.config.sweep import parse
 from support.fake_results import write_results
 
@@ -57,7 +57,7 @@ def error_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str
     def call(command: str) -> str:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *command.split()])
         with pytest.raises(SystemExit) as ended:
-            app.main()
+            cli.main()
         lines = capfd.readouterr().err.splitlines()
         assert ended.value.code in (1, 2) and len(lines) == 1, lines
         return lines[0]

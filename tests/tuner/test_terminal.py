@@ -15,7 +15,7 @@ import pytest
 from rich.console import Console
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.app import app
+from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli.status_view import view
 from sparsweep.tuner.config.sweep import parse
 from sparsweep.tuner.planning.status import report
@@ -70,7 +70,7 @@ def test_no_command_prints_them(
     call = [part.format(trial=failed, hostile=STEERING["color"]) for part in command.split()]
     monkeypatch.setattr(sys, "argv", ["sparsweep", *call, "--storage", store.root])
     with pytest.raises(SystemExit):
-        app.main()
+        cli.main()
     said = capsys.readouterr()
     assert said.out + said.err == printable(said.out + said.err) != ""
 
@@ -94,7 +94,7 @@ def test_a_pipe_that_nobody_reads_ends_nothing(where: str) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     try:
-        code = "from sparsweep.tuner import cli\ncli.main()"
+        code = "from sparsweep.tuner.cli import app\napp.main()"
         streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, where: writing}
         run = subprocess.run([sys.executable, "-c", code, "list", "sweeps"], **streams, text=True, check=False)
     finally:

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from pydantic import Field, model_validator
 
-from sparsweep.trainables.specs.base import Named, Registry
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.base import Registry
+from sparsweep.trainables.specs.parts import DatasetSpec
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 """Mean and standard deviation of each channel, of pixels in [0, 1]."""
@@ -43,42 +39,12 @@ class ImageData:
     statistics: Statistics | None = None
 
 
-class Dataset(Named):
+class Dataset(DatasetSpec):
     """A source of labelled images; a subclass registers under its name and loads itself."""
-
-    validation: int = Field(default=0, ge=0, description="training images that are held out to validate on")
-
-    @property
-    def available(self) -> int:
-        """Number of training images that there are, those held out included; known without loading them."""
-        raise NotImplementedError
-
-    @property
-    def train_size(self) -> int:
-        """Number of training images, known without loading them (it prices a sweep)."""
-        return self.available - self.validation
-
-    @property
-    def classes(self) -> int:
-        raise NotImplementedError
-
-    @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of an image as stored."""
-        raise NotImplementedError
-
-    @model_validator(mode="after")
-    def _leave_something_to_train_on(self) -> Self:
-        if self.train_size < 1:
-            raise ValueError(f"validation: {self.validation} leaves nothing to train on of {self.available} images")
-        return self
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
         """What the classes are called, in the order of their labels; numbers where no file under ``root`` says."""
         return tuple(f"class {label}" for label in range(self.classes))
-
-    def check(self, spec: TrialSpec) -> None:
-        """ValueError if ``spec`` cannot use it as it is described."""
 
     def load(self, root: Path | None = None) -> ImageData:
         """The images, from files under ``root`` (default: :func:`trainables.data.paths.data_root`) where there are any.

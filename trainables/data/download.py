@@ -7,13 +7,12 @@ import zipfile
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from sparsweep.trainables.data.base import Dataset, ImageData, Statistics
 from sparsweep.trainables.data.paths import DataError, MissingData, data_root
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.base import SpecError
+from sparsweep.trainables.specs.trial import TrialSpec
 
 
 class Downloaded(Dataset):
@@ -52,9 +51,10 @@ class Downloaded(Dataset):
     def check(self, spec: TrialSpec) -> None:
         channels = self.image_shape[0]
         if self.statistics in self.published and spec.model.channels != channels:
-            raise ValueError(
-                f"dataset.statistics: {self.statistics} is for {channels} channels, {spec.model.name} takes "
-                f"{spec.model.channels}; choose train"
+            raise SpecError(
+                "dataset.statistics",
+                f"{self.statistics} is for {channels} channels, {spec.model.name} takes "
+                f"{spec.model.channels}; choose train",
             )
 
     @classmethod

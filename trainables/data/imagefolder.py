@@ -26,7 +26,7 @@ from sparsweep.trainables.data.image_cache import CACHE, decoded, listing_digest
 from sparsweep.trainables.data.image_files import SUFFIXES, Pictures, composed, find_images, is_hidden, say_left_out
 from sparsweep.trainables.data.paths import DamagedData, DataError, MissingData, data_root
 from sparsweep.trainables.data.splits import hold_out_permuted
-from sparsweep.trainables.specs.base import Placed
+from sparsweep.trainables.specs.base import Placed, SpecError
 from sparsweep.trainables.storage.filesystem import expanded
 
 PARTS = ("train", "test")
@@ -140,15 +140,15 @@ class ImageFolder(Dataset, Placed):
             return data
         path = expanded(data["path"])
         if not path.is_absolute():
-            raise ValueError(f"path: {data['path']} is relative; give it from / or ~ on, to mean the same everywhere")
+            raise SpecError("path", f"{data['path']} is relative; give it from / or ~ on, to mean the same everywhere")
         if {"digest", "train_images", "class_count"} <= data.keys():
             return data
         try:
             found = _stock(str(path))
         except (DataError, OSError) as error:
-            raise ValueError(f"path: {error}") from None
+            raise SpecError("path", f"{error}") from None
         if data.get("digest", found["digest"]) != found["digest"]:
-            raise ValueError(f"digest: {path} has {found['digest']}, not {data['digest']}: its files are others")
+            raise SpecError("digest", f"{path} has {found['digest']}, not {data['digest']}: its files are others")
         return {**data, **found}
 
     @property

@@ -2,7 +2,8 @@
 
 import sys
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties, subset_size
+from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
+from sparsweep.trainables.specs.trial import subset_size
 
 difficulties.load_all(sys.modules[__name__])
 

@@ -8,20 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
 
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.losses import Objective
 from sparsweep.trainables.pipeline.network import Network
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.specs.base import Named, Registry
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec, Spec, TrialSpec
-
-Stage = Literal["selection", "labels", "images", "attack"]
-View = Literal["clean", "corrupted"]
+from sparsweep.trainables.specs.base import Registry
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.parts import DifficultySpec
+from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
 
 @dataclass(frozen=True)
@@ -33,37 +30,14 @@ class Sources:
     """
 
     scores: Callable[[ScoringSpec, str], torch.Tensor]
-    corrupted: Callable[[CorruptionSpec], dict[str, torch.Tensor]]
+    corrupted: Callable[[Spec], dict[str, torch.Tensor]]
 
 
-class Difficulty(Named):
+class Difficulty(DifficultySpec):
     """A way to make training data hard."""
-
-    stage: ClassVar[Stage] = "selection"
-
-    @property
-    def label(self) -> str:
-        """What the tables call it."""
-        return self.name
-
-    @property
-    def view(self) -> View:
-        """The test images whose accuracy is ``test_accuracy``."""
-        return "clean"
-
-    def check(self, spec: TrialSpec) -> None:
-        """ValueError if ``spec`` cannot be made this hard."""
 
     def ready(self) -> None:
         """An exception of one line if a package is missing that training ends up using; asked where it starts."""
-
-    def asks(self, spec: TrialSpec) -> int:
-        """How many scoring runs :meth:`requirements` names, known without making them."""
-        return 0
-
-    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
-        """The runs whose scores or images are needed."""
-        return ()
 
     def select(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
         """Indices of the training samples that ``spec`` uses, ascending, exactly ``subset_size`` of them.
@@ -82,16 +56,6 @@ class Difficulty(Named):
         """What a training step minimises."""
         return Objective()
 
-    @property
-    def learnable(self) -> float | None:
-        """Share of the training labels that a network trained to its end predicts; None if no fit is asked for."""
-        return 1.0
-
-    @property
-    def measured(self) -> frozenset[str]:
-        """The accuracies that a trial has because of it, beside that on clean images."""
-        return frozenset()
-
     def attack_due(self, epoch: int, last: bool) -> bool:
         """Whether the network is to be attacked after ``epoch`` epochs (``last``: of all)."""
         return False
@@ -104,11 +68,6 @@ class Difficulty(Named):
 
 
 difficulties: Registry[Difficulty] = Registry("difficulty")
-
-
-def subset_size(total: int, data_ratio: float) -> int:
-    """How many of ``total`` samples a ratio in (0, 1] keeps: the nearest whole number, at least 1."""
-    return max(1, round(total * data_ratio))
 
 
 def random_subset(total: int, size: int, seed: int) -> torch.Tensor:

@@ -8,18 +8,19 @@ each part is what it is alone.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, View, difficulties
+from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.losses import Objective
 from sparsweep.trainables.pipeline.network import Network
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.specs.base import SpecError
+from sparsweep.trainables.specs.parts import View
+from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 Part = Annotated[SerializeAsAny[Difficulty], BeforeValidator(difficulties.parse)]
 OptionalPart = Annotated[
@@ -51,9 +52,9 @@ class Composed(Difficulty):
         for stage, part in self.parts.items():
             if part.stage != stage or part.name == self.name:
                 at = ", ".join(name for name in difficulties.names() if difficulties[name].stage == stage)
-                raise ValueError(f"{stage}: {part.name} does not act there; choose from {at}")
+                raise SpecError(stage, f"{part.name} does not act there; choose from {at}")
         if len(self.parts) < 2:
-            raise ValueError("selection: alone it needs no composition; give labels, images or attack as well")
+            raise SpecError("selection", "alone it needs no composition; give labels, images or attack as well")
         return self
 
     @property
@@ -72,8 +73,8 @@ class Composed(Difficulty):
         for stage, part in self.parts.items():
             try:
                 part.check(spec)
-            except ValueError as error:
-                raise ValueError(str(error).replace("difficulty.", f"difficulty.{stage}.", 1)) from None
+            except SpecError as error:
+                raise error.moved("difficulty", f"difficulty.{stage}") from None
 
     def asks(self, spec: TrialSpec) -> int:
         return sum(part.asks(spec) for part in self.parts.values())

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -23,14 +23,14 @@ from sparsweep.trainables.corruptions import CORRUPTIONS, TYPE_SETS, Glass
 from sparsweep.trainables.data import DataError, ImageData
 from sparsweep.trainables.data.image_cache import listing_digest
 from sparsweep.trainables.data.image_files import SUFFIXES, find_images, say_left_out
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, View, difficulties
+from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData, fit
-from sparsweep.trainables.specs.base import Placed, unknown
+from sparsweep.trainables.specs.base import Placed, SpecError, unknown
+from sparsweep.trainables.specs.parts import DatasetField, DatasetSpec, View
+from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.filesystem import expanded
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import CorruptionSpec, TrialSpec
 
 
 class Corruption(Placed):
@@ -60,13 +60,13 @@ class Corruption(Placed):
             return data
         folder = expanded(data["frost_folder"])
         if not folder.is_dir():
-            raise ValueError(f"frost_folder: there is no folder {folder}")
+            raise SpecError("frost_folder", f"there is no folder {folder}")
         try:
             found = find_images(folder)
         except (DataError, OSError) as error:
-            raise ValueError(f"frost_folder: {error}") from None
+            raise SpecError("frost_folder", f"{error}") from None
         if not found.images:
-            raise ValueError(f"frost_folder: {folder} holds no photograph that ends in {', '.join(SUFFIXES)}")
+            raise SpecError("frost_folder", f"{folder} holds no photograph that ends in {', '.join(SUFFIXES)}")
         say_left_out(folder, found.left_out)
         return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(found.images)}
 
@@ -85,25 +85,44 @@ class Corruption(Placed):
     def _types_are_known(self) -> Corruption:
         for name in self.chosen:
             if name not in CORRUPTIONS:
-                raise ValueError(f"types: {unknown('corruption', name, [*TYPE_SETS, *CORRUPTIONS])}")
+                raise SpecError("types", f"{unknown('corruption', name, [*TYPE_SETS, *CORRUPTIONS])}")
         if not self.chosen or len(set(self.chosen)) < len(self.chosen):
-            raise ValueError(f"types: a list of different types, got {list(self.chosen)}")
+            raise SpecError("types", f"a list of different types, got {list(self.chosen)}")
         if "frost" in self.chosen and self.frost_folder is None:
-            raise ValueError(
-                "frost_folder: frost overlays photographs that do not come with this package: give a folder of them, "
-                "or leave frost out (types: h14)"
+            raise SpecError(
+                "frost_folder",
+                "frost overlays photographs that do not come with this package: give a folder of them, "
+                "or leave frost out (types: h14)",
             )
         return self
 
     @model_validator(mode="after")
     def _glass_is_used(self) -> Corruption:
         if self.glass != "copy" and "glass" in self.idle:
-            raise ValueError(f"glass: glass_blur is not among the types (got {self.glass!r}). Leave it out.")
+            raise SpecError("glass", f"glass_blur is not among the types (got {self.glass!r}). Leave it out.")
         return self
 
     def __str__(self) -> str:
         types = self.types if isinstance(self.types, str) else "/".join(self.types)
         return f"{types} at severity {self.severity}"
+
+
+class CorruptionSpec(Spec):
+    """All images of a data set, corrupted once (``corruption`` says how) and shared by all trials."""
+
+    dataset: DatasetField
+    corruption: Corruption
+
+    @property
+    def source(self) -> DatasetSpec:
+        return self.dataset
+
+    @property
+    def length(self) -> int:
+        return 1
+
+    def __str__(self) -> str:
+        return f"{self.dataset.name} under {self.corruption}"
 
 
 @difficulties.register
@@ -122,9 +141,7 @@ class Corrupted(Difficulty, Corruption):
         return "clean" if self.test_severity == 0 else "corrupted"
 
     def run(self, spec: TrialSpec) -> CorruptionSpec:
-        """The run that corrupts the data set of ``spec``."""
-        from sparsweep.trainables.specs.trial import CorruptionSpec  # spec.py needs this file for its own types
-
+        """Return the run that corrupts the data set of ``spec``."""
         return CorruptionSpec(dataset=spec.dataset, corruption=Corruption(**self.model_dump(exclude={"name"})))
 
     def requirements(self, spec: TrialSpec) -> tuple[CorruptionSpec, ...]:

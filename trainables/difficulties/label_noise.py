@@ -11,7 +11,7 @@ has the same label at every data ratio. Test labels stay.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -19,9 +19,7 @@ from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficul
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @difficulties.register

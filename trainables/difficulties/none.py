@@ -6,16 +6,14 @@ over seeds includes the choice of the data. ``subset_seed`` draws theirs (defect
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from pydantic import Field
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties, subset_size
+from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
 from sparsweep.trainables.lazy import torch
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
 
 @difficulties.register

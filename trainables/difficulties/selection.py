@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, random_subset, subset_size
+from sparsweep.trainables.difficulties.base import Difficulty, Sources, random_subset
 from sparsweep.trainables.lazy import torch
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.specs.base import SpecError
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
 MAX_SEED = 2**31
 MOST_RUNS = 1000
@@ -29,10 +29,10 @@ class Selection(Difficulty):
 
     def check(self, spec: TrialSpec) -> None:
         if self.window_start and self.keep != "window":
-            raise ValueError(f"difficulty.window_start: {self.window_start} needs keep: window, got {self.keep}")
+            raise SpecError("difficulty.window_start", f"{self.window_start} needs keep: window, got {self.keep}")
         if self.keep == "window" and self.window_start + spec.data_ratio > 1 + 1e-9:
-            raise ValueError(
-                f"difficulty.window_start: {self.window_start} leaves less than data_ratio, {spec.data_ratio}"
+            raise SpecError(
+                "difficulty.window_start", f"{self.window_start} leaves less than data_ratio, {spec.data_ratio}"
             )
 
     def ranks(self, spec: TrialSpec) -> bool:
@@ -76,16 +76,16 @@ class Ranked(Selection):
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
         if self.first_seed + self.runs > MAX_SEED:
-            raise ValueError(
-                f"difficulty.first_seed: {self.first_seed} leaves no room for {self.runs} seeds below 2^31"
+            raise SpecError(
+                "difficulty.first_seed", f"{self.first_seed} leaves no room for {self.runs} seeds below 2^31"
             )
         if not self.ranks(spec):
             return
         if self.epochs(spec) > spec.recipe.epochs:
-            raise ValueError(f"difficulty.epoch: {self.epoch} is beyond recipe.epochs, {spec.recipe.epochs}")
+            raise SpecError("difficulty.epoch", f"{self.epoch} is beyond recipe.epochs, {spec.recipe.epochs}")
         if self.epochs(spec) < self.least_epochs:
-            raise ValueError(
-                f"difficulty.epoch: {self.name} needs {self.least_epochs} epochs or more, got {self.epochs(spec)}"
+            raise SpecError(
+                "difficulty.epoch", f"{self.name} needs {self.least_epochs} epochs or more, got {self.epochs(spec)}"
             )
 
     def asks(self, spec: TrialSpec) -> int:
@@ -95,7 +95,7 @@ class Ranked(Selection):
         if not self.ranks(spec):
             return ()
         epochs = self.epochs(spec)
-        return tuple(spec.scoring(self.first_seed + run, epochs, self.score) for run in range(self.runs))
+        return tuple(ScoringSpec.of(spec, self.first_seed + run, epochs, self.score) for run in range(self.runs))
 
     def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
         return torch.stack([sources.scores(run, self.score) for run in self.requirements(spec)]).mean(0)

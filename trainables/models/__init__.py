@@ -8,6 +8,6 @@ import sys
 from sparsweep.trainables.models.base import Model, layers_of, models
 from sparsweep.trainables.models.measured import maskable
 
-models.load_all(sys.modules[__name__])
+models.load_all(sys.modules[__name__], leave_out={"modules"})  # these need PyTorch
 
 __all__ = ["Model", "layers_of", "maskable", "models"]

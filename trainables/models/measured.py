@@ -18,16 +18,15 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sparsweep.trainables import plugins
 from sparsweep.trainables.lazy import nn, torch
+from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.layers import Layer
+from sparsweep.trainables.specs.parts import ModelSpec, registry_of
 from sparsweep.trainables.storage.filesystem import write_local
 from sparsweep.trainables.storage.provenance import loaded_code
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.models.base import Model
 
 CACHE = "~/.cache/sparsweep/layers"
 ANSWER = "from sparsweep.trainables.models.measured import answer; answer()"
@@ -39,7 +38,7 @@ PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weigh
 INPUTS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight": "value"}
 
 
-def measured_layers(model: Model, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
+def measured_layers(model: ModelSpec, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
     """Return the maskable layers of ``model`` for images of ``shape`` (channels, height, width).
 
     Raises:
@@ -59,9 +58,9 @@ def measured_layers(model: Model, classes: int, shape: tuple[int, int, int]) -> 
     return _layers(answer)
 
 
-def built_layers(model: Model, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
+def built_layers(model: ModelSpec, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
     """Build the network and count its layers."""
-    network = model.build(classes, ([0.0] * model.channels, [1.0] * model.channels))
+    network = registry_of("model").cast(model).build(classes, ([0.0] * model.channels, [1.0] * model.channels))
     return count_layers(network, shape)
 
 
@@ -93,10 +92,8 @@ def answer() -> None:
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a plug-in prints is no answer
     question = json.load(sys.stdin)
-    from sparsweep.trainables.models import models
-
     plugins.load(question["modules"])
-    layers = built_layers(models.parse(question["model"]), question["classes"], tuple(question["shape"]))
+    layers = built_layers(registry_of("model").parse(question["model"]), question["classes"], tuple(question["shape"]))
     output.write(json.dumps(layers))
     output.close()
 
@@ -139,7 +136,7 @@ def count_layers(network: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer
     with torch.no_grad(), _layer_by_layer():  # computed: on the device "meta" torch would load its compiler: 100 MB
         probe(torch.zeros(1, *shape, device=next(probe.parameters()).device))
     if unused := [name for name in weights if name not in flops]:
-        raise ValueError(f"model: {unused[0]} is used by no call of its layer, so its operations cannot be counted")
+        raise SpecError("model", f"{unused[0]} is used by no call of its layer, so its operations cannot be counted")
     return tuple(Layer(name, tuple(weight.shape), flops[name]) for name, weight in weights.items())
 
 

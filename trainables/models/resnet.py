@@ -14,17 +14,16 @@ stem takes 64 pixels too, at four times the operations of the ``7x7`` one).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from sparsweep.trainables.lazy import nn
 from sparsweep.trainables.models.base import ScaledModel, models
 from sparsweep.trainables.pipeline.device_data import fitted_shape
+from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.layers import Layer, Size, convolution, linear, strided
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 Stem = Literal["3x3", "7x7"]
 STEMS: dict[Stem, tuple[int, int]] = {"3x3": (3, 1), "7x7": (7, 2)}
@@ -45,9 +44,10 @@ class ResidualModel(ScaledModel):
     def check(self, spec: TrialSpec) -> None:
         shape = fitted_shape(spec.dataset.image_shape, self.channels, self.min_size)
         if self.stem == "7x7" and min(shape[1:]) < LARGE_IMAGES:
-            raise ValueError(
-                f"model.stem: 7x7 is for images of {LARGE_IMAGES} pixels or more, those of {spec.dataset.name} "
-                f"have {min(shape[1:])}; choose 3x3"
+            raise SpecError(
+                "model.stem",
+                f"7x7 is for images of {LARGE_IMAGES} pixels or more, those of {spec.dataset.name} "
+                f"have {min(shape[1:])}; choose 3x3",
             )
 
     def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:

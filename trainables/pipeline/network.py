@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparsweep.trainables.lazy import nn, torch
+from sparsweep.trainables.lazy import nn, no_grad, torch
+from sparsweep.trainables.pipeline.device_data import as_input
 
 EVALUATION_BATCH = 1000
 """Images run at once where a network is judged."""
@@ -27,3 +28,9 @@ class Network:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = forward(images)
         return logits.float()
+
+    @no_grad
+    def logits(self, images: torch.Tensor) -> torch.Tensor:
+        """Return float32 logits [N, classes] of uint8 ``images`` in evaluation mode, without augmentation."""
+        self.module.eval()
+        return torch.cat([self(as_input(part)) for part in images.split(EVALUATION_BATCH)])

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from sparsweep.trainables.storage.provenance import OWN, OWN_MODULE, Code, loaded_code
 from sparsweep.trainables.difficulties.scores.base import SCORES
-from sparsweep.trainables.specs.trial import ScoringSpec, Spec
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.run import Spec
 
 
 def code_of(spec: Spec) -> Code:

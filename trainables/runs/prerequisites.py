@@ -7,13 +7,15 @@ from functools import partial
 
 import pyarrow as pa
 
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.trainables.pipeline.device_data import DeviceData, shared_tensor
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.difficulties import Sources
 from sparsweep.trainables.storage.provenance import Code, load_code
 from sparsweep.trainables.storage.tables import code_of_scores
 from sparsweep.trainables.runs.soundness import check_images, check_scores
-from sparsweep.trainables.specs.trial import CorruptionSpec, ScoringSpec
+from sparsweep.trainables.difficulties.corruption import CorruptionSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.storage.store import Store
 
 
@@ -31,15 +33,15 @@ def sources_in(store: Store, data: DeviceData, made_by: Callable[[Code], None]) 
 
         return torch.from_numpy(store.read_scores(run.id, score, check).copy())
 
-    def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
+    def corrupted(run: Spec) -> dict[str, torch.Tensor]:
         check = partial(check_images, shapes=shapes_of(run, data))
         return {split: shared_tensor(images) for split, images in store.read_corrupted(run.id, check).items()}
 
     return Sources(scored, corrupted)
 
 
-def shapes_of(run: CorruptionSpec, data: DeviceData) -> dict[str, tuple[int, ...]]:
+def shapes_of(run: Spec, data: DeviceData) -> dict[str, tuple[int, ...]]:
     """Shapes of the images that ``run`` leaves, by split, of a data set that is placed as ``data``."""
     labels = {"train": data.train_labels, "test": data.test_labels, "validation": data.validation_labels}
-    shapes = {split: (len(part), *run.dataset.image_shape) for split, part in labels.items()}
+    shapes = {split: (len(part), *run.source.image_shape) for split, part in labels.items()}
     return {split: shape for split, shape in shapes.items() if shape[0] or split != "validation"}

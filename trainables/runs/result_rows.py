@@ -12,7 +12,8 @@ from sparsweep.trainables.training.convergence import epochs_to_fit, is_undertra
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.training.flops import PASSES, dense_flops, forward_flops
 from sparsweep.trainables.storage.provenance import Code, commit, dump_code, versions
-from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.trainer import Training
 
 EPOCH_COLUMNS = (

@@ -21,11 +21,11 @@ from sparsweep.trainables.models import maskable
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masks import is_plain
 from sparsweep.trainables.training.trainer import Epoch, Training
+from sparsweep.trainables.specs.trial import TrialSpec
 
 if TYPE_CHECKING:
     from sparsweep.trainables.data import Dataset
     from sparsweep.trainables.models import Model
-    from sparsweep.trainables.specs.trial import TrialSpec
 
 _NUMBERS: dict[type, Any] = {int: int, float: int | float}
 FIELDS = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(Epoch)}

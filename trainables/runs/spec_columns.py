@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from sparsweep.trainables.storage.schemas import TABLES, build
-from sparsweep.trainables.specs.trial import TrialSpec, dump
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.run import dump
 
 
 def spec_columns(spec: TrialSpec) -> dict[str, Any]:

@@ -8,21 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 from pydantic import Field
 
 from sparsweep.trainables.lazy import nn, torch
-from sparsweep.trainables.models import Model, layers_of, maskable
+from sparsweep.trainables.models import layers_of, maskable
 from sparsweep.trainables.sparsifiers.masked_params import DenseMomentum, Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
 from sparsweep.trainables.specs import distributions
-from sparsweep.trainables.specs.base import Named, Registry
+from sparsweep.trainables.specs.base import Registry, SpecError
+from sparsweep.trainables.specs.parts import DatasetSpec, ModelSpec, SparsifierSpec
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.trial import TrialSpec
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.data import Dataset
-    from sparsweep.trainables.specs.trial import Spec, TrialSpec
+    pass
 
 State: TypeAlias = "Mapping[str, torch.Tensor]"
 """A network's ``state_dict``."""
@@ -85,7 +87,7 @@ class Moment:
     memory: Tensors = field(default_factory=dict)
 
 
-class Sparsifier(Named):
+class Sparsifier(SparsifierSpec):
     """A method that decides which weights are there."""
 
     label: ClassVar[str] = ""
@@ -99,14 +101,10 @@ class Sparsifier(Named):
     watches_all: ClassVar[bool] = True
     """Whether :meth:`watch` looks at the gradients of weights that are not trained, too: they cost operations."""
 
-    def settled(self, sparsity: float) -> Self:
-        """The one way to write this method in a trial of ``sparsity``, so that equal trials have one id."""
-        return self
-
     def check(self, spec: TrialSpec) -> None:
         """ValueError if the method cannot train ``spec``."""
         if spec.sparsity == 0:
-            raise ValueError(f"sparsity: {self.name} needs one in (0, 1), got 0; dense is the method without")
+            raise SpecError("sparsity", f"{self.name} needs one in (0, 1), got 0; dense is the method without")
 
     def check_updates(self, spec: TrialSpec) -> None:
         """ValueError if the masks are to change while training, and would not: the method would be another one.
@@ -116,20 +114,12 @@ class Sparsifier(Named):
         if self.dynamic and not self.update_steps(timeline_of(spec)):
             why = f"{self.name} would never change its masks in {spec.recipe.epochs} epochs"
             found = getattr(self, self.interval)
-            raise ValueError(f"sparsifier.{self.interval}: {why} (got {found:g}). Lower it, or raise recipe.epochs.")
+            raise SpecError(f"sparsifier.{self.interval}", f"{why} (got {found:g}). Lower it, or raise recipe.epochs.")
 
     @property
     def dynamic(self) -> bool:
         """Whether the masks are to change while training."""
         return type(self).update is not Sparsifier.update
-
-    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
-        """The trials and snapshots whose weights ``spec`` needs before it can start."""
-        return ()
-
-    def first_epoch(self, spec: TrialSpec) -> int:
-        """The epoch, counted from 0, at which training starts: above 0 where a prerequisite trained those before."""
-        return 0
 
     def starting_state(self, start: Start) -> State | None:
         """Weights and buffers to start from; None for the trial's own initial ones."""
@@ -195,7 +185,7 @@ def timeline_of(spec: TrialSpec) -> Timeline:
     return Timeline(spec.recipe.epochs, spec.epoch_steps, spec.recipe.steps)
 
 
-def layer_shapes(model: Model, dataset: Dataset) -> dict[str, tuple[int, ...]]:
+def layer_shapes(model: ModelSpec, dataset: DatasetSpec) -> dict[str, tuple[int, ...]]:
     """Shapes of the maskable weights by name, in the order of the network, known without building it."""
     return {layer.name: layer.shape for layer in layers_of(model, dataset)}
 

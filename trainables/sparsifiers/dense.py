@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sparsweep.trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.masks import Masks
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.base import SpecError
+from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register
@@ -19,7 +18,7 @@ class Dense(Sparsifier):
 
     def check(self, spec: TrialSpec) -> None:
         if spec.sparsity != 0:
-            raise ValueError(f"sparsity: dense trains at sparsity 0, got {spec.sparsity}")
+            raise SpecError("sparsity", f"dense trains at sparsity 0, got {spec.sparsity}")
 
     def initialize(self, start: Start) -> Masks:
         return Masks.full(start.weights)

@@ -9,7 +9,7 @@ rank; they stay on the device, so that the host waits for it only where layers e
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from pydantic import Field
 
@@ -18,10 +18,9 @@ from sparsweep.trainables.sparsifiers.base import Moment, Sparse, Sparsifier
 from sparsweep.trainables.sparsifiers.layer_budget import Drawn
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks, largest, uniform_scores
+from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.timeline import DECAYS, Decay, Timeline
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 Side: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Some weights of a layer (boolean, its shape), and how many of them are to be removed (whole number, no shape)."""
@@ -64,9 +63,9 @@ class Rewiring(Periodic, Drawn, Sparse):
         super().check(spec)
         if self.final_prune_rate > self.prune_rate:
             why = f"{self.final_prune_rate} is above prune_rate, {self.prune_rate}"
-            raise ValueError(f"sparsifier.final_prune_rate: {why}")
+            raise SpecError("sparsifier.final_prune_rate", f"{why}")
         if self.decay == "exponential" and self.final_prune_rate == 0:
-            raise ValueError("sparsifier.final_prune_rate: exponential decay never reaches 0; give one above 0")
+            raise SpecError("sparsifier.final_prune_rate", "exponential decay never reaches 0; give one above 0")
 
     def rate(self, moment: Moment) -> float:
         """The share of the weights that is replaced now."""

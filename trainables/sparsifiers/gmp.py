@@ -12,7 +12,7 @@ rank (there a weight at the threshold goes too, so that the first event, at spar
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -20,10 +20,9 @@ from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.layer_budget import Divided
 from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
+from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.timeline import RAMPS, Ramp, Timeline
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register
@@ -46,7 +45,7 @@ class GMP(Divided, Sparse):
         super().check(spec)
         if self.stop_fraction < self.start_fraction:
             why = f"{self.stop_fraction} is before start_fraction, {self.start_fraction}"
-            raise ValueError(f"sparsifier.stop_fraction: {why}")
+            raise SpecError("sparsifier.stop_fraction", f"{why}")
 
     def initialize(self, start: Start) -> Masks:
         return Masks.full(start.weights)
@@ -77,7 +76,7 @@ class GMP(Divided, Sparse):
         if not course:
             span = f"steps {first} and {last} of {timeline.steps}"
             why = f"no multiple of {self.update_every:g} epochs lies between {span}"
-            raise ValueError(f"sparsifier.events: {why}. Lower update_every, or raise recipe.epochs.")
+            raise SpecError("sparsifier.events", f"{why}. Lower update_every, or raise recipe.epochs.")
         return course
 
 

@@ -10,10 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PlainValidator
-from pydantic_core import PydanticCustomError
 
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import Sparse, Sparsifier, Start, layer_shapes
@@ -27,11 +26,9 @@ from sparsweep.trainables.sparsifiers.masks import (
     uniform_scores,
 )
 from sparsweep.trainables.specs import distributions
-from sparsweep.trainables.specs.base import FrozenMap, unknown
+from sparsweep.trainables.specs.base import FrozenMap, SpecError, unknown
 from sparsweep.trainables.specs.distributions import DISTRIBUTIONS, Distribution, Shapes
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 GLOBAL = "global"
 
@@ -41,12 +38,12 @@ def _parse(value: Any, names: tuple[str, ...]) -> str | FrozenMap:
     if not isinstance(value, Mapping):
         if value not in names:
             why = unknown("distribution", value, [*names, "a density for every layer by name"])
-            raise PydanticCustomError("unknown", "{why}", {"why": why})
+            raise SpecError("", why)
         return str(value)
     for layer, density in value.items():
         if not isinstance(density, int | float) or not 0 <= density <= 1:
             why = f"the density of layer {layer} must lie in [0, 1], got {density!r}"
-            raise PydanticCustomError("value_error", "{why}", {"why": why})
+            raise ValueError(why)
     return FrozenMap({str(layer): float(density) for layer, density in value.items()})
 
 
@@ -74,7 +71,7 @@ class Divided(Sparsifier):
             return  # no layer is kept whatever the sparsity: possible in every network
         for field in ("dense_first", "dense_last"):
             if own_ends and getattr(self, field):
-                raise ValueError(f"sparsifier.{field}: the distribution says itself how dense the first and last are")
+                raise SpecError(f"sparsifier.{field}", "the distribution says itself how dense the first and last are")
         shapes = layer_shapes(spec.model, spec.dataset)
         kept = kept_weights(distributions.sizes(shapes), spec.sparsity)
         if isinstance(self.distribution, Mapping):
@@ -82,7 +79,7 @@ class Divided(Sparsifier):
         try:
             self.densities(shapes, kept / distributions.sizes(shapes))
         except ValueError as error:
-            raise ValueError(f"sparsity: {error}, got {spec.sparsity}") from None
+            raise SpecError("sparsity", f"{error}, got {spec.sparsity}") from None
 
     def densities(self, shapes: Shapes, density: float) -> dict[str, float]:
         """Layer densities at a total one; ValueError where the layers that stay dense are more than that."""
@@ -118,15 +115,15 @@ def check_given(densities: Mapping[str, float], shapes: Shapes, kept: int, spars
     """ValueError if densities given by layer are not those of this network at this sparsity."""
     for layer in densities:
         if layer not in shapes:
-            raise ValueError(f"sparsifier.distribution: {unknown('layer', layer, shapes)}")
+            raise SpecError("sparsifier.distribution", f"{unknown('layer', layer, shapes)}")
     missing = [layer for layer in shapes if layer not in densities]
     if missing:
-        raise ValueError(f"sparsifier.distribution: no density for {', '.join(missing)}")
+        raise SpecError("sparsifier.distribution", f"no density for {', '.join(missing)}")
     total = distributions.sizes(shapes)
     given = sum(densities[name] * math.prod(shape) for name, shape in shapes.items())
     if abs(given - kept) > len(shapes):
         why = f"it keeps {given:.0f} of {total} weights: say sparsity {1 - given / total:.6f}, not {sparsity}"
-        raise ValueError(f"sparsifier.distribution: {why}")
+        raise SpecError("sparsifier.distribution", f"{why}")
 
 
 class Drawn(Divided):
@@ -173,7 +170,7 @@ class Scored(Drawn, Sparse):
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
         if self.counts == "bernoulli" and not self.shuffle:
-            raise ValueError("sparsifier.counts: bernoulli is for positions that are drawn: set shuffle: true")
+            raise SpecError("sparsifier.counts", "bernoulli is for positions that are drawn: set shuffle: true")
 
     def scores(self, start: Start) -> Tensors:
         """How much each weight matters; the largest are kept."""

@@ -14,7 +14,7 @@ and batch-norm statistics that the dense network had after k epochs, and goes on
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -22,10 +22,11 @@ from sparsweep.trainables.sparsifiers.base import Start, State, dense_parent, sp
 from sparsweep.trainables.sparsifiers.layer_budget import Scored
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.saliency import magnitudes
+from sparsweep.trainables.specs.base import SpecError
+from sparsweep.trainables.specs.partial import SnapshotSpec
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.trainables.specs.timeline import geometric
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import SnapshotSpec, Spec, TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 MOST_ROUNDS = 100
 """Each a training in full: at the usual fifth a round, as many leave two weights of ten billion."""
@@ -48,7 +49,7 @@ class LTH(Scored):
     )
     rewind_to: int = Field(default=0, ge=0, description="epochs of dense training that the weights are taken back to")
 
-    def settled(self, sparsity: float) -> Self:
+    def canonical(self, sparsity: float) -> Self:
         """With the sparsities of exactly the rounds that this trial needs."""
         below = tuple(step for step in self.through if step < sparsity)
         if not self.through:
@@ -63,12 +64,12 @@ class LTH(Scored):
         below = [step for step in self.through if step < spec.sparsity]
         if self.rounds != len(below) + 1:
             why = f"{self.rounds}, but through names {len(below)} sparsities below {spec.sparsity}"
-            raise ValueError(f"sparsifier.rounds: {why}: leave one of the two out")
+            raise SpecError("sparsifier.rounds", f"{why}: leave one of the two out")
         if any(step >= following for step, following in pairwise((0.0, *self.through))):
-            raise ValueError(f"sparsifier.through: must be ascending sparsities above 0, got {list(self.through)}")
+            raise SpecError("sparsifier.through", f"must be ascending sparsities above 0, got {list(self.through)}")
         if self.rewind_to >= spec.recipe.epochs:
             why = f"must be less than recipe.epochs, {spec.recipe.epochs}, got {self.rewind_to}"
-            raise ValueError(f"sparsifier.rewind_to: {why}")
+            raise SpecError("sparsifier.rewind_to", f"{why}")
 
     def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
         return (self.parent(spec), *([self.snapshot(spec)] if self.rewind_to else []))
@@ -82,7 +83,7 @@ class LTH(Scored):
 
     def snapshot(self, spec: TrialSpec) -> SnapshotSpec:
         """The weights to go back to."""
-        return dense_parent(spec).snapshot(self.rewind_to)
+        return SnapshotSpec(trial=dense_parent(spec), epochs=self.rewind_to)
 
     def first_epoch(self, spec: TrialSpec) -> int:
         return self.rewind_to

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,10 +26,9 @@ from sparsweep.trainables.sparsifiers.base import Moment, Sparsifier, Start, spa
 from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
 from sparsweep.trainables.sparsifiers.masks import Masks, largest
 from sparsweep.trainables.specs import distributions
+from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.timeline import Timeline
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register
@@ -48,9 +47,9 @@ class NM(Sparsifier):
 
     def check(self, spec: TrialSpec) -> None:
         if self.n >= self.m:
-            raise ValueError(f"sparsifier.n: must be less than m, {self.m}, got {self.n}")
+            raise SpecError("sparsifier.n", f"must be less than m, {self.m}, got {self.n}")
         if not math.isclose(spec.sparsity, 1 - self.n / self.m, abs_tol=1e-6):
-            raise ValueError(f"sparsity: {self.n}:{self.m} is {1 - self.n / self.m:.6g}, got {spec.sparsity:g}")
+            raise SpecError("sparsity", f"{self.n}:{self.m} is {1 - self.n / self.m:.6g}, got {spec.sparsity:g}")
 
     @property
     def dynamic(self) -> bool:

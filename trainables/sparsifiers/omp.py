@@ -7,15 +7,13 @@ with the full schedule and a new optimiser; batch-norm statistics are kept.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from sparsweep.trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
 from sparsweep.trainables.sparsifiers.layer_budget import Scored
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.saliency import magnitudes
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register

@@ -16,7 +16,7 @@ it is set to its layer's mean after every update).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -26,9 +26,8 @@ from sparsweep.trainables.sparsifiers.drop_grow import Count, Rewiring, highest,
 from sparsweep.trainables.sparsifiers.layer_budget import BY_LAYER, LayerDistribution
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.base import SpecError
+from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register
@@ -45,7 +44,7 @@ class SNFS(Rewiring):
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
         if spec.recipe.momentum == 0:
-            raise ValueError("recipe.momentum: snfs grows where the momentum is largest, so it must be above 0")
+            raise SpecError("recipe.momentum", "snfs grows where the momentum is largest, so it must be above 0")
 
     def removal(self, masks: Masks, moment: Moment) -> Tensors:
         rate, importance = self.rate(moment), self.importance(moment)

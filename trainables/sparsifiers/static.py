@@ -14,22 +14,19 @@ import pickle
 import zipfile
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
 from sparsweep.trainables.sparsifiers.masks import Masks, is_plain, kept_weights
-from sparsweep.trainables.specs.base import Placed, shortened
+from sparsweep.trainables.specs.base import Placed, SpecError, shortened
 from sparsweep.trainables.specs.distributions import sizes
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.addresses import resolve
 from sparsweep.trainables.storage.user_files import digest_given, read_given
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register
@@ -53,7 +50,7 @@ class Static(Sparse, Placed):
             digest = data.get("digest") or digest_given(file)
         except (OSError, ValueError) as error:
             reason = f"{file}: {shortened(str(error))}"
-            raise PydanticCustomError("nested", "{reason}", {"path": "file", "reason": reason}) from None
+            raise SpecError("file", reason) from None
         return {**data, "file": file, "digest": digest}
 
     def check(self, spec: TrialSpec) -> None:
@@ -66,11 +63,13 @@ class Static(Sparse, Placed):
         for name in {**shapes, **found}:
             if found.get(name) != shapes.get(name):
                 there, here = (sides.get(name, "missing") for sides in (found, shapes))
-                raise ValueError(f"sparsifier.file: {shortened(name)} is {there} in {self.file}, {here} in the network")
+                raise SpecError(
+                    "sparsifier.file", f"{shortened(name)} is {there} in {self.file}, {here} in the network"
+                )
         total = sizes(found)
         if kept != kept_weights(total, spec.sparsity):
             why = f"{self.file} keeps {kept} of {total} weights, which is {1 - kept / total:.6f}"
-            raise ValueError(f"sparsity: {why}, got {spec.sparsity}")
+            raise SpecError("sparsity", f"{why}, got {spec.sparsity}")
 
     def initialize(self, start: Start) -> Masks:
         weights = start.weights
@@ -96,7 +95,7 @@ def load(file: str, digest: str, weights: int) -> Masks:
     content = read_given(file)
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
-        raise ValueError(f"sparsifier.file: {file} has changed: its SHA-256 is {found}, not {digest}")
+        raise SpecError("sparsifier.file", f"{file} has changed: its SHA-256 is {found}, not {digest}")
     try:
         if (size := unpacked_size(content)) > most:
             raise ValueError(f"it unpacks to {size:,} bytes, masks of {weights:,} weights to {most:,} at the most")
@@ -105,7 +104,7 @@ def load(file: str, digest: str, weights: int) -> Masks:
     except Exception as error:  # whatever a reader makes of bytes that anybody may have written
         kind = "" if type(error) is ValueError else f"{type(error).__name__} "
         why = f"{kind}{shortened(str(error))}"
-        raise ValueError(f"sparsifier.file: {file} holds no masks (.pt or .npz are read): {why}") from None
+        raise SpecError("sparsifier.file", f"{file} holds no masks (.pt or .npz are read): {why}") from None
 
 
 def unpacked_size(content: bytes) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import ModuleType
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import (
     BaseModel,
@@ -22,7 +22,25 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
+
+
+class SpecError(ValueError):
+    """A field of a specification is wrong.
+
+    Attributes:
+        path: Dotted path of the field, from the value that is validated. Empty for the value itself.
+        reason: What is wrong with it, with the value and the choices.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.path, self.reason = path, reason
+
+    def moved(self, old: str, new: str) -> SpecError:
+        """Return the error with ``new`` in place of the beginning ``old`` of its path."""
+        inside = self.path == old or self.path.startswith(f"{old}.")
+        return SpecError(new + self.path[len(old) :], self.reason) if inside else self
+
 
 FOR_ID = {"for": "id"}
 """Serialisation context in which a value leaves out what says where something lies and not what it is."""
@@ -45,7 +63,7 @@ class Value(BaseModel):
             fields = [info.alias or name for name, info in cls.model_fields.items()]
             for field in data:
                 if field not in fields:
-                    raise PydanticCustomError("unknown", "{why}", {"why": unknown("field", field, fields)})
+                    raise SpecError("", unknown("field", field, fields))
         return data
 
 
@@ -142,30 +160,32 @@ class Registry(Generic[T]):
         fields = dict(value) if isinstance(value, Mapping) else {"name": value}
         name = fields.get("name")
         if not isinstance(name, str) or name not in self._classes:
-            raise PydanticCustomError("unknown", "{why}", {"why": unknown(self.kind, name, self.names())})
+            raise SpecError("", unknown(self.kind, name, self.names()))
         try:
             return self._classes[name].model_validate(fields)
         except ValidationError as error:
-            # Pydantic would print the nested report over several lines; keep its path and its reason.
-            path, reason = first_problem(error)
-            raise PydanticCustomError("nested", "{path}: {reason}", {"path": path, "reason": reason}) from None
+            raise SpecError(*first_problem(error)) from None
 
-    def load_all(self, package: ModuleType) -> None:
-        """Import every module of ``package``, so that adding a file is all it takes to register a class."""
+    def load_all(self, package: ModuleType, leave_out: Collection[str] = ()) -> None:
+        """Import the modules of ``package``, so that a new file registers its class. ``leave_out``: names of others."""
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-            importlib.import_module(module.name)
+            if module.name.rpartition(".")[-1] not in leave_out:
+                importlib.import_module(module.name)
+
+    def cast(self, value: Named) -> T:
+        """Return ``value``, which is of this kind, under its full type."""
+        return cast(T, value)
 
 
 def first_problem(error: ValidationError) -> tuple[str, str]:
     """Path and reason of the first problem in ``error``, e.g. ``("recipe.epochs", "... (got 0)")``."""
     problem = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "nested":
-        context = problem["ctx"]
-        inner = context["path"]
-        return ".".join(part for part in (path, inner) if part), context["reason"]
+    cause = problem.get("ctx", {}).get("error")
+    if isinstance(cause, SpecError):
+        return ".".join(part for part in (path, cause.path) if part), cause.reason
     reason = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] in {"unknown", "value_error", "missing"}:
+    if problem["type"] in {"value_error", "missing"}:
         return path, reason
     return shortened(path), f"{reason} (got {shown(problem['input'])})"
 

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from sparsweep.trainables.models import Model
-from sparsweep.trainables.specs.base import Placed, unknown
+from sparsweep.trainables.specs.base import Placed, SpecError, unknown
 
 PRESETS: dict[str, dict[str, Any]] = {
     # The paper's (sections A.2 and A.3): 200 epochs, SGD, learning rate .1 divided by ten at half and three quarters.
@@ -65,8 +63,7 @@ class Recipe(Placed):
         if isinstance(data, Mapping) and "preset" in data:
             preset, own = data["preset"], {key: value for key, value in data.items() if key != "preset"}
             if not isinstance(preset, str) or preset not in PRESETS:
-                why = unknown("preset", preset, PRESETS)
-                raise PydanticCustomError("nested", "{why}", {"path": "preset", "reason": why, "why": why})
+                raise SpecError("preset", unknown("preset", preset, PRESETS))
             return override_recipe(PRESETS[preset], own)
         return data
 
@@ -80,7 +77,7 @@ class Recipe(Placed):
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov: true needs a momentum above 0")
+            raise SpecError("nesterov", "true needs a momentum above 0")
         return self
 
     @property
@@ -98,20 +95,25 @@ class Recipe(Placed):
             return self
         epochs = math.ceil(self.steps / epoch_steps)
         if "epochs" in self.model_fields_set and self.epochs != epochs:
-            raise ValueError(
-                f"recipe.steps: the length is given twice (steps {self.steps} and epochs {self.epochs}). Give one."
+            raise SpecError(
+                "steps", f"the length is given twice (steps {self.steps} and epochs {self.epochs}). Give one."
             )
         if epochs > MAX_EPOCHS:
-            raise ValueError(f"recipe.steps: more than {MAX_EPOCHS} epochs of {epoch_steps} steps (got {self.steps})")
+            raise SpecError("steps", f"more than {MAX_EPOCHS} epochs of {epoch_steps} steps (got {self.steps})")
         return self.model_copy(update={"epochs": epochs})
 
-    def settled(self, model: Model) -> Recipe:
-        """The one way to write this recipe in a trial of ``model``: ``precision: auto`` becomes what it stands for.
+    def canonical(self, auto_precision: Literal["fp32", "bf16"]) -> Recipe:
+        """Return the one way to write this recipe in a trial: ``precision: auto`` becomes that of the model.
 
-        That is the model's own, and not a matter of the machine, so that one id is one result, and a sweep file names
-        the same trials on the driver with a GPU, on the laptop that draws its figures, and wherever it is resumed.
+        It depends on the model, never on the machine. So one id is one result, and a sweep file names the same trials
+        on a driver with a GPU, on the laptop that draws its figures, and wherever it is resumed.
         """
-        return self.model_copy(update={"precision": model.auto_precision}) if self.precision == "auto" else self
+        return self.model_copy(update={"precision": auto_precision}) if self.precision == "auto" else self
+
+    def steps_per_pass(self, samples: int) -> int:
+        """Return the optimizer steps of one pass over ``samples`` samples, at least one."""
+        steps = samples // self.batch_size if self.drop_last else math.ceil(samples / self.batch_size)
+        return max(1, steps)
 
     def learning_rate(self, epoch: int) -> float:
         """The learning rate of ``epoch``, counted from 0: constant between milestones (whole epochs)."""

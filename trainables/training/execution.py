@@ -18,17 +18,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import Field
 
+from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.lazy import nn, torch
-from sparsweep.trainables.models import Model
+from sparsweep.trainables.models import Model, models
 from sparsweep.trainables.pipeline.losses import Objective
 from sparsweep.trainables.pipeline.network import Network
 from sparsweep.trainables.sparsifiers.masked_params import Topology
 from sparsweep.trainables.specs.base import Value
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.filesystem import expanded
 
 if TYPE_CHECKING:
     from sparsweep.trainables.pipeline.device_data import DeviceData
-    from sparsweep.trainables.specs.trial import TrialSpec
 
 log = logging.getLogger(__name__)
 
@@ -86,11 +87,11 @@ class Kind:
         """What the training of ``spec`` must share with another to be run by the same machine."""
         recipe = spec.recipe
         return cls(
-            spec.model,
+            models.cast(spec.model),
             data.classes,
             tuple(data.train_images.shape[1:]),
             recipe.batch_size,
-            spec.difficulty.objective,
+            difficulties.cast(spec.difficulty).objective,
             recipe.precision,
             recipe.momentum,
             recipe.nesterov,

@@ -15,18 +15,19 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sparsweep.trainables.lazy import no_grad, torch
+from sparsweep.trainables.difficulties import difficulties
+from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.batches import Batches
-from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
-from sparsweep.trainables.pipeline.network import EVALUATION_BATCH
+from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.sparsifiers import Masks, Moment, Start
+from sparsweep.trainables.sparsifiers import Masks, Moment, Start, sparsifiers
 from sparsweep.trainables.sparsifiers.base import State
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.trainables.specs.timeline import Timeline
-from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.execution import Kind, Workshop
 from sparsweep.trainables.training.flops import forward_flops, layer_flops
 from sparsweep.trainables.training.profiler import each, phase
@@ -73,7 +74,8 @@ class Training:
         self.data = data
         self.device = data.train_images.device
         recipe = spec.recipe
-        spec.difficulty.ready()
+        self.sparsifier, self.difficulty = sparsifiers.cast(spec.sparsifier), difficulties.cast(spec.difficulty)
+        self.difficulty.ready()
         self.indices = indices.to(self.device)
         self.batches = Batches(
             data.train_images,
@@ -87,14 +89,14 @@ class Training:
         )
         epoch_steps = len(self.batches) if recipe.steps is None else spec.epoch_steps
         self.timeline = Timeline(recipe.epochs, epoch_steps, recipe.steps)
-        self.objective = spec.difficulty.objective
+        self.objective = self.difficulty.objective
         self.machine = (workshop or Workshop()).take(Kind.of(spec, data), build_model(spec, data))
         self.model, self.network, self.optimizer = self.machine.model, self.machine.network, self.machine.optimizer
         channels, height, width = data.train_images.shape[1:]
         self.layer_flops = layer_flops(self.model, (channels, height, width))
         self.weights = maskable(self.model)
-        self.update_steps = frozenset(spec.sparsifier.update_steps(self.timeline))
-        self.epoch = spec.sparsifier.first_epoch(spec)
+        self.update_steps = frozenset(self.sparsifier.update_steps(self.timeline))
+        self.epoch = self.sparsifier.first_epoch(spec)
         self.train_flops = 0.0
         self.train_seconds = 0.0
         self.history: list[Epoch] = []
@@ -103,14 +105,14 @@ class Training:
     def _start(self, trained: Callable[[Spec], State]) -> None:
         spec = self.spec
         start = Start(spec, self.model, derive(spec.seed, "masks"), self._mask_batch, trained)
-        state = spec.sparsifier.starting_state(start)
+        state = self.sparsifier.starting_state(start)
         if state is not None:
             self.model.load_state_dict(state)
-        masks = self.checked(spec.sparsifier.initialize(start), step=-1)
-        self.memory = spec.sparsifier.memory(start)
-        self.topology = spec.sparsifier.topology(self.weights, self.optimizer, masks)
-        self.machine.mount(self.topology, spec.sparsifier.watches)
-        self.train_flops += spec.sparsifier.initial_flops(sum(self.layer_flops.values()), spec.recipe.batch_size)
+        masks = self.checked(self.sparsifier.initialize(start), step=-1)
+        self.memory = self.sparsifier.memory(start)
+        self.topology = self.sparsifier.topology(self.weights, self.optimizer, masks)
+        self.machine.mount(self.topology, self.sparsifier.watches)
+        self.train_flops += self.sparsifier.initial_flops(sum(self.layer_flops.values()), spec.recipe.batch_size)
         self._count_flops()
 
     def _mask_batch(self, number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -131,7 +133,7 @@ class Training:
     def checked(self, masks: Masks, step: int) -> Masks:
         """The masks in force from ``step`` on (-1: before the first), on this device, if they are what was asked."""
         masks = Masks({name: mask.to(self.device) for name, mask in masks.items()})
-        sparsifier = self.spec.sparsifier
+        sparsifier = self.sparsifier
         asked = sparsifier.kept_at(masks.size, step, self.spec, self.timeline)
         found = sum(masks.counts().values())
         if list(masks) != list(self.weights) or abs(found - asked) > sparsifier.slack(masks.size, self.spec):
@@ -142,7 +144,7 @@ class Training:
         """What a sample costs at the densities in force: a forward pass, and a training step."""
         self.forward_flops = forward_flops(self.layer_flops, self.topology.densities)
         gradients = self.topology.gradient_densities
-        if self.spec.sparsifier.watches and self.spec.sparsifier.watches_all:
+        if self.sparsifier.watches and self.sparsifier.watches_all:
             gradients = dict.fromkeys(gradients, 1.0)
         # Some of a step's passes compute the gradients of weights: of those that need one, which may be more.
         self.step_flops = self._passes(weight_pass=forward_flops(self.layer_flops, gradients))
@@ -166,7 +168,7 @@ class Training:
 
     def _update_masks(self, moment: Moment) -> None:
         with phase("update"):
-            self.topology.change(self.checked(self.spec.sparsifier.update(self.masks, moment), moment.step))
+            self.topology.change(self.checked(self.sparsifier.update(self.masks, moment), moment.step))
             self._count_flops()
 
     def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor) -> Tensors:
@@ -216,7 +218,7 @@ class Training:
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """One optimiser step on one batch; returns [sum of losses, hits] on the device, to be read before the next."""
-        sparsifier, watch = self.spec.sparsifier, None
+        sparsifier, watch = self.sparsifier, None
         if sparsifier.watches:
             watch = partial(sparsifier.watch, self._moment(step, (images, labels), noise))
         with phase("step"):
@@ -242,15 +244,9 @@ class Training:
 
     # Evaluation ------------------------------------------------------------------------------------------------------
 
-    @no_grad
-    def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of uint8 ``images`` in evaluation mode, without augmentation: [N, classes]."""
-        self.model.eval()
-        return torch.cat([self.network(as_input(part)) for part in images.split(EVALUATION_BATCH)])
-
     def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> float:
         """Share of uint8 ``images`` that the network knows, in [0, 1]."""
-        return (self.logits(images).argmax(1) == labels).double().mean().item()
+        return (self.network.logits(images).argmax(1) == labels).double().mean().item()
 
     def fit_accuracy(self) -> float:
         """Accuracy on the network's own training samples, in evaluation mode and without augmentation, in [0, 1]."""
@@ -259,7 +255,7 @@ class Training:
     def evaluate(self) -> dict[str, float | None]:
         """The accuracies that are due after this epoch, by column; ``test_accuracy`` is None where none is."""
         last = self.epoch == self.spec.recipe.epochs
-        data, difficulty = self.data, self.spec.difficulty
+        data, difficulty = self.data, self.difficulty
         judged: dict[str, float | None] = {"test_accuracy": None}
         if last or self.epoch % self.spec.evaluation.every == 0:
             judged["clean_accuracy"] = self.accuracy(data.test_images, data.test_labels)

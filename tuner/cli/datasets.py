@@ -25,7 +25,7 @@ def read_images(state: State, besides: Iterable[Dataset], folder: str | None) ->
     images = {}
     for key, dataset in {source.model_dump_json(): source for source in [*sources, *besides]}.items():
         try:
-            images[key] = dataset.load(None if folder is None else data_root(folder))
+            images[key] = datasets.cast(dataset).load(None if folder is None else data_root(folder))
         except DataError as error:
             raise WrongCall(str(error)) from None
     return images

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import typer
 
+from sparsweep.tuner.cli.session import only_one
 from sparsweep.tuner.errors import WrongCall
 from sparsweep.tuner.execution.ray_environment import prepare
 from sparsweep.tuner.execution.run_options import Launch
-from sparsweep.tuner.planning.trials import only_one
 from sparsweep.tuner.terminal import say, tell
 
 if TYPE_CHECKING:
@@ -96,7 +96,10 @@ def remake_artifacts(launch: Launch, data: str | None, what: str) -> None:
     from sparsweep.tuner.planning.trials import points
 
     graph = build(points(sweep, store))
-    runs = runs_to_remake(what, graph, store)
+    if what in ("weights", "scores"):
+        runs = runs_to_remake(what, graph, store)
+    else:
+        runs = [only_one(what, graph.runs, "run of this sweep", store.storage)]
     lost = examine_artifacts(graph, runs, store).retried()
     drive(launch, lost, read_images(lost, [], data), idle=not lost.ready)
     still_lost = examine_artifacts(graph, runs, store).todo

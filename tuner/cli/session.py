@@ -137,3 +137,12 @@ def open_sweeps(names: list[str], overrides: list[str], storage: str) -> tuple[l
     """Sweeps, each as its last run here had it, and their storage."""
     opened = [open_sweep(name, overrides, storage, as_it_was_run=True) for name in names]
     return [sweep for sweep, _ in opened], opened[0][1]
+
+
+def only_one(beginning: str, known: Iterable[str], what: str, storage: str) -> str:
+    """The one id among ``known`` that begins so; WrongCall, in terms of ``what`` they are, if there is not one."""
+    matches = sorted(run for run in known if run.startswith(beginning))
+    if len(matches) != 1:
+        several = f"{len(matches)} {what}s begin so: {', '.join(matches[:5])}" if matches else f"no {what} begins so"
+        raise WrongCall(f"TRIAL {beginning!r}: {several} in {storage}")
+    return matches[0]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from sparsweep.trainables.specs.base import Value
+from sparsweep.trainables.specs.base import SpecError, Value
 
 MOST_SEEDS = 10_000
 
@@ -28,7 +28,7 @@ class Seeds(Value):
     @model_validator(mode="after")
     def _not_fewer_than_at_the_start(self) -> Seeds:
         if self.most < self.start:
-            raise ValueError(f"to: {self.most} is less than from: {self.start}")
+            raise SpecError("to", f"{self.most} is less than from: {self.start}")
         return self
 
     def numbers(self, count: int) -> list[int]:

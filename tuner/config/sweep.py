@@ -18,7 +18,7 @@ import pyarrow as pa
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sparsweep.trainables.data import Dataset, datasets
-from sparsweep.trainables.specs.base import Value, explain, shortened, shown, unknown
+from sparsweep.trainables.specs.base import SpecError, Value, explain, shortened, shown, unknown
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import plain_yaml
 from sparsweep.trainables.storage.plain_yaml import YAMLError
@@ -83,8 +83,8 @@ class Search(Value):
     @model_validator(mode="after")
     def _stopping_needs_one_curve(self) -> Search:
         if self.stopping != "none" and self.objectives != {"test_accuracy": "maximize"}:
-            raise ValueError(
-                f"stopping: {self.stopping} compares test_accuracy while training: it must be the one objective"
+            raise SpecError(
+                "stopping", f"{self.stopping} compares test_accuracy while training: it must be the one objective"
             )
         return self
 
@@ -117,21 +117,21 @@ class Sweep(Value):
     @model_validator(mode="after")
     def _grids_or_search(self) -> Sweep:
         if bool(self.grids) == bool(self.search):
-            raise ValueError("grids: a sweep has grids (its own or included ones) or a search, one of the two")
+            raise SpecError("grids", "a sweep has grids (its own or included ones) or a search, one of the two")
         return self
 
     @model_validator(mode="after")
     def _seeds_are_stated_once(self) -> Sweep:
         if self.seeds and self.search:
-            raise ValueError("seeds: only the points of grids are compared with dense; leave it out with a search")
+            raise SpecError("seeds", "only the points of grids are compared with dense; leave it out with a search")
         if self.seeds and any("seed" in part for part in (self.base, *self.grids)):
-            raise ValueError("seed: the sweep has seeds, which says how many each point gets; leave seed out")
+            raise SpecError("seed", "the sweep has seeds, which says how many each point gets; leave seed out")
         return self
 
     @model_validator(mode="after")
     def _figures_have_their_grids(self) -> Sweep:
         if any(count < 0 for count in self.figures.values()) or sum(self.figures.values()) > len(self.grids):
-            raise ValueError(f"figures: they bring {self.figures}, there are {len(self.grids)} grids")
+            raise SpecError("figures", f"they bring {self.figures}, there are {len(self.grids)} grids")
         return self
 
     @model_validator(mode="after")

@@ -18,7 +18,7 @@ from ray.tune import schedulers
 
 from sparsweep.trainables import plugins
 from sparsweep.trainables.data import ImageData
-from sparsweep.trainables.specs.trial import dump
+from sparsweep.trainables.specs.run import dump
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 from sparsweep.tuner.config.grid import SweepError

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.tuner.planning.estimate import cost
 from sparsweep.tuner.planning.schedule import shape
 

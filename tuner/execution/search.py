@@ -6,7 +6,8 @@ from typing import Any
 
 from ray.tune.experiment import Trial
 
-from sparsweep.trainables.specs.trial import TrialSpec, dump
+from sparsweep.trainables.specs.run import dump
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.execution.queue import Release
 from sparsweep.tuner.execution.tune_adapter import RunSearch

@@ -16,7 +16,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
-from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.errors import WrongCall
 from sparsweep.tuner.execution.run_options import Tracker

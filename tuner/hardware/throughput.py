@@ -21,7 +21,8 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from sparsweep.trainables import plugins
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.runs.result_rows import device_name
-from sparsweep.trainables.specs.trial import Spec, TrialSpec, dump, load
+from sparsweep.trainables.specs.run import Spec, dump, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.execution import Engine
 from sparsweep.trainables.training.flops import PASSES

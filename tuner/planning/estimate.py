@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from sparsweep.trainables.specs.trial import Spec, TrialSpec, load
+from sparsweep.trainables.difficulties import difficulties
+from sparsweep.trainables.specs.run import Spec, load
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.convergence import MIN_STEPS
@@ -156,7 +158,7 @@ def cost_of_image(spec: Spec) -> float:
 
 def objective_passes(spec: Spec) -> float:
     """Forward passes that a training image costs in a step of ``spec``."""
-    return spec.training.difficulty.objective.passes if spec.training else 0.0
+    return difficulties.cast(spec.training.difficulty).objective.passes if spec.training else 0.0
 
 
 @dataclass(frozen=True)

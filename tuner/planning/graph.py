@@ -6,8 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from sparsweep.trainables.runs.base import leaves
-from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.runs.kinds import leaves
+from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 
 

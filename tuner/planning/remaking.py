@@ -4,32 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.errors import storage_option
 from sparsweep.tuner.planning.graph import Graph
-from sparsweep.tuner.planning.trials import only_one, points, rankings
+from sparsweep.tuner.planning.trials import points, rankings
 
 
 def runs_to_remake(what: str, graph: Graph, store: Store) -> list[str]:
-    """Return the ids of the runs in ``graph`` whose artifacts ``--remake`` wants.
+    """Return the ids of the runs in ``graph`` whose artifacts ``--remake`` names by a word.
 
     Args:
-        what: ``weights`` (of all finished trials), ``scores``, or the beginning of a run's id.
+        what: ``weights`` (of all finished trials) or ``scores``.
         graph: The graph of a sweep.
         store: The storage.
-
-    Raises:
-        WrongCall: No run of the sweep begins so, or several do.
     """
-    if what == "weights":
-        finished = store.finished()
-        return [run for run, spec in graph.runs.items() if isinstance(spec, TrialSpec) and run in finished]
     if what == "scores":
         return [run for run, spec in graph.runs.items() if isinstance(spec, ScoringSpec)]
-    return [only_one(what, graph.runs, "run of this sweep", store.storage)]
+    finished = store.finished()
+    return [run for run, spec in graph.runs.items() if isinstance(spec, TrialSpec) and run in finished]
 
 
 def command_for(trial: str, store: Store) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from sparsweep.trainables.specs.trial import Spec
+from sparsweep.trainables.specs.run import Spec
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.planning.estimate import cost, cost_of_image
 from sparsweep.tuner.planning.graph import Graph, closure

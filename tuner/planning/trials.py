@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sparsweep.trainables.specs.trial import ScoringSpec, TrialSpec
+from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
-from sparsweep.tuner.errors import WrongCall
 from sparsweep.tuner.state.suggestions import suggestions
 
 
@@ -23,15 +23,6 @@ def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
 
         return grown(sweep, store).points
     return sweep.trials
-
-
-def only_one(beginning: str, known: Iterable[str], what: str, storage: str) -> str:
-    """The one id among ``known`` that begins so; WrongCall, in terms of ``what`` they are, if there is not one."""
-    matches = sorted(run for run in known if run.startswith(beginning))
-    if len(matches) != 1:
-        several = f"{len(matches)} {what}s begin so: {', '.join(matches[:5])}" if matches else f"no {what} begins so"
-        raise WrongCall(f"TRIAL {beginning!r}: {several} in {storage}")
-    return matches[0]
 
 
 def rankings(trials: Iterable[TrialSpec]) -> list[tuple[str, tuple[str, ...]]]:

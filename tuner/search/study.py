@@ -20,7 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
 from sparsweep.trainables.specs.base import explain, shortened
-from sparsweep.trainables.specs.trial import Spec, TrialSpec
+from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.grid import SweepError, merge

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.pipeline.device_data import fitted_shape
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
@@ -25,7 +26,7 @@ def kind_of(spec: TrialSpec, engine: Engine) -> dict[str, Any]:
         "resolution": list(shape[1:]),
         "precision": spec.recipe.precision,
         "batch_size": spec.recipe.batch_size,
-        "attack": spec.difficulty.objective.passes,
+        "attack": difficulties.cast(spec.difficulty).objective.passes,
         **({"engine": turned} if turned else {}),
     }
 

@@ -22,7 +22,7 @@ own random subset (theirs, D19, is a selection of ``composed``, which the profil
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -34,9 +34,8 @@ from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.losses import Objective
 from sparsweep.trainables.pipeline.network import Network
 from sparsweep.trainables.pipeline.rng import derive
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.base import SpecError
+from sparsweep.trainables.specs.trial import TrialSpec
 
 RADII = {"linf": 8 / 255, "l2": 0.5}
 STEP_SIZES = {"linf": 2 / 255, "l2": 0.1}
@@ -99,22 +98,22 @@ class Adversarial(Difficulty):
     def _check_fields(self) -> Self:
         for field in ("epsilon", "test_epsilon"):
             if self.norm == "linf" and getattr(self, field) > 1:
-                raise ValueError(f"{field}: pixels are in [0, 1], got {getattr(self, field):g}; 8 levels are 8/255")
+                raise SpecError(field, f"pixels are in [0, 1], got {getattr(self, field):g}; 8 levels are 8/255")
         if self.loss == "fgsm_rs" and (self.norm, self.steps) != ("linf", 1):
-            raise ValueError(f"loss: fgsm_rs is one step in linf, got {self.steps} in {self.norm}; choose pgd")
+            raise SpecError("loss", f"fgsm_rs is one step in linf, got {self.steps} in {self.norm}; choose pgd")
         if self.loss != "pgd" and not self.random_start:
-            raise ValueError(f"random_start: {self.loss} starts at random, got false; only pgd need not")
+            raise SpecError("random_start", f"{self.loss} starts at random, got false; only pgd need not")
         if (self.loss == "trades") != (self.beta is not None):
-            raise ValueError(
-                f"beta: the weight in trades, and null for any other loss, got {self.beta} for {self.loss}"
+            raise SpecError(
+                "beta", f"the weight in trades, and null for any other loss, got {self.beta} for {self.loss}"
             )
         return self
 
     def check(self, spec: TrialSpec) -> None:
         if self.autoattack and spec.dataset.classes < CLASSES:
-            raise ValueError(
-                f"difficulty.autoattack: needs {CLASSES} classes for its targeted attacks, "
-                f"{spec.dataset.name} has {spec.dataset.classes}"
+            raise SpecError(
+                "difficulty.autoattack",
+                f"needs {CLASSES} classes for its targeted attacks, {spec.dataset.name} has {spec.dataset.classes}",
             )
 
     @property

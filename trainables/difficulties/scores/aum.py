@@ -13,7 +13,7 @@ training set an epoch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -23,9 +23,7 @@ from sparsweep.trainables.difficulties.scores.margin import margin
 from sparsweep.trainables.difficulties.selection import MOST_RUNS, Ranked
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 
 
 class AUMScore(Score):

@@ -18,44 +18,48 @@ from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
 if TYPE_CHECKING:
     from sparsweep.trainables.pipeline.network import Network
     from sparsweep.trainables.sparsifiers.masked_params import Tensors
-    from sparsweep.trainables.training.trainer import Training
 
 
 @dataclass
 class View:
-    """A network after an epoch, and the training set it is asked about."""
+    """A network after an epoch, and the training set to score.
 
-    training: Training
+    Attributes:
+        epoch: Number of epochs that the network has been trained.
+        data: The whole data set.
+        trained: The network, in the mode that it was left in.
+        batch_size: Samples per training step.
+    """
 
-    @property
-    def epoch(self) -> int:
-        """How many epochs the network has been trained."""
-        return self.training.epoch
+    epoch: int
+    data: DeviceData
+    trained: Network
+    batch_size: int
 
     @property
     def labels(self) -> torch.Tensor:
         """int64 [N]."""
-        return self.training.data.train_labels
+        return self.data.train_labels
 
     @property
     def network(self) -> Network:
         """The network, in evaluation mode."""
-        self.training.model.eval()
-        return self.training.network
+        self.trained.module.eval()
+        return self.trained
 
     def parts(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Training samples from ``start`` up to ``stop``, in order and at most ``size`` at a time.
 
         float32 images [B, C, H, W] in [0, 1], int64 labels [B].
         """
-        images, labels = self.training.data.train_images[start:stop], self.labels[start:stop]
+        images, labels = self.data.train_images[start:stop], self.labels[start:stop]
         for part, its_labels in zip(images.split(size), labels.split(size), strict=True):
             yield as_input(part), its_labels
 
     @cached_property
     def logits(self) -> torch.Tensor:
         """Logits of all training images: float32 [N, classes], computed once an epoch."""
-        return self.training.logits(self.training.data.train_images)
+        return self.network.logits(self.data.train_images)
 
     @cached_property
     @no_grad
@@ -65,11 +69,11 @@ class View:
         Batches are of equal size, within one, and at most as large as those of training. The running statistics of
         the network stay as they are.
         """
-        model, batch_size = self.training.model, self.training.batches.batch_size
+        model = self.trained.module
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         model.train()
-        batches = self.training.data.train_images.tensor_split(-(-len(self.labels) // batch_size))
-        logits = torch.cat([self.training.network(as_input(images)) for images in batches])
+        batches = self.data.train_images.tensor_split(-(-len(self.labels) // self.batch_size))
+        logits = torch.cat([self.trained(as_input(images)) for images in batches])
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])
         return logits

@@ -107,7 +107,7 @@ def probe(view: View, block: nn.Module | None) -> torch.Tensor:
             yield representation(network, block, images), labels
 
     width = next(represented(1))[0].shape[1]
-    rows, classes, votes = max(1, CHUNK // width), view.training.data.classes, []
+    rows, classes, votes = max(1, CHUNK // width), view.data.classes, []
     for start in range(0, len(view.labels), rows):
         queries = torch.cat([features for features, _ in represented(BATCH, start, start + rows)])
         votes.append(nearest_vote(queries, start, represented(BATCH), classes, NEIGHBOURS))

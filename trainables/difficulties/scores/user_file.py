@@ -14,24 +14,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from sparsweep.trainables.difficulties.base import Sources, difficulties
 from sparsweep.trainables.difficulties.selection import Selection
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.specs.base import Placed, shortened
+from sparsweep.trainables.specs.base import Placed, SpecError, shortened
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.addresses import resolve
 from sparsweep.trainables.storage.filesystem import expanded
 from sparsweep.trainables.storage.user_files import read_given
-
-if TYPE_CHECKING:
-    from sparsweep.trainables.specs.trial import TrialSpec
 
 COLUMNS = ["sample", "label", "score"]
 MOST_SAMPLES = 10**8
@@ -142,11 +139,11 @@ class Scores(Selection, Placed):
             return {**data, "digest": digest_of(file, info.size or 0, info.mtime_ns or 0)}
         except (ValueError, OSError) as error:
             why = " ".join(str(error).split())
-            raise PydanticCustomError("nested", "{why}", {"path": "file", "reason": why, "why": why}) from None
+            raise SpecError("file", why) from None
 
     def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
         """float64 [N]; ValueError if the file is another than it was, or holds scores of other data."""
         try:
             return torch.from_numpy(matching(self.file, self.digest, labels.numpy()))
         except ValueError as error:
-            raise ValueError(f"difficulty.file: {error}") from None
+            raise SpecError("difficulty.file", f"{error}") from None

@@ -1,4 +1,4 @@
-"""``sparsweep data``: the data sets on this machine."""
+"""Commands that list what sweep files can name, and the data sets on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from sparsweep.tuner.cli.options import AsJson, DataFolder
+from sparsweep.tuner.cli.catalogue import catalogue, lines, reference, reference_lines
+from sparsweep.tuner.cli.options import (
+    AsJson,
+    DataFolder,
+    KindName,
+    Plugins,
+)
+from sparsweep.tuner.errors import WrongCall
 from sparsweep.tuner.terminal import say, tell
 
 data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
@@ -35,3 +42,21 @@ def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
         return
     for row in rows:
         say(f"{row['name']:<12}  {row['folder'] or 'not here'}")
+
+
+def list_names(
+    kind: KindName,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the fields of this one.")] = None,
+    as_json: AsJson = False,
+    plugins: Plugins = [],
+) -> None:
+    """List what a sweep file can name, a line each; of one by NAME, its source and its fields with defaults."""
+    if name is None:
+        rows = catalogue(kind)
+        say(json.dumps(rows) if as_json else "\n".join(lines(rows)))
+        return
+    try:
+        facts = reference(kind, name)
+    except ValueError as error:
+        raise WrongCall(str(error)) from None
+    say(json.dumps(facts) if as_json else "\n".join(reference_lines(facts)))

@@ -1,4 +1,4 @@
-"""Commands beside the course of a sweep: calibration, single trials, searches as studies, names, garbage."""
+"""Commands about single trials: list, show, log, export, forget."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sparsweep.tuner.cli.catalogue import catalogue, lines, reference, reference_lines
 from sparsweep.tuner.cli.options import (
     AsJson,
-    KindName,
     Onnx,
     Output,
     Overrides,
@@ -20,28 +18,14 @@ from sparsweep.tuner.cli.options import (
     TrialId,
     Where,
 )
-from sparsweep.tuner.cli.run import check_writable
-from sparsweep.tuner.cli.session import open_marked_store, open_readable_sweeps, open_store, open_sweep
+from sparsweep.tuner.cli.session import (
+    only_one,
+    open_marked_store,
+    open_store,
+    open_sweep,
+)
 from sparsweep.tuner.errors import DEFAULT_STORAGE, WrongCall
-from sparsweep.tuner.planning.trials import only_one
-from sparsweep.tuner.terminal import say, tell
-
-
-def calibrate(
-    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="The trainings of which to measure.")] = "paper",
-    overrides: Overrides = [],
-    storage: Storage = DEFAULT_STORAGE,
-    plugins: Plugins = [],
-) -> None:
-    """Measure how fast this machine trains each kind of network in a sweep, so that plan knows hours."""
-    from sparsweep.tuner.hardware.throughput import line, measure
-    from sparsweep.tuner.planning.graph import build
-    from sparsweep.tuner.planning.trials import points
-
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    check_writable(store)  # before minutes of measuring
-    for found in measure(build(points(described, store)).runs.values(), store, described.resources):
-        say(line(found))
+from sparsweep.tuner.terminal import say
 
 
 def trials(
@@ -67,21 +51,6 @@ def trials(
         say(table.to_json(orient="records", date_format="iso"))
     else:
         say(trial_csv(table) if as_csv else trial_lines(table, where, sort))
-
-
-def study(
-    sweep: SweepName,
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="Default: SWEEP.db, in this folder.")] = None,
-    storage: Storage = DEFAULT_STORAGE,
-    plugins: Plugins = [],
-) -> None:
-    """Write a search as an Optuna study, to be opened in optuna-dashboard."""
-    described, store = open_sweep(sweep, [], storage, as_it_was_run=True)
-    if described.search is None:
-        raise WrongCall(f"SWEEP {sweep!r}: it has grids and no search, so there is no study")
-    from sparsweep.tuner.search.export_study import write
-
-    say(f"optuna-dashboard {write(described, store, output)}")
 
 
 def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False, plugins: Plugins = []) -> None:
@@ -116,30 +85,6 @@ def export(
     say("\n".join(write(only_one(trial, store.finished(), "finished trial", storage), store, output, onnx)))
 
 
-def gc(
-    storage: Storage = DEFAULT_STORAGE,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; without, it is only shown.")] = False,
-    weights: Annotated[bool, typer.Option("--weights", help="Also the weights of finished trials.")] = False,
-    scores: Annotated[bool, typer.Option("--scores", help="Also the scores of training samples.")] = False,
-    plugins: Plugins = [],
-) -> None:
-    """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
-    from sparsweep.tuner.planning.gc import collect, find, find_drafts, readable, refuse_running
-    from sparsweep.tuner.state import sweep_record
-
-    given_up = [kind for kind, chosen in (("weights", weights), ("scores", scores)) if chosen]
-    store = open_marked_store(storage)
-    refuse_running(store)
-    sweeps, problems = open_readable_sweeps(sweep_record.recorded(store), storage)
-    for line in problems:
-        tell(f"{line}; all but drafts is kept")
-    garbage = find_drafts(store) if problems else find(sweeps, store, given_up)
-    say("\n".join(garbage.lines(store)))
-    if yes:
-        collect(garbage, store)
-    say(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
-
-
 def forget(
     trials: Annotated[
         list[str] | None, typer.Argument(metavar="[TRIAL...]", help="Ids, or beginnings of them.")
@@ -167,21 +112,3 @@ def forget(
     say("\n".join([*chosen, f"{len(chosen)} trials ({count} files){'' if yes else ': to forget with --yes'}"]))
     if yes:
         remove_files(files, store)
-
-
-def list_names(
-    kind: KindName,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the fields of this one.")] = None,
-    as_json: AsJson = False,
-    plugins: Plugins = [],
-) -> None:
-    """List what a sweep file can name, a line each; of one by NAME, its source and its fields with defaults."""
-    if name is None:
-        rows = catalogue(kind)
-        say(json.dumps(rows) if as_json else "\n".join(lines(rows)))
-        return
-    try:
-        facts = reference(kind, name)
-    except ValueError as error:
-        raise WrongCall(str(error)) from None
-    say(json.dumps(facts) if as_json else "\n".join(reference_lines(facts)))

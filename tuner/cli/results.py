@@ -1,0 +1,129 @@
+"""Commands that show results: figures, claims, report, study."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from sparsweep.tuner.cli.options import (
+    AsJson,
+    ClaimFiles,
+    Kinds,
+    Methods,
+    Overrides,
+    Panels,
+    Plugins,
+    Spread,
+    SpreadName,
+    Storage,
+    SweepName,
+    SweepNames,
+    Width,
+)
+from sparsweep.tuner.cli.result_tables import (
+    gather,
+    in_one_line,
+    nothing_finished,
+    stated_claims,
+)
+from sparsweep.tuner.cli.session import (
+    open_sweep,
+)
+from sparsweep.tuner.errors import DEFAULT_STORAGE, WrongCall
+from sparsweep.tuner.terminal import say, tell
+
+
+def figures(
+    sweeps: SweepNames,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    kinds: Kinds = [],
+    methods: Methods = [],
+    panels: Panels = [],
+    width: Width = None,
+    spread: SpreadName = Spread.std,
+    plugins: Plugins = [],
+) -> None:
+    """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
+    from sparsweep.analysis import figures as gallery
+    from sparsweep.analysis.choice import chosen
+    from sparsweep.tuner.planning.remaking import lost_scores
+
+    with in_one_line():
+        form = gallery.Form(gallery.inches(width) if width else None, spread.value)
+        gallery.check_kinds(kinds)
+    described, store, results = gather(sweeps, overrides, storage)
+    names = [sweep.name for sweep in described]
+    if results.trials.empty:
+        raise nothing_finished(described, storage)
+    with in_one_line():
+        results = chosen(results, methods, panels)
+    for line in lost_scores(described, store):
+        tell(line)
+    folder = f"figures/{'+'.join(names)}"
+    for picture in gallery.pictures(results, names, kinds):
+        try:
+            gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content), form)
+            say(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
+        except ValueError as error:
+            say(f"{picture.name}: not drawn: {error}")
+
+
+def claims(
+    sweeps: SweepNames,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    more: ClaimFiles = [],
+    as_json: AsJson = False,
+    plugins: Plugins = [],
+) -> None:
+    """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
+    from sparsweep.analysis.claims import as_json as plain
+    from sparsweep.analysis.claims import evaluate, lines
+
+    stated = stated_claims(more)
+    verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
+    say(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
+
+
+def report(
+    sweeps: SweepNames,
+    overrides: Overrides = [],
+    storage: Storage = DEFAULT_STORAGE,
+    more: ClaimFiles = [],
+    plugins: Plugins = [],
+) -> None:
+    """Write one HTML page about sweeps: results to filter, claims, figures, trials, failures, cost, provenance."""
+    from datetime import UTC, datetime
+
+    from sparsweep.analysis.claims import evaluate
+    from sparsweep.analysis.report import Standing, render
+    from sparsweep.tuner.planning import status
+    from sparsweep.tuner.planning.remaking import lost_scores
+
+    stated = stated_claims(more)
+    described, store, results = gather(sweeps, overrides, storage)
+    for line in lost_scores(described, store):
+        tell(line)
+    standings = [Standing(**status.standing(sweep, store)) for sweep in described]
+    page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
+    path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
+    store.write(path, page.encode())
+    say(store.address(path))
+
+
+def study(
+    sweep: SweepName,
+    output: Annotated[str | None, typer.Option(metavar="FILE", help="Default: SWEEP.db, in this folder.")] = None,
+    storage: Storage = DEFAULT_STORAGE,
+    plugins: Plugins = [],
+) -> None:
+    """Write a search as an Optuna study, to be opened in optuna-dashboard."""
+    described, store = open_sweep(sweep, [], storage, as_it_was_run=True)
+    if described.search is None:
+        raise WrongCall(f"SWEEP {sweep!r}: it has grids and no search, so there is no study")
+    from sparsweep.tuner.search.export_study import write
+
+    say(f"optuna-dashboard {write(described, store, output)}")
