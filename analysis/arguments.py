@@ -104,8 +104,8 @@ def _conditions(table: str, group: Any) -> list[Condition]:
 
 
 def _checked(table: str, column: str, operator: str, value: Any) -> Condition:
-    if column not in schemas.TABLES[table].names:
-        tables.selection(table, columns=[column])  # raises: the error names the choices
+    if column not in schemas.SCHEMAS[table].names:
+        tables.make_selection(table, columns=[column])  # raises: the error names the choices
     if operator not in OPERATORS:
         raise ValueError(
             f"filters: {column}: unknown operator (got {operator!r}). Choose from: {', '.join(OPERATORS)}."
@@ -115,7 +115,7 @@ def _checked(table: str, column: str, operator: str, value: Any) -> Condition:
         raise TypeError(f"filters: {column}: {operator!r} needs a list (got {value!r}). Give a list of values.")
     values = list(value) if several else [value]
     for single in values:
-        _check_value(schemas.TABLES[table].field(column), single)
+        _check_value(schemas.SCHEMAS[table].field(column), single)
         if column == "trial" and operator in ("=", "==", "in"):
             _check_id("filters: trial", single)
     return column, operator, values if several else value

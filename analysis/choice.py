@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
-from sparsweep.analysis.filters import Scope
+from sparsweep.analysis.filters import TrialFilter
 from sparsweep.analysis.groups import DENSE
 from sparsweep.analysis.results import Results
 
@@ -39,9 +39,9 @@ def chosen(results: Results, methods: Sequence[str] = (), panels: Sequence[str] 
     def holds(trials: pd.DataFrame) -> pd.Series:
         found = trials["sparsifier"].isin([DENSE, *methods]) if methods else pd.Series(True, index=trials.index)
         for field, values in wanted.items():
-            found &= pd.concat([Scope.model_validate({field: value}).match(trials) for value in values], axis=1).any(
-                axis=1
-            )
+            found &= pd.concat(
+                [TrialFilter.model_validate({field: value}).match(trials) for value in values], axis=1
+            ).any(axis=1)
         return found
 
     return results.where(holds)

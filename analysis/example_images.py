@@ -56,8 +56,8 @@ def load_samples(
     for ranking in rankings:
         table, damaged = tables.read_scores(storage_text(storage), ranking.runs)
         for path in damaged:
-            tables.warn_of("scores", path)
-        chosen = extremes(table.to_pandas(), classes, each)
+            tables.warn_damaged("scores", path)
+        chosen = select_extremes(table.to_pandas(), classes, each)
         dataset = json.loads(ranking.dataset)
         if len(chosen) and (found := _load(dataset)) is not None:
             images, names = found
@@ -67,7 +67,7 @@ def load_samples(
     return pd.concat(parts[1:], ignore_index=True) if len(parts) > 1 else parts[0]
 
 
-def extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFrame:
+def select_extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFrame:
     """The columns of SAMPLES but ``dataset``, ``class_name`` and ``image``, from rows of ``reading.read_scores``.
 
     Of equal scores the lower index comes first.

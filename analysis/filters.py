@@ -26,7 +26,7 @@ def _as_names(names: Any) -> Any:
     return (names,) if isinstance(names, str) else names
 
 
-class Scope(Value):
+class TrialFilter(Value):
     """Trials with these fields; None: whatever was run.
 
     ``difficulty``: one or several. ``severity``: that of a difficulty that has one, others are free of it (EL2N, or

@@ -18,11 +18,11 @@ from sparsweep.analysis.convergence import is_undertrained
 
 DENSE = "dense"
 
-DATA: tuple[str, ...] = ("dataset", "dataset_parameters", "model", "model_parameters")
+DATA_KEYS: tuple[str, ...] = ("dataset", "dataset_parameters", "model", "model_parameters")
 """What is learnt, and by which network."""
 
-SETTING: tuple[str, ...] = (
-    *DATA,
+SETTING_KEYS: tuple[str, ...] = (
+    *DATA_KEYS,
     "difficulty",
     "difficulty_parameters",
     "profile",
@@ -44,11 +44,11 @@ SETTING: tuple[str, ...] = (
 """What is held fixed while a figure goes through data ratios, methods and sparsities."""
 
 # Not evaluation_every: how often a network is looked at does not change the network at the end.
-COMPARISON: tuple[str, ...] = (*SETTING, "data_ratio")
+COMPARISON_KEYS: tuple[str, ...] = (*SETTING_KEYS, "data_ratio")
 """What two trials must share to be arms of one comparison."""
 
-METHOD: tuple[str, ...] = ("sparsifier", "sparsifier_parameters")
-ARM: tuple[str, ...] = (*COMPARISON, *METHOD, "sparsity")
+METHOD_KEYS: tuple[str, ...] = ("sparsifier", "sparsifier_parameters")
+ARM_KEYS: tuple[str, ...] = (*COMPARISON_KEYS, *METHOD_KEYS, "sparsity")
 """What trials share that differ in nothing but the seed."""
 
 SPARSE = 0.25
@@ -57,7 +57,7 @@ MOST_STEPS = 12
 """Sparsities, at each data ratio together, that a grid has at most where methods share none."""
 
 
-def keyed(trials: pd.DataFrame) -> pd.DataFrame:
+def normalize_keys(trials: pd.DataFrame) -> pd.DataFrame:
     """``trials`` with the keys in types that group and merge where some are missing, and rows numbered anew."""
     # A column of true, false and nothing, or of nothing alone, is of another type each time pandas copies it.
     typed = trials.astype(dict.fromkeys(("nesterov", "flip", "drop_last"), "boolean")).reset_index(drop=True)
@@ -65,12 +65,12 @@ def keyed(trials: pd.DataFrame) -> pd.DataFrame:
     if not chains.any():
         return typed
     rows = typed.loc[chains, ["sparsifier_parameters", "sparsity"]].itertuples(index=False)
-    typed.loc[chains, "sparsifier_parameters"] = [one_method(*row) for row in rows]
+    typed.loc[chains, "sparsifier_parameters"] = [canonical_lth_parameters(*row) for row in rows]
     return typed
 
 
 @cache
-def one_method(parameters: str, sparsity: float) -> str:
+def canonical_lth_parameters(parameters: str, sparsity: float) -> str:
     """JSON of a lottery ticket's fields without what follows from the sparsity that it is for.
 
     The sparsities of earlier rounds are other ones at every point of a curve. Those that divide the way evenly are
@@ -91,7 +91,7 @@ def replicates(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFra
     """The rows of ``trials`` in which ``value`` is known, one for each arm and seed."""
     # A seed that stands twice (evaluated more often, or trained again by later code) is still one replicate.
     known = trials[trials[value].notna()].sort_values("trial")
-    return keyed(known).drop_duplicates([*ARM, "seed"])
+    return normalize_keys(known).drop_duplicates([*ARM_KEYS, "seed"])
 
 
 def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
@@ -101,7 +101,7 @@ def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFram
     the seeds are under-trained.
     """
     rows = replicates(trials, value)
-    groups = rows.assign(short=is_undertrained(rows)).groupby(list(ARM), dropna=False)
+    groups = rows.assign(short=is_undertrained(rows)).groupby(list(ARM_KEYS), dropna=False)
     found = groups.agg(n=(value, "count"), mean=(value, "mean"), std=(value, "std"), undertrained=("short", "sum"))
     return found.assign(interval=half_interval(found["std"], found["n"])).reset_index()
 
@@ -120,9 +120,9 @@ def pair_with_dense(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.Da
     rows = rows.assign(short=is_undertrained(rows))
     is_dense = rows["sparsifier"] == DENSE
     partners = {value: "dense", "short": "dense_short"}
-    dense = rows.loc[is_dense, [*COMPARISON, "seed", value, "short"]].rename(columns=partners)
-    sparse = rows.loc[~is_dense, [*ARM, "seed", value, "short"]].rename(columns={value: "value"})
-    pairs = sparse.merge(dense, on=[*COMPARISON, "seed"], validate="many_to_one")
+    dense = rows.loc[is_dense, [*COMPARISON_KEYS, "seed", value, "short"]].rename(columns=partners)
+    sparse = rows.loc[~is_dense, [*ARM_KEYS, "seed", value, "short"]].rename(columns={value: "value"})
+    pairs = sparse.merge(dense, on=[*COMPARISON_KEYS, "seed"], validate="many_to_one")
     short = pairs.pop("short") | pairs.pop("dense_short")
     return pairs.assign(difference=pairs["value"] - pairs["dense"], undertrained=short)
 
@@ -140,9 +140,9 @@ def paired_differences(
     under-trained trial.
     """
     pairs = pair_with_dense(trials, value)
-    found = stats.of_groups(pairs, "difference", list(ARM), level, generator)
-    short = pairs.groupby(list(ARM), dropna=False)["undertrained"].sum().reset_index()
-    return found.merge(short, on=list(ARM))
+    found = stats.test_groups(pairs, "difference", list(ARM_KEYS), level, generator)
+    short = pairs.groupby(list(ARM_KEYS), dropna=False)["undertrained"].sum().reset_index()
+    return found.merge(short, on=list(ARM_KEYS))
 
 
 def grid(trials: pd.DataFrame) -> pd.DataFrame:
@@ -154,21 +154,21 @@ def grid(trials: pd.DataFrame) -> pd.DataFrame:
     that nobody asked for.
     """
     found = []
-    for _, rows in keyed(trials).groupby(list(SETTING), dropna=False):
-        crossed = rows[list(SETTING)].head(1)
-        for axis in (["data_ratio"], list(METHOD), ["sparsity"]):
+    for _, rows in normalize_keys(trials).groupby(list(SETTING_KEYS), dropna=False):
+        crossed = rows[list(SETTING_KEYS)].head(1)
+        for axis in (["data_ratio"], list(METHOD_KEYS), ["sparsity"]):
             crossed = crossed.merge(rows[axis].drop_duplicates().sort_values(axis), how="cross")
         places = zip(crossed["sparsifier_parameters"], crossed["sparsity"], strict=True)
         crossed = crossed[[_fits(*place) for place in places]]
-        own = rows[list(ARM)].drop_duplicates()
-        found.append(own if _scattered(own, len(crossed)) else crossed[list(ARM)])
-    return pd.concat(found, ignore_index=True) if found else trials[list(ARM)]
+        own = rows[list(ARM_KEYS)].drop_duplicates()
+        found.append(own if _scattered(own, len(crossed)) else crossed[list(ARM_KEYS)])
+    return pd.concat(found, ignore_index=True) if found else trials[list(ARM_KEYS)]
 
 
 def _scattered(own: pd.DataFrame, crossed: int) -> bool:
     """Whether the arms of a setting are those of a search, given how many arms a grid of them would have."""
     alone = own.groupby(["data_ratio", "sparsity"]).size().eq(1)
-    continuous = len(alone) > MOST_STEPS and len(own[list(METHOD)].drop_duplicates()) > 1 and alone.mean() > 0.5
+    continuous = len(alone) > MOST_STEPS and len(own[list(METHOD_KEYS)].drop_duplicates()) > 1 and alone.mean() > 0.5
     return len(own) < SPARSE * crossed or continuous
 
 
@@ -178,10 +178,10 @@ def _fits(parameters: str, sparsity: float) -> bool:
     return not {"n", "m"} <= fields.keys() or bool(np.isclose(sparsity, 1 - fields["n"] / fields["m"]))
 
 
-def complete(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
+def fill_grid(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
     """``summary`` with a row for every arm of ``asked`` (columns ARM): what is missing has ``n`` = 0 and NaN."""
-    arms = pd.concat([keyed(asked)[list(ARM)], summary[list(ARM)]]).drop_duplicates()
-    whole = arms.merge(summary, how="left", on=list(ARM))
+    arms = pd.concat([normalize_keys(asked)[list(ARM_KEYS)], summary[list(ARM_KEYS)]]).drop_duplicates()
+    whole = arms.merge(summary, how="left", on=list(ARM_KEYS))
     return whole.assign(**_whole_numbers(whole))
 
 
@@ -196,11 +196,11 @@ def most_accurate(trials: pd.DataFrame, count: int) -> pd.DataFrame:
     Of two that are equally accurate, the lower one.
     """
     points = summarise(trials).sort_values("sparsity", kind="stable")
-    rank = points.groupby([*COMPARISON, *METHOD], dropna=False)["mean"].rank(ascending=False, method="first")
-    return points.loc[rank <= count, list(ARM)]
+    rank = points.groupby([*COMPARISON_KEYS, *METHOD_KEYS], dropna=False)["mean"].rank(ascending=False, method="first")
+    return points.loc[rank <= count, list(ARM_KEYS)]
 
 
-def near_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
+def at_nearest_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
     """Dense, and of the sparse trials those at one sparsity a comparison: the one nearest to ``wanted`` that it has.
 
     Of two that are equally near, the lower one.
@@ -208,20 +208,20 @@ def near_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
     is_sparse = trials["sparsifier"] != DENSE
     distance = (trials["sparsity"] - wanted).abs().round(9)
     order = trials.assign(distance=distance)[is_sparse].sort_values(["distance", "sparsity"])
-    nearest = order.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("first")
+    nearest = order.groupby(list(COMPARISON_KEYS), dropna=False)["sparsity"].transform("first")
     return trials[~is_sparse | (trials["sparsity"] == nearest.reindex(trials.index))]
 
 
-def complete_methods(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
+def fill_methods(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
     """``summary`` of one sparsity per comparison, with a row for every arm of ``asked`` at that sparsity.
 
     What is missing has ``n`` = 0 and NaN. A column ``at_sparsity`` tells the sparsity of the comparison, in the rows of
     dense too (0 where dense is alone).
     """
     sparse = summary["sparsifier"] != DENSE
-    places = summary.loc[sparse, [*COMPARISON, "sparsity"]].drop_duplicates()
-    wanted = keyed(asked[asked["sparsifier"] != DENSE])[list(ARM)].drop_duplicates()
-    wanted = wanted.merge(places, on=[*COMPARISON, "sparsity"])
-    whole = complete(summary, pd.concat([summary.loc[~sparse, list(ARM)], wanted], ignore_index=True))
-    at = whole.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("max")
+    places = summary.loc[sparse, [*COMPARISON_KEYS, "sparsity"]].drop_duplicates()
+    wanted = normalize_keys(asked[asked["sparsifier"] != DENSE])[list(ARM_KEYS)].drop_duplicates()
+    wanted = wanted.merge(places, on=[*COMPARISON_KEYS, "sparsity"])
+    whole = fill_grid(summary, pd.concat([summary.loc[~sparse, list(ARM_KEYS)], wanted], ignore_index=True))
+    at = whole.groupby(list(COMPARISON_KEYS), dropna=False)["sparsity"].transform("max")
     return whole.assign(at_sparsity=at)

@@ -1,8 +1,9 @@
 """The result tables as pandas DataFrames.
 
-Columns, types and units of all of them are declared in ``trainables/storage/schemas.py``; :func:`describe` lists them.
-A storage without results gives an empty frame with the declared columns. A damaged file costs its own rows: it is named
-in the log and left out. What an older version did not measure is missing, and a file of a later version is refused.
+Columns, types and units of all of them are declared in ``trainables/storage/schemas.py``; :func:`describe` lists
+them. A storage without results gives an empty frame with the declared columns. A damaged file costs its own rows: it
+is named in the log and left out. What an older version did not measure is missing, and a file of a later version is
+refused.
 
 All loaders take the same arguments. ``storage``: a local path or a URI such as ``s3://bucket/folder``; ``trials``: one
 id or several, or None for all; ``columns``: one name or several of the declared ones, or None for all; ``filters``: as
@@ -71,9 +72,9 @@ def load_failures(
 
 def describe(table: str = "trials") -> pd.DataFrame:
     """The declared columns of ``trials``, ``epochs``, ``layers`` or ``failures``: ``column``, ``type``, ``meaning``."""
-    if table not in schemas.TABLES:
-        raise ValueError(f"table: unknown (got {table!r}). Choose from: {', '.join(schemas.TABLES)}.")
-    rows = [(field.name, str(field.type), field.metadata[b"description"].decode()) for field in schemas.TABLES[table]]
+    if table not in schemas.SCHEMAS:
+        raise ValueError(f"table: unknown (got {table!r}). Choose from: {', '.join(schemas.SCHEMAS)}.")
+    rows = [(field.name, str(field.type), field.metadata[b"description"].decode()) for field in schemas.SCHEMAS[table]]
     return pd.DataFrame(rows, columns=["column", "type", "meaning"])
 
 
@@ -92,7 +93,7 @@ def _load(
         ids = [trial for trial in members if ids is None or trial in ids]
     rows, damaged = snapshot.read(place, table, ids, names, arguments.alternatives(table, filters))
     for path in damaged:
-        tables.warn_of(table, path)
+        tables.warn_damaged(table, path)
     return rows.to_pandas()
 
 

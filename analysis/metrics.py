@@ -10,7 +10,7 @@ def with_total_flops(trials: pd.DataFrame) -> pd.DataFrame:
     return trials.assign(total_flops=trials["train_flops"] + trials["prerequisite_flops"])
 
 
-def depth_contrast(layers: pd.DataFrame) -> pd.Series:
+def shallow_minus_deep_density(layers: pd.DataFrame) -> pd.Series:
     """Mean density of the first third of the convolutions minus that of the last third, by trial; in [-1, 1].
 
     Of a network with fewer than two convolutions, such as a vision transformer, all maskable layers count. Thirds of

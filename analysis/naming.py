@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from sparsweep.analysis.groups import DATA, SETTING
+from sparsweep.analysis.groups import DATA_KEYS, SETTING_KEYS
 
 _NAMED = ("dataset", "model", "difficulty")
 _PARAMETERS = ("dataset_parameters", "model_parameters", "difficulty_parameters")
@@ -39,18 +39,18 @@ def setting_titles(points: pd.DataFrame) -> pd.Series:
     Recipe and parameters are added only where they tell two settings of the same three apart. A setting in which no
     sample was ever left out is said to be of all data, whatever would have chosen the samples.
     """
-    whole = points.groupby(list(SETTING), dropna=False)["data_ratio"].transform("min").eq(1)
+    whole = points.groupby(list(SETTING_KEYS), dropna=False)["data_ratio"].transform("min").eq(1)
 
     def short(row: dict[Hashable, Any]) -> str:
         hardness = difficulty(row["difficulty"], row["difficulty_parameters"], selects=not row["whole"])
         return f"{row['dataset']} / {row['model']}, {hardness}"
 
-    return _titles(points.assign(whole=whole), SETTING, short)
+    return _titles(points.assign(whole=whole), SETTING_KEYS, short)
 
 
 def data_titles(points: pd.DataFrame) -> pd.Series:
     """The title of each row's data set and network, as :func:`setting_titles`."""
-    return _titles(points, DATA, lambda row: f"{row['dataset']} / {row['model']}")
+    return _titles(points, DATA_KEYS, lambda row: f"{row['dataset']} / {row['model']}")
 
 
 def _titles(points: pd.DataFrame, keys: Sequence[str], short: Any) -> pd.Series:
@@ -62,7 +62,7 @@ def _titles(points: pd.DataFrame, keys: Sequence[str], short: Any) -> pd.Series:
         alike[short(row)].append(row)
     titles: dict[int, str] = {}
     for title, group in alike.items():
-        for row, more in zip(group, differing([_details(row, keys) for row in group]), strict=True):
+        for row, more in zip(group, distinguishing_fields([_details(row, keys) for row in group]), strict=True):
             titles[row["number"]] = f"{title}, {more}" if more else title
     return groups.ngroup().map(titles)
 
@@ -102,7 +102,7 @@ def parameter(parameters: Any, name: str) -> Any:
     return next(found, None)
 
 
-def differing(rows: Sequence[dict[str, Any]]) -> list[str]:
+def distinguishing_fields(rows: Sequence[dict[str, Any]]) -> list[str]:
     """For each row ``field=value`` of the fields in which the rows differ; empty texts where they do not."""
     return [", ".join(f"{field}={brief(value)}" for field, value in row.items()) for row in telling(rows)]
 

@@ -16,7 +16,7 @@ from sparsweep.trainables.storage import schemas
 
 
 def _empty(table: str) -> pd.DataFrame:
-    return schemas.TABLES[table].empty_table().to_pandas()
+    return schemas.SCHEMAS[table].empty_table().to_pandas()
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Results:
     def of(cls, results: Results | pd.DataFrame) -> Results:
         return cls(results) if isinstance(results, pd.DataFrame) else results
 
-    def only(self, chosen: pd.Series, asked: pd.Series | None = None) -> Results:
+    def where_rows(self, chosen: pd.Series, asked: pd.Series | None = None) -> Results:
         """The results of the trials where ``chosen`` (bool, indexed as ``trials``) holds.
 
         ``asked``: the same of the rows of ``asked``; None: all of them.
@@ -55,7 +55,7 @@ class Results:
 
     def where(self, holds: Callable[[pd.DataFrame], pd.Series]) -> Results:
         """The results of the trials for which ``holds`` (bool for each row of a frame), and what was asked of them."""
-        return self.only(holds(self.trials), None if self.asked is None else holds(self.asked))
+        return self.where_rows(holds(self.trials), None if self.asked is None else holds(self.asked))
 
 
 EPOCHS = ("trial", "epoch", "test_accuracy")

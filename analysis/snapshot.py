@@ -24,7 +24,7 @@ from sparsweep.trainables.storage import addresses, mark, schemas, tables
 
 log = logging.getLogger(__name__)
 
-WORTH = 64
+REWRITE_AFTER = 64
 """New files from which on the copy is written again; fewer are read beside it."""
 
 _FILES = b"sparsweep.files"
@@ -39,11 +39,11 @@ def read(
     filters: tables.Filters | None = None,
 ) -> tuple[pa.Table, list[str]]:
     """As ``reading.read``, through the copy."""
-    infos = tables.files(storage, table)
-    wanted = tables.selection(table, None if trials is None else set(trials), columns, filters)
+    infos = tables.list_files(storage, table)
+    wanted = tables.make_selection(table, None if trials is None else set(trials), columns, filters)
     old, held = _copy(storage, table, infos, wanted)
     fresh = [info for info in infos if info.base_name not in held]
-    if len(fresh) >= WORTH and _extend(storage, table, infos):
+    if len(fresh) >= REWRITE_AFTER and _extend(storage, table, infos):
         old, held = _copy(storage, table, infos, wanted)
         fresh = [info for info in infos if info.base_name not in held]
     rows, damaged = tables.read_files(storage, table, fresh, wanted)
@@ -55,7 +55,7 @@ def _copy(
 ) -> tuple[pa.Table, dict[str, list[int]]]:
     """The wanted rows of the copy and the files that it holds; nothing if it does not hold them as they are now."""
     filesystem, path = _path(storage, table)
-    nothing = schemas.TABLES[table].empty_table().select(wanted.columns)
+    nothing = schemas.SCHEMAS[table].empty_table().select(wanted.columns)
     try:
         # Rows and list in one reading: another process may replace the copy at any moment.
         with filesystem.open_input_file(path) as file:
@@ -89,17 +89,17 @@ def compact(storage: str, table: str) -> tuple[int, int]:
     Whoever reads at the time, the files of the trials or an earlier copy, is not disturbed. OSError if the storage
     cannot be written.
     """
-    return _write(storage, table, tables.files(storage, table))
+    return _write(storage, table, tables.list_files(storage, table))
 
 
 def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int, int]:
     """Write what the copy holds, and all other files that can be read, as a new copy."""
-    everything = tables.selection(table)
+    everything = tables.make_selection(table)
     old, held = _copy(storage, table, infos, everything)
     fresh = [info for info in infos if info.base_name not in held]
     rows, damaged = tables.read_files(storage, table, fresh, everything)
     for file in damaged:
-        tables.warn_of(table, file)
+        tables.warn_damaged(table, file)
     whole = pa.concat_tables([old, rows])
     names = {**held, **{info.base_name: _state(info) for info in fresh if info.path not in damaged}}
     whole = whole.replace_schema_metadata({**whole.schema.metadata, _FILES: json.dumps(names)})
@@ -125,5 +125,5 @@ def _state(info: fs.FileInfo) -> list[int]:
 
 
 def _path(storage: str, table: str) -> tuple[fs.FileSystem, str]:
-    filesystem, root = addresses.resolve(storage)
+    filesystem, root = addresses.resolve_storage(storage)
     return filesystem, f"{root}/compacted/{table}.parquet"

@@ -29,7 +29,7 @@ _ROUNDING = 1e-12  # equal differences of unequal numbers differ in the last bit
 def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Two-sided Student-t interval of the mean of ``values`` [n]; NaN if n < 2; of no width if all are equal."""
     n, mean, error = _moments(values)
-    low, high, _ = _student(n, mean, error, level)
+    low, high, _ = t_summary(n, mean, error, level)
     return float(low[0]), float(high[0])
 
 
@@ -39,7 +39,7 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array([len(values)]), np.array([values.mean()]), np.array([error])
 
 
-def _student(
+def t_summary(
     n: np.ndarray, mean: np.ndarray, error: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Low, high and two-sided p of each mean. Without any spread the interval has no width, and there is no test."""
@@ -79,7 +79,7 @@ def mean_interval(
 def t_p_value(values: np.ndarray) -> float:
     """Two-sided p of the mean of ``values`` [n] being 0 by Student's t; NaN if n < 2 or all are equal."""
     n, mean, error = _moments(values)
-    return float(_student(n, mean, error, 0.95)[2][0])
+    return float(t_summary(n, mean, error, 0.95)[2][0])
 
 
 def wilcoxon_p_value(values: np.ndarray) -> float:
@@ -101,7 +101,7 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     return adjusted
 
 
-def of_groups(
+def test_groups(
     rows: pd.DataFrame,
     value: str,
     keys: list[str],
@@ -118,7 +118,7 @@ def of_groups(
     groups = rows.groupby(keys, dropna=False)[value]
     table = groups.agg(n="count", mean="mean", std="std").reset_index()
     n, mean, std = (table[name].to_numpy(dtype=float) for name in ("n", "mean", "std"))
-    low, high, p = _student(n, mean, std / np.sqrt(n), level)
+    low, high, p = t_summary(n, mean, std / np.sqrt(n), level)
     ranks = np.full(len(table), math.nan)
     for place, values in enumerate(group.to_numpy(dtype=float) for _, group in groups):
         if len(values) >= BOOTSTRAP_FROM:
@@ -130,7 +130,7 @@ def of_groups(
     return table.drop(columns="std")
 
 
-def further_replicates(
+def required_extra_seeds(
     values: np.ndarray, boundary: float = 0.0, level: float = 0.95, power: float = 0.8
 ) -> int | None:
     """How many more replicates would tell the mean of ``values`` [n >= 2] from ``boundary``, if it is as it looks.

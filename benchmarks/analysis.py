@@ -107,13 +107,13 @@ def claims(storage: str) -> str:
 
 def report(storage: str) -> str:
     from sparsweep.analysis.claims import evaluate, paper_claims
-    from sparsweep.analysis.report import Standing, render
+    from sparsweep.analysis.report import SweepSection, render
     from sparsweep.analysis.results import load_results
 
     results = load_results(storage)
     names = ("trials", "prerequisites", "done", "running", "failed", "blocked", "pending")
     standing = {**dict.fromkeys(names, 0), "trials": len(results.trials), "failures": [], "blocked_by": []}
-    sweep = Standing("benchmark", "Synthetic.", "", "", standing)
+    sweep = SweepSection("benchmark", "Synthetic.", "", "", standing)
     page = render(results, [sweep], evaluate(results, paper_claims()), storage, datetime.now(UTC)).encode()
     Path(storage, "report.html").write_bytes(page)
     return f"{len(page) / 1e6:.1f} MB"

@@ -29,12 +29,12 @@ from benchmarks.crowd import Crowd
 from benchmarks.machine import describe
 from benchmarks.measuring import checked, gemm_rate, launches, masking_share, peak_memory, rate
 from benchmarks.rungs import ATTACK_STEPS, CHECKED_LR, Change, Ours, Problem, Rung, Theirs
-from sparsweep.trainables.training.execution import Engine
+from sparsweep.trainables.training.execution import ExecutionConfig
 from sparsweep.trainables.training.flops import forward_flops
 
 RESULTS = Path(__file__).parent / "results"
 FIRST = "the authors' loop"
-NO_GRAPHS = Engine(graphs=False)
+NO_GRAPHS = ExecutionConfig(graphs=False)
 TOLERANCES = {"fp32": 1e-5, "bf16": 1e-2}
 """For the distance of a step from float64, relative to the weights."""
 DISTANCES = ("from_float64_of_weights", "from_float64_of_update", "from_authors_of_update")
@@ -66,7 +66,7 @@ def ladder(problem: Problem, options: argparse.Namespace) -> list[Place]:
         precision = "bf16"
         places.append(Place("bf16, channels last", partial(Ours, problem, precision, best), precision))
     if gpu:
-        best = Engine()
+        best = ExecutionConfig()
         places.append(Place("CUDA graph", partial(Ours, problem, precision, best), precision))
     if options.compile:
         whole = best.model_copy(update={"compile": True})

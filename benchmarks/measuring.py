@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.rungs import LR, Change, Problem, Rung
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers.masks import num_active
 
 GEMM = {"cuda": (8192, torch.bfloat16), "cpu": (1024, torch.float32)}
 MASKING_SECONDS = 0.5
@@ -106,7 +106,7 @@ def checked(rung: Rung) -> Change:
     for name, mask in rung.masks.items():
         assert not (weights[name].detach() * (1 - mask.to(weights[name].dtype))).any(), f"{name}: not zero where masked"
     sizes, kept = zip(*((mask.numel(), int(mask.sum())) for mask in rung.masks.values()), strict=True)
-    assert sum(kept) == kept_weights(sum(sizes), rung.problem.sparsity), "the sparsity is not the one asked for"
+    assert sum(kept) == num_active(sum(sizes), rung.problem.sparsity), "the sparsity is not the one asked for"
     with torch.backends.cudnn.flags(allow_tf32=False):
         return rung.checked_step()
 
@@ -117,23 +117,23 @@ def masking_share(problem: Problem, rounds: int) -> tuple[list[float], float]:
     Each is timed by itself: the difference between a masked step and a dense one is smaller than the noise of either.
     """
     run = problem.training()
-    images, labels = next(run.batches.epoch(derive(0, "batches")))
+    images, labels = next(run.batches.iter_epoch(derive(0, "batches")))
     run.model.train()
-    run.machine.lr.fill_(LR)
-    noise = run.objective.noise(images, derive(0, "attack", device=run.device))
+    run.runner.lr.fill_(LR)
+    noise = run.loss_fn.draw_noise(images, derive(0, "attack", device=run.device))
     logits = torch.randn(len(labels), problem.classes, device=run.device)
     totals = torch.zeros(2, device=run.device)
 
     def dense() -> Iterator[int]:
         while True:
             run.optimizer.zero_grad(set_to_none=True)
-            run.objective.loss(run.network, images, labels, noise)[0].backward()
+            run.loss_fn.loss(run.network, images, labels, noise)[0].backward()
             run.optimizer.step()
             yield 1
 
     def extra() -> Iterator[int]:
         while True:
-            torch._foreach_mul_(run.topology.gradients(), run.topology.factors)
+            torch._foreach_mul_(run.masked_params.gradients(), run.masked_params.mask_floats)
             totals.add_(torch.stack([logits[0, 0] * len(labels), (logits.argmax(1) == labels).sum()]))
             yield 1
 

@@ -71,15 +71,15 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
 
     from sparsweep.trainables.storage import schemas
     from sparsweep.trainables.storage.store import Store
-    from sparsweep.tuner.config.sweep import parse
+    from sparsweep.tuner.config.sweep import parse_sweep
     from sparsweep.tuner.execution import driver
-    from sparsweep.tuner.execution.progress import Watch
-    from sparsweep.tuner.execution.queue import Release
-    from sparsweep.tuner.execution.scratch import scratch
+    from sparsweep.tuner.execution.progress import ProgressCallback
+    from sparsweep.tuner.execution.queue import RunQueue
+    from sparsweep.tuner.execution.scratch import temporary_folder
     from sparsweep.tuner.execution.search import GraphSearch
     from sparsweep.tuner.execution.tune_adapter import SubmissionOrderScheduler
-    from sparsweep.tuner.planning.graph import build, examine
-    from sparsweep.tuner.planning.schedule import order_of
+    from sparsweep.tuner.planning.graph import build_graph, compute_state
+    from sparsweep.tuner.planning.schedule import scheduling_key
     from sparsweep.tuner.state import sweep_record
 
     class Nothing(tune.Trainable):
@@ -96,20 +96,24 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
 
     found: dict[str, Any] = {}
     with timed(found, "graph"):
-        sweep, store = parse(sweep_file(trials), "noop"), Store(storage)
-        sweep_record.remember(sweep, store)
-        state = examine(build(sweep.trials), store)
-    row = dict.fromkeys(schemas.TABLES["trials"].names)
+        sweep, store = parse_sweep(sweep_file(trials), "noop"), Store(storage)
+        sweep_record.save_sweep(sweep, store)
+        state = compute_state(build_graph(sweep.trials), store)
+    row = dict.fromkeys(schemas.SCHEMAS["trials"].names)
     began = time.perf_counter()
-    with Watch(sweep.name, state, store) as watch, scratch() as folder, driver.cluster("local", folder):
+    with (
+        ProgressCallback(sweep.name, state, store) as watch,
+        temporary_folder() as folder,
+        driver.cluster("local", folder),
+    ):
         found["start"] = time.perf_counter() - began
         with timed(found, "seconds"), snapshots_of_tune(found):
-            release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
+            release = RunQueue(state.graph, state.ready, scheduling_key(sweep, state.graph, state.ready))
             trainable = tune.with_parameters(Nothing, store=store, sweep=sweep.name, row=row)
             slots = int(ray.cluster_resources()["CPU"])
             algorithm, nothing = GraphSearch(release, slots), tune.with_resources(trainable, {"cpu": 1})
-            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.PENDING_PER_SLOT * slots)
-            driver.fit(nothing, algorithm, SubmissionOrderScheduler(), sweep, [watch], folder)
+            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.MAX_PENDING_PER_SLOT * slots)
+            driver.run_tune(nothing, algorithm, SubmissionOrderScheduler(), sweep, [watch], folder)
     assert store.finished() == set(sweep.trials)
     return {**found, **memory()}
 
@@ -174,27 +178,27 @@ def bare_tuner(storage: str, trials: int) -> Any:
 def planned(storage: str, trials: int) -> dict[str, Any]:
     """``plan``, ``status`` and the release of all runs of a sweep that nobody has begun."""
     from sparsweep.trainables.storage.store import Store
-    from sparsweep.tuner.config.sweep import parse
-    from sparsweep.tuner.execution.queue import Release
+    from sparsweep.tuner.config.sweep import parse_sweep
+    from sparsweep.tuner.execution.queue import RunQueue
     from sparsweep.tuner.planning import status
-    from sparsweep.tuner.planning.estimate import price
-    from sparsweep.tuner.planning.graph import build, examine
-    from sparsweep.tuner.planning.schedule import order_of
+    from sparsweep.tuner.planning.estimate import estimate
+    from sparsweep.tuner.planning.graph import build_graph, compute_state
+    from sparsweep.tuner.planning.schedule import scheduling_key
     from sparsweep.tuner.state import sweep_record
 
     found: dict[str, Any] = {}
     store = Store(storage)
     with timed(found, "read"):
-        sweep = parse(sweep_file(trials), "noop")
-    sweep_record.remember(sweep, store)
+        sweep = parse_sweep(sweep_file(trials), "noop")
+    sweep_record.save_sweep(sweep, store)
     with timed(found, "plan"):
-        price(sweep, store)
+        estimate(sweep, store)
     with timed(found, "status"):
-        status.report(sweep, store)
+        status.sweep_status(sweep, store)
     with timed(found, "graph"):
-        state = examine(build(sweep.trials), store)
+        state = compute_state(build_graph(sweep.trials), store)
     with timed(found, "release"):
-        release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
+        release = RunQueue(state.graph, state.ready, scheduling_key(sweep, state.graph, state.ready))
         while (run := release.next()) is not None:
             release.finish(run)
     assert release.exhausted

@@ -1,7 +1,7 @@
 """The rungs of the ladder: from the authors' loop to the engine with everything on, each with one change more.
 
-A rung trains one problem without end. :meth:`Rung.steps` gives the number of images after each step; nothing waits
-for the device unless the rung's own loop does.
+A rung trains one problem without end. :meth:`Rung.steps` gives the number of images after each step; nothing
+waits for the device unless the rung's own loop does.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from torch import nn
 from benchmarks.authors_loop import PGD, AuthorsLoop, Loader, train_loader
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.pipeline.batches import Batches
-from sparsweep.trainables.pipeline.device_data import DeviceData, place
+from sparsweep.trainables.pipeline.batches import BatchIterator
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.training.execution import WARM_UP, Engine, Workshop
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.execution import WARMUP_STEPS, ExecutionConfig, StepRunnerCache
+from sparsweep.trainables.training.trainer import Trainer
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 CHECKED = 16
@@ -99,22 +99,22 @@ class Problem:
 
     @cached_property
     def data(self) -> DeviceData:
-        return place(self.images, self.images.train_images.shape[1], self.image_size, self.device)
+        return to_device_data(self.images, self.images.train_images.shape[1], self.image_size, self.device)
 
     @cached_property
     def checked(self) -> Batch:
         """The batch that steps are compared on."""
         return self.data.train_images[:CHECKED].float() / 255, self.data.train_labels[:CHECKED]
 
-    def batches(self) -> Batches:
+    def batches(self) -> BatchIterator:
         recipe = self.spec().recipe
         indices = torch.arange(self.samples, device=self.device)
         images, labels = self.data.train_images, self.data.train_labels
-        return Batches(images, labels, indices, self.batch_size, recipe.crop_padding, recipe.flip)
+        return BatchIterator(images, labels, indices, self.batch_size, recipe.crop_padding, recipe.flip)
 
-    def training(self, spec: TrialSpec | None = None, engine: Engine | None = None) -> Training:
-        workshop = Workshop(engine or Engine(graphs=False))
-        return Training(spec or self.spec(), self.data, torch.arange(self.samples), lambda spec: {}, workshop)
+    def training(self, spec: TrialSpec | None = None, engine: ExecutionConfig | None = None) -> Trainer:
+        workshop = StepRunnerCache(engine or ExecutionConfig(graphs=False))
+        return Trainer(spec or self.spec(), self.data, torch.arange(self.samples), lambda spec: {}, workshop)
 
     def loop(self, dtype: torch.dtype = torch.float32, lr: float = LR) -> AuthorsLoop:
         """The authors' loop at the engine's initial weights and masks."""
@@ -170,9 +170,9 @@ class Theirs(Rung):
             images, labels = problem.images.train_images, problem.images.train_labels
             yield from repeat(train_loader(images, labels, problem.batch_size, workers=self.workers))
         elif self.source == "memory":
-            yield from repeat([next(batches.epoch(derive(0, "batches")))])
+            yield from repeat([next(batches.iter_epoch(derive(0, "batches")))])
         else:
-            yield from (batches.epoch(derive(0, "batches", number)) for number in count())
+            yield from (batches.iter_epoch(derive(0, "batches", number)) for number in count())
 
     def steps(self) -> Iterator[int]:
         self.model.train()
@@ -188,22 +188,22 @@ class Theirs(Rung):
 class Ours(Rung):
     """The engine, with the levers of ``engine``."""
 
-    def __init__(self, problem: Problem, precision: str, engine: Engine) -> None:
+    def __init__(self, problem: Problem, precision: str, engine: ExecutionConfig) -> None:
         super().__init__(problem)
         self.precision, self.engine = precision, engine
         self.training = problem.training(problem.spec(precision), engine)
         self.model, self.masks = self.training.model, self.training.masks
-        self.warm_up = WARM_UP + 2 if self.training.machine.captures else 1
+        self.warm_up = WARMUP_STEPS + 2 if self.training.runner.capture_enabled else 1
 
     def steps(self) -> Iterator[int]:
         run = self.training
         run.model.train()
-        run.machine.lr.fill_(LR)
+        run.runner.lr.fill_(LR)
         for epoch in count():
             attack = derive(0, "attack", epoch, device=run.device)
             totals = torch.zeros(2, device=run.device)
-            for images, labels in run.batches.epoch(derive(0, "batches", epoch)):
-                totals += run.train_step(images, labels, run.objective.noise(images, attack), 0)
+            for images, labels in run.batches.iter_epoch(derive(0, "batches", epoch)):
+                totals += run.train_step(images, labels, run.loss_fn.draw_noise(images, attack), 0)
                 yield len(labels)
             totals.tolist()
 
@@ -213,9 +213,11 @@ class Ours(Rung):
         noise = torch.zeros_like(images) if self.problem.attack else images.new_empty(0)
         initial, before = deepcopy(run.model.state_dict()), weights(run.model)
         run.model.train()
-        run.machine.lr.fill_(CHECKED_LR)
-        for _ in range(WARM_UP + 2 if run.machine.captures else 1):  # the last of them is replayed, where steps are
-            run.machine.start(initial)
+        run.runner.lr.fill_(CHECKED_LR)
+        for _ in range(
+            WARMUP_STEPS + 2 if run.runner.capture_enabled else 1
+        ):  # the last of them is replayed, where steps are
+            run.runner.reset(initial)
             run.train_step(images, labels, noise, 0)
         return Change(before, weights(run.model))
 

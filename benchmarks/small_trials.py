@@ -23,9 +23,9 @@ def sweep_file(trials: int, epochs: int) -> str:
 
 
 def specs(trials: int, epochs: int) -> list[Any]:
-    from sparsweep.tuner.config.sweep import parse
+    from sparsweep.tuner.config.sweep import parse_sweep
 
-    return list(parse(sweep_file(trials, epochs), "small").trials.values())
+    return list(parse_sweep(sweep_file(trials, epochs), "small").trials.values())
 
 
 def trainings(chosen: Iterable[Any]) -> Iterator[Any]:
@@ -33,13 +33,15 @@ def trainings(chosen: Iterable[Any]) -> Iterator[Any]:
     import torch
 
     from sparsweep.trainables.difficulties.base import random_subset
-    from sparsweep.trainables.pipeline.device_data import place
-    from sparsweep.trainables.training.trainer import Training
+    from sparsweep.trainables.pipeline.device_data import to_device_data
+    from sparsweep.trainables.training.trainer import Trainer
 
     data = None
     for spec in chosen:
-        data = data or place(spec.dataset.load(), spec.model.channels, spec.model.min_size, torch.device("cpu"))
-        yield Training(spec, data, random_subset(len(data.train_labels), spec.samples, spec.seed), no_parent)
+        data = data or to_device_data(
+            spec.dataset.load(), spec.model.channels, spec.model.min_size, torch.device("cpu")
+        )
+        yield Trainer(spec, data, random_subset(len(data.train_labels), spec.samples, spec.seed), no_parent)
 
 
 def no_parent(spec: Any) -> Any:

@@ -25,14 +25,14 @@ from benchmarks.machine import describe
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.resnet import ResidualModel
-from sparsweep.trainables.pipeline.device_data import place
+from sparsweep.trainables.pipeline.device_data import to_device_data
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.sparsifiers import Masks, Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.masked_params import Tensors, Topology
-from sparsweep.trainables.sparsifiers.masks import keep_largest, keep_largest_per_layer, keep_random
+from sparsweep.trainables.sparsifiers import Masks, UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.masked_params import MaskedParams, Tensors
+from sparsweep.trainables.sparsifiers.masks import random_per_layer, top_k_global, top_k_per_layer
 from sparsweep.trainables.sparsifiers.saliency import magnitudes
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 
 RESULTS = Path(__file__).parent / "results"
 SPARSITY = 0.8
@@ -64,12 +64,12 @@ def trial(sparsifier: str, model: ResidualModel, batch: int) -> TrialSpec:
     return TrialSpec.model_validate({**fields, "recipe": {"batch_size": batch}})
 
 
-def training(device: torch.device, batch: int) -> Training:
+def training(device: torch.device, batch: int) -> Trainer:
     """A training of SET on one batch of random images."""
     random = np.random.default_rng(0)
     pixels, labels = random.integers(0, 256, (batch, 3, 32, 32), dtype=np.uint8), random.integers(0, 100, batch)
-    data = place(ImageData(pixels, labels, pixels, labels, classes=100), 3, 32, device)
-    return Training(trial("set", Short(), batch), data, torch.arange(batch), lambda spec: {})
+    data = to_device_data(ImageData(pixels, labels, pixels, labels, classes=100), 3, 32, device)
+    return Trainer(trial("set", Short(), batch), data, torch.arange(batch), lambda spec: {})
 
 
 def weights_of(model: ResidualModel, device: torch.device) -> Tensors:
@@ -83,15 +83,15 @@ def thresholds(weights: Tensors) -> Iterator[tuple[str, Kernel]]:
     scores = magnitudes({name: weight.detach() for name, weight in weights.items()})
     kept = round((1 - SPARSITY) * sum(score.numel() for score in scores.values()))
     counts = {name: round((1 - SPARSITY) * score.numel()) for name, score in scores.items()}
-    yield "threshold of the network", lambda: keep_largest(scores, kept)
-    yield "thresholds of the layers", lambda: keep_largest_per_layer(scores, counts)
+    yield "threshold of the network", lambda: top_k_global(scores, kept)
+    yield "thresholds of the layers", lambda: top_k_per_layer(scores, counts)
 
 
-def update(name: str, weights: Tensors, run: Training) -> Kernel:
+def update(name: str, weights: Tensors, run: Trainer) -> Kernel:
     """An update of method ``name`` and its masks put in force, with its gradients at hand."""
     counts = {layer: round((1 - SPARSITY) * weight.numel()) for layer, weight in weights.items()}
-    masks = keep_random(weights, counts, derive(0, "masks"))
-    topology = Topology(weights, torch.optim.SGD(weights.values(), lr=0.1, momentum=0.9), masks)
+    masks = random_per_layer(weights, counts, derive(0, "masks"))
+    topology = MaskedParams(weights, torch.optim.SGD(weights.values(), lr=0.1, momentum=0.9), masks)
     gradients = {layer: torch.randn_like(weight) for layer, weight in weights.items()}
     method = sparsifiers.parse(name)
     spec = run.spec.replace(sparsifier=method)
@@ -99,9 +99,9 @@ def update(name: str, weights: Tensors, run: Training) -> Kernel:
     step = run.timeline.steps // 2
 
     def act() -> None:
-        now = Moment(spec, step, run.timeline, topology.values(), derive(0, "masks", 1), lambda: gradients)
+        now = UpdateContext(spec, step, run.timeline, topology.dense_values(), derive(0, "masks", 1), lambda: gradients)
         fresh = Masks.full(weights) if name == "gmp" else masks
-        topology.change(method.update(fresh, now))
+        topology.set_masks(method.update(fresh, now))
 
     return act
 
@@ -110,8 +110,8 @@ def kernels(device: torch.device, batch: int) -> dict[tuple[int, str], Kernel]:
     """What is timed, by number of weights and name."""
     run = training(device, batch)
     run.model.train()
-    images, labels = next(run.batches.epoch(derive(0, "batches")))
-    noise = run.objective.noise(images, derive(0, "attack", device=device))
+    images, labels = next(run.batches.iter_epoch(derive(0, "batches")))
+    noise = run.loss_fn.draw_noise(images, derive(0, "attack", device=device))
     size = run.masks.size
     found: dict[tuple[int, str], Kernel] = {
         (size, STEP): lambda: run.train_step(images, labels, noise, 0),

@@ -14,7 +14,7 @@ import pandas as pd
 from sparsweep.analysis import load_trials
 from sparsweep.analysis.convergence import is_undertrained
 from sparsweep.analysis.figures.labels import of_rows
-from sparsweep.analysis.groups import keyed, pair_with_dense
+from sparsweep.analysis.groups import normalize_keys, pair_with_dense
 from sparsweep.analysis.stats import mean_interval
 
 
@@ -61,7 +61,7 @@ def over_steps(trials: pd.DataFrame) -> str:
 
 def over_sparsity(trials: pd.DataFrame) -> str:
     """Mean test accuracy over seeds, a row for each method, and dense in the first one."""
-    rows = keyed(trials)
+    rows = normalize_keys(trials)
     named = rows.assign(method=of_rows(rows))
     parts = []
     for ratio, group in named.groupby("data_ratio"):

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from sparsweep.analysis import describe, figures, load_epochs, load_layers, load_trials
-from sparsweep.analysis.claims import evaluate, lines, paper_claims
+from sparsweep.analysis.claims import evaluate, format_verdicts, paper_claims
 from sparsweep.analysis.groups import paired_differences, summarise
 from sparsweep.analysis.results import Results
 
@@ -103,4 +103,4 @@ print(curve.iloc[np.unique(np.linspace(0, len(curve) - 1, 6).astype(int))].round
 
 # %%
 verdicts = evaluate(Results(trials, load_layers(STORAGE, sweep=SWEEP)), paper_claims())
-print("\n".join(lines(verdict for verdict in verdicts if verdict.data)))
+print("\n".join(format_verdicts(verdict for verdict in verdicts if verdict.data)))

@@ -27,7 +27,7 @@ from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.models import models
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.storage.schemas import TABLES
+from sparsweep.trainables.storage.schemas import SCHEMAS
 from sparsweep.tuner.cli import app as cli
 from support.synthetic_tables import make_results
 
@@ -82,7 +82,7 @@ def ids() -> dict[str, str]:
 
 def columns() -> dict[str, list[list[str]]]:
     """Names and types of the columns of every table, in order."""
-    return {table: [[field.name, str(field.type)] for field in schema] for table, schema in TABLES.items()}
+    return {table: [[field.name, str(field.type)] for field in schema] for table, schema in SCHEMAS.items()}
 
 
 def help_texts() -> dict[str, Any]:

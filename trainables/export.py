@@ -18,9 +18,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from sparsweep.trainables.models import models
-from sparsweep.trainables.pipeline.device_data import fitted_shape
+from sparsweep.trainables.pipeline.device_data import model_input_shape
 from sparsweep.trainables.runs.soundness import check_weights
-from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
@@ -34,22 +34,22 @@ def export(store: Store, trial: str) -> dict[str, Any]:
     left = store.read_weights(trial, partial(check_weights, trial=spec))
     model, masks = left["model"], left["masks"]
     applied = {name: value * masks[name] if name in masks else value for name, value in model.items()}
-    return {"state_dict": applied, "masks": masks, "spec": dump(spec)}
+    return {"state_dict": applied, "masks": masks, "spec": to_json(spec)}
 
 
 def read_spec(store: Store, trial: str) -> TrialSpec:
     """The spec in the row of a finished trial."""
-    table, _ = tables.read(store.storage, "trials", trials=[trial], columns=["spec"])
+    table, _ = tables.read_table(store.storage, "trials", trials=[trial], columns=["spec"])
     if not table.num_rows:
         raise ValueError("its row is damaged")
-    spec = load(table["spec"][0].as_py())
+    spec = from_json(table["spec"][0].as_py())
     assert isinstance(spec, TrialSpec)
     return spec
 
 
 def network(content: Mapping[str, Any]) -> nn.Module:
     """The network in what :func:`export` gave, with its weights, in evaluation mode on the CPU."""
-    spec = load(content["spec"])
+    spec = from_json(content["spec"])
     assert isinstance(spec, TrialSpec)
     channels = spec.model.channels
     module = models.cast(spec.model).build(spec.dataset.classes, ([0.0] * channels, [1.0] * channels))
@@ -83,9 +83,9 @@ def to_onnx(content: Mapping[str, Any]) -> bytes:
     missing = [package for package in ONNX_PACKAGES if find_spec(package) is None]
     if missing:
         raise ModuleNotFoundError(f"needs {' and '.join(missing)}: pip install 'sparsweep[onnx]'")
-    spec, module = load(content["spec"]), network(content)
+    spec, module = from_json(content["spec"]), network(content)
     assert isinstance(spec, TrialSpec)
-    shape = fitted_shape(spec.dataset.image_shape, spec.model.channels, spec.model.min_size)
+    shape = model_input_shape(spec.dataset.image_shape, spec.model.channels, spec.model.min_size)
     program = torch.onnx.export(
         module,
         (torch.zeros(2, *shape),),

@@ -23,7 +23,7 @@ class PluginError(Exception):
     """A plugin cannot be imported: one line that names it and says why."""
 
 
-def load(modules: Iterable[str] = ()) -> None:
+def load_plugins(modules: Iterable[str] = ()) -> None:
     """Import what installed packages announce, then ``modules``; each once, however often it is named.
 
     Named ones are also looked for in the current folder, after everything that is installed: a file there that is
@@ -45,10 +45,10 @@ def begin_worker(folder: str | None, modules: Iterable[str]) -> None:
     """
     if folder is not None and os.path.isdir(folder):
         os.chdir(folder)
-    load(modules)
+    load_plugins(modules)
 
 
-def named() -> tuple[str, ...]:
+def requested_modules() -> tuple[str, ...]:
     """The modules that were named in this process: what its workers must import besides what is announced to them."""
     return tuple(_named)
 

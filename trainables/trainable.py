@@ -17,18 +17,18 @@ from ray import tune
 from sparsweep.trainables import plugins
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.pipeline.device_data import DeviceData, place
-from sparsweep.trainables.runs.base import Inputs, Progress, Run
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data
+from sparsweep.trainables.runs.base import Progress, Run, RunInputs
 from sparsweep.trainables.runs.kinds import is_finished, open_run
 from sparsweep.trainables.runs.result_rows import device_name
 from sparsweep.trainables.runs.run_log import RunLog
-from sparsweep.trainables.specs.run import Spec, load
+from sparsweep.trainables.specs.run import RunSpec, from_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.training.execution import Engine, Workshop
-from sparsweep.trainables.training.profiler import profiled
+from sparsweep.trainables.training.execution import ExecutionConfig, StepRunnerCache
+from sparsweep.trainables.training.profiler import profile_call
 
-REPORT_SECONDS = 1.0
+MIN_REPORT_INTERVAL_S = 1.0
 """A step of Tune is as many epochs as fit: each costs the driver some milliseconds, and leaves a checkpoint."""
 
 
@@ -71,16 +71,16 @@ class SparseTrainable(tune.Trainable):
         modules: Sequence[str] = (),
         folder: str | None = None,
         profile: str | None = None,
-        engine: Engine | None = None,
+        engine: ExecutionConfig | None = None,
     ) -> None:
         plugins.begin_worker(folder, modules)
         assert specs is not None and datasets is not None and store is not None
         self.specs, self.datasets, self.store, self.sweep = specs, datasets, store, sweep
         torch.set_num_threads(threads)
         self.device = torch.device(device)
-        self.placed: dict[tuple[str, int, int], DeviceData] = {}
+        self.device_data_cache: dict[tuple[str, int, int], DeviceData] = {}
         self.profile = profile
-        self.workshop = Workshop(engine)
+        self.workshop = StepRunnerCache(engine)
         self.run: Run | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -95,24 +95,24 @@ class SparseTrainable(tune.Trainable):
                 return self._step(run_id)
         except Exception as error:
             self.run = None
-            self.workshop = Workshop(self.workshop.engine)  # what an error left half done is not used again
+            self.workshop = StepRunnerCache(self.workshop.engine)  # what an error left half done is not used again
             self.store.write_failure(run_id, self.sweep, error)
             raise
 
     def _step(self, run_id: str) -> dict[str, Any]:
         if self.run is None:
             self.log = RunLog(run_id, self.store)
-        with self.log.listening():
+        with self.log.capture():
             if self.run is None:
                 time.sleep(self.config.get("wait", 0.0))
-                spec = load(self.config.get("spec") or self.specs[run_id])
+                spec = from_json(self.config.get("spec") or self.specs[run_id])
                 if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
-                    return {"epoch": spec.length, "epochs": spec.length, "done": True}
+                    return {"epoch": spec.num_epochs, "epochs": spec.num_epochs, "done": True}
                 self.run = self._open(spec)
-                self.log.begin(str(spec), device_name(self.device), self.run.progress, self.run.history)
+                self.log.log_start(str(spec), device_name(self.device), self.run.progress, self.run.history)
             progress = self._advance(self.run, run_id)
-            self.log.follow(progress, self.run.history)
-        result: dict[str, Any] = {"epoch": progress.epoch, "epochs": progress.epochs, "done": progress.done}
+            self.log.log_epochs(progress, self.run.history)
+        result: dict[str, Any] = {"epoch": progress.epoch, "epochs": progress.epochs, "done": progress.is_finished}
         if progress.last is not None:
             result |= {"train_loss": progress.last.train_loss, "test_accuracy": progress.last.test_accuracy}
             result["images_per_second"] = self.run.images_per_second
@@ -120,22 +120,24 @@ class SparseTrainable(tune.Trainable):
 
     def _advance(self, run: Run, run_id: str) -> Progress:
         if run_id != self.profile:
-            return run.advance(REPORT_SECONDS)
+            return run.run_for(MIN_REPORT_INTERVAL_S)
         if not run.progress.epoch and run.progress.epochs > 1:
-            return run.advance(0.0)  # one epoch, in which everything happens for the first time
+            return run.run_for(0.0)  # one epoch, in which everything happens for the first time
         self.profile = None
-        return profiled(run_id, self.device, self.store, lambda: run.advance(0.0))
+        return profile_call(run_id, self.device, self.store, lambda: run.run_for(0.0))
 
-    def _open(self, spec: Spec) -> Run:
-        dataset = spec.source.model_dump_json()
+    def _open(self, spec: RunSpec) -> Run:
+        dataset = spec.dataset_spec.model_dump_json()
 
         def images() -> ImageData:
             return ray.get(self.datasets[dataset])
 
         def placed(trial: TrialSpec) -> DeviceData:
             key = (dataset, trial.model.channels, trial.model.min_size)
-            if key not in self.placed:
-                self.placed[key] = place(images(), trial.model.channels, trial.model.min_size, self.device)
-            return self.placed[key]
+            if key not in self.device_data_cache:
+                self.device_data_cache[key] = to_device_data(
+                    images(), trial.model.channels, trial.model.min_size, self.device
+                )
+            return self.device_data_cache[key]
 
-        return open_run(spec, Inputs(images, placed, self.workshop), self.store, self.sweep)
+        return open_run(spec, RunInputs(images, placed, self.workshop), self.store, self.sweep)

@@ -8,20 +8,20 @@ import textwrap
 DEFAULT_STORAGE = "./runs"
 
 
-class WrongCall(Exception):
+class UsageError(Exception):
     """The call cannot be carried out as given: one line that names the field, the value and the choices."""
 
 
-def shortened(error: BaseException) -> str:
+def short_message(error: BaseException) -> str:
     """Return what an error says in one line of 300 characters at most."""
     return textwrap.shorten(str(error).rstrip(" .\n"), 300, placeholder=" ...")
 
 
-def about_tables(error: BaseException) -> str:
+def format_table_version_error(error: BaseException) -> str:
     """Return what an error says of tables of a later version, empty for any other error."""
-    from sparsweep.trainables.storage.tables import NewerTables
+    from sparsweep.trainables.storage.tables import TableVersionError
 
-    return str(error) if isinstance(error, NewerTables) else ""
+    return str(error) if isinstance(error, TableVersionError) else ""
 
 
 def storage_option(storage: str) -> str:

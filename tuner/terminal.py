@@ -17,7 +17,7 @@ from typing import Any, TextIO, cast
 READER_GONE = (errno.EPIPE, errno.EIO, errno.ENXIO)
 
 
-def say(text: str) -> None:
+def print_result(text: str) -> None:
     """Print lines of a result to standard output.
 
     Raises:
@@ -31,19 +31,19 @@ def say(text: str) -> None:
             raise OSError(error.errno, error.strerror, "standard output") from None
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """Print a progress message or an error to standard error."""
     print(_encodable(printable(text), sys.stderr), file=sys.stderr, flush=True)
 
 
-MOST_CHARACTERS = 1500
+MAX_CHARACTERS = 1500
 """Of a message: what is called by mistake may be of any length."""
 
 
-def bounded(text: str) -> str:
+def shortened(text: str) -> str:
     """Return ``text``, cut in its middle where it is long: it begins with the place and ends with the remedy."""
-    half = MOST_CHARACTERS // 2
-    return text if len(text) <= MOST_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
+    half = MAX_CHARACTERS // 2
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
 
 
 def printable(text: str) -> str:

@@ -10,7 +10,7 @@ For an undecided part it is said how many more seeds would decide it: so many th
 mean from the boundary with power .8, were mean and standard deviation as observed.
 """
 
-from sparsweep.analysis.claims.evaluate import Finding, Verdict, as_json, evaluate, lines
+from sparsweep.analysis.claims.evaluate import Finding, Verdict, as_json, evaluate, format_verdicts
 from sparsweep.analysis.claims.loader import ClaimError, paper_claims, read_claims
 from sparsweep.analysis.claims.rules import Claim
 
@@ -21,7 +21,7 @@ __all__ = [
     "Verdict",
     "as_json",
     "evaluate",
-    "lines",
+    "format_verdicts",
     "paper_claims",
     "read_claims",
 ]

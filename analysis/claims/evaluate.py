@@ -10,16 +10,16 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from sparsweep.analysis.claims.rules import Claim, Part, Sample, joined
+from sparsweep.analysis.claims.rules import Claim, Part, SeedValues, override_filter
 from sparsweep.analysis.convergence import Convergence, is_undertrained, steps_of
-from sparsweep.analysis.groups import keyed
-from sparsweep.analysis.metrics import depth_contrast, with_total_flops
+from sparsweep.analysis.groups import normalize_keys
+from sparsweep.analysis.metrics import shallow_minus_deep_density, with_total_flops
 from sparsweep.analysis.naming import data_titles
 from sparsweep.analysis.results import Results
-from sparsweep.analysis.stats import further_replicates, mean_interval
+from sparsweep.analysis.stats import mean_interval, required_extra_seeds
 
-Word = Literal["supported", "contradicted", "undecided", "not decided", "not tested"]
-WORDS: tuple[Word, ...] = ("supported", "contradicted", "undecided", "not decided", "not tested")
+VerdictLabel = Literal["supported", "contradicted", "undecided", "not decided", "not tested"]
+WORDS: tuple[VerdictLabel, ...] = ("supported", "contradicted", "undecided", "not decided", "not tested")
 
 _EQUAL = 1e-12  # accuracies that differ by less are the same
 
@@ -70,13 +70,13 @@ class Finding:
     """
 
     part: Part
-    verdict: Word
+    verdict: VerdictLabel
     effect: float
     low: float
     high: float
     n: int
     arms: int
-    further: int | None
+    extra_seeds: int | None
     note: str
     basis: Basis
 
@@ -103,7 +103,7 @@ class Verdict:
         return self.in_paper or not self.claim.data
 
     @property
-    def verdict(self) -> Word:
+    def verdict(self) -> VerdictLabel:
         words = {finding.verdict for finding in self.findings}
         if not words or words == {"not tested"}:
             return "not tested"
@@ -124,7 +124,7 @@ class Verdict:
     def further(self) -> int | None:
         """Further seeds that would decide every undecided part; None if that cannot be said."""
         open_parts = [finding for finding in self.findings if finding.verdict == "undecided"]
-        numbers = [finding.further for finding in open_parts if finding.further is not None]
+        numbers = [finding.extra_seeds for finding in open_parts if finding.extra_seeds is not None]
         return max(numbers) if numbers and len(numbers) == len(open_parts) else None
 
 
@@ -146,9 +146,9 @@ def evaluate(results: Results | pd.DataFrame, claims: Iterable[Claim]) -> list[V
 
 def _derived(results: Results) -> pd.DataFrame:
     """The trials with the values that rules know beside the columns: ``total_flops`` and ``depth_contrast``."""
-    trials = with_total_flops(keyed(results.trials))
+    trials = with_total_flops(normalize_keys(results.trials))
     return trials.assign(
-        depth_contrast=trials["trial"].map(depth_contrast(results.layers)),
+        depth_contrast=trials["trial"].map(shallow_minus_deep_density(results.layers)),
         allowed=trials["trial"].isin(results.allowed),
     )
 
@@ -158,7 +158,7 @@ def _judge(claim: Claim, title: str, trials: pd.DataFrame) -> Verdict:
     rules = [
         (rule, rule.sample(trials, scope))
         for part in claim.parts
-        for scope in [joined(claim.where, part.where)]
+        for scope in [override_filter(claim.where, part.where)]
         if scope.dataset in (None, first["dataset"]) and scope.model in (None, first["model"])
         for rule in part.split()
     ]
@@ -170,18 +170,18 @@ def _judge(claim: Claim, title: str, trials: pd.DataFrame) -> Verdict:
 
 
 def _untested(claim: Claim) -> tuple[Finding, ...]:
-    nothing = Sample(pd.Series(dtype=float))
+    nothing = SeedValues(pd.Series(dtype=float))
     return tuple(_find(rule, nothing) for part in claim.parts for rule in part.split())
 
 
-def _find(part: Any, sample: Sample) -> Finding:
+def _find(part: Any, sample: SeedValues) -> Finding:
     values = sample.values.to_numpy(dtype=float)
     n, effect = len(values), float(values.mean()) if len(values) else math.nan
     low, high = mean_interval(values) if n else (math.nan, math.nan)
     missing = [method for method in part.methods if method not in sample.methods]
     notes = [f"without {', '.join(missing)}"] if missing and n else []
     further: int | None = None
-    verdict: Word
+    verdict: VerdictLabel
     short = _undertrained(part, sample) if n else Convergence(0, 0, 0)
     if n == 0:
         verdict = "not tested"
@@ -198,7 +198,7 @@ def _find(part: Any, sample: Sample) -> Finding:
     else:
         verdict = part.expect.judge(low, high)
         if verdict == "undecided":
-            further = further_replicates(values, part.expect.bound(effect))
+            further = required_extra_seeds(values, part.expect.bound(effect))
             notes.append(_wanted(further))
     if n and (allowed := _allowed(sample)):
         notes.append(f"judged on under-trained networks, as the sweep allows: {allowed} of {len(sample.trials)} trials")
@@ -206,13 +206,13 @@ def _find(part: Any, sample: Sample) -> Finding:
     return Finding(part, verdict, effect, low, high, n, sample.arms, further, "; ".join(notes), basis)
 
 
-def _undertrained(part: Any, sample: Sample) -> Convergence:
+def _undertrained(part: Any, sample: SeedValues) -> Convergence:
     """How far the trials of ``sample`` were trained, as far as ``part`` asks and no sweep allows otherwise."""
     trials = sample.trials
     return Convergence.of(trials[~trials["allowed"]]) if part.needs_convergence else Convergence(0, 0, 0)
 
 
-def _allowed(sample: Sample) -> int:
+def _allowed(sample: SeedValues) -> int:
     return int((is_undertrained(sample.trials) & sample.trials["allowed"]).sum())
 
 
@@ -261,17 +261,17 @@ def _numbers(finding: Finding | None) -> dict[str, Any]:
     return {"effect": finding.effect, "interval": interval, "n": finding.n, "unit": finding.unit}
 
 
-def lines(verdicts: Iterable[Verdict]) -> Iterator[str]:
+def format_verdicts(verdicts: Iterable[Verdict]) -> Iterator[str]:
     """The verdicts as a person reads them."""
     for verdict in verdicts:
         yield f"{verdict.claim.claim}: {summary(verdict)}"
         yield f"  {verdict.claim.statement} ({verdict.claim.source})"
         if verdict.verdict == "not tested":
-            yield f"  {needs(verdict.claim)}"
+            yield f"  {missing_runs(verdict.claim)}"
             continue
         yield f"  rests on {verdict.basis}"
         for finding in verdict.findings:
-            yield f"  - {in_words(finding)}"
+            yield f"  - {format_verdict(finding)}"
 
 
 def summary(verdict: Verdict) -> str:
@@ -283,21 +283,21 @@ def summary(verdict: Verdict) -> str:
     return f"{verdict.verdict.upper()} on {verdict.data} ({samples}, {seeds}){elsewhere}"
 
 
-def needs(claim: Claim) -> str:
+def missing_runs(claim: Claim) -> str:
     """What would have to be run for a claim that was not tested."""
     methods = dict.fromkeys(method for part in claim.parts for method in part.methods)
-    scopes = dict.fromkeys(str(joined(claim.where, part.where)) for part in claim.parts)
+    scopes = dict.fromkeys(str(override_filter(claim.where, part.where)) for part in claim.parts)
     return f"needs dense and {', '.join(methods)} on: {'; '.join(scope for scope in scopes if scope) or 'anything'}"
 
 
-def in_words(finding: Finding) -> str:
+def format_verdict(finding: Finding) -> str:
     """``set: better than dense: supported, +1.2 points [+0.4, +2.0], n = 3``."""
     said = f"{', '.join(finding.part.methods)}: {finding.part.says}: {finding.verdict}"
-    number = "" if finding.n == 0 else f", {amount(finding)}, n = {finding.n}"
+    number = "" if finding.n == 0 else f", {format_effect(finding)}, n = {finding.n}"
     return f"{said}{number}{f' ({finding.note})' if finding.note else ''}"
 
 
-def amount(finding: Finding) -> str:
+def format_effect(finding: Finding) -> str:
     """The effect with its interval in the unit of its value."""
     factor, word = {"accuracy": (100, " points"), "ratio": (100, " %")}.get(finding.unit, (1, ""))
     digits = 1 if factor == 100 else 2

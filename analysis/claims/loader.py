@@ -8,20 +8,20 @@ from pathlib import Path
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from sparsweep.analysis.claims.rules import Change, Claim, Difference, Expectation, Level, Ratio
-from sparsweep.analysis.filters import Scope
+from sparsweep.analysis.claims.rules import Claim, Difference, DifferenceInDifferences, Expectation, Ratio, ValueRule
+from sparsweep.analysis.filters import TrialFilter
 from sparsweep.trainables.storage import plain_yaml
 from sparsweep.trainables.storage.plain_yaml import YAMLError
-from sparsweep.trainables.storage.user_files import read_given_text
+from sparsweep.trainables.storage.user_files import read_user_text
 
 _HOLDERS: dict[int | str, type[BaseModel]] = {
-    "where": Scope,
-    "instead": Scope,
+    "where": TrialFilter,
+    "instead": TrialFilter,
     "expect": Expectation,
-    "level": Level,
+    "level": ValueRule,
     "difference": Difference,
     "ratio": Ratio,
-    "change": Change,
+    "change": DifferenceInDifferences,
 }
 """What a field belongs to, by the step before it in the path of an error."""
 
@@ -41,7 +41,7 @@ def paper_claims() -> tuple[Claim, ...]:
 def read_claims(path: str | Path) -> tuple[Claim, ...]:
     """The claims in a YAML file, a list of them; ClaimError if it cannot be read or is wrong."""
     try:
-        return parse(read_given_text(str(path)), str(path))
+        return parse(read_user_text(str(path)), str(path))
     except (OSError, UnicodeDecodeError) as error:
         raise ClaimError(f"{path}: cannot be read: {error}") from None
 

@@ -17,8 +17,8 @@ from typing import Annotated, Literal, Self
 import pandas as pd
 from pydantic import Field, model_validator
 
-from sparsweep.analysis.filters import Scope, Value
-from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, most_accurate, pair_with_dense, replicates
+from sparsweep.analysis.filters import TrialFilter, Value
+from sparsweep.analysis.groups import ARM_KEYS, COMPARISON_KEYS, DENSE, most_accurate, pair_with_dense, replicates
 
 Measured = Literal[
     "test_accuracy",
@@ -32,7 +32,7 @@ Measured = Literal[
 
 
 @dataclass(frozen=True)
-class Sample:
+class SeedValues:
     """One number a seed: ``values`` by seed, from ``arms`` arms of the ``methods`` that were run.
 
     ``trials``: the rows that they and their partners come from.
@@ -83,7 +83,7 @@ class _Rule(Value):
         default="mean", description="how methods are taken together; each: every one must do what is said"
     )
     value: Measured = "test_accuracy"
-    where: Scope = Field(default=Scope(), description="added to the claim's own")
+    where: TrialFilter = Field(default=TrialFilter(), description="added to the claim's own")
     best: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="only so many sparsities of each method: its most accurate ones in a comparison"
     )
@@ -93,14 +93,16 @@ class _Rule(Value):
         """ARM, ``seed`` and ``gain`` of ``trials`` with this rule's value, a row a trial of the methods."""
         raise NotImplementedError
 
-    def sample(self, trials: pd.DataFrame, scope: Scope) -> Sample:
+    def sample(self, trials: pd.DataFrame, scope: TrialFilter) -> SeedValues:
         """One number a seed of the trials in ``scope``; none where it has no trials of the methods, or no partners."""
         rows = trials[scope.match(trials) & trials[self.value].notna()]
         if not rows["sparsifier"].isin(self.methods).any():
-            return Sample(pd.Series(dtype=float))
+            return SeedValues(pd.Series(dtype=float))
         gains = self.gains(rows)
         gains = gains[gains["sparsifier"].isin(self.methods)]
-        found = self._reduce(gains if self.best is None else gains.merge(most_accurate(rows, self.best), on=list(ARM)))
+        found = self._reduce(
+            gains if self.best is None else gains.merge(most_accurate(rows, self.best), on=list(ARM_KEYS))
+        )
         return dataclasses.replace(found, trials=rows[rows["sparsifier"].isin((*self.methods, *self.partners))])
 
     @property
@@ -113,15 +115,15 @@ class _Rule(Value):
         """Whether the number means something else in networks that were trained too little; costs alone do not."""
         return self.value not in ("total_flops", "nonzero_parameters") or self.best is not None
 
-    def _reduce(self, gains: pd.DataFrame) -> Sample:
-        by_arm = gains.assign(arm=gains.groupby(list(ARM), dropna=False).ngroup())
+    def _reduce(self, gains: pd.DataFrame) -> SeedValues:
+        by_arm = gains.assign(arm=gains.groupby(list(ARM_KEYS), dropna=False).ngroup())
         table = by_arm.pivot(index=["sparsifier", "arm"], columns="seed", values="gain")
         if table.empty:
-            return Sample(pd.Series(dtype=float))
+            return SeedValues(pd.Series(dtype=float))
         common = _common(table)
         of_methods = common.groupby("sparsifier").mean()
         values = of_methods.median() if self.over_methods == "median" else of_methods.mean()
-        return Sample(values, len(common), tuple(of_methods.index))
+        return SeedValues(values, len(common), tuple(of_methods.index))
 
     def split(self) -> Iterator[_Rule]:
         """The rules that must all hold: one for each method where it says so."""
@@ -139,13 +141,13 @@ def _common(table: pd.DataFrame) -> pd.DataFrame:
     return max(choices, key=lambda part: (min(part.shape[1], 2), part.size, part.shape[1]))
 
 
-class Level(_Rule):
+class ValueRule(_Rule):
     """The value itself."""
 
     rule: Literal["level"]
 
     def gains(self, trials: pd.DataFrame) -> pd.DataFrame:
-        return replicates(trials, self.value)[[*ARM, "seed", self.value]].rename(columns={self.value: "gain"})
+        return replicates(trials, self.value)[[*ARM_KEYS, "seed", self.value]].rename(columns={self.value: "gain"})
 
 
 class Difference(_Rule):
@@ -170,10 +172,10 @@ class Difference(_Rule):
         if self.to == (DENSE,):
             return pair_with_dense(trials, self.value).rename(columns={"dense": "partner"})
         rows = replicates(trials, self.value)
-        place = [*COMPARISON, "sparsity", "seed"]
+        place = [*COMPARISON_KEYS, "sparsity", "seed"]
         others = rows[rows["sparsifier"].isin(self.to)]
         partner = others.groupby(place, dropna=False)[self.value].mean().rename("partner").reset_index()
-        own = rows[[*ARM, "seed", self.value]].rename(columns={self.value: "value"})
+        own = rows[[*ARM_KEYS, "seed", self.value]].rename(columns={self.value: "value"})
         return own.merge(partner, on=place)
 
 
@@ -187,21 +189,21 @@ class Ratio(Difference):
         return pairs.assign(gain=pairs["value"] / pairs["partner"] - 1)
 
 
-class Change(Difference):
+class DifferenceInDifferences(Difference):
     """The difference to ``to`` in ``where``, minus the same difference in ``instead``."""
 
     rule: Literal["change"]  # type: ignore[assignment]
-    instead: Scope = Field(description="put in the place of where")
+    instead: TrialFilter = Field(description="put in the place of where")
 
-    def sample(self, trials: pd.DataFrame, scope: Scope) -> Sample:
+    def sample(self, trials: pd.DataFrame, scope: TrialFilter) -> SeedValues:
         here = super().sample(trials, scope)
-        there = super().sample(trials, joined(scope, self.instead))
+        there = super().sample(trials, override_filter(scope, self.instead))
         methods = tuple(name for name in here.methods if name in there.methods)
         rows = pd.concat([here.trials, there.trials]).drop_duplicates("trial")
-        return Sample((here.values - there.values).dropna(), here.arms + there.arms, methods, rows)
+        return SeedValues((here.values - there.values).dropna(), here.arms + there.arms, methods, rows)
 
 
-Part = Annotated[Level | Difference | Ratio | Change, Field(discriminator="rule")]
+Part = Annotated[ValueRule | Difference | Ratio | DifferenceInDifferences, Field(discriminator="rule")]
 
 
 class Claim(Value):
@@ -211,10 +213,10 @@ class Claim(Value):
     statement: str
     source: str = Field(description="where it was said")
     data: tuple[str, ...] = Field(default=(), description="dataset/model of the source; empty: any")
-    where: Scope = Scope()
+    where: TrialFilter = TrialFilter()
     parts: tuple[Part, ...] = Field(min_length=1)
 
 
-def joined(scope: Scope, more: Scope) -> Scope:
+def override_filter(scope: TrialFilter, more: TrialFilter) -> TrialFilter:
     """``scope`` with the fields that ``more`` has in their place."""
     return scope.model_copy(update={name: getattr(more, name) for name in more.model_fields_set})

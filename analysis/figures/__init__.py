@@ -33,7 +33,7 @@ from sparsweep.analysis.figures import (
 )
 from sparsweep.analysis.figures.form import DEFAULT, Form, inches
 from sparsweep.analysis.figures.paper import PAPER, PaperFigure, named
-from sparsweep.analysis.groups import COMPARISON
+from sparsweep.analysis.groups import COMPARISON_KEYS
 from sparsweep.analysis.naming import setting_titles
 from sparsweep.analysis.results import Results
 from sparsweep.analysis.spreadsheet import to_csv
@@ -181,7 +181,7 @@ def _pages(kind: FigureKind, results: Results) -> Iterator[Picture]:
     """One picture of all settings, or if they are too many, one of each."""
     by_setting = len(results.trials) and "trials" in kind.inputs
     asked = results.trials.head(0) if results.asked is None else results.asked
-    both = pd.concat([results.trials[list(COMPARISON)], asked[list(COMPARISON)]], ignore_index=True)
+    both = pd.concat([results.trials[list(COMPARISON_KEYS)], asked[list(COMPARISON_KEYS)]], ignore_index=True)
     titles = setting_titles(both) if by_setting else pd.Series(dtype=str)
     of_trials, of_asked = titles.iloc[: len(results.trials)], titles.iloc[len(results.trials) :]
     if of_trials.nunique() <= MOST_SETTINGS:
@@ -189,7 +189,7 @@ def _pages(kind: FigureKind, results: Results) -> Iterator[Picture]:
         return
     for title in sorted(of_trials.unique()):
         place = re.sub(r"[^a-z0-9.]+", "-", title.lower())
-        chosen = results.only((of_trials == title).to_numpy(), (of_asked == title).to_numpy())
+        chosen = results.where_rows((of_trials == title).to_numpy(), (of_asked == title).to_numpy())
         yield Picture(f"{kind.name}-{place}", kind, chosen)
 
 
@@ -205,7 +205,7 @@ def save(picture: Picture, write: Callable[[str, bytes], None], form: Form = DEF
     Returns their names. Nothing is written unless all three could be made. ValueError where there is nothing to show.
     """
     files = {f"{picture.name}.csv": to_csv(picture.table())}
-    made = export.render(picture.draw(form), "png", "pdf")
+    made = export.to_bytes(picture.draw(form), "png", "pdf")
     files |= {f"{picture.name}.{kind}": content for kind, content in made.items()}
     for file, content in files.items():
         write(file, content)

@@ -23,7 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.groups import ARM, COMPARISON, METHOD, most_accurate, replicates, summarise
+from sparsweep.analysis.groups import ARM_KEYS, COMPARISON_KEYS, METHOD_KEYS, most_accurate, replicates, summarise
 from sparsweep.analysis.metrics import with_total_flops
 
 _AREAS = (14.0, 150.0)  # points squared: no parameters, all of them
@@ -48,22 +48,22 @@ def table(trials: pd.DataFrame, best: int = 5) -> pd.DataFrame:
         raise ValueError("no finished trial with the FLOPs of its prerequisites (tables of version 1 do not have them)")
     points = summarise(known)
     for column in ("total_flops", "nonzero_parameters", "parameters"):
-        one = summarise(known, column)[[*ARM, "mean"]].rename(columns={"mean": column})
-        points = points.merge(one, how="left", on=list(ARM))
-    points = points.merge(most_accurate(known, best), on=list(ARM)).assign(
+        one = summarise(known, column)[[*ARM_KEYS, "mean"]].rename(columns={"mean": column})
+        points = points.merge(one, how="left", on=list(ARM_KEYS))
+    points = points.merge(most_accurate(known, best), on=list(ARM_KEYS)).assign(
         accuracy_percent=lambda rows: 100 * rows["mean"],
         std_percent=lambda rows: 100 * rows["std"],
         interval_percent=lambda rows: 100 * rows["interval"],
         parameter_share=lambda rows: rows["nonzero_parameters"] / rows["parameters"],
     )
     points = points.assign(on_front=on_front(points)).drop(columns=["mean", "std", "interval", "parameters"])
-    return points.sort_values(list(ARM), ignore_index=True)
+    return points.sort_values(list(ARM_KEYS), ignore_index=True)
 
 
 def on_front(points: pd.DataFrame) -> pd.Series:
     """Whether no other point of the same comparison has as few FLOPs and more accuracy, or fewer and as much."""
     order = points.sort_values(["total_flops", "accuracy_percent"], ascending=[True, False])
-    reached = order.groupby(list(COMPARISON), dropna=False)["accuracy_percent"].transform(
+    reached = order.groupby(list(COMPARISON_KEYS), dropna=False)["accuracy_percent"].transform(
         lambda accuracy: accuracy.cummax().shift(fill_value=-np.inf)
     )
     return (order["accuracy_percent"] > reached).reindex(points.index)
@@ -74,7 +74,7 @@ def draw(trials: pd.DataFrame, best: int = 5, form: Form = DEFAULT) -> Figure:
     points = table(trials, best)
 
     def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
-        _paint_front(axes, points.merge(panel[list(COMPARISON)].drop_duplicates(), on=list(COMPARISON)))
+        _paint_front(axes, points.merge(panel[list(COMPARISON_KEYS)].drop_duplicates(), on=list(COMPARISON_KEYS)))
         _paint(axes, panel, methods, form)
 
     xlabel = "training FLOPs, prerequisites included"
@@ -102,7 +102,7 @@ def _paint_front(axes: Axes, points: pd.DataFrame) -> None:
 
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
     shown: list[marks.Point] = []
-    for key, points in panel.groupby(list(METHOD)):
+    for key, points in panel.groupby(list(METHOD_KEYS)):
         label, variant = methods[key]
         looks = style.point(str(key[0]), variant)
         inside = looks.get("markerfacecolor", looks["color"])

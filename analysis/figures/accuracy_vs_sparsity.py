@@ -25,7 +25,16 @@ from matplotlib.ticker import MaxNLocator
 
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, METHOD, complete, grid, replicates, summarise
+from sparsweep.analysis.groups import (
+    ARM_KEYS,
+    COMPARISON_KEYS,
+    DENSE,
+    METHOD_KEYS,
+    fill_grid,
+    grid,
+    replicates,
+    summarise,
+)
 
 _MISSING: dict[str, Any] = {"marker": "x", "markersize": 4, "linestyle": "none"}
 _FOOT = 0.02  # of a panel's height
@@ -48,11 +57,13 @@ def table(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> pd.DataFra
     dense, sparse = summary[summary["sparsifier"] == DENSE], summary[summary["sparsifier"] != DENSE]
     wanted = trials if asked is None else asked
     wanted = wanted[wanted["sparsifier"] != DENSE]
-    points = complete(sparse, grid(wanted) if asked is None else wanted)
+    points = fill_grid(sparse, grid(wanted) if asked is None else wanted)
     points = pd.concat([dense, points], ignore_index=True) if len(sparse) else dense
     names = {"accuracy_percent": "mean", "std_percent": "std", "interval_percent": "interval"}
     values = {new: 100 * points[old] for new, old in names.items()}
-    return points.assign(**values)[[*ARM, "n", *values, "undertrained"]].sort_values(list(ARM), ignore_index=True)
+    return points.assign(**values)[[*ARM_KEYS, "n", *values, "undertrained"]].sort_values(
+        list(ARM_KEYS), ignore_index=True
+    )
 
 
 def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = DEFAULT) -> Figure:
@@ -77,8 +88,10 @@ def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = D
 
 def _paint_dense(axes: Axes, panel: pd.DataFrame, form: Form) -> list[marks.Point]:
     shown = []
-    for _, dense in panel[panel["sparsifier"] == DENSE].groupby(list(METHOD)):
-        level(axes, float(dense["accuracy_percent"].iloc[0]), float(form.half(dense).iloc[0]), style.of(DENSE).label)
+    for _, dense in panel[panel["sparsifier"] == DENSE].groupby(list(METHOD_KEYS)):
+        draw_dense_line(
+            axes, float(dense["accuracy_percent"].iloc[0]), float(form.half(dense).iloc[0]), style.of(DENSE).label
+        )
         shown += marks.points([None], dense["accuracy_percent"], dense["n"], style.of(DENSE).color)
         if dense["undertrained"].any():
             axes.plot(1, dense["accuracy_percent"], transform=axes.get_yaxis_transform(), **style.UNDERTRAINED)
@@ -90,11 +103,11 @@ def _paint_sparsities(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, 
     shown = _paint_dense(axes, panel, form)
     sparse = panel[panel["sparsifier"] != DENSE].sort_values("sparsity")
     places = np.sort(sparse["sparsity"].unique())
-    own = dict.fromkeys(sparse[list(METHOD)].itertuples(index=False, name=None))
+    own = dict.fromkeys(sparse[list(METHOD_KEYS)].itertuples(index=False, name=None))
     order = [key for key in methods if key in own]
     shared = _shared(sparse)
-    shifts = beside(places, order) if shared else dict.fromkeys(order, 0.0)
-    for key, points in sparse.groupby(list(METHOD)):
+    shifts = dodge(places, order) if shared else dict.fromkeys(order, 0.0)
+    for key, points in sparse.groupby(list(METHOD_KEYS)):
         label, variant = methods[key]
         looks = {**style.line(str(key[0]), variant), "label": label}
         if len(order) > 1 and not shared:
@@ -116,7 +129,7 @@ def _paint_sparsities(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, 
 def _paint_methods(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
     """Markers of one sparsity beside each other, each above the name of its method."""
     shown = _paint_dense(axes, panel, form)
-    found = {key: points for key, points in panel.groupby(list(METHOD)) if key[0] != DENSE}
+    found = {key: points for key, points in panel.groupby(list(METHOD_KEYS)) if key[0] != DENSE}
     order = [key for key in methods if key in found]
     for place, key in enumerate(order):
         points = found[key]
@@ -140,7 +153,7 @@ def _finish(axes: Axes, panel: pd.DataFrame, shown: list[marks.Point]) -> None:
 def _shared(sparse: pd.DataFrame) -> bool:
     """Whether two methods have a point at one sparsity of one comparison."""
     there = sparse[sparse["n"] > 0]
-    return bool(there.duplicated([*COMPARISON, "sparsity"]).any())
+    return bool(there.duplicated([*COMPARISON_KEYS, "sparsity"]).any())
 
 
 def _tick_labels(places: np.ndarray, width: float) -> list[str]:
@@ -165,7 +178,7 @@ def _add_line(axes: Axes, places: pd.Series, points: pd.DataFrame, looks: dict[s
     axes.plot(places[~there], feet, transform=axes.get_xaxis_transform(), color=looks["color"], **_MISSING)
 
 
-def level(axes: Axes, height: float, half: float, label: str | None = None) -> None:
+def draw_dense_line(axes: Axes, height: float, half: float, label: str | None = None) -> None:
     """The dense network as a line across at ``height``, with a band of ``half`` (NaN: none) to each side."""
     looks = style.line(DENSE)
     axes.axhline(height, zorder=1.5, label=label, **looks)
@@ -173,7 +186,7 @@ def level(axes: Axes, height: float, half: float, label: str | None = None) -> N
         axes.axhspan(height - half, height + half, color=looks["color"], alpha=0.12, linewidth=0, zorder=0.5)
 
 
-def beside(grid: np.ndarray, methods: list[labels.Key]) -> dict[labels.Key, float]:
+def dodge(grid: np.ndarray, methods: list[labels.Key]) -> dict[labels.Key, float]:
     """How far each method's markers stand beside the place in ``grid`` (ascending) that they belong to."""
     between = float(np.diff(grid).min()) if len(grid) > 1 else 0.1
     step = between * min(_DODGE, _WIDEST_DODGE / max(len(methods) - 1, 1))

@@ -18,9 +18,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from sparsweep.analysis.figures import labels, layout, marks, style
-from sparsweep.analysis.figures.accuracy_vs_sparsity import level
+from sparsweep.analysis.figures.accuracy_vs_sparsity import draw_dense_line
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.groups import ARM, DENSE, METHOD, complete_methods, grid, near_sparsity, replicates, summarise
+from sparsweep.analysis.groups import (
+    ARM_KEYS,
+    DENSE,
+    METHOD_KEYS,
+    at_nearest_sparsity,
+    fill_methods,
+    grid,
+    replicates,
+    summarise,
+)
 
 _PANEL = (3.7, 2.9)
 _PLACES = {"clean": "clean_accuracy", "robust": "robust_accuracy"}
@@ -36,15 +45,15 @@ def table(trials: pd.DataFrame, sparsity: float = 0.9, asked: pd.DataFrame | Non
     both = replicates(trials[trials["clean_accuracy"].notna()], "robust_accuracy")
     if both.empty:
         raise ValueError("no finished trial was judged under attack: robust_accuracy is nowhere known")
-    chosen = near_sparsity(both, sparsity)
-    found = summarise(chosen, "clean_accuracy")[[*ARM, "n", "undertrained"]]
+    chosen = at_nearest_sparsity(both, sparsity)
+    found = summarise(chosen, "clean_accuracy")[[*ARM_KEYS, "n", "undertrained"]]
     for name, column in _PLACES.items():
         one = summarise(chosen, column)
         values = {"percent": one["mean"], "std": one["std"], "interval": one["interval"]}
-        one = one[list(ARM)].assign(**{f"{name}_{end}": 100 * value for end, value in values.items()})
-        found = found.merge(one, on=list(ARM))
-    points = complete_methods(found, grid(both) if asked is None else asked)
-    return points.sort_values(list(ARM), ignore_index=True)
+        one = one[list(ARM_KEYS)].assign(**{f"{name}_{end}": 100 * value for end, value in values.items()})
+        found = found.merge(one, on=list(ARM_KEYS))
+    points = fill_methods(found, grid(both) if asked is None else asked)
+    return points.sort_values(list(ARM_KEYS), ignore_index=True)
 
 
 def draw(
@@ -65,7 +74,7 @@ def draw(
 
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
     missing, shown = [], []
-    for key, points in panel.groupby(list(METHOD)):
+    for key, points in panel.groupby(list(METHOD_KEYS)):
         label, variant = methods[key]
         point = points.iloc[0]
         if point["n"] == 0:
@@ -74,7 +83,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form)
         across, upright = (float(form.half(points, name).iloc[0]) for name in _PLACES)
         x, y = float(point["clean_percent"]), float(point["robust_percent"])
         if key[0] == DENSE:
-            level(axes, y, upright)
+            draw_dense_line(axes, y, upright)
             _upright(axes, x, across)
         spread: dict[str, Any] = {"xerr": across, "yerr": upright} if point["n"] > 1 else {}
         looks = style.point(str(key[0]), variant)

@@ -20,8 +20,16 @@ from matplotlib.ticker import MaxNLocator
 
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, METHOD, near_sparsity, paired_differences, replicates
-from sparsweep.analysis.metrics import depth_contrast
+from sparsweep.analysis.groups import (
+    ARM_KEYS,
+    COMPARISON_KEYS,
+    DENSE,
+    METHOD_KEYS,
+    at_nearest_sparsity,
+    paired_differences,
+    replicates,
+)
+from sparsweep.analysis.metrics import shallow_minus_deep_density
 from sparsweep.analysis.stats import Slope, regression
 
 PANEL_KEYS = ("data_ratio", "at_sparsity")
@@ -35,21 +43,21 @@ def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> 
     ``slope``, ``slope_low``, ``slope_high``: of its panel, in points per unit of contrast, NaN where there is none.
     ValueError where no method has both a dense partner and two layers.
     """
-    chosen = near_sparsity(replicates(trials), sparsity)
-    contrast = depth_contrast(layers).rename("contrast")
+    chosen = at_nearest_sparsity(replicates(trials), sparsity)
+    contrast = shallow_minus_deep_density(layers).rename("contrast")
     sparse = chosen[chosen["sparsifier"] != DENSE].merge(contrast, on="trial")
-    densities = sparse.groupby(list(ARM), dropna=False)["contrast"].mean().dropna().reset_index()
+    densities = sparse.groupby(list(ARM_KEYS), dropna=False)["contrast"].mean().dropna().reset_index()
     differences = paired_differences(chosen)
-    points = densities.merge(differences, on=list(ARM))
+    points = densities.merge(differences, on=list(ARM_KEYS))
     if points.empty:
         raise ValueError("no finished method has both layers to compare and a dense partner")
     names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
     points = points.assign(**{new: 100 * points[old] for old, new in names.items()})
     points = points.assign(at_sparsity=points["sparsity"])
-    points = points[[*ARM, "at_sparsity", "n", "undertrained", "contrast", *names.values()]].sort_values(
-        list(ARM), ignore_index=True
+    points = points[[*ARM_KEYS, "at_sparsity", "n", "undertrained", "contrast", *names.values()]].sort_values(
+        list(ARM_KEYS), ignore_index=True
     )
-    lines = [panel.assign(**_numbers(slope(panel))) for _, panel in points.groupby(list(COMPARISON), dropna=False)]
+    lines = [panel.assign(**_numbers(slope(panel))) for _, panel in points.groupby(list(COMPARISON_KEYS), dropna=False)]
     return pd.concat(lines).sort_index()
 
 
@@ -71,7 +79,7 @@ def _numbers(line: Slope | None) -> dict[str, float]:
 def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8, form: Form = DEFAULT) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
     points = table(trials, layers, sparsity)
-    size = (4.2, 2.9 if len(points[list(METHOD)].drop_duplicates()) <= layout.CROWD else 4.2)
+    size = (4.2, 2.9 if len(points[list(METHOD_KEYS)].drop_duplicates()) <= layout.CROWD else 4.2)
     by, ylabel = PANEL_KEYS, "accuracy minus dense (points)"
     # In one panel, however many: the line is through all of them.
     figure = layout.panels(
@@ -85,7 +93,7 @@ def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8, form
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
     axes.axhline(0, **style.line(DENSE))
     shown = []
-    for key, points in panel.groupby(list(METHOD)):
+    for key, points in panel.groupby(list(METHOD_KEYS)):
         label, variant = methods[key]
         point, looks = points.iloc[0], style.point(str(key[0]), variant)
         x, y = point["contrast"], point["difference_points"]

@@ -23,7 +23,7 @@ _PRINT: dict[str, Callable[[Figure, io.BytesIO], Any]] = {
 }
 
 
-def render(figure: Figure, *kinds: str) -> dict[str, bytes]:
+def to_bytes(figure: Figure, *kinds: str) -> dict[str, bytes]:
     """``figure`` as ``png``, ``pdf`` (vector, with embedded TrueType fonts) or ``svg``, by kind."""
     files = {kind: io.BytesIO() for kind in kinds}
     with style.context():

@@ -14,7 +14,7 @@ from matplotlib.textpath import text_to_path
 
 from sparsweep.analysis import naming
 from sparsweep.analysis.figures import fonts, style
-from sparsweep.analysis.groups import METHOD
+from sparsweep.analysis.groups import METHOD_KEYS
 
 Key = tuple[Hashable, ...]
 Methods = dict[Key, tuple[str, int]]
@@ -25,7 +25,7 @@ MOST_VARIANTS = 5
 
 def methods(points: pd.DataFrame) -> Methods:
     """Label and variant (0, 1, ...) of each (sparsifier, sparsifier_parameters) in ``points``, in legend order."""
-    rows = points[list(METHOD)].drop_duplicates()
+    rows = points[list(METHOD_KEYS)].drop_duplicates()
     found: Methods = {}
     for sparsifier in sorted(rows["sparsifier"].unique(), key=style.order):
         parameters = sorted(rows.loc[rows["sparsifier"] == sparsifier, "sparsifier_parameters"])
@@ -69,7 +69,7 @@ def seeds(counts: pd.Series) -> str:
     return f"n = {span}"
 
 
-def usual(counts: pd.Series) -> int:
+def modal_n(counts: pd.Series) -> int:
     """The number of replicates that most points have, of two that are as frequent the larger; ``counts`` as above."""
     return int(counts[counts > 0].mode().max())
 
@@ -77,7 +77,7 @@ def usual(counts: pd.Series) -> int:
 def usual_seeds(counts: pd.Series) -> str:
     """``n = 3`` or, of a picture that numbers the points with more or fewer, ``n = 3, others numbered``."""
     others = ", others numbered" if counts[counts > 0].nunique() > 1 else ""
-    return f"n = {usual(counts)}{others}"
+    return f"n = {modal_n(counts)}{others}"
 
 
 def wrap(text: str, width: float, size: float = style.RC["figure.titlesize"]) -> str:

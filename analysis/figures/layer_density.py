@@ -19,16 +19,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sparsweep.analysis.figures import labels, layout, marks, style
-from sparsweep.analysis.figures.accuracy_vs_sparsity import beside
+from sparsweep.analysis.figures.accuracy_vs_sparsity import dodge
 from sparsweep.analysis.figures.form import DEFAULT, Form
 from sparsweep.analysis.groups import (
-    ARM,
+    ARM_KEYS,
     DENSE,
-    METHOD,
-    complete_methods,
+    METHOD_KEYS,
+    at_nearest_sparsity,
+    fill_methods,
     grid,
     half_interval,
-    near_sparsity,
     replicates,
     summarise,
 )
@@ -47,7 +47,7 @@ def table(
     lies beside the path. A method that is missing, of ``asked`` or of the grid that ``trials`` show, has one row with
     ``n`` = 0. ValueError without the layers of any finished sparse trial.
     """
-    chosen = near_sparsity(replicates(trials), sparsity)
+    chosen = at_nearest_sparsity(replicates(trials), sparsity)
     chosen = chosen[chosen["sparsifier"] != DENSE]
     known = layers[layers["trial"].isin(chosen["trial"])].reset_index(drop=True)
     if known.empty:
@@ -58,14 +58,14 @@ def table(
         convolution=convolutions.groupby("trial")["position"].rank(method="first"),
         shortcut=is_shortcut(known),
     )
-    joined = chosen[["trial", *ARM]].merge(known, on="trial", suffixes=("", "_layer"))
-    keys = [*ARM, "number", "layer", "kind", "convolution", "shortcut"]
+    joined = chosen[["trial", *ARM_KEYS]].merge(known, on="trial", suffixes=("", "_layer"))
+    keys = [*ARM_KEYS, "number", "layer", "kind", "convolution", "shortcut"]
     densities = joined.groupby(keys, dropna=False)["density"].agg(n="count", density="mean", std="std").reset_index()
     densities = densities.assign(interval=half_interval(densities["std"], densities["n"]))
-    arms = complete_methods(summarise(chosen)[[*ARM, "n"]], grid(trials) if asked is None else asked)
-    whole = arms.drop(columns="n").merge(densities, how="left", on=list(ARM))
+    arms = fill_methods(summarise(chosen)[[*ARM_KEYS, "n"]], grid(trials) if asked is None else asked)
+    whole = arms.drop(columns="n").merge(densities, how="left", on=list(ARM_KEYS))
     whole = whole.assign(n=whole["n"].fillna(0).astype(int))
-    return whole.sort_values([*ARM, "number"], ignore_index=True)
+    return whole.sort_values([*ARM_KEYS, "number"], ignore_index=True)
 
 
 def draw(
@@ -84,7 +84,7 @@ def draw(
     size = (4.6, layout.PANEL[1] + 0.3)
     figure = layout.panels(points, ["data_ratio", "at_sparsity"], paint, "", "density", size, form)
     said = [f"mean ± {form.said}"] if (points["n"] > 1).any() else []
-    if points.loc[points["n"] > 0, list(METHOD)].drop_duplicates().shape[0] > 1:
+    if points.loc[points["n"] > 0, list(METHOD_KEYS)].drop_duplicates().shape[0] > 1:
         said.append("methods of one layer side by side")
     layout.legend(figure, labels.methods(points), "; ".join(said) or None, form=form)
     return figure
@@ -92,10 +92,10 @@ def draw(
 
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
     there = panel[(panel["n"] > 0) & (panel["sparsifier"] != DENSE)]
-    own = dict.fromkeys(there[list(METHOD)].itertuples(index=False, name=None))
+    own = dict.fromkeys(there[list(METHOD_KEYS)].itertuples(index=False, name=None))
     depth = int(there["number"].max()) if len(there) else 0
-    shifts = beside(np.arange(1.0, depth + 1), [key for key in methods if key in own])
-    for key, points in there.groupby(list(METHOD)):
+    shifts = dodge(np.arange(1.0, depth + 1), [key for key in methods if key in own])
+    for key, points in there.groupby(list(METHOD_KEYS)):
         label, variant = methods[key]
         looks = style.line(str(key[0]), variant)
         joined = points[~points["shortcut"].astype(bool)]
@@ -115,7 +115,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form)
 
 
 def _keys(panel: pd.DataFrame) -> list[labels.Key]:
-    return list(panel[list(METHOD)].itertuples(index=False, name=None))
+    return list(panel[list(METHOD_KEYS)].itertuples(index=False, name=None))
 
 
 def _add(axes: Axes, points: pd.DataFrame, shift: float, form: Form, looks: dict[str, Any]) -> None:

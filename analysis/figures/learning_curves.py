@@ -19,7 +19,15 @@ from matplotlib.ticker import MaxNLocator
 from sparsweep.analysis.convergence import is_undertrained
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, METHOD, half_interval, near_sparsity, replicates
+from sparsweep.analysis.groups import (
+    ARM_KEYS,
+    COMPARISON_KEYS,
+    DENSE,
+    METHOD_KEYS,
+    at_nearest_sparsity,
+    half_interval,
+    replicates,
+)
 
 _PANEL = layout.PANEL
 
@@ -30,18 +38,18 @@ def table(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8) -> 
     ``std_percent``: ddof=1, NaN if n = 1; ``interval_percent``: half of the mean's 95 % interval; ``undertrained``: how
     many of the seeds are; ``at_sparsity``: that of the panel. ValueError where no finished trial was evaluated twice.
     """
-    chosen = near_sparsity(replicates(trials), sparsity)
+    chosen = at_nearest_sparsity(replicates(trials), sparsity)
     known = epochs.loc[epochs["test_accuracy"].notna(), ["trial", "epoch", "test_accuracy"]]
-    joined = chosen[["trial", *ARM]].assign(short=is_undertrained(chosen)).merge(known, on="trial")
+    joined = chosen[["trial", *ARM_KEYS]].assign(short=is_undertrained(chosen)).merge(known, on="trial")
     if joined["epoch"].nunique() < 2:
         raise ValueError("no finished trial was evaluated at two epochs: there is no course of training to draw")
-    groups = joined.groupby([*ARM, "epoch"], dropna=False)
+    groups = joined.groupby([*ARM_KEYS, "epoch"], dropna=False)
     accuracy = 100 * groups["test_accuracy"].agg(mean="mean", std="std")
     counts = groups.agg(n=("test_accuracy", "count"), undertrained=("short", "sum"))
     found = counts.assign(accuracy_percent=accuracy["mean"], std_percent=accuracy["std"])
     found = found.assign(interval_percent=half_interval(found["std_percent"], found["n"])).reset_index()
-    at = found.groupby(list(COMPARISON), dropna=False)["sparsity"].transform("max")
-    return found.assign(at_sparsity=at).sort_values([*ARM, "epoch"], ignore_index=True)
+    at = found.groupby(list(COMPARISON_KEYS), dropna=False)["sparsity"].transform("max")
+    return found.assign(at_sparsity=at).sort_values([*ARM_KEYS, "epoch"], ignore_index=True)
 
 
 def draw(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8, form: Form = DEFAULT) -> Figure:
@@ -54,7 +62,7 @@ def draw(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8, form
     by = ["data_ratio", "at_sparsity"]
     figure = layout.panels(points, by, paint, "epoch", "test accuracy (%)", _PANEL, form)
     spread = f"mean, band ± {form.said}" if (points["n"] > 1).any() else None
-    ends = points.groupby(list(ARM), dropna=False).tail(1)
+    ends = points.groupby(list(ARM_KEYS), dropna=False).tail(1)
     layout.legend(figure, labels.methods(points), spread, _line, layout.undertrained_key(ends), form)
     return figure
 
@@ -65,7 +73,7 @@ def _line(sparsifier: str, variant: int) -> dict[str, Any]:
 
 
 def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
-    for key, points in panel.groupby(list(METHOD)):
+    for key, points in panel.groupby(list(METHOD_KEYS)):
         label, variant = methods[key]
         looks = _line(str(key[0]), variant)
         for _, course in points.groupby("sparsity"):  # dense, and the one sparsity of the panel

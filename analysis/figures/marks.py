@@ -44,7 +44,7 @@ def count_seeds(axes: Axes, points: Sequence[Point], offset: tuple[float, float]
         return
     counts = pd.Series([point.n for point in there])
     note(axes, spread_note(counts, labels.usual_seeds))
-    usual = labels.usual(counts)
+    usual = labels.modal_n(counts)
     for point in there:
         if point.n == usual:
             continue

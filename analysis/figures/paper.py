@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from sparsweep.analysis.filters import Scope
+from sparsweep.analysis.filters import TrialFilter
 from sparsweep.analysis.groups import DENSE
 
 
@@ -23,7 +23,7 @@ class PaperFigure:
 
     number: int
     kind: str
-    panels: tuple[Scope, ...] = ()
+    panels: tuple[TrialFilter, ...] = ()
     part: str = ""
 
     @property
@@ -42,7 +42,7 @@ class PaperFigure:
             found |= panel.match(trials)
         return found
 
-    def missing(self, trials: pd.DataFrame) -> list[Scope]:
+    def missing(self, trials: pd.DataFrame) -> list[TrialFilter]:
         """The panels that no sparse trial of ``trials`` belongs to."""
         sparse = trials[trials["sparsifier"] != DENSE]
         return [panel for panel in self.panels if not panel.match(sparse).any()]
@@ -55,19 +55,19 @@ _VGG: Data = {"dataset": "cifar100", "model": "vgg19"}
 _SMALL: Data = {"dataset": "cifar10", "model": "vgg16"}
 
 
-def _hard(data: Data, **fields: Any) -> Scope:
-    return Scope.model_validate({**data, "difficulty": "el2n", **fields})
+def _hard(data: Data, **fields: Any) -> TrialFilter:
+    return TrialFilter.model_validate({**data, "difficulty": "el2n", **fields})
 
 
-def _corrupted(data: Data, ratio: float, severity: int = 5, **fields: Any) -> Scope:
+def _corrupted(data: Data, ratio: float, severity: int = 5, **fields: Any) -> TrialFilter:
     shared = {"difficulty": "corruption", "severity": severity, "data_ratio": ratio}
-    return Scope.model_validate({**data, **shared, **fields})
+    return TrialFilter.model_validate({**data, **shared, **fields})
 
 
-def _attacked(sparsity: float) -> tuple[Scope, ...]:
+def _attacked(sparsity: float) -> tuple[TrialFilter, ...]:
     shared = {"difficulty": "adversarial", "sparsity": sparsity}
     places = [{**data, "data_ratio": ratio} for ratio in (1.0, 0.5) for data in (_SMALL, _CIFAR)]
-    return tuple(Scope.model_validate({**shared, **place}) for place in places)
+    return tuple(TrialFilter.model_validate({**shared, **place}) for place in places)
 
 
 PAPER: tuple[PaperFigure, ...] = (

@@ -29,7 +29,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from sparsweep.analysis.figures import fonts, labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.groups import ARM, DENSE, METHOD, SPARSE, complete, grid, paired_differences
+from sparsweep.analysis.groups import ARM_KEYS, DENSE, METHOD_KEYS, SPARSE, fill_grid, grid, paired_differences
 from sparsweep.analysis.naming import setting_titles
 
 COLORS = "RdBu"
@@ -58,12 +58,12 @@ def table(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> pd.DataFra
         raise ValueError("no finished sparse trial has a dense partner of the same seed and setting")
     wanted = trials if asked is None else asked
     wanted = wanted[wanted["sparsifier"] != DENSE]
-    cells = complete(differences, grid(wanted) if asked is None else wanted)
+    cells = fill_grid(differences, grid(wanted) if asked is None else wanted)
     names = {"mean": "difference_points", "low": "low_points", "high": "high_points"}
     values = {new: 100 * cells[old] for old, new in names.items()}
     cells = cells.assign(**values, significant=cells["significant"].eq(True))
-    columns = [*ARM, "n", *values, "p", "p_wilcoxon", "p_holm", "significant", "undertrained"]
-    return cells[columns].sort_values(list(ARM), ignore_index=True)
+    columns = [*ARM_KEYS, "n", *values, "p", "p_wilcoxon", "p_holm", "significant", "undertrained"]
+    return cells[columns].sort_values(list(ARM_KEYS), ignore_index=True)
 
 
 def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = DEFAULT) -> Figure:
@@ -73,7 +73,9 @@ def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = D
     most = int(cells.groupby(titles)["sparsity"].nunique().max())
     widest = form.width - _SCALE if form.width else _WIDEST
     width = min(max(most * _CELL_WIDTH + _PANEL_MARGIN[0], _NARROWEST), widest)
-    columns = _columns(cells.groupby(titles)[list(METHOD)].value_counts().groupby(level=0).size().max(), width, widest)
+    columns = _columns(
+        cells.groupby(titles)[list(METHOD_KEYS)].value_counts().groupby(level=0).size().max(), width, widest
+    )
     if form.width:
         width = (form.width - _SCALE) / columns
     cell = (width - _PANEL_MARGIN[0]) / most
@@ -94,7 +96,7 @@ def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = D
                 _add_title(figure.add_subplot(cells_at[place, :]), row.title)
             for column, (key, panel) in enumerate(row.panels):
                 axes = figure.add_subplot(cells_at[place, column])
-                _draw_panel(axes, panel, norm, labels.usual(cells["n"]), cell)
+                _draw_panel(axes, panel, norm, labels.modal_n(cells["n"]), cell)
                 axes.set_title(heads[key], loc="left")
                 axes.set_ylabel("data ratio" if column == 0 else "")
                 axes.set_xlabel("sparsity" if row.is_last else "")
@@ -118,7 +120,7 @@ class _Row:
 def _rows(title: str, block: pd.DataFrame, heads: dict[labels.Key, str], columns: int) -> Iterator[_Row]:
     """The rows of one setting: its title, then its methods in the order of ``heads``, ``columns`` a row."""
     yield _Row(_TITLE_HEIGHT * (1 + title.count("\n")), title)
-    panels = {key: _aligned(panel, block) for key, panel in block.groupby(list(METHOD))}
+    panels = {key: _aligned(panel, block) for key, panel in block.groupby(list(METHOD_KEYS))}
     there = [key for key in heads if key in panels]
     for start in range(0, len(there), columns):
         keys = there[start : start + columns]
@@ -134,7 +136,7 @@ def _aligned(panel: pd.DataFrame, block: pd.DataFrame) -> pd.DataFrame:
     """
     axes = [block[[name]].drop_duplicates() for name in ("data_ratio", "sparsity")]
     places = axes[0].merge(axes[1], how="cross")
-    if len(block) < SPARSE * len(places) * len(block[list(METHOD)].drop_duplicates()):
+    if len(block) < SPARSE * len(places) * len(block[list(METHOD_KEYS)].drop_duplicates()):
         return panel
     return places.merge(panel, how="left", on=["data_ratio", "sparsity"])
 

@@ -22,15 +22,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from sparsweep.analysis.figures import labels, layout, marks, style
-from sparsweep.analysis.figures.accuracy_vs_sparsity import level
+from sparsweep.analysis.figures.accuracy_vs_sparsity import draw_dense_line
 from sparsweep.analysis.figures.form import DEFAULT, Form
 from sparsweep.analysis.groups import (
-    ARM,
+    ARM_KEYS,
     DENSE,
-    METHOD,
-    complete_methods,
+    METHOD_KEYS,
+    at_nearest_sparsity,
+    fill_methods,
     grid,
-    near_sparsity,
     paired_differences,
     replicates,
     summarise,
@@ -47,19 +47,19 @@ def table(trials: pd.DataFrame, sparsity: float = 0.8, asked: pd.DataFrame | Non
     ``high_points``, ``p`` and ``p_holm`` (NaN without pairs), ``significant``. Missing methods, of ``asked`` or of the
     grid that ``trials`` show, have ``n`` = 0. ValueError without any finished sparse trial.
     """
-    known = near_sparsity(replicates(trials), sparsity)
+    known = at_nearest_sparsity(replicates(trials), sparsity)
     if not (known["sparsifier"] != DENSE).any():
         raise ValueError("no finished sparse trial: there is no method to compare")
     summary = summarise(known)
     names = {"accuracy_percent": "mean", "std_percent": "std", "interval_percent": "interval"}
     summary = summary.assign(**{new: 100 * summary[old] for new, old in names.items()})
-    bars = complete_methods(summary.drop(columns=list(names.values())), grid(trials) if asked is None else asked)
+    bars = fill_methods(summary.drop(columns=list(names.values())), grid(trials) if asked is None else asked)
     tested = paired_differences(known)
     for old, new in _TESTED.items():
         tested[new] = 100 * tested[old]
-    tested = tested[[*ARM, *_TESTED.values(), "p", "p_holm", "significant"]]
-    whole = bars.merge(tested, how="left", on=list(ARM))
-    return whole.assign(significant=whole["significant"].eq(True)).sort_values(list(ARM), ignore_index=True)
+    tested = tested[[*ARM_KEYS, *_TESTED.values(), "p", "p_holm", "significant"]]
+    whole = bars.merge(tested, how="left", on=list(ARM_KEYS))
+    return whole.assign(significant=whole["significant"].eq(True)).sort_values(list(ARM_KEYS), ignore_index=True)
 
 
 def draw(
@@ -67,14 +67,14 @@ def draw(
 ) -> Figure:
     """The picture of :func:`table`, drawn without global state."""
     bars = table(trials, sparsity, asked)
-    seeds = replicates(trials)[[*ARM, "seed", "test_accuracy"]]
-    methods = bars[list(METHOD)].drop_duplicates()
+    seeds = replicates(trials)[[*ARM_KEYS, "seed", "test_accuracy"]]
+    methods = bars[list(METHOD_KEYS)].drop_duplicates()
     width = max(layout.PANEL[0], _BAR * (len(methods) + 1))
     size = (min(width, form.width or width), layout.PANEL[1] + 0.5)
     names = labels.methods(bars)
 
     def paint(axes: Axes, panel: pd.DataFrame, _: layout.Methods) -> None:
-        _paint(axes, panel, names, panel[list(ARM)].merge(seeds, on=list(ARM)), form)
+        _paint(axes, panel, names, panel[list(ARM_KEYS)].merge(seeds, on=list(ARM_KEYS)), form)
 
     by = ["data_ratio", "at_sparsity"]
     figure = layout.panels(bars, by, paint, "", "test accuracy (%)", size, form, families=False)
@@ -86,8 +86,8 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, seeds: pd.D
     dense = panel[panel["sparsifier"] == DENSE]
     base = 0.0 if dense.empty else float(dense["accuracy_percent"].iloc[0])
     if len(dense):
-        level(axes, base, float(form.half(dense).iloc[0]))
-    found = {key: bars.iloc[0] for key, bars in panel.groupby(list(METHOD)) if key[0] != DENSE}
+        draw_dense_line(axes, base, float(form.half(dense).iloc[0]))
+    found = {key: bars.iloc[0] for key, bars in panel.groupby(list(METHOD_KEYS)) if key[0] != DENSE}
     order = [key for key in methods if key in found]
     for place, key in enumerate(order):
         bar, looks = found[key], style.line(str(key[0]), methods[key][1])
@@ -100,7 +100,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, seeds: pd.D
         axes.bar(
             place, height, 0.72, base, color=looks["color"], alpha=0.75, hatch=hatch, edgecolor="white", zorder=1.2
         )
-        own = 100 * seeds.loc[(seeds[list(METHOD)] == list(key)).all(axis=1), "test_accuracy"]
+        own = 100 * seeds.loc[(seeds[list(METHOD_KEYS)] == list(key)).all(axis=1), "test_accuracy"]
         axes.plot(np.full(len(own), place), own, "o", color="black", markersize=2.2, zorder=4, linestyle="none")
         if not math.isnan(half):
             axes.errorbar(place, mean, yerr=half, color="black", elinewidth=0.8, capsize=3, zorder=3)

@@ -5,6 +5,6 @@ forbids all else. The figures of the paper are those of ``analysis.figures``, as
 page itself from the embedded trials, so that they can be filtered and hovered.
 """
 
-from sparsweep.analysis.report.render import Standing, render
+from sparsweep.analysis.report.render import SweepSection, render
 
-__all__ = ["Standing", "render"]
+__all__ = ["SweepSection", "render"]

@@ -15,7 +15,17 @@ from matplotlib.path import Path
 from scipy import stats
 
 from sparsweep.analysis.figures import labels, ratio_heatmap, style
-from sparsweep.analysis.groups import ARM, COMPARISON, DENSE, METHOD, complete, grid, keyed, replicates, summarise
+from sparsweep.analysis.groups import (
+    ARM_KEYS,
+    COMPARISON_KEYS,
+    DENSE,
+    METHOD_KEYS,
+    fill_grid,
+    grid,
+    normalize_keys,
+    replicates,
+    summarise,
+)
 from sparsweep.analysis.naming import data_titles, difficulty, setting_titles
 from sparsweep.trainables.storage import schemas
 
@@ -34,24 +44,24 @@ def data(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> dict[str, A
     ``colors``: the diverging scale from least to most. ``missing``: setting, data ratio, method and sparsity of each
     point that was asked for and is not finished.
     """
-    rows = keyed(trials.sort_values("trial"))
+    rows = normalize_keys(trials.sort_values("trial"))
     names = labels.methods(rows)
     grouped = rows.assign(
         setting=setting_titles(rows) if len(rows) else "",
         data=data_titles(rows) if len(rows) else "",
         hardness=[difficulty(*pair) for pair in zip(rows["difficulty"], rows["difficulty_parameters"], strict=True)],
-        method=[names[pair][0] for pair in zip(*(rows[name] for name in METHOD), strict=True)],
-        comparison=rows.groupby(list(COMPARISON), dropna=False).ngroup(),
-        arm=rows.groupby(list(ARM), dropna=False).ngroup(),
+        method=[names[pair][0] for pair in zip(*(rows[name] for name in METHOD_KEYS), strict=True)],
+        comparison=rows.groupby(list(COMPARISON_KEYS), dropna=False).ngroup(),
+        arm=rows.groupby(list(ARM_KEYS), dropna=False).ngroup(),
         counted=rows["trial"].isin(replicates(rows)["trial"]),
     )
     most = int(grouped.groupby("arm").size().max()) if len(rows) else 1
     return {
         "count": len(rows),
         "columns": {name: column(grouped[name]) for name in grouped.columns if name not in _LEFT_OUT},
-        "table_columns": [name for name in schemas.TABLES["trials"].names if name not in _LEFT_OUT],
-        "meanings": {field.name: field.metadata[b"description"].decode() for field in schemas.TABLES["trials"]},
-        "methods": {label: looks(str(key[0]), variant) for key, (label, variant) in names.items()},
+        "table_columns": [name for name in schemas.SCHEMAS["trials"].names if name not in _LEFT_OUT],
+        "meanings": {field.name: field.metadata[b"description"].decode() for field in schemas.SCHEMAS["trials"]},
+        "methods": {label: style_kwargs(str(key[0]), variant) for key, (label, variant) in names.items()},
         "missing": _missing(grouped, asked),
         "t": [None, None, *(float(stats.t.ppf(0.975, n - 1)) for n in range(2, most + 1))],
         "colors": [to_hex(mpl.colormaps[ratio_heatmap.COLORS](place)) for place in np.linspace(0, 1, _COLOR_STEPS)],
@@ -64,10 +74,10 @@ def _missing(rows: pd.DataFrame, asked: pd.DataFrame | None) -> list[list[Any]]:
     if sparse.empty:
         return []
     wanted = grid(sparse) if asked is None else asked[asked["sparsifier"] != DENSE]
-    points = complete(summarise(sparse), wanted)
-    gone = points.loc[points["n"] == 0, list(ARM)]
-    gone = gone.merge(rows[[*COMPARISON, "setting"]].drop_duplicates(), on=list(COMPARISON))
-    gone = gone.merge(rows[[*METHOD, "method"]].drop_duplicates(), on=list(METHOD))
+    points = fill_grid(summarise(sparse), wanted)
+    gone = points.loc[points["n"] == 0, list(ARM_KEYS)]
+    gone = gone.merge(rows[[*COMPARISON_KEYS, "setting"]].drop_duplicates(), on=list(COMPARISON_KEYS))
+    gone = gone.merge(rows[[*METHOD_KEYS, "method"]].drop_duplicates(), on=list(METHOD_KEYS))
     return gone[["setting", "data_ratio", "method", "sparsity"]].to_numpy(dtype=object).tolist()
 
 
@@ -89,7 +99,7 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def looks(sparsifier: str, variant: int) -> dict[str, Any]:
+def style_kwargs(sparsifier: str, variant: int) -> dict[str, Any]:
     """Colour, dashes and marker of a method as SVG has them; the marker for a size of one unit."""
     line = style.line(sparsifier, variant)
     return {

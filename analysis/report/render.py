@@ -19,10 +19,10 @@ from markupsafe import Markup
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.claims import Verdict
-from sparsweep.analysis.claims.evaluate import WORDS, amount, in_words, needs, summary
+from sparsweep.analysis.claims.evaluate import WORDS, format_effect, format_verdict, missing_runs, summary
 from sparsweep.analysis.convergence import Convergence, is_undertrained
 from sparsweep.analysis.figures import export, labels
-from sparsweep.analysis.groups import METHOD, keyed
+from sparsweep.analysis.groups import METHOD_KEYS, normalize_keys
 from sparsweep.analysis.metrics import with_total_flops
 from sparsweep.analysis.naming import setting_titles
 from sparsweep.analysis.report import data
@@ -34,7 +34,7 @@ _SCRIPTS = ("numbers.js", "charts.js", "page.js")
 
 
 @dataclass(frozen=True)
-class Standing:
+class SweepSection:
     """A sweep and how it stands: ``spec`` is YAML as it was run, ``report`` what ``status --json`` says of it."""
 
     name: str
@@ -45,7 +45,7 @@ class Standing:
 
 
 def render(
-    results: Results, sweeps: Sequence[Standing], verdicts: Sequence[Verdict], storage: str, made_at: datetime
+    results: Results, sweeps: Sequence[SweepSection], verdicts: Sequence[Verdict], storage: str, made_at: datetime
 ) -> str:
     """The page as HTML. ``storage``: where the results lie, in words."""
     environment = jinja2.Environment(
@@ -90,7 +90,7 @@ def _pictures(results: Results, names: Sequence[str]) -> Iterator[dict[str, Any]
     for picture in figures.pictures(results, names):
         try:
             csv = to_csv(picture.table())
-            image = export.render(picture.draw(), "svg")["svg"]
+            image = export.to_bytes(picture.draw(), "svg")["svg"]
         except ValueError as error:
             yield {"name": picture.name, "title": picture.title, "why": str(error)}
             continue
@@ -108,7 +108,7 @@ def _uri(kind: str, content: bytes) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def _facts(trials: pd.DataFrame, sweeps: Sequence[Standing]) -> list[tuple[str, str]]:
+def _facts(trials: pd.DataFrame, sweeps: Sequence[SweepSection]) -> list[tuple[str, str]]:
     """The numbers at the head of the page."""
     asked = sum(sweep.report["trials"] for sweep in sweeps)
     failed = sum(len(sweep.report["failures"]) for sweep in sweeps)
@@ -135,7 +135,7 @@ def _hours(hours: float) -> str:
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
 
 
-def _failures(results: Results, sweeps: Sequence[Standing]) -> list[dict[str, Any]]:
+def _failures(results: Results, sweeps: Sequence[SweepSection]) -> list[dict[str, Any]]:
     """What failed and has not finished since, with its newest traceback."""
     newest = results.failures.sort_values("at").drop_duplicates("trial", keep="last").set_index("trial")
     tracebacks = newest["traceback"].to_dict()
@@ -155,14 +155,14 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
         "basis": str(verdict.basis),
         "data": verdict.data,
         "in_paper": verdict.in_paper,
-        "effect": amount(deciding) if deciding else "",
+        "effect": format_effect(deciding) if deciding else "",
         "n": deciding.n if deciding else 0,
         "further": verdict.further,
-        "needs": needs(verdict.claim) if verdict.verdict == "not tested" else "",
+        "needs": missing_runs(verdict.claim) if verdict.verdict == "not tested" else "",
         "parts": [
             {
                 "verdict": finding.verdict,
-                "text": in_words(finding),
+                "text": format_verdict(finding),
                 "rule": json.dumps(finding.part.model_dump(mode="json", exclude={"says"}, exclude_defaults=True)),
             }
             for finding in verdict.findings
@@ -190,10 +190,10 @@ def _convergence(trials: pd.DataFrame) -> dict[str, Any]:
         said.append(f"unknown for {whole.unknown}")
     if not whole.undertrained:
         return {"summary": f"{'; '.join(said)}.", "rows": []}
-    trials = keyed(trials)
+    trials = normalize_keys(trials)
     short = is_undertrained(trials)
     titles, names = setting_titles(trials), labels.methods(trials)
-    keys = [titles.rename("data"), *(trials[name] for name in ("data_ratio", *METHOD, "sparsity"))]
+    keys = [titles.rename("data"), *(trials[name] for name in ("data_ratio", *METHOD_KEYS, "sparsity"))]
     rows = [
         _convergence_row(str(data), ratio, names[sparsifier, parameters][0], sparsity, arm)
         for (data, ratio, sparsifier, parameters, sparsity), arm in trials.groupby(keys)
@@ -226,7 +226,7 @@ def _costs(trials: pd.DataFrame) -> list[dict[str, Any]]:
     """What each method took per trial, since methods have unequal numbers of them, its hours in all and its speed."""
     if trials.empty:
         return []
-    trials = keyed(trials)
+    trials = normalize_keys(trials)
     names = labels.methods(trials)
     rows = with_total_flops(trials).assign(method=labels.of_rows(trials))
     costs = []

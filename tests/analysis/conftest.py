@@ -20,7 +20,7 @@ def row() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def frame() -> Callable[[Iterable[dict[str, Any]]], pd.DataFrame]:
-    return lambda rows: schemas.build("trials", rows).to_pandas()
+    return lambda rows: schemas.build_table("trials", rows).to_pandas()
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,12 @@ from sparsweep.trainables.storage import schemas
 
 
 def test_the_columns_of_an_arm_are_declared():
-    assert set(groups.ARM) <= set(schemas.TABLES["trials"].names)
+    assert set(groups.ARM_KEYS) <= set(schemas.SCHEMAS["trials"].names)
 
 
 def test_the_recipe_is_part_of_a_comparison():
     results = {"trial", "sweep", "seed", "density", "samples", "spec", "evaluation_every", "commit", "versions", "code"}
-    measured = {name for name in schemas.TABLES["trials"].names if name.endswith(("_accuracy", "_flops", "_at"))}
+    measured = {name for name in schemas.SCHEMAS["trials"].names if name.endswith(("_accuracy", "_flops", "_at"))}
     measured |= {
         "train_loss",
         "exploration_rate",
@@ -37,8 +37,8 @@ def test_the_recipe_is_part_of_a_comparison():
         "epochs_to_fit",
         "comparison",  # made of the others, and of how often the network was evaluated
     }
-    rest = set(schemas.TABLES["trials"].names) - results - measured
-    assert rest == set(groups.ARM), "a new column must be put into SETTING, or here among the results"
+    rest = set(schemas.SCHEMAS["trials"].names) - results - measured
+    assert rest == set(groups.ARM_KEYS), "a new column must be put into SETTING, or here among the results"
 
 
 def test_mean_and_sample_deviation_by_hand(frame, row):
@@ -130,7 +130,7 @@ def test_one_pair_has_no_interval(frame, row):
 
 def test_the_grid_shows_what_is_missing(comparison):
     sparse = comparison[comparison["sparsifier"] != "dense"]
-    whole = groups.complete(groups.paired_differences(comparison), groups.grid(sparse)).set_index(
+    whole = groups.fill_grid(groups.paired_differences(comparison), groups.grid(sparse)).set_index(
         ["data_ratio", "sparsity"]
     )
     assert len(whole) == 6
@@ -141,7 +141,7 @@ def test_the_grid_shows_what_is_missing(comparison):
 
 def test_a_grid_that_is_known_is_not_guessed(comparison):
     sparse = comparison[comparison["sparsifier"] != "dense"]
-    whole = groups.complete(groups.paired_differences(comparison), sparse)
+    whole = groups.fill_grid(groups.paired_differences(comparison), sparse)
     assert len(whole) == 5 and (whole["n"] == 3).all()  # nobody asked for sparsity .8 at ratio .3
 
 
@@ -174,12 +174,14 @@ def test_inputs_are_left_as_they_were(comparison):
 
 def test_rounds_of_a_ticket_are_one_method_at_every_sparsity():
     """Three rounds to .875 go through .5 and .75, to .488 through .2 and .36: each halves (or takes a fifth) again."""
-    one = groups.one_method('{"rounds":3,"through":[0.5,0.75],"rewind_to":0}', 0.875)
-    assert one == groups.one_method('{"rounds":3,"through":[0.2,0.36],"rewind_to":0}', 0.488)
+    one = groups.canonical_lth_parameters('{"rounds":3,"through":[0.5,0.75],"rewind_to":0}', 0.875)
+    assert one == groups.canonical_lth_parameters('{"rounds":3,"through":[0.2,0.36],"rewind_to":0}', 0.488)
     assert one == '{"rounds":3,"rewind_to":0}'
-    assert groups.one_method('{"rounds":1,"through":[],"rewind_to":0}', 0.9) == '{"rounds":1,"rewind_to":0}'
+    assert (
+        groups.canonical_lth_parameters('{"rounds":1,"through":[],"rewind_to":0}', 0.9) == '{"rounds":1,"rewind_to":0}'
+    )
     chain = [
-        groups.one_method(f'{{"rounds":{len(below) + 1},"through":{below}}}', sparsity)
+        groups.canonical_lth_parameters(f'{{"rounds":{len(below) + 1},"through":{below}}}', sparsity)
         for below, sparsity in (([0.1], 0.2), ([0.1, 0.2], 0.3))
     ]
     assert chain[0] == chain[1] == '{"rounds":"through lower sparsities"}'

@@ -277,7 +277,7 @@ def test_a_gap_is_left_where_a_sparsity_is_missing(browser, tmp_path):
         make_row("snip", s, 0, 0.5) for s in (0.1, 0.5, 0.9)
     ]
     path = tmp_path / "gap.html"
-    path.write_text(page_of(Results(schemas.build("trials", rows).to_pandas())), encoding="utf-8")
+    path.write_text(page_of(Results(schemas.build_table("trials", rows).to_pandas())), encoding="utf-8")
     page = opened(browser, path)
     paths = page.locator("#accuracy path.line").evaluate_all("paths => paths.map(path => path.getAttribute('d'))")
     assert [d.count("M") for d in paths] == [1, 2] and [d.count("L") for d in paths] == [2, 0]
@@ -292,7 +292,7 @@ def test_points_with_another_number_of_seeds_are_numbered_and_ties_are_not_sure(
     rows += [make_row("set", 0.5, seed, 0.51) for seed in range(6)]
     rows += [make_row("snip", 0.5, seed, 0.52 + seed / 100) for seed in range(3)]
     path = tmp_path / "numbered.html"
-    path.write_text(page_of(Results(schemas.build("trials", rows).to_pandas())), encoding="utf-8")
+    path.write_text(page_of(Results(schemas.build_table("trials", rows).to_pandas())), encoding="utf-8")
     page = opened(browser, path)
     assert page.locator("#accuracy .note").inner_text() == "n = 6, others numbered"
     assert page.locator("#accuracy text.count").all_text_contents() == ["3"]
@@ -305,7 +305,7 @@ def test_points_with_another_number_of_seeds_are_numbered_and_ties_are_not_sure(
 def test_many_panels_are_drawn_when_asked_for(browser, tmp_path):
     rows = make_sweep(("set",), sparsities=(0.5,), ratios=[r / 20 for r in range(1, 16)], seeds=1)
     path = tmp_path / "many.html"
-    path.write_text(page_of(Results(schemas.build("trials", rows).to_pandas())), encoding="utf-8")
+    path.write_text(page_of(Results(schemas.build_table("trials", rows).to_pandas())), encoding="utf-8")
     page = opened(browser, path)
     assert page.locator("#accuracy svg").count() == 12
     page.click("text=Draw all 15 panels")
@@ -315,7 +315,7 @@ def test_many_panels_are_drawn_when_asked_for(browser, tmp_path):
 
 def test_an_empty_report_has_no_errors(browser, tmp_path):
     path = tmp_path / "empty.html"
-    path.write_text(page_of(Results(schemas.build("trials", []).to_pandas())), encoding="utf-8")
+    path.write_text(page_of(Results(schemas.build_table("trials", []).to_pandas())), encoding="utf-8")
     page = opened(browser, path)
     assert "0 of 0 trials" in page.inner_text("#shown") and page.said == []
     page.close()

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sparsweep.analysis.claims import ClaimError, as_json, evaluate, lines, paper_claims, read_claims
+from sparsweep.analysis.claims import ClaimError, as_json, evaluate, format_verdicts, paper_claims, read_claims
 from sparsweep.analysis.claims.loader import parse
 from sparsweep.analysis.claims.rules import Expectation
-from sparsweep.analysis.filters import Scope
+from sparsweep.analysis.filters import TrialFilter
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
 from support.synthetic_tables import CORRUPTED, GAINS, make_layers, make_row, make_sweep
 
 
 def trials_of(rows):
-    return schemas.build("trials", rows).to_pandas()
+    return schemas.build_table("trials", rows).to_pandas()
 
 
 def claims_of(*parts, **fields):
@@ -135,12 +135,12 @@ def test_ratio_is_the_share_by_which_it_is_more():
     verdict, finding = judge(rows, rule="ratio", value="total_flops", methods=["omp"])
     assert (finding.effect, finding.low, finding.unit) == (pytest.approx(0.5), pytest.approx(0.5), "ratio")
     assert verdict.verdict == "supported"  # costs of two seeds are equal, and that is no chance
-    assert "omp: better: supported, +50.0 % [+50.0, +50.0], n = 2" in "\n".join(lines([verdict]))
+    assert "omp: better: supported, +50.0 % [+50.0, +50.0], n = 2" in "\n".join(format_verdicts([verdict]))
 
 
 def test_level_is_the_value_itself():
     rows = make_sweep(("set", "lth"), sparsities=(0.8,), ratios=(0.3,))
-    layers = schemas.build("layers", [layer for row in rows for layer in make_layers(row)]).to_pandas()
+    layers = schemas.build_table("layers", [layer for row in rows for layer in make_layers(row)]).to_pandas()
     results = Results(trials_of(rows), layers)
     _, tilted = judge(results, rule="level", value="depth_contrast")
     _, even = judge(results, rule="level", value="depth_contrast", methods=["lth"])
@@ -201,19 +201,19 @@ def test_null_effects_are_decided_as_seldom_as_the_level_says():
 def test_an_undecided_claim_says_how_many_seeds_would_decide():
     # Mean .01, deviation .01: Cohen's d of 1 needs 10 in all.
     verdict, finding = judge(arms((0.0, 0.01, 0.02)))
-    assert (finding.verdict, finding.further, verdict.further) == ("undecided", 7, 7)
-    assert "about 7 more seeds would decide" in "\n".join(lines([verdict]))
+    assert (finding.verdict, finding.extra_seeds, verdict.further) == ("undecided", 7, 7)
+    assert "about 7 more seeds would decide" in "\n".join(format_verdicts([verdict]))
 
 
 def test_no_number_of_seeds_decides_what_lies_on_the_boundary():
     verdict, finding = judge(arms((-0.01, 0.0, 0.01)))
-    assert finding.further is None and "too near to the boundary" in finding.note
+    assert finding.extra_seeds is None and "too near to the boundary" in finding.note
     assert verdict.further is None
 
 
 def test_one_seed_is_undecided():
     verdict, finding = judge(arms((0.3,)))
-    assert (verdict.verdict, finding.n, finding.further) == ("undecided", 1, 1)
+    assert (verdict.verdict, finding.n, finding.extra_seeds) == ("undecided", 1, 1)
     assert math.isnan(finding.low) and "one seed: no interval" in finding.note
 
 
@@ -276,7 +276,7 @@ def test_a_severity_is_asked_of_difficulties_that_have_one():
     """EL2N, or corruption at 5: Figure 8."""
     here = [make_row("set", 0.8, 0, 0.5), make_row("set", 0.8, 0, 0.5, **CORRUPTED)]
     other = make_row("set", 0.8, 0, 0.5, difficulty="corruption", difficulty_parameters='{"severity": 2}')
-    scope = Scope(difficulty=("el2n", "corruption"), severity=5)
+    scope = TrialFilter(difficulty=("el2n", "corruption"), severity=5)
     assert scope.match(trials_of([*here, other])).tolist() == [True, True, False]
     assert str(scope) == "EL2N or corrupted (severity 5)"
 
@@ -325,7 +325,7 @@ def test_json_has_what_was_promised():
 
 def test_what_is_not_tested_says_what_it_needs():
     [verdict] = evaluate(trials_of([]), [paper_claims()[4]])
-    said = list(lines([verdict]))
+    said = list(format_verdicts([verdict]))
     assert said[0] == "corrupted-third: NOT TESTED"
     where = "corrupted (severity 5), data ratio 0.3, sparsity 0.7 to 1"
     assert said[-1] == f"  needs dense and gmp, lth, omp, snip, set on: {where}"

@@ -17,7 +17,7 @@ from sparsweep.trainables.storage import mark, schemas, tables
 from sparsweep.trainables.storage.store import Store
 from support.synthetic_tables import make_row
 
-COUNT = snapshot.WORTH
+COUNT = snapshot.REWRITE_AFTER
 
 
 @pytest.fixture
@@ -58,9 +58,9 @@ def test_the_second_reading_opens_one_file(store, monkeypatch):
     opened = count_opened(monkeypatch)
     second, damaged = snapshot.read(store.storage, "trials")
     assert (opened, damaged) == ([], [])
-    assert second.schema.equals(schemas.TABLES["trials"], check_metadata=True)
+    assert second.schema.equals(schemas.SCHEMAS["trials"], check_metadata=True)
     assert sorted(second.to_pylist(), key=str) == sorted(first.to_pylist(), key=str)
-    plain, _ = tables.read(store.storage, "trials")
+    plain, _ = tables.read_table(store.storage, "trials")
     assert sorted(second.to_pylist(), key=str) == sorted(plain.to_pylist(), key=str)
 
 
@@ -123,7 +123,7 @@ def test_a_copy_with_other_columns_is_made_anew(store):
     old = pq.read_table(copy(store))
     pq.write_table(old.drop_columns(["rotation"]), copy(store))
     rows, _ = snapshot.read(store.storage, "trials")
-    assert rows.schema.equals(schemas.TABLES["trials"]) and len(rows) == COUNT
+    assert rows.schema.equals(schemas.SCHEMAS["trials"]) and len(rows) == COUNT
 
 
 def test_a_damaged_file_is_named_every_time(store):

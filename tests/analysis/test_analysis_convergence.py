@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from sparsweep.analysis import figures
-from sparsweep.analysis.claims import as_json, evaluate, lines, paper_claims
+from sparsweep.analysis.claims import as_json, evaluate, format_verdicts, paper_claims
 from sparsweep.analysis.claims.evaluate import count_range
 from sparsweep.analysis.claims.loader import parse
 from sparsweep.analysis.convergence import Convergence
@@ -24,7 +24,7 @@ TRAINED = {"undertrained": False, "fit_accuracy": 0.99, "late_gain": 0.001}
 
 
 def trials_of(rows):
-    return schemas.build("trials", rows).to_pandas()
+    return schemas.build_table("trials", rows).to_pandas()
 
 
 def sweep(short=("set",), **changes):
@@ -144,7 +144,7 @@ def test_no_verdict_from_under_trained_networks():
     [finding] = verdict.findings
     assert finding.note == "under-trained, 3 of 9 trials; about 400 epochs needed"
     assert finding.effect > 0 and finding.n == 3  # what was found is still said
-    assert "mine: NOT DECIDED on cifar100 / resnet18" in "\n".join(lines([verdict]))
+    assert "mine: NOT DECIDED on cifar100 / resnet18" in "\n".join(format_verdicts([verdict]))
 
 
 def test_a_verdict_from_networks_that_were_trained_to_their_end():
@@ -187,7 +187,7 @@ def test_a_verdict_says_on_what_it_rests():
     rows = [{**row, "samples": 431, "steps": 1350, "nonzero_parameters": 4310} for row in sweep(short=())]
     rows = [{**row, "nonzero_parameters": 43100} if row["sparsifier"] == "dense" else row for row in rows]
     [verdict] = evaluate(results_of(rows), claim())
-    said = list(lines([verdict]))
+    said = list(format_verdicts([verdict]))
     assert said[0] == "mine: SUPPORTED on cifar100 / resnet18 (431 samples, 3 seeds)"
     assert said[2] == "  rests on 9 trials of 1,350 steps, 10 to 100 parameters per sample"
     [entry] = as_json([verdict])
@@ -204,7 +204,9 @@ def test_a_verdict_on_other_data_never_stands_alone():
     verdicts = [v for v in evaluate(results_of(rows), paper_claims()) if v.verdict != "not tested"]
     assert verdicts
     for verdict in verdicts:
-        assert next(lines([verdict])).endswith("on digits / resnet8 (431 samples, 3 seeds); not tested on its data")
+        assert next(format_verdicts([verdict])).endswith(
+            "on digits / resnet8 (431 samples, 3 seeds); not tested on its data"
+        )
         [entry] = as_json([verdict])
         assert entry["on_its_own_data"] == "not tested"
 

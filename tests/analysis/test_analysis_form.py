@@ -59,7 +59,7 @@ def test_panels_are_chosen_by_field_and_values() -> None:
 
 def test_what_was_asked_for_is_chosen_alike() -> None:
     rows = make_sweep(("set", "snip"))
-    asked = schemas.build("trials", [*rows, make_row("snip", 0.7, 0, None)]).to_pandas()
+    asked = schemas.build_table("trials", [*rows, make_row("snip", 0.7, 0, None)]).to_pandas()
     results = chosen(results_of(rows, asked=asked), ["set"])
     assert set(results.asked["sparsifier"]) == {"dense", "set"}
 
@@ -133,7 +133,7 @@ def test_a_font_of_the_script_is_chosen(font: str) -> None:
     plain = a_text("cat †")
     fonts.fit(plain)
     assert plain.texts[0].get_fontfamily() != [fonts.USUAL, font]
-    assert b"FontFile2" in export.render(figure, "pdf")["pdf"]
+    assert b"FontFile2" in export.to_bytes(figure, "pdf")["pdf"]
 
 
 def test_letters_that_no_font_has_are_said_once(forget: None, caplog: pytest.LogCaptureFixture) -> None:

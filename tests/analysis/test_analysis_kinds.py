@@ -12,7 +12,7 @@ from matplotlib.container import BarContainer, ErrorbarContainer
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.figures import style
-from sparsweep.analysis.metrics import depth_contrast
+from sparsweep.analysis.metrics import shallow_minus_deep_density
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
 from support.synthetic_tables import ADVERSARIAL, DENSE_FLOPS, make_layer, make_row, make_samples
@@ -27,11 +27,11 @@ ROBUST, LAYERS, EFFECT, EXAMPLES = (
 
 
 def trials_of(rows):
-    return schemas.build("trials", rows).to_pandas()
+    return schemas.build_table("trials", rows).to_pandas()
 
 
 def layers_of(rows):
-    return schemas.build("layers", rows).to_pandas()
+    return schemas.build_table("layers", rows).to_pandas()
 
 
 def texts(axes):
@@ -324,7 +324,7 @@ def test_depth_contrast_by_hand():
     densities = {"a": (0.9, 0.7, 0.3, 0.3, 0.2, 0.0), "b": (0.5,), "c": (0.6, 0.1)}
     layers = [make_layer(trial, place, d) for trial, row in densities.items() for place, d in enumerate(row)]
     layers.append(make_layer("a", 6, 1.0, kind="linear"))
-    found = depth_contrast(layers_of(layers))
+    found = shallow_minus_deep_density(layers_of(layers))
     assert found["a"] == pytest.approx(0.8 - 0.1)
     assert math.isnan(found["b"])
     assert found["c"] == pytest.approx(0.5)
@@ -409,7 +409,7 @@ def test_a_frame_of_trials_stands_for_results(comparison):
 
 
 def test_a_choice_of_trials_takes_their_layers_along(everything):
-    chosen = everything.only(everything.trials["sparsifier"] == "set")
+    chosen = everything.where_rows(everything.trials["sparsifier"] == "set")
     assert set(chosen.trials["sparsifier"]) == {"set"}
     assert set(chosen.layers["trial"]) == set(chosen.trials["trial"])
     assert len(chosen.samples) == len(everything.samples)

@@ -18,14 +18,14 @@ from sparsweep.trainables.storage import addresses, schemas
 def write(storage: Path, name: str, rows: list[dict], table: str = "trials") -> None:
     folder = Path(addresses.table_folder(str(storage), table))
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(schemas.build(table, rows), folder / name)
+    pq.write_table(schemas.build_table(table, rows), folder / name)
 
 
 def test_every_trial_is_read_with_the_declared_columns(tmp_path, row):
     write(tmp_path, "a.parquet", [row("dense", 0.0, 0, 0.6)])
     write(tmp_path, "b.parquet", [row("set", 0.5, 0, None), row("set", 0.9, 0, 0.7)])
     trials = load_trials(str(tmp_path))
-    assert list(trials.columns) == schemas.TABLES["trials"].names
+    assert list(trials.columns) == schemas.SCHEMAS["trials"].names
     assert sorted(trials["sparsity"]) == [0.0, 0.5, 0.9]
     assert trials.set_index("sparsity")["test_accuracy"].isna().to_dict() == {0.0: False, 0.5: True, 0.9: False}
 
@@ -56,13 +56,13 @@ def test_a_damaged_file_is_skipped_and_named(tmp_path, row, caplog):
 def test_an_empty_storage_gives_an_empty_frame(tmp_path, load, table):
     frame = load(str(tmp_path))
     assert frame.empty
-    assert list(frame.columns) == schemas.TABLES[table].names
+    assert list(frame.columns) == schemas.SCHEMAS[table].names
 
 
 def test_each_loader_reads_its_own_table(tmp_path):
-    epoch = {**dict.fromkeys(schemas.TABLES["epochs"].names), "trial": "a", "epoch": 1}
-    layer = {**dict.fromkeys(schemas.TABLES["layers"].names), "trial": "a", "layer": "stem.weight"}
-    failure = {**dict.fromkeys(schemas.TABLES["failures"].names), "trial": "a", "error": "MemoryError"}
+    epoch = {**dict.fromkeys(schemas.SCHEMAS["epochs"].names), "trial": "a", "epoch": 1}
+    layer = {**dict.fromkeys(schemas.SCHEMAS["layers"].names), "trial": "a", "layer": "stem.weight"}
+    failure = {**dict.fromkeys(schemas.SCHEMAS["failures"].names), "trial": "a", "error": "MemoryError"}
     for table, content in (("epochs", epoch), ("layers", layer), ("failures", failure)):
         write(tmp_path, "a.parquet", [content], table)
     assert list(load_epochs(str(tmp_path))["epoch"]) == [1]
@@ -86,10 +86,10 @@ def test_loaders_choose_columns_and_rows(tmp_path, row):
     assert found.to_dict("list") == {"seed": [1, 2], "sparsity": [0.5, 0.5]}
 
 
-@pytest.mark.parametrize("table", schemas.TABLES)
+@pytest.mark.parametrize("table", schemas.SCHEMAS)
 def test_every_column_is_described(table):
     found = analysis.describe(table)
-    assert list(found["column"]) == schemas.TABLES[table].names
+    assert list(found["column"]) == schemas.SCHEMAS[table].names
     assert found["meaning"].str.len().min() > 2
 
 
@@ -97,7 +97,7 @@ def test_every_column_is_described(table):
     "choice", [{"trials": []}, {"filters": [("sparsity", "in", [])]}, {"filters": [("trial", "in", ())]}]
 )
 def test_a_choice_of_nothing_is_empty_and_damages_nothing(choice, tmp_path, caplog):
-    write(tmp_path, "a.parquet", [{**dict.fromkeys(schemas.TABLES["trials"].names), "trial": "a", "sparsity": 0.5}])
+    write(tmp_path, "a.parquet", [{**dict.fromkeys(schemas.SCHEMAS["trials"].names), "trial": "a", "sparsity": 0.5}])
     assert load_trials(str(tmp_path), **choice).empty
     assert caplog.text == ""
     assert len(load_trials(str(tmp_path), filters=[("sparsity", "not in", [])])) == 1

@@ -41,7 +41,7 @@ MEMBERS = [
 
 
 def trials_of(rows):
-    return schemas.build("trials", rows).to_pandas()
+    return schemas.build_table("trials", rows).to_pandas()
 
 
 @pytest.mark.parametrize(("trial", "numbers"), MEMBERS)

@@ -106,7 +106,7 @@ def world(kind: World) -> Results:
             found = {name: values + antithetic(generator) for name, values in accuracies.items()}
             found["robust_accuracy"] += effect
             add(method, sparsity, found, data_ratio=ratio, **ADVERSARIAL)
-    return Results(schemas.build("trials", trials).to_pandas(), schemas.build("layers", layers).to_pandas())
+    return Results(schemas.build_table("trials", trials).to_pandas(), schemas.build_table("layers", layers).to_pandas())
 
 
 CLAIMS = {claim.claim: claim for claim in paper_claims()}

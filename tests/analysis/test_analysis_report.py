@@ -15,7 +15,7 @@ import pytest
 from sparsweep.analysis import figures
 from sparsweep.analysis.claims import paper_claims
 from sparsweep.analysis.figures import style
-from sparsweep.analysis.report import Standing
+from sparsweep.analysis.report import SweepSection
 from sparsweep.analysis.report import data as page_data
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
@@ -24,7 +24,7 @@ from support.synthetic_tables import make_failure, make_row
 
 
 def trials_of(rows):
-    return schemas.build("trials", rows).to_pandas()
+    return schemas.build_table("trials", rows).to_pandas()
 
 
 class Elements(HTMLParser):
@@ -104,7 +104,7 @@ def test_embedded_trials_are_the_trials(page, everything):
         found = pd.Series(decode(data["columns"][name]))
         values = expected[name].reset_index(drop=True)
         pd.testing.assert_series_equal(found.astype(values.dtype), values, check_names=False)
-    assert data["table_columns"] == [name for name in schemas.TABLES["trials"].names if name != "spec"]
+    assert data["table_columns"] == [name for name in schemas.SCHEMAS["trials"].names if name != "spec"]
     assert data["t"][:3] == [None, None, pytest.approx(12.7062, abs=1e-4)]
 
 
@@ -149,7 +149,7 @@ def test_columns_of_few_values_are_short_and_nothing_is_null():
 
 @pytest.mark.parametrize("sparsifier", style.SPARSIFIERS)
 def test_methods_look_as_in_the_figures(sparsifier):
-    looks = page_data.looks(sparsifier, 0)
+    looks = page_data.style_kwargs(sparsifier, 0)
     assert looks["color"] == style.of(sparsifier).color
     assert looks["marker"].startswith("M") != (sparsifier == "dense")
     assert re.fullmatch(r"([MLQC]-?\d+\.\d+,-?\d+\.\d+( -?\d+\.\d+,-?\d+\.\d+)*|Z)*", looks["marker"])
@@ -179,7 +179,7 @@ def test_claims_stand_there_with_their_verdicts(elements):
 def test_what_users_write_is_text():
     evil = '</script><img src=x onerror="alert(1)">'
     row = make_row(evil, 0.5, 0, 0.6, dataset=evil, device=evil, versions=json.dumps({evil: "1"}))
-    failures = schemas.build("failures", [make_failure("f" * 16, evil)]).to_pandas()
+    failures = schemas.build_table("failures", [make_failure("f" * 16, evil)]).to_pandas()
     failed = {"trial": "f" * 16, "what": evil, "error": "E", "message": evil, "attempt": 1, "node": evil}
     page = page_of(Results(trials_of([row]), failures=failures), standing(failures=[failed]))
     assert '<img src=x onerror="alert(1)">' not in page.replace("&lt;", "_")
@@ -193,7 +193,7 @@ def test_a_sweep_of_failures_alone_still_has_a_page():
     blocked = {"trial": "b" * 16, "what": "lth 0.5 on digits", "by": "f" * 16}
     newest = {**make_failure("f" * 16, "CUDA out of memory", 3), "at": NOW.replace(year=2025)}
     rows = [make_failure("f" * 16, "first", 1), newest]
-    results = Results(trials_of([]), failures=schemas.build("failures", rows).to_pandas())
+    results = Results(trials_of([]), failures=schemas.build_table("failures", rows).to_pandas())
     report = {"failed": 1, "blocked": 1, "done": 0, "failures": [failed], "blocked_by": [blocked]}
     text = Elements(page_of(results, standing(**report))).text
     assert "0 of 3" in text and "CUDA out of memory" in text and "waits for" in text
@@ -208,7 +208,7 @@ def test_trials_without_dense_or_spread_are_told(frame, row):
 
 
 def test_several_sweeps_are_one_page(everything):
-    second = Standing("more", "", "name: more\n", "", standing().report)
+    second = SweepSection("more", "", "name: more\n", "", standing().report)
     text = Elements(page_of(everything, standing(), second)).text
     assert "mine + more" in text and "more as it was run" in text and "name: more" in text
 

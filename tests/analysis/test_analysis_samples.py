@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sparsweep.analysis.example_images import SAMPLES, Ranking, extremes, load_samples
+from sparsweep.analysis.example_images import SAMPLES, Ranking, load_samples, select_extremes
 from sparsweep.trainables.data import datasets
 
 DIGITS = '{"name": "digits"}'
@@ -24,21 +24,21 @@ def scores_of(values):
 
 
 def test_extremes_by_hand():
-    found = extremes(scores_of([(0, 0.5), (1, 0.9), (0, 0.7), (0, 0.1), (1, 0.2)]), classes=2, each=2)
+    found = select_extremes(scores_of([(0, 0.5), (1, 0.9), (0, 0.7), (0, 0.1), (1, 0.2)]), classes=2, each=2)
     order = found.groupby(["label", "end"])["sample"].agg(list).to_dict()
     assert order == {(0, "hardest"): [2, 0], (0, "easiest"): [3, 0], (1, "hardest"): [1, 4], (1, "easiest"): [4, 1]}
 
 
 def test_scores_are_averaged_over_runs_and_ties_go_to_the_lower_index():
     first, second = scores_of([(0, 0.2), (0, 0.6)]), scores_of([(0, 0.6), (0, 0.2)]).assign(run="other")
-    found = extremes(pd.concat([first, second]), classes=1, each=1)
+    found = select_extremes(pd.concat([first, second]), classes=1, each=1)
     assert list(found["sample"]) == [0, 0]
     assert list(found["score"]) == pytest.approx([0.4, 0.4])
     assert found["std"].iloc[0] == pytest.approx(0.4 / np.sqrt(2)) and set(found["n"]) == {2}
 
 
 def test_only_the_first_classes_are_shown():
-    found = extremes(scores_of([(7, 0.5), (3, 0.9), (9, 0.7)]), classes=2, each=1)
+    found = select_extremes(scores_of([(7, 0.5), (3, 0.9), (9, 0.7)]), classes=2, each=1)
     assert set(found["label"]) == {3, 7}
 
 

@@ -91,7 +91,7 @@ def groups_of(values):
 @pytest.mark.parametrize("n", [3, 7, 21])
 def test_groups_are_judged_as_one_by_one(n):
     values = np.random.default_rng(n).normal(0.5, 1, (4, n))
-    found = stats.of_groups(groups_of(values), "x", ["a", "b"], generator=np.random.default_rng(3))
+    found = stats.test_groups(groups_of(values), "x", ["a", "b"], generator=np.random.default_rng(3))
     generator = np.random.default_rng(3)
     for sample, row in zip(values, found.to_dict("records"), strict=True):
         assert (row["n"], row["mean"]) == (n, pytest.approx(sample.mean()))
@@ -105,13 +105,13 @@ def test_a_planted_effect_is_found_and_null_ones_are_not():
     generator = np.random.default_rng(21)
     values = generator.normal(0, 1, (40, 4))
     values[7] = 100 + generator.normal(0, 1, 4)
-    found = stats.of_groups(groups_of(values), "x", ["a", "b"])
+    found = stats.test_groups(groups_of(values), "x", ["a", "b"])
     assert list(found.index[found["significant"]]) == [7]
 
 
 def test_holm_keeps_the_chance_of_any_false_finding():
     generator = np.random.default_rng(22)
-    families = [stats.of_groups(groups_of(generator.normal(0, 1, (20, 3))), "x", ["a", "b"]) for _ in range(300)]
+    families = [stats.test_groups(groups_of(generator.normal(0, 1, (20, 3))), "x", ["a", "b"]) for _ in range(300)]
     alarms = np.mean([family["significant"].any() for family in families])
     uncorrected = np.mean([(family["p"] < 0.05).any() for family in families])
     assert alarms < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 300)
@@ -122,22 +122,22 @@ def test_holm_keeps_the_chance_of_any_false_finding():
 def test_power_agrees_with_published_tables(effect, total):
     """One-sample t, two-sided .05, power .8, for Cohen's d: the sizes of every power table (and of G*Power)."""
     values = np.array([-1.0, 0.0, 1.0]) + effect  # standard deviation 1
-    assert stats.further_replicates(values) == total - 3
-    assert stats.further_replicates(values + 5, boundary=5) == total - 3
+    assert stats.required_extra_seeds(values) == total - 3
+    assert stats.required_extra_seeds(values + 5, boundary=5) == total - 3
 
 
 def test_the_power_is_reached_in_simulation():
     values = np.array([-1.0, 0.0, 1.0]) + 0.9
-    more = stats.further_replicates(values)
+    more = stats.required_extra_seeds(values)
     samples = np.random.default_rng(31).normal(0.9, 1, (2000, 3 + more))
     found = np.mean(scipy_stats.ttest_1samp(samples, 0, axis=1).pvalue < 0.05)
     assert found == pytest.approx(0.8, abs=0.05)
 
 
 def test_what_lies_on_the_boundary_is_never_told_from_it():
-    assert stats.further_replicates(np.array([-1.0, 0.0, 1.0])) is None
-    assert stats.further_replicates(np.array([-1.0, 0.0, 1.0]) + 1e-4) is None  # more than MOST_REPLICATES
-    assert stats.further_replicates(np.array([1.0, 1.0])) == 1
+    assert stats.required_extra_seeds(np.array([-1.0, 0.0, 1.0])) is None
+    assert stats.required_extra_seeds(np.array([-1.0, 0.0, 1.0]) + 1e-4) is None  # more than MOST_REPLICATES
+    assert stats.required_extra_seeds(np.array([1.0, 1.0])) == 1
 
 
 def test_regression_is_scipys_line_with_students_interval():

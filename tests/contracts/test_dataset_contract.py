@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsweep.trainables.data import Dataset, ImageData, MissingData, datasets
-from sparsweep.trainables.data.download import Downloaded
+from sparsweep.trainables.data import Dataset, ImageData, MissingDataError, datasets
+from sparsweep.trainables.data.download import DownloadableDataset
 from support.contract_settings import DATASET_NAMES, DATASETS, small
 from support.tiny_datasets import WRITERS
 
@@ -125,9 +125,9 @@ def test_arrays_can_be_shared_as_they_are(name: str, loaded: Loaded) -> None:
         assert type(array) is np.ndarray and array.flags.c_contiguous
 
 
-@pytest.mark.parametrize("name", [name for name in DATASET_NAMES if issubclass(datasets[name], Downloaded)])
+@pytest.mark.parametrize("name", [name for name in DATASET_NAMES if issubclass(datasets[name], DownloadableDataset)])
 def test_missing_files_are_one_line_with_the_remedy(name: str, declared: Declared, tmp_path: Path) -> None:
-    with pytest.raises(MissingData) as error:
+    with pytest.raises(MissingDataError) as error:
         declared(name).load(tmp_path)
     said = str(error.value)
     assert said.startswith(f"{name}: no ") and "\n" not in said

@@ -16,7 +16,7 @@ import pytest
 
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.testing import BATCH, check_same
+from sparsweep.trainables.testing import BATCH_SIZE, check_same
 from support import fake_device
 from support.contract_settings import DIFFICULTIES, DIFFICULTY_NAMES, SPARSIFIER_NAMES, scores_file, small, trial
 from support.tiny_trials import TIMES
@@ -85,7 +85,9 @@ IN_A_STEP = {
 def test_waits_in_an_epoch_do_not_grow_with_its_steps(name: str, difficulty: Any, process: ProcessPoolExecutor) -> None:
     """So a step neither waits nor moves anything between the devices, which no CUDA graph could hold."""
     spec = trial(name, difficulty=difficulty)
-    few, many = (process.submit(fake_device.stops_of_an_epoch, spec, count).result() for count in (BATCH, 2 * BATCH))
+    few, many = (
+        process.submit(fake_device.stops_of_an_epoch, spec, count).result() for count in (BATCH_SIZE, 2 * BATCH_SIZE)
+    )
     assert few == many and 0 < few.total() < 15, (few, many)
 
 

@@ -7,23 +7,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsweep.trainables.difficulties import Difficulty, Sources
+from sparsweep.trainables.difficulties import Difficulty, PrerequisiteOutputs
 from sparsweep.trainables.difficulties.corruption import CorruptionSpec
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 from sparsweep.trainables.storage import tensor_file
-from sparsweep.trainables.testing import Watched, check_same, comparable
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.testing import CheckedTrainer, check_same, comparable
+from sparsweep.trainables.training.trainer import Trainer
 from support.contract_settings import (
     DIFFICULTIES,
     DIFFICULTY_NAMES,
     SPARSIFIER_NAMES,
+    fake_parent_state,
     scores_file,
     small,
     tiny_data,
-    trained,
     trial,
 )
 
@@ -34,7 +34,7 @@ LABELS = torch.arange(SAMPLES) % 10
 each_difficulty = pytest.mark.parametrize("name", DIFFICULTY_NAMES)
 
 
-def made_up(samples: int) -> Sources:
+def made_up(samples: int) -> PrerequisiteOutputs:
     """Scores, other ones for every run and score, and images, other ones for every corruption."""
 
     def scores(run: ScoringSpec, score: str) -> torch.Tensor:
@@ -48,7 +48,7 @@ def made_up(samples: int) -> Sources:
             split: torch.randint(256, shape, generator=generator, dtype=torch.uint8) for split, shape in shapes.items()
         }
 
-    return Sources(scores, corrupted)
+    return PrerequisiteOutputs(scores, corrupted)
 
 
 def select(spec: TrialSpec) -> torch.Tensor:
@@ -101,7 +101,7 @@ def test_selection_ignores_global_random_numbers(name: str) -> None:
 def test_requirements_are_shared_by_ratios_seeds_and_sparsifiers(name: str) -> None:
     """The scores are made once, however many points of a figure use them."""
     asked = {
-        tuple(run.id for run in spec.difficulty.requirements(spec))
+        tuple(run.id for run in spec.difficulty.prerequisites(spec))
         for ratio in (0.1, 0.5, 0.9)
         for seed in (0, 1)
         for sparsifier in SPARSIFIER_NAMES
@@ -117,18 +117,18 @@ def parts(difficulty: Difficulty) -> list[Difficulty]:
 @each_difficulty
 def test_no_scores_are_required_where_nothing_is_chosen(name: str) -> None:
     spec = hard_trial(name, 1.0)
-    assert not [run for run in spec.difficulty.requirements(spec) if isinstance(run, ScoringSpec)]
+    assert not [run for run in spec.difficulty.prerequisites(spec) if isinstance(run, ScoringSpec)]
 
 
 @each_difficulty
 def test_what_is_required_can_start_at_once(name: str) -> None:
     spec = hard_trial(name, 0.5)
-    for run in spec.difficulty.requirements(spec):
-        assert isinstance(run, ScoringSpec | CorruptionSpec) and not run.requirements()
-        assert run.source == spec.dataset
+    for run in spec.difficulty.prerequisites(spec):
+        assert isinstance(run, ScoringSpec | CorruptionSpec) and not run.prerequisites()
+        assert run.dataset_spec == spec.dataset
         if isinstance(run, ScoringSpec):
             assert run.trial.sparsifier.name == "dense" and run.trial.data_ratio == 1
-            assert run.trial.difficulty.label == "none"
+            assert run.trial.difficulty.table_name == "none"
             assert (run.trial.model, run.trial.recipe) == (spec.model, spec.recipe)
 
 
@@ -145,13 +145,13 @@ def tiny_trial(name: str, sparsifier: str = "dense") -> TrialSpec:
 
 def altered(spec: TrialSpec) -> DeviceData:
     """The tiny data as ``spec`` makes it hard."""
-    return spec.difficulty.alter(spec, tiny_data(), made_up(len(tiny_data().train_labels)))
+    return spec.difficulty.transform(spec, tiny_data(), made_up(len(tiny_data().train_labels)))
 
 
-def training(spec: TrialSpec, kind: type[Training] = Training) -> Training:
+def training(spec: TrialSpec, kind: type[Trainer] = Trainer) -> Trainer:
     samples = len(tiny_data().train_labels)
     indices = spec.difficulty.select(spec, tiny_data().train_labels, made_up(samples))
-    return kind(spec, altered(spec), indices, trained)
+    return kind(spec, altered(spec), indices, fake_parent_state)
 
 
 @each_difficulty
@@ -177,13 +177,13 @@ def test_what_is_altered_is_of_the_stages_that_it_has(name: str) -> None:
 
 @each_difficulty
 def test_arms_see_the_same_batches_and_attack_starts(name: str) -> None:
-    dense, sparse = (training(tiny_trial(name, method), Watched) for method in ("dense", "set"))
-    assert isinstance(dense, Watched) and isinstance(sparse, Watched)
+    dense, sparse = (training(tiny_trial(name, method), CheckedTrainer) for method in ("dense", "set"))
+    assert isinstance(dense, CheckedTrainer) and isinstance(sparse, CheckedTrainer)
     for _ in range(2):
         dense.train_epoch(), sparse.train_epoch()
     size = subset_size(len(tiny_data().train_labels), 0.5)
-    assert sum(len(labels) for _, labels, _ in dense.heard) == 2 * size
-    check_same(sparse.heard, dense.heard)
+    assert sum(len(labels) for _, labels, _ in dense.batches_per_step) == 2 * size
+    check_same(sparse.batches_per_step, dense.batches_per_step)
 
 
 @each_difficulty
@@ -195,7 +195,7 @@ def test_training_resumes_bit_for_bit(name: str) -> None:
     for _ in range(2):
         begun.train_epoch()
     resumed = training(spec)
-    resumed.restore(tensor_file.decode(tensor_file.encode(begun.state())))
+    resumed.restore(tensor_file.loads(tensor_file.dumps(begun.state())))
     for _ in range(2):
         resumed.train_epoch()
     check_same(comparable(resumed), comparable(whole))

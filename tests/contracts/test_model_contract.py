@@ -10,7 +10,7 @@ from torch.nn import functional
 from sparsweep.trainables.models import Model, maskable, models
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.storage import tensor_file
-from sparsweep.trainables.training.execution import judge_in_float32
+from sparsweep.trainables.training.execution import evaluate_in_float32
 from sparsweep.trainables.training.flops import layer_flops
 from support.contract_settings import MODEL_NAMES, MODELS, small
 
@@ -71,7 +71,7 @@ def test_every_convolution_and_linear_layer_is_maskable_counted_and_trained(name
 def test_the_last_maskable_layer_gives_the_logits(name: str) -> None:
     """There judged logits are computed in float32, whatever the precision of the recipe."""
     module = built(name).eval()
-    judge_in_float32(module)
+    evaluate_in_float32(module)
     with torch.autocast("cpu", torch.bfloat16):
         logits = module(images(name))
     assert logits.dtype == torch.float32 and not torch.equal(logits, logits.bfloat16().float())
@@ -91,7 +91,7 @@ def test_initial_weights_depend_on_the_seed_and_nothing_else(name: str) -> None:
 @each_model
 def test_state_survives_storage(name: str) -> None:
     state = dict(built(name).state_dict())
-    loaded = tensor_file.decode(tensor_file.encode(state))
+    loaded = tensor_file.loads(tensor_file.dumps(state))
     fresh = built(name, seed=1)
     fresh.load_state_dict(loaded)
     assert all(torch.equal(state[key], value) for key, value in fresh.state_dict().items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sparsweep.trainables.models import maskable
-from support.contract_settings import LAYERS, TABLES, Tiny, tiny_data
+from support.contract_settings import LAYERS, TABLES, TinyConvNet, tiny_data
 
 
 @pytest.mark.parametrize("kind", TABLES)
@@ -16,5 +16,5 @@ def test_every_name_has_settings(kind: str) -> None:
 
 def test_tiny_network_has_the_layers_that_the_tests_count_on() -> None:
     data = tiny_data()
-    module = Tiny().build(10, (data.mean, data.std))
+    module = TinyConvNet().build(10, (data.mean, data.std))
     assert {name: tuple(weight.shape) for name, weight in maskable(module).items()} == LAYERS

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsweep.trainables.sparsifiers.base import layer_shapes
-from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers.masks import num_active
 from sparsweep.trainables.specs import distributions
 from sparsweep.trainables.testing import (
     check_own_randomness,
@@ -23,13 +23,13 @@ from sparsweep.trainables.testing import (
     check_shared_batches,
     check_shared_start,
     check_shortest,
+    fake_parent_state,
     first_samples,
-    run_whole,
-    trained,
+    train_and_check,
 )
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support import mask_digests
-from support.contract_settings import EPOCHS, SAMPLES, SPARSIFIER_NAMES, TOTAL, Tiny, start, training, trial
+from support.contract_settings import EPOCHS, NUM_SAMPLES, SPARSIFIER_NAMES, TOTAL, TinyConvNet, start, training, trial
 
 SPARSITIES = (0.1, 0.5, 0.9, 0.99)
 SPARSE = [name for name in SPARSIFIER_NAMES if name != "dense"]
@@ -60,20 +60,20 @@ each_sparsifier = pytest.mark.parametrize("name", SPARSIFIER_NAMES)
 @each_sparsifier
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_counts_and_zeros_hold_along_a_whole_training(name: str, sparsity: float) -> None:
-    run = run_whole(trial(name, sparsity))
-    assert run.steps == EPOCHS * math.ceil(SAMPLES / run.spec.recipe.batch_size)
+    run = train_and_check(trial(name, sparsity))
+    assert run.steps == EPOCHS * math.ceil(NUM_SAMPLES / run.spec.recipe.batch_size)
     assert run.evaluations == EPOCHS
-    assert sum(run.masks.counts().values()) == kept_weights(TOTAL, run.spec.sparsity)
+    assert sum(run.masks.counts().values()) == num_active(TOTAL, run.spec.sparsity)
     if sparsity < 0.99 and (name, sparsity) != CALM:  # there SET has one weight a layer, and half of one rounds to none
-        assert run.seen[0].equal(run.seen[-1]) != (name in CHANGING)
+        assert run.masks_per_step[0].equal(run.masks_per_step[-1]) != (name in CHANGING)
 
 
 @st.composite
-def networks(draw: st.DrawFn, name: str) -> Tiny:
+def networks(draw: st.DrawFn, name: str) -> TinyConvNet:
     """The tiny network with other numbers of channels, down to one; as it is where the masks are given."""
     if name == "static":
-        return Tiny()
-    return Tiny(width=draw(st.integers(1, 16)), features=draw(st.integers(1, 24)))
+        return TinyConvNet()
+    return TinyConvNet(width=draw(st.integers(1, 16)), features=draw(st.integers(1, 24)))
 
 
 @pytest.mark.parametrize("name", SPARSE)
@@ -83,8 +83,8 @@ def test_counts_and_zeros_hold_at_any_shapes_sparsity_and_seed(
     name: str, drawn: st.DataObject, sparsity: float, seed: int
 ) -> None:
     recipe = trial(name).recipe.model_copy(update={"epochs": 2})
-    run = run_whole(trial(name, sparsity, seed, model=drawn.draw(networks(name)), recipe=recipe))
-    kept, asked = sum(run.masks.counts().values()), kept_weights(run.masks.size, run.spec.sparsity)
+    run = train_and_check(trial(name, sparsity, seed, model=drawn.draw(networks(name)), recipe=recipe))
+    kept, asked = sum(run.masks.counts().values()), num_active(run.masks.size, run.spec.sparsity)
     assert kept == asked
 
 
@@ -97,8 +97,8 @@ def test_layers_follow_the_distribution_to_within_one_weight(
     spec = trial(name, sparsity, seed, model=drawn.draw(networks(name)))
     counts = spec.sparsifier.initialize(start(spec)).counts()
     shapes = layer_shapes(spec.model, spec.dataset)
-    total = distributions.sizes(shapes)
-    densities = DISTRIBUTIONS[name](shapes, kept_weights(total, spec.sparsity) / total)
+    total = distributions.num_weights(shapes)
+    densities = DISTRIBUTIONS[name](shapes, num_active(total, spec.sparsity) / total)
     for layer, shape in shapes.items():
         assert abs(counts[layer] - densities[layer] * math.prod(shape)) <= 1 + 1e-6, layer
 
@@ -106,8 +106,10 @@ def test_layers_follow_the_distribution_to_within_one_weight(
 @pytest.mark.parametrize("name", ["set", "rigl", "itop", "mest", "topkast"])
 @pytest.mark.parametrize("sparsity", SPARSITIES)
 def test_rewiring_within_layers_leaves_the_count_of_every_layer_as_it_was(name: str, sparsity: float) -> None:
-    run = run_whole(trial(name, sparsity))
-    assert {tuple(masks.counts().items()) for masks in run.seen} == {tuple(run.seen[0].counts().items())}
+    run = train_and_check(trial(name, sparsity))
+    assert {tuple(masks.counts().items()) for masks in run.masks_per_step} == {
+        tuple(run.masks_per_step[0].counts().items())
+    }
 
 
 @each_sparsifier
@@ -163,16 +165,16 @@ def test_arms_share_batches_to_the_pixel(name: str) -> None:
 def test_prerequisites_are_trials_that_need_no_others(name: str) -> None:
     """One generation: what a method asks for is on the same data and seed, and can start at once."""
     spec = trial(name, seed=5)
-    for parent in spec.sparsifier.requirements(spec):
+    for parent in spec.sparsifier.prerequisites(spec):
         assert (parent.seed, parent.dataset, parent.recipe) == (spec.seed, spec.dataset, spec.recipe)
-        assert parent.id != spec.id and not parent.sparsifier.requirements(parent)
-        assert trained(parent).keys() == trained(spec).keys()
+        assert parent.id != spec.id and not parent.sparsifier.prerequisites(parent)
+        assert fake_parent_state(parent).keys() == fake_parent_state(spec).keys()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @each_sparsifier
 def test_trains_on_a_gpu_with_prerequisites_read_on_the_cpu(name: str) -> None:
-    run = Training(trial(name), first_samples(SAMPLES, "cuda"), torch.arange(SAMPLES), trained)
+    run = Trainer(trial(name), first_samples(NUM_SAMPLES, "cuda"), torch.arange(NUM_SAMPLES), fake_parent_state)
     for _ in range(EPOCHS):
         run.train_epoch()
     assert {mask.device.type for mask in run.masks.values()} == {"cuda"}

@@ -48,7 +48,7 @@ SLOW_WRITES = '''
 import os, pathlib, time
 from sparsweep.trainables.storage import store
 
-whole = store.write_local
+whole = store.atomic_write
 
 def half(target, content):
     if "/results/" in target and "failures" not in target:
@@ -58,7 +58,7 @@ def half(target, content):
         time.sleep(600)
     whole(target, content)
 
-store.write_local = half
+store.atomic_write = half
 '''
 
 

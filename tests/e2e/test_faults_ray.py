@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from sparsweep.trainables.storage import tables
-from sparsweep.tuner.state.driver_lease import living_word
+from sparsweep.tuner.state.driver_lease import read_live_lease
 from support.cli import COMMAND
 from support.fault_injection import Ground, wait_until
 
@@ -59,7 +59,7 @@ def test_ray_is_lost(short: Ground, server: str, name: str) -> None:
     assert (
         sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == 1 and "Traceback" not in short.said
     )
-    assert living_word("short", short.store) is None
+    assert read_live_lease("short", short.store) is None
     wait_until(lambda: not short.workers(), "an end of all trials")
     assert short.finish("resume", "short") == 0, short.said
     assert len(short.store.finished()) == 4
@@ -155,7 +155,7 @@ def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Groun
     short.environment["PYTHONPATH"] = path
     assert short.finish("run", "short.yaml", "--plugin", "wrong", "--set", "resources.cpus=1") == 1, short.said
     assert len(short.store.finished()) == 3
-    rows = tables.read(short.store.storage, "failures")[0].to_pylist()
+    rows = tables.read_table(short.store.storage, "failures")[0].to_pylist()
     assert [(row["error"], row["attempt"]) for row in rows] == [(error, 1)]
     assert "Traceback" not in short.said
 
@@ -163,15 +163,15 @@ def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Groun
     arguments = ("run", "short.yaml", "--plugin", "wrong", "--fail-fast", "--set", "recipe.epochs=60")
     assert short.finish(*arguments) == 1, short.said
     assert not short.store.finished() and len(short.store.failures()) == 1
-    assert living_word("short", short.store) is None
+    assert read_live_lease("short", short.store) is None
 
 
 SEAMS = [
-    "sparsweep.tuner.execution.progress.Watch.on_trial_start",
-    "sparsweep.tuner.execution.progress.Watch.on_step_end",
+    "sparsweep.tuner.execution.progress.ProgressCallback.on_trial_start",
+    "sparsweep.tuner.execution.progress.ProgressCallback.on_step_end",
     "sparsweep.tuner.execution.search.GraphSearch.next_trial",
-    "sparsweep.tuner.execution.queue.Release.finish",
-    "sparsweep.tuner.execution.driver.resource_shape",
+    "sparsweep.tuner.execution.queue.RunQueue.finish",
+    "sparsweep.tuner.execution.driver.trial_resources",
     "sparsweep.tuner.execution.driver.fit",
     "sparsweep.tuner.state.driver_lease.Lease.report",
     "ray.init",

@@ -15,7 +15,7 @@ import pytest
 from sparsweep.analysis import load_epochs, load_trials
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.sweep import read
+from sparsweep.tuner.config.sweep import read_sweep
 from support.cli import assert_same_results
 from support.fault_injection import TRIALS, Ground, kill, wait_until
 from support.malicious_files import Touch
@@ -76,9 +76,9 @@ def test_artifacts_that_vanish_or_are_cut_short(anywhere: Ground, undisturbed: P
     """A lost file is made again at once; one that is damaged is found out by whoever needs it, and made again then."""
     ground = anywhere
     assert ground.finish("run", "hurt.yaml") == 0, ground.said
-    store, trials = ground.store, read(str(ground.folder / "hurt.yaml")).trials.values()
+    store, trials = ground.store, read_sweep(str(ground.folder / "hurt.yaml")).trials.values()
     lth = next(trial for trial in trials if trial.sparsifier.name == "lth")
-    (dense,) = lth.sparsifier.requirements(lth)
+    (dense,) = lth.sparsifier.prerequisites(lth)
     store.delete(store.result_path("trials", lth.id))
     others = ground.written()
     (scores,) = store.artifacts("scores")
@@ -114,7 +114,7 @@ def test_nothing_in_the_storage_is_unpickled(ground: Ground, undisturbed: Path) 
     bare, *others = sorted(ground.store.checkpoints())
     ground.store.write(f"checkpoints/{bare}.pt", hostile)
     for sealed in others:
-        ground.store.write(f"checkpoints/{sealed}.pt", tensor_file.encode({"training": Touch(ground.folder / "ran")}))
+        ground.store.write(f"checkpoints/{sealed}.pt", tensor_file.dumps({"training": Touch(ground.folder / "ran")}))
     before = ground.written()
     assert ground.finish("resume", "hurt") == 0, ground.said
     assert not (ground.folder / "ran").exists()
@@ -147,7 +147,7 @@ def test_a_bucket(bucket: Ground, undisturbed: Path, monkeypatch: pytest.MonkeyP
         assert bucket.finish(*command) == 0, bucket.said
     assert "s3://bucket/some/where/compacted/trials.parquet?region=us-east-1" in bucket.said
     assert {f"figures/hurt/accuracy_vs_sparsity.{kind}" for kind in ("png", "pdf", "csv")} <= set(
-        bucket.store.sizes("figures/hurt")
+        bucket.store.list_sizes("figures/hurt")
     )
     assert len(load_trials(bucket.storage)) == TRIALS
 
@@ -167,4 +167,4 @@ def test_two_processes_see_each_others_files(tmp_path: Path) -> None:
                 assert len(content) == 100_000 and len(set(content)) == 1
                 seen.add(content[0])
     assert process.returncode == 0 and len(seen) > 1
-    assert store.names("checkpoints") == {"x"}
+    assert store.list_ids("checkpoints") == {"x"}

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.sweep import read
-from sparsweep.tuner.search.adaptive_seeds import grown
+from sparsweep.tuner.config.sweep import read_sweep
+from sparsweep.tuner.search.adaptive_seeds import load_plan
 from support.cli import Call
 
 SWEEP = """
@@ -31,7 +31,7 @@ def test_seeds_are_added_while_it_runs_and_stay_decided(sparsweep: Call, tmp_pat
     run = sparsweep("run", str(path), "--track", "tensorboard")
     assert run.returncode == 0, run.stderr
     trials = pd.read_parquet(tmp_path / "runs/results/trials")
-    decided = grown(read(str(path)), Store(str(tmp_path / "runs"))).points
+    decided = load_plan(read_sweep(str(path)), Store(str(tmp_path / "runs"))).trials
     assert set(trials["trial"]) == set(decided)
     assert len(decided) > 6  # some point of so short a training is undecided after two seeds
     counts = trials.groupby("sparsifier")["seed"].nunique()

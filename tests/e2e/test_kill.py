@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.sweep import read
-from sparsweep.tuner.planning.graph import build
+from sparsweep.tuner.config.sweep import read_sweep
+from sparsweep.tuner.planning.graph import build_graph
 from support.cli import COMMAND, Call, assert_same_results
 from support.fault_injection import wait_until
 
@@ -71,7 +71,7 @@ def test_killed_twice_and_resumed_equals_never_killed(sparsweep: Call, sweep: Pa
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert not store.checkpoints()
     # What was on its way went on where it was: the epochs before the kill are those very epochs, by their wall time.
-    points = build(read(str(sweep)).trials).points
+    points = build_graph(read_sweep(str(sweep)).trials).trials
     epochs = pd.read_parquet(storage / "results/epochs")
     for run, state in begun.items():
         if run in points:

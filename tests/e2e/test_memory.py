@@ -11,8 +11,8 @@ import ray
 import torch
 
 from sparsweep.trainables.data import ImageData
-from sparsweep.trainables.pipeline.batches import Batches
-from sparsweep.trainables.pipeline.device_data import DeviceData, place
+from sparsweep.trainables.pipeline.batches import BatchIterator
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data
 
 IMAGES = 60_000
 SIZE = IMAGES * 3 * 32 * 32
@@ -36,7 +36,9 @@ class Worker:
     """Holds a data set as a worker of a sweep does, and knows how much memory is its own alone."""
 
     def __init__(self) -> None:
-        place(tiny(), 3, 32, torch.device("cpu"))  # what the first call of anything allocates is not what is measured
+        to_device_data(
+            tiny(), 3, 32, torch.device("cpu")
+        )  # what the first call of anything allocates is not what is measured
         self.data: DeviceData | None = None
         self.before = psutil.Process().memory_full_info().uss
 
@@ -46,10 +48,10 @@ class Worker:
             images = ImageData(
                 images.train_images.copy(), images.train_labels, images.test_images.copy(), images.test_labels, 100
             )
-        self.data = place(images, 3, 32, torch.device("cpu"))
+        self.data = to_device_data(images, 3, 32, torch.device("cpu"))
         indices = torch.arange(0, 50_000, 2)
-        self.batches = Batches(self.data.train_images, self.data.train_labels, indices, 128, 4, True, 15.0)
-        next(self.batches.epoch(torch.Generator().manual_seed(0)))
+        self.batches = BatchIterator(self.data.train_images, self.data.train_labels, indices, 128, 4, True, 15.0)
+        next(self.batches.iter_epoch(torch.Generator().manual_seed(0)))
 
     def grown(self) -> int:
         """Bytes of its own memory (USS) since the beginning, with every image read."""

@@ -19,20 +19,20 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.difficulties.base import Difficulty, difficulties
-from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.base import InitContext, sparsifiers
+from sparsweep.trainables.sparsifiers.layer_budget import SaliencyPruning
 from sparsweep.trainables.sparsifiers.saliency import magnitudes
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 
 
 @sparsifiers.register
-class Favoured(Scored):
+class Favoured(SaliencyPruning):
     """Magnitudes, those of some layers counted more."""
 
     name: Literal["favoured"] = "favoured"
     layers: tuple[str, ...] = Field(default=())
 
-    def scores(self, start: Start) -> Tensors:
+    def scores(self, start: InitContext) -> Tensors:
         return {name: score + (name in self.layers) for name, score in magnitudes(start.weights).items()}
 
 

@@ -13,8 +13,8 @@ import pandas as pd
 
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli.app import app
-from sparsweep.tuner.config.sweep import built_in, parse, read
-from sparsweep.tuner.search.study import Study
+from sparsweep.tuner.config.sweep import built_in, parse_sweep, read_sweep
+from sparsweep.tuner.search.study import OptunaStudy
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -28,13 +28,13 @@ def block(language: str, containing: str) -> str:
 
 
 def test_the_sweep_file_is_a_sweep() -> None:
-    trials = parse(block("yaml", "grids:"), "mine").trials.values()
+    trials = parse_sweep(block("yaml", "grids:"), "mine").trials.values()
     assert len(trials) == 2 * 3 * (1 + (1 + 1 + 2) * 5)
 
 
 def test_the_search_is_a_search(tmp_path: Path) -> None:
-    sweep = parse(block("yaml", "search:"), "best")
-    assert sweep.search and Study(sweep, Store(str(tmp_path))).ask()
+    sweep = parse_sweep(block("yaml", "search:"), "best")
+    assert sweep.search and OptunaStudy(sweep, Store(str(tmp_path))).ask()
 
 
 def test_its_commands_and_pictures_exist() -> None:
@@ -45,7 +45,7 @@ def test_its_commands_and_pictures_exist() -> None:
     named = set(re.findall(r"sparsweep (?:plan|run|status|figures) ([\w-]+) ", README))
     assert named <= built_in().keys() | {"mine", "SWEEP"}
     for example in re.findall(r"^sparsweep (?:show|logs|export) (\w+)", README, re.MULTILINE):
-        assert sum(trial.startswith(example) for trial in read("quickstart").trials) == 1
+        assert sum(trial.startswith(example) for trial in read_sweep("quickstart").trials) == 1
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (ROOT / picture).is_file()
 

@@ -49,6 +49,6 @@ def test_a_killed_search_goes_on_where_it_was(sparsweep: Call, tmp_path: Path) -
     assert after[: len(before)] == before and len({suggestion.spec.id for suggestion in after}) == 10
     assert {file: file.stat().st_mtime_ns for file in rows} == rows
     # Prerequisites came first: what OMP prunes is there, and no point of the search.
-    dense = {need.id for suggestion in after for need in suggestion.spec.requirements()}
+    dense = {need.id for suggestion in after for need in suggestion.spec.prerequisites()}
     assert dense and dense <= store.artifacts("weights")
     assert json.loads(sparsweep("status", "killed", "--json").stdout)["trials"] == 10

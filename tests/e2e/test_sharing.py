@@ -11,18 +11,18 @@ import pytest
 import ray
 import torch
 
-from sparsweep.trainables.specs.run import load
+from sparsweep.trainables.specs.run import from_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
-from sparsweep.trainables.training.execution import Engine
-from sparsweep.tuner.config.sweep import SweepError, parse
+from sparsweep.trainables.training.execution import ExecutionConfig
+from sparsweep.tuner.config.sweep import SweepError, parse_sweep
 from sparsweep.tuner.execution import driver
-from sparsweep.tuner.execution.progress import Watch
-from sparsweep.tuner.execution.run_options import Launch
+from sparsweep.tuner.execution.progress import ProgressCallback
+from sparsweep.tuner.execution.run_options import RunOptions
 from sparsweep.tuner.hardware import throughput
-from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.planning.graph import build_graph, compute_state
 
 pytestmark = pytest.mark.slow
 
@@ -47,22 +47,22 @@ def machine() -> Iterator[None]:
 
 
 def test_processes_are_measured_together(machine: None) -> None:
-    with throughput.probes(SPEC, Engine(), "cpu", 2) as actors:
-        assert throughput.together(actors, 1) > 0
-        assert throughput.together(actors, 2) > 0
+    with throughput.start_actors(SPEC, ExecutionConfig(), "cpu", 2) as actors:
+        assert throughput.joint_rate(actors, 1) > 0
+        assert throughput.joint_rate(actors, 2) > 0
 
 
 def test_what_was_measured_is_not_measured_again(
     machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throughput, "LADDER", (1, 2))
+    monkeypatch.setattr(throughput, "TRIALS_PER_GPU", (1, 2))
     planted = {1: 100.0, 2: 180.0, 3: 181.0}
-    monkeypatch.setattr(throughput, "together", lambda actors, count: planted[count])
+    monkeypatch.setattr(throughput, "joint_rate", lambda actors, count: planted[count])
     said: list[str] = []
     store = Store(str(tmp_path))
-    assert throughput.share_a_card([SPEC], Engine(), store, said.append, "cpu") == 2
+    assert throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), store, said.append, "cpu") == 2
     planted.clear()
-    assert throughput.share_a_card([SPEC], Engine(), store, said.append, "cpu") == 2
+    assert throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), store, said.append, "cpu") == 2
     assert len(said) == 1 and "1: 100, 2: 180, 3: 181" in said[0]
 
 
@@ -70,7 +70,7 @@ def test_what_was_measured_is_not_measured_again(
 def test_a_gpu_that_pytorch_cannot_use_is_named_before_any_trial(machine: None, tmp_path: Path) -> None:
     """The machine says that it has one, as a driver too old for PyTorch would make Ray believe."""
     with pytest.raises(SweepError, match=r"^resources\.gpus: auto: .*PyTorch there cannot use it .*NVIDIA.*gpus=0"):
-        throughput.share_a_card([SPEC], Engine(), Store(str(tmp_path)), print)
+        throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), Store(str(tmp_path)), print)
 
 
 def crowded() -> type[SparseTrainable]:
@@ -81,7 +81,7 @@ def crowded() -> type[SparseTrainable]:
             super().setup(config, device="cpu", **options)
 
         def _step(self, run_id: str) -> dict[str, Any]:
-            seed, share = load(self.specs[run_id]).seed, self.trial_resources.required_resources["GPU"]
+            seed, share = from_json(self.specs[run_id]).seed, self.trial_resources.required_resources["GPU"]
             if (share < 0.3 and seed % 2) or (share < 0.4 and seed == 3):
                 raise torch.OutOfMemoryError("CUDA out of memory")
             return super()._step(run_id)
@@ -94,12 +94,12 @@ def test_no_trial_is_lost_where_memory_does_not_suffice(
 ) -> None:
     monkeypatch.setattr(driver, "SparseTrainable", crowded())
     monkeypatch.setattr(driver, "cluster", lambda *where: nullcontext())
-    sweep, store = parse(SWEEP, "crowded"), Store(str(tmp_path))
-    state = examine(build(sweep.trials), store)
-    images = {SPEC.source.model_dump_json(): SPEC.source.load()}
-    with Watch(sweep.name, state, store) as watch:
-        driver.execute(Launch(sweep, store), state, images, watch)
+    sweep, store = parse_sweep(SWEEP, "crowded"), Store(str(tmp_path))
+    state = compute_state(build_graph(sweep.trials), store)
+    images = {SPEC.dataset_spec.model_dump_json(): SPEC.dataset_spec.load()}
+    with ProgressCallback(sweep.name, state, store) as watch:
+        driver.execute(RunOptions(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials) == watch.done
     assert not watch.failed and not store.failures()
-    failed = {row["trial"] for row in tables.read(store.storage, "failures")[0].to_pylist()}
+    failed = {row["trial"] for row in tables.read_table(store.storage, "failures")[0].to_pylist()}
     assert sweep.trials.keys() >= failed >= {run for run, trial in sweep.trials.items() if trial.seed == 3}

@@ -14,14 +14,14 @@ import torch
 import yaml
 
 from sparsweep.trainables.data import ImageData
-from sparsweep.trainables.pipeline.device_data import DeviceData, place
-from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data
+from sparsweep.trainables.runs.base import RunInputs
 from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli.app import main
-from sparsweep.tuner.config.sweep import read
-from sparsweep.tuner.planning.graph import build
+from sparsweep.tuner.config.sweep import read_sweep
+from sparsweep.tuner.planning.graph import build_graph
 from support.cli import Call, assert_same_results
 
 
@@ -30,7 +30,7 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
     assert first.returncode == 0, first.stderr
     assert "smoke: 12 trials: 12 done" in first.stdout
     storage = tmp_path / "runs"
-    graph = build(read("smoke").trials)
+    graph = build_graph(read_sweep("smoke").trials)
     log = (storage / "sweeps/smoke/log.txt").read_text()
     # Each dense trial is trained once and serves LTH, OMP and its own point; the two scoring runs serve both ratios.
     for run in graph.runs:
@@ -39,7 +39,7 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
     assert log.count("started") == len(graph.runs) == 14
 
     trials = pd.read_parquet(storage / "results/trials")
-    assert set(trials["trial"]) == set(graph.points)
+    assert set(trials["trial"]) == set(graph.trials)
     assert (trials["test_accuracy"] == trials["clean_accuracy"]).all()
     assert trials["test_accuracy"].between(0.1, 1).all()
     assert trials["robust_accuracy"].isna().all()
@@ -73,7 +73,7 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
     assert len(pd.read_parquet(storage / "results/trials")) == 16
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
-    one = list(graph.points)[3]
+    one = list(graph.trials)[3]
     shown = json.loads(sparsweep("show", one[:8], "--json").stdout)
     assert shown["results"]["trial"] == one
     assert all(Path(path).is_file() for path in shown["files"].values())
@@ -99,19 +99,19 @@ grids:
   - {sparsifier: [omp, {name: set, update_every: .5}], sparsity: .8, difficulty: {name: el2n, runs: 1, epoch: 1}}
 """
     )
-    watched = next(run for run, trial in read(str(sweep)).trials.items() if trial.sparsifier.name == "set")
+    watched = next(run for run, trial in read_sweep(str(sweep)).trials.items() if trial.sparsifier.name == "set")
     run = sparsweep("run", str(sweep), "--profile-trial", watched[:6])
     assert run.returncode == 0 and re.search(r"^one epoch, \d+ steps", run.stderr, re.M) and "backward" in run.stderr
     assert json.loads((tmp_path / f"runs/profiles/{watched}/trace.json").read_text())["traceEvents"]
     here = Store(str(tmp_path / "here"))
-    for spec in build(read(str(sweep)).trials).runs.values():
-        images = spec.source.load()
+    for spec in build_graph(read_sweep(str(sweep)).trials).runs.values():
+        images = spec.dataset_spec.load()
 
         def placed(trial: TrialSpec, images: ImageData = images) -> DeviceData:
-            return place(images, trial.model.channels, trial.model.min_size, torch.device("cpu"))
+            return to_device_data(images, trial.model.channels, trial.model.min_size, torch.device("cpu"))
 
-        inputs = Inputs(lambda images=images: images, placed)
-        assert open_run(spec, inputs, here, "here").advance(float("inf")).done
+        inputs = RunInputs(lambda images=images: images, placed)
+        assert open_run(spec, inputs, here, "here").run_for(float("inf")).is_finished
     assert_same_results(tmp_path / "runs", tmp_path / "here")
 
 
@@ -127,7 +127,7 @@ grids:
 retries: 1
 """
     )
-    trials = read(str(sweep)).trials.values()
+    trials = read_sweep(str(sweep)).trials.values()
     dense = next(trial.id for trial in trials if trial.sparsifier.name == "dense" and trial.seed == 1)
     in_the_way = tmp_path / "runs/artifacts/weights" / f"{dense}.pt"
     (in_the_way / "full").mkdir(parents=True)

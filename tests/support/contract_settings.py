@@ -20,10 +20,30 @@ from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.models import models
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.testing import EPOCHS, LAYERS, SAMPLES, TOTAL, Tiny, tiny_data, tiny_trial, trained, training
-from sparsweep.trainables.testing import start_of as start
+from sparsweep.trainables.testing import (
+    EPOCHS,
+    LAYERS,
+    NUM_SAMPLES,
+    TOTAL,
+    TinyConvNet,
+    fake_parent_state,
+    tiny_data,
+    tiny_trial,
+    training,
+)
+from sparsweep.trainables.testing import init_context as start
 
-__all__ = ["EPOCHS", "LAYERS", "SAMPLES", "TOTAL", "Tiny", "start", "tiny_data", "trained", "training"]
+__all__ = [
+    "EPOCHS",
+    "LAYERS",
+    "NUM_SAMPLES",
+    "TOTAL",
+    "TinyConvNet",
+    "fake_parent_state",
+    "start",
+    "tiny_data",
+    "training",
+]
 
 SPARSIFIERS: dict[str, dict[str, Any]] = {
     "bayesian_connectivity": {"noise": 0.001, "l1": 0.1},

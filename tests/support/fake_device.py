@@ -22,14 +22,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from sparsweep.trainables.data import ImageData, datasets
-from sparsweep.trainables.pipeline.device_data import place
+from sparsweep.trainables.pipeline.device_data import to_device_data
 from sparsweep.trainables.runs import base as runs
 from sparsweep.trainables.runs.kinds import is_finished, open_run
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.testing import first_samples
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 
 NAME = "elsewhere"
 CPU = torch.device("cpu")
@@ -194,17 +194,17 @@ def few_digits() -> ImageData:
     )
 
 
-def complete(spec: Spec, root: Path, device: str) -> None:
+def complete(spec: RunSpec, root: Path, device: str) -> None:
     """Run ``spec`` and what it needs to the end in a storage at ``root``, resumed after every epoch."""
     store = Store(str(root))
-    placed = place(few_digits(), 1, 8, torch.device(device))
-    for parent in spec.requirements():
+    placed = to_device_data(few_digits(), 1, 8, torch.device(device))
+    for parent in spec.prerequisites():
         complete(parent, root, device)
     while not is_finished(spec, store):
-        open_run(spec, runs.Inputs(few_digits, lambda trial: placed), store, "test").advance(0.0)
+        open_run(spec, runs.RunInputs(few_digits, lambda trial: placed), store, "test").run_for(0.0)
 
 
-def complete_elsewhere(spec: Spec, root: Path) -> None:
+def complete_elsewhere(spec: RunSpec, root: Path) -> None:
     with Elsewhere():
         complete(spec, root, NAME)
 
@@ -212,7 +212,7 @@ def complete_elsewhere(spec: Spec, root: Path) -> None:
 def stops_of_an_epoch(spec: TrialSpec, samples: int) -> Counter[str]:
     """How many times the host waits in the second epoch of ``spec``, on ``samples`` images elsewhere."""
     with Elsewhere():
-        run = Training(spec, first_samples(samples, NAME), torch.arange(samples), lambda parent: {})
+        run = Trainer(spec, first_samples(samples, NAME), torch.arange(samples), lambda parent: {})
         run.train_epoch()
         stops.clear()
         run.train_epoch()

@@ -6,7 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from sparsweep.trainables.specs.run import dump
+from sparsweep.trainables.specs.run import to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
@@ -18,11 +18,11 @@ BEGIN = datetime(2024, 5, 6, tzinfo=UTC)
 
 def write_results(store: Store, sweep: Sweep, leave_out: int = 0) -> list[TrialSpec]:
     """Finish the trials of ``sweep`` but for the last ``leave_out``, as if it had been run; those that are done."""
-    sweep_record.remember(sweep, store)
+    sweep_record.save_sweep(sweep, store)
     done = list(sweep.trials.values())[: len(sweep.trials) - leave_out]
     for spec in done:
         layers = [layer(spec, position) for position in range(4)]
-        epochs = [epoch(spec, number) for number in range(spec.recipe.epochs - spec.length, spec.recipe.epochs)]
+        epochs = [epoch(spec, number) for number in range(spec.recipe.epochs - spec.num_epochs, spec.recipe.epochs)]
         store.write_result(spec.id, {"trials": [trial(spec, sweep.name)], "layers": layers, "epochs": epochs})
     return done
 
@@ -50,17 +50,17 @@ def trial(spec: TrialSpec, sweep: str) -> dict[str, Any]:
         "evaluation_every": spec.evaluation.every,
     }
     when = {"started_at": BEGIN, "finished_at": BEGIN, "device": "a test", "versions": "{}", "images_per_second": 10.0}
-    row = dict.fromkeys(schemas.TABLES["trials"].names)
-    return {**row, **names, **parameters, **recipe, **own, **results, **sizes, **more, **when, "spec": dump(spec)}
+    row = dict.fromkeys(schemas.SCHEMAS["trials"].names)
+    return {**row, **names, **parameters, **recipe, **own, **results, **sizes, **more, **when, "spec": to_json(spec)}
 
 
 def layer(spec: TrialSpec, position: int) -> dict[str, Any]:
     """A row of ``layers``: a convolution, the sparser the deeper."""
-    row = dict.fromkeys(schemas.TABLES["layers"].names)
+    row = dict.fromkeys(schemas.SCHEMAS["layers"].names)
     place = {"trial": spec.id, "layer": f"layer{position}.weight", "position": position, "kind": "conv", "weights": 100}
     return {**row, **place, "density": (1 - spec.sparsity) * (1 - position / 10), "flops": 1e6}
 
 
 def epoch(spec: TrialSpec, number: int) -> dict[str, Any]:
     """A row of ``epochs``: the one after ``number`` others."""
-    return {**dict.fromkeys(schemas.TABLES["epochs"].names), "trial": spec.id, "epoch": number + 1}
+    return {**dict.fromkeys(schemas.SCHEMAS["epochs"].names), "trial": spec.id, "epoch": number + 1}

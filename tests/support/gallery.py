@@ -32,7 +32,7 @@ def attacked(row: dict[str, Any]) -> dict[str, Any]:
 def gaps() -> Results:
     """One seed, without dense, with trials missing."""
     rows = [row for row in make_sweep(tuple(GAINS), seeds=1) if row["sparsifier"] != "dense"]
-    return Results(schemas.build("trials", rows[::2] + rows[1:4]).to_pandas())
+    return Results(schemas.build_table("trials", rows[::2] + rows[1:4]).to_pandas())
 
 
 def unequal() -> Results:
@@ -69,7 +69,7 @@ def search() -> Results:
         rate = {"sparsifier_parameters": f'{{"prune_rate":{generator.uniform(0.1, 0.5)}}}'} if method == "set" else {}
         rows.append({**row, **rate, "trial": digest({"suggestion": len(rows)})})
     studies = {"my-search": make_study(), "front": make_study(("validation_accuracy", "train_flops"))}
-    return results_of(rows, searches=studies, asked=schemas.build("trials", rows).to_pandas())
+    return results_of(rows, searches=studies, asked=schemas.build_table("trials", rows).to_pandas())
 
 
 def nm() -> Results:
@@ -113,7 +113,7 @@ def main(folder: Path) -> None:
         for picture in figures.pictures(results):
             head = f"<h2>{escape(picture.name)}: {title}</h2>"
             try:
-                image = export.render(picture.draw(), "svg")["svg"].decode()
+                image = export.to_bytes(picture.draw(), "svg")["svg"].decode()
                 parts.append(head + image[image.index("<svg") :])
             except ValueError as error:
                 parts.append(f"{head}<p>not drawn: {escape(str(error))}</p>")

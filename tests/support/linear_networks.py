@@ -5,18 +5,18 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 
 SHAPE = (1, 5, 6)
 """Channels, height and width of the images that they take."""
 PIXELS = 30
 
 
-def wrapped(module: nn.Module, precision: str = "fp32") -> Network:
-    return Network(module, torch.device("cpu"), precision)
+def wrapped(module: nn.Module, precision: str = "fp32") -> AutocastNetwork:
+    return AutocastNetwork(module, torch.device("cpu"), precision)
 
 
-def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Network:
+def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> AutocastNetwork:
     """Logits ``weight @ pixels + bias``: weight [classes, 30]."""
     layer = nn.Linear(PIXELS, len(weight))
     with torch.no_grad():
@@ -25,11 +25,11 @@ def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> Network:
     return wrapped(nn.Sequential(nn.Flatten(), layer))
 
 
-def random_linear(classes: int, seed: int = 0) -> Network:
+def random_linear(classes: int, seed: int = 0) -> AutocastNetwork:
     return linear(torch.randn(classes, PIXELS, generator=torch.Generator().manual_seed(seed)))
 
 
-def weights(network: Network) -> torch.Tensor:
+def weights(network: AutocastNetwork) -> torch.Tensor:
     return network.module.get_submodule("1").get_parameter("weight").detach()
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from sparsweep.trainables.sparsifiers import Masks
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.contract_settings import SPARSIFIER_NAMES, training, trial
 
 
@@ -23,7 +23,7 @@ def digest(masks: Masks) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-class Recorded(Training):
+class Recorded(Trainer):
     """A training that keeps the digest of its masks at every step."""
 
     digests: list[str]

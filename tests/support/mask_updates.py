@@ -7,11 +7,11 @@ from typing import Any
 import torch
 
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.sparsifiers import Masks, Moment
-from sparsweep.trainables.sparsifiers.drop_grow import Rewiring
+from sparsweep.trainables.sparsifiers import Masks, UpdateContext
+from sparsweep.trainables.sparsifiers.drop_grow import DropAndGrow
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
-from sparsweep.trainables.specs.timeline import Timeline
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.specs.timeline import TrainingSteps
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import trial
 
 
@@ -25,30 +25,32 @@ def bits(masks: Masks) -> dict[str, list[int]]:
 
 def moment(
     weights: Tensors, step: int = 0, gradients: Tensors | None = None, momenta: Tensors | None = None, **fields: Any
-) -> Moment:
+) -> UpdateContext:
     """A moment before ``step`` of 100, of a trial that matters little, with these gradients and momenta at hand."""
     told: dict[str, Any] = {"generator": torch.Generator().manual_seed(step), **fields}
     if gradients is not None:
-        told["gradients"] = lambda: gradients
+        told["dense_gradients"] = lambda: gradients
     if momenta is not None:
         told["momenta"] = lambda: momenta
-    return Moment(trial(sparsifier="set", sparsity=0.5), step, Timeline(10, 10), weights, **told)
+    return UpdateContext(trial(sparsifier="set", sparsity=0.5), step, TrainingSteps(10, 10), weights, **told)
 
 
-def placed(method: Rewiring, preference: Tensors) -> Rewiring:
+def placed(method: DropAndGrow, preference: Tensors) -> DropAndGrow:
     """``method`` as it is, but growing where it is told instead of where chance has it."""
 
     class Told(type(method)):  # type: ignore[misc]
-        def preference(self, moment: Moment) -> Tensors:
+        def grow_scores(self, moment: UpdateContext) -> Tensors:
             return preference
 
     return Told(**method.model_dump())
 
 
-def update_now(run: Training, step: int) -> Moment:
+def update_now(run: Trainer, step: int) -> UpdateContext:
     """Update the masks of a training as it does just before ``step``; the moment that the method saw."""
-    batch = next(run.batches.epoch(derive(run.spec.seed, "batches", run.epoch)))
-    seen = run._moment(step, batch, run.objective.noise(batch[0], derive(run.spec.seed, "attack", run.epoch)))
+    batch = next(run.batches.iter_epoch(derive(run.spec.seed, "batches", run.epoch)))
+    seen = run._update_context(
+        step, batch, run.loss_fn.draw_noise(batch[0], derive(run.spec.seed, "attack", run.epoch))
+    )
     kept = {name: value.clone() for name, value in seen.weights.items()}
     run._update_masks(seen)
-    return Moment(seen.spec, step, seen.timeline, kept, derive(run.spec.seed, "masks", step))
+    return UpdateContext(seen.spec, step, seen.timeline, kept, derive(run.spec.seed, "masks", step))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch.nn import functional
 
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import Flat, begin, four_pixels, trial
 
 LAYER = "1.weight"
 LR, DECAY = 0.3, 0.02
 
 
-def flat(sparsifier: object, sparsity: float, **recipe: object) -> Training:
+def flat(sparsifier: object, sparsity: float, **recipe: object) -> Trainer:
     """A linear network of twelve weights on six samples of four pixels, all in one batch, nothing augmented."""
     fields = {"epochs": 4, "batch_size": 6, "lr": LR, "momentum": 0.0, "nesterov": False, "weight_decay": DECAY}
     fields |= {"milestones": [], "crop_padding": 0, "flip": False}
@@ -20,7 +20,7 @@ def flat(sparsifier: object, sparsity: float, **recipe: object) -> Training:
     return begin(spec, four_pixels(), samples=6)
 
 
-def gradient(run: Training) -> torch.Tensor:
+def gradient(run: Trainer) -> torch.Tensor:
     """dL/dw of all twelve weights at those that are in force: the mean of (p - y) x over the samples."""
     data = four_pixels()
     pixels, labels = data.train_images.flatten(1) / 255, functional.one_hot(data.train_labels, 3)

@@ -56,7 +56,7 @@ GAINS: dict[str, float] = {"set": 0.03, "snip": 0.02, "gmp": 0.01, "lth": -0.03,
 
 def make_row(sparsifier: str, sparsity: float, seed: int, accuracy: float | None, **changes: Any) -> dict[str, Any]:
     """A finished trial; ``accuracy``: its test accuracy in [0, 1]; ``changes``: other columns."""
-    row: dict[str, Any] = dict.fromkeys(schemas.TABLES["trials"].names)
+    row: dict[str, Any] = dict.fromkeys(schemas.SCHEMAS["trials"].names)
     row |= {"sweep": "synthetic", **SETTING, **RECIPE}
     row |= {"sparsifier": sparsifier, "sparsifier_parameters": "{}", "sparsity": sparsity, "seed": seed}
     row |= {"test_accuracy": accuracy, **changes}
@@ -72,7 +72,7 @@ def digest(identity: dict[str, Any]) -> str:
 
 def make_layer(trial: str, position: int, density: float, kind: str = "conv", weights: int = 1000) -> dict[str, Any]:
     """A layer of a finished trial."""
-    row: dict[str, Any] = dict.fromkeys(schemas.TABLES["layers"].names)
+    row: dict[str, Any] = dict.fromkeys(schemas.SCHEMAS["layers"].names)
     row |= {"trial": trial, "layer": f"layer{position}.weight", "position": position, "kind": kind, "weights": weights}
     return {**row, "nonzero": round(weights * density), "density": density, "flops": 2e3 * density}
 
@@ -147,7 +147,7 @@ def make_layers(trial: dict[str, Any], depth: int = 20) -> Iterator[dict[str, An
 
 def make_epochs(trial: dict[str, Any], epochs: int = 200) -> list[dict[str, Any]]:
     """The epochs of a trial: an accuracy that climbs to the final one."""
-    empty: dict[str, Any] = dict.fromkeys(schemas.TABLES["epochs"].names)
+    empty: dict[str, Any] = dict.fromkeys(schemas.SCHEMAS["epochs"].names)
     rows = []
     for epoch in range(1, epochs + 1):
         share = 1 - np.exp(-4 * epoch / epochs)
@@ -170,9 +170,9 @@ def results_of(trials: Sequence[dict[str, Any]], epochs: int = 20, **more: Any) 
     layers = [layer for trial in trials for layer in make_layers(trial)]
     course = [epoch for trial in trials if trial["test_accuracy"] is not None for epoch in make_epochs(trial, epochs)]
     return Results(
-        schemas.build("trials", trials).to_pandas(),
-        schemas.build("layers", layers).to_pandas(),
-        epochs=schemas.build("epochs", course).to_pandas(),
+        schemas.build_table("trials", trials).to_pandas(),
+        schemas.build_table("layers", layers).to_pandas(),
+        epochs=schemas.build_table("epochs", course).to_pandas(),
         **more,
     )
 

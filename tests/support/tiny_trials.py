@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from sparsweep.trainables.data import ImageData
-from sparsweep.trainables.difficulties import Sources
+from sparsweep.trainables.difficulties import PrerequisiteOutputs
 from sparsweep.trainables.difficulties.corruption import CorruptionSpec
-from sparsweep.trainables.difficulties.scores.base import View
+from sparsweep.trainables.difficulties.scores.base import ScoringContext
 from sparsweep.trainables.models import Model
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.runs.base import Inputs
-from sparsweep.trainables.sparsifiers.base import State
+from sparsweep.trainables.runs.base import RunInputs
+from sparsweep.trainables.sparsifiers.base import StateDict
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 
 TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
 """Columns that two runs of one trial need not have in common."""
@@ -37,13 +37,13 @@ def trial(**changes: Any) -> TrialSpec:
     return TrialSpec(**{**fields, **changes})
 
 
-def nothing(spec: TrialSpec) -> State:
+def nothing(spec: TrialSpec) -> StateDict:
     raise LookupError(f"no prerequisite was expected, asked for {spec}")
 
 
-def begin(spec: TrialSpec, data: DeviceData, samples: int = 64) -> Training:
+def begin(spec: TrialSpec, data: DeviceData, samples: int = 64) -> Trainer:
     """A training on the first ``samples`` training images, or as many as there are."""
-    return Training(spec, data, torch.arange(min(samples, len(data.train_labels))), nothing)
+    return Trainer(spec, data, torch.arange(min(samples, len(data.train_labels))), nothing)
 
 
 def part(data: DeviceData, samples: int) -> DeviceData:
@@ -51,22 +51,22 @@ def part(data: DeviceData, samples: int) -> DeviceData:
     return replace(data, train_images=data.train_images[:samples], train_labels=data.train_labels[:samples])
 
 
-def inputs(data: DeviceData) -> Inputs:
+def inputs(data: DeviceData) -> RunInputs:
     """What a run starts from, when the data set is already as its network wants it."""
 
     def images() -> ImageData:
         raise LookupError("the images as stored were not expected to be asked for")
 
-    return Inputs(images, lambda trial: data)
+    return RunInputs(images, lambda trial: data)
 
 
-def sources(scores: Callable[[ScoringSpec, str], torch.Tensor]) -> Sources:
+def sources(scores: Callable[[ScoringSpec, str], torch.Tensor]) -> PrerequisiteOutputs:
     """Prerequisites that left ``scores`` and nothing else."""
 
     def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
         raise LookupError(f"no corrupted images were expected to be asked for, asked for {run}")
 
-    return Sources(scores, corrupted)
+    return PrerequisiteOutputs(scores, corrupted)
 
 
 class Flat(Model):
@@ -88,6 +88,6 @@ def four_pixels(samples: int = 6, classes: int = 3) -> DeviceData:
     return DeviceData(images, labels, images, labels, classes, (0.5,), (0.25,))
 
 
-def view_of(training: Training) -> View:
+def view_of(training: Trainer) -> ScoringContext:
     """What a score sees of a network that is being trained."""
-    return View(training.epoch, training.data, training.network, training.batches.batch_size)
+    return ScoringContext(training.epoch, training.data, training.network, training.batches.batch_size)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sparsweep.trainables.data import ImageData, datasets
-from sparsweep.trainables.pipeline.device_data import DeviceData, place
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data
 from sparsweep.trainables.storage.store import Store
 
 
@@ -20,7 +20,7 @@ def raw_digits() -> ImageData:
 @pytest.fixture(scope="session")
 def digits(raw_digits: ImageData) -> DeviceData:
     """The digits as ``resnet8`` wants them."""
-    return place(raw_digits, 1, 8, torch.device("cpu"))
+    return to_device_data(raw_digits, 1, 8, torch.device("cpu"))
 
 
 @pytest.fixture

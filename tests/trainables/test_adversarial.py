@@ -17,20 +17,20 @@ from torch.utils.flop_counter import flop_registry
 from sparsweep.trainables.difficulties import Difficulty, difficulties
 from sparsweep.trainables.difficulties.adversarial import pgd
 from sparsweep.trainables.difficulties.adversarial.difficulty import Adversarial
-from sparsweep.trainables.difficulties.adversarial.losses import AdversarialTraining, Trades, divergence
-from sparsweep.trainables.difficulties.adversarial.pgd import BATCH_NORM, NORMS, Attack
+from sparsweep.trainables.difficulties.adversarial.losses import PgdLoss, TradesLoss, kl_divergence
+from sparsweep.trainables.difficulties.adversarial.pgd import BATCH_NORM_MODES, NORMS, Attack
 from sparsweep.trainables.difficulties.composed import Composed
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.pipeline.network import Network
-from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.pipeline.network import AutocastNetwork
+from sparsweep.trainables.specs.base import format_error
+from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.testing import check_same, comparable
 from sparsweep.trainables.training.flops import layer_flops
-from sparsweep.trainables.training.trainer import Training
-from support.contract_settings import SAMPLES, tiny_data, trained, training, trial
+from sparsweep.trainables.training.trainer import Trainer
+from support.contract_settings import NUM_SAMPLES, fake_parent_state, tiny_data, training, trial
 from support.linear_networks import SHAPE, grey, random_linear, weights, wrapped
 from support.tiny_trials import begin
 from support.tiny_trials import trial as digits_trial
@@ -56,7 +56,7 @@ def attacked(sparsifier: str = "dense", profile: str = "clean", **fields: Any) -
     return trial(sparsifier, difficulty={**short, **fields}, profile=profile)
 
 
-def inputs_seen(network: Network) -> list[torch.Tensor]:
+def inputs_seen(network: AutocastNetwork) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     network.module.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach().clone()))
     return seen
@@ -72,8 +72,8 @@ def test_pgd_training_is_cross_entropy_at_the_worst_images() -> None:
     gap = (network(images)[:, 1] - network(images)[:, 0]).detach() * torch.where(LABELS == 1, 1, -1)
     worst = gap - EIGHT * difference.abs().sum()
     for start in (True, False):
-        objective = AdversarialTraining(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", start)
-        loss, logits = objective.loss(network, images, LABELS, objective.noise(images, generator()))
+        objective = PgdLoss(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", start)
+        loss, logits = objective.loss(network, images, LABELS, objective.draw_noise(images, generator()))
         assert loss.item() == pytest.approx(functional.softplus(-worst).mean().item(), rel=1e-5)
         assert torch.equal(logits.argmax(1) == LABELS, worst > 0)
         assert loss.requires_grad
@@ -81,10 +81,10 @@ def test_pgd_training_is_cross_entropy_at_the_worst_images() -> None:
 
 def test_fgsm_rs_is_one_signed_step_of_ten_levels_from_a_random_start() -> None:
     """Wong et al.: delta uniform in the ball, delta + 1.25 eps sign(gradient), back in the ball, in [0, 1]."""
-    objective = adversarial(loss="fgsm_rs").objective
+    objective = adversarial(loss="fgsm_rs").loss_fn
     network, images = random_linear(2), grey(6)
     seen = inputs_seen(network)
-    objective.loss(network, images, LABELS, objective.noise(images, generator(4)))
+    objective.loss(network, images, LABELS, objective.draw_noise(images, generator(4)))
     assert len(seen) == 2
     noise = torch.empty(images.shape).uniform_(-EIGHT, EIGHT, generator=generator(4))
     start = (images + noise).clamp(0, 1)
@@ -102,15 +102,15 @@ def kl(clean: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 def test_divergence_is_the_sum_of_kl() -> None:
     clean, other = (torch.randn(5, 4, generator=generator(seed)) for seed in (1, 2))
-    assert divergence(clean, other).item() == pytest.approx(kl(clean, other).sum().item(), rel=1e-5)
-    assert divergence(clean, clean).item() == pytest.approx(0, abs=1e-6)
+    assert kl_divergence(clean, other).item() == pytest.approx(kl(clean, other).sum().item(), rel=1e-5)
+    assert kl_divergence(clean, clean).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_trades_is_clean_cross_entropy_and_the_divergence_that_can_be_caused() -> None:
     """On a linear network of two classes the divergence is largest where the gap moved by eps * ||w||_1, either way."""
     network, images, beta = random_linear(2), grey(6, low=0.3, high=0.7), 3.0
-    objective = Trades(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", beta)
-    loss, logits = objective.loss(network, images, LABELS, objective.noise(images, generator()))
+    objective = TradesLoss(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", beta)
+    loss, logits = objective.loss(network, images, LABELS, objective.draw_noise(images, generator()))
     clean = network(images).detach()
     reach = EIGHT * (weights(network)[1] - weights(network)[0]).abs().sum()
     moved = ((logits - clean)[:, 1] - (logits - clean)[:, 0]).detach()
@@ -121,9 +121,9 @@ def test_trades_is_clean_cross_entropy_and_the_divergence_that_can_be_caused() -
 
 def test_trades_starts_beside_the_images_and_not_clipped() -> None:
     """Black and white images: half of the starts lie outside [0, 1], as in the official code; the result does not."""
-    objective = Trades(Attack(NORMS["linf"], EIGHT, TWO, 2), "eval", 6.0)
+    objective = TradesLoss(Attack(NORMS["linf"], EIGHT, TWO, 2), "eval", 6.0)
     network, images = random_linear(2), grey(6).round()
-    noise, seen = objective.noise(images, generator(4)), inputs_seen(network)
+    noise, seen = objective.draw_noise(images, generator(4)), inputs_seen(network)
     objective.loss(network, images, LABELS, noise)
     clean, start, step, _, found = seen
     assert torch.equal(clean, images) and torch.equal(start, images + noise)
@@ -134,14 +134,14 @@ def test_trades_starts_beside_the_images_and_not_clipped() -> None:
 def test_trades_without_its_divergence_is_plain_training() -> None:
     """Its gradient at beta 0 is that of cross-entropy; at a beta it is another one."""
 
-    def gradient(loss: torch.Tensor, network: Network) -> torch.Tensor:
+    def gradient(loss: torch.Tensor, network: AutocastNetwork) -> torch.Tensor:
         return torch.autograd.grad(loss, network.module.get_submodule("1").get_parameter("weight"))[0]
 
     network, images, attack = random_linear(3), grey(6), Attack(NORMS["linf"], EIGHT, TWO, 3)
     plain = gradient(functional.cross_entropy(network(images), LABELS), network)
     none, some = (
-        gradient(objective.loss(network, images, LABELS, objective.noise(images, generator()))[0], network)
-        for objective in (Trades(attack, "eval", beta) for beta in (0.0, 6.0))
+        gradient(objective.loss(network, images, LABELS, objective.draw_noise(images, generator()))[0], network)
+        for objective in (TradesLoss(attack, "eval", beta) for beta in (0.0, 6.0))
     )
     assert torch.allclose(none, plain, atol=1e-7) and not torch.allclose(some, plain, atol=1e-3)
 
@@ -173,12 +173,12 @@ class Flops(TorchDispatchMode):
 )
 def test_passes_are_those_that_are_run(fields: dict[str, Any], passes: int, weight_passes: int) -> None:
     """The operations counted by torch; what it spares is the first layer's input gradient where weights are learnt."""
-    objective = adversarial(**fields).objective
-    assert (objective.passes, objective.weight_passes) == (passes, weight_passes)
+    objective = adversarial(**fields).loss_fn
+    assert (objective.forward_equivalents, objective.weight_gradient_passes) == (passes, weight_passes)
     layers = [nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(8, 2)]
     network = wrapped(nn.Sequential(*layers))
     with Flops() as counted:
-        loss, _ = objective.loss(network, grey(6), LABELS, objective.noise(grey(6), generator()))
+        loss, _ = objective.loss(network, grey(6), LABELS, objective.draw_noise(grey(6), generator()))
         loss.backward()
     costs = layer_flops(network.module, SHAPE)
     assert counted.total == 6 * (passes * sum(costs.values()) - weight_passes * costs["0.weight"])
@@ -188,7 +188,7 @@ def test_a_trial_counts_its_attacks() -> None:
     run = training(attacked("random"))
     assert run.step_flops == pytest.approx(7 * run.forward_flops)
     run.train_epoch()
-    assert run.train_flops == pytest.approx(7 * run.forward_flops * SAMPLES)
+    assert run.train_flops == pytest.approx(7 * run.forward_flops * NUM_SAMPLES)
 
 
 @pytest.mark.parametrize(("loss", "passes", "dense_passes"), [("pgd", 7, 1), ("trades", 11, 2)])
@@ -225,7 +225,7 @@ def test_with_frozen_statistics_those_that_move_are_of_the_learnt_images() -> No
         before = run.model.get_submodule("2").get_buffer("running_mean").clone()
         seen = inputs_seen(run.network)
         run.model.train()
-        run.objective.loss(run.network, images, labels, run.objective.noise(images, generator()))
+        run.loss_fn.loss(run.network, images, labels, run.loss_fn.draw_noise(images, generator()))
         convolved = run.model.get_submodule("1")(run.model.get_submodule("0")(seen[-1]))
         expected = 0.9 * before + 0.1 * convolved.mean((0, 2, 3))
         assert torch.allclose(run.model.get_submodule("2").get_buffer("running_mean"), expected, atol=1e-6), mode
@@ -234,7 +234,7 @@ def test_with_frozen_statistics_those_that_move_are_of_the_learnt_images() -> No
 # Trials ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("batch_norm", BATCH_NORM)
+@pytest.mark.parametrize("batch_norm", BATCH_NORM_MODES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_resumed_training_equals_uninterrupted_bit_for_bit(loss: str, batch_norm: str) -> None:
     spec = attacked("set", loss=loss, batch_norm=batch_norm, test_every=1)
@@ -242,7 +242,7 @@ def test_resumed_training_equals_uninterrupted_bit_for_bit(loss: str, batch_norm
     for _ in range(2):
         whole.train_epoch()
     begun.train_epoch()
-    resumed.restore(tensor_file.decode(tensor_file.encode(begun.state())))
+    resumed.restore(tensor_file.loads(tensor_file.dumps(begun.state())))
     resumed.train_epoch()
     check_same(comparable(resumed), comparable(whole))
 
@@ -275,7 +275,7 @@ def test_dense_gradients_leave_the_attack_and_the_statistics_of_the_step_as_they
     for looks in (False, True):
         run = training(attacked("set", batch_norm="train"))
         images, labels = tiny_data().train_images[:8] / 255, tiny_data().train_labels[:8]
-        noise = run.objective.noise(images, generator(1))
+        noise = run.loss_fn.draw_noise(images, generator(1))
         run.model.train()
         if looks:
             gradients = run._dense_gradients(images, labels, noise)
@@ -332,7 +332,7 @@ def test_every_arm_is_judged_from_the_same_starts(monkeypatch: pytest.MonkeyPatc
     data = tiny_data()
     for seed in (0, 1):
         model = build_model(trial("dense", seed=seed), data)
-        network = Network(model, torch.device("cpu"), "fp32")
+        network = AutocastNetwork(model, torch.device("cpu"), "fp32")
         torch.rand(seed + 1)  # global randomness plays no part
         judge.robust_accuracies(network, data.test_images, data.test_labels, 7, last=False)
     assert len(drawn) == 4 and torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3])
@@ -368,8 +368,8 @@ def test_defaults_are_the_papers() -> None:
     assert (default.norm, default.epsilon, default.steps, default.step_size) == ("linf", EIGHT, 10, TWO)
     assert (default.test_epsilon, default.test_steps, default.test_step_size) == (EIGHT, 20, TWO)
     assert (default.test_restarts, default.random_start, default.loss) == (1, True, "pgd")
-    assert default.view == "clean" and default.stage == "attack"
-    assert isinstance(default.objective, AdversarialTraining)
+    assert default.eval_images == "clean" and default.stage == "attack"
+    assert isinstance(default.loss_fn, PgdLoss)
 
 
 def test_defaults_follow_norm_and_loss() -> None:
@@ -379,7 +379,7 @@ def test_defaults_follow_norm_and_loss() -> None:
     assert (fast.steps, fast.step_size, fast.test_epsilon) == (1, pytest.approx(5 / 255), 4 / 255)
     assert fast.test_step_size == TWO
     assert adversarial(loss="trades").beta == 6 and adversarial().beta is None
-    assert isinstance(adversarial(loss="trades").objective, Trades)
+    assert isinstance(adversarial(loss="trades").loss_fn, TradesLoss)
 
 
 def test_what_is_not_said_is_in_the_spec() -> None:
@@ -390,7 +390,7 @@ def test_what_is_not_said_is_in_the_spec() -> None:
 
     long = spec(norm="linf", epsilon=EIGHT, step_size=TWO, steps=10, test_epsilon=EIGHT, beta=None)
     assert spec().id == spec(epsilon="8/255").id == long.id != spec(epsilon="4/255").id
-    assert load(dump(spec(loss="trades"))) == spec(loss="trades")
+    assert from_json(to_json(spec(loss="trades"))) == spec(loss="trades")
 
 
 def test_profiles_attack_as_the_authors() -> None:
@@ -398,7 +398,7 @@ def test_profiles_attack_as_the_authors() -> None:
     for profile in ("clean", "paper", "authors"):
         difficulty = attacked(profile=profile).difficulty
         attack = difficulty.attack if isinstance(difficulty, Composed) else difficulty
-        assert isinstance(attack, Adversarial) and difficulty.label == "adversarial"
+        assert isinstance(attack, Adversarial) and difficulty.table_name == "adversarial"
         modes[profile] = attack.batch_norm
     assert modes == {"clean": "eval", "paper": "train", "authors": "train"}
     stated = attacked(profile="authors", batch_norm="eval").difficulty
@@ -428,7 +428,7 @@ def test_profiles_attack_as_the_authors() -> None:
 def test_fields_that_make_no_sense_are_named(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as raised:
         trial("dense", difficulty={"name": "adversarial", **fields})
-    assert re.search(message, explain(raised.value)) and "\n" not in explain(raised.value)
+    assert re.search(message, format_error(raised.value)) and "\n" not in format_error(raised.value)
 
 
 def test_l2_may_reach_further_than_one() -> None:
@@ -440,7 +440,7 @@ def test_l2_may_reach_further_than_one() -> None:
 )
 def test_attacks_are_due_as_often_as_asked_and_at_the_end(every: int | None, due: list[bool]) -> None:
     difficulty = adversarial(test_every=every)
-    assert [difficulty.attack_due(epoch, last=epoch == 6) for epoch in range(1, 7)] == due
+    assert [difficulty.should_attack(epoch, last=epoch == 6) for epoch in range(1, 7)] == due
 
 
 # AutoAttack -----------------------------------------------------------------------------------------------------------
@@ -449,8 +449,8 @@ def test_attacks_are_due_as_often_as_asked_and_at_the_end(every: int | None, due
 def test_a_run_without_the_package_stops_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparsweep.trainables.difficulties.adversarial.autoattack.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"^autoattack: .*pip install 'sparsweep\[attack\]'$"):
-        Training(attacked(autoattack=True), tiny_data(), torch.arange(SAMPLES), trained)
-    Training(attacked(), tiny_data(), torch.arange(SAMPLES), trained)
+        Trainer(attacked(autoattack=True), tiny_data(), torch.arange(NUM_SAMPLES), fake_parent_state)
+    Trainer(attacked(), tiny_data(), torch.arange(NUM_SAMPLES), fake_parent_state)
 
 
 def test_autoattack_needs_ten_classes() -> None:
@@ -463,11 +463,11 @@ def test_autoattack_needs_ten_classes() -> None:
 
     with pytest.raises(ValidationError) as raised:
         attacked(autoattack=True).replace(dataset=Few())
-    assert re.search(r"^difficulty.autoattack: needs 10 classes for .*digits has 9$", explain(raised.value))
+    assert re.search(r"^difficulty.autoattack: needs 10 classes for .*digits has 9$", format_error(raised.value))
 
 
 @pytest.fixture
-def exact() -> tuple[Network, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]]:
+def exact() -> tuple[AutocastNetwork, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]]:
     """A linear network of ten classes, images inside of [0, 1], and who withstands everything."""
     network = random_linear(10, seed=1)
     images = torch.randint(60, 196, (24, *SHAPE), generator=generator(2), dtype=torch.uint8)
@@ -486,7 +486,9 @@ def exact() -> tuple[Network, torch.Tensor, torch.Tensor, Callable[[str, float],
 
 @pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.02), ("l2", 0.06)])
 def test_autoattack_finds_the_exact_robust_accuracy_of_a_linear_network(
-    exact: tuple[Network, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]], norm: str, epsilon: float
+    exact: tuple[AutocastNetwork, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]],
+    norm: str,
+    epsilon: float,
 ) -> None:
     pytest.importorskip("pyautoattack")
     network, images, labels, withstand = exact
@@ -505,7 +507,7 @@ def test_autoattack_finds_the_exact_robust_accuracy_of_a_linear_network(
 
 def test_autoattack_is_for_the_end_and_for_who_asks() -> None:
     data = tiny_data()
-    network = Network(build_model(trial("dense"), data), torch.device("cpu"), "fp32")
+    network = AutocastNetwork(build_model(trial("dense"), data), torch.device("cpu"), "fp32")
     for difficulty, last in ((adversarial(test_steps=1), True), (adversarial(test_steps=1, autoattack=True), False)):
         found = difficulty.robust_accuracies(network, data.test_images, data.test_labels, 0, last)
         assert found.keys() == {"robust_accuracy"}
@@ -513,4 +515,4 @@ def test_autoattack_is_for_the_end_and_for_who_asks() -> None:
 
 def test_other_difficulties_attack_nothing() -> None:
     plain: Difficulty = difficulties.parse("none")
-    assert not plain.attack_due(1, last=True)
+    assert not plain.should_attack(1, last=True)

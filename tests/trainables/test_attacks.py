@@ -16,16 +16,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsweep.trainables.difficulties.adversarial import pgd as attacks
 from sparsweep.trainables.difficulties.adversarial.pgd import (
-    BATCH_NORM,
+    BATCH_NORM_MODES,
     NORMS,
     Attack,
-    holding,
     pgd,
+    pgd_step,
     random_start,
-    step,
     summed_cross_entropy,
+    temporarily_set,
 )
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 from support.linear_networks import PIXELS, SHAPE, grey, linear, random_linear, weights, wrapped
 
 EIGHT = 8 / 255
@@ -49,7 +49,7 @@ def attack(norm: str = "linf", epsilon: float = EIGHT, step_size: float = 2 / 25
     return Attack(NORMS[norm], epsilon, step_size, steps)
 
 
-def small_network() -> Network:
+def small_network() -> AutocastNetwork:
     """Two convolutions with batch norms, moved away from their first statistics, and a linear layer."""
     module = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.ReLU()
@@ -70,7 +70,7 @@ def small_network() -> Network:
 
 def test_linf_by_hand() -> None:
     gradient = torch.tensor([[[[0.3, -2.0, 0.0]]]])
-    assert NORMS["linf"].steepest(gradient).flatten().tolist() == [1, -1, 0]
+    assert NORMS["linf"].ascent_direction(gradient).flatten().tolist() == [1, -1, 0]
     moved = NORMS["linf"].project(torch.tensor([[[[0.3, -2.0, 0.0]]]]), 0.5)
     assert moved.flatten().tolist() == pytest.approx([0.3, -0.5, 0])
 
@@ -78,23 +78,23 @@ def test_linf_by_hand() -> None:
 def test_l2_by_hand() -> None:
     """Each sample by itself: (3, 4) has length 5, (.3, .4) has .5."""
     vectors = torch.tensor([[3.0, 4.0], [0.3, 0.4]]).view(2, 1, 1, 2)
-    assert torch.allclose(NORMS["l2"].steepest(vectors).flatten(1), torch.tensor([[0.6, 0.8], [0.6, 0.8]]))
+    assert torch.allclose(NORMS["l2"].ascent_direction(vectors).flatten(1), torch.tensor([[0.6, 0.8], [0.6, 0.8]]))
     assert torch.allclose(NORMS["l2"].project(vectors, 1.0).flatten(1), torch.tensor([[0.6, 0.8], [0.3, 0.4]]))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_where_nothing_rises_nothing_moves(norm: str) -> None:
     zero = torch.zeros(2, *SHAPE)
-    assert torch.equal(NORMS[norm].steepest(zero), zero)
+    assert torch.equal(NORMS[norm].ascent_direction(zero), zero)
     assert torch.equal(NORMS[norm].project(zero, 0.1), zero)
     images = grey(2)
-    assert torch.equal(step(images, images, zero, attack(norm)), images)
+    assert torch.equal(pgd_step(images, images, zero, attack(norm)), images)
 
 
 @pytest.mark.parametrize("scale", [1e-36, 1e-25, 1.0, 1e25])
 def test_l2_direction_has_length_one_for_gradients_whose_squares_vanish_or_overflow(scale: float) -> None:
     gradient = torch.randn(3, *SHAPE, generator=generator())
-    direction = NORMS["l2"].steepest(gradient * scale)
+    direction = NORMS["l2"].ascent_direction(gradient * scale)
     assert torch.allclose(direction.double(), gradient.double() / length(gradient).view(-1, 1, 1, 1), atol=1e-6)
 
 
@@ -150,7 +150,9 @@ def test_l2_on_a_linear_network_reaches_the_optimum(seed: int, epsilon: float) -
     assert torch.allclose(found, optimum, atol=1e-3 * epsilon)
 
 
-def naive(network: Network, image: torch.Tensor, label: int, start: torch.Tensor, norm: str, search: Attack) -> Any:
+def naive(
+    network: AutocastNetwork, image: torch.Tensor, label: int, start: torch.Tensor, norm: str, search: Attack
+) -> Any:
     """PGD on one image as a textbook has it, on plain lists of numbers."""
     x, adversarial = image.flatten().tolist(), start.flatten().tolist()
     for _ in range(search.steps):
@@ -271,7 +273,7 @@ def test_attack_leaves_network_and_images_as_they_were() -> None:
     copy = images.clone()
     inside: set[bool] = set()
     network.module.register_forward_hook(lambda module, *_: inside.update(p.requires_grad for p in module.parameters()))
-    with BATCH_NORM["eval"](network.module):
+    with BATCH_NORM_MODES["eval"](network.module):
         found = pgd(network, images, images, attack(), summed_cross_entropy(labels))
     assert inside == {False}, "the graph of an attack is that of the images alone"
     assert not found.requires_grad and torch.equal(images, copy) and not torch.equal(found, images)
@@ -312,7 +314,7 @@ def pixels(samples: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(60, 196, (samples, *SHAPE), generator=generator(seed), dtype=torch.uint8)
 
 
-def margins(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def margins(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """How far, times the length of its normal, samples are on the right side of a linear border of two classes."""
     difference = (weights(network)[1] - weights(network)[0]).double()
     return (images.double().flatten(1) / 255 @ difference) * torch.where(labels == 1, 1, -1)
@@ -329,7 +331,9 @@ def test_who_withstands_is_who_has_the_margin(
     labels = torch.randint(0, 2, (200,), generator=generator(1))
     margin = margins(network, images, labels)
     expected = margin > epsilon * (weights(network)[1] - weights(network)[0]).norm(p=dual)
-    found = attacks.withstood(network, images, labels, attack(norm, epsilon, epsilon / 4, steps=20), [generator()])
+    found = attacks.correct_under_attack(
+        network, images, labels, attack(norm, epsilon, epsilon / 4, steps=20), [generator()]
+    )
     assert torch.equal(found, expected)
     assert 0 < expected.sum() < (margin > 0).sum() < 200, "the example has none of a kind"
 
@@ -345,7 +349,9 @@ def test_restarts_take_more_and_never_give_back() -> None:
     labels, search = torch.ones(200, dtype=torch.int64), attack(step_size=1e-7, steps=1)
 
     def survivors(restarts: int) -> torch.Tensor:
-        return attacks.withstood(network, images, labels, search, [generator(seed) for seed in range(restarts)])
+        return attacks.correct_under_attack(
+            network, images, labels, search, [generator(seed) for seed in range(restarts)]
+        )
 
     one, two, four = survivors(1), survivors(2), survivors(4)
     assert not (two & ~one).any() and not (four & ~two).any()
@@ -365,7 +371,7 @@ def test_networks_are_attacked_from_the_same_starts(monkeypatch: pytest.MonkeyPa
     survivors = []
     for seed in (1, 2):
         network = random_linear(3, seed)
-        survivors.append(attacks.withstood(network, images, labels, attack(), [generator(0), generator(1)]))
+        survivors.append(attacks.correct_under_attack(network, images, labels, attack(), [generator(0), generator(1)]))
     assert len(drawn) == 12 and not torch.equal(*survivors)
     assert all(torch.equal(one, other) for one, other in zip(drawn[:6], drawn[6:], strict=True))
 
@@ -375,7 +381,9 @@ def test_what_is_lost_is_not_attacked_again() -> None:
     calls = []
     network = linear(torch.zeros(2, PIXELS), torch.tensor([0.0, 1.0]))
     network.module.register_forward_hook(lambda *call: calls.append(len(call[1][0])))
-    assert not attacks.withstood(network, pixels(5), torch.zeros(5, dtype=torch.int64), attack(), [generator()]).any()
+    assert not attacks.correct_under_attack(
+        network, pixels(5), torch.zeros(5, dtype=torch.int64), attack(), [generator()]
+    ).any()
     assert calls == [5]
 
 
@@ -385,7 +393,7 @@ def test_withstood_judges_in_evaluation_mode_and_restores() -> None:
     network.module.get_submodule("4").eval()
     modes = [module.training for module in network.module.modules()]
     state = {name: value.clone() for name, value in network.module.state_dict().items()}
-    attacks.withstood(network, pixels(6), torch.arange(6) % 5, attack(), [generator()])
+    attacks.correct_under_attack(network, pixels(6), torch.arange(6) % 5, attack(), [generator()])
     assert modes == [module.training for module in network.module.modules()]
     assert all(torch.equal(state[name], value) for name, value in network.module.state_dict().items())
 
@@ -400,7 +408,7 @@ class Owner:
 
 def test_holding_gives_each_its_own_back_even_after_an_error() -> None:
     owners = [Owner(1), Owner(2)]
-    with pytest.raises(RuntimeError, match="out"), holding(owners, "value", 9):
+    with pytest.raises(RuntimeError, match="out"), temporarily_set(owners, "value", 9):
         assert [owner.value for owner in owners] == [9, 9]
         raise RuntimeError("out")
     assert [owner.value for owner in owners] == [1, 2]
@@ -418,7 +426,7 @@ def test_running_statistics_move_in_train_mode_alone(mode: str, moves: int) -> N
     norm = nn.BatchNorm2d(1)
     network = wrapped(nn.Sequential(norm, nn.Flatten(), nn.Linear(PIXELS, 3)))
     seen = inputs_seen(network.module)
-    with BATCH_NORM[mode](network.module):
+    with BATCH_NORM_MODES[mode](network.module):
         pgd(network, grey(8), grey(8), attack(), summed_cross_entropy(torch.arange(8) % 3))
     assert len(seen) == 10
     expected = torch.zeros(1)
@@ -429,7 +437,7 @@ def test_running_statistics_move_in_train_mode_alone(mode: str, moves: int) -> N
     assert norm.training and norm.track_running_stats
 
 
-@pytest.mark.parametrize("mode", BATCH_NORM)
+@pytest.mark.parametrize("mode", BATCH_NORM_MODES)
 def test_statistics_that_an_attack_goes_by(mode: str) -> None:
     """In the first pass: those of the batch, or the running ones."""
     network, images, loss = small_network(), grey(8), summed_cross_entropy(torch.arange(8) % 5)
@@ -440,7 +448,7 @@ def test_statistics_that_an_attack_goes_by(mode: str) -> None:
     mean, variance = (norm.get_buffer(f"running_{name}").clone() for name in ("mean", "var"))
     if mode != "eval":
         mean, variance = inputs.mean((0, 2, 3)), inputs.var((0, 2, 3), unbiased=False)
-    with BATCH_NORM[mode](network.module):
+    with BATCH_NORM_MODES[mode](network.module):
         pgd(network, images, images, attack(steps=1), loss)
     scaled = (inputs - mean.view(1, -1, 1, 1)) / (variance.view(1, -1, 1, 1) + norm.eps).sqrt()
     expected = scaled * norm.weight.view(1, -1, 1, 1) + norm.bias.view(1, -1, 1, 1)
@@ -451,24 +459,24 @@ def test_frozen_statistics_do_not_change_the_attack() -> None:
     results = []
     for mode in ("train", "train_frozen"):
         network = small_network()
-        with BATCH_NORM[mode](network.module):
+        with BATCH_NORM_MODES[mode](network.module):
             results.append(pgd(network, grey(8), grey(8), attack(), summed_cross_entropy(torch.arange(8) % 5)))
     assert torch.equal(*results)
 
 
-@pytest.mark.parametrize("mode", BATCH_NORM)
+@pytest.mark.parametrize("mode", BATCH_NORM_MODES)
 def test_modes_are_restored_after_an_error(mode: str) -> None:
     module = small_network().module
     module.get_submodule("4").eval()
     before = [(layer.training, getattr(layer, "track_running_stats", None)) for layer in module.modules()]
-    with pytest.raises(RuntimeError, match="out"), BATCH_NORM[mode](module):
+    with pytest.raises(RuntimeError, match="out"), BATCH_NORM_MODES[mode](module):
         raise RuntimeError("out")
     assert before == [(layer.training, getattr(layer, "track_running_stats", None)) for layer in module.modules()]
 
 
 def test_in_eval_mode_an_image_is_attacked_as_if_it_were_alone() -> None:
     network, images, labels = small_network(), grey(6), torch.arange(6) % 5
-    with BATCH_NORM["eval"](network.module):
+    with BATCH_NORM_MODES["eval"](network.module):
         together = pgd(network, images, images, attack(), summed_cross_entropy(labels))
         for index in range(6):
             part = slice(index, index + 1)

@@ -11,7 +11,7 @@ from torch import nn
 from sparsweep.trainables.models import Model, maskable
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.runs.result_rows import layer_rows
-from sparsweep.trainables.testing import run_whole, tiny_trial, training
+from sparsweep.trainables.testing import tiny_trial, train_and_check, training
 from sparsweep.trainables.training.flops import layer_flops
 
 TOKENS, WIDTH = 9, 8
@@ -135,7 +135,7 @@ def test_a_weight_whose_operations_are_not_known_is_named() -> None:
 
 @pytest.mark.parametrize("sparsifier", ["random", "set", "rigl", "snip", "gmp", "topkast", "nm"])
 def test_methods_prune_projections_like_other_weights(sparsifier: str) -> None:
-    run = run_whole(tiny_trial({"name": sparsifier}, 0.5, model=Transformer()))
+    run = train_and_check(tiny_trial({"name": sparsifier}, 0.5, model=Transformer()))
     mask = run.masks["encoder.self_attn.in_proj_weight"]
     assert 0 < int(mask.sum()) < mask.numel()
     assert not run.weights["encoder.self_attn.in_proj_weight"][~mask].any()

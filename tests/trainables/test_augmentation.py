@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchvision.transforms import functional as reference
 
-from sparsweep.trainables.pipeline.augmentation import crop, mirror, rotate
+from sparsweep.trainables.pipeline.augmentation import crop, flip, rotate
 
 
 def noise(count: int, size: int, channels: int = 3) -> torch.Tensor:
@@ -69,4 +69,4 @@ def test_crop_by_hand() -> None:
 
 def test_mirror_by_hand() -> None:
     images = torch.tensor([[1, 2, 3], [4, 5, 6]], dtype=torch.uint8).view(2, 1, 1, 3)
-    assert mirror(images, torch.tensor([True, False])).flatten(1).tolist() == [[3, 2, 1], [4, 5, 6]]
+    assert flip(images, torch.tensor([True, False])).flatten(1).tolist() == [[3, 2, 1], [4, 5, 6]]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sparsweep.trainables.pipeline.augmentation import rotate
-from sparsweep.trainables.pipeline.batches import Batches
-from sparsweep.trainables.pipeline.device_data import as_input
+from sparsweep.trainables.pipeline.batches import BatchIterator
+from sparsweep.trainables.pipeline.device_data import to_float
 
 
 def numbered(count: int, channels: int = 1, height: int = 2, width: int = 3) -> torch.Tensor:
@@ -42,9 +42,9 @@ def augmentations(image: torch.Tensor, padding: int, flip: bool) -> Counter[tupl
     return found
 
 
-def whole(images: torch.Tensor, labels: torch.Tensor, *arguments: Any, **options: Any) -> Batches:
+def whole(images: torch.Tensor, labels: torch.Tensor, *arguments: Any, **options: Any) -> BatchIterator:
     """Batches of all images of a set."""
-    return Batches(images, labels, torch.arange(len(labels)), *arguments, **options)
+    return BatchIterator(images, labels, torch.arange(len(labels)), *arguments, **options)
 
 
 def as_levels(image: torch.Tensor) -> tuple[int, ...]:
@@ -58,7 +58,7 @@ def test_every_crop_and_mirror_image_appears_as_often_as_it_should_and_no_other(
     allowed = augmentations(images[0], padding, flip)
     seen: Counter[tuple[int, ...]] = Counter()
     for epoch in range(10):
-        for batch, _ in batches.epoch(torch.Generator().manual_seed(epoch)):
+        for batch, _ in batches.iter_epoch(torch.Generator().manual_seed(epoch)):
             assert batch.dtype == torch.float32
             seen.update(as_levels(image) for image in batch)
     assert seen.keys() == allowed.keys()
@@ -88,7 +88,7 @@ def test_batches_equal_a_naive_loop(count: int, size: int, padding: int, flip: b
         padded[:, padding : padding + 2, padding : padding + 2] = images[index]
         window = padded[:, down : down + 2, right : right + 2]
         expected.append(as_levels((window.flip(2) if flip and mirror else window) / 255))
-    batches = list(whole(images, labels, size, padding, flip).epoch(torch.Generator().manual_seed(seed)))
+    batches = list(whole(images, labels, size, padding, flip).iter_epoch(torch.Generator().manual_seed(seed)))
     assert [as_levels(image) for batch, _ in batches for image in batch] == expected
     assert [int(label) for _, part in batches for label in part] == order
 
@@ -98,7 +98,7 @@ def test_batches_equal_a_naive_loop(count: int, size: int, padding: int, flip: b
 def test_every_sample_once_an_epoch_and_the_last_batch_is_smaller(count: int, size: int) -> None:
     labels = torch.arange(count)
     batches = whole(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), labels, size)
-    parts = [part for _, part in batches.epoch(torch.Generator().manual_seed(0))]
+    parts = [part for _, part in batches.iter_epoch(torch.Generator().manual_seed(0))]
     assert len(parts) == len(batches) == math.ceil(count / size)
     assert [len(part) for part in parts] == [size] * (count // size) + [count % size] * (count % size > 0)
     assert torch.cat(parts).sort().values.tolist() == list(range(count))
@@ -106,28 +106,28 @@ def test_every_sample_once_an_epoch_and_the_last_batch_is_smaller(count: int, si
 
 def test_labels_stay_with_their_images() -> None:
     images = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(-1, 1, 2, 2)
-    for batch, labels in whole(images, torch.arange(50), 8).epoch(torch.Generator().manual_seed(0)):
+    for batch, labels in whole(images, torch.arange(50), 8).iter_epoch(torch.Generator().manual_seed(0)):
         assert torch.equal((batch[:, 0, 0, 0] * 255).round().long(), labels)
 
 
 def test_pixels_are_levels_over_255() -> None:
     batches = whole(torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1), torch.arange(3), 3)
-    batch, labels = next(batches.epoch(torch.Generator().manual_seed(0)))
+    batch, labels = next(batches.iter_epoch(torch.Generator().manual_seed(0)))
     assert batch.flatten()[labels.argsort()].tolist() == pytest.approx([0.0, 0.2, 1.0])
 
 
 def test_order_follows_the_generator() -> None:
     batches = whole(torch.zeros(50, 1, 2, 2, dtype=torch.uint8), torch.arange(50), 50)
-    orders = [next(batches.epoch(torch.Generator().manual_seed(seed)))[1].tolist() for seed in (0, 0, 1)]
+    orders = [next(batches.iter_epoch(torch.Generator().manual_seed(seed)))[1].tolist() for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
 
 
 def test_bits_never_change() -> None:
     """What a seed meant for crops, mirror images and order when the first results were made, it means for ever."""
     images = torch.randint(256, (37, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    batches = Batches(images, torch.arange(37), torch.arange(1, 37, 3), 5, crop_padding=2, flip=True)
+    batches = BatchIterator(images, torch.arange(37), torch.arange(1, 37, 3), 5, crop_padding=2, flip=True)
     content = hashlib.sha256()
-    for batch, labels in batches.epoch(torch.Generator().manual_seed(7)):
+    for batch, labels in batches.iter_epoch(torch.Generator().manual_seed(7)):
         content.update(batch.numpy().tobytes())
         content.update(labels.numpy().tobytes())
     assert content.hexdigest() == "9662a6fc0c7eaca8da509c182b2ad427ae3665d085fecce2ed06af8347091914"
@@ -138,8 +138,8 @@ def test_bits_never_change() -> None:
 def test_chosen_samples_give_the_batches_of_a_set_of_them_alone(chosen: list[int], size: int) -> None:
     images, labels, indices = numbered(15, 2, 2, 3), torch.arange(100, 115), torch.tensor(chosen)
     options = {"crop_padding": 1, "flip": True, "rotation": 40.0}
-    few = whole(images[indices], labels[indices], size, **options).epoch(torch.Generator().manual_seed(3))
-    shared = Batches(images, labels, indices, size, **options).epoch(torch.Generator().manual_seed(3))
+    few = whole(images[indices], labels[indices], size, **options).iter_epoch(torch.Generator().manual_seed(3))
+    shared = BatchIterator(images, labels, indices, size, **options).iter_epoch(torch.Generator().manual_seed(3))
     for one, other in zip(few, shared, strict=True):
         assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
 
@@ -148,10 +148,10 @@ def test_no_copy_of_the_set_is_made() -> None:
     """Trials of one data set share its images, whichever samples each uses; they stay as they were."""
     images, labels = numbered(10, 1, 2, 3), torch.arange(10)
     before = images.clone()
-    batches = Batches(images, labels, torch.arange(5), 2, crop_padding=2, flip=True, rotation=15)
+    batches = BatchIterator(images, labels, torch.arange(5), 2, crop_padding=2, flip=True, rotation=15)
     held = [value for value in vars(batches).values() if isinstance(value, torch.Tensor)]
     assert {value.data_ptr() for value in held} == {images.data_ptr(), labels.data_ptr(), batches.indices.data_ptr()}
-    list(batches.epoch(torch.Generator().manual_seed(0)))
+    list(batches.iter_epoch(torch.Generator().manual_seed(0)))
     assert torch.equal(images, before)
 
 
@@ -159,12 +159,14 @@ def test_rotation_comes_last_and_by_angles_drawn_last() -> None:
     """Each batch is the one without rotation, turned by angles that are drawn after everything else of the epoch."""
     images, labels, indices = numbered(6, 1, 5, 7), torch.arange(6), torch.tensor([5, 0, 3, 2])
     generator = torch.Generator().manual_seed(5)
-    straight = list(Batches(images, labels, indices, 3, 1, True).epoch(generator))
+    straight = list(BatchIterator(images, labels, indices, 3, 1, True).iter_epoch(generator))
     degrees = torch.empty(4).uniform_(-25, 25, generator=generator)
-    turned = Batches(images, labels, indices, 3, 1, True, rotation=25).epoch(torch.Generator().manual_seed(5))
+    turned = BatchIterator(images, labels, indices, 3, 1, True, rotation=25).iter_epoch(
+        torch.Generator().manual_seed(5)
+    )
     for (plain, names), (batch, same_names), angles in zip(straight, turned, degrees.split(3), strict=True):
         expected = rotate((plain * 255).round().to(torch.uint8), angles)
-        assert torch.equal(batch, as_input(expected)) and torch.equal(names, same_names)
+        assert torch.equal(batch, to_float(expected)) and torch.equal(names, same_names)
     assert degrees.abs().max() > 5
 
 
@@ -175,7 +177,8 @@ def test_an_incomplete_last_batch_can_be_left_out(count: int, size: int) -> None
     images, labels = torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.arange(count)
     every, full = whole(images, labels, size), whole(images, labels, size, drop_last=True)
     parts = [
-        [names.tolist() for _, names in batches.epoch(torch.Generator().manual_seed(1))] for batches in (every, full)
+        [names.tolist() for _, names in batches.iter_epoch(torch.Generator().manual_seed(1))]
+        for batches in (every, full)
     ]
     assert parts[1] == [part for part in parts[0] if len(part) == size]
     assert (every.epoch_samples, full.epoch_samples) == (count, size * len(parts[1]))
@@ -187,9 +190,9 @@ def test_the_memory_layout_of_the_images_changes_no_bit_of_a_network() -> None:
     plain = torch.randint(256, (8, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     odd = torch.empty_strided(plain.shape, (64, 1, 8, 1), dtype=torch.uint8).copy_(plain)
     assert torch.equal(plain, odd) and plain.stride() != odd.stride()
-    assert as_input(odd).stride() == as_input(plain).stride() == (64, 64, 8, 1)
+    assert to_float(odd).stride() == to_float(plain).stride() == (64, 64, 8, 1)
     batches = [
-        next(whole(images, torch.arange(8), 8).epoch(torch.Generator().manual_seed(1))) for images in (plain, odd)
+        next(whole(images, torch.arange(8), 8).iter_epoch(torch.Generator().manual_seed(1))) for images in (plain, odd)
     ]
     assert batches[0][0].stride() == batches[1][0].stride()
     assert torch.equal(batches[0][0], batches[1][0])

@@ -12,11 +12,11 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.bayesian_connectivity import (
     BayesianConnectivity,
-    Signed,
+    SignConstrainedParams,
     draw_layers,
     draw_places,
 )
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.mask_updates import mask, moment
 from support.softmax_regression import LAYER, LR, flat, gradient
 from support.tiny_trials import begin, trial
@@ -91,7 +91,7 @@ def test_the_number_moves_between_layers(digits: DeviceData) -> None:
 # Signs ----------------------------------------------------------------------------------------------------------------
 
 
-def begun(digits: DeviceData) -> Training:
+def begun(digits: DeviceData) -> Trainer:
     recipe = {"preset": "digits", "epochs": 3, "lr": 0.1}
     return begin(trial(sparsifier="bayesian_connectivity", sparsity=0.8, recipe=recipe), digits, samples=64)
 
@@ -103,7 +103,7 @@ def test_no_weight_ever_changes_its_sign(digits: DeviceData) -> None:
         run.train_epoch()
         for name, weight in run.weights.items():
             assert not (weight.detach() * signs[name] < 0).any()
-    assert run.topology.explored.density() > run.density
+    assert run.masked_params.ever_active.density() > run.density
 
 
 def test_a_step_by_hand_stops_at_zero() -> None:
@@ -111,7 +111,7 @@ def test_a_step_by_hand_stops_at_zero() -> None:
     run = flat(
         {"name": "bayesian_connectivity", "noise": 0.0, "update_interval": 10}, 0.25, lr=LR * 10, weight_decay=0.0
     )
-    assert isinstance(run.topology, Signed)
+    assert isinstance(run.masked_params, SignConstrainedParams)
     before, slope = run.weights[LAYER].detach().clone(), gradient(run)
     run.train_epoch()
     free = (before - 10 * LR * slope) * run.masks[LAYER]
@@ -127,7 +127,7 @@ def test_a_step_by_hand_stops_at_zero() -> None:
 
 def test_the_l1_penalty_pulls_strengths_to_zero() -> None:
     gradients = {"a": torch.tensor([1.0, 1.0, 1.0])}
-    BayesianConnectivity(noise=0.0, l1=0.25).watch(moment({"a": torch.tensor([2.0, -3.0, 0.0])}), gradients)
+    BayesianConnectivity(noise=0.0, l1=0.25).on_gradients(moment({"a": torch.tensor([2.0, -3.0, 0.0])}), gradients)
     assert gradients["a"].tolist() == [1.25, 0.75, 1.0]
 
 
@@ -136,7 +136,7 @@ def test_noise_has_its_standard_deviation_and_is_drawn_anew_in_every_step() -> N
     drawn = []
     for step in (1, 1, 2):
         gradients = {"a": torch.zeros(100_000)}
-        BayesianConnectivity(noise=0.5).watch(moment(weights, step), gradients)
+        BayesianConnectivity(noise=0.5).on_gradients(moment(weights, step), gradients)
         drawn.append(gradients["a"])
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
     for noise in drawn:

@@ -26,20 +26,20 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def row(**values: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(schemas.TABLES["trials"].names), "trial": RUN, **values}
+    return {**dict.fromkeys(schemas.SCHEMAS["trials"].names), "trial": RUN, **values}
 
 
 def test_a_bucket_is_like_a_folder(bucket: Store) -> None:
     bucket.check_writable()
-    assert bucket.read("a/b.bin") is None and not bucket.exists("a/b.bin") and bucket.names("a") == set()
+    assert bucket.read("a/b.bin") is None and not bucket.exists("a/b.bin") and bucket.list_ids("a") == set()
     bucket.write("a/b.bin", b"one")
     bucket.write("a/b.bin", b"three")
-    assert bucket.read("a/b.bin") == b"three" and bucket.sizes("a") == {"a/b.bin": 5}
+    assert bucket.read("a/b.bin") == b"three" and bucket.list_sizes("a") == {"a/b.bin": 5}
     bucket.write("sweeps/mine/log.txt", b"")
-    assert bucket.folders("sweeps") == {"mine"}
+    assert bucket.list_subfolders("sweeps") == {"mine"}
     bucket.delete("a/b.bin")
     bucket.delete("a/b.bin")
-    assert bucket.names("a") == set()
+    assert bucket.list_ids("a") == set()
 
 
 def test_results_checkpoints_and_artifacts_come_back_from_a_bucket(bucket: Store) -> None:
@@ -49,7 +49,7 @@ def test_results_checkpoints_and_artifacts_come_back_from_a_bucket(bucket: Store
     bucket.write_result(RUN, {"trials": [row(seed=3)]})
     bucket.delete_checkpoint(RUN)
     assert (bucket.finished(), bucket.failures(), bucket.checkpoints()) == ({RUN}, {}, set())
-    rows, damaged = tables.read(bucket.storage, "trials", columns=["seed"])
+    rows, damaged = tables.read_table(bucket.storage, "trials", columns=["seed"])
     assert (rows.to_pylist(), damaged) == ([{"seed": 3}], [])
     bucket.write_scores(RUN, "el2n", np.array([0, 1]), np.array([0.5, 1.5]))
     assert bucket.read_scores(RUN, "el2n").tolist() == [0.5, 1.5]

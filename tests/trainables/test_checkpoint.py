@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from sparsweep.trainables.storage.tensor_file import MAGIC, Damaged, decode, encode
+from sparsweep.trainables.storage.tensor_file import TENSOR_MAGIC, CorruptFileError, dumps, loads
 
 VALUE = {
     "epoch": 3,
@@ -34,7 +34,7 @@ class Touch:
 
 def sealed(body: bytes) -> bytes:
     """``body`` with the heading and the right checksum, as somebody who knows the format would write it."""
-    return b"%s %s\n%s" % (MAGIC, hashlib.sha256(body).hexdigest().encode(), body)
+    return b"%s %s\n%s" % (TENSOR_MAGIC, hashlib.sha256(body).hexdigest().encode(), body)
 
 
 def hostile(path: Path) -> dict[str, bytes]:
@@ -48,7 +48,7 @@ KINDS = ["pickle", "sealed pickle", "sealed file of torch"]
 
 
 def test_what_goes_in_comes_out() -> None:
-    found = decode(encode(VALUE))
+    found = loads(dumps(VALUE))
     assert found.keys() == VALUE.keys()
     assert (found["epoch"], found["history"]) == (3, VALUE["history"])
     assert found["model"]["w"].numpy().tobytes() == VALUE["model"]["w"].numpy().tobytes()  # type: ignore[index]
@@ -56,24 +56,32 @@ def test_what_goes_in_comes_out() -> None:
 
 
 def test_a_cut_anywhere_is_found() -> None:
-    content = encode(VALUE)
-    for length in [0, 1, len(MAGIC), len(MAGIC) + 65, len(MAGIC) + 66, *range(100, len(content), 97), len(content) - 1]:
-        with pytest.raises(Damaged):
-            decode(content[:length])
+    content = dumps(VALUE)
+    for length in [
+        0,
+        1,
+        len(TENSOR_MAGIC),
+        len(TENSOR_MAGIC) + 65,
+        len(TENSOR_MAGIC) + 66,
+        *range(100, len(content), 97),
+        len(content) - 1,
+    ]:
+        with pytest.raises(CorruptFileError):
+            loads(content[:length])
 
 
 def test_a_flipped_bit_anywhere_is_found() -> None:
-    content = encode(VALUE)
+    content = dumps(VALUE)
     for place in [*range(100), *range(100, len(content), 41)]:
         altered = bytearray(content)
         altered[place] ^= 1
-        with pytest.raises(Damaged):
-            decode(bytes(altered))
+        with pytest.raises(CorruptFileError):
+            loads(bytes(altered))
 
 
 def test_another_format_is_found() -> None:
-    with pytest.raises(Damaged, match="not a tensor file of this version"):
-        decode(encode(VALUE).replace(MAGIC, b"sparsweep-tensors-3", 1))
+    with pytest.raises(CorruptFileError, match="not a tensor file of this version"):
+        loads(dumps(VALUE).replace(TENSOR_MAGIC, b"sparsweep-tensors-3", 1))
 
 
 def test_the_planted_pickles_would_run(tmp_path: Path) -> None:
@@ -88,18 +96,18 @@ def test_the_planted_pickles_would_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hostile_file_runs_nothing(kind: str, tmp_path: Path) -> None:
     content = hostile(tmp_path / "run")[kind]
-    with pytest.raises((Damaged, pickle.UnpicklingError)):
-        decode(content)
+    with pytest.raises((CorruptFileError, pickle.UnpicklingError)):
+        loads(content)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_hostile_file_is_a_damaged_file(kind: str, tmp_path: Path) -> None:
     """One clear error, whatever is wrong with the bytes: who calls this knows what to do with a damaged file."""
-    with pytest.raises(Damaged):
-        decode(hostile(tmp_path / "run")[kind])
+    with pytest.raises(CorruptFileError):
+        loads(hostile(tmp_path / "run")[kind])
 
 
 def test_bytes_that_are_no_file_of_torch_are_a_damaged_file() -> None:
-    with pytest.raises(Damaged):
-        decode(sealed(b"nothing that torch wrote"))
+    with pytest.raises(CorruptFileError):
+        loads(sealed(b"nothing that torch wrote"))

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sparsweep.trainables.difficulties.selection import apportion, choose
+from sparsweep.trainables.difficulties.selection import largest_remainder, select_by_score
 
 exact = settings(max_examples=200, deadline=None, derandomize=True)
 few = st.integers(1, 60)
@@ -26,7 +26,7 @@ def scores_without_ties(samples: int, seed: int) -> torch.Tensor:
 
 
 def chosen(scores: list[float], *arguments: object) -> list[int]:
-    return choose(torch.tensor(scores, dtype=torch.float64), *arguments).tolist()  # type: ignore[arg-type]
+    return select_by_score(torch.tensor(scores, dtype=torch.float64), *arguments).tolist()  # type: ignore[arg-type]
 
 
 # By hand -------------------------------------------------------------------------------------------------------------
@@ -77,9 +77,9 @@ def test_a_balanced_window_is_one_in_every_class() -> None:
 
 def test_apportion_by_hand() -> None:
     """Of 10 shared out by 5 : 3 : 2 nothing is left; of 7 there are 3.5, 2.1, 1.4: the largest remainder gets one."""
-    assert apportion([5, 3, 2], 10) == [5, 3, 2]
-    assert apportion([5, 3, 2], 7) == [4, 2, 1]
-    assert apportion([1, 1, 1], 2) == [1, 1, 0]
+    assert largest_remainder([5, 3, 2], 10) == [5, 3, 2]
+    assert largest_remainder([5, 3, 2], 7) == [4, 2, 1]
+    assert largest_remainder([1, 1, 1], 2) == [1, 1, 0]
 
 
 # For all -------------------------------------------------------------------------------------------------------------
@@ -93,7 +93,7 @@ def test_exactly_so_many_ascending_and_of_an_unbroken_stretch(
     samples: int, ratio: float, keep: str, start: float, seed: int
 ) -> None:
     scores = scores_without_ties(samples, seed)
-    found = choose(scores, ratio, keep, start)
+    found = select_by_score(scores, ratio, keep, start)
     assert len(found) == max(1, round(samples * ratio))
     assert (found.diff() > 0).all() and found[0] >= 0 and found[-1] < samples
     ranks = scores[found].sort().values
@@ -112,7 +112,10 @@ def test_exactly_so_many_ascending_and_of_an_unbroken_stretch(
 def test_the_hardest_and_the_easiest_complement_each_other(samples: int, data: st.DataObject) -> None:
     kept = data.draw(st.integers(1, samples - 1))
     scores = scores_without_ties(samples, data.draw(st.integers(0, 9)))
-    hardest, easiest = choose(scores, kept / samples, "hardest"), choose(scores, 1 - kept / samples, "easiest")
+    hardest, easiest = (
+        select_by_score(scores, kept / samples, "hardest"),
+        select_by_score(scores, 1 - kept / samples, "easiest"),
+    )
     assert sorted([*hardest.tolist(), *easiest.tolist()]) == list(range(samples))
 
 
@@ -121,7 +124,7 @@ def test_the_hardest_and_the_easiest_complement_each_other(samples: int, data: s
 def test_more_data_keeps_what_less_data_kept(samples: int, data: st.DataObject, keep: str) -> None:
     few, many = sorted(data.draw(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1))))
     scores = tied_scores(samples, data.draw(st.integers(0, 9)))
-    assert set(choose(scores, few, keep).tolist()) <= set(choose(scores, many, keep).tolist())
+    assert set(select_by_score(scores, few, keep).tolist()) <= set(select_by_score(scores, many, keep).tolist())
 
 
 @exact
@@ -131,7 +134,7 @@ def test_ties_go_by_index(samples: int, ratio: float, seed: int, keep: str) -> N
     scores = tied_scores(samples, seed)
     sign = -1 if keep == "hardest" else 1
     ranking = sorted(range(samples), key=lambda sample: (sign * scores[sample].item(), sample))
-    assert choose(scores, ratio, keep).tolist() == sorted(ranking[: max(1, round(samples * ratio))])
+    assert select_by_score(scores, ratio, keep).tolist() == sorted(ranking[: max(1, round(samples * ratio))])
 
 
 @exact
@@ -142,7 +145,7 @@ def test_balanced_is_within_one_in_every_class_and_exact_in_total(
     scores = tied_scores(samples, seed)
     labels = torch.tensor(data.draw(st.lists(st.integers(0, classes - 1), min_size=samples, max_size=samples)))
     keep, start = data.draw(st.sampled_from(KEEP)), data.draw(st.floats(0, 1))
-    found = choose(scores, ratio, keep, start, labels)
+    found = select_by_score(scores, ratio, keep, start, labels)
     size = max(1, round(samples * ratio))
     assert len(found) == len(set(found.tolist())) == size and (found.diff() > 0).all()
     for label in labels.unique():
@@ -150,7 +153,11 @@ def test_balanced_is_within_one_in_every_class_and_exact_in_total(
         count = int((labels[found] == label).sum())
         assert abs(count - Fraction(own * size, samples)) < 1
         if keep != "window":
-            alone = choose(scores[labels == label], count / own, keep) if count else torch.tensor([], dtype=torch.int64)
+            alone = (
+                select_by_score(scores[labels == label], count / own, keep)
+                if count
+                else torch.tensor([], dtype=torch.int64)
+            )
             assert torch.equal((labels == label).nonzero()[alone, 0], found[labels[found] == label])
 
 
@@ -158,7 +165,7 @@ def test_balanced_is_within_one_in_every_class_and_exact_in_total(
 @given(sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=30), data=st.data())
 def test_apportion_is_exact_within_one_and_within_bounds(sizes: list[int], data: st.DataObject) -> None:
     total = data.draw(st.integers(0, sum(sizes)))
-    counts = apportion(sizes, total)
+    counts = largest_remainder(sizes, total)
     assert sum(counts) == total
     for size, count in zip(sizes, counts, strict=True):
         assert 0 <= count <= size and abs(count - Fraction(size * total, sum(sizes))) < 1

@@ -15,9 +15,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from sparsweep.trainables.data import DamagedData, DataError, MissingData, datasets
-from sparsweep.trainables.pipeline.device_data import place
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.data import CorruptDataError, DataError, MissingDataError, datasets
+from sparsweep.trainables.pipeline.device_data import to_device_data
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_datasets import CIFAR_TRAIN, Serve, md5, python2_pickle, small_cifar, write_batches
 
@@ -112,7 +112,7 @@ def test_published_statistics(
     """Paper, section 1.2 of the facts: the constants of the authors' loaders."""
     small_cifar(monkeypatch, tmp_path, name)
     data = datasets.parse({"name": name, "statistics": statistics}).load(tmp_path)
-    placed = place(data, 3, 32, torch.device("cpu"))
+    placed = to_device_data(data, 3, 32, torch.device("cpu"))
     assert (placed.mean, placed.std) == (mean, std)
 
 
@@ -121,7 +121,7 @@ def test_statistics_are_those_of_what_is_trained_on(name: str, tmp_path: Path, m
     """The images held out are not looked at."""
     small_cifar(monkeypatch, tmp_path, name)
     data = datasets.parse({"name": name, "validation": 150}).load(tmp_path)
-    placed = place(data, 3, 32, torch.device("cpu"))
+    placed = to_device_data(data, 3, 32, torch.device("cpu"))
     pixels = data.train_images / 255.0
     assert placed.mean == pytest.approx(pixels.mean((0, 2, 3)), rel=1e-12)
     assert placed.std == pytest.approx(pixels.std((0, 2, 3)), rel=1e-12)
@@ -130,7 +130,9 @@ def test_statistics_are_those_of_what_is_trained_on(name: str, tmp_path: Path, m
 def test_published_statistics_are_for_three_channels() -> None:
     with pytest.raises(ValidationError) as error:
         TrialSpec(dataset={"name": "cifar10", "statistics": "adversarial"}, model="resnet8", sparsifier="dense")
-    assert explain(error.value) == ("dataset.statistics: adversarial is for 3 channels, resnet8 takes 1; choose train")
+    assert format_error(error.value) == (
+        "dataset.statistics: adversarial is for 3 channels, resnet8 takes 1; choose train"
+    )
 
 
 @pytest.mark.parametrize(
@@ -145,7 +147,7 @@ def test_published_statistics_are_for_three_channels() -> None:
 def test_fields_that_cannot_be_are_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as error:
         TrialSpec(dataset=fields, model="resnet18", sparsifier="dense")
-    assert explain(error.value).startswith(said)
+    assert format_error(error.value).startswith(said)
 
 
 # What is missing or damaged ------------------------------------------------------------------------------------------
@@ -161,14 +163,14 @@ def complaint(name: str, root: Path, kind: type[DataError]) -> str:
 
 @each_cifar
 def test_missing(name: str, tmp_path: Path) -> None:
-    said = complaint(name, tmp_path, MissingData)
+    said = complaint(name, tmp_path, MissingDataError)
     assert said.startswith(f"{name}: no {datasets[name].folder} in {tmp_path}; ")  # type: ignore[attr-defined]
-    assert issubclass(MissingData, FileNotFoundError)
+    assert issubclass(MissingDataError, FileNotFoundError)
 
 
 def test_the_remedy_names_no_folder_that_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARSWEEP_DATA", str(tmp_path))
-    with pytest.raises(MissingData, match=r"fetch it with: sparsweep data get cifar10$"):
+    with pytest.raises(MissingDataError, match=r"fetch it with: sparsweep data get cifar10$"):
         datasets.parse("cifar10").load()
 
 
@@ -178,7 +180,7 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path, monkeypatch: pytest.
     cls: Any = datasets[name]
     file = tmp_path / cls.folder / list(cls.train_files)[-1]
     file.unlink()
-    assert complaint(name, tmp_path, MissingData).startswith(f"{file} is missing; ")
+    assert complaint(name, tmp_path, MissingDataError).startswith(f"{file} is missing; ")
 
 
 @pytest.mark.parametrize("edit", [lambda content: content[:-100], lambda content: content[:-1] + b"!", lambda _: b""])
@@ -193,7 +195,7 @@ def test_a_file_of_another_checksum_is_damaged(
     path = tmp_path / cls.folder / file
     content = edit(path.read_bytes())
     path.write_bytes(content)
-    said = complaint(name, tmp_path, DamagedData)
+    said = complaint(name, tmp_path, CorruptDataError)
     assert said.startswith(f"{path} is damaged: its MD5 is {md5(content)}, not {checksum}; ")
 
 
@@ -215,7 +217,7 @@ def test_nothing_that_a_file_names_is_run(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "done").is_dir()  # it is malicious
     (tmp_path / "done").rmdir()
     write_batches(monkeypatch, tmp_path, "cifar10", "test_files", {"test_batch": content})
-    said = complaint("cifar10", tmp_path, DamagedData)
+    said = complaint("cifar10", tmp_path, CorruptDataError)
     assert re.search(r"test_batch is damaged: it names (posix|nt)\.mkdir", said)
     assert not (tmp_path / "done").exists()
 
@@ -243,13 +245,13 @@ WHOLE = np.zeros((100, 3072), np.uint8)
 def test_a_file_with_other_content_is_damaged(content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, "cifar10")
     write_batches(monkeypatch, tmp_path, "cifar10", "test_files", {"test_batch": python2_pickle(content)})
-    assert "it holds no images with labels below 10" in complaint("cifar10", tmp_path, DamagedData)
+    assert "it holds no images with labels below 10" in complaint("cifar10", tmp_path, CorruptDataError)
 
 
 def test_too_few_images_are_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, "cifar10")
     monkeypatch.setattr(datasets["cifar10"], "train_images", 50_000)
-    assert "hold 200 images, not 50000" in complaint("cifar10", tmp_path, DamagedData)
+    assert "hold 200 images, not 50000" in complaint("cifar10", tmp_path, CorruptDataError)
 
 
 # Fetching ------------------------------------------------------------------------------------------------------------

@@ -8,13 +8,13 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from sparsweep.trainables.difficulties import Sources
+from sparsweep.trainables.difficulties import PrerequisiteOutputs
 from sparsweep.trainables.difficulties.corruption import CorruptionSpec
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.partial import ScoringSpec
-from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_trials import trial
 
@@ -32,7 +32,7 @@ def composed(**parts: Any) -> TrialSpec:
     return hard({"name": "composed", **parts})
 
 
-def made_up(digits: DeviceData) -> Sources:
+def made_up(digits: DeviceData) -> PrerequisiteOutputs:
     """Scores, and grey images in place of the corrupted ones."""
 
     def scores(run: ScoringSpec, score: str) -> torch.Tensor:
@@ -41,37 +41,37 @@ def made_up(digits: DeviceData) -> Sources:
     def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
         return {split: torch.full_like(getattr(digits, f"{split}_images"), 9) for split in ("train", "test")}
 
-    return Sources(scores, corrupted)
+    return PrerequisiteOutputs(scores, corrupted)
 
 
 def test_the_hardest_corrupted_and_attacked_are_one_spec(digits: DeviceData) -> None:
     spec, sources = composed(selection=EL2N, labels=NOISE, images=NAMED, attack=ATTACK), made_up(digits)
     alone = {name: hard(part) for name, part in zip("slia", (EL2N, NOISE, NAMED, ATTACK), strict=True)}
     difficulty = spec.difficulty
-    assert difficulty.label == "el2n+label_noise+corruption+adversarial" and difficulty.view == "corrupted"
-    assert difficulty.requirements(spec) == (
-        *alone["s"].difficulty.requirements(alone["s"]),
-        *alone["i"].difficulty.requirements(alone["i"]),
+    assert difficulty.table_name == "el2n+label_noise+corruption+adversarial" and difficulty.eval_images == "corrupted"
+    assert difficulty.prerequisites(spec) == (
+        *alone["s"].difficulty.prerequisites(alone["s"]),
+        *alone["i"].difficulty.prerequisites(alone["i"]),
     )
     # Samples are ranked on true labels and clean images: as by the selection alone.
     labels = digits.train_labels.cpu()
     assert torch.equal(
         difficulty.select(spec, labels, sources), alone["s"].difficulty.select(alone["s"], labels, sources)
     )
-    data = difficulty.alter(spec, digits, sources)
-    noisy = alone["l"].difficulty.alter(alone["l"], digits, sources).train_labels
+    data = difficulty.transform(spec, digits, sources)
+    noisy = alone["l"].difficulty.transform(alone["l"], digits, sources).train_labels
     assert torch.equal(data.train_labels, noisy) and not torch.equal(noisy, digits.train_labels)
     assert (data.train_images == 9).all() and data.corrupted_images is not None and (data.corrupted_images == 9).all()
     assert torch.equal(data.test_images, digits.test_images) and torch.equal(data.test_labels, digits.test_labels)
-    assert difficulty.objective.passes == alone["a"].difficulty.objective.passes == 2 * 2 + 3
-    assert load(dump(spec)) == spec
+    assert difficulty.loss_fn.forward_equivalents == alone["a"].difficulty.loss_fn.forward_equivalents == 2 * 2 + 3
+    assert from_json(to_json(spec)) == spec
 
 
 def test_what_is_left_to_chance_is_named_after_what_is_done() -> None:
-    assert composed(attack=ATTACK).difficulty.label == "adversarial"
-    assert composed(attack=ATTACK).difficulty.view == "clean"
-    assert composed(labels=NOISE, images={**NAMED, "test_severity": 0}).difficulty.view == "clean"
-    assert composed(labels=NOISE).difficulty.objective.passes == 3
+    assert composed(attack=ATTACK).difficulty.table_name == "adversarial"
+    assert composed(attack=ATTACK).difficulty.eval_images == "clean"
+    assert composed(labels=NOISE, images={**NAMED, "test_severity": 0}).difficulty.eval_images == "clean"
+    assert composed(labels=NOISE).difficulty.loss_fn.forward_equivalents == 3
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_what_is_left_to_chance_is_named_after_what_is_done() -> None:
 def test_what_cannot_be_composed_is_refused(parts: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError) as caught:
         composed(**parts)
-    assert why in explain(caught.value)
+    assert why in format_error(caught.value)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from sparsweep.trainables.corruptions import CORRUPTIONS, SEVERITIES, TYPE_SETS, corrupt
-from sparsweep.trainables.corruptions.random_streams import Sources, stream
+from sparsweep.trainables.corruptions.random_streams import CorruptionInputs, image_rng
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(CORRUPTIONS)
@@ -108,9 +108,9 @@ def test_streams_are_seeded_by_the_hash_of_the_list() -> None:
     """By hand, and written down: a change here changes every corrupted data set."""
     entropy = int.from_bytes(hashlib.sha256(b"(3, 'corruption', 'test', 12, 'snow')").digest()[:16], "big")
     by_hand = np.random.PCG64(entropy).random_raw(3)
-    ours = Sources(3, "test", "snow", np.array([12])).streams[0]
+    ours = CorruptionInputs(3, "test", "snow", np.array([12])).streams[0]
     assert np.array_equal(ours.bit_generator.random_raw(3), by_hand)
-    assert stream(0, "corruption", "train", 0, "fog").bit_generator.random_raw() == 13264424958873648197
+    assert image_rng(0, "corruption", "train", 0, "fog").bit_generator.random_raw() == 13264424958873648197
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"frost"}))

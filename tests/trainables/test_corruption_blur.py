@@ -21,7 +21,7 @@ from sparsweep.trainables.corruptions.blur import (
     motion_blur,
     zoom_blur,
 )
-from sparsweep.trainables.corruptions.filters import clipped_zoom, disk, motion_trail, transformed
+from sparsweep.trainables.corruptions.filters import clipped_zoom, disk, imagemagick_motion_blur, transformed
 from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET
 from support.corruption_references import (
     Given,
@@ -203,7 +203,7 @@ def test_motion_blur_by_hand() -> None:
     images = np.zeros((1, 3, 9, 1))
     images[0, 1, 6] = 100
     half = np.exp(-(np.arange(5) ** 2) / 2)
-    out = motion_trail(images, np.array([0.0]), 2, 1.0)[0, ..., 0]
+    out = imagemagick_motion_blur(images, np.array([0.0]), 2, 1.0)[0, ..., 0]
     assert out[1] == pytest.approx([0, 0, *(100 * half[::-1] / half.sum()), 0, 0], abs=1e-4)
     assert not out[0].any() and not out[2].any()
 
@@ -221,7 +221,7 @@ def test_motion_blur_is_the_sum_along_a_ray(angle: float, radius: int, sigma: fl
                 down = math.ceil(i * math.sin(math.radians(angle)) - 0.5)
                 right = math.ceil(i * math.cos(math.radians(angle)) - 0.5)
                 expected[y, x] += weights[i] / sum(weights) * image[0, clamped(y + down, 9), clamped(x + right, 11)]
-    np.testing.assert_allclose(motion_trail(image, np.array([angle]), radius, sigma)[0], expected, atol=1e-3)
+    np.testing.assert_allclose(imagemagick_motion_blur(image, np.array([angle]), radius, sigma)[0], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [8, 13, 32, 64])

@@ -14,17 +14,17 @@ from pydantic import ValidationError
 from sparsweep.trainables import corruptions
 from sparsweep.trainables.corruptions.weather import load_photographs
 from sparsweep.trainables.data import datasets
-from sparsweep.trainables.difficulties import Sources
-from sparsweep.trainables.difficulties.corruption import CorruptionSpec, corrupt
-from sparsweep.trainables.pipeline.device_data import place
-from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.difficulties import PrerequisiteOutputs
+from sparsweep.trainables.difficulties.corruption import CorruptionSpec, corrupt_dataset
+from sparsweep.trainables.pipeline.device_data import to_device_data
+from sparsweep.trainables.runs.base import RunInputs
 from sparsweep.trainables.runs.kinds import open_run
-from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.base import format_error
+from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.storage.image_file import encode, open_mapped
+from sparsweep.trainables.storage.image_file import dumps, open_mapped
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.storage.tensor_file import Damaged
+from sparsweep.trainables.storage.tensor_file import CorruptFileError
 from support.tiny_trials import trial
 
 
@@ -33,7 +33,7 @@ def corrupted_trial(**fields: object) -> TrialSpec:
 
 
 def run_of(spec: TrialSpec) -> CorruptionSpec:
-    (run,) = spec.requirements()
+    (run,) = spec.prerequisites()
     assert isinstance(run, CorruptionSpec)
     return run
 
@@ -48,7 +48,7 @@ def frost(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_image_of_both_splits_gets_its_drawn_type() -> None:
     data, run = datasets.parse("digits").load(), run_of(corrupted_trial(severity=3))
-    made = corrupt(data, run)
+    made = corrupt_dataset(data, run)
     names = np.array(corruptions.TYPE_SETS["named3"])
     for split, images in (("train", data.train_images), ("test", data.test_images)):
         assert made[split].shape == images.shape and made[split].dtype == np.uint8
@@ -82,27 +82,29 @@ def test_how_glass_moves_is_part_of_a_corruption_with_glass_alone() -> None:
     """Without glass blur the field is not in the id, so that images of other types keep theirs."""
     by_default, swapped = (run_of(corrupted_trial(types="h14", **fields)) for fields in ({}, {"glass": "swap"}))
     assert by_default.id != swapped.id and by_default.corruption.glass == "copy"
-    assert by_default.model_dump()["corruption"]["glass"] == "copy" and load(dump(swapped)) == swapped
+    assert by_default.model_dump()["corruption"]["glass"] == "copy" and from_json(to_json(swapped)) == swapped
     assert "glass" not in run_of(corrupted_trial()).model_dump()["corruption"]
     data = by_default.dataset.load()
     alone = {"types": "glass_blur", "severity": 5}
-    made = [corrupt(data, run_of(corrupted_trial(**alone, glass=glass)))["test"] for glass in ("copy", "swap")]
+    made = [corrupt_dataset(data, run_of(corrupted_trial(**alone, glass=glass)))["test"] for glass in ("copy", "swap")]
     assert not np.array_equal(*made)
 
 
 def test_a_run_leaves_images_that_trials_map_into_memory(tmp_path: Path) -> None:
     store, spec = Store(str(tmp_path)), corrupted_trial(severity=3)
     data, run = spec.dataset.load(), run_of(spec)
-    inputs = Inputs(lambda: data, lambda trial: place(data, 1, 8, torch.device("cpu")))
-    assert open_run(run, inputs, store, "test").advance(1.0).done
+    inputs = RunInputs(lambda: data, lambda trial: to_device_data(data, 1, 8, torch.device("cpu")))
+    assert open_run(run, inputs, store, "test").run_for(1.0).is_finished
     images = store.read_corrupted(run.id)
     assert not images["train"].flags.writeable
-    assert np.array_equal(images["test"], corrupt(data, run)["test"])
+    assert np.array_equal(images["test"], corrupt_dataset(data, run)["test"])
 
     def read(run: CorruptionSpec) -> dict[str, torch.Tensor]:
         return {split: torch.from_numpy(part.copy()) for split, part in store.read_corrupted(run.id).items()}
 
-    altered = spec.difficulty.alter(spec, inputs.placed(spec), Sources(lambda run, score: torch.empty(0), read))
+    altered = spec.difficulty.transform(
+        spec, inputs.device_data(spec), PrerequisiteOutputs(lambda run, score: torch.empty(0), read)
+    )
     assert torch.equal(altered.train_images, torch.from_numpy(images["train"].copy()))
     assert altered.corrupted_images is not None and altered.corrupted_images.shape == altered.test_images.shape
 
@@ -110,7 +112,7 @@ def test_a_run_leaves_images_that_trials_map_into_memory(tmp_path: Path) -> None
 def test_held_out_images_are_corrupted_as_the_test_images_are() -> None:
     spec = corrupted_trial(severity=3).replace(dataset={"name": "digits", "validation": 37})
     data = spec.dataset.load()
-    made = corrupt(data, run_of(spec))
+    made = corrupt_dataset(data, run_of(spec))
     assert made["validation"].shape == data.validation_images.shape == (37, 1, 8, 8)
     assert not np.array_equal(made["validation"], data.validation_images)
 
@@ -118,8 +120,8 @@ def test_held_out_images_are_corrupted_as_the_test_images_are() -> None:
 def test_test_images_may_stay_clean() -> None:
     spec = corrupted_trial(test_severity=0)
     data = spec.dataset.load()
-    assert spec.difficulty.view == "clean"
-    assert np.array_equal(corrupt(data, run_of(spec))["test"], data.test_images)
+    assert spec.difficulty.eval_images == "clean"
+    assert np.array_equal(corrupt_dataset(data, run_of(spec))["test"], data.test_images)
 
 
 def test_a_damaged_file_of_images_is_found_removed_and_said(tmp_path: Path) -> None:
@@ -136,12 +138,12 @@ def test_a_damaged_file_of_images_is_found_removed_and_said(tmp_path: Path) -> N
 
 def test_images_survive_their_file(tmp_path: Path) -> None:
     arrays = {"train": np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2), "test": np.zeros((0, 3, 2, 2), np.uint8)}
-    (tmp_path / "a").write_bytes(encode(arrays))
+    (tmp_path / "a").write_bytes(dumps(arrays))
     found = open_mapped(tmp_path / "a")
     assert list(found) == list(arrays)
     assert all(np.array_equal(found[name], arrays[name]) and found[name].shape == arrays[name].shape for name in arrays)
     (tmp_path / "b").write_bytes(b"\x80\x04pickle\n")
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptFileError):
         open_mapped(tmp_path / "b")
 
 
@@ -189,4 +191,4 @@ def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
 def test_bad_corruptions_are_one_clear_line(fields: dict[str, object], why: str) -> None:
     with pytest.raises(ValidationError) as caught:
         corrupted_trial(**fields)
-    assert why in explain(caught.value) and "\n" not in explain(caught.value)
+    assert why in format_error(caught.value) and "\n" not in format_error(caught.value)

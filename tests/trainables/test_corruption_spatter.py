@@ -11,7 +11,15 @@ import heapq
 import numpy as np
 import pytest
 
-from sparsweep.trainables.corruptions.spatter import equalized, gleam, mud, outline_distances, outlines, spatter, water
+from sparsweep.trainables.corruptions.spatter import (
+    add_mud,
+    add_water,
+    canny_edges,
+    equalized,
+    outline_distances,
+    spatter,
+    water_highlights,
+)
 from support.corruption_references import Given, ramps
 
 LAYER = np.array(
@@ -61,20 +69,20 @@ GLEAM = [
 
 
 def test_outlines_are_those_of_canny() -> None:
-    assert outlines(LAYER).astype(int).tolist() == CANNY
+    assert canny_edges(LAYER).astype(int).tolist() == CANNY
 
 
 def test_weak_outlines_count_where_they_join_strong_ones() -> None:
     """Steps of 60 are strong (Sobel 240), of 30 weak (120). The upper half lifts the lower; alone it would not be."""
     layer = np.zeros((7, 9), np.uint8)
     layer[:, 4:] = 30
-    assert not outlines(layer).any()
+    assert not canny_edges(layer).any()
     layer[:3, 4:] = 60
     expected = np.zeros((7, 9), int)
     expected[[0, 1, 4, 5, 6], 3] = 1
     expected[2, 4:] = 1
     expected[3, 4] = 1
-    assert outlines(layer).astype(int).tolist() == expected.tolist()  # as OpenCV has it
+    assert canny_edges(layer).astype(int).tolist() == expected.tolist()  # as OpenCV has it
 
 
 def test_distances_are_those_of_the_chamfer_mask() -> None:
@@ -111,7 +119,7 @@ def test_equalizing_by_hand() -> None:
 
 
 def test_gleam_is_that_of_the_whole_chain() -> None:
-    assert gleam(LAYER).tolist() == GLEAM
+    assert water_highlights(LAYER).tolist() == GLEAM
 
 
 def test_water_is_brightest_at_its_strength() -> None:
@@ -119,13 +127,13 @@ def test_water_is_brightest_at_its_strength() -> None:
     black = np.zeros((1, 10, 10, 3), np.uint8)
     light = LAYER * np.array(GLEAM, float)
     expected = 0.5 * light[..., None] / light.max() * np.array([175, 238, 238])
-    np.testing.assert_allclose(water(black, liquid, 0.5)[0], expected, rtol=1e-6)
+    np.testing.assert_allclose(add_water(black, liquid, 0.5)[0], expected, rtol=1e-6)
 
 
 def test_no_drop_leaves_the_image_as_it_is() -> None:
     dry = np.zeros((1, 8, 8, 1))
-    assert np.array_equal(water(ramps(), dry, 0.5), ramps())
-    assert np.array_equal(mud(ramps(), dry > 0, 0.6), ramps())
+    assert np.array_equal(add_water(ramps(), dry, 0.5), ramps())
+    assert np.array_equal(add_mud(ramps(), dry > 0, 0.6), ramps())
 
 
 @pytest.mark.parametrize(("sigma", "covered"), [(0.6, 0.8319), (1.0, 0.6995)])
@@ -133,7 +141,7 @@ def test_mud_is_brown_where_it_is_thick(sigma: float, covered: float) -> None:
     """Mud on the left half: its last column keeps a cover of (1 + g(0)) / 2 if that is .8 or more, else none."""
     splashes = np.zeros((1, 9, 12, 1), bool)
     splashes[:, :, :6] = True
-    out = mud(np.full((1, 9, 12, 3), 200, np.uint8), splashes, sigma)[0]
+    out = add_mud(np.full((1, 9, 12, 3), 200, np.uint8), splashes, sigma)[0]
     np.testing.assert_allclose(out[:, 0], np.broadcast_to([63, 42, 20], (9, 3)), atol=1e-3)
     cover = covered if covered >= 0.8 else 0
     np.testing.assert_allclose(

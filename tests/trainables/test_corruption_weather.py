@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
-from sparsweep.trainables.corruptions.filters import motion_trail
+from sparsweep.trainables.corruptions.filters import imagemagick_motion_blur
 from sparsweep.trainables.corruptions.weather import fog, frost, load_photographs, plasma, snow
 from support.corruption_references import Given, one_level, ramps
 
@@ -87,7 +87,7 @@ def test_snow_falls_twice_by_hand() -> None:
     flakes[6, 2] = 2
     out = snow(np.zeros((1, 9, 9, 3), np.uint8), Given(flakes, -90), 0, 1, 1, 0.5, 2, 1.0, 1)[0]
     point = np.where(flakes > 0, 255, 0)[None]
-    smeared = np.floor(motion_trail(point, np.array([-90.0]), 2, 1.0) + 1e-3)[0]
+    smeared = np.floor(imagemagick_motion_blur(point, np.array([-90.0]), 2, 1.0) + 1e-3)[0]
     assert np.flatnonzero(smeared[..., 0].any(axis=1)).tolist() == [6, 7, 8]  # at -90 degrees a pixel looks up
     assert np.array_equal(out, (smeared + smeared[::-1, ::-1]).repeat(3, axis=-1))
 

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsweep.trainables.data import ImageData, datasets
 from sparsweep.trainables.pipeline import device_data
-from sparsweep.trainables.pipeline.device_data import fit, place
+from sparsweep.trainables.pipeline.device_data import resize_to_model, to_device_data
 
 
 def test_digits_are_each_image_once_in_train_or_test(raw_digits: ImageData) -> None:
@@ -42,7 +42,7 @@ def test_pixels_are_levels_of_sixteen(raw_digits: ImageData) -> None:
 
 def test_grey_becomes_rgb_by_repetition() -> None:
     grey = torch.arange(8, dtype=torch.uint8).view(2, 1, 2, 2)
-    colour = fit(grey, 3, 2)
+    colour = resize_to_model(grey, 3, 2)
     assert colour.shape == (2, 3, 2, 2) and colour.dtype == torch.uint8 and colour.is_contiguous()
     assert all(torch.equal(colour[:, channel], grey[:, 0]) for channel in range(3))
 
@@ -50,25 +50,25 @@ def test_grey_becomes_rgb_by_repetition() -> None:
 def test_rgb_becomes_grey_by_luma_by_hand() -> None:
     """.299 * 200 + .587 * 100 + .114 * 50 = 124.2; red alone: 59.8."""
     colour = torch.tensor([[200, 100, 50], [200, 0, 0]], dtype=torch.uint8).view(2, 3, 1, 1)
-    assert fit(colour, 1, 1).flatten().tolist() == [124, 60]
+    assert resize_to_model(colour, 1, 1).flatten().tolist() == [124, 60]
 
 
 def test_small_images_are_enlarged_bilinearly_by_hand() -> None:
     """0 100 doubled: the outer pixels stay, the inner ones are a quarter of the way to the other."""
     image = torch.tensor([[0, 100], [0, 100]], dtype=torch.uint8).view(1, 1, 2, 2)
-    assert fit(image, 1, 4)[0, 0].tolist() == [[0, 25, 75, 100]] * 4
+    assert resize_to_model(image, 1, 4)[0, 0].tolist() == [[0, 25, 75, 100]] * 4
 
 
 def test_images_that_fit_are_returned_as_they_are() -> None:
     image = torch.arange(12, dtype=torch.uint8).view(1, 3, 2, 2)
-    assert torch.equal(fit(image, 3, 2), image)
+    assert torch.equal(resize_to_model(image, 3, 2), image)
 
 
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 32)])
 def test_place_keeps_uint8_and_takes_statistics_of_the_training_images(
     raw_digits: ImageData, channels: int, size: int
 ) -> None:
-    data = place(raw_digits, channels, size, torch.device("cpu"))
+    data = to_device_data(raw_digits, channels, size, torch.device("cpu"))
     assert data.train_images.shape == (1437, channels, size, size) and data.test_images.shape[1:] == (
         channels,
         size,
@@ -87,7 +87,7 @@ def test_place_takes_read_only_arrays_without_a_warning(
     arrays = [array.copy() for array in (raw_digits.train_images, raw_digits.train_labels)]
     for array in arrays:
         array.setflags(write=False)
-    data = place(ImageData(*arrays, *arrays, classes=10), 1, 8, torch.device("cpu"))
+    data = to_device_data(ImageData(*arrays, *arrays, classes=10), 1, 8, torch.device("cpu"))
     assert data.classes == 10 and not recwarn.list
 
 
@@ -104,9 +104,9 @@ def test_digits_hold_out_the_last(raw_digits: ImageData) -> None:
 @pytest.mark.parametrize(("channels", "size"), [(1, 8), (3, 32)])
 def test_place_fits_the_images_held_out_too(channels: int, size: int, raw_digits: ImageData) -> None:
     held = datasets.parse({"name": "digits", "validation": 100}).load()
-    data = place(held, channels, size, torch.device("cpu"))
+    data = to_device_data(held, channels, size, torch.device("cpu"))
     assert data.validation_images.shape == (100, channels, size, size)
-    whole = place(raw_digits, channels, size, torch.device("cpu"))
+    whole = to_device_data(raw_digits, channels, size, torch.device("cpu"))
     assert torch.equal(data.validation_images, whole.train_images[-100:])
     assert torch.equal(data.validation_labels, whole.train_labels[-100:])
     assert len(whole.validation_images) == len(whole.validation_labels) == 0
@@ -115,7 +115,7 @@ def test_place_fits_the_images_held_out_too(channels: int, size: int, raw_digits
 def test_place_copies_nothing_that_fits(raw_digits: ImageData) -> None:
     """On a CPU tensors lie where the arrays lie, which may be memory that processes share."""
     held = datasets.parse({"name": "digits", "validation": 9}).load()
-    data = place(held, 1, 8, torch.device("cpu"))
+    data = to_device_data(held, 1, 8, torch.device("cpu"))
     for name in ("train_images", "train_labels", "test_images", "test_labels", "validation_images"):
         assert getattr(data, name).data_ptr() == getattr(held, name).ctypes.data, name
 
@@ -125,9 +125,9 @@ def test_nothing_depends_on_how_many_images_are_worked_on_at_a_time(
     chunk: int, raw_digits: ImageData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = ImageData(*(getattr(raw_digits, name)[:150] for name in ARRAYS), classes=10)
-    expected = place(few, 3, 32, torch.device("cpu"))
+    expected = to_device_data(few, 3, 32, torch.device("cpu"))
     monkeypatch.setattr(device_data, "CHUNK", chunk)
-    data = place(few, 3, 32, torch.device("cpu"))
+    data = to_device_data(few, 3, 32, torch.device("cpu"))
     assert torch.equal(data.train_images, expected.train_images)
     assert (data.mean, data.std) == (expected.mean, expected.std)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsweep.trainables.data import DamagedData, DataError, MissingData, data_root
+from sparsweep.trainables.data import CorruptDataError, DataError, MissingDataError, data_root
 from sparsweep.trainables.data.paths import check_md5
 
 
@@ -25,9 +25,9 @@ def test_checksums_by_hand(tmp_path: Path) -> None:
     path.write_bytes(b"abc")
     check_md5(path, "900150983cd24fb0d6963f7d28e17f72", "get it")
     path.write_bytes(b"abd")
-    with pytest.raises(DamagedData, match=r"file is damaged: its MD5 is \w{32}, not 9001.*; get it$"):
+    with pytest.raises(CorruptDataError, match=r"file is damaged: its MD5 is \w{32}, not 9001.*; get it$"):
         check_md5(path, "900150983cd24fb0d6963f7d28e17f72", "get it")
     path.unlink()
-    with pytest.raises(MissingData, match=r"file is missing; get it$"):
+    with pytest.raises(MissingDataError, match=r"file is missing; get it$"):
         check_md5(path, "900150983cd24fb0d6963f7d28e17f72", "get it")
-    assert issubclass(DamagedData, DataError) and issubclass(MissingData, DataError | FileNotFoundError)
+    assert issubclass(CorruptDataError, DataError) and issubclass(MissingDataError, DataError | FileNotFoundError)

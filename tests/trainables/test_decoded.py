@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 import pytest
 
-from sparsweep.trainables.data import DamagedData, DataError, image_cache
+from sparsweep.trainables.data import CorruptDataError, DataError, image_cache
 from support.tiny_datasets import picture
 
 NAMES = [f"{index}.png" for index in range(7)]
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(folder: Path, names: list[str] = NAMES) -> np.ndarray:
-    return image_cache.decoded([folder / name for name in names], 8, folder.parent / "cache", "replace it")
+    return image_cache.load_or_decode([folder / name for name in names], 8, folder.parent / "cache", "replace it")
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
 def test_the_order_is_that_of_the_names(chunk: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_cache, "CHUNK", chunk)
+    monkeypatch.setattr(image_cache, "DECODE_CHUNK", chunk)
     names = NAMES[::-1]
     expected = np.stack([image_cache.decode_image(folder / name, 8) for name in names])
     assert np.array_equal(read(folder, names), expected)
@@ -82,7 +82,7 @@ def test_an_array_of_an_older_rule_is_made_again(
 
 def test_what_cannot_be_decoded_leaves_nothing_behind(folder: Path) -> None:
     (folder / NAMES[4]).write_bytes(b"no picture")
-    with pytest.raises(DamagedData, match=r"images/4\.png cannot be decoded: [^\n]*; replace it$"):
+    with pytest.raises(CorruptDataError, match=r"images/4\.png cannot be decoded: [^\n]*; replace it$"):
         read(folder)
     assert not list((folder.parent / "cache").iterdir())
 

@@ -10,18 +10,18 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from sparsweep.trainables.models import maskable, models
-from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers.masks import num_active
 from sparsweep.trainables.specs.distributions import (
     DISTRIBUTIONS,
     Distribution,
     allocate,
-    as_given,
     er,
     erk,
-    sizes,
+    from_densities,
+    keep_dense,
+    num_weights,
     uniform,
     uniform_plus,
-    with_dense,
 )
 
 # Paper's ResNet18 at 100 classes, ERK at sparsity .8: 9 of 21 tensors are dense, the others as here.
@@ -102,7 +102,7 @@ def test_uniform_plus_says_where_it_ends() -> None:
 
 def test_densities_as_given_at_their_own_total_and_on_the_way_by_hand() -> None:
     """Sparsities .2 and .6 of 10 weights each are .4 together; at half of that each is at half of its own."""
-    by, shapes = as_given({"a": 0.8, "b": 0.4}), {"a": (10,), "b": (10,)}
+    by, shapes = from_densities({"a": 0.8, "b": 0.4}), {"a": (10,), "b": (10,)}
     assert by(shapes, 0.6) == pytest.approx({"a": 0.8, "b": 0.4}, rel=1e-12)
     assert by(shapes, 0.8) == pytest.approx({"a": 0.9, "b": 0.7}, rel=1e-12)
     assert by(shapes, 1.0) == {"a": 1.0, "b": 1.0}
@@ -111,9 +111,9 @@ def test_densities_as_given_at_their_own_total_and_on_the_way_by_hand() -> None:
 def test_dense_layers_take_their_part_of_the_budget_by_hand() -> None:
     """Of 60 weights 30 are kept; the 10 of a dense layer leave 20 for the other 50."""
     shapes = {"a": (10,), "b": (20,), "c": (30,)}
-    assert with_dense(uniform, shapes, 0.5, {"a"}) == pytest.approx({"a": 1, "b": 0.4, "c": 0.4}, rel=1e-12)
+    assert keep_dense(uniform, shapes, 0.5, {"a"}) == pytest.approx({"a": 1, "b": 0.4, "c": 0.4}, rel=1e-12)
     with pytest.raises(ValueError, match=r"hold 40 weights: at most 0\.333 is possible"):
-        with_dense(uniform, shapes, 0.5, {"a", "c"})
+        keep_dense(uniform, shapes, 0.5, {"a", "c"})
 
 
 SHAPES = st.dictionaries(
@@ -132,7 +132,7 @@ def test_erk_and_er_solve_their_equations(shapes: dict[str, tuple[int, ...]], de
     """The total is the asked one; sparse layers share one eps, and it would take every dense layer to 1 or beyond."""
     densities = {2: er, 4: erk}[sides](shapes, density)
     raw = {name: sum(shape[:sides]) / math.prod(shape[:sides]) for name, shape in shapes.items()}
-    assert total_of(densities, shapes) == pytest.approx(density * sizes(shapes))
+    assert total_of(densities, shapes) == pytest.approx(density * num_weights(shapes))
     assert all(0 < value <= 1 for value in densities.values())
     eps = [densities[name] / raw[name] for name in shapes if densities[name] < 1]
     assume(eps)
@@ -144,7 +144,7 @@ def total_of(densities: dict[str, float], shapes: dict[str, tuple[int, ...]]) ->
     return sum(densities[name] * math.prod(shape) for name, shape in shapes.items())
 
 
-RULES = [*DISTRIBUTIONS.values(), lambda shapes, density: with_dense(erk, shapes, density, {next(iter(shapes))})]
+RULES = [*DISTRIBUTIONS.values(), lambda shapes, density: keep_dense(erk, shapes, density, {next(iter(shapes))})]
 
 
 @pytest.mark.parametrize("by", RULES, ids=[*DISTRIBUTIONS, "dense_first"])
@@ -163,7 +163,7 @@ def test_totals_are_the_asked_ones_and_no_density_rises_when_the_total_falls(
     for densities, density in ((less, low), (more, high)):
         assert list(densities) == list(shapes)
         assert all(-1e-9 <= value <= 1 + 1e-9 for value in densities.values())
-        assert total_of(densities, shapes) == pytest.approx(density * sizes(shapes))
+        assert total_of(densities, shapes) == pytest.approx(density * num_weights(shapes))
     assert all(less[name] <= more[name] + 1e-9 for name in shapes)
 
 
@@ -204,7 +204,7 @@ def test_allocate_is_exact_and_within_one_weight(
     shapes: dict[str, tuple[int, ...]], sparsity: float, by: object
 ) -> None:
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    total = kept_weights(sum(sizes.values()), sparsity)
+    total = num_active(sum(sizes.values()), sparsity)
     densities = (erk if by is erk else uniform)(shapes, total / sum(sizes.values()))
     counts = allocate(shapes, densities, total)
     assert list(counts) == list(shapes)
@@ -219,5 +219,5 @@ def test_allocate_for_the_papers_network(sparsity: float) -> None:
     shapes = resnet18_shapes()
     size = sum(math.prod(shape) for shape in shapes.values())
     assert size == 11_210_432
-    total = kept_weights(size, sparsity)
+    total = num_active(size, sparsity)
     assert sum(allocate(shapes, erk(shapes, total / size), total).values()) == total

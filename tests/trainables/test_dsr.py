@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.dsr import DSR
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from support.mask_updates import bits, mask, moment, placed
 
 RISING = torch.arange(12) / 100
@@ -61,7 +61,7 @@ def test_the_number_of_weights_is_exact_however_full_the_layers(
     weights = {name: torch.randn(there.shape, generator=generator) * there for name, there in masks.items()}
     method = DSR(prune_rate=rate, regrow_dropped=regrow)
     now = moment(weights, generator=generator)
-    removed = method.removal(masks, now)
+    removed = method.drop_masks(masks, now)
     after = method.update(masks, now)
     assert sum(after.counts().values()) == sum(masks.counts().values())
     gone = torch.cat([weights[name][removed[name]] for name in masks]).abs()
@@ -73,4 +73,4 @@ def test_the_number_of_weights_is_exact_however_full_the_layers(
 
 def test_the_share_stays_to_19_parts_in_20() -> None:
     assert [DSR().rate(moment({}, step)) for step in (0, 50, 95)] == [0.1] * 3
-    assert list(DSR().update_steps(Timeline(200, 10)))[-1] == 1900
+    assert list(DSR().update_steps(TrainingSteps(200, 10)))[-1] == 1900

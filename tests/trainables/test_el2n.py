@@ -12,7 +12,7 @@ import torch
 from sparsweep.trainables.difficulties.base import random_subset
 from sparsweep.trainables.difficulties.scores import base
 from sparsweep.trainables.difficulties.scores.el2n import el2n
-from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 from support.tiny_trials import begin, four_pixels, sources, trial, view_of
@@ -39,11 +39,11 @@ def test_score_lies_between_zero_and_the_square_root_of_two() -> None:
 def test_squared_is_the_square() -> None:
     """As in the authors' code: a name of its own, for means over networks rank differently."""
     labels = torch.tensor([0])
-    view: Any = SimpleNamespace(logits=torch.zeros(1, 10), batch_logits=torch.zeros(1, 2), labels=labels)
+    view: Any = SimpleNamespace(logits=torch.zeros(1, 10), train_mode_logits=torch.zeros(1, 2), labels=labels)
     expected = {"el2n": 0.9**0.5, "el2n_squared": 0.9, "el2n_train": 0.5**0.5, "el2n_squared_train": 0.5}
     for name, value in expected.items():
         score = base.SCORES[name](four_pixels())
-        assert score.result(view).tolist() == pytest.approx([value], rel=1e-12), name
+        assert score.compute(view).tolist() == pytest.approx([value], rel=1e-12), name
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_squared_is_the_square() -> None:
     ],
 )
 def test_fields_name_their_score(fields: dict[str, object], score: str) -> None:
-    (run,) = hard(0.3, **{**fields, "runs": 1}).requirements()
+    (run,) = hard(0.3, **{**fields, "runs": 1}).prerequisites()
     assert isinstance(run, ScoringSpec) and run.scores == (score,) and score in base.SCORES
 
 
@@ -65,12 +65,12 @@ def test_training_mode_uses_batch_statistics_and_leaves_the_running_ones(digits:
     training = begin(trial(recipe={"preset": "digits", "epochs": 2, "batch_size": 32}), digits)
     training.train_epoch()
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
-    found = view_of(training).batch_logits
+    found = view_of(training).train_mode_logits
     assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
     training.model.train()
     with torch.no_grad():
-        first = training.network(as_input(digits.train_images[:32]))
-        last = training.network(as_input(digits.train_images[-31:]))
+        first = training.network(to_float(digits.train_images[:32]))
+        last = training.network(to_float(digits.train_images[-31:]))
     assert torch.equal(found[:32], first) and torch.equal(found[-31:], last)
     assert len(found) == 1437 and not torch.allclose(found, view_of(training).logits, atol=0.1)
 
@@ -122,7 +122,7 @@ def test_random_keeps_what_no_difficulty_keeps(seed: int) -> None:
     by_chance, none = hard(0.3, keep="random").replace(seed=seed), trial(data_ratio=0.3, seed=seed)
     chosen = by_chance.difficulty.select(by_chance, labels, sources(refuse))
     assert torch.equal(chosen, none.difficulty.select(none, labels, sources(refuse)))
-    assert by_chance.difficulty.requirements(by_chance) == ()
+    assert by_chance.difficulty.prerequisites(by_chance) == ()
 
 
 def test_each_seed_has_its_own_random_subset() -> None:
@@ -137,7 +137,7 @@ def test_random_subsets_of_one_seed_are_nested() -> None:
 
 def test_scoring_runs_are_dense_on_all_data_with_seeds_of_their_own() -> None:
     spec = hard(0.3, first_seed=77, runs=3).replace(sparsifier="set", sparsity=0.5, seed=9)
-    runs = [run for run in spec.difficulty.requirements(spec) if isinstance(run, ScoringSpec)]
+    runs = [run for run in spec.difficulty.prerequisites(spec) if isinstance(run, ScoringSpec)]
     assert [run.trial.seed for run in runs] == [77, 78, 79]
     assert {run.epochs for run in runs} == {2}
     expected = {TrialSpec(dataset=spec.dataset, model=spec.model, sparsifier="dense", recipe=spec.recipe, seed=77)}
@@ -146,7 +146,7 @@ def test_scoring_runs_are_dense_on_all_data_with_seeds_of_their_own() -> None:
 
 def test_both_ends_share_the_scores() -> None:
     hardest, easiest = hard(0.3), hard(0.3, keep="easiest")
-    assert hardest.requirements() == easiest.requirements() != ()
+    assert hardest.prerequisites() == easiest.prerequisites() != ()
 
 
 @pytest.mark.parametrize(

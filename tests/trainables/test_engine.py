@@ -22,23 +22,30 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.pipeline.losses import Objective
+from sparsweep.trainables.pipeline.losses import TrainingLoss
 from sparsweep.trainables.sparsifiers import Masks, sparsifiers
-from sparsweep.trainables.sparsifiers.masked_params import Latent, Topology
+from sparsweep.trainables.sparsifiers.masked_params import LatentParams, MaskedParams
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tensor_file
-from sparsweep.trainables.testing import SAMPLES, check_same, comparable, first_samples, tiny_trial, trained
+from sparsweep.trainables.testing import (
+    NUM_SAMPLES,
+    check_same,
+    comparable,
+    fake_parent_state,
+    first_samples,
+    tiny_trial,
+)
 from sparsweep.trainables.training import execution
-from sparsweep.trainables.training.execution import Engine, Replay, Step, Workshop
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.execution import ExecutionConfig, Replay, Step, StepRunnerCache
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import begin, trial
 
 CAPTURED = ["dense", "random", "set", "rigl", "gmp", "snfs", "dsr", {"name": "set", "dense_gradients": True}]
 EAGER = {
     "movement": "looks at every step",
     "bayesian_connectivity": "looks at every step",
-    "topkast": "Exploring does not say which tensors",
-    "nm": "StraightThrough does not say which tensors",
+    "topkast": "ExplorationPenaltyParams does not say which tensors",
+    "nm": "SrSteParams does not say which tensors",
 }
 PGD = {"name": "adversarial", "steps": 2, "test_steps": 1}
 
@@ -82,19 +89,19 @@ def record(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
     return recording.replay, result
 
 
-class Recorded(Workshop):
+class Recorded(StepRunnerCache):
     """A workshop whose machines replay recordings on the CPU."""
 
-    def take(self, *arguments: Any) -> execution.Machine:
-        machine = super().take(*arguments)
-        machine.capture = record
+    def acquire(self, *arguments: Any) -> execution.StepRunner:
+        machine = super().acquire(*arguments)
+        machine.capture_fn = record
         return machine
 
 
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     RECORDINGS.clear()
-    execution.say_once.cache_clear()
+    execution.warn_once.cache_clear()
 
 
 def spec_of(sparsifier: Any, **changes: Any) -> TrialSpec:
@@ -106,15 +113,19 @@ def spec_of(sparsifier: Any, **changes: Any) -> TrialSpec:
 
 
 def run(
-    spec: TrialSpec, workshop: Workshop, epochs: int | None = None, samples: int = SAMPLES - 3, device: str = "cpu"
-) -> Training:
-    training = Training(spec, first_samples(samples, device), torch.arange(samples), trained, workshop)
-    for _ in range(spec.length if epochs is None else epochs):
+    spec: TrialSpec,
+    workshop: StepRunnerCache,
+    epochs: int | None = None,
+    samples: int = NUM_SAMPLES - 3,
+    device: str = "cpu",
+) -> Trainer:
+    training = Trainer(spec, first_samples(samples, device), torch.arange(samples), fake_parent_state, workshop)
+    for _ in range(spec.num_epochs if epochs is None else epochs):
         training.train_epoch()
     return training
 
 
-def check_equal(found: Training, expected: Training) -> None:
+def check_equal(found: Trainer, expected: Trainer) -> None:
     check_same(comparable(found), comparable(expected))
 
 
@@ -127,22 +138,25 @@ def test_a_replayed_training_has_the_bits_of_a_training(sparsifier: Any, difficu
     """Masks, learning rate, batches and random numbers change between replays of two recordings, one a batch size."""
     spec = spec_of(sparsifier, difficulty=difficulty)
     found = run(spec, Recorded())
-    check_equal(found, run(spec, Workshop()))
+    check_equal(found, run(spec, StepRunnerCache()))
     full, rest = RECORDINGS
-    steps = spec.length * len(found.batches)
-    assert full.replays + rest.replays == steps - 2 * execution.WARM_UP
-    assert (full.replays, rest.replays) == (2 * spec.length - execution.WARM_UP, spec.length - execution.WARM_UP)
+    steps = spec.num_epochs * len(found.batches)
+    assert full.replays + rest.replays == steps - 2 * execution.WARMUP_STEPS
+    assert (full.replays, rest.replays) == (
+        2 * spec.num_epochs - execution.WARMUP_STEPS,
+        spec.num_epochs - execution.WARMUP_STEPS,
+    )
 
 
 def test_latent_weights_are_replayed_too() -> None:
     """No built-in method trains weights out of sight by recorded steps, a plugin's may."""
 
     class Hidden(type(spec_of("set").sparsifier)):  # type: ignore[misc]
-        def topology(self, weights: Any, optimizer: Any, masks: Masks) -> Topology:
-            return Latent(weights, optimizer, masks, lambda values, masks: Masks.full(values))
+        def masked_params(self, weights: Any, optimizer: Any, masks: Masks) -> MaskedParams:
+            return LatentParams(weights, optimizer, masks, lambda values, masks: Masks.full(values))
 
     spec = spec_of(Hidden(update_every=1))
-    check_equal(run(spec, Recorded()), run(spec, Workshop()))
+    check_equal(run(spec, Recorded()), run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 2
 
 
@@ -150,7 +164,7 @@ def test_latent_weights_are_replayed_too() -> None:
 def test_what_cannot_be_replayed_runs_as_it_is_and_says_so_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
     spec, workshop = spec_of(name), Recorded()
     with caplog.at_level(logging.WARNING, execution.__name__):
-        check_equal(run(spec, workshop, epochs=3), run(spec, Workshop(), epochs=3))
+        check_equal(run(spec, workshop, epochs=3), run(spec, StepRunnerCache(), epochs=3))
         run(spec, workshop, epochs=1)
     assert not RECORDINGS
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -159,20 +173,20 @@ def test_what_cannot_be_replayed_runs_as_it_is_and_says_so_once(name: str, caplo
 
 def test_own_losses_and_own_steps_are_not_captured_unless_they_say_so() -> None:
     @dataclass(frozen=True)
-    class Own(Objective):
+    class Own(TrainingLoss):
         def loss(self, *arguments: Any) -> Any:
             return super().loss(*arguments)
 
     @dataclass(frozen=True)
     class Vouched(Own):
-        captures: ClassVar[bool] = True
+        supports_cuda_graphs: ClassVar[bool] = True
 
-    class Masked(Topology):
+    class Masked(MaskedParams):
         def step(self) -> None:
             super().step()
 
-    assert Objective.captures and not Own.captures and Vouched.captures
-    assert Topology.step_tensors and Masked.step_tensors is None
+    assert TrainingLoss.supports_cuda_graphs and not Own.supports_cuda_graphs and Vouched.supports_cuda_graphs
+    assert MaskedParams.graph_tensors and Masked.graph_tensors is None
 
 
 def test_a_step_that_fails_to_be_captured_is_run(caplog: pytest.LogCaptureFixture) -> None:
@@ -182,32 +196,34 @@ def test_a_step_that_fails_to_be_captured_is_run(caplog: pytest.LogCaptureFixtur
         tried.append(len(places[0]))
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    workshop = Workshop()
+    workshop = StepRunnerCache()
     training = run(spec, workshop, epochs=0)
-    training.machine.capture, training.machine.captures = refuse, True
+    training.runner.capture_fn, training.runner.capture_enabled = refuse, True
     with caplog.at_level(logging.WARNING, execution.__name__):
-        for _ in range(spec.length):
+        for _ in range(spec.num_epochs):
             training.train_epoch()
-    check_equal(training, run(spec, Workshop()))
+    check_equal(training, run(spec, StepRunnerCache()))
     assert tried == [8] and "not permitted" in caplog.text
 
 
 # Machines that are used again ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [Workshop, Recorded])
-def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_bits(kind: type[Workshop]) -> None:
+@pytest.mark.parametrize("kind", [StepRunnerCache, Recorded])
+def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_bits(
+    kind: type[StepRunnerCache],
+) -> None:
     """Another seed, method, sparsity and rate; what was recorded in the first is replayed in the second."""
     workshop = kind()
     first = run(spec_of("set"), workshop)
     recorded = len(RECORDINGS)
     other = spec_of("rigl", seed=7, recipe={"epochs": 4, "batch_size": 8, "crop_padding": 1, "lr": 0.1})
     second = run(other.replace(sparsity=0.6), workshop)
-    assert second.machine is first.machine and len(RECORDINGS) == recorded
-    check_equal(second, run(other.replace(sparsity=0.6), Workshop()))
+    assert second.runner is first.runner and len(RECORDINGS) == recorded
+    check_equal(second, run(other.replace(sparsity=0.6), StepRunnerCache()))
     again = run(spec_of("dense", seed=3), workshop)
-    assert again.machine is first.machine
-    check_equal(again, run(spec_of("dense", seed=3), Workshop()))
+    assert again.runner is first.runner
+    check_equal(again, run(spec_of("dense", seed=3), StepRunnerCache()))
 
 
 @pytest.mark.parametrize(
@@ -221,10 +237,10 @@ def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_b
     ids=["attack", "momentum", "precision", "batch"],
 )
 def test_a_training_of_another_kind_gets_a_machine_of_its_own(changes: dict[str, Any]) -> None:
-    workshop = Workshop()
+    workshop = StepRunnerCache()
     first = run(spec_of("set"), workshop, epochs=1)
     second = run(spec_of("set", **changes), workshop, epochs=1)
-    assert second.machine is not first.machine and workshop.machine is second.machine
+    assert second.runner is not first.runner and workshop.runner is second.runner
 
 
 def test_of_trainings_on_more_and_more_samples_two_sizes_of_batch_stay_captured() -> None:
@@ -232,8 +248,8 @@ def test_of_trainings_on_more_and_more_samples_two_sizes_of_batch_stay_captured(
     workshop = Recorded()
     for samples in (18, 19, 20, 21):
         training = run(spec_of("set"), workshop, samples=samples)
-        check_equal(training, run(spec_of("set"), Workshop(), samples=samples))
-        assert training.machine.replays.keys() == {8, samples % 8}
+        check_equal(training, run(spec_of("set"), StepRunnerCache(), samples=samples))
+        assert training.runner.graphs.keys() == {8, samples % 8}
     assert len(RECORDINGS) == 1 + 4
 
 
@@ -241,20 +257,20 @@ def test_another_topology_on_the_same_machine_is_recorded_anew() -> None:
     workshop = Recorded()
     run(spec_of("set"), workshop)
     spec = spec_of({"name": "set", "dense_gradients": True})
-    check_equal(run(spec, workshop), run(spec, Workshop()))
+    check_equal(run(spec, workshop), run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 4
 
 
 def test_replaying_goes_on_after_a_checkpoint() -> None:
     """A worker that used its machine for something else meanwhile: the momenta are put where the recording has them."""
     spec, workshop = spec_of("set"), Recorded()
-    saved = tensor_file.decode(tensor_file.encode(run(spec, workshop, epochs=3).state()))
+    saved = tensor_file.loads(tensor_file.dumps(run(spec, workshop, epochs=3).state()))
     run(spec_of("random", seed=5), workshop, epochs=2)
     resumed = run(spec, workshop, epochs=0)
     resumed.restore(saved)
     for _ in range(3):
         resumed.train_epoch()
-    check_equal(resumed, run(spec, Workshop()))
+    check_equal(resumed, run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 2
 
 
@@ -264,7 +280,7 @@ def test_without_momentum_there_is_none_to_keep() -> None:
         Recorded(),
     )
     for _ in range(2):
-        check_equal(run(spec, workshop), run(spec, Workshop()))
+        check_equal(run(spec, workshop), run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 2
 
 
@@ -273,11 +289,11 @@ def test_without_momentum_there_is_none_to_keep() -> None:
 
 def test_channels_last_is_for_bf16_on_a_gpu() -> None:
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
-    assert Engine().layout(gpu, "bf16") == torch.channels_last
+    assert ExecutionConfig().layout(gpu, "bf16") == torch.channels_last
     others = [
-        Engine().layout(gpu, "fp32"),
-        Engine().layout(cpu, "bf16"),
-        Engine(channels_last=False).layout(gpu, "bf16"),
+        ExecutionConfig().layout(gpu, "fp32"),
+        ExecutionConfig().layout(cpu, "bf16"),
+        ExecutionConfig(channels_last=False).layout(gpu, "bf16"),
     ]
     assert set(others) == {torch.contiguous_format}
 
@@ -285,7 +301,7 @@ def test_channels_last_is_for_bf16_on_a_gpu() -> None:
 @pytest.mark.parametrize("sparsifier", [*CAPTURED, *EAGER], ids=str)
 def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
     """Masks keep their counts (checked at every update), and every tensor of a step has the layout of its weight."""
-    monkeypatch.setattr(Engine, "layout", lambda *arguments: torch.channels_last)
+    monkeypatch.setattr(ExecutionConfig, "layout", lambda *arguments: torch.channels_last)
     method = {"name": sparsifier} if isinstance(sparsifier, str) else sparsifier
     soon = {"update_every": 1.0} if "update_every" in sparsifiers[method["name"]].model_fields else {}
     sparsity = {"dense": 0.0, "nm": 0.5}.get(method["name"], 0.8)
@@ -295,7 +311,7 @@ def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, mon
     weight = training.weights[name]
     assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
     momentum = training.optimizer.state[weight]["momentum_buffer"]
-    factor = training.topology.factors[list(training.weights).index(name)]
+    factor = training.masked_params.mask_floats[list(training.weights).index(name)]
     assert weight.stride() == momentum.stride() == factor.stride()
     assert not weight.detach()[~training.masks[name]].any()
 
@@ -316,16 +332,16 @@ def graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
 
 @pytest.mark.parametrize("difficulty", ["none", PGD, {**PGD, "loss": "trades"}], ids=["plain", "pgd", "trades"])
 def test_a_compiled_network_is_trained_and_the_network_itself_judged(difficulty: Any, graphs: list[Any]) -> None:
-    spec, workshop = spec_of("set", difficulty=difficulty), Workshop(Engine(compile=True))
-    check_equal(run(spec, workshop), run(spec, Workshop()))
+    spec, workshop = spec_of("set", difficulty=difficulty), StepRunnerCache(ExecutionConfig(compile=True))
+    check_equal(run(spec, workshop), run(spec, StepRunnerCache()))
     compilations = len(graphs)
-    check_equal(run(spec.replace(seed=5), workshop), run(spec.replace(seed=5), Workshop()))
+    check_equal(run(spec.replace(seed=5), workshop), run(spec.replace(seed=5), StepRunnerCache()))
     assert 0 < compilations == len(graphs)  # the second training of the same shapes compiles nothing
 
 
 def test_every_machine_of_a_worker_is_compiled(graphs: list[Any]) -> None:
     """PyTorch compiles one function eight times at most, and all networks of a kind are one function."""
-    workshop, counts = Workshop(Engine(compile=True)), []
+    workshop, counts = StepRunnerCache(ExecutionConfig(compile=True)), []
     for batch_size in range(4, 14):
         run(spec_of("random", recipe={"batch_size": batch_size, "epochs": 1}), workshop)
         counts.append(len(graphs))
@@ -338,7 +354,7 @@ def test_compiled_code_trains_alike_and_is_kept(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(execution, "COMPILE_CACHE", str(tmp_path))
     monkeypatch.setenv(execution.COMPILE_CACHE_VARIABLE, default_cache_dir())
     spec = spec_of("set")
-    found, expected = run(spec, Workshop(Engine(compile=True))), run(spec, Workshop())
+    found, expected = run(spec, StepRunnerCache(ExecutionConfig(compile=True))), run(spec, StepRunnerCache())
     for weight, wanted in zip(found.model.parameters(), expected.model.parameters(), strict=True):
         assert torch.allclose(weight, wanted, rtol=1e-4, atol=1e-5)
     assert found.masks.equal(expected.masks)
@@ -353,13 +369,13 @@ def test_compiled_code_is_kept_where_the_user_says_or_at_home(
     monkeypatch.setenv(execution.COMPILE_CACHE_VARIABLE, default_cache_dir() if given == "torch" else given or "")
     if given is None:
         monkeypatch.delenv(execution.COMPILE_CACHE_VARIABLE)
-    execution.keep_compiled()
+    execution.use_persistent_inductor_cache()
     home = str(Path("~/.cache/sparsweep/inductor").expanduser())
     assert os.environ[execution.COMPILE_CACHE_VARIABLE] == (given if given == "/own" else home)
 
 
 def test_the_cpu_captures_nothing() -> None:
-    assert run(spec_of("set"), Workshop(), epochs=1).machine.capture is None
+    assert run(spec_of("set"), StepRunnerCache(), epochs=1).runner.capture_fn is None
 
 
 @pytest.mark.slow
@@ -392,14 +408,14 @@ def deterministic(monkeypatch: pytest.MonkeyPatch) -> Any:
     torch.use_deterministic_algorithms(False)
 
 
-def on_gpu(spec: TrialSpec, **levers: Any) -> Training:
-    return run(spec, Workshop(Engine(**levers)), device="cuda")
+def on_gpu(spec: TrialSpec, **levers: Any) -> Trainer:
+    return run(spec, StepRunnerCache(ExecutionConfig(**levers)), device="cuda")
 
 
 def check_graphs(spec: TrialSpec, **levers: Any) -> None:
     """Trained with CUDA graphs and without, weights, masks and losses have the same bits."""
     graphs, plain = (on_gpu(spec, graphs=graphs, **levers) for graphs in (True, False))
-    assert len(graphs.machine.replays) == 2 and not plain.machine.replays
+    assert len(graphs.runner.graphs) == 2 and not plain.runner.graphs
     for (name, found), expected in zip(
         graphs.model.state_dict().items(), plain.model.state_dict().values(), strict=True
     ):

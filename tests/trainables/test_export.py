@@ -13,7 +13,7 @@ import torch
 from torch.nn.utils import prune
 
 from sparsweep.trainables import export
-from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
 from sparsweep.trainables.runs.trial import TrialRun
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
@@ -23,7 +23,7 @@ from support.tiny_trials import begin, inputs, trial
 @pytest.fixture
 def finished(digits: DeviceData, store: Store) -> TrialRun:
     run = TrialRun(trial(sparsifier="random", sparsity=0.8), inputs(digits), store, "test")
-    assert run.advance(float("inf")).done
+    assert run.run_for(float("inf")).is_finished
     return run
 
 
@@ -53,7 +53,7 @@ def test_logits_of_the_rebuilt_network_are_the_trials_own(
     finished: TrialRun, content: dict[str, Any], digits: DeviceData
 ) -> None:
     with torch.no_grad():
-        logits = export.network(content)(as_input(digits.test_images))
+        logits = export.network(content)(to_float(digits.test_images))
     assert torch.equal(logits, own_logits(finished, digits))
 
 
@@ -113,7 +113,7 @@ def test_plain_pytorch_in_a_process_without_this_package_gives_the_same_logits(
     """The network written down anew, as a user would who has the file alone."""
     paths = [tmp_path / name for name in ("net.pt", "images.pt", "logits.pt")]
     paths[0].write_bytes(export.to_torch(content))
-    torch.save(as_input(digits.test_images), paths[1])
+    torch.save(to_float(digits.test_images), paths[1])
     command = [sys.executable, "-I", "-c", PLAIN, *map(str, paths)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 0, done.stderr
@@ -124,9 +124,9 @@ def test_pytorchs_pruning_takes_the_masks_and_keeps_them_while_training(
     finished: TrialRun, content: dict[str, Any], digits: DeviceData
 ) -> None:
     module = export.to_prune(export.network(content), content["masks"])
-    images, labels = as_input(digits.test_images[:50]), digits.test_labels[:50]
+    images, labels = to_float(digits.test_images[:50]), digits.test_labels[:50]
     with torch.no_grad():
-        assert torch.equal(module(as_input(digits.test_images)), own_logits(finished, digits))
+        assert torch.equal(module(to_float(digits.test_images)), own_logits(finished, digits))
     state = module.state_dict()
     for name, mask in content["masks"].items():
         assert torch.equal(state[f"{name}_mask"].bool(), mask) and f"{name}_orig" in state
@@ -155,7 +155,7 @@ def test_onnx_gives_the_same_logits_for_any_number_of_images(
     model = onnx.load_model_from_string(export.to_onnx(content))
     onnx.checker.check_model(model)
     for count in (1, 7):
-        images = as_input(digits.test_images[:count])
+        images = to_float(digits.test_images[:count])
         (logits,) = reference.ReferenceEvaluator(model).run(None, {"images": images.numpy()})
         assert torch.allclose(torch.from_numpy(logits), own_logits(finished, digits)[:count], atol=1e-4)
 

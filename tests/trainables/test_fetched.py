@@ -11,8 +11,8 @@ import pytest
 from pyarrow import fs
 
 from sparsweep.trainables.storage import image_file
-from sparsweep.trainables.storage.fetched_images import open_fetched
-from sparsweep.trainables.storage.tensor_file import Damaged
+from sparsweep.trainables.storage.fetched_images import open_through_cache
+from sparsweep.trainables.storage.tensor_file import CorruptFileError
 
 NAME = "0123456789abcdef.images"
 
@@ -33,7 +33,7 @@ class Bucket:
         self.reads: list[int] = []
 
     def put(self, value: int) -> None:
-        self.file.write_bytes(image_file.encode({"train": np.full((2, 3), value)}))
+        self.file.write_bytes(image_file.dumps({"train": np.full((2, 3), value)}))
 
     def open_input_file(self, path: str) -> fs.SubTreeFileSystem:
         assert path == f"b/{NAME}"
@@ -64,7 +64,7 @@ def bucket(tmp_path: Path) -> Bucket:
 
 
 def value(bucket: Bucket) -> int:
-    return int(open_fetched(bucket, f"b/{NAME}")["train"][0, 0])  # type: ignore[arg-type]
+    return int(open_through_cache(bucket, f"b/{NAME}")["train"][0, 0])  # type: ignore[arg-type]
 
 
 def test_a_copy_is_used_while_the_bucket_has_the_same(bucket: Bucket) -> None:
@@ -74,7 +74,7 @@ def test_a_copy_is_used_while_the_bucket_has_the_same(bucket: Bucket) -> None:
     assert (value(bucket), value(bucket), len(bucket.reads)) == (2, 2, 2)
 
 
-@pytest.mark.parametrize("planted", [image_file.encode({"train": np.full((2, 3), 9)}), b"", b"nonsense", None])
+@pytest.mark.parametrize("planted", [image_file.dumps({"train": np.full((2, 3), 9)}), b"", b"nonsense", None])
 def test_what_lies_here_is_not_believed(bucket: Bucket, copy: Path, planted: bytes | None) -> None:
     bucket.put(1)
     assert value(bucket) == 1
@@ -94,6 +94,6 @@ def test_what_the_bucket_has_no_more_is_gone_here_too(bucket: Bucket) -> None:
 def test_what_is_damaged_in_the_bucket_is_not_kept(bucket: Bucket, copy: Path) -> None:
     bucket.put(1)
     bucket.file.write_bytes(bucket.file.read_bytes()[:-1])
-    with pytest.raises(Damaged):
+    with pytest.raises(CorruptFileError):
         value(bucket)
     assert not copy.exists()

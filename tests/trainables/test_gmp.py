@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.sparsifiers import Masks, Moment
+from sparsweep.trainables.sparsifiers import Masks, UpdateContext
 from sparsweep.trainables.sparsifiers.gmp import GMP
-from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers.masks import num_active
 from sparsweep.trainables.specs.distributions import DISTRIBUTIONS
-from sparsweep.trainables.specs.timeline import RAMPS, Ramp, Timeline
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.specs.timeline import RAMPS, SparsitySchedule, TrainingSteps
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import begin, trial
 
-PAPER = Timeline(200, 10)
+PAPER = TrainingSteps(200, 10)
 
 
 def test_events_of_the_paper() -> None:
@@ -26,7 +26,7 @@ def test_events_of_the_paper() -> None:
 
 def test_the_last_event_is_the_end_of_the_interval_where_it_is_not_a_multiple() -> None:
     method = GMP(update_every=3, start_fraction=0, stop_fraction=0.8)
-    assert sorted(method.update_steps(Timeline(10, 1))) == [0, 3, 6, 8]
+    assert sorted(method.update_steps(TrainingSteps(10, 1))) == [0, 3, 6, 8]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_smallest_of_the_network_go_by_hand() -> None:
     spec = trial(sparsifier=GMP(start_fraction=0.0, stop_fraction=0.5), sparsity=0.5)
     weights = {"a": torch.tensor([0.5, -0.9, 0.0, 0.1]), "b": torch.tensor([-0.2, 0.3, 0.0, 0.7])}
     masks = Masks({"a": torch.tensor([1, 1, 0, 1]).bool(), "b": torch.tensor([1, 1, 1, 1]).bool()})
-    moment = Moment(spec, 5, Timeline(10, 1), weights, torch.Generator())
+    moment = UpdateContext(spec, 5, TrainingSteps(10, 1), weights, torch.Generator())
     after = spec.sparsifier.update(masks, moment)
     assert {name: mask.int().tolist() for name, mask in after.items()} == {"a": [1, 1, 0, 0], "b": [0, 1, 0, 1]}
 
@@ -68,11 +68,11 @@ def test_a_zero_weight_that_is_there_goes_after_all_that_are_gone() -> None:
     """Three of four are kept, and all but one of those there are zero: the masked one must not be taken for them."""
     spec = trial(sparsifier=GMP(start_fraction=0.0, stop_fraction=0.5), sparsity=0.25)
     masks = Masks({"a": torch.tensor([0, 1, 1, 1]).bool()})
-    moment = Moment(spec, 5, Timeline(10, 1), {"a": torch.tensor([0.0, 0.0, 0.0, 0.4])}, torch.Generator())
+    moment = UpdateContext(spec, 5, TrainingSteps(10, 1), {"a": torch.tensor([0.0, 0.0, 0.0, 0.4])}, torch.Generator())
     assert spec.sparsifier.update(masks, moment)["a"].tolist() == [False, True, True, True]
 
 
-class Watched(Training):
+class Watched(Trainer):
     """Keeps the masks of every step."""
 
     seen: list[Masks]
@@ -91,10 +91,10 @@ def test_density_of_a_training_follows_the_cubic_and_nothing_revives(digits: Dev
         run.train_epoch()
     size = run.masks.size
     shares = [0, 0, *(1 - (1 - event / 6) ** 3 for event in range(7)), 1]
-    assert [sum(masks.counts().values()) for masks in run.seen] == [kept_weights(size, 0.9 * share) for share in shares]
+    assert [sum(masks.counts().values()) for masks in run.seen] == [num_active(size, 0.9 * share) for share in shares]
     for before, after in zip(run.seen, run.seen[1:], strict=False):
         assert not any((after[name] & ~before[name]).any() for name in after)
-    assert [epoch.density for epoch in run.history][-1] == kept_weights(size, 0.9) / size
+    assert [epoch.density for epoch in run.history][-1] == num_active(size, 0.9) / size
 
 
 def test_events_of_the_authors() -> None:
@@ -122,21 +122,21 @@ def test_a_training_without_an_event_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"sparsifier\.events: no multiple of 4 epochs lies between steps 0 and 2 of 3"
     ):
-        method.update_steps(Timeline(3, 1))
+        method.update_steps(TrainingSteps(3, 1))
 
 
 def test_a_strict_threshold_takes_one_weight_more() -> None:
     """Dense before the first event; at it, at sparsity 0, one weight goes; then floor(n (1 - s)) - 1 stay."""
     method = GMP(strict_threshold=True)
     spec = trial(sparsifier=method, sparsity=0.9)
-    assert [method.kept_at(1000, step, spec, PAPER) for step in (-1, 199, 200, 239)] == [1000, 1000, 999, 999]
+    assert [method.num_active_at(1000, step, spec, PAPER) for step in (-1, 199, 200, 239)] == [1000, 1000, 999, 999]
     share = 1 - (34 / 35) ** 3
-    assert method.kept_at(1000, 240, spec, PAPER) == int(1000 * (1 - 0.9 * share)) - 1
-    assert method.kept_at(1000, 1600, spec, PAPER) == int(1000 * (1 - 0.9)) - 1
+    assert method.num_active_at(1000, 240, spec, PAPER) == int(1000 * (1 - 0.9 * share)) - 1
+    assert method.num_active_at(1000, 1600, spec, PAPER) == int(1000 * (1 - 0.9)) - 1
 
 
 @pytest.mark.parametrize("schedule", RAMPS)
-def test_every_event_is_on_the_schedule(schedule: Ramp, digits: DeviceData) -> None:
+def test_every_event_is_on_the_schedule(schedule: SparsitySchedule, digits: DeviceData) -> None:
     """Ten epochs of one step, an event each from step 2 to step 8: the network has what the ramp says, every time."""
     method = GMP(update_every=1, start_fraction=0.2, stop_fraction=0.8, schedule=schedule)
     spec = trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 10})
@@ -145,7 +145,7 @@ def test_every_event_is_on_the_schedule(schedule: Ramp, digits: DeviceData) -> N
         run.train_epoch()
     sparsities = [0, 0, *(RAMPS[schedule](event / 6, 0.9) for event in range(7)), 0.9]
     found = [sum(masks.counts().values()) for masks in run.seen]
-    assert found == [kept_weights(run.masks.size, sparsity) for sparsity in sparsities]
+    assert found == [num_active(run.masks.size, sparsity) for sparsity in sparsities]
 
 
 @pytest.mark.parametrize("distribution", ["erk", "er", "uniform", "uniform_plus"])
@@ -158,7 +158,7 @@ def test_within_layers_nothing_revives_and_the_end_is_the_distribution(distribut
     for before, after in pairwise([*run.seen, run.masks]):
         assert not any((after[name] & ~before[name]).any() for name in after)
     shapes = {name: tuple(mask.shape) for name, mask in run.masks.items()}
-    densities = DISTRIBUTIONS[distribution](shapes, kept_weights(run.masks.size, 0.9) / run.masks.size)
+    densities = DISTRIBUTIONS[distribution](shapes, num_active(run.masks.size, 0.9) / run.masks.size)
     for name, count in run.masks.counts().items():
         assert abs(count - densities[name] * run.masks[name].numel()) <= 2, name
 
@@ -170,7 +170,7 @@ def test_a_dense_first_layer_is_never_pruned(digits: DeviceData) -> None:
         run.train_epoch()
     first, *others = run.masks.values()
     assert first.all() and not any(mask.all() for mask in others)
-    assert sum(run.masks.counts().values()) == kept_weights(run.masks.size, 0.9)
+    assert sum(run.masks.counts().values()) == num_active(run.masks.size, 0.9)
 
 
 def test_dense_until_the_first_event(digits: DeviceData) -> None:

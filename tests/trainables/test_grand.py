@@ -10,8 +10,8 @@ from torch.nn import functional
 from sparsweep.trainables.difficulties.scores import grand as module
 from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.difficulties.scores.grand import grand, grand_of
-from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import Flat, begin, four_pixels, part, trial, view_of
 
 
@@ -25,7 +25,7 @@ def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -
     return torch.stack(norms)
 
 
-def trained(data: DeviceData, **changes: object) -> Training:
+def trained(data: DeviceData, **changes: object) -> Trainer:
     """A network whose norms have seen some data."""
     training = begin(trial(**changes), data)
     training.train_epoch()
@@ -36,7 +36,7 @@ def test_a_linear_layer_in_closed_form() -> None:
     """d loss / d W = (p - y) x^T and d loss / d b = p - y, so that GraNd = EL2N sqrt(|x|^2 + 1)."""
     data = four_pixels(samples=8)
     view = view_of(trained(data, model=Flat(), recipe={"preset": "digits", "epochs": 2, "crop_padding": 0}))
-    pixels = as_input(data.train_images).flatten(1).double()
+    pixels = to_float(data.train_images).flatten(1).double()
     expected = el2n(view.logits, view.labels) * (pixels.square().sum(1) + 1).sqrt()
     torch.testing.assert_close(grand_of(view), expected, rtol=1e-5, atol=0)
 
@@ -45,7 +45,7 @@ def test_a_linear_layer_in_closed_form() -> None:
 def test_a_residual_network_against_a_loop(precision: str, digits: DeviceData) -> None:
     training = trained(digits, recipe={"preset": "digits", "epochs": 2, "precision": precision})
     training.model.eval()
-    images, labels = as_input(digits.train_images[:5]), digits.train_labels[:5]
+    images, labels = to_float(digits.train_images[:5]), digits.train_labels[:5]
     found, expected = (norms(training.model, images, labels) for norms in (grand, one_by_one))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
 
@@ -54,7 +54,7 @@ def test_all_parameters_count(digits: DeviceData) -> None:
     """Norms and biases too: with only one parameter left to train, the norm is that of its gradient."""
     training = trained(digits)
     training.model.eval()
-    images, labels = as_input(digits.train_images[:1]), digits.train_labels[:1]
+    images, labels = to_float(digits.train_images[:1]), digits.train_labels[:1]
     loss = functional.cross_entropy(training.network(images), labels)
     squares = [g.square().sum() for g in torch.autograd.grad(loss, list(training.model.parameters()))]
     assert len(squares) == len(list(training.model.parameters())) > len(training.weights)
@@ -66,7 +66,7 @@ def test_the_network_stays_as_it_is(digits: DeviceData) -> None:
     training.model.eval()
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
     gradients = [parameter.grad for parameter in training.model.parameters()]
-    grand(training.model, as_input(digits.train_images[:3]), digits.train_labels[:3])
+    grand(training.model, to_float(digits.train_images[:3]), digits.train_labels[:3])
     assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
     assert all(now.grad is then for now, then in zip(training.model.parameters(), gradients, strict=True))
 

@@ -13,8 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.sparsifiers.masks import keep_largest
-from sparsweep.trainables.sparsifiers.saliency import gradient_flow, hessian_product, sum_of_gradients
+from sparsweep.trainables.sparsifiers.masks import top_k_global
+from sparsweep.trainables.sparsifiers.saliency import grasp_scores, hessian_product, sum_of_gradients
 from sparsweep.trainables.training.flops import layer_flops
 from support.smooth_network import batch, network
 from support.tiny_trials import begin, trial
@@ -46,7 +46,7 @@ def test_hessian_product_is_the_difference_of_gradients_along_the_vector(count: 
 def test_score_is_the_weight_times_the_slope_of_half_the_gradients_squared_norm() -> None:
     """w (H g) = w d(g'g / 2)/dw, weight by weight, so that it is what the norm loses without the weight."""
     model, temperature = network(), 2.0
-    scores = gradient_flow(model, [batch()], temperature)
+    scores = grasp_scores(model, [batch()], temperature)
     probe = copy.deepcopy(model).train()
     weights = maskable(probe)
 
@@ -81,15 +81,15 @@ def test_sign_and_size_by_hand(temperature: float) -> None:
     model[1].weight.data.fill_(2.0)
     model.double()
     image, label = torch.ones(1, 1, 1, 1, dtype=torch.float64), torch.tensor([0])
-    scores = gradient_flow(model, [(image, label)], temperature)
+    scores = grasp_scores(model, [(image, label)], temperature)
     assert scores["1.weight"].flatten().tolist() == pytest.approx([-0.5 / temperature**3, 0.5 / temperature**3])
-    assert keep_largest(scores, 1)["1.weight"].flatten().tolist() == [False, True]
+    assert top_k_global(scores, 1)["1.weight"].flatten().tolist() == [False, True]
 
 
 def test_network_is_left_as_it_was() -> None:
     model = network()
     before = copy.deepcopy(model.state_dict())
-    gradient_flow(model, [batch()], 200.0)
+    grasp_scores(model, [batch()], 200.0)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
 
@@ -99,8 +99,8 @@ def test_its_masks_are_the_largest_scores_of_its_batches(digits: DeviceData) -> 
     run = begin(spec, digits)
     dense = begin(trial(), digits)
     batches = [dense._mask_batch(number) for number in (0, 1)]
-    scores = gradient_flow(dense.model, batches, 200.0)
-    assert run.masks.equal(keep_largest(scores, sum(run.masks.counts().values())))
+    scores = grasp_scores(dense.model, batches, 200.0)
+    assert run.masks.equal(top_k_global(scores, sum(run.masks.counts().values())))
     assert not run.masks.equal(begin(trial(sparsifier="grasp", sparsity=0.7), digits).masks)
 
 
@@ -111,7 +111,7 @@ def test_operations_are_twelve_forward_passes_where_no_layer_is_the_first() -> N
     for depth in (6, 10):
         model = nn.Sequential(nn.Flatten(), *layers[:depth])
         with FlopCounterMode(display=False) as counter:
-            gradient_flow(model, [(torch.rand(7, *shape), torch.arange(7))], 200.0)
+            grasp_scores(model, [(torch.rand(7, *shape), torch.arange(7))], 200.0)
         counts.append((counter.get_total_flops(), sum(layer_flops(model, shape).values())))
     (less, short), (more, long) = counts
     assert more - less == 12 * 7 * (long - short)

@@ -14,12 +14,12 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from sparsweep.trainables.data import DamagedData, MissingData, datasets
+from sparsweep.trainables.data import CorruptDataError, MissingDataError, datasets
 from sparsweep.trainables.data.image_files import find_images
-from sparsweep.trainables.pipeline.device_data import place
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.pipeline.device_data import to_device_data
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.partial import ScoringSpec, SnapshotSpec
-from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_datasets import FOLDER_CLASSES, FOLDER_TEST, FOLDER_TRAIN, small_imagefolder
 
@@ -45,14 +45,14 @@ def runs(spec: TrialSpec) -> list[Any]:
         ScoringSpec.of(spec, 0, 1, "el2n"),
         SnapshotSpec(trial=spec, epochs=1),
         corrupted,
-        *corrupted.requirements(),
+        *corrupted.prerequisites(),
     ]
 
 
 def refusal(folder: Path | str, **fields: Any) -> str:
     with pytest.raises(ValidationError) as error:
         trial(folder, **fields)
-    said = explain(error.value)
+    said = format_error(error.value)
     assert "\n" not in said
     return said
 
@@ -155,10 +155,10 @@ def test_files_that_are_no_images_are_not_in_the_id(folder: Path, tmp_path: Path
 def test_a_spec_needs_no_folder_once_it_is_made(folder: Path) -> None:
     """A worker on another node reads the spec, and has only the images that it is sent."""
     spec = trial(folder)
-    text = dump(spec)
+    text = to_json(spec)
     shutil.rmtree(folder)
-    again = load(text)
-    assert again == spec and again.id == spec.id and again.training.samples == 15
+    again = from_json(text)
+    assert again == spec and again.id == spec.id and again.trained_trial.num_samples == 15
 
 
 def test_a_home_folder_can_be_meant(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,11 +217,13 @@ def test_images_without_any_contrast_are_refused(folder: Path, tmp_path: Path) -
     """Of one colour, all of them: their deviation is 0 in every channel, and nothing could be learnt."""
     for path in find_images(folder / "train").images.values():
         Image.new("RGB", (16, 16), (90, 20, 0)).save(path, "PNG")
-    with pytest.raises(DamagedData, match=r"/train: all pixels of all images have one colour\. Replace the images\.$"):
+    with pytest.raises(
+        CorruptDataError, match=r"/train: all pixels of all images have one colour\. Replace the images\.$"
+    ):
         described(folder).load(tmp_path)
     shutil.copytree(folder, tmp_path / "other")
     Image.new("RGB", (16, 16), (91, 20, 0)).save(tmp_path / "other" / path.relative_to(folder), "PNG")
-    data = place(described(tmp_path / "other").load(tmp_path), 3, 16, torch.device("cpu"))
+    data = to_device_data(described(tmp_path / "other").load(tmp_path), 3, 16, torch.device("cpu"))
     assert data.std[0] > 0 and data.std[1:] == (1.0, 1.0), "a channel without contrast is not divided by nothing"
 
 
@@ -283,14 +285,16 @@ def test_a_folder_that_has_changed_since_is_not_read(folder: Path, tmp_path: Pat
     dataset = described(folder)
     file = folder / "train" / "cat" / "0.png"
     file.write_bytes(file.read_bytes() + b"\0")
-    with pytest.raises(DamagedData, match=rf"{folder} has changed: .* not the trial's {dataset.digest}; bring [^\n]*$"):
+    with pytest.raises(
+        CorruptDataError, match=rf"{folder} has changed: .* not the trial's {dataset.digest}; bring [^\n]*$"
+    ):
         dataset.load(tmp_path)
 
 
 def test_a_folder_that_has_gone_since_is_missing(folder: Path, tmp_path: Path) -> None:
     dataset = described(folder)
     shutil.rmtree(folder)
-    with pytest.raises(MissingData, match=rf"^{folder}/train is no folder; [^\n]*$"):
+    with pytest.raises(MissingDataError, match=rf"^{folder}/train is no folder; [^\n]*$"):
         dataset.load(tmp_path)
 
 
@@ -298,7 +302,9 @@ def test_an_image_that_cannot_be_decoded_is_named(folder: Path, tmp_path: Path) 
     file = folder / "train" / "cat" / "0.png"
     file.write_bytes(b"no picture, this")
     shutil.copytree(folder, tmp_path / "damaged")
-    with pytest.raises(DamagedData, match=r"damaged/train/cat/0\.png cannot be decoded: .*; replace or remove it$"):
+    with pytest.raises(
+        CorruptDataError, match=r"damaged/train/cat/0\.png cannot be decoded: .*; replace or remove it$"
+    ):
         described(tmp_path / "damaged").load(tmp_path)
 
 

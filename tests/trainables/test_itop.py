@@ -9,11 +9,11 @@ import torch
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
-from sparsweep.trainables.sparsifiers.drop_grow import Rewiring
+from sparsweep.trainables.sparsifiers.drop_grow import DropAndGrow
 from sparsweep.trainables.sparsifiers.itop import ITOP
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.sparsifiers.set import SET
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from support.mask_updates import moment
 from support.tiny_trials import begin, trial
 
@@ -23,7 +23,7 @@ SAME = {"prune_rate": 0.4, "final_prune_rate": 0.1, "decay_fraction": 0.8}
 @pytest.mark.parametrize(
     ("growth", "twin"), [("random", SET(drop="magnitude", **SAME)), ("gradient", RigL(**SAME))], ids=["set", "rigl"]
 )
-def test_growth_is_that_of_set_or_rigl(growth: str, twin: Rewiring) -> None:
+def test_growth_is_that_of_set_or_rigl(growth: str, twin: DropAndGrow) -> None:
     generator = torch.Generator().manual_seed(1)
     masks = Masks({name: torch.rand(8, 9, generator=generator) < 0.4 for name in ("a", "b")})
     weights = {name: torch.randn(8, 9, generator=generator) * mask for name, mask in masks.items()}
@@ -45,7 +45,7 @@ def test_random_growth_takes_no_gradient() -> None:
 
 def test_updates_go_on_almost_to_the_end() -> None:
     """Every 4 of 200 epochs to 196, so that the last four train what grew last."""
-    assert list(ITOP().update_steps(Timeline(200, 10))) == list(range(40, 1961, 40))
+    assert list(ITOP().update_steps(TrainingSteps(200, 10))) == list(range(40, 1961, 40))
 
 
 def test_longer_training_explores_more(digits: DeviceData) -> None:
@@ -53,10 +53,10 @@ def test_longer_training_explores_more(digits: DeviceData) -> None:
     method = {"name": "itop", "update_every": 1}
     recipe = {"preset": "digits", "epochs": 8, "batch_size": 32}
     run = begin(trial(sparsifier=method, sparsity=0.9, recipe=recipe), digits, samples=32)
-    rates = [run.topology.explored.density()]
+    rates = [run.masked_params.ever_active.density()]
     for _ in range(8):
         run.train_epoch()
-        rates.append(run.topology.explored.density())
+        rates.append(run.masked_params.ever_active.density())
     assert rates[0] == run.density == pytest.approx(0.1, abs=1e-3)
     assert rates[1] == rates[0]
     assert all(after > before for before, after in pairwise(rates[1:]))

@@ -59,7 +59,7 @@ def test_a_sample_has_one_label_at_every_ratio_and_for_every_method(digits: Devi
     ]
 
     def altered(spec: object) -> DeviceData:
-        return spec.difficulty.alter(spec, digits, sources(None))  # type: ignore[attr-defined,arg-type]
+        return spec.difficulty.transform(spec, digits, sources(None))  # type: ignore[attr-defined,arg-type]
 
     one, *others = [altered(spec) for spec in specs]
     wrong = one.train_labels != digits.train_labels

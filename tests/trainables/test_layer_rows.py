@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from sparsweep.trainables.runs.result_rows import layer_rows, trial_row
-from sparsweep.trainables.sparsifiers import Masks, Moment, Start
+from sparsweep.trainables.sparsifiers import InitContext, Masks, UpdateContext
 from sparsweep.trainables.sparsifiers.dense import Dense
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.storage import tensor_file
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.mask_updates import bits, mask
 from support.tiny_trials import Flat, begin, four_pixels, trial
 
@@ -36,20 +36,20 @@ class Pooled(Flat):
 class Scripted(Dense):
     """A method whose masks are those of the script. Not registered."""
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         return Masks({"2.weight": SCRIPT[0]})
 
-    def update_steps(self, timeline: Timeline) -> Collection[int]:
+    def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         return (1, 2)
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
         return Masks({"2.weight": SCRIPT[moment.step]})
 
-    def kept_at(self, total: int, step: int, spec: object, timeline: Timeline) -> int:
+    def num_active_at(self, total: int, step: int, spec: object, timeline: TrainingSteps) -> int:
         return 4
 
 
-def scripted(epochs: int) -> Training:
+def scripted(epochs: int) -> Trainer:
     """One step an epoch: the script's masks are in force one after the other."""
     spec = trial(model=Pooled(), sparsifier=Scripted(), recipe={"epochs": 3, "batch_size": 6})
     run = begin(spec, four_pixels(), samples=6)
@@ -80,9 +80,9 @@ def test_exploration_and_overlap_by_hand(epochs: int, explored: float, overlap: 
 
 
 def test_they_are_the_same_after_a_resume() -> None:
-    saved = tensor_file.encode(scripted(2).state())
+    saved = tensor_file.dumps(scripted(2).state())
     run = scripted(0)
-    run.restore(tensor_file.decode(saved))
+    run.restore(tensor_file.loads(saved))
     run.train_epoch()
     assert layer_rows(run.spec, run) == layer_rows(run.spec, scripted(3))
 
@@ -93,7 +93,7 @@ def test_over_layers_they_are_means_by_weights_and_by_active_weights() -> None:
         {"weights": 12, "nonzero": 4, "explored": 0.5, "initial_overlap": 0.5},
         {"weights": 36, "nonzero": 0, "explored": 0.25, "initial_overlap": None},
     ]
-    topology = run.topology
+    topology = run.masked_params
     topology.masks = Masks({"a": torch.ones(4, 12, dtype=torch.bool)})
     topology.counts = {"a": 4}
     whole = trial_row(run.spec, run, rows, {}, {}, {})

@@ -13,17 +13,17 @@ from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.base import layer_shapes
-from sparsweep.trainables.sparsifiers.layer_budget import Divided, keep_bernoulli
-from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.distributions import DISTRIBUTIONS, sizes
-from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.sparsifiers.layer_budget import LayerBudget, keep_bernoulli
+from sparsweep.trainables.sparsifiers.masks import num_active
+from sparsweep.trainables.specs.base import format_error
+from sparsweep.trainables.specs.distributions import DISTRIBUTIONS, num_weights
+from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import begin, trial
 
 SHAPES = layer_shapes(trial().model, trial().dataset)
-TOTAL = sizes(SHAPES)
+TOTAL = num_weights(SHAPES)
 
 
 def sparse(sparsifier: Any, sparsity: float = 0.8, **changes: Any) -> TrialSpec:
@@ -33,7 +33,7 @@ def sparse(sparsifier: Any, sparsity: float = 0.8, **changes: Any) -> TrialSpec:
 def error(sparsifier: Any, sparsity: float = 0.8) -> str:
     with pytest.raises(ValidationError) as caught:
         sparse(sparsifier, sparsity)
-    return explain(caught.value)
+    return format_error(caught.value)
 
 
 def test_shapes_are_those_of_the_network_without_building_it(digits: DeviceData) -> None:
@@ -45,14 +45,14 @@ def test_shapes_are_those_of_the_network_without_building_it(digits: DeviceData)
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_any_method_takes_any_distribution(name: str, distribution: str) -> None:
     spec = sparse({"name": name, "distribution": distribution})
-    assert load(dump(spec)) == spec and hash(load(dump(spec))) == hash(spec)
+    assert from_json(to_json(spec)) == spec and hash(from_json(to_json(spec))) == hash(spec)
 
 
 @pytest.mark.parametrize("name", ["random", "snip"])
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_layer_counts_are_the_distributions(name: str, distribution: str, digits: DeviceData) -> None:
     run = begin(sparse({"name": name, "distribution": distribution}), digits)
-    densities = DISTRIBUTIONS[distribution](SHAPES, kept_weights(TOTAL, 0.8) / TOTAL)
+    densities = DISTRIBUTIONS[distribution](SHAPES, num_active(TOTAL, 0.8) / TOTAL)
     for layer, count in run.masks.counts().items():
         assert abs(count - densities[layer] * math.prod(SHAPES[layer])) <= 1 + 1e-6, layer
 
@@ -60,14 +60,14 @@ def test_layer_counts_are_the_distributions(name: str, distribution: str, digits
 def test_ranked_within_layers_the_largest_of_each_stay() -> None:
     """Half of each layer by ``uniform``: .9 of the first and .6 of the second, though .5 is larger than .2."""
     scores = {"a": torch.tensor([0.1, 0.9, 0.5, 0.3]), "b": torch.tensor([0.6, 0.2])}
-    masks = Divided(name="any", distribution="uniform").keep(scores, 3)
+    masks = LayerBudget(name="any", distribution="uniform").top_k(scores, 3)
     assert {name: mask.int().tolist() for name, mask in masks.items()} == {"a": [0, 1, 1, 0], "b": [1, 0]}
 
 
 def test_ranked_together_with_a_dense_end_by_hand() -> None:
     scores = {"a": torch.tensor([0.1, 0.9]), "b": torch.tensor([0.6, 0.7, 0.8]), "c": torch.tensor([0.5, 0.2])}
     kept = {
-        ends: {name: mask.int().tolist() for name, mask in Divided(name="any", **fields).keep(scores, 4).items()}
+        ends: {name: mask.int().tolist() for name, mask in LayerBudget(name="any", **fields).top_k(scores, 4).items()}
         for ends, fields in {
             "none": {},
             "first": {"dense_first": True},
@@ -84,7 +84,7 @@ def test_dense_ends_are_dense_and_the_total_is_exact(name: str, digits: DeviceDa
     run = begin(sparse({"name": name, "dense_first": True, "dense_last": True}), digits)
     first, *others, last = run.masks.values()
     assert first.all() and last.all() and not all(mask.all() for mask in others)
-    assert sum(run.masks.counts().values()) == kept_weights(TOTAL, 0.8)
+    assert sum(run.masks.counts().values()) == num_active(TOTAL, 0.8)
 
 
 def test_densities_given_by_layer_are_kept(digits: DeviceData) -> None:
@@ -93,7 +93,7 @@ def test_densities_given_by_layer_are_kept(digits: DeviceData) -> None:
     spec = sparse({"name": "random", "distribution": given}, round(1 - kept / TOTAL, 6))
     for layer, count in begin(spec, digits).masks.counts().items():
         assert abs(count - given[layer] * math.prod(SHAPES[layer])) <= 1, layer
-    again = load(dump(spec))
+    again = from_json(to_json(spec))
     assert again == spec and again.id == spec.id and hash(again) == hash(spec)
     backwards = dict(reversed(given.items()))
     assert sparse({"name": "random", "distribution": backwards}, spec.sparsity).id == spec.id
@@ -154,15 +154,15 @@ def test_bernoulli_keeps_dense_layers_dense_and_empty_ones_empty() -> None:
 def test_drawn_counts_pass_where_the_method_allows_them(name: str, digits: DeviceData) -> None:
     spec = sparse({"name": name, "counts": "bernoulli"})
     run = begin(spec, digits)
-    kept, asked = sum(run.masks.counts().values()), kept_weights(TOTAL, 0.8)
-    assert 0 < abs(kept - asked) <= spec.sparsifier.slack(TOTAL, spec) < 0.1 * TOTAL
-    assert sparse(name).sparsifier.slack(TOTAL, sparse(name)) == 0
+    kept, asked = sum(run.masks.counts().values()), num_active(TOTAL, 0.8)
+    assert 0 < abs(kept - asked) <= spec.sparsifier.count_tolerance(TOTAL, spec) < 0.1 * TOTAL
+    assert sparse(name).sparsifier.count_tolerance(TOTAL, sparse(name)) == 0
 
 
 def test_the_slack_is_that_of_bernstein_by_hand() -> None:
     """2 exp(-t^2 / (2 v + 2 t / 3)) = 1e-9 at variance v = 10,000 x .8 x .2 = 1600: t = 268.9."""
     spec = sparse({"name": "random", "counts": "bernoulli"})
-    slack = spec.sparsifier.slack(10_000, spec)
+    slack = spec.sparsifier.count_tolerance(10_000, spec)
     chance = [2 * math.exp(-(t**2) / (2 * 1600 + 2 * t / 3)) for t in (slack - 1, slack)]
     assert chance[1] <= 1e-9 < chance[0]
 
@@ -171,7 +171,7 @@ def test_a_mask_beyond_the_slack_is_refused(digits: DeviceData, monkeypatch: pyt
     def everything(weights: Any, counts: Any, generator: torch.Generator) -> Masks:
         return Masks.full(weights)
 
-    monkeypatch.setattr("sparsweep.trainables.sparsifiers.layer_budget.DRAWS", {"bernoulli": everything})
+    monkeypatch.setattr("sparsweep.trainables.sparsifiers.layer_budget.RANDOM_MASKS", {"bernoulli": everything})
     with pytest.raises(AssertionError, match="random left"):
         begin(sparse({"name": "random", "counts": "bernoulli"}), digits)
 
@@ -180,9 +180,9 @@ def test_shuffling_keeps_the_counts_of_a_ranking_and_the_weights_of_the_parent(d
     """D4: OMP_ERK as the authors' code has it is a random ERK mask on the dense network's weights."""
     final = dict(build_model(trial(seed=9), digits).state_dict())
 
-    def opened(**fields: Any) -> Training:
+    def opened(**fields: Any) -> Trainer:
         spec = sparse({"name": "omp_erk", **fields})
-        return Training(spec, digits, torch.arange(40), lambda parent: final)
+        return Trainer(spec, digits, torch.arange(40), lambda parent: final)
 
     ranked, shuffled = opened(), opened(shuffle=True)
     assert shuffled.masks.counts() == ranked.masks.counts()

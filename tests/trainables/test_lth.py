@@ -13,16 +13,16 @@ from pydantic import ValidationError
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.runs.base import RunInputs
 from sparsweep.trainables.runs.kinds import open_run
-from sparsweep.trainables.sparsifiers import dense_parent
-from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.sparsifiers import dense_counterpart
+from sparsweep.trainables.sparsifiers.masks import num_active
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.partial import SnapshotSpec
-from sparsweep.trainables.specs.run import Spec, dump, load
+from sparsweep.trainables.specs.run import RunSpec, from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import trial
 
 
@@ -32,7 +32,7 @@ def lth(sparsity: float, **fields: Any) -> TrialSpec:
 
 def chain(spec: TrialSpec) -> list[TrialSpec]:
     """The trials from the dense one to ``spec``."""
-    parents = [parent for parent in spec.requirements() if isinstance(parent, TrialSpec)]
+    parents = [parent for parent in spec.prerequisites() if isinstance(parent, TrialSpec)]
     return [*chain(parents[0]), spec] if parents else [spec]
 
 
@@ -41,7 +41,7 @@ def chain(spec: TrialSpec) -> list[TrialSpec]:
 
 def test_one_round_needs_the_dense_trial_alone() -> None:
     spec = lth(0.8)
-    assert spec.requirements() == (dense_parent(spec),)
+    assert spec.prerequisites() == (dense_counterpart(spec),)
     assert spec.sparsifier.rounds == 1 and spec.sparsifier.through == ()
 
 
@@ -69,7 +69,7 @@ def test_a_grid_through_its_own_sparsities_is_one_chain() -> None:
     grid = [0.2, 0.5, 0.8, 0.9]
     points = {sparsity: lth(sparsity, through=grid) for sparsity in grid}
     assert [one.id for one in chain(points[0.9])][1:] == [points[sparsity].id for sparsity in grid]
-    assert chain(points[0.2])[0].id == dense_parent(points[0.9]).id
+    assert chain(points[0.2])[0].id == dense_counterpart(points[0.9]).id
 
 
 def test_entries_that_do_not_count_are_not_in_the_id() -> None:
@@ -77,7 +77,7 @@ def test_entries_that_do_not_count_are_not_in_the_id() -> None:
     assert spec == lth(0.5, through=[0.2]) == lth(0.5, through=[0.2, 0.9])
     assert (spec.sparsifier.rounds, spec.sparsifier.through) == (2, (0.2,))
     assert lth(0.2, through=[0.2, 0.5, 0.8]) == lth(0.2) == lth(0.2, rounds=1)
-    assert load(dump(spec)) == spec
+    assert from_json(to_json(spec)) == spec
 
 
 @pytest.mark.parametrize(
@@ -97,27 +97,27 @@ def test_entries_that_do_not_count_are_not_in_the_id() -> None:
 def test_what_cannot_be_is_refused(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         lth(0.8, **fields)
-    assert explain(caught.value) == said
+    assert format_error(caught.value) == said
 
 
 def test_rewinding_needs_a_snapshot_of_the_dense_trial_in_every_round() -> None:
     spec = lth(0.75, rounds=2, rewind_to=1)
-    snapshot = SnapshotSpec(trial=dense_parent(spec), epochs=1)
-    parent, needed = spec.requirements()
-    assert needed == snapshot and parent.requirements()[1] == snapshot
+    snapshot = SnapshotSpec(trial=dense_counterpart(spec), epochs=1)
+    parent, needed = spec.prerequisites()
+    assert needed == snapshot and parent.prerequisites()[1] == snapshot
     assert parent == lth(0.5, rewind_to=1)
-    assert spec.length == 1, "the first epoch was trained by the dense network"
+    assert spec.num_epochs == 1, "the first epoch was trained by the dense network"
 
 
 # Whose mask and weights ----------------------------------------------------------------------------------------------
 
 
-def run(spec: Spec, store: Store, raw: ImageData, digits: DeviceData) -> dict[str, Any]:
+def run(spec: RunSpec, store: Store, raw: ImageData, digits: DeviceData) -> dict[str, Any]:
     """Everything that ``spec`` needs and itself, in order; what it leaves."""
-    for parent in spec.requirements():
+    for parent in spec.prerequisites():
         run(parent, store, raw, digits)
     if not store.exists(store.artifact_path("weights", spec.id)):
-        assert open_run(spec, Inputs(lambda: raw, lambda _: digits), store, "test").advance(float("inf")).done
+        assert open_run(spec, RunInputs(lambda: raw, lambda _: digits), store, "test").run_for(float("inf")).is_finished
     return store.read_weights(spec.id)
 
 
@@ -130,10 +130,10 @@ def test_rounds_prune_what_the_round_before_trained(store: Store, raw_digits: Im
         magnitudes = torch.cat([before["model"][name].abs().flatten() for name in after["masks"]])
         masks = torch.cat([mask.flatten() for mask in after["masks"].values()])
         was = torch.cat([mask.flatten() for mask in before["masks"].values()])
-        assert int(masks.sum()) == kept_weights(size, one.sparsity)
+        assert int(masks.sum()) == num_active(size, one.sparsity)
         assert not (masks & ~was).any(), "nothing comes back"
         assert magnitudes[masks].min() > magnitudes[was & ~masks].max(), "the smallest of what was trained go"
-    again = Training(spec, digits, torch.arange(40), lambda parent: store.read_weights(parent.id)["model"])
+    again = Trainer(spec, digits, torch.arange(40), lambda parent: store.read_weights(parent.id)["model"])
     for name, mask in again.masks.items():
         assert torch.equal(again.model.get_parameter(name), initial[name] * mask), "back at the initial weights"
     costs = [one["train_flops"] for one in left]
@@ -159,15 +159,15 @@ def test_rewound_weights_and_statistics_are_those_after_the_epoch(
     """With hardly a weight less than dense, it goes on about as the dense network did."""
     spec = lth(0.0002, rewind_to=1)
     run(spec, store, raw_digits, digits)
-    snapshot = store.read_weights(spec.requirements()[1].id)["model"]
+    snapshot = store.read_weights(spec.prerequisites()[1].id)["model"]
     indices = spec.difficulty.select(spec, digits.train_labels, None)  # type: ignore[arg-type]
-    rewound = Training(spec, digits, indices, lambda parent: store.read_weights(parent.id)["model"])
+    rewound = Trainer(spec, digits, indices, lambda parent: store.read_weights(parent.id)["model"])
     assert rewound.epoch == 1
     for key, value in rewound.model.state_dict().items():
         expected = snapshot[key] * rewound.masks[key] if key in rewound.masks else snapshot[key]
         assert torch.equal(value, expected), key
-    assert not any(momentum.any() for momentum in rewound.topology.momenta().values()), "a new optimiser"
-    dense = Training(dense_parent(spec), digits, indices, lambda parent: {})
+    assert not any(momentum.any() for momentum in rewound.masked_params.momenta().values()), "a new optimiser"
+    dense = Trainer(dense_counterpart(spec), digits, indices, lambda parent: {})
     dense.train_epoch(), dense.train_epoch()
     last = rewound.train_epoch()
     assert (last.epoch, last.lr) == (2, dense.history[-1].lr)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from sparsweep.trainables.sparsifiers.masks import (
     Masks,
-    keep_largest,
-    keep_largest_per_layer,
-    keep_random,
-    kept_weights,
     largest,
+    num_active,
+    random_per_layer,
     ranks,
+    top_k_global,
+    top_k_per_layer,
     uniform_scores,
 )
 
@@ -73,7 +73,7 @@ def test_masks_do_not_follow_the_mapping_they_were_made_of() -> None:
     ],
 )
 def test_kept_weights(total: int, sparsity: float, kept: int) -> None:
-    assert kept_weights(total, sparsity) == kept
+    assert num_active(total, sparsity) == kept
 
 
 def test_ranks_of_ties_go_to_the_earlier() -> None:
@@ -110,22 +110,22 @@ def test_what_is_no_number_counts_as_large() -> None:
 
 
 def test_keep_largest_is_global_by_hand() -> None:
-    masks = keep_largest(tensors([0.1, 0.9, 0.5], [0.6, 0.2]), 3)
+    masks = top_k_global(tensors([0.1, 0.9, 0.5], [0.6, 0.2]), 3)
     assert as_numbers(masks) == {"layer0": [0, 1, 1], "layer1": [1, 0]}
 
 
 def test_keep_largest_is_exact_when_all_scores_are_equal() -> None:
-    masks = keep_largest(tensors([0.0, 0.0, 0.0], [0.0, 0.0]), 4)
+    masks = top_k_global(tensors([0.0, 0.0, 0.0], [0.0, 0.0]), 4)
     assert as_numbers(masks) == {"layer0": [1, 1, 1], "layer1": [1, 0]}
 
 
 def test_keep_largest_keeps_shapes() -> None:
     scores = {"a": torch.arange(6.0).view(1, 2, 3), "b": torch.arange(2.0).view(2, 1)}
-    assert {name: mask.shape for name, mask in keep_largest(scores, 3).items()} == {"a": (1, 2, 3), "b": (2, 1)}
+    assert {name: mask.shape for name, mask in top_k_global(scores, 3).items()} == {"a": (1, 2, 3), "b": (2, 1)}
 
 
 def test_keep_largest_per_layer_by_hand() -> None:
-    masks = keep_largest_per_layer(tensors([0.1, 0.9, 0.5], [0.6, 0.2]), {"layer0": 1, "layer1": 2})
+    masks = top_k_per_layer(tensors([0.1, 0.9, 0.5], [0.6, 0.2]), {"layer0": 1, "layer1": 2})
     assert as_numbers(masks) == {"layer0": [0, 1, 0], "layer1": [1, 1]}
 
 
@@ -142,7 +142,7 @@ def test_counts_are_exact_whatever_the_ties(sizes: list[int], levels: int, seed:
         str(place): torch.randint(levels, (size,), generator=generator).float() for place, size in enumerate(sizes)
     }
     count = data.draw(st.integers(0, sum(sizes)))
-    masks = keep_largest(scores, count)
+    masks = top_k_global(scores, count)
     assert sum(masks.counts().values()) == count
     kept = torch.cat([scores[name][mask] for name, mask in masks.items()])
     gone = torch.cat([scores[name][~mask] for name, mask in masks.items()])
@@ -154,7 +154,7 @@ def test_keep_random_is_exact_and_follows_the_generator() -> None:
     counts = {"layer0": 20, "layer1": 7}
 
     def draw(seed: int) -> Masks:
-        return keep_random(weights, counts, torch.Generator().manual_seed(seed))
+        return random_per_layer(weights, counts, torch.Generator().manual_seed(seed))
 
     assert draw(0).counts() == counts
     assert draw(0).equal(draw(0))
@@ -164,7 +164,7 @@ def test_keep_random_is_exact_and_follows_the_generator() -> None:
 def test_keep_random_is_uniform() -> None:
     """Each of ten places is kept in about 3 of 10 of 2000 draws: within five standard deviations."""
     generator = torch.Generator().manual_seed(0)
-    total = sum(keep_random(tensors([0.0] * 10), {"layer0": 3}, generator)["layer0"].int() for _ in range(2000))
+    total = sum(random_per_layer(tensors([0.0] * 10), {"layer0": 3}, generator)["layer0"].int() for _ in range(2000))
     assert isinstance(total, torch.Tensor)
     assert (total - 600).abs().max() < 5 * (2000 * 0.3 * 0.7) ** 0.5
 

@@ -36,7 +36,7 @@ import json, subprocess, sys
 from sparsweep.trainables import plugins
 from sparsweep.trainables.models import models
 from sparsweep.trainables.models import measured
-plugins.load(["their_network"])
+plugins.load_plugins(["their_network"])
 started = []
 run = subprocess.run
 def counted(*arguments, **options):

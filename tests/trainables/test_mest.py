@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from sparsweep.trainables.sparsifiers import Masks, Moment
+from sparsweep.trainables.sparsifiers import Masks, UpdateContext
 from sparsweep.trainables.sparsifiers.mest import MEST
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from support.mask_updates import bits, mask, moment, placed
 
 WEIGHTS = {"a": torch.tensor([0.1, -0.2, 0.3, -0.4, 0.0, 0.0])}
@@ -51,10 +51,12 @@ def test_growth_is_random() -> None:
 
 def test_share_falls_in_the_authors_steps() -> None:
     """160 epochs: a fifth to epoch 90, a tenth to 120, none from there; an update every five epochs."""
-    timeline = Timeline(160, 10)
+    timeline = TrainingSteps(160, 10)
     steps = list(MEST().update_steps(timeline))
     assert steps == list(range(50, 1201, 50))
-    rates = {step // 10: MEST().rate(Moment(moment({}).spec, step, timeline, {}, torch.Generator())) for step in steps}
+    rates = {
+        step // 10: MEST().rate(UpdateContext(moment({}).spec, step, timeline, {}, torch.Generator())) for step in steps
+    }
     assert {epoch for epoch, rate in rates.items() if rate == 0.2} == set(range(5, 90, 5))
     assert {epoch for epoch, rate in rates.items() if rate == 0.1} == set(range(90, 120, 5))
     assert rates[120] == 0

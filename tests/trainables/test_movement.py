@@ -7,7 +7,7 @@ import torch
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
-from sparsweep.trainables.sparsifiers.masked_params import Latent
+from sparsweep.trainables.sparsifiers.masked_params import LatentParams
 from sparsweep.trainables.sparsifiers.movement import Movement
 from support.mask_updates import bits, moment, update_now
 from support.softmax_regression import LAYER, LR, flat, gradient
@@ -16,12 +16,12 @@ from support.tiny_trials import begin, trial
 
 def test_scores_rise_for_weights_that_move_away_from_zero() -> None:
     """- w g: a positive weight with a negative slope grows, as does a negative one with a positive slope."""
-    now = moment({"a": torch.tensor([2.0, 2.0, -3.0, -3.0, 0.0])}, memory={"a": torch.tensor([1.0, 0, 0, 0, 0])})
+    now = moment({"a": torch.tensor([2.0, 2.0, -3.0, -3.0, 0.0])}, state={"a": torch.tensor([1.0, 0, 0, 0, 0])})
     slopes = {"a": torch.tensor([-0.5, 0.5, 0.1, -0.1, 9.0])}
-    Movement().watch(now, slopes)
-    assert now.memory["a"].tolist() == pytest.approx([2.0, -1.0, 0.3, -0.3, 0.0])
-    Movement().watch(now, slopes)
-    assert now.memory["a"].tolist() == pytest.approx([3.0, -2.0, 0.6, -0.6, 0.0])
+    Movement().on_gradients(now, slopes)
+    assert now.state["a"].tolist() == pytest.approx([2.0, -1.0, 0.3, -0.3, 0.0])
+    Movement().on_gradients(now, slopes)
+    assert now.state["a"].tolist() == pytest.approx([3.0, -2.0, 0.6, -0.6, 0.0])
 
 
 def test_the_largest_scores_are_kept_whatever_the_magnitudes() -> None:
@@ -29,7 +29,7 @@ def test_the_largest_scores_are_kept_whatever_the_magnitudes() -> None:
     memory = {"a": torch.tensor([0.1, 0.5, -0.9]), "b": torch.tensor([0.3, -0.1, 0.2])}
     weights = {"a": torch.tensor([9.0, 0.1, 9.0]), "b": torch.tensor([0.1, 9.0, 0.0])}
     masks = Masks.full(weights)
-    assert bits(Movement().update(masks, moment(weights, 80, memory=memory))) == {"a": [0, 1, 0], "b": [1, 0, 1]}
+    assert bits(Movement().update(masks, moment(weights, 80, state=memory))) == {"a": [0, 1, 0], "b": [1, 0, 1]}
 
 
 def test_scores_of_two_steps_by_hand() -> None:
@@ -37,31 +37,31 @@ def test_scores_of_two_steps_by_hand() -> None:
     their scores go on with the value that they had and the gradient that they would have."""
     method = {"name": "movement", "update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.25}
     run = flat(method, 0.5, weight_decay=0.0)
-    assert isinstance(run.topology, Latent) and run.update_steps == {1}
+    assert isinstance(run.masked_params, LatentParams) and run.update_steps == {1}
     before, slope = run.weights[LAYER].detach().clone(), gradient(run)
     run.train_epoch()
     scores, values = -before * slope, before - LR * slope
-    assert torch.allclose(run.memory[LAYER], scores, rtol=1e-4, atol=1e-7)
+    assert torch.allclose(run.sparsifier_state[LAYER], scores, rtol=1e-4, atol=1e-7)
     kept = torch.zeros(12).index_fill(0, scores.flatten().argsort(descending=True)[:6], 1.0).view(3, 4).bool()
     update_now(run, 1)
     assert torch.equal(run.masks[LAYER], kept)
     slope = gradient(run)
     run.update_steps = frozenset()
     run.train_epoch()
-    assert torch.allclose(run.memory[LAYER], scores - values * slope, rtol=1e-4, atol=1e-6)
-    assert torch.allclose(run.topology.values()[LAYER], values - LR * slope * kept, rtol=1e-4, atol=1e-6)
+    assert torch.allclose(run.sparsifier_state[LAYER], scores - values * slope, rtol=1e-4, atol=1e-6)
+    assert torch.allclose(run.masked_params.dense_values()[LAYER], values - LR * slope * kept, rtol=1e-4, atol=1e-6)
 
 
 def test_a_masked_weight_comes_back_with_its_value() -> None:
     run = flat({"name": "movement", "start_fraction": 0.25, "stop_fraction": 0.25, "update_every": 1}, 0.5)
     run.train_epoch()
     update_now(run, 1)
-    values, masked = run.topology.values()[LAYER].clone(), ~run.masks[LAYER]
-    run.memory[LAYER][masked] += 100.0
+    values, masked = run.masked_params.dense_values()[LAYER].clone(), ~run.masks[LAYER]
+    run.sparsifier_state[LAYER][masked] += 100.0
     update_now(run, 1)
     assert torch.equal(run.masks[LAYER], masked)
     assert torch.equal(run.weights[LAYER].detach(), values * masked)
-    assert torch.equal(run.topology.values()[LAYER], values)
+    assert torch.equal(run.masked_params.dense_values()[LAYER], values)
 
 
 def test_a_step_costs_the_gradients_of_all_weights(digits: DeviceData) -> None:

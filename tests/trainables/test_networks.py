@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from sparsweep.trainables.models import maskable, models
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.specs import distributions
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.flops import dense_flops, forward_flops, layer_flops
 
@@ -174,7 +174,7 @@ def test_pytorchs_own_rule_is_uniform(name: str, kind: type) -> None:
 def refusal(**fields: Any) -> str:
     with pytest.raises(ValidationError) as error:
         TrialSpec(**{"dataset": "cifar100", "model": "vgg16", "sparsifier": "dense", **fields})
-    return explain(error.value)
+    return format_error(error.value)
 
 
 @pytest.mark.parametrize(("dataset", "pixels"), [("cifar10", 32), ("digits", 32)])

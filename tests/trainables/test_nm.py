@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.sparsifiers import Masks, Moment
-from sparsweep.trainables.sparsifiers.masked_params import Latent
-from sparsweep.trainables.sparsifiers.nm import NM, StraightThrough, group_mask
-from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.sparsifiers import Masks, UpdateContext
+from sparsweep.trainables.sparsifiers.masked_params import LatentParams
+from sparsweep.trainables.sparsifiers.nm import NM, SrSteParams, group_mask
+from sparsweep.trainables.specs.base import format_error
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from support.tiny_trials import begin, trial
 
 
@@ -70,7 +70,7 @@ def test_every_whole_group_keeps_its_n_and_the_total_is_exact(
 def error(sparsity: float, **fields: object) -> str:
     with pytest.raises(ValidationError) as caught:
         trial(sparsifier={"name": "nm", **fields}, sparsity=sparsity)
-    return explain(caught.value)
+    return format_error(caught.value)
 
 
 def test_the_pattern_decides_the_sparsity() -> None:
@@ -86,11 +86,11 @@ def test_fixed_masks_are_those_of_the_initial_magnitudes_and_stay(digits: Device
     assert run.masks.equal(NM().choose(dense.weights))
     first = run.masks
     run.train_epoch()
-    assert run.masks is first and not run.update_steps and not isinstance(run.topology, Latent)
+    assert run.masks is first and not run.update_steps and not isinstance(run.masked_params, LatentParams)
 
 
 def test_masks_are_chosen_anew_in_every_step_and_after_the_last() -> None:
-    timeline = Timeline(3, 4)
+    timeline = TrainingSteps(3, 4)
     assert list(NM().update_steps(timeline)) == list(range(1, 13))
     assert list(NM(update_every=0.5).update_steps(timeline)) == [2, 4, 6, 8, 10, 12]
 
@@ -100,7 +100,7 @@ def test_masks_follow_the_magnitudes_of_masked_weights_too() -> None:
     spec = trial(sparsifier="nm", sparsity=0.5)
     weights = {"a": torch.tensor([[0.1, 0.2, 0.3, 0.4]])}
     masks = Masks({"a": torch.tensor([[True, True, False, False]])})
-    after = spec.sparsifier.update(masks, Moment(spec, 1, Timeline(1, 9), weights, torch.Generator()))
+    after = spec.sparsifier.update(masks, UpdateContext(spec, 1, TrainingSteps(1, 9), weights, torch.Generator()))
     assert after["a"].tolist() == [[False, False, True, True]]
 
 
@@ -109,13 +109,13 @@ def test_one_step_in_closed_form() -> None:
     weight = torch.nn.Parameter(torch.tensor([[4.0, -1.0, 2.0, -3.0]]))
     masks = Masks({"a": torch.tensor([[True, False, False, True]])})
     optimizer = torch.optim.SGD([weight], lr=0.1, weight_decay=0.01)
-    topology = StraightThrough({"a": weight}, optimizer, masks, decay=0.5)
+    topology = SrSteParams({"a": weight}, optimizer, masks, decay=0.5)
     assert weight.tolist() == [[4, 0, 0, -3]], "the network is run with the masked weights at zero"
     weight.grad = torch.tensor([[1.0, 2.0, -3.0, 4.0]])
     topology.step()
     before, pull = torch.tensor([[4.0, -1.0, 2.0, -3.0]]), torch.tensor([[0, 0.5, 0.5, 0]])
     expected = before - 0.1 * (torch.tensor([[1.0, 2.0, -3.0, 4.0]]) + (0.01 + pull) * before)
-    assert torch.allclose(topology.values()["a"], expected)
+    assert torch.allclose(topology.dense_values()["a"], expected)
     assert torch.allclose(weight.detach(), expected * masks["a"])
 
 
@@ -126,8 +126,8 @@ def test_the_pull_draws_masked_weights_to_zero(digits: DeviceData) -> None:
         run = begin(trial(sparsifier=method, sparsity=0.5, recipe=fields), digits)
         for _ in range(2):
             run.train_epoch()
-        assert isinstance(run.topology, StraightThrough)
-        return math.sqrt(sum(float((latent**2).sum()) for latent in run.topology.latent.values()))
+        assert isinstance(run.masked_params, SrSteParams)
+        return math.sqrt(sum(float((latent**2).sum()) for latent in run.masked_params.latent.values()))
 
     assert masked_norm(1.0) < 0.95 * masked_norm(0.0)
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sparsweep.trainables.data import DamagedData
+from sparsweep.trainables.data import CorruptDataError
 from sparsweep.trainables.data.safe_pickle import read_arrays
 from support.tiny_datasets import python2_pickle
 
@@ -74,7 +74,9 @@ def test_calls_are_refused_and_not_made(
     monkeypatch.chdir(tmp_path)
     before = os.listdir(tmp_path)
     content = pickle.dumps({"data": [call]}, protocol)
-    with pytest.raises(DamagedData, match=r"^[^\n]*file is damaged: (it names \S+, and|bytes are)[^\n]*; get another$"):
+    with pytest.raises(
+        CorruptDataError, match=r"^[^\n]*file is damaged: (it names \S+, and|bytes are)[^\n]*; get another$"
+    ):
         read(tmp_path / "file", content)
     assert os.listdir(tmp_path) == [*before, "file"]
 
@@ -93,5 +95,5 @@ def test_calls_are_refused_and_not_made(
     ids=["empty", "one byte", "text", "torn", "torn 4", "persistent", "extension"],
 )
 def test_what_is_no_whole_pickle_is_damaged(content: bytes, tmp_path: Path) -> None:
-    with pytest.raises(DamagedData, match=r"file is damaged: [^\n]*; get another$"):
+    with pytest.raises(CorruptDataError, match=r"file is damaged: [^\n]*; get another$"):
         read(tmp_path / "file", content)

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsweep.trainables.data import DamagedData
-from sparsweep.trainables.data.image_files import find_images, read_picture, say_left_out
+from sparsweep.trainables.data import CorruptDataError
+from sparsweep.trainables.data.image_files import find_images, read_image, warn_left_out
 
 SQUARE = np.array([[0, 100], [200, 255]], np.uint8)
 
 
 def pixels(path: Path) -> list[list[list[int]]]:
-    image = read_picture(path)
+    image = read_image(path)
     assert image.mode == "RGB"
     return np.asarray(image).tolist()
 
@@ -44,9 +44,9 @@ def test_sixteen_bits_in_the_other_order_of_bytes(tmp_path: Path) -> None:
 def test_pixels_without_a_known_white_are_refused(kind: type, tmp_path: Path) -> None:
     Image.fromarray(SQUARE.astype(kind)).save(tmp_path / "a.tif")
     with pytest.raises(
-        DamagedData, match=r"a\.tif cannot be decoded: which value is white is not known .* save 8 or 16$"
+        CorruptDataError, match=r"a\.tif cannot be decoded: which value is white is not known .* save 8 or 16$"
     ):
-        read_picture(tmp_path / "a.tif")
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "pgm", "webp"])
@@ -128,9 +128,9 @@ def test_the_hidden_is_no_part_and_the_rest_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_warning_counts_and_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    say_left_out(tmp_path, ())
-    say_left_out(tmp_path, ("a", "caf\udce9", "c", "d", "e"))
-    say_left_out(tmp_path, ("a", "caf\udce9", "c", "d", "e"))
+    warn_left_out(tmp_path, ())
+    warn_left_out(tmp_path, ("a", "caf\udce9", "c", "d", "e"))
+    warn_left_out(tmp_path, ("a", "caf\udce9", "c", "d", "e"))
     (record,) = caplog.records
     assert record.getMessage().startswith(f"{tmp_path}: 5 left out: a, caf\\xe9, c and 2 more. Images end in .bmp, ")
 
@@ -139,7 +139,7 @@ def test_names_are_known_in_composed_form(tmp_path: Path) -> None:
     found = find_images(touch(tmp_path, "cafe\u0301/u\u0308.png"))
     assert found.images == {"caf\u00e9/\u00fc.png": tmp_path / "cafe\u0301/u\u0308.png"}
     touch(tmp_path, "caf\u00e9/u\u0308.png")
-    with pytest.raises(DamagedData, match=r"two files are named 'caf\u00e9/\u00fc\.png', in two forms of Unicode"):
+    with pytest.raises(CorruptDataError, match=r"two files are named 'caf\u00e9/\u00fc\.png', in two forms of Unicode"):
         find_images(tmp_path)
 
 

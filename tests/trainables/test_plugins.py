@@ -16,17 +16,17 @@ from sparsweep.tuner.cli.catalogue import Kind, catalogue
 METHOD = '''
 """A method of a user."""
 from typing import Literal
-from sparsweep.trainables.sparsifiers.base import Sparse, Start, sparsifiers
-from sparsweep.trainables.sparsifiers.masks import Masks, keep_largest
+from sparsweep.trainables.sparsifiers.base import MaskedSparsifier, InitContext, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import Masks, top_k_global
 
 @sparsifiers.register
-class Mine(Sparse):
+class Mine(MaskedSparsifier):
     """The first weights of all."""
 
     name: Literal["{name}"] = "{name}"
 
-    def initialize(self, start: Start) -> Masks:
-        return keep_largest({{name: weight * 0 for name, weight in start.weights.items()}}, start.kept)
+    def initialize(self, start: InitContext) -> Masks:
+        return top_k_global({{name: weight * 0 for name, weight in start.weights.items()}}, start.num_active)
 '''
 
 
@@ -44,10 +44,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def test_a_named_module_registers_its_methods_and_is_told_on(folder: Path) -> None:
     (folder / "their_methods.py").write_text(METHOD.format(name="theirs"))
-    plugins.load(["their_methods"])
-    plugins.load(["their_methods"])
+    plugins.load_plugins(["their_methods"])
+    plugins.load_plugins(["their_methods"])
     assert "theirs" in sparsifiers.names()
-    assert plugins.named() == ("their_methods",)
+    assert plugins.requested_modules() == ("their_methods",)
 
 
 def test_what_packages_announce_is_imported_without_being_named(folder: Path) -> None:
@@ -57,9 +57,9 @@ def test_what_packages_announce_is_imported_without_being_named(folder: Path) ->
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[sparsweep.plugins]\nanything = announced_methods\n")
     importlib.invalidate_caches()
-    plugins.load()
+    plugins.load_plugins()
     assert "announced" in sparsifiers.names()
-    assert plugins.named() == (), "a worker's own installation announces it too"
+    assert plugins.requested_modules() == (), "a worker's own installation announces it too"
 
 
 @pytest.mark.parametrize(
@@ -77,22 +77,22 @@ def test_what_cannot_be_imported_is_named_in_one_line(content: str | None, why: 
     if content is not None:
         (folder / "broken_methods.py").write_text(content)
     with pytest.raises(plugins.PluginError) as caught:
-        plugins.load(["broken_methods"])
+        plugins.load_plugins(["broken_methods"])
     assert str(caught.value) == f"broken_methods: cannot be imported: {why}"
-    assert plugins.named() == ()
+    assert plugins.requested_modules() == ()
 
 
 @pytest.mark.parametrize("given", ["their_methods.py", "./their_methods", "a/folder/their_methods.py"])
 def test_a_file_in_place_of_a_module_is_told_its_name(given: str, folder: Path) -> None:
     (folder / "their_methods.py").write_text(METHOD.format(name="theirs"))
     with pytest.raises(plugins.PluginError, match=r"is a file\. Give the name of the module, their_methods, from its"):
-        plugins.load([given])
+        plugins.load_plugins([given])
 
 
 def test_a_class_without_a_docstring_is_listed(folder: Path) -> None:
     (folder / "their_methods.py").write_text(
         METHOD.format(name="bare").replace('    """The first weights of all."""\n', "")
     )
-    plugins.load(["their_methods"])
+    plugins.load_plugins(["their_methods"])
     assert sparsifiers["bare"].summary() == ""
     assert {"name": "bare", "summary": ""} in catalogue(Kind.sparsifiers)

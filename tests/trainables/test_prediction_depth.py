@@ -20,7 +20,7 @@ from sparsweep.trainables.difficulties.scores.prediction_depth import (
     representation,
 )
 from sparsweep.trainables.models import models
-from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
 from support.tiny_trials import begin, part, trial, view_of
 
 
@@ -96,7 +96,7 @@ def test_blocks_in_nested_containers() -> None:
 def test_representations_are_what_enters_each_block(digits: DeviceData) -> None:
     training = begin(trial(), digits)
     training.train_epoch()
-    network, model, images = view_of(training).network, training.model, as_input(digits.train_images[:3])
+    network, model, images = view_of(training).network, training.model, to_float(digits.train_images[:3])
     found = [representation(network, block, images) for block in [*blocks(model), None]]
     with torch.no_grad():
         normalised = model.get_submodule("normalize")(images)

@@ -12,7 +12,14 @@ import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training import profiler
-from sparsweep.trainables.training.profiler import PHASES, TRACED_STEPS, Profile, each, phase, profiled
+from sparsweep.trainables.training.profiler import (
+    PHASES,
+    TRACED_STEPS,
+    EpochProfiler,
+    iterate_phase,
+    phase,
+    profile_call,
+)
 from support.tiny_trials import begin, trial
 
 CPU = torch.device("cpu")
@@ -21,7 +28,7 @@ CPU = torch.device("cpu")
 def test_time_counts_for_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(profiler.time, "perf_counter", lambda: clock.now)
-    profile = Profile(CPU)
+    profile = EpochProfiler(CPU)
     monkeypatch.setattr(profiler, "_current", profile)
 
     def items() -> object:
@@ -29,29 +36,29 @@ def test_time_counts_for_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) ->
             clock.now += 1.0
             yield number
 
-    for _ in each("data", items()):
+    for _ in iterate_phase("data", items()):
         with phase("forward"):
             clock.now += 4.0
             with phase("update"):
                 clock.now += 2.0
         clock.now += 0.5
-    profile.mark()
+    profile.lap()
     assert profile.spent == {"data": 2.0, "forward": 8.0, "update": 4.0, "idle": 1.0}
-    assert profile.lines()[0] == "one epoch, 2 steps, 15.000 s"
-    assert len(profile.lines()) == 1 + len(PHASES)
-    assert profile.lines()[2].split()[:4] == ["forward", "53.3", "%", "8.000"]
+    assert profile.format()[0] == "one epoch, 2 steps, 15.000 s"
+    assert len(profile.format()) == 1 + len(PHASES)
+    assert profile.format()[2].split()[:4] == ["forward", "53.3", "%", "8.000"]
 
 
 def test_without_a_profile_nothing_is_measured() -> None:
     assert phase("forward") is not None and profiler._current is None
-    assert list(each("data", [1, 2])) == [1, 2]
+    assert list(iterate_phase("data", [1, 2])) == [1, 2]
 
 
 def test_a_profiled_epoch_is_the_same_epoch(digits: DeviceData, tmp_path: Path) -> None:
     spec = trial(sparsifier={"name": "set", "update_every": 1}, sparsity=0.7)
     store, plain, watched = Store(str(tmp_path)), begin(spec, digits), begin(spec, digits)
     plain.train_epoch()
-    profiled("run", CPU, store, watched.train_epoch)
+    profile_call("run", CPU, store, watched.train_epoch)
     for name, tensor in plain.model.state_dict().items():
         assert torch.equal(tensor, watched.model.state_dict()[name]), name
     events = json.loads(store.read("profiles/run/trace.json") or b"")["traceEvents"]

@@ -16,25 +16,25 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.runs.origins import code_of, modules_of
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.storage import provenance
-from sparsweep.trainables.storage.provenance import changed_modules, dump_code, joined, load_code, loaded_code
+from sparsweep.trainables.storage.provenance import changed_modules, dump_code, load_code, loaded_code, merge_code
 from sparsweep.trainables.storage.store import Store
 from support.tiny_trials import inputs, trial
 
 METHOD = '''
 from typing import Literal
-from sparsweep.trainables.sparsifiers.base import Sparse, Start, sparsifiers
-from sparsweep.trainables.sparsifiers.masks import Masks, keep_largest
+from sparsweep.trainables.sparsifiers.base import MaskedSparsifier, InitContext, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import Masks, top_k_global
 
 @sparsifiers.register
-class Mine(Sparse):
+class Mine(MaskedSparsifier):
     """The first weights of all."""
 
     name: Literal["mine"] = "mine"
 
-    def initialize(self, start: Start) -> Masks:
-        return keep_largest({name: weight * 0 for name, weight in start.weights.items()}, start.kept)
+    def initialize(self, start: InitContext) -> Masks:
+        return top_k_global({name: weight * 0 for name, weight in start.weights.items()}, start.num_active)
 '''
 
 
@@ -59,7 +59,7 @@ def edited(path: Path, content: str) -> None:
 
 def test_digest_of_a_module_is_that_of_its_file(folder: Path) -> None:
     (folder / "their_single.py").write_text("a = 1\n")
-    plugins.load(["their_single"])
+    plugins.load_plugins(["their_single"])
     content = hashlib.sha256(b"a = 1\n").hexdigest()
     whole = hashlib.sha256(f"their_single.py\0{content}\0".encode()).hexdigest()
     assert loaded_code("their_single") == f"? {whole[:16]}"
@@ -80,7 +80,7 @@ def test_digest_of_a_package_is_that_of_all_its_files(folder: Path) -> None:
 
 def test_what_was_imported_counts_though_it_was_edited_since(folder: Path) -> None:
     (folder / "their_single.py").write_text("a = 1\n")
-    plugins.load(["their_single"])
+    plugins.load_plugins(["their_single"])
     (folder / "their_single.py").write_text("a = 2\n")
     of_import = loaded_code("their_single")
     loaded_code.cache_clear()
@@ -93,7 +93,7 @@ def test_what_has_no_source_is_unknown() -> None:
 
 def test_a_trial_comes_from_this_package_and_from_the_plugins_of_its_parts(folder: Path) -> None:
     (folder / "their_methods.py").write_text(METHOD)
-    plugins.load(["their_methods"])
+    plugins.load_plugins(["their_methods"])
     assert modules_of(trial()) == {"sparsweep"}
     assert modules_of(trial(sparsifier="mine", sparsity=0.5)) == {"sparsweep", "their_methods"}
 
@@ -110,12 +110,12 @@ def test_a_damaged_code_is_not_known(text: str | None) -> None:
 
 def test_codes_are_joined_by_module() -> None:
     first, second = {"a": frozenset({"1"})}, {"a": frozenset({"2"}), "b": frozenset({"3"})}
-    assert joined(first, second) == {"a": frozenset({"1", "2"}), "b": frozenset({"3"})}
+    assert merge_code(first, second) == {"a": frozenset({"1", "2"}), "b": frozenset({"3"})}
 
 
 def test_only_modules_that_are_loaded_here_with_another_source_have_changed(folder: Path) -> None:
     (folder / "their_single.py").write_text("a = 1\n")
-    plugins.load(["their_single"])
+    plugins.load_plugins(["their_single"])
     code = {module: frozenset({loaded_code(module)}) for module in ("sparsweep", "their_single")}
     assert changed_modules(code) == []
     assert changed_modules({**code, "never_loaded": frozenset({"1 a"})}) == []
@@ -129,14 +129,14 @@ def test_a_trial_resumed_under_other_code_says_both(
     folder: Path, digits: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "their_methods.py").write_text(METHOD)
-    plugins.load(["their_methods"])
+    plugins.load_plugins(["their_methods"])
     spec = trial(sparsifier="mine", sparsity=0.5)
     assert spec.recipe.epochs > 1
     first = code_of(spec)["their_methods"]
-    open_run(spec, inputs(digits), store, "test").advance(0.0)
+    open_run(spec, inputs(digits), store, "test").run_for(0.0)
     edited(folder / "their_methods.py", METHOD + "# and a remark\n")
     second = code_of(spec)["their_methods"]
-    while not open_run(spec, inputs(digits), store, "test").advance(0.0).done:
+    while not open_run(spec, inputs(digits), store, "test").run_for(0.0).is_finished:
         pass
     found = row(store, spec.id)
     assert load_code(found["code"])["their_methods"] == first | second
@@ -146,7 +146,7 @@ def test_a_trial_says_what_made_the_weights_that_it_started_from(
     digits: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     child = trial(sparsifier="omp", sparsity=0.5)
-    (parent,) = child.requirements()
+    (parent,) = child.prerequisites()
     complete_by_code("earlier", parent, digits, store, monkeypatch)
     complete_by_code("newer", child, digits, store, monkeypatch)
     assert digests_of(child, store) == {"earlier", "newer"}
@@ -157,20 +157,22 @@ def test_a_trial_says_what_made_the_scores_that_chose_its_samples(
 ) -> None:
     """Also where they were there already, made before the code was changed, and nobody made them again."""
     child = trial(difficulty={"name": "el2n", "runs": 1, "epoch": 1}, data_ratio=0.3)
-    (scoring,) = child.requirements()
+    (scoring,) = child.prerequisites()
     complete_by_code("earlier", scoring, digits, store, monkeypatch)
     complete_by_code("newer", child, digits, store, monkeypatch)
     assert digests_of(child, store) == {"earlier", "newer"}
 
 
-def complete_by_code(digest: str, spec: Spec, data: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def complete_by_code(
+    digest: str, spec: RunSpec, data: DeviceData, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Run ``spec`` to its end as if this package had that digest."""
     monkeypatch.setattr(provenance, "_digest_of", lambda module: digest)
     loaded_code.cache_clear()
-    open_run(spec, inputs(data), store, "test").advance(float("inf"))
+    open_run(spec, inputs(data), store, "test").run_for(float("inf"))
 
 
-def digests_of(spec: Spec, store: Store) -> set[str]:
+def digests_of(spec: RunSpec, store: Store) -> set[str]:
     """Digests of this package that a trial's row names."""
     return {source.split()[1] for source in load_code(row(store, spec.id)["code"])["sparsweep"]}
 
@@ -178,6 +180,6 @@ def digests_of(spec: Spec, store: Store) -> set[str]:
 def row(store: Store, run: str) -> dict[str, Any]:
     from sparsweep.trainables.storage import tables
 
-    table, _ = tables.read(store.storage, "trials", trials=[run])
+    table, _ = tables.read_table(store.storage, "trials", trials=[run])
     (found,) = table.to_pylist()
     return dict(found)

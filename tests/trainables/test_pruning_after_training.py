@@ -11,19 +11,19 @@ import torch
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.sparsifiers import dense_parent
-from sparsweep.trainables.sparsifiers.base import State
-from sparsweep.trainables.sparsifiers.masks import kept_weights
+from sparsweep.trainables.sparsifiers import dense_counterpart
+from sparsweep.trainables.sparsifiers.base import StateDict
+from sparsweep.trainables.sparsifiers.masks import num_active
 from sparsweep.trainables.specs.distributions import erk
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import four_pixels, trial
 
 SPARSITY = 0.8
 
 
 @cache
-def final_state(seed: int) -> State:
+def final_state(seed: int) -> StateDict:
     """What a trained dense network could have left: other weights, other norms, other batch-norm statistics."""
     generator = torch.Generator().manual_seed(seed)
     state = build_model(trial(seed=seed + 1), four_pixels(classes=10)).state_dict()
@@ -33,23 +33,23 @@ def final_state(seed: int) -> State:
     return state
 
 
-def opened(name: str, digits: DeviceData) -> tuple[Training, list[TrialSpec]]:
+def opened(name: str, digits: DeviceData) -> tuple[Trainer, list[TrialSpec]]:
     """A training before its first step, and what it asked for."""
     asked: list[TrialSpec] = []
 
-    def trained(spec: TrialSpec) -> State:
+    def trained(spec: TrialSpec) -> StateDict:
         asked.append(spec)
         return final_state(spec.seed)
 
     spec = trial(sparsifier=name, sparsity=SPARSITY, seed=4)
-    return Training(spec, digits, torch.arange(40), trained), asked
+    return Trainer(spec, digits, torch.arange(40), trained), asked
 
 
 @pytest.mark.parametrize("name", ["lth", "omp", "omp_erk"])
 def test_the_dense_trial_of_the_same_data_and_seed_is_asked_for(name: str, digits: DeviceData) -> None:
     run, asked = opened(name, digits)
     parent = trial(sparsifier="dense", sparsity=0.0, seed=4)
-    assert set(asked) == {parent} == set(run.spec.requirements()) == {dense_parent(run.spec)}
+    assert set(asked) == {parent} == set(run.spec.prerequisites()) == {dense_counterpart(run.spec)}
 
 
 @pytest.mark.parametrize("name", ["lth", "omp"])
@@ -57,7 +57,7 @@ def test_mask_is_the_largest_magnitudes_of_the_trained_network(name: str, digits
     run, _ = opened(name, digits)
     final = {layer: final_state(4)[layer].abs() for layer in maskable(run.model)}
     magnitudes = torch.cat([value.flatten() for value in final.values()])
-    threshold = magnitudes.sort(descending=True).values[kept_weights(run.masks.size, SPARSITY) - 1]
+    threshold = magnitudes.sort(descending=True).values[num_active(run.masks.size, SPARSITY) - 1]
     for layer, mask in run.masks.items():
         assert torch.equal(mask, final[layer] >= threshold), layer
 
@@ -77,13 +77,15 @@ def test_omp_starts_at_the_trained_weights_and_statistics(name: str, digits: Dev
     for key, value in run.model.state_dict().items():
         expected = final[key] * run.masks[key] if key in run.masks else final[key]
         assert torch.equal(value, expected), key
-    assert not any(momentum.any() for momentum in run.topology.momenta().values()), "a new optimiser has no momentum"
+    assert not any(momentum.any() for momentum in run.masked_params.momenta().values()), (
+        "a new optimiser has no momentum"
+    )
 
 
 def test_omp_erk_keeps_the_largest_of_each_layer(digits: DeviceData) -> None:
     run, _ = opened("omp_erk", digits)
     shapes = {layer: tuple(mask.shape) for layer, mask in run.masks.items()}
-    total = kept_weights(run.masks.size, SPARSITY)
+    total = num_active(run.masks.size, SPARSITY)
     densities = erk(shapes, total / run.masks.size)
     counts = run.masks.counts()
     assert sum(counts.values()) == total

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from sparsweep.trainables.difficulties.none import NoDifficulty
-from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_trials import sources, trial
 
@@ -50,8 +50,8 @@ def test_all_that_the_profile_of_the_authors_leaves_to_chance_takes_it(difficult
     assert chosen(theirs) == chosen(half(difficulty=NoDifficulty(subset_seed=12345)))
     assert chosen(theirs) == chosen(theirs.replace(seed=7)) != chosen(ours)
     assert chosen(ours) != chosen(ours.replace(seed=7))
-    assert theirs.difficulty.label == ours.difficulty.label
-    assert load(dump(theirs)) == theirs
+    assert theirs.difficulty.table_name == ours.difficulty.table_name
+    assert from_json(to_json(theirs)) == theirs
 
 
 def test_what_a_spec_says_of_its_subset_wins_over_the_profile() -> None:

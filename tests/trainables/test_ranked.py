@@ -8,17 +8,17 @@ import pytest
 from pydantic import ValidationError
 
 from sparsweep.trainables.difficulties import difficulties
-from sparsweep.trainables.difficulties.selection import Ranked
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.difficulties.selection import ScoreSelection
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.partial import ScoringSpec
 from support.tiny_trials import trial
 
 
 def required(difficulty: dict[str, Any] | str, recipe: dict[str, Any] | str) -> tuple[int, int]:
     """How many networks are trained, and for how many epochs."""
-    runs = trial(difficulty=difficulty, recipe=recipe, data_ratio=0.3).requirements()
+    runs = trial(difficulty=difficulty, recipe=recipe, data_ratio=0.3).prerequisites()
     assert all(isinstance(run, ScoringSpec) for run in runs)
-    (epochs,) = {run.length for run in runs}
+    (epochs,) = {run.num_epochs for run in runs}
     return len(runs), epochs
 
 
@@ -57,7 +57,7 @@ def test_no_epoch_means_all_of_them() -> None:
 def test_early_scores_of_one_network_are_one_run() -> None:
     """The defaults of these scores are the same, so that they can be compared at the cost of one."""
     ids = {
-        tuple(run.id for run in trial(difficulty=name, recipe="paper", data_ratio=0.3).requirements())
+        tuple(run.id for run in trial(difficulty=name, recipe="paper", data_ratio=0.3).prerequisites())
         for name in ("el2n", "grand", "loss", "margin", "entropy")
     }
     assert len(ids) == 1
@@ -87,7 +87,7 @@ def test_early_scores_of_one_network_are_one_run() -> None:
 def test_what_cannot_be_is_one_line(difficulty: dict[str, Any] | str, recipe: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         trial(difficulty=difficulty, recipe=recipe, data_ratio=0.3)
-    line = explain(caught.value)
+    line = format_error(caught.value)
     assert line.startswith(said) and "\n" not in line
 
 
@@ -95,11 +95,11 @@ def test_what_cannot_be_is_one_line(difficulty: dict[str, Any] | str, recipe: di
 def test_epochs_do_not_matter_where_nothing_is_ranked(changes: dict[str, Any]) -> None:
     ratio, fields = changes.pop("data_ratio"), changes
     spec = trial(difficulty={"name": "vog", "epoch": 99, **fields}, recipe={"epochs": 1}, data_ratio=ratio)
-    assert spec.requirements() == ()
+    assert spec.prerequisites() == ()
 
 
 def test_each_says_in_its_file_what_it_is() -> None:
     """A citation or a definition, and a line for `sparsweep list`."""
     for name in difficulties.names():
-        if issubclass(difficulties[name], Ranked):
+        if issubclass(difficulties[name], ScoreSelection):
             assert difficulties[name].summary().startswith("The samples "), name

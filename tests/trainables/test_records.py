@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from sparsweep.trainables.storage import tables
-from sparsweep.trainables.storage.schemas import TABLES, TABLES_VERSION, build
+from sparsweep.trainables.storage.schemas import SCHEMAS, TABLES_VERSION, build_table
 from sparsweep.trainables.storage.store import Store
 
 FIRST, SECOND, THIRD = "a" * 16, "b" * 16, "c" * 16
@@ -26,7 +26,7 @@ def value(field: pa.Field) -> Any:
 
 
 def row(table: str, trial: str, **changes: Any) -> dict[str, Any]:
-    return {**{field.name: value(field) for field in TABLES[table]}, "trial": trial, **changes}
+    return {**{field.name: value(field) for field in SCHEMAS[table]}, "trial": trial, **changes}
 
 
 def finish(store: Store, trial: str, seed: int = 0) -> None:
@@ -40,9 +40,9 @@ def folder(store: Store, table: str) -> Path:
     return Path(store.root, "results", table)
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", SCHEMAS)
 def test_every_column_has_a_type_and_a_description_and_the_table_a_version(table: str) -> None:
-    schema = TABLES[table]
+    schema = SCHEMAS[table]
     assert schema.metadata == {b"sparsweep.tables": str(TABLES_VERSION).encode()}
     assert schema.names[0] == "trial" and len(set(schema.names)) == len(schema.names)
     assert all(field.metadata[b"description"] for field in schema)
@@ -55,15 +55,15 @@ def test_the_columns_that_users_were_promised_are_there() -> None:
         "autoattack_accuracy validation_accuracy prerequisite_flops scoring_flops exploration_rate mask_overlap "
         "train_flops inference_flops seconds images_per_second device started_at finished_at commit versions spec"
     )
-    assert set(promised.split()) <= set(TABLES["trials"].names)
+    assert set(promised.split()) <= set(SCHEMAS["trials"].names)
     epochs = (
         "trial epoch lr train_loss train_accuracy test_accuracy validation_accuracy robust_accuracy density seconds"
     )
-    assert TABLES["epochs"].names == epochs.split()
+    assert SCHEMAS["epochs"].names == epochs.split()
     layers = "trial layer position kind weights nonzero density flops explored initial_overlap"
-    assert TABLES["layers"].names == layers.split()
-    assert TABLES["memberships"].names == ["trial", "sweep"]
-    assert TABLES["failures"].names == ["trial", "sweep", "error", "message", "traceback", "attempt", "node", "at"]
+    assert SCHEMAS["layers"].names == layers.split()
+    assert SCHEMAS["memberships"].names == ["trial", "sweep"]
+    assert SCHEMAS["failures"].names == ["trial", "sweep", "error", "message", "traceback", "attempt", "node", "at"]
 
 
 def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
@@ -75,28 +75,28 @@ def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
     assert {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.parquet")} == before
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", SCHEMAS)
 def test_build_gives_the_declared_schema(table: str) -> None:
-    built = build(table, [row(table, FIRST), row(table, SECOND)])
-    assert built.schema.equals(TABLES[table], check_metadata=True)
+    built = build_table(table, [row(table, FIRST), row(table, SECOND)])
+    assert built.schema.equals(SCHEMAS[table], check_metadata=True)
     assert built["trial"].to_pylist() == [FIRST, SECOND]
 
 
 def test_build_refuses_a_column_that_is_not_declared() -> None:
     with pytest.raises(KeyError, match=r"layers: columns \['colour'\] are missing or not declared"):
-        build("layers", [row("layers", FIRST), row("layers", FIRST, colour="red")])
+        build_table("layers", [row("layers", FIRST), row("layers", FIRST, colour="red")])
 
 
 def test_build_refuses_a_row_without_a_column() -> None:
     short = row("layers", FIRST)
     del short["density"]
     with pytest.raises(KeyError, match=r"layers: columns \['density'\] are missing or not declared"):
-        build("layers", [short])
+        build_table("layers", [short])
 
 
 def test_build_refuses_another_type() -> None:
     with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
-        build("layers", [row("layers", FIRST, weights="many")])
+        build_table("layers", [row("layers", FIRST, weights="many")])
 
 
 def test_all_files_read_together_in_pandas(store: Store) -> None:
@@ -115,31 +115,31 @@ def test_a_draft_in_the_folder_does_not_disturb_readers(store: Store) -> None:
     finish(store, FIRST)
     (folder(store, "trials") / f"_{SECOND}.parquet.123").write_bytes(b"half a file")
     assert pd.read_parquet(folder(store, "trials"))["trial"].tolist() == [FIRST]
-    table, damaged = tables.read(store.storage, "trials")
+    table, damaged = tables.read_table(store.storage, "trials")
     assert table["trial"].to_pylist() == [FIRST] and damaged == []
 
 
 def test_read_gives_everything_or_what_is_asked_for(store: Store) -> None:
     for seed, trial in enumerate((FIRST, SECOND, THIRD)):
         finish(store, trial, seed)
-    assert tables.read(store.storage, "trials")[0]["seed"].to_pylist() == [0, 1, 2]
-    some, _ = tables.read(store.storage, "trials", trials=[THIRD, FIRST, THIRD])
-    assert some["trial"].to_pylist() == [FIRST, THIRD] and some.schema.equals(TABLES["trials"])
-    narrow, _ = tables.read(store.storage, "trials", columns=["seed", "trial"])
+    assert tables.read_table(store.storage, "trials")[0]["seed"].to_pylist() == [0, 1, 2]
+    some, _ = tables.read_table(store.storage, "trials", trials=[THIRD, FIRST, THIRD])
+    assert some["trial"].to_pylist() == [FIRST, THIRD] and some.schema.equals(SCHEMAS["trials"])
+    narrow, _ = tables.read_table(store.storage, "trials", columns=["seed", "trial"])
     assert narrow.column_names == ["seed", "trial"]
 
 
 def test_read_of_some_trials_needs_no_column_of_theirs(store: Store) -> None:
     for seed, trial in enumerate((FIRST, SECOND)):
         finish(store, trial, seed)
-    table, _ = tables.read(store.storage, "trials", trials=[SECOND], columns=["seed"])
+    table, _ = tables.read_table(store.storage, "trials", trials=[SECOND], columns=["seed"])
     assert table.to_pylist() == [{"seed": 1}]
 
 
 def test_read_of_nothing_is_an_empty_table(store: Store) -> None:
-    table, damaged = tables.read(store.storage, "trials")
-    assert (len(table), damaged) == (0, []) and table.schema.equals(TABLES["trials"])
-    assert tables.read(store.storage, "trials", columns=["seed"])[0].column_names == ["seed"]
+    table, damaged = tables.read_table(store.storage, "trials")
+    assert (len(table), damaged) == (0, []) and table.schema.equals(SCHEMAS["trials"])
+    assert tables.read_table(store.storage, "trials", columns=["seed"])[0].column_names == ["seed"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])
@@ -148,7 +148,7 @@ def test_a_damaged_file_costs_its_own_rows_and_is_named(store: Store, content: b
     finish(store, SECOND)
     broken = folder(store, "trials") / f"{FIRST}.parquet"
     broken.write_bytes(content)
-    table, damaged = tables.read(store.storage, "trials")
+    table, damaged = tables.read_table(store.storage, "trials")
     assert table["trial"].to_pylist() == [SECOND]
     assert damaged == [str(broken)]
 
@@ -158,7 +158,7 @@ def test_a_truncated_file_costs_its_own_rows_and_is_named(store: Store) -> None:
     finish(store, SECOND)
     broken = folder(store, "epochs") / f"{FIRST}.parquet"
     broken.write_bytes(broken.read_bytes()[:-20])
-    table, damaged = tables.read(store.storage, "epochs")
+    table, damaged = tables.read_table(store.storage, "epochs")
     assert table["trial"].to_pylist() == [SECOND] * 2 and damaged == [str(broken)]
 
 

@@ -18,7 +18,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "tables_v1"
 
 
 def trial(number: int, **changes: Any) -> dict[str, Any]:
-    return {**dict.fromkeys(schemas.TABLES["trials"].names), "trial": f"{number:016x}", "seed": number, **changes}
+    return {**dict.fromkeys(schemas.SCHEMAS["trials"].names), "trial": f"{number:016x}", "seed": number, **changes}
 
 
 def finish(store: Store, number: int, **changes: Any) -> Path:
@@ -29,8 +29,8 @@ def finish(store: Store, number: int, **changes: Any) -> Path:
 
 @pytest.mark.parametrize("table", ["trials", "epochs", "layers"])
 def test_a_table_of_version_1_is_read_with_nulls_for_what_it_has_not(table: str) -> None:
-    rows, damaged = tables.read(str(GOLDEN), table)
-    assert damaged == [] and rows.schema.equals(schemas.TABLES[table])
+    rows, damaged = tables.read_table(str(GOLDEN), table)
+    assert damaged == [] and rows.schema.equals(schemas.SCHEMAS[table])
     missing = {name for name in rows.column_names if rows[name].null_count == len(rows)}
     added = {
         "trials": {"prerequisite_flops", "scoring_flops", "exploration_rate", "mask_overlap", "dataset_parameters"},
@@ -42,7 +42,7 @@ def test_a_table_of_version_1_is_read_with_nulls_for_what_it_has_not(table: str)
 
 
 def test_values_of_version_1_are_as_they_were() -> None:
-    [row] = tables.read(str(GOLDEN), "trials")[0].to_pylist()
+    [row] = tables.read_table(str(GOLDEN), "trials")[0].to_pylist()
     assert (row["sparsifier"], row["sparsity"], row["seed"], row["epochs"]) == ("set", 0.8, 0, 12)
     assert row["test_accuracy"] == pytest.approx(201 / 360)
 
@@ -51,7 +51,7 @@ def test_versions_mix(store: Store) -> None:
     finish(store, 1, rotation=15.0)
     old = next((GOLDEN / "results" / "trials").iterdir())
     (Path(store.root) / "results" / "trials" / old.name).write_bytes(old.read_bytes())
-    rows, damaged = tables.read(store.storage, "trials", columns=["seed", "rotation"])
+    rows, damaged = tables.read_table(store.storage, "trials", columns=["seed", "rotation"])
     assert (rows.to_pylist(), damaged) == ([{"seed": 1, "rotation": 15.0}, {"seed": 0, "rotation": None}], [])
 
 
@@ -63,33 +63,33 @@ def test_a_file_of_a_later_version_is_refused_by_name(store: Store) -> None:
     newer = {**table.schema.metadata, b"sparsweep.tables": str(newest + 1).encode()}
     pq.write_table(table.replace_schema_metadata(newer), path)
     why = rf"^{path}: tables of version {newest + 1}; this sparsweep reads up to {newest}: "
-    with pytest.raises(tables.NewerTables, match=why):
-        tables.read(store.storage, "trials")
+    with pytest.raises(tables.TableVersionError, match=why):
+        tables.read_table(store.storage, "trials")
 
 
 def test_a_parquet_file_of_something_else_is_damaged(store: Store) -> None:
     path = finish(store, 1)
     pq.write_table(pa.table({"name": ["x"]}), path)
-    rows, damaged = tables.read(store.storage, "trials")
+    rows, damaged = tables.read_table(store.storage, "trials")
     assert (len(rows), damaged) == (0, [str(path)])
 
 
 def test_a_flipped_bit_is_found_by_the_checksum(store: Store) -> None:
     path = finish(store, 1, spec="unmistakable" * 100)
-    content, place = bytearray(path.read_bytes()), schemas.TABLES["trials"].get_field_index("spec")
+    content, place = bytearray(path.read_bytes()), schemas.SCHEMAS["trials"].get_field_index("spec")
     pages = pq.ParquetFile(path).metadata.row_group(0).column(place)
     content[pages.data_page_offset - 1] ^= 0xFF  # the last byte of the dictionary, where the text is
     path.write_bytes(bytes(content))
-    assert tables.read(store.storage, "trials")[1] == [str(path)]
+    assert tables.read_table(store.storage, "trials")[1] == [str(path)]
 
 
 def test_filters_hold_together_and_need_not_be_columns(store: Store) -> None:
     for number in range(4):
         finish(store, number, sparsity=number / 10, sparsifier="set" if number % 2 else "snip")
     filters = [[("sparsity", ">=", 0.1), ("sparsifier", "in", ["set"])]]
-    rows, _ = tables.read(store.storage, "trials", columns=["seed"], filters=filters)
+    rows, _ = tables.read_table(store.storage, "trials", columns=["seed"], filters=filters)
     assert rows.to_pylist() == [{"seed": 1}, {"seed": 3}]
-    some, _ = tables.read(store.storage, "trials", [f"{3:016x}"], ["seed"], filters)
+    some, _ = tables.read_table(store.storage, "trials", [f"{3:016x}"], ["seed"], filters)
     assert some.to_pylist() == [{"seed": 3}]
 
 
@@ -97,7 +97,7 @@ def test_files_of_other_trials_are_not_opened(store: Store) -> None:
     finish(store, 1)
     other = finish(store, 2)
     other.write_bytes(b"damaged")
-    rows, damaged = tables.read(store.storage, "trials", trials=[f"{1:016x}"])
+    rows, damaged = tables.read_table(store.storage, "trials", trials=[f"{1:016x}"])
     assert (len(rows), damaged) == (1, [])
 
 
@@ -109,7 +109,7 @@ def test_columns_of_rows_that_do_not_match_are_not_read(store: Store, monkeypatc
     monkeypatch.setattr(
         pq.ParquetFile, "read", lambda self, columns, **options: (asked.append(columns), read(self, columns))[1]
     )
-    tables.read(store.storage, "trials", filters=[[("sparsifier", "==", "set")]])
+    tables.read_table(store.storage, "trials", filters=[[("sparsifier", "==", "set")]])
     assert sum(columns == ["sparsifier"] for columns in asked) == 2
     assert sum(len(columns) > 50 for columns in asked) == 1
 
@@ -117,14 +117,14 @@ def test_columns_of_rows_that_do_not_match_are_not_read(store: Store, monkeypatc
 @pytest.mark.parametrize("wrong", [{"columns": ["acuracy"]}, {"filters": [[("acuracy", ">", 0.5)]]}])
 def test_an_unknown_column_names_the_choices(store: Store, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^trials: unknown column 'acuracy'; choose from trial, sweep, dataset"):
-        tables.read(store.storage, "trials", **wrong)
+        tables.read_table(store.storage, "trials", **wrong)
 
 
 def test_a_file_of_many_trials_is_searched(store: Store) -> None:
     path = Path(store.root) / "results" / "trials" / "all.parquet"
     path.parent.mkdir(parents=True)
-    pq.write_table(schemas.build("trials", [trial(number) for number in range(5)]), path)
-    rows, _ = tables.read(store.storage, "trials", trials=[f"{3:016x}"], columns=["seed"])
+    pq.write_table(schemas.build_table("trials", [trial(number) for number in range(5)]), path)
+    rows, _ = tables.read_table(store.storage, "trials", trials=[f"{3:016x}"], columns=["seed"])
     assert rows.to_pylist() == [{"seed": 3}]
 
 

@@ -10,9 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from sparsweep.trainables.sparsifiers.drop_grow import highest, limited, lowest, share, share_out
+from sparsweep.trainables.sparsifiers.drop_grow import (
+    allocate_proportionally,
+    bottom_k_within,
+    num_to_drop,
+    scale_to_capacity,
+    top_k_within,
+)
 from sparsweep.trainables.sparsifiers.rigl import RigL
-from sparsweep.trainables.specs.timeline import DECAYS, Decay, Timeline
+from sparsweep.trainables.specs.timeline import DECAYS, Decay, TrainingSteps
 from support.mask_updates import mask, moment
 from support.tiny_trials import trial
 
@@ -56,13 +62,13 @@ def test_an_exponential_decay_to_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize(("rate", "count"), [(0.1, 1), (0.14, 1), (0.16, 2), (0.5, 5), (0.999, 10), (0.01, 0)])
 def test_share_is_the_nearest_whole_number(rate: float, count: int) -> None:
-    assert share(torch.arange(12) < 10, rate).tolist() == count
+    assert num_to_drop(torch.arange(12) < 10, rate).tolist() == count
 
 
 def test_every_interval_is_at_least_a_step_and_the_same_in_epochs() -> None:
     """A quarter of an epoch is 98 steps of 391, 30 of 118, and 1 of 1."""
     for steps_per_epoch, interval in ((391, 98), (118, 30), (1, 1)):
-        found = list(RigL().update_steps(Timeline(200, steps_per_epoch)))
+        found = list(RigL().update_steps(TrainingSteps(200, steps_per_epoch)))
         assert found[0] == found[1] - found[0] == interval
         assert found[-1] <= 150 * steps_per_epoch < found[-1] + interval
 
@@ -71,16 +77,16 @@ def test_every_interval_is_at_least_a_step_and_the_same_in_epochs() -> None:
 
 
 def test_counts_that_find_room_are_left_alone() -> None:
-    assert [count.tolist() for count in limited(whole(3, 0, 5), 8)] == [3, 0, 5]
-    assert [count.tolist() for count in limited(whole(3, 0, 5), torch.tensor(100))] == [3, 0, 5]
+    assert [count.tolist() for count in scale_to_capacity(whole(3, 0, 5), 8)] == [3, 0, 5]
+    assert [count.tolist() for count in scale_to_capacity(whole(3, 0, 5), torch.tensor(100))] == [3, 0, 5]
 
 
 def test_counts_that_find_none_shrink_alike() -> None:
     """Room for half: half of 6 and of 4; for a third: 2 and 1.33 rounded down."""
-    assert [count.tolist() for count in limited(whole(6, 4), 5)] == [3, 2]
-    assert [count.tolist() for count in limited(whole(6, 4), torch.tensor(3))] == [1, 1]
-    assert [count.tolist() for count in limited(whole(6, 4), 0)] == [0, 0]
-    assert [count.tolist() for count in limited(whole(0, 0), 0)] == [0, 0]
+    assert [count.tolist() for count in scale_to_capacity(whole(6, 4), 5)] == [3, 2]
+    assert [count.tolist() for count in scale_to_capacity(whole(6, 4), torch.tensor(3))] == [1, 1]
+    assert [count.tolist() for count in scale_to_capacity(whole(6, 4), 0)] == [0, 0]
+    assert [count.tolist() for count in scale_to_capacity(whole(0, 0), 0)] == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -101,12 +107,12 @@ def test_counts_that_find_none_shrink_alike() -> None:
     ],
 )
 def test_share_out_by_hand(total: int, shares: list[float], room: list[int], counts: list[int]) -> None:
-    assert share_out(total, shares, room) == counts
+    assert allocate_proportionally(total, shares, room) == counts
 
 
 def test_what_fits_nowhere_is_refused() -> None:
     with pytest.raises(ValueError, match="7 weights do not fit into 6 places"):
-        share_out(7, [1, 1], [2, 4])
+        allocate_proportionally(7, [1, 1], [2, 4])
 
 
 layers = st.lists(
@@ -119,7 +125,7 @@ layers = st.lists(
 def test_share_out_is_exact_and_within_every_room(layers: list[tuple[float, int]], part: float) -> None:
     shares, room = [list(column) for column in zip(*layers, strict=True)]
     total = int(part * sum(room))
-    counts = share_out(total, shares, room)
+    counts = allocate_proportionally(total, shares, room)
     assert sum(counts) == total
     assert all(0 <= count <= free for count, free in zip(counts, room, strict=True))
     # Among layers that are not full, none has more than its share beside another, but for the rounding.
@@ -136,19 +142,21 @@ def test_share_out_is_exact_and_within_every_room(layers: list[tuple[float, int]
 
 def test_highest_looks_at_the_places_alone_and_takes_the_earlier_of_ties() -> None:
     scores = torch.tensor([9.0, 1.0, 5.0, 5.0, -2.0])
-    assert highest(scores, mask(0, 1, 1, 1, 1), 2).int().tolist() == [0, 0, 1, 1, 0]
-    assert highest(scores, mask(0, 1, 1, 1, 1), torch.tensor(1)).int().tolist() == [0, 0, 1, 0, 0]
-    assert highest(scores, mask(0, 1, 0, 0, 1), 9).int().tolist() == [0, 1, 0, 0, 1]
-    assert highest(scores, mask(1, 1, 1, 1, 1), 0).int().tolist() == [0, 0, 0, 0, 0]
+    assert top_k_within(scores, mask(0, 1, 1, 1, 1), 2).int().tolist() == [0, 0, 1, 1, 0]
+    assert top_k_within(scores, mask(0, 1, 1, 1, 1), torch.tensor(1)).int().tolist() == [0, 0, 1, 0, 0]
+    assert top_k_within(scores, mask(0, 1, 0, 0, 1), 9).int().tolist() == [0, 1, 0, 0, 1]
+    assert top_k_within(scores, mask(1, 1, 1, 1, 1), 0).int().tolist() == [0, 0, 0, 0, 0]
 
 
 def test_lowest_ranks_sides_apart_within_a_common_room() -> None:
     importance = torch.tensor([4.0, 3.0, 2.0, 1.0, 40.0, 30.0, 20.0, 10.0])
     sides = [(torch.arange(8) < 4, torch.tensor(2)), (torch.arange(8) >= 4, torch.tensor(2))]
-    assert lowest(importance, sides, 8).int().tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
-    assert lowest(importance, sides, 2).int().tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
+    assert bottom_k_within(importance, sides, 8).int().tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
+    assert bottom_k_within(importance, sides, 2).int().tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
 
 
 def test_selection_keeps_the_shape() -> None:
     scores = torch.arange(6.0).view(1, 2, 3)
-    assert highest(scores, torch.ones(1, 2, 3, dtype=torch.bool), 2).tolist() == [[[False] * 3, [False, True, True]]]
+    assert top_k_within(scores, torch.ones(1, 2, 3, dtype=torch.bool), 2).tolist() == [
+        [[False] * 3, [False, True, True]]
+    ]

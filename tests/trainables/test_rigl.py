@@ -15,7 +15,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.rigl import RigL
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.mask_updates import bits, mask, moment, update_now
 from support.tiny_trials import begin, trial
 
@@ -88,7 +88,7 @@ def round_half_even(value: float) -> int:
     return int(torch.tensor(value, dtype=torch.float32).round())
 
 
-def begun(digits: DeviceData, samples: int = 50, **fields: object) -> Training:
+def begun(digits: DeviceData, samples: int = 50, **fields: object) -> Trainer:
     method = {"name": "rigl", "update_every": 1, "stop_fraction": 1, **fields}
     recipe = {"preset": "digits", "epochs": 2}
     return begin(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=samples)
@@ -100,7 +100,7 @@ def test_in_a_training_the_gradient_is_the_dense_one_of_the_coming_batch(digits:
     run.train_epoch()
     run.model.train()
     masks, probe = run.masks, copy.deepcopy(run.model)
-    images, labels = next(run.batches.epoch(derive(run.spec.seed, "batches", run.epoch)))
+    images, labels = next(run.batches.iter_epoch(derive(run.spec.seed, "batches", run.epoch)))
     functional.cross_entropy(probe(images), labels).backward()
     update_now(run, 2)
     for name, weight in maskable(probe).items():

@@ -11,7 +11,7 @@ import pytest
 from sparsweep.trainables.runs.base import Progress
 from sparsweep.trainables.runs.run_log import RunLog
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.training.trainer import Epoch
+from sparsweep.trainables.training.trainer import EpochMetrics
 
 
 @pytest.fixture
@@ -19,8 +19,8 @@ def store(tmp_path: Path) -> Store:
     return Store(str(tmp_path))
 
 
-def epoch(number: int) -> Epoch:
-    return Epoch(number, 0.1, 2.0, 0.25, None, 0.2, 1.0)
+def epoch(number: int) -> EpochMetrics:
+    return EpochMetrics(number, 0.1, 2.0, 0.25, None, 0.2, 1.0)
 
 
 def written(store: Store) -> str:
@@ -29,11 +29,11 @@ def written(store: Store) -> str:
 
 def test_every_epoch_is_told_once(store: Store) -> None:
     log, history = RunLog("abc", store), [epoch(1), epoch(2)]
-    with log.listening():
-        log.begin("set 0.8 on digits", "CPU", Progress(0, 3, None), [])
-        log.follow(Progress(2, 3, history[-1]), history)
-    with log.listening():
-        log.follow(Progress(3, 3, epoch(3)), [*history, epoch(3)])
+    with log.capture():
+        log.log_start("set 0.8 on digits", "CPU", Progress(0, 3, None), [])
+        log.log_epochs(Progress(2, 3, history[-1]), history)
+    with log.capture():
+        log.log_epochs(Progress(3, 3, epoch(3)), [*history, epoch(3)])
     lines = [line.partition(" ")[2] for line in written(store).splitlines()]
     assert lines[0].startswith("set 0.8 on digits on ") and lines[-1] == "done"
     assert lines[1:-1] == [
@@ -42,15 +42,15 @@ def test_every_epoch_is_told_once(store: Store) -> None:
 
 
 def test_a_second_attempt_adds_to_the_first(store: Store) -> None:
-    with RunLog("abc", store).listening():
+    with RunLog("abc", store).capture():
         pass
     first = RunLog("abc", store)
-    with first.listening():
-        first.say("one")
+    with first.capture():
+        first.write_line("one")
     second = RunLog("abc", store)
-    with second.listening():
-        second.begin("it", "CPU", Progress(2, 4, epoch(2)), [epoch(1), epoch(2)])
-        second.follow(Progress(3, 4, epoch(3)), [epoch(1), epoch(2), epoch(3)])
+    with second.capture():
+        second.log_start("it", "CPU", Progress(2, 4, epoch(2)), [epoch(1), epoch(2)])
+        second.log_epochs(Progress(3, 4, epoch(3)), [epoch(1), epoch(2), epoch(3)])
     assert written(store).splitlines()[0].endswith(" one")
     assert "from its checkpoint after epoch 2" in written(store)
     assert written(store).count("epoch 3:") == 1 and "epoch 1:" not in written(store)
@@ -58,7 +58,7 @@ def test_a_second_attempt_adds_to_the_first(store: Store) -> None:
 
 def test_records_and_warnings_are_heard_while_it_runs(store: Store) -> None:
     log = RunLog("abc", store)
-    with log.listening():
+    with log.capture():
         logging.getLogger("sparsweep.trainables.storage.store").warning("a checkpoint was %s", "torn")
         warnings.warn("look here", stacklevel=1)
     logging.getLogger("sparsweep.trainables.storage.store").warning("of somebody else")
@@ -68,7 +68,7 @@ def test_records_and_warnings_are_heard_while_it_runs(store: Store) -> None:
 
 
 def test_an_error_leaves_its_traceback(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), RunLog("abc", store).listening():
+    with pytest.raises(ZeroDivisionError), RunLog("abc", store).capture():
         _ = 1 / 0
     assert "Traceback" in written(store) and "ZeroDivisionError: division by zero" in written(store)
 
@@ -78,5 +78,5 @@ def test_a_log_that_cannot_be_written_stops_nothing(store: Store, monkeypatch: p
         raise OSError("no space left on device")
 
     monkeypatch.setattr(store, "write", full)
-    with RunLog("abc", store).listening():
+    with RunLog("abc", store).capture():
         pass

@@ -21,11 +21,11 @@ from sparsweep.trainables.runs.scoring import ScoringRun
 from sparsweep.trainables.runs.trial import TrialRun
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.partial import ScoringSpec
-from sparsweep.trainables.specs.run import Spec, load
+from sparsweep.trainables.specs.run import RunSpec, from_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import provenance
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.training.trainer import Diverged
+from sparsweep.trainables.training.trainer import DivergedError
 from support.tiny_trials import TIMES, inputs, trial
 
 
@@ -38,14 +38,14 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     provenance.versions.cache_clear()
 
 
-def complete(spec: Spec, data: DeviceData, store: Store, at_once: float = math.inf) -> int:
+def complete(spec: RunSpec, data: DeviceData, store: Store, at_once: float = math.inf) -> int:
     """Run ``spec`` and what it needs to the end; how many times training was entered."""
-    for parent in spec.requirements():
+    for parent in spec.prerequisites():
         complete(parent, data, store)
     advances = 0
     run = open_run(spec, inputs(data), store, "test")
-    while not run.progress.done:
-        run.advance(at_once)
+    while not run.progress.is_finished:
+        run.run_for(at_once)
         advances += 1
     return advances
 
@@ -83,7 +83,7 @@ def test_a_trial_leaves_rows_that_agree(digits: DeviceData, store: Store) -> Non
     assert layers["layer"].iloc[0] == "conv1.weight"
     assert layers["kind"].tolist() == ["conv"] * (len(layers) - 1) + ["linear"]
     # The specification is all there.
-    again = load(row["spec"])
+    again = from_json(row["spec"])
     assert again == spec and again.id == spec.id
     assert json.loads(row["sparsifier_parameters"]) == spec.sparsifier.model_dump(exclude={"name"})
     assert json.loads(row["milestones"]) == [0.5, 0.75]
@@ -145,13 +145,13 @@ def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp
     spec = trial(sparsifier=method, sparsity=0.0 if name == "dense" else 0.8, recipe=recipe)
     whole, pieces = Store(str(tmp_path / "whole")), Store(str(tmp_path / "pieces"))
     complete(spec, digits, whole)
-    for parent in spec.requirements():
+    for parent in spec.prerequisites():
         complete(parent, digits, pieces)
     for epoch in range(1, 5):
         run = open_run(spec, inputs(digits), pieces, "test")
         assert run.progress.epoch == epoch - 1
-        progress = run.advance(0)
-        assert (progress.epoch, progress.epochs, progress.done) == (epoch, 4, epoch == 4)
+        progress = run.run_for(0)
+        assert (progress.epoch, progress.epochs, progress.is_finished) == (epoch, 4, epoch == 4)
         assert progress.last is not None and progress.last.epoch == epoch
         assert pieces.checkpoints() == ({spec.id} if epoch < 4 else set())
     for results in ("trials", "epochs", "layers"):
@@ -163,7 +163,7 @@ def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp
 
 def test_seconds_of_all_attempts_add_up(digits: DeviceData, store: Store) -> None:
     spec = trial()
-    open_run(spec, inputs(digits), store, "test").advance(0)
+    open_run(spec, inputs(digits), store, "test").run_for(0)
     saved = store.read_checkpoint(spec.id)
     assert saved is not None
     store.write_checkpoint(spec.id, {**saved, "seconds": 1000.0})
@@ -175,14 +175,14 @@ def test_a_damaged_checkpoint_means_the_first_epoch_again(
     digits: DeviceData, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = trial()
-    open_run(spec, inputs(digits), store, "test").advance(0)
+    open_run(spec, inputs(digits), store, "test").run_for(0)
     path = Path(store.root, f"checkpoints/{spec.id}.pt")
     path.write_bytes(path.read_bytes()[:-100])
     with caplog.at_level(logging.WARNING):
         run = open_run(spec, inputs(digits), store, "test")
     assert run.progress.epoch == 0 and "damaged" in caplog.text
-    while not run.progress.done:
-        run.advance(math.inf)
+    while not run.progress.is_finished:
+        run.run_for(math.inf)
     assert store.finished() == {spec.id} and len(table(store, "epochs")) == 2
 
 
@@ -193,7 +193,7 @@ def test_advance_trains_until_its_time_is_over(digits: DeviceData, store: Store)
 
 def test_a_training_that_diverges_leaves_no_result(digits: DeviceData, store: Store) -> None:
     spec = trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30})
-    with pytest.raises(Diverged):
+    with pytest.raises(DivergedError):
         complete(spec, digits, store)
     assert store.finished() == set() and store.artifacts("weights") == set()
 
@@ -202,7 +202,7 @@ def test_a_masked_weight_that_is_not_zero_is_never_recorded(digits: DeviceData, 
     spec = trial(sparsifier="random", sparsity=0.5)
     run = open_run(spec, inputs(digits), store, "test")
     assert isinstance(run, TrialRun)
-    run.advance(0)
+    run.run_for(0)
     name, mask = next((name, mask) for name, mask in run.training.masks.items() if not mask.all())
     with torch.no_grad():
         run.training.weights[name][~mask] = 1e-6
@@ -213,7 +213,7 @@ def test_a_masked_weight_that_is_not_zero_is_never_recorded(digits: DeviceData, 
 
 def test_a_missing_prerequisite_is_named(digits: DeviceData, store: Store) -> None:
     spec = trial(sparsifier="omp", sparsity=0.5)
-    (parent,) = spec.requirements()
+    (parent,) = spec.prerequisites()
     with pytest.raises(FileNotFoundError, match=parent.id):
         open_run(spec, inputs(digits), store, "test")
 
@@ -222,7 +222,7 @@ def test_a_scoring_run_leaves_the_scores_of_all_training_samples(digits: DeviceD
     spec = ScoringSpec.of(trial(), 1000, 1, "el2n")
     run = open_run(spec, inputs(digits), store, "test")
     assert run.progress.epochs == 1, "its own epochs, not those of the trial"
-    run.advance(math.inf)
+    run.run_for(math.inf)
     assert (
         store.artifacts("scores") == {f"{spec.id}-el2n"} and store.finished() == set() and store.checkpoints() == set()
     )
@@ -238,7 +238,7 @@ def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, st
     difficulty = {"name": "el2n", "runs": 2, "epoch": 1}
     recipe = {"preset": "digits", "epochs": 1}
     spec = trial(sparsifier="uniform", sparsity=0.5, difficulty=difficulty, data_ratio=0.1, recipe=recipe)
-    scorings = spec.requirements()
+    scorings = spec.prerequisites()
     assert len(scorings) == 2
     complete(spec, digits, store)
     mean = sum(torch.tensor(store.read_scores(run.id, "el2n")) for run in scorings) / 2
@@ -252,8 +252,8 @@ def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, st
 
 def test_training_part_is_the_trial_or_that_of_the_scoring_run() -> None:
     spec = trial()
-    assert spec.training is spec
-    assert ScoringSpec(trial=spec, epochs=1, scores=("el2n",)).training == spec
+    assert spec.trained_trial is spec
+    assert ScoringSpec(trial=spec, epochs=1, scores=("el2n",)).trained_trial == spec
 
 
 def test_versions_name_what_computed_the_result() -> None:

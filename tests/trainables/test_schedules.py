@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sparsweep.trainables.sparsifiers.masks import kept_weights
-from sparsweep.trainables.specs.timeline import DECAYS, RAMPS, Decay, Ramp, Timeline, cosine, cubic
+from sparsweep.trainables.sparsifiers.masks import num_active
+from sparsweep.trainables.specs.timeline import DECAYS, RAMPS, Decay, SparsitySchedule, TrainingSteps, cosine, cubic
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_decays_at_the_quarters_in_closed_form(name: Decay, values: list[float])
         ("exponential", 1 - math.sqrt(0.5), 0.5),  # the density goes 1, .707, .5, ..., .25
     ],
 )
-def test_ramps_to_three_quarters_in_closed_form(name: Ramp, quarter: float, half: float) -> None:
+def test_ramps_to_three_quarters_in_closed_form(name: SparsitySchedule, quarter: float, half: float) -> None:
     values = [RAMPS[name](progress, 0.75) for progress in (0, 0.25, 0.5)]
     assert values == pytest.approx([0, quarter, half], rel=1e-12, abs=1e-15)
 
@@ -60,13 +60,13 @@ def test_decays_end_at_their_end(name: Decay) -> None:
 
 @pytest.mark.parametrize("name", RAMPS)
 @given(sparsity=st.floats(0.001, 0.999), total=st.integers(1, 10**7))
-def test_ramps_end_at_exactly_the_asked_count(name: Ramp, sparsity: float, total: int) -> None:
-    assert kept_weights(total, RAMPS[name](1.0, sparsity)) == kept_weights(total, sparsity)
+def test_ramps_end_at_exactly_the_asked_count(name: SparsitySchedule, sparsity: float, total: int) -> None:
+    assert num_active(total, RAMPS[name](1.0, sparsity)) == num_active(total, sparsity)
 
 
 @pytest.mark.parametrize("name", RAMPS)
 @given(sparsity=st.floats(0.001, 0.999), early=st.floats(0, 1), late=st.floats(0, 1))
-def test_ramps_never_fall(name: Ramp, sparsity: float, early: float, late: float) -> None:
+def test_ramps_never_fall(name: SparsitySchedule, sparsity: float, early: float, late: float) -> None:
     early, late = sorted((early, late))
     assert 0 <= RAMPS[name](early, sparsity) <= RAMPS[name](late, sparsity) + 1e-12 <= sparsity + 2e-12
 
@@ -74,22 +74,22 @@ def test_ramps_never_fall(name: Ramp, sparsity: float, early: float, late: float
 @pytest.mark.parametrize(("epochs", "steps"), [(4, 1564), (1, 391), (0.5, 196), (0.001, 1), (1e-9, 1)])
 def test_interval_is_at_least_one_step(epochs: float, steps: int) -> None:
     """391 steps an epoch: 50,000 images in batches of 128."""
-    assert Timeline(200, 391).interval(epochs) == steps
+    assert TrainingSteps(200, 391).epochs_to_steps(epochs) == steps
 
 
 @given(st.integers(1, 500), st.integers(1, 2000), st.floats(1e-12, 1000))
 def test_interval_is_never_nothing(epochs: int, steps_per_epoch: int, every: float) -> None:
-    assert Timeline(epochs, steps_per_epoch).interval(every) >= 1
+    assert TrainingSteps(epochs, steps_per_epoch).epochs_to_steps(every) >= 1
 
 
 def test_timeline_by_hand() -> None:
-    timeline = Timeline(10, 7)
+    timeline = TrainingSteps(10, 7)
     assert timeline.steps == 70
-    assert [timeline.at(fraction) for fraction in (0, 0.1, 0.5, 0.75, 0.99, 1)] == [0, 7, 35, 52, 69, 69]
+    assert [timeline.step_at(fraction) for fraction in (0, 0.1, 0.5, 0.75, 0.99, 1)] == [0, 7, 35, 52, 69, 69]
 
 
 @given(st.integers(1, 500), st.integers(1, 2000), st.floats(0, 1))
 def test_a_step_in_time_is_a_step_of_training(epochs: int, steps_per_epoch: int, fraction: float) -> None:
-    timeline = Timeline(epochs, steps_per_epoch)
-    assert 0 <= timeline.at(fraction) < timeline.steps
-    assert math.isclose(timeline.at(fraction), fraction * timeline.steps, abs_tol=1)
+    timeline = TrainingSteps(epochs, steps_per_epoch)
+    assert 0 <= timeline.step_at(fraction) < timeline.steps
+    assert math.isclose(timeline.step_at(fraction), fraction * timeline.steps, abs_tol=1)

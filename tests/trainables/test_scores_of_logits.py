@@ -35,7 +35,7 @@ def view(logits: Any, labels: list[int], epoch: int = 1) -> Any:
 
 
 def final(score: str, logits: Any, labels: list[int]) -> list[float]:
-    found = SCORES[score](data(labels)).result(view(logits, labels))
+    found = SCORES[score](data(labels)).compute(view(logits, labels))
     assert found.dtype == torch.float64
     return found.tolist()
 
@@ -120,8 +120,8 @@ def test_forgetting_sees_the_predictions_of_every_epoch() -> None:
     labels, score = [1, 0], ForgettingScore(data([1, 0]))
     for epoch in range(1, 5):
         seen = view([[0.0, 1.0 if epoch % 2 else -1.0]] * 2, labels, epoch)
-        score.follow(seen)
-    assert score.result(seen).tolist() == [2.0, 1.0]
+        score.on_epoch_end(seen)
+    assert score.compute(seen).tolist() == [2.0, 1.0]
 
 
 # Area under the margin -----------------------------------------------------------------------------------------------
@@ -130,10 +130,10 @@ def test_forgetting_sees_the_predictions_of_every_epoch() -> None:
 def test_aum_by_hand() -> None:
     """Margins of sample 0: 2 - 1 = 1, then 0 - 3 = -3: mean -1, score 1. Of sample 1: 4 and 2: score -3."""
     labels, score = [0, 2], aum.AUMScore(data([0, 2]))
-    score.follow(view([[2.0, 1.0, 0.0], [1.0, 0.0, 5.0]], labels, 1))
+    score.on_epoch_end(view([[2.0, 1.0, 0.0], [1.0, 0.0, 5.0]], labels, 1))
     last = view([[0.0, 3.0, 1.0], [-1.0, 1.0, 3.0]], labels, 2)
-    score.follow(last)
-    assert score.result(last).tolist() == [1.0, -3.0]
+    score.on_epoch_end(last)
+    assert score.compute(last).tolist() == [1.0, -3.0]
 
 
 def test_aum_and_forgetting_have_all_their_state_before_the_first_epoch() -> None:

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.sparsifiers import Masks, Moment, Start, sparsifiers
+from sparsweep.trainables.sparsifiers import InitContext, Masks, UpdateContext, sparsifiers
 from sparsweep.trainables.sparsifiers.set import SET
 from sparsweep.trainables.specs.profiles import PROFILES
-from sparsweep.trainables.specs.timeline import Timeline, cosine
+from sparsweep.trainables.specs.timeline import TrainingSteps, cosine
 from support.mask_updates import bits, moment, placed, update_now
 from support.tiny_trials import begin, four_pixels, nothing, trial
 
@@ -165,7 +165,7 @@ def test_a_weight_that_grows_back_keeps_its_value(regrow: bool, digits: DeviceDa
     masks = run.masks
     before = update_now(run, len(run.batches))
     assert isinstance(run.spec.sparsifier, SET)
-    removed = run.spec.sparsifier.removal(masks, before)
+    removed = run.spec.sparsifier.drop_masks(masks, before)
     assert any((removed[name] & run.masks[name]).any() for name in masks) == regrow
     for name, weight in run.weights.items():
         both = masks[name] & run.masks[name]
@@ -175,13 +175,13 @@ def test_a_weight_that_grows_back_keeps_its_value(regrow: bool, digits: DeviceDa
 
 def test_updates_of_the_paper_stop_before_the_end() -> None:
     """200 epochs of 10 steps, every 4 epochs: 40, 80, ... up to three quarters of training."""
-    steps = list(SET().update_steps(Timeline(200, 10)))
+    steps = list(SET().update_steps(TrainingSteps(200, 10)))
     assert steps == list(range(40, 1500, 40))
 
 
 def test_updates_to_the_end_include_one_after_the_last_step() -> None:
     """Defect D9: 50 events of 200 epochs, the last when all is trained."""
-    steps = list(SET(stop_fraction=1).update_steps(Timeline(200, 10)))
+    steps = list(SET(stop_fraction=1).update_steps(TrainingSteps(200, 10)))
     assert steps == list(range(40, 2001, 40)) and len(steps) == 50
 
 
@@ -189,21 +189,24 @@ def test_updates_to_the_end_include_one_after_the_last_step() -> None:
 @pytest.mark.parametrize("steps_per_epoch", [1, 3, 49])
 def test_a_stop_before_the_end_never_lets_an_update_follow_the_last_step(epochs: int, steps_per_epoch: int) -> None:
     """Profile ``paper``: every update that the interval allows, but that after the last step (D9), in any length."""
-    method, timeline = SET(update_every=1, **PROFILES["paper"]["sparsifier"]["set"]), Timeline(epochs, steps_per_epoch)
+    method, timeline = (
+        SET(update_every=1, **PROFILES["paper"]["sparsifier"]["set"]),
+        TrainingSteps(epochs, steps_per_epoch),
+    )
     assert list(method.update_steps(timeline)) == [epoch * steps_per_epoch for epoch in range(1, epochs)]
 
 
 def test_an_update_at_the_stop_itself_is_the_last() -> None:
-    assert list(SET(update_every=1, stop_fraction=0.5).update_steps(Timeline(4, 10))) == [10, 20]
+    assert list(SET(update_every=1, stop_fraction=0.5).update_steps(TrainingSteps(4, 10))) == [10, 20]
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 2, 118, 391])
 def test_little_data_sees_as_many_updates(steps_per_epoch: int) -> None:
-    assert len(list(SET().update_steps(Timeline(200, steps_per_epoch)))) == 37
+    assert len(list(SET().update_steps(TrainingSteps(200, steps_per_epoch)))) == 37
 
 
 def test_no_update_where_training_is_shorter_than_the_interval() -> None:
-    assert list(SET().update_steps(Timeline(4, 10))) == []
+    assert list(SET().update_steps(TrainingSteps(4, 10))) == []
 
 
 def test_rate_falls_along_the_cosine_and_each_update_draws_anew() -> None:
@@ -214,11 +217,15 @@ def test_rate_falls_along_the_cosine_and_each_update_draws_anew() -> None:
     weights = {"a": torch.randn(2000, generator=generator).abs() + 0.1}
     masks = Masks({"a": torch.arange(2000) < 1000})
     for step in (0, 25, 50, 75):
-        after = method.update(masks, Moment(spec, step, Timeline(10, 10), weights, torch.Generator().manual_seed(step)))
+        after = method.update(
+            masks, UpdateContext(spec, step, TrainingSteps(10, 10), weights, torch.Generator().manual_seed(step))
+        )
         dropped = int((masks["a"] & ~after["a"]).sum())
         assert dropped == round(1000 * cosine(step / 100, 0.5, 0.1))
     drawn = [
-        method.update(masks, Moment(spec, 0, Timeline(10, 10), weights, torch.Generator().manual_seed(seed)))
+        method.update(
+            masks, UpdateContext(spec, 0, TrainingSteps(10, 10), weights, torch.Generator().manual_seed(seed))
+        )
         for seed in (1, 1, 2)
     ]
     assert drawn[0].equal(drawn[1]) and not drawn[0].equal(drawn[2])
@@ -231,8 +238,8 @@ def test_set_starts_from_the_mask_of_random_pruning() -> None:
     def batch() -> tuple[torch.Tensor, torch.Tensor]:
         raise AssertionError("random masks look at no data")
 
-    def start() -> Start:
+    def start() -> InitContext:
         model = build_model(spec, four_pixels())
-        return Start(spec, model, torch.Generator().manual_seed(3), batch, nothing)
+        return InitContext(spec, model, torch.Generator().manual_seed(3), batch, nothing)
 
     assert spec.sparsifier.initialize(start()).equal(sparsifiers["random"]().initialize(start()))

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
-from sparsweep.trainables.sparsifiers.masked_params import DenseMomentum
+from sparsweep.trainables.sparsifiers.masked_params import DenseMomentumParams
 from sparsweep.trainables.sparsifiers.snfs import SNFS, mean_magnitude
 from support.mask_updates import bits, mask, moment
 from support.tiny_trials import begin, trial
@@ -106,9 +106,9 @@ def begun(digits: DeviceData, **recipe: Any) -> Any:
 
 def test_momenta_of_absent_weights_are_kept_and_a_grown_weight_starts_with_one(digits: DeviceData) -> None:
     run = begun(digits)
-    assert isinstance(run.topology, DenseMomentum)
+    assert isinstance(run.masked_params, DenseMomentumParams)
     run.train_epoch()
-    momenta, masks = {name: value.clone() for name, value in run.topology.momenta().items()}, run.masks
+    momenta, masks = {name: value.clone() for name, value in run.masked_params.momenta().items()}, run.masks
     assert all(momenta[name][~masks[name]].abs().max() > 0 for name in masks if not masks[name].all())
     run.train_epoch()
     grown = {name: run.masks[name] & ~masks[name] for name in masks}

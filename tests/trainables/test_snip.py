@@ -12,10 +12,16 @@ from torch import nn
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.sparsifiers import Start
-from sparsweep.trainables.sparsifiers.masks import keep_largest
-from sparsweep.trainables.sparsifiers.saliency import LOSSES, LossName, connection_sensitivity, magnitudes, redrawn
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.sparsifiers import InitContext
+from sparsweep.trainables.sparsifiers.masks import top_k_global
+from sparsweep.trainables.sparsifiers.saliency import (
+    LOSSES,
+    LossName,
+    connection_sensitivity,
+    magnitudes,
+    reinitialized,
+)
+from sparsweep.trainables.training.trainer import Trainer
 from support.smooth_network import batch, network
 from support.tiny_trials import begin, four_pixels, nothing, trial
 
@@ -51,7 +57,7 @@ def test_network_is_left_as_it_was(mode: bool) -> None:
     model = network().train(mode)
     before = copy.deepcopy(model.state_dict())
     connection_sensitivity(model, [batch()])
-    redrawn(model, torch.Generator())
+    reinitialized(model, torch.Generator())
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
     assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
     assert all(module.training == mode for module in model.modules())
@@ -66,10 +72,10 @@ def test_masks_are_the_largest_sensitivities_of_the_weights_that_are_trained() -
     spec, data = trial(sparsifier="snip", sparsity=0.7), four_pixels()
     model = build_model(spec, data)
     images, labels = torch.rand(6, 1, 8, 8), data.train_labels
-    start = Start(spec, model, torch.Generator(), lambda number: (images, labels), nothing)
+    start = InitContext(spec, model, torch.Generator(), lambda number: (images, labels), nothing)
     masks = spec.sparsifier.initialize(start)
-    assert masks.equal(keep_largest(connection_sensitivity(model, [(images, labels)]), start.kept))
-    assert not masks.equal(keep_largest(magnitudes(start.weights), start.kept))
+    assert masks.equal(top_k_global(connection_sensitivity(model, [(images, labels)]), start.num_active))
+    assert not masks.equal(top_k_global(magnitudes(start.weights), start.num_active))
 
 
 def test_it_looks_at_one_batch_of_the_trials_own_samples(digits: DeviceData) -> None:
@@ -82,15 +88,15 @@ def test_it_looks_at_one_batch_of_the_trials_own_samples(digits: DeviceData) -> 
 def test_redrawn_weights_are_xavier_normal_and_the_rest_is_kept() -> None:
     """Deviation sqrt(2 / (fan in + fan out)): 16 x 9 in and 32 x 9 out for the convolution (Glorot & Bengio 2010)."""
     model = nn.Sequential(nn.Conv2d(16, 32, 3), nn.BatchNorm2d(32), nn.Linear(200, 300))
-    fresh = redrawn(model, torch.Generator().manual_seed(0))
+    fresh = reinitialized(model, torch.Generator().manual_seed(0))
     assert fresh[0].weight.std().item() == pytest.approx(math.sqrt(2 / (48 * 9)), rel=0.05)
     assert fresh[2].weight.std().item() == pytest.approx(math.sqrt(2 / 500), rel=0.05)
     assert torch.equal(fresh[0].bias, model[0].bias) and not torch.equal(fresh[0].weight, model[0].weight)
-    again = redrawn(model, torch.Generator().manual_seed(0))
+    again = reinitialized(model, torch.Generator().manual_seed(0))
     assert torch.equal(again[2].weight, fresh[2].weight)
 
 
-def opened(digits: DeviceData, **fields: object) -> Training:
+def opened(digits: DeviceData, **fields: object) -> Trainer:
     return begin(trial(sparsifier={"name": "snip", **fields}, sparsity=0.8, seed=3), digits)
 
 

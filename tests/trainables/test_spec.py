@@ -11,8 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from sparsweep.trainables.specs.partial import ScoringSpec
-from sparsweep.trainables.specs.recipe import PRESETS, Recipe
-from sparsweep.trainables.specs.run import KINDS, dump, load
+from sparsweep.trainables.specs.recipe import RECIPE_PRESETS, Recipe
+from sparsweep.trainables.specs.run import RUN_KINDS, from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_trials import trial
 
@@ -22,7 +22,7 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trial_ids.json").re
 @pytest.mark.parametrize("case", GOLDEN, ids=[case["id"] for case in GOLDEN])
 def test_ids_never_change(case: dict[str, Any]) -> None:
     """A changed id makes every stored result of that trial unknown. Raise the schema version if meaning changes."""
-    assert KINDS[case["kind"]].model_validate(case["spec"]).id == case["id"]
+    assert RUN_KINDS[case["kind"]].model_validate(case["spec"]).id == case["id"]
 
 
 def test_golden_ids_differ() -> None:
@@ -109,8 +109,8 @@ def test_the_scores_that_a_run_leaves_are_not_in_its_id() -> None:
     """Whatever is asked of a network, it is the same network: equal runs join, and leave all that is asked."""
     first, second = (ScoringSpec.of(trial(), 7, 2, score) for score in ("grand", "aum"))
     assert first.id == second.id
-    assert first.join(second).scores == second.join(first).scores == ("aum", "grand")
-    assert first.join(second).id == first.id
+    assert first.merge(second).scores == second.merge(first).scores == ("aum", "grand")
+    assert first.merge(second).id == first.id
 
 
 def test_replace_changes_and_validates() -> None:
@@ -142,7 +142,7 @@ SPECS = [
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_dump_and_load_give_the_same_spec(spec: TrialSpec | ScoringSpec) -> None:
-    again = load(dump(spec))
+    again = from_json(to_json(spec))
     assert again == spec and type(again) is type(spec) and again.id == spec.id
     assert pickle.loads(pickle.dumps(spec)).id == spec.id
 
@@ -155,12 +155,12 @@ def test_text_names_what_is_compared() -> None:
 
 @pytest.mark.parametrize(("ratio", "samples"), [(1.0, 1437), (0.5, 718), (0.3, 431), (0.1, 144), (1e-6, 1)])
 def test_samples_are_the_nearest_whole_number(ratio: float, samples: int) -> None:
-    assert trial(data_ratio=ratio).samples == samples
+    assert trial(data_ratio=ratio).num_samples == samples
 
 
 def test_requirements_are_those_of_both_parts() -> None:
     spec = trial(sparsifier="omp", sparsity=0.5, difficulty={"name": "el2n", "epoch": 1, "runs": 2})
-    dense, *scores = spec.requirements()
+    dense, *scores = spec.prerequisites()
     assert dense == spec.replace(sparsifier="dense", sparsity=0.0)
     assert [(run.trial.seed, run.epochs) for run in scores if isinstance(run, ScoringSpec)] == [(1000, 1), (1001, 1)]
 
@@ -175,7 +175,7 @@ def test_defaults_are_the_papers_recipe() -> None:
 
 def test_preset_is_a_start_that_own_fields_override() -> None:
     recipe = Recipe.model_validate({"preset": "digits", "batch_size": 64})
-    assert (recipe.steps, recipe.batch_size, recipe.flip) == (PRESETS["digits"]["steps"], 64, False)
+    assert (recipe.steps, recipe.batch_size, recipe.flip) == (RECIPE_PRESETS["digits"]["steps"], 64, False)
     assert Recipe.model_validate({"preset": "digits", "epochs": 3}).steps is None
 
 
@@ -194,7 +194,7 @@ def test_automatic_precision_is_settled_by_the_model_alone(model: str, meant: st
     """It never stands in a trial, so no id has two meanings; the other precision is another trial."""
     recipe = {"preset": "digits", "epochs": 2}
     auto, named = (trial(model=model, recipe={**recipe, "precision": value}) for value in ("auto", meant))
-    assert auto.recipe.precision == meant and auto.id == named.id and dump(auto) == dump(named)
+    assert auto.recipe.precision == meant and auto.id == named.id and to_json(auto) == to_json(named)
     other = {"fp32": "bf16", "bf16": "fp32"}[meant]
     assert trial(model=model, recipe={**recipe, "precision": other}).id != auto.id
     assert ScoringSpec.of(auto, 0, 1, "el2n").trial.recipe.precision == meant

@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.static import load
-from sparsweep.trainables.specs.base import explain
-from sparsweep.trainables.specs.run import dump
-from sparsweep.trainables.specs.run import load as load_spec
+from sparsweep.trainables.specs.base import format_error
+from sparsweep.trainables.specs.run import from_json as load_spec
+from sparsweep.trainables.specs.run import to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import user_files
 from support.tiny_trials import begin, trial
@@ -36,7 +36,7 @@ def static(file: Path, sparsity: float = 0.75, **fields: Any) -> TrialSpec:
 def error(file: Path, sparsity: float = 0.75, **fields: Any) -> str:
     with pytest.raises(ValidationError) as caught:
         static(file, sparsity, **fields)
-    return explain(caught.value).removeprefix("sparsifier.")
+    return format_error(caught.value).removeprefix("sparsifier.")
 
 
 def written(folder: Path, content: Any, name: str = "masks.pt") -> Path:
@@ -78,7 +78,7 @@ def test_a_local_path_is_made_absolute(masks: Masks, tmp_path: Path, monkeypatch
 
 def test_what_was_run_can_be_read_without_the_file(masks: Masks, tmp_path: Path, digits: DeviceData) -> None:
     file = written(tmp_path, dict(masks))
-    text = dump(static(file))
+    text = to_json(static(file))
     file.unlink()
     load.cache_clear()
     spec = load_spec(text)
@@ -230,5 +230,5 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
 def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(11))
     with pytest.raises(OSError, match="more than 10 bytes"):
-        user_files.read_given(str(tmp_path / "large"), 10)
-    assert user_files.read_given(str(tmp_path / "large"), 11) == bytes(11)
+        user_files.read_user_file(str(tmp_path / "large"), 10)
+    assert user_files.read_user_file(str(tmp_path / "large"), 11) == bytes(11)

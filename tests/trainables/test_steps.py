@@ -13,10 +13,10 @@ from pydantic import ValidationError
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.sparsifiers.set import SET
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.recipe import Recipe
-from sparsweep.trainables.specs.run import dump, load
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.run import from_json, to_json
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from support.tiny_trials import TIMES, inputs, trial
@@ -32,12 +32,12 @@ METHODS = [
 
 
 def finish(spec: Any, data: DeviceData, store: Store, at_once: float = float("inf")) -> None:
-    for parent in spec.requirements():
+    for parent in spec.prerequisites():
         finish(parent, data, store)
     run = open_run(spec, inputs(data), store, "test")
-    while not run.progress.done:
-        run.advance(at_once)
-        run = open_run(spec, inputs(data), store, "test") if not run.progress.done else run
+    while not run.progress.is_finished:
+        run.run_for(at_once)
+        run = open_run(spec, inputs(data), store, "test") if not run.progress.is_finished else run
 
 
 def results(spec: TrialSpec, store: Store) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, torch.Tensor]]:
@@ -102,15 +102,15 @@ def test_the_length_of_a_trial_in_steps(digits: DeviceData, store: Store) -> Non
 @pytest.mark.parametrize("ratio", [0.1, 0.3, 1.0])
 def test_updates_fall_on_the_same_steps_at_every_data_ratio(ratio: float) -> None:
     spec = in_steps(10 * PASS + 7, data_ratio=ratio)
-    timeline = Timeline(spec.recipe.epochs, spec.epoch_steps, spec.recipe.steps)
+    timeline = TrainingSteps(spec.recipe.epochs, spec.epoch_steps, spec.recipe.steps)
     assert timeline.steps == 10 * PASS + 7
     assert list(SET(update_every=2).update_steps(timeline)) == [2 * PASS, 4 * PASS, 6 * PASS]
-    assert timeline.until(11) == timeline.steps
+    assert timeline.first_step(11) == timeline.steps
 
 
 def test_a_recipe_in_steps_keeps_its_meaning_when_it_is_written_and_read() -> None:
     spec = in_steps(100)
-    assert load(dump(spec)) == spec and load(dump(spec)).id == spec.id
+    assert from_json(to_json(spec)) == spec and from_json(to_json(spec)).id == spec.id
     assert spec.replace(data_ratio=1.0).recipe.epochs == 3
 
 
@@ -133,4 +133,4 @@ def test_a_recipe_in_epochs_is_written_as_before_there_were_steps() -> None:
 def test_a_length_that_makes_no_sense_is_one_line(recipe: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError) as error:
         trial(recipe=recipe, data_ratio=1.0)
-    assert explain(error.value).startswith(why)
+    assert format_error(error.value).startswith(why)

@@ -56,7 +56,7 @@ def test_what_is_written_is_read(store: Store) -> None:
 
 def test_nothing_there_is_none(store: Store) -> None:
     assert store.read("a/b.bin") is None
-    assert store.names("a") == set()
+    assert store.list_ids("a") == set()
     store.delete("a/b.bin")
 
 
@@ -107,7 +107,7 @@ def test_a_full_disk_leaves_what_was_there_readable(store: Store) -> None:
 def test_names_that_begin_with_an_underscore_are_drafts(store: Store) -> None:
     for name in ("a.parquet", "_a.parquet.123", "_b.parquet", ".c.parquet"):
         store.write(f"results/trials/{name}", b"")
-    assert store.names("results/trials") == {"a"}
+    assert store.list_ids("results/trials") == {"a"}
 
 
 def test_a_draft_is_not_a_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -117,12 +117,12 @@ def test_a_draft_is_not_a_name(store: Store, monkeypatch: pytest.MonkeyPatch) ->
 
     def look(one: str, two: str) -> None:
         assert len(files(store)) == 1
-        seen.append(store.names("results/trials"))
+        seen.append(store.list_ids("results/trials"))
         replace(one, two)
 
     monkeypatch.setattr(os, "replace", look)
     store.write("results/trials/a.parquet", b"x")
-    assert seen == [set()] and store.names("results/trials") == {"a"}
+    assert seen == [set()] and store.list_ids("results/trials") == {"a"}
 
 
 def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_a_bucket_with_its_settings_finds_its_way_to_a_worker(scheme: str, user:
     settings = "scheme=http&endpoint_override=127.0.0.1:9"
     store = pickle.loads(pickle.dumps(Store(f"{scheme}://{user}@bucket/some/where/?{settings}")))
     assert store.root == "bucket/some/where"
-    assert store.address("results/trials") == f"{scheme}://bucket/some/where/results/trials?{settings}"
+    assert store.uri("results/trials") == f"{scheme}://bucket/some/where/results/trials?{settings}"
 
 
 def test_a_file_address_is_a_local_folder(tmp_path: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_truncated_checkpoint_is_said_and_dropped(store: Store, kept: int, cap
 
 def planted(path: Path, sealed: bool) -> bytes:
     """A pickle that runs code, bare or written with our own heading and checksum."""
-    return tensor_file.encode({"model": Touch(path)}) if sealed else pickle.dumps(Touch(path))
+    return tensor_file.dumps({"model": Touch(path)}) if sealed else pickle.dumps(Touch(path))
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -284,7 +284,7 @@ def test_altered_scores_are_never_taken_for_scores(store: Store) -> None:
 
 
 def finish(store: Store) -> Path:
-    row = {**dict.fromkeys(schemas.TABLES["trials"].names), "trial": RUN}
+    row = {**dict.fromkeys(schemas.SCHEMAS["trials"].names), "trial": RUN}
     store.write_result(RUN, {"trials": [row], "epochs": [], "layers": []})
     return Path(store.root, store.result_path("trials", RUN))
 

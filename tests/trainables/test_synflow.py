@@ -12,8 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from sparsweep.trainables.models.modules import Normalize
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
-from sparsweep.trainables.sparsifiers.masks import keep_largest, kept_weights
-from sparsweep.trainables.sparsifiers.saliency import absolute, synaptic_flow
+from sparsweep.trainables.sparsifiers.masks import num_active, top_k_global
+from sparsweep.trainables.sparsifiers.saliency import abs_network, synaptic_flow
 from sparsweep.trainables.sparsifiers.synflow import SynFlow
 from sparsweep.trainables.training.flops import layer_flops
 from support.tiny_trials import begin, trial
@@ -49,7 +49,7 @@ def test_scores_by_hand() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
     model[1].weight.data = torch.tensor([[1.0, -2.0], [3.0, 0.0]])
     model[2].weight.data = torch.tensor([[-5.0, 7.0]])
-    probe = absolute(model)
+    probe = abs_network(model)
     scores = synaptic_flow(probe, (1, 1, 2), full(model))
     assert scores["1.weight"].tolist() == [[5, 10], [21, 0]]
     assert scores["2.weight"].tolist() == [[15, 21]]
@@ -61,10 +61,10 @@ def test_scores_by_hand() -> None:
 def test_flow_is_conserved_from_layer_to_layer(sparsity: float) -> None:
     """The scores of every layer sum to R, whatever is pruned."""
     model = chain()
-    probe, masks = absolute(model), full(model)
+    probe, masks = abs_network(model), full(model)
     scores = synaptic_flow(probe, (1, 6, 6), masks)
     if sparsity:
-        masks = keep_largest(scores, kept_weights(masks.size, sparsity))
+        masks = top_k_global(scores, num_active(masks.size, sparsity))
         scores = synaptic_flow(probe, (1, 6, 6), masks)
     sums = [score.sum().item() for score in scores.values()]
     for name, weight in probe.named_parameters():
@@ -77,7 +77,7 @@ def test_flow_is_conserved_from_layer_to_layer(sparsity: float) -> None:
 def test_flow_is_conserved_at_every_unit() -> None:
     """What comes into a hidden unit goes out of it."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(9, 7, bias=False), nn.ReLU(), nn.Linear(7, 4, bias=False))
-    scores = synaptic_flow(absolute(model), (1, 3, 3), full(model))
+    scores = synaptic_flow(abs_network(model), (1, 3, 3), full(model))
     assert torch.allclose(scores["1.weight"].sum(1), scores["3.weight"].sum(0), rtol=1e-12)
 
 
@@ -87,14 +87,14 @@ def test_data_standardisation_and_signs_play_no_part() -> None:
     for parameter in other.parameters():
         parameter.data *= -1
     shapes = (1, 6, 6)
-    first, second = (synaptic_flow(absolute(net), shapes, full(net)) for net in (model, other))
+    first, second = (synaptic_flow(abs_network(net), shapes, full(net)) for net in (model, other))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_network_is_left_as_it_was() -> None:
     model = chain().train()
     before = copy.deepcopy(model.state_dict())
-    synaptic_flow(absolute(model), (1, 6, 6), full(model))
+    synaptic_flow(abs_network(model), (1, 6, 6), full(model))
     assert model.training and all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
@@ -104,7 +104,7 @@ def test_many_rounds_leave_a_path_where_one_round_cuts_the_network_through(digit
     def flow(iterations: int) -> float:
         method = SynFlow(iterations=iterations)
         masks = begin(trial(sparsifier=method, sparsity=0.995), digits).masks
-        scores = synaptic_flow(absolute(begin(trial(), digits).model), (1, 8, 8), masks)
+        scores = synaptic_flow(abs_network(begin(trial(), digits).model), (1, 8, 8), masks)
         return sum(score.sum().item() for score in scores.values())
 
     assert flow(1) == 0 < flow(100)
@@ -121,7 +121,7 @@ def test_rounds_follow_the_schedule_and_take_nothing_back(digits: DeviceData, mo
     run = begin(trial(sparsifier=SynFlow(iterations=4), sparsity=0.9375), digits)
     total = run.masks.size
     assert [sum(masks.counts().values()) for masks in (*seen, run.masks)] == [
-        kept_weights(total, 1 - density) for density in (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
+        num_active(total, 1 - density) for density in (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
     ]
     for before, after in zip(seen, [*seen[1:], run.masks], strict=True):
         assert not any((after[name] & ~before[name]).any() for name in after)
@@ -134,6 +134,6 @@ def test_its_cost_is_counted(digits: DeviceData) -> None:
     assert run.train_flops == 3 * dense * 10
     model = chain()
     with FlopCounterMode(display=False) as counter:
-        synaptic_flow(absolute(model), (1, 6, 6), full(model))
+        synaptic_flow(abs_network(model), (1, 6, 6), full(model))
     flops = layer_flops(model, (1, 6, 6))
     assert counter.get_total_flops() == 3 * sum(flops.values()) - flops["1.weight"]

@@ -8,66 +8,66 @@ from typing import Any, Literal
 import pytest
 import torch
 
-from sparsweep.trainables.sparsifiers import Masks, Moment, Start, sparsifiers
-from sparsweep.trainables.sparsifiers.base import Sparse, State
-from sparsweep.trainables.sparsifiers.layer_budget import Drawn
-from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
-from sparsweep.trainables.sparsifiers.masks import keep_random
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.sparsifiers import InitContext, Masks, UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.base import MaskedSparsifier, StateDict
+from sparsweep.trainables.sparsifiers.layer_budget import RandomMask
+from sparsweep.trainables.sparsifiers.masked_params import LatentParams, MaskedParams, Tensors
+from sparsweep.trainables.sparsifiers.masks import random_per_layer
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.testing import check_shortest, check_sparsifier, tiny_trial
 
 
-class Good(Drawn, Sparse):
+class Good(RandomMask, MaskedSparsifier):
     """Redraws its mask after every epoch. Not registered: no sweep may find it."""
 
     name: Literal["good"] = "good"
 
-    def update_steps(self, timeline: Timeline) -> Collection[int]:
+    def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         return range(3, timeline.steps, 3)
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
-        return keep_random(moment.weights, masks.counts(), moment.generator)
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
+        return random_per_layer(moment.weights, masks.counts(), moment.generator)
 
 
 class OneTooMany(Good):
-    def update(self, masks: Masks, moment: Moment) -> Masks:
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
         counts = masks.counts()
         counts["11.weight"] += 1
-        return keep_random(moment.weights, counts, moment.generator)
+        return random_per_layer(moment.weights, counts, moment.generator)
 
 
 class GloballyRandom(Good):
-    def update(self, masks: Masks, moment: Moment) -> Masks:
-        return keep_random(moment.weights, masks.counts(), torch.default_generator)
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
+        return random_per_layer(moment.weights, masks.counts(), torch.default_generator)
 
 
 class Forgetful(Good):
     """What it knows of earlier updates is in the object and not in the checkpoint."""
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
         self.__dict__["updates"].append(moment.step)
         generator = torch.Generator().manual_seed(len(self.__dict__["updates"]))
-        return keep_random(moment.weights, masks.counts(), generator)
+        return random_per_layer(moment.weights, masks.counts(), generator)
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         self.__dict__["updates"] = []
         return super().initialize(start)
 
 
-class Shown(Topology):
-    def _hide(self) -> None:
+class Shown(MaskedParams):
+    def apply_masks(self) -> None:
         """Masked weights stay as they are."""
 
 
 class NotZero(Good):
-    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+    def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
         return Shown(weights, optimizer, masks)
 
 
 class Elsewhere(Good):
     """Starts from weights of its own, and does not say so."""
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         with torch.no_grad():
             for weight in start.model.parameters():
                 weight.add_(1.0)
@@ -77,13 +77,13 @@ class Elsewhere(Good):
 class Known(Good):
     """Starts from other weights too, and says so: that is its right."""
 
-    def starting_state(self, start: Start) -> State:
+    def parent_state(self, start: InitContext) -> StateDict:
         return {name: torch.ones_like(value) for name, value in start.model.state_dict().items()}
 
 
 class Hidden(Good):
-    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
-        return Latent(weights, optimizer, masks, lambda values, masks: Masks.full(values))
+    def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
+        return LatentParams(weights, optimizer, masks, lambda values, masks: Masks.full(values))
 
 
 @pytest.fixture(autouse=True)
@@ -131,14 +131,14 @@ def test_names_and_mappings_are_taken_as_a_sweep_takes_them() -> None:
 
 def test_a_training_too_short_for_its_method_is_caught() -> None:
     class Late(Good):
-        def initialize(self, start: Start) -> Masks:
+        def initialize(self, start: InitContext) -> Masks:
             return Masks.full(start.weights)
 
-        def kept_at(self, total: int, step: int, spec: Any, timeline: Timeline) -> int:
-            return super().kept_at(total, step, spec, timeline) if step >= 3 else total
+        def num_active_at(self, total: int, step: int, spec: Any, timeline: TrainingSteps) -> int:
+            return super().num_active_at(total, step, spec, timeline) if step >= 3 else total
 
-        def update(self, masks: Masks, moment: Moment) -> Masks:
-            return keep_random(moment.weights, dict.fromkeys(masks, 18), moment.generator)
+        def update(self, masks: Masks, moment: UpdateContext) -> Masks:
+            return random_per_layer(moment.weights, dict.fromkeys(masks, 18), moment.generator)
 
     with pytest.raises(AssertionError, match="an epoch of 2 samples ends with 360 weights, not 72"):
         check_shortest(tiny_trial(Late()), 2)

@@ -12,9 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sparsweep.trainables.data import DamagedData, DataError, ImageData, MissingData, datasets, image_cache
-from sparsweep.trainables.data.splits import hold_out_permuted
-from sparsweep.trainables.pipeline.device_data import place
+from sparsweep.trainables.data import CorruptDataError, DataError, ImageData, MissingDataError, datasets, image_cache
+from sparsweep.trainables.data.splits import split_permuted
+from sparsweep.trainables.pipeline.device_data import to_device_data
 from support.tiny_datasets import TINY_CLASSES, TINY_PER_CLASS, TINY_TEST, Serve, md5, small_tinyimagenet
 
 
@@ -80,13 +80,13 @@ def test_held_out_images_are_those_of_the_authors_permutation(count: int, folder
 
 def test_the_ten_thousand_that_are_held_out_of_the_whole_set_never_change() -> None:
     """Every class has some of them, and these are the first."""
-    _, (held, labels) = hold_out_permuted(np.arange(100_000), np.arange(100_000) // 500, 10_000)
+    _, (held, labels) = split_permuted(np.arange(100_000), np.arange(100_000) // 500, 10_000)
     assert len(held) == 10_000 and held[:5].tolist() == [2, 19, 21, 50, 86]
     assert np.bincount(labels, minlength=200).min() > 20
 
 
 def test_published_statistics(folder: Path, tmp_path: Path) -> None:
-    placed = place(load(tmp_path, statistics="standard"), 3, 32, torch.device("cpu"))
+    placed = to_device_data(load(tmp_path, statistics="standard"), 3, 32, torch.device("cpu"))
     assert (placed.mean, placed.std) == ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262))
 
 
@@ -106,7 +106,7 @@ def test_images_are_decoded_once(folder: Path, tmp_path: Path, monkeypatch: pyte
 
 
 def complaint(root: Path) -> str:
-    with pytest.raises(DamagedData) as error:
+    with pytest.raises(CorruptDataError) as error:
         load(root)
     said = str(error.value)
     assert "\n" not in said and said.endswith(f"; fetch it with: sparsweep data get tinyimagenet --data {root}")
@@ -114,7 +114,9 @@ def complaint(root: Path) -> str:
 
 
 def test_missing(tmp_path: Path) -> None:
-    with pytest.raises(MissingData, match=rf"no tiny-imagenet-200 in {tmp_path}; fetch it with: sparsweep data get"):
+    with pytest.raises(
+        MissingDataError, match=rf"no tiny-imagenet-200 in {tmp_path}; fetch it with: sparsweep data get"
+    ):
         load(tmp_path)
 
 

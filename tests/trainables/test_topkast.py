@@ -7,7 +7,7 @@ import torch
 
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
-from sparsweep.trainables.sparsifiers.topkast import Exploring, TopKAST
+from sparsweep.trainables.sparsifiers.topkast import ExplorationPenaltyParams, TopKAST
 from sparsweep.trainables.specs import distributions
 from support.mask_updates import bits, moment
 from support.softmax_regression import DECAY, LAYER, LR, flat, gradient
@@ -56,35 +56,37 @@ def test_what_runs_is_trained_even_where_it_is_not_among_the_largest() -> None:
 def test_two_steps_by_hand(momentum: float) -> None:
     """Six of twelve weights run, nine are trained: those three decay at 1 / D = 2 times the rate, the rest stays."""
     run = flat({"name": "topkast", "distribution": "global", "margin": 0.25, "update_every": 4}, 0.5, momentum=momentum)
-    assert isinstance(run.topology, Exploring)
-    values, velocity = run.topology.values()[LAYER].clone(), torch.zeros(3, 4)
+    assert isinstance(run.masked_params, ExplorationPenaltyParams)
+    values, velocity = run.masked_params.dense_values()[LAYER].clone(), torch.zeros(3, 4)
     order = values.abs().flatten().argsort(descending=True)
     runs, trained = (torch.zeros(12).index_fill(0, order[:count], 1.0).view(3, 4).bool() for count in (6, 9))
-    assert torch.equal(run.masks[LAYER], runs) and torch.equal(run.topology.reach[LAYER], trained)
+    assert torch.equal(run.masks[LAYER], runs) and torch.equal(run.masked_params.trainable[LAYER], trained)
     for _ in range(2):
         slope = gradient(run) + DECAY * values * torch.where(runs, 1.0, 2.0)
         velocity = (momentum * velocity + slope) * trained
         values = values - LR * velocity
         run.train_epoch()
-        assert torch.allclose(run.topology.values()[LAYER], values, rtol=1e-4, atol=1e-6)
+        assert torch.allclose(run.masked_params.dense_values()[LAYER], values, rtol=1e-4, atol=1e-6)
         assert torch.allclose(run.weights[LAYER].detach(), values * runs, rtol=1e-4, atol=1e-6)
-    started = flat({"name": "topkast", "distribution": "global", "margin": 0.25}, 0.5).topology.values()[LAYER]
-    assert torch.equal(run.topology.values()[LAYER][~trained], started[~trained])
+    started = flat({"name": "topkast", "distribution": "global", "margin": 0.25}, 0.5).masked_params.dense_values()[
+        LAYER
+    ]
+    assert torch.equal(run.masked_params.dense_values()[LAYER][~trained], started[~trained])
 
 
 def test_a_weight_that_outgrows_one_in_force_takes_its_place_with_its_value() -> None:
     run = flat({"name": "topkast", "distribution": "global", "margin": 0.25, "update_every": 1}, 0.5)
-    assert isinstance(run.topology, Exploring)
-    masks, trained = run.masks[LAYER], run.topology.reach[LAYER]
+    assert isinstance(run.masked_params, ExplorationPenaltyParams)
+    masks, trained = run.masks[LAYER], run.masked_params.trainable[LAYER]
     newcomer = (trained & ~masks).nonzero()[0]
-    run.topology.latent[LAYER][tuple(newcomer)] = 5.0
+    run.masked_params.latent[LAYER][tuple(newcomer)] = 5.0
     run.train_epoch()
-    value = run.topology.values()[LAYER][tuple(newcomer)].clone()
+    value = run.masked_params.dense_values()[LAYER][tuple(newcomer)].clone()
     assert value > 4 and not run.masks[LAYER][tuple(newcomer)]
-    run.topology.change(run.spec.sparsifier.update(run.masks, moment(run.topology.values())))
+    run.masked_params.set_masks(run.spec.sparsifier.update(run.masks, moment(run.masked_params.dense_values())))
     assert run.masks[LAYER][tuple(newcomer)] and run.weights[LAYER].detach()[tuple(newcomer)] == value
     gone = masks & ~run.masks[LAYER]
-    assert int(gone.sum()) == 1 and run.topology.latent[LAYER][gone] != 0
+    assert int(gone.sum()) == 1 and run.masked_params.latent[LAYER][gone] != 0
 
 
 def test_a_step_costs_the_backward_pass_of_what_is_trained(digits: DeviceData) -> None:
@@ -92,8 +94,8 @@ def test_a_step_costs_the_backward_pass_of_what_is_trained(digits: DeviceData) -
     recipe = {"preset": "digits", "epochs": 2}
     method = {"name": "topkast", "margin": 0.2, "update_every": 2}
     run = begin(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=50)
-    assert isinstance(run.topology, Exploring)
-    trained = run.topology.reach.counts()
+    assert isinstance(run.masked_params, ExplorationPenaltyParams)
+    trained = run.masked_params.trainable.counts()
     assert sum(trained.values()) == pytest.approx(0.4 * run.masks.size, abs=len(trained))
     backward = sum(run.layer_flops[name] * trained[name] / mask.numel() for name, mask in run.masks.items())
     run.train_epoch()

@@ -13,25 +13,25 @@ from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.runs import base as runs
 from sparsweep.trainables.runs.kinds import is_finished
 from sparsweep.trainables.specs.partial import ScoringSpec
-from sparsweep.trainables.specs.run import Spec, dump
+from sparsweep.trainables.specs.run import RunSpec, to_json
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 from support.tiny_trials import trial
 
-Make = Callable[[Spec], SparseTrainable]
+Make = Callable[[RunSpec], SparseTrainable]
 
 
 @pytest.fixture
 def make(store: Store, raw_digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> Make:
     """A worker that has been given one run; what stands for a reference into Ray's object store is the thing itself."""
     monkeypatch.setattr(trainable.ray, "get", lambda reference: reference)
-    monkeypatch.setattr(trainable, "REPORT_SECONDS", 0.0)  # a step is one epoch
+    monkeypatch.setattr(trainable, "MIN_REPORT_INTERVAL_S", 0.0)  # a step is one epoch
 
-    def build(spec: Spec) -> SparseTrainable:
+    def build(spec: RunSpec) -> SparseTrainable:
         worker = SparseTrainable.__new__(SparseTrainable)
         worker.config = {"run": spec.id}
-        datasets: Any = {spec.source.model_dump_json(): raw_digits}
-        worker.setup(worker.config, {spec.id: dump(spec)}, datasets, store, "test")
+        datasets: Any = {spec.dataset_spec.model_dump_json(): raw_digits}
+        worker.setup(worker.config, {spec.id: to_json(spec)}, datasets, store, "test")
         return worker
 
     return build
@@ -57,7 +57,7 @@ def test_another_worker_goes_on_at_the_checkpoint(make: Make, store: Store) -> N
 
 @pytest.mark.parametrize("spec", [trial(), ScoringSpec.of(trial(), 1000, 1, "el2n")], ids=["trial", "scores"])
 def test_what_is_finished_is_not_trained_again(
-    spec: Spec, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
+    spec: RunSpec, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = make(spec)
     while not worker.step()["done"]:
@@ -86,7 +86,7 @@ def test_a_reset_worker_forgets_its_run_and_keeps_its_data(make: Make) -> None:
     worker.step()
     assert worker.run is not None
     assert worker.reset_config({"run": "another"})
-    assert worker.run is None and len(worker.placed) == 1
+    assert worker.run is None and len(worker.device_data_cache) == 1
 
 
 def test_runs_of_the_same_shapes_share_a_machine_and_leave_what_they_leave_alone(make: Make, store: Store) -> None:
@@ -97,13 +97,13 @@ def test_runs_of_the_same_shapes_share_a_machine_and_leave_what_they_leave_alone
         trial(model={"name": "resnet8", "width": 0.5}),
     ]
     worker, machines = make(specs[0]), []
-    worker.specs = {spec.id: dump(spec) for spec in specs}
+    worker.specs = {spec.id: to_json(spec) for spec in specs}
     for spec in specs:
         worker.config = {"run": spec.id}
         worker.reset_config(worker.config)
         while not worker.step()["done"]:
             pass
-        machines.append(worker.workshop.machine)
+        machines.append(worker.workshop.runner)
     assert machines[0] is machines[1] and machines[1] is not machines[2]
     together = store.read_weights(specs[1].id)["model"]
     store.delete(store.artifact_path("weights", specs[1].id))
@@ -118,7 +118,7 @@ def test_after_an_error_the_machine_is_not_used_again(make: Make) -> None:
     worker = make(trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30}))
     with pytest.raises(ArithmeticError):
         worker.step()
-    assert worker.workshop.machine is None
+    assert worker.workshop.runner is None
 
 
 def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> None:
@@ -128,7 +128,7 @@ def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> Non
         with pytest.raises(ArithmeticError, match="the training loss is nan in epoch 1"):
             worker.step()
         assert store.failures()[spec.id]["attempt"] == attempt
-    assert store.failures()[spec.id]["error"] == "Diverged"
+    assert store.failures()[spec.id]["error"] == "DivergedError"
     assert not store.finished()
 
 
@@ -136,7 +136,7 @@ def test_a_gpu_that_is_full_is_recorded_by_name(make: Make, store: Store, monkey
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr(runs.Trained, "train_epoch", full)
+    monkeypatch.setattr(runs.TrainingRun, "train_epoch", full)
     spec = trial()
     with pytest.raises(torch.OutOfMemoryError):
         make(spec).step()
@@ -158,6 +158,6 @@ def test_resnet18_runs_on_the_digits_enlarged(make: Make, store: Store) -> None:
     spec = trial(model={"name": "resnet18", "width": 0.125}, recipe={"preset": "digits", "epochs": 1}, data_ratio=0.05)
     worker = make(spec)
     assert worker.step()["done"]
-    (data,) = worker.placed.values()
+    (data,) = worker.device_data_cache.values()
     assert data.train_images.shape[1:] == (3, 32, 32)
     assert store.finished() == {spec.id}

@@ -8,10 +8,10 @@ import torch
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.sparsifiers import Masks, Moment, Start
+from sparsweep.trainables.sparsifiers import InitContext, Masks, UpdateContext
 from sparsweep.trainables.sparsifiers.dense import Dense
 from sparsweep.trainables.storage import tensor_file
-from sparsweep.trainables.training.trainer import Diverged, Training
+from sparsweep.trainables.training.trainer import DivergedError, Trainer
 from support.tiny_trials import begin, four_pixels, nothing, trial
 
 
@@ -90,7 +90,7 @@ def test_a_loss_that_is_no_number_stops_the_training(value: float) -> None:
     run = begin(trial(), four_images())
     with torch.no_grad():
         run.model.get_parameter("linear.weight").fill_(value)
-    with pytest.raises(Diverged, match=r"training loss is (nan|inf) in epoch 1"):
+    with pytest.raises(DivergedError, match=r"training loss is (nan|inf) in epoch 1"):
         run.train_epoch()
     assert not run.history
 
@@ -99,12 +99,12 @@ def test_a_restored_training_owns_its_state(digits: DeviceData) -> None:
     """Training on does not change the bytes that were written, nor the training that wrote them."""
     run = begin(trial(sparsifier="set", sparsity=0.5), digits, samples=32)
     run.train_epoch()
-    content = tensor_file.encode(run.state())
+    content = tensor_file.dumps(run.state())
     other = begin(run.spec, digits, samples=32)
-    other.restore(tensor_file.decode(content))
+    other.restore(tensor_file.loads(content))
     other.train_epoch()
     assert (run.epoch, other.epoch) == (1, 2)
-    weight = tensor_file.decode(content)["model"]["conv1.weight"]
+    weight = tensor_file.loads(content)["model"]["conv1.weight"]
     assert torch.equal(weight, run.weights["conv1.weight"].detach())
     assert not torch.equal(weight, other.weights["conv1.weight"].detach())
 
@@ -112,7 +112,7 @@ def test_a_restored_training_owns_its_state(digits: DeviceData) -> None:
 class Empty(Dense):
     """A method that keeps nothing."""
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         masks = super().initialize(start)
         return Masks({name: torch.zeros_like(mask) for name, mask in masks.items()})
 
@@ -120,7 +120,7 @@ class Empty(Dense):
 class Unordered(Dense):
     """A method that gives its masks in another order."""
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         return Masks(dict(reversed(list(super().initialize(start).items()))))
 
 
@@ -130,7 +130,7 @@ class Late(Dense):
     def update_steps(self, timeline: object) -> tuple[int, ...]:
         return (1,)
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
         assert moment.step == 1
         changed = {name: mask.clone() for name, mask in masks.items()}
         changed["conv1.weight"].view(-1)[0] = False
@@ -153,7 +153,7 @@ def test_masks_that_are_not_exact_are_refused_at_an_update() -> None:
 def test_without_momentum_methods_that_change_masks_train_too(digits: DeviceData) -> None:
     recipe = {"preset": "digits", "epochs": 3, "momentum": 0, "nesterov": False}
     method = {"name": "set", "update_every": 1, "prune_rate": 0.5, "stop_fraction": 1}
-    run = Training(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, torch.arange(32), nothing)
+    run = Trainer(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, torch.arange(32), nothing)
     first = run.masks
     for _ in range(3):
         run.train_epoch()
@@ -169,8 +169,8 @@ def test_grown_weights_start_at_zero_with_zero_momentum(digits: DeviceData) -> N
     masks, step = run.masks, len(run.batches)
     assert step in run.update_steps
     before = {name: weight.detach().clone() for name, weight in run.weights.items()}
-    batch = next(run.batches.epoch(derive(0, "batches")))
-    run._update_masks(run._moment(step, batch, torch.empty(0)))
+    batch = next(run.batches.iter_epoch(derive(0, "batches")))
+    run._update_masks(run._update_context(step, batch, torch.empty(0)))
     grown = 0
     for name, weight in run.weights.items():
         new, stayed = run.masks[name] & ~masks[name], run.masks[name] & masks[name]

@@ -11,9 +11,9 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sparsweep.trainables.data import ImageData
-from sparsweep.trainables.pipeline.device_data import DeviceData, as_input, place
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data, to_float
 from sparsweep.trainables.pipeline.rng import derive
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 from support.fake_device import WAITS
 from support.tiny_trials import Flat, begin, four_pixels, trial
 
@@ -72,7 +72,7 @@ def test_loss_and_accuracy_are_means_over_samples() -> None:
 def test_what_is_left_out_of_an_epoch_is_left_out_of_its_means() -> None:
     """Six samples in batches of four: one batch, and the mean over its four samples alone."""
     run = begin(flat_trial(batch_size=4, lr=1e-12, drop_last=True), four_pixels(), samples=6)
-    ((images, labels),) = run.batches.epoch(derive(run.spec.seed, "batches", 0))
+    ((images, labels),) = run.batches.iter_epoch(derive(run.spec.seed, "batches", 0))
     with torch.no_grad():
         logits = run.model(images)
     epoch = run.train_epoch()
@@ -108,13 +108,13 @@ WITHOUT_KERNEL = {
 
 def resnet18_step(digits: ImageData, sparsifier: str) -> Operations:
     """The operations of the second of two steps of the paper's ResNet18, narrow, on two images."""
-    data = place(digits, 3, 32, torch.device("cpu"))
+    data = to_device_data(digits, 3, 32, torch.device("cpu"))
     model = {"name": "resnet18", "width": 0.0625}
     sparsity = 0.0 if sparsifier == "dense" else 0.8
     run = begin(trial(model=model, sparsifier=sparsifier, sparsity=sparsity), data, samples=4)
     run.model.train()
     images, labels = data.train_images[:2].float() / 255, data.train_labels[:2]
-    noise = run.objective.noise(images, derive(0, "attack"))
+    noise = run.loss_fn.draw_noise(images, derive(0, "attack"))
     run.train_step(images, labels, noise, 0)
     with Operations() as operations:
         run.train_step(images, labels, noise, 1)
@@ -169,7 +169,7 @@ def test_judged_logits_are_not_tied_by_bf16(digits: DeviceData) -> None:
         head[1] *= 1.001
     judged = run.network.logits(digits.test_images)
     assert (judged.argmax(1) == 1).all()
-    images = as_input(digits.test_images)
+    images = to_float(digits.test_images)
     run.model.eval()
     attacked = run.network(images.requires_grad_())
     assert (attacked.argmax(1) == 1).all() and attacked.requires_grad, "under attack too"
@@ -184,7 +184,7 @@ def test_bf16_trains_weights_that_stay_float32(digits: DeviceData) -> None:
     seen: list[torch.dtype] = []
     run = begin(trial(recipe={"preset": "digits", "epochs": 1, "precision": "bf16"}), digits, samples=32)
     run.model.get_submodule("conv1").register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
-    assert isinstance(run, Training)
+    assert isinstance(run, Trainer)
     run.train_epoch()
     assert set(seen) == {torch.bfloat16}
     assert {parameter.dtype for parameter in run.model.parameters()} == {torch.float32}

@@ -20,8 +20,8 @@ from torch.utils._pytree import tree_leaves
 from sparsweep.trainables.models.resnet import ResidualModel
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import masks, sparsifiers
-from sparsweep.trainables.specs.timeline import Timeline
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.specs.timeline import TrainingSteps
+from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import begin, trial
 
 METHODS = ["bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"]
@@ -32,7 +32,7 @@ MOST_WAITS = {"bayesian_connectivity": 5, "dsr": 3, "gmp": 3, "movement": 3, "sn
 
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(masks, "_divided", masks._ranked)
+    monkeypatch.setattr(masks, "top_k_by_threshold", masks.top_k_by_sort)
 
 
 class Chain(ResidualModel):
@@ -90,7 +90,7 @@ def images() -> DeviceData:
     return DeviceData(pixels, labels, pixels, labels, 10, (0.5,), (0.25,))
 
 
-def begun(name: str, long: bool) -> Training:
+def begun(name: str, long: bool) -> Trainer:
     """After one step, so that there are momenta; dense gradients are told, so that only the update is counted."""
     recipe = {"epochs": 10, "batch_size": 8, "crop_padding": 0}
     run = begin(trial(model=Chain(long=long), sparsifier=name, sparsity=0.8, recipe=recipe), images())
@@ -98,12 +98,12 @@ def begun(name: str, long: bool) -> Training:
     return run
 
 
-def moment_of(run: Training) -> Any:
+def moment_of(run: Trainer) -> Any:
     """Half way, where every method has something to do."""
     batch = images().train_images.float() / 255, images().train_labels
-    seen = run._moment(5, batch, torch.empty(0))
+    seen = run._update_context(5, batch, torch.empty(0))
     gradients = {name: torch.ones_like(weight) for name, weight in run.weights.items()}
-    return type(seen)(**{**vars(seen), "gradients": lambda: gradients})
+    return type(seen)(**{**vars(seen), "dense_gradients": lambda: gradients})
 
 
 def counted(name: str, long: bool) -> Operations:
@@ -151,7 +151,7 @@ def test_an_update_is_less_than_a_hundredth_of_the_training_between_two(name: st
     weights, macs = RESNET18
     update = counted(name, long=True).elements / run.masks.size * weights
     step = 128 * 3 * 2 * macs * ERK_80
-    steps = sorted(sparsifiers.parse(name).update_steps(Timeline(200, 391)))
+    steps = sorted(sparsifiers.parse(name).update_steps(TrainingSteps(200, 391)))
     assert update < 0.01 * step * (steps[1] - steps[0])
 
 

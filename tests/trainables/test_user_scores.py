@@ -20,9 +20,9 @@ from pydantic import ValidationError
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.runs.kinds import open_run
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.partial import ScoringSpec
-from sparsweep.trainables.specs.run import dump, load
+from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from support.tiny_trials import inputs, sources, trial
@@ -80,7 +80,7 @@ def test_infinite_scores_and_further_columns_are_allowed(write: Write) -> None:
 
 
 def test_no_scoring_run_is_required(write: Write) -> None:
-    assert by_file(write()).requirements() == ()
+    assert by_file(write()).prerequisites() == ()
 
 
 @pytest.mark.parametrize(("ratio", "fields"), [(1.0, {}), (0.4, {"keep": "random"})])
@@ -107,7 +107,7 @@ def test_the_path_of_a_parent_is_not_in_its_id_either(write: Write) -> None:
     parents = []
     for name in ("a.parquet", "b.parquet"):
         ticket = by_file(write(name)).replace(sparsifier="lth", sparsity=0.5)
-        parents.append([ticket.id, *(need.id for need in ticket.requirements())])
+        parents.append([ticket.id, *(need.id for need in ticket.prerequisites())])
     assert parents[0] == parents[1] and len(parents[0]) == 2
 
 
@@ -116,9 +116,9 @@ def test_the_digest_is_taken_from_the_file_and_travels_with_the_spec(write: Writ
     spec = by_file(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert spec.difficulty.model_dump()["digest"] == digest
-    text = dump(spec)
+    text = to_json(spec)
     path.unlink()
-    assert load(text) == spec, "a spec that was stored can be read without the file"
+    assert from_json(text) == spec, "a spec that was stored can be read without the file"
     assert by_file(path, digest=digest).id == spec.id
 
 
@@ -147,7 +147,7 @@ def test_a_bad_file_is_refused_when_the_sweep_is_read(write: Write, columns: dic
     path = write(**columns)
     with pytest.raises(ValidationError) as caught:
         by_file(path)
-    line = explain(caught.value)
+    line = format_error(caught.value)
     assert line.startswith(f"difficulty.file: {path} ") and re.search(said, line) and "\n" not in line
 
 
@@ -156,13 +156,13 @@ def test_a_missing_column_is_named_with_those_there_are(write: Write) -> None:
     pd.DataFrame(GOOD).rename(columns={"score": "el2n"}).to_parquet(path, index=False)
     with pytest.raises(ValidationError) as caught:
         by_file(path)
-    assert explain(caught.value) == f"difficulty.file: {path} has no column 'score'; it has sample, label, el2n"
+    assert format_error(caught.value) == f"difficulty.file: {path} has no column 'score'; it has sample, label, el2n"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValidationError) as caught:
         by_file(tmp_path / "none.parquet")
-    assert explain(caught.value) == f"difficulty.file: there is no file {tmp_path}/none.parquet (on this machine)"
+    assert format_error(caught.value) == f"difficulty.file: there is no file {tmp_path}/none.parquet (on this machine)"
 
 
 @pytest.mark.parametrize("content", [b"", b"sample,label,score\n0,0,1\n", b"PAR1" + bytes(100)])
@@ -171,7 +171,7 @@ def test_what_is_no_parquet_file_is_said(tmp_path: Path, content: bytes) -> None
     path.write_bytes(content)
     with pytest.raises(ValidationError) as caught:
         by_file(path)
-    line = explain(caught.value)
+    line = format_error(caught.value)
     assert line.startswith(f"difficulty.file: {path} is no whole Parquet file: ") and "\n" not in line
 
 
@@ -189,7 +189,7 @@ def test_what_is_no_parquet_file_is_said(tmp_path: Path, content: bytes) -> None
 def test_bad_fields_are_one_line(fields: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError) as caught:
         trial(difficulty={"name": "scores", **fields})
-    line = explain(caught.value)
+    line = format_error(caught.value)
     assert line.startswith(said) and "\n" not in line
 
 
@@ -224,8 +224,8 @@ def test_scores_of_other_data_are_refused(write: Write) -> None:
 
 def test_what_a_scoring_run_left_selects_what_its_difficulty_does(digits: DeviceData, store: Store) -> None:
     by_run = trial(difficulty={"name": "el2n", "runs": 1, "epoch": 1}, data_ratio=0.2)
-    (scoring,) = by_run.difficulty.requirements(by_run)
-    open_run(scoring, inputs(digits), store, "test").advance(float("inf"))
+    (scoring,) = by_run.difficulty.prerequisites(by_run)
+    open_run(scoring, inputs(digits), store, "test").run_for(float("inf"))
     path = Path(store.root, store.scores_path(scoring.id, "el2n"))
     by_path = by_file(path, 0.2)
 
@@ -246,7 +246,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
     {"pipe": os.mkfifo, "folder": Path.mkdir, "device": lambda link: link.symlink_to("/dev/zero")}[kind](path)
     with pytest.raises(ValidationError) as caught:
         by_file(path)
-    assert "cannot be read: it is a " in explain(caught.value) and "\n" not in explain(caught.value)
+    assert "cannot be read: it is a " in format_error(caught.value) and "\n" not in format_error(caught.value)
 
 
 def odd_columns() -> dict[str, pa.Array]:
@@ -271,7 +271,7 @@ def test_a_column_of_another_kind_is_refused_in_one_line(tmp_path: Path, column:
     )
     with pytest.raises(ValidationError) as caught:
         by_file(path)
-    said = explain(caught.value)
+    said = format_error(caught.value)
     assert said.startswith("difficulty.file: ") and "\n" not in said and len(said) < 500
 
 

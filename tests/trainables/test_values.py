@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BeforeValidator, SerializeAsAny, ValidationError
 
-from sparsweep.trainables.specs.base import Named, Registry, Value, explain, unknown
+from sparsweep.trainables.specs.base import FrozenModel, NamedSpec, Registry, format_error, unknown_choice
 from sparsweep.trainables.specs.partial import ScoringSpec
 from support.tiny_trials import trial
 
@@ -69,7 +69,7 @@ def test_bad_values_are_explained_in_one_line(changes: dict[str, Any], parts: li
     """Field, value and choices, in one line."""
     with pytest.raises(ValidationError) as caught:
         trial(**changes)
-    line = explain(caught.value)
+    line = format_error(caught.value)
     assert "\n" not in line
     for part in parts:
         assert part in line
@@ -78,7 +78,7 @@ def test_bad_values_are_explained_in_one_line(changes: dict[str, Any], parts: li
 def test_missing_field_is_named() -> None:
     with pytest.raises(ValidationError) as caught:
         ScoringSpec.model_validate({"epochs": 3})
-    assert explain(caught.value) == "trial: Field required"
+    assert format_error(caught.value) == "trial: Field required"
 
 
 def test_problem_in_a_nested_trial_is_named_by_its_whole_path() -> None:
@@ -86,24 +86,24 @@ def test_problem_in_a_nested_trial_is_named_by_its_whole_path() -> None:
     fields["recipe"]["epochs"] = 0
     with pytest.raises(ValidationError) as caught:
         ScoringSpec.model_validate({"trial": fields, "epochs": 3, "scores": ["el2n"]})
-    assert explain(caught.value).startswith("trial.recipe.epochs: ")
+    assert format_error(caught.value).startswith("trial.recipe.epochs: ")
 
 
 def test_seeds_of_scoring_runs_stay_seeds() -> None:
     """The last of ten seeds from 2^31 - 3 is none: said when the trial is made, not when its graph is."""
     with pytest.raises(ValidationError) as caught:
         trial(difficulty={"name": "el2n", "epoch": 1, "first_seed": 2**31 - 3, "runs": 10}, data_ratio=0.5)
-    assert "first_seed" in explain(caught.value)
+    assert "first_seed" in format_error(caught.value)
 
 
 def test_unknown_lists_choices_and_the_nearest() -> None:
-    assert unknown("colour", "redd", ["red", "blue"]) == (
+    assert unknown_choice("colour", "redd", ["red", "blue"]) == (
         "unknown colour 'redd' (did you mean red?); choose from red, blue"
     )
-    assert unknown("colour", "xyz", ["red", "blue"]) == "unknown colour 'xyz'; choose from red, blue"
+    assert unknown_choice("colour", "xyz", ["red", "blue"]) == "unknown colour 'xyz'; choose from red, blue"
 
 
-class Fruit(Named):
+class Fruit(NamedSpec):
     """Something to eat.
 
     More about it.
@@ -182,14 +182,14 @@ def test_registry_refuses_a_class_without_a_name() -> None:
 def test_field_of_a_registry_keeps_the_fields_of_the_subclass() -> None:
     registry = kitchen()
 
-    class Basket(Value):
+    class Basket(FrozenModel):
         fruit: Annotated[SerializeAsAny[Fruit], BeforeValidator(registry.parse)]
 
     basket = Basket.model_validate({"fruit": {"name": "plum", "stones": 3}})
     assert basket.model_dump() == {"fruit": {"name": "plum", "stones": 3}}
     with pytest.raises(ValidationError) as caught:
         Basket.model_validate({"fruit": {"name": "plum", "stones": "x"}})
-    assert explain(caught.value).startswith("fruit.stones: ")
+    assert format_error(caught.value).startswith("fruit.stones: ")
 
 
 def test_values_are_frozen() -> None:

@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from sparsweep.trainables.difficulties.scores.vog import VoGScore, add_map, class_standardised, input_gradients
-from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 from support.tiny_trials import Flat, begin, four_pixels, trial, view_of
 
 CPU = torch.device("cpu")
@@ -48,7 +48,7 @@ def test_input_gradient_of_a_linear_layer_is_the_row_of_the_label() -> None:
     with torch.no_grad():
         module[1].weight.copy_(torch.tensor([[1.0, 2.0, 6.0], [-3.0, 0.0, 0.0]]))
     images = torch.rand(3, 3, 1, 1)
-    found = input_gradients(Network(module, CPU, "fp32"), images, torch.tensor([0, 1, 0]))
+    found = input_gradients(AutocastNetwork(module, CPU, "fp32"), images, torch.tensor([0, 1, 0]))
     assert found.shape == (3, 1, 1) and found.flatten().tolist() == pytest.approx([3.0, -1.0, 3.0])
     assert not images.requires_grad and all(parameter.grad is None for parameter in module.parameters())
 
@@ -57,7 +57,7 @@ def test_input_gradient_of_a_network_with_norms_against_a_loop(digits: DeviceDat
     training = begin(trial(), digits)
     training.train_epoch()
     training.model.eval()
-    images, labels = as_input(digits.train_images[:4]), digits.train_labels[:4]
+    images, labels = to_float(digits.train_images[:4]), digits.train_labels[:4]
     for image, label, found in zip(images, labels, input_gradients(training.network, images, labels), strict=True):
         alone = image[None].clone().requires_grad_()
         (expected,) = torch.autograd.grad(training.network(alone)[0, label], alone)
@@ -72,10 +72,10 @@ def test_a_course_of_training_by_definition() -> None:
     score, rows = VoGScore(data), []
     for _ in range(4):
         training.train_epoch()
-        score.follow(view_of(training))
+        score.on_epoch_end(view_of(training))
         (layer,) = training.weights.values()
         rows.append(layer.detach().clone()[data.train_labels])
     raw = torch.stack(rows).double().var(0, correction=0).mean(1)
     torch.testing.assert_close(score.state["scatter"] / (4 * 4), raw, rtol=1e-4, atol=0)
     assert len(set(raw.tolist())) == 3, "one value a class: nobody stands out of it"
-    assert score.result(view_of(training)).abs().max() < 5, "standardised"
+    assert score.compute(view_of(training)).abs().max() < 5, "standardised"

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparsweep.trainables.pipeline.device_data import place
-from sparsweep.trainables.runs.base import Inputs
+from sparsweep.trainables.pipeline.device_data import to_device_data
+from sparsweep.trainables.runs.base import RunInputs
 from sparsweep.trainables.runs.kinds import open_run
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
-from sparsweep.tuner.config.sweep import Sweep, parse
-from sparsweep.tuner.execution.queue import Release
-from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.config.sweep import Sweep, parse_sweep
+from sparsweep.tuner.execution.queue import RunQueue
+from sparsweep.tuner.planning.graph import build_graph, compute_state
 
 SMALL = """
 base:
@@ -35,26 +35,28 @@ grids:
 
 @pytest.fixture
 def small() -> Sweep:
-    return parse(SMALL, "small")
+    return parse_sweep(SMALL, "small")
 
 
 @pytest.fixture
 def run_here(tmp_path: Path) -> Callable[..., list[str]]:
     """Run what is missing of a sweep in ``tmp_path``; returns the ids of the runs that were trained."""
 
-    def inputs(spec: Spec) -> Inputs:
-        images = spec.source.load()
+    def inputs(spec: RunSpec) -> RunInputs:
+        images = spec.dataset_spec.load()
         device = torch.device("cpu")
-        return Inputs(lambda: images, lambda trial: place(images, trial.model.channels, trial.model.min_size, device))
+        return RunInputs(
+            lambda: images, lambda trial: to_device_data(images, trial.model.channels, trial.model.min_size, device)
+        )
 
     def run(sweep: Sweep, storage: Path = tmp_path) -> list[str]:
         store = Store(str(storage))
-        state = examine(build(sweep.trials), store)
-        release = Release(state.graph, state.ready)
+        state = compute_state(build_graph(sweep.trials), store)
+        release = RunQueue(state.graph, state.ready)
         trained = []
         while (run_id := release.next()) is not None:
             spec = state.graph.runs[run_id]
-            assert open_run(spec, inputs(spec), store, sweep.name).advance(float("inf")).done
+            assert open_run(spec, inputs(spec), store, sweep.name).run_for(float("inf")).is_finished
             trained.append(run_id)
             release.finish(run_id)
         return trained

@@ -21,10 +21,10 @@ from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
-from sparsweep.tuner.cli.result_tables import state_looks
-from sparsweep.tuner.config.sweep import Sweep, parse, read
-from sparsweep.tuner.errors import WrongCall
-from sparsweep.tuner.planning.trials import rankings
+from sparsweep.tuner.cli.result_tables import set_plugin_styles
+from sparsweep.tuner.config.sweep import Sweep, parse_sweep, read_sweep
+from sparsweep.tuner.errors import UsageError
+from sparsweep.tuner.planning.trials import score_rankings
 from support.fake_results import write_results
 
 SWEEP = """
@@ -47,7 +47,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def written(store: Store, name: str = "mine", leave_out: int = 0) -> Sweep:
-    sweep = parse(SWEEP, name)
+    sweep = parse_sweep(SWEEP, name)
     write_results(store, sweep, leave_out)
     return sweep
 
@@ -97,7 +97,7 @@ def test_figures_are_chosen_and_have_the_width_that_was_asked_for(
 )
 def test_a_choice_of_figures_that_cannot_be_is_one_line(option: str, value: str, why: str, store: Store) -> None:
     written(store)
-    with pytest.raises(WrongCall, match=f"^{re.escape(why)}"):
+    with pytest.raises(UsageError, match=f"^{re.escape(why)}"):
         call("figures", "mine", option, value, store=store)
 
 
@@ -105,7 +105,7 @@ def test_what_a_sweep_asks_for_and_has_not_is_missing(store: Store, capsys: pyte
     """SET at .5 alone: nobody asks for SET at .8, and the last of SNIP is not finished."""
     text = SWEEP.replace("[{name: set, update_every: 0.5}, snip], sparsity: [0.5, 0.8]", "snip, sparsity: [0.5, 0.8]")
     text += "  - {sparsifier: {name: set, update_every: 0.5}, sparsity: 0.5}\n"
-    sweep = parse(text.replace("seed: [0, 1]", "seed: 0"), "mine")
+    sweep = parse_sweep(text.replace("seed: [0, 1]", "seed: 0"), "mine")
     lost = next(trial for trial in reversed(sweep.trials.values()) if trial.sparsifier.name == "snip")
     write_results(store, sweep)
     Path(store.root, "results", "trials", f"{lost.id}.parquet").unlink()
@@ -119,10 +119,10 @@ def test_what_a_sweep_asks_for_and_has_not_is_missing(store: Store, capsys: pyte
 
 def test_figure_1_is_drawn_from_the_scores_of_the_sweep(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     sweep = written(store)
-    [(dataset, runs)] = rankings(sweep.trials.values())
+    [(dataset, runs)] = score_rankings(sweep.trials.values())
     assert json.loads(dataset)["name"] == "digits" and len(runs) == 2
     needed = {
-        need.id for trial in sweep.trials.values() for need in trial.requirements() if isinstance(need, ScoringSpec)
+        need.id for trial in sweep.trials.values() for need in trial.prerequisites() if isinstance(need, ScoringSpec)
     }
     assert set(runs) == needed
     labels = next(iter(sweep.trials.values())).dataset.load().train_labels
@@ -165,7 +165,7 @@ def test_without_any_result_figures_says_so_and_report_still_tells_why(
     sweep = written(store, leave_out=20)
     failed = next(iter(sweep.trials))
     store.write_failure(failed, "mine", RuntimeError("it broke"))
-    with pytest.raises(WrongCall, match=r"mine: no trial has finished in .*: sparsweep status says why"):
+    with pytest.raises(UsageError, match=r"mine: no trial has finished in .*: sparsweep status says why"):
         call("figures", "mine", store=store)
     call("report", "mine", store=store)
     page = Path(store.root, "reports/mine.html").read_text()
@@ -175,7 +175,7 @@ def test_without_any_result_figures_says_so_and_report_still_tells_why(
 @pytest.mark.parametrize("command", ["figures", "report", "claims"])
 def test_an_empty_storage_is_refused(store: Store, command: str) -> None:
     for recorded in (False, True):
-        with pytest.raises(WrongCall, match=r"^mine: no trial has finished in .*: sparsweep status says why$"):
+        with pytest.raises(UsageError, match=r"^mine: no trial has finished in .*: sparsweep status says why$"):
             call(command, "mine" if recorded else str(path_of_mine(store)), store=store)
         written(store, leave_out=20)
     assert not Path(store.root, "reports").exists()
@@ -210,7 +210,7 @@ def test_a_claim_of_ones_own(store: Store, tmp_path: Path, capsys: pytest.Captur
     call("claims", "mine", "--claims", str(mine), store=store)
     assert "no-worse: SUPPORTED on digits / resnet8" in capsys.readouterr().out
     mine.write_text("- {claim: x}")
-    with pytest.raises(WrongCall, match=rf"^--claims {mine}: 0\.statement: Field required"):
+    with pytest.raises(UsageError, match=rf"^--claims {mine}: 0\.statement: Field required"):
         call("claims", "mine", "--claims", str(mine), store=store)
 
 
@@ -246,21 +246,21 @@ def test_tables_of_a_later_version_are_refused_in_one_line(
 
 
 def test_an_unknown_sweep_names_the_choices(store: Store) -> None:
-    with pytest.raises(WrongCall, match=r"unknown sweep 'quickstrat' .did you mean quickstart"):
+    with pytest.raises(UsageError, match=r"unknown sweep 'quickstrat' .did you mean quickstart"):
         call("report", "quickstrat", store=store)
 
 
 def test_every_trial_of_a_sweep_has_the_runs_that_ranked_it() -> None:
-    assert len(rankings(read("quickstart").trials.values())) == 1
-    assert rankings([]) == []
+    assert len(score_rankings(read_sweep("quickstart").trials.values())) == 1
+    assert score_rankings([]) == []
 
 
 def test_a_method_of_ones_own_states_its_label_and_color(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(style, "_stated", {})
     monkeypatch.setitem(sparsifiers._classes, "theirs", SimpleNamespace(label="Their method", color="#123456"))
-    state_looks()
+    set_plugin_styles()
     assert (style.of("theirs").label, style.of("theirs").color) == ("Their method", "#123456")
     assert style.of("set") == style.SPARSIFIERS["set"]
     monkeypatch.setitem(sparsifiers._classes, "theirs", SimpleNamespace(label="", color="blueish"))
-    with pytest.raises(WrongCall, match=r"^theirs\.color: no color \(got 'blueish'\)\. Write it as #rrggbb\.$"):
-        state_looks()
+    with pytest.raises(UsageError, match=r"^theirs\.color: no color \(got 'blueish'\)\. Write it as #rrggbb\.$"):
+        set_plugin_styles()

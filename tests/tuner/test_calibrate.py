@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.training.execution import Engine
-from sparsweep.trainables.training.throughput import Rehearsal
-from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.trainables.training.execution import ExecutionConfig
+from sparsweep.trainables.training.throughput import ThroughputProbe
+from sparsweep.tuner.config.sweep import Sweep, parse_sweep
 from sparsweep.tuner.hardware import throughput
-from sparsweep.tuner.planning.estimate import lines, price
-from sparsweep.tuner.planning.graph import build
+from sparsweep.tuner.planning.estimate import estimate, format_estimate
+from sparsweep.tuner.planning.graph import build_graph
 
 TEXT = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}
@@ -27,50 +27,50 @@ grids:
 @pytest.fixture
 def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
     monkeypatch.setattr(throughput, "RATE_SECONDS", 0.0)
-    return parse(TEXT, "calibrated")
+    return parse_sweep(TEXT, "calibrated")
 
 
 def measured(sweep: Sweep, store: Store) -> list[str]:
-    found = throughput.measure(build(sweep.trials).runs.values(), store, sweep.resources)
-    return [throughput.line(one) for one in found]
+    found = throughput.measure(build_graph(sweep.trials).runs.values(), store, sweep.resources)
+    return [throughput.format_rate(one) for one in found]
 
 
 def test_every_kind_of_training_is_measured_once_and_the_plan_knows_hours(sweep: Sweep, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    assert lines(price(sweep, store))[-1].endswith("unknown: sparsweep calibrate measures it")
+    assert format_estimate(estimate(sweep, store))[-1].endswith("unknown: sparsweep calibrate measures it")
     said = measured(sweep, store)
     assert len(said) == 2 and all(" images/s on " in line for line in said)
     attacks = {line.split(", ")[-1].partition(":")[0] for line in said}
     assert attacks == {"no attack", "under attack (7 forward passes an image)"}, "3, and 2 for each of 2 steps"
     assert all(line.startswith("resnet8 stem 3x3 width 0.25 at 8 px, ") for line in said)
-    assert lines(price(sweep, store))[-1].split(", ")[-1].startswith("calibrated on ")
+    assert format_estimate(estimate(sweep, store))[-1].split(", ")[-1].startswith("calibrated on ")
 
 
 def test_it_is_measured_with_the_levers_of_the_sweep(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    used: list[Engine] = []
+    used: list[ExecutionConfig] = []
 
-    class Seen(Rehearsal):
-        def __init__(self, spec: Any, device: torch.device, engine: Engine) -> None:
+    class Seen(ThroughputProbe):
+        def __init__(self, spec: Any, device: torch.device, engine: ExecutionConfig) -> None:
             used.append(engine)
             super().__init__(spec, device, engine)
-            assert self.training.machine.capture is None or engine.graphs
+            assert self.training.runner.capture_fn is None or engine.graphs
 
-    monkeypatch.setattr(throughput, "Rehearsal", Seen)
-    store, turned = Store(str(tmp_path)), parse(TEXT, "calibrated", ["resources.engine.graphs=false"])
+    monkeypatch.setattr(throughput, "ThroughputProbe", Seen)
+    store, turned = Store(str(tmp_path)), parse_sweep(TEXT, "calibrated", ["resources.engine.graphs=false"])
     assert all(", graphs off, " in line for line in measured(turned, store))
-    assert used == [Engine(graphs=False)] * 2
-    assert price(turned, store)["hours"] is not None and price(sweep, store)["hours"] is None
+    assert used == [ExecutionConfig(graphs=False)] * 2
+    assert estimate(turned, store)["hours"] is not None and estimate(sweep, store)["hours"] is None
 
 
 def test_what_does_not_fit_is_said_and_no_hours_rest_on_it(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def too_large(*arguments: Any) -> Rehearsal:
+    def too_large(*arguments: Any) -> ThroughputProbe:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(throughput, "Rehearsal", too_large)
+    monkeypatch.setattr(throughput, "ThroughputProbe", too_large)
     store = Store(str(tmp_path))
     assert all("does not fit into memory on " in line for line in measured(sweep, store))
-    assert price(sweep, store)["hours"] is None
+    assert estimate(sweep, store)["hours"] is None

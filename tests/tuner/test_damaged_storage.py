@@ -22,15 +22,15 @@ from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli.session import open_sweep
-from sparsweep.tuner.cli.status_view import view
-from sparsweep.tuner.config.sweep import parse
-from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.cli.status_view import render
+from sparsweep.tuner.config.sweep import parse_sweep
+from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.planning import status
-from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.planning.graph import build_graph, compute_state
 from sparsweep.tuner.planning.repair import remove_damaged_results
-from sparsweep.tuner.search.study import Study
+from sparsweep.tuner.search.study import OptunaStudy
 from sparsweep.tuner.state import calibration, suggestions, sweep_record
-from sparsweep.tuner.state.driver_lease import Lease, read_word
+from sparsweep.tuner.state.driver_lease import Lease, read_lease
 from support.fake_results import write_results
 
 SWEEP = """
@@ -46,7 +46,7 @@ def edited(edit: Callable[[pa.Table], pa.Table]) -> Damage:
 
 def with_value(name: str, value: Any, kind: pa.DataType | None = None) -> Damage:
     def edit(table: pa.Table) -> pa.Table:
-        field = pa.field(name, kind or schemas.TABLES["trials"].field(name).type)
+        field = pa.field(name, kind or schemas.SCHEMAS["trials"].field(name).type)
         return table.set_column(table.column_names.index(name), field, pa.array([value] * len(table), field.type))
 
     return edited(edit)
@@ -91,7 +91,7 @@ VALUES: dict[str, Damage] = {
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     store = Store(str(tmp_path / "runs"))
-    write_results(store, parse(SWEEP, "mine"))
+    write_results(store, parse_sweep(SWEEP, "mine"))
     return store
 
 
@@ -157,12 +157,12 @@ def test_what_is_not_a_finite_number_is_missing(store: Store, trial: str, path: 
 
 @pytest.mark.parametrize("damage", [*TORN, *WRONG, "spec None", "spec ", "spec {", "spec []"])
 def test_a_resume_makes_a_damaged_result_again(store: Store, trial: str, path: Path, damage: str) -> None:
-    graph = build(parse(SWEEP, "mine").trials)
+    graph = build_graph(parse_sweep(SWEEP, "mine").trials)
     before = {name: Path(store.root, store.result_path("trials", name)).read_bytes() for name in store.finished()}
     {**TORN, **WRONG, **VALUES}[damage](path)
     removed = remove_damaged_results(graph.runs, store)
     assert removed == ([] if damage == "folder" else [trial])  # a folder is nobody's result and stays
-    assert examine(graph, store).todo == {trial}
+    assert compute_state(graph, store).todo == {trial}
     del before[trial]
     assert before == {name: Path(store.root, store.result_path("trials", name)).read_bytes() for name in before}
 
@@ -171,7 +171,7 @@ def test_a_resume_makes_a_damaged_result_again(store: Store, trial: str, path: P
 def test_a_cut_table_of_a_trial_is_made_again_with_its_row(store: Store, trial: str, table: str) -> None:
     cut = Path(store.root, store.result_path(table, trial))
     cut.write_bytes(cut.read_bytes()[:-9])
-    assert remove_damaged_results(parse(SWEEP, "mine").trials, store) == [trial]
+    assert remove_damaged_results(parse_sweep(SWEEP, "mine").trials, store) == [trial]
     assert trial not in store.finished() and not cut.exists()
 
 
@@ -183,7 +183,7 @@ def test_a_conflict_copy_is_no_second_row(
     shutil.copy(path, copy)
     assert len(load_trials(store.root)) == 4 and len(load_trials(store.root, trial)) == 1
     assert str(copy) in caplog.text
-    assert remove_damaged_results(parse(SWEEP, "mine").trials, store) == [] and copy.exists()
+    assert remove_damaged_results(parse_sweep(SWEEP, "mine").trials, store) == [] and copy.exists()
 
 
 THEIRS = SWEEP.replace("resnet8", "theirnet")
@@ -215,16 +215,16 @@ def test_a_sweep_that_cannot_be_read_is_named_and_the_others_go_on(
     assert code == 0 and len(lines) == 1 and lines[0].startswith(reason)
     assert store.exists(f"artifacts/weights/{'0' * 16}.pt"), "what it needs is not known"
     assert call("plan", "mine.yaml")[0] == 0
-    with pytest.raises(WrongCall, match=r"^theirs: "):
+    with pytest.raises(UsageError, match=r"^theirs: "):
         open_sweep("theirs", [], store.root, as_it_was_run=True)
 
 
 def test_a_sweep_remembers_its_plugins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugins, "_named", {"their_methods": None})
-    sweep_record.remember(parse(SWEEP, "mine"), store)
+    sweep_record.save_sweep(parse_sweep(SWEEP, "mine"), store)
     assert json.loads(store.read("sweeps/mine/plugins.json") or b"") == ["their_methods"]
     monkeypatch.setattr(plugins, "_named", {})
-    assert sweep_record.recall("mine", store, []) is not None, "needed only where something is unknown without"
+    assert sweep_record.load_sweep("mine", store, []) is not None, "needed only where something is unknown without"
 
 
 def test_rows_of_unknown_methods_tell_no_speed_and_stop_no_plan(store: Store, path: Path, call: Any) -> None:
@@ -236,8 +236,8 @@ def test_rows_of_unknown_methods_tell_no_speed_and_stop_no_plan(store: Store, pa
 
 def said(**parts: Any) -> bytes:
     """A driver's word, some of its parts damaged."""
-    word = Lease("mine", Store("nowhere"), print)._word
-    content = {**json.loads(word.encode()), "seconds_left": 1.0}
+    word = Lease("mine", Store("nowhere"), print)._content
+    content = {**json.loads(word.to_json()), "seconds_left": 1.0}
     driver = {**content["driver"], **parts.pop("driver", {})}
     return json.dumps({**content, "driver": driver, **parts}).encode()
 
@@ -269,7 +269,7 @@ def test_a_damaged_record_counts_as_none(store: Store, call: Any, name: str, con
 @pytest.mark.parametrize("content", NOBODY)
 def test_a_word_of_nobody_is_none(store: Store, call: Any, content: bytes) -> None:
     store.write("sweeps/mine/driver.json", content)
-    assert read_word("mine", store) is None
+    assert read_lease("mine", store) is None
     assert call("status")[0] == call("gc")[0] == 0
 
 
@@ -279,10 +279,10 @@ def test_of_a_word_that_is_damaged_the_rest_is_shown(store: Store, call: Any, tr
     store.delete(store.result_path("trials", trial))
     code, out, lines = call("status", "mine")
     assert (code, lines) == (0, []) and "3 done" in out
-    found = status.report(parse(SWEEP, "mine"), store)
+    found = status.sweep_status(parse_sweep(SWEEP, "mine"), store)
     assert found["alive"] and found["running_now"] == []
     assert found["seconds_left"] in (None, 1.0)
-    Console(file=io.StringIO()).print(view(found))
+    Console(file=io.StringIO()).print(render(found))
 
 
 SEARCH = """
@@ -296,9 +296,9 @@ search:
 @pytest.fixture
 def searched(store: Store) -> list[Any]:
     """A search that has made all its suggestions, and what they are."""
-    sweep = parse(SEARCH, "sought")
-    sweep_record.remember(sweep, store)
-    study = Study(sweep, store)
+    sweep = parse_sweep(SEARCH, "sought")
+    sweep_record.save_sweep(sweep, store)
+    study = OptunaStudy(sweep, store)
     while study.ask() is not None:
         pass
     return list(suggestions.suggestions("sought", store))
@@ -321,7 +321,7 @@ SUGGESTIONS = [
 def test_a_damaged_suggestion_is_named_and_made_again(
     store: Store, call: Any, searched: list[Any], caplog: pytest.LogCaptureFixture, content: bytes
 ) -> None:
-    suggestions.say_once.cache_clear()
+    suggestions.warn_once.cache_clear()
     path = "sweeps/sought/suggestions/000001.json"
     whole = store.read(path)
     store.write(path, content)
@@ -329,7 +329,7 @@ def test_a_damaged_suggestion_is_named_and_made_again(
     assert code == 0 and "3 trials" in out
     (named,) = caplog.records
     assert "suggestion 000001 is damaged" in named.getMessage()
-    again = Study(parse(SEARCH, "sought"), store)
+    again = OptunaStudy(parse_sweep(SEARCH, "sought"), store)
     assert [spec.id for spec in again.pending] == [made.spec.id for made in searched if made.number != 1]
     while again.ask() is not None:
         pass
@@ -359,15 +359,15 @@ def test_a_suggestion_outside_the_space_stops_no_search(store: Store, searched: 
     path = "sweeps/sought/suggestions/000001.json"
     content = json.loads(store.read(path) or b"")
     store.write(path, json.dumps({**content, "params": {"sparsity": value}}).encode())
-    assert Study(parse(SEARCH, "sought"), store).ask() is not None
+    assert OptunaStudy(parse_sweep(SEARCH, "sought"), store).ask() is not None
 
 
 def test_a_calibration_without_its_rate_counts_as_none(store: Store) -> None:
     store.write("calibration/x.json", b'{"what": "rate"}')
     store.write("calibration/notes.txt", b"by hand")
     kept = {"what": "rate", "kind": {}, "card": "mine", "images_per_second": 2.0}
-    calibration.keep(kept, store)
-    (found,) = calibration.read(store, "rate")
+    calibration.save_measurement(kept, store)
+    (found,) = calibration.read_measurements(store, "rate")
     assert found.items() >= kept.items()
 
 

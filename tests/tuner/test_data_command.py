@@ -15,9 +15,9 @@ from sparsweep.trainables.data import datasets
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli.app import main
 from sparsweep.tuner.cli.datasets import read_images
-from sparsweep.tuner.config.sweep import parse, read
+from sparsweep.tuner.config.sweep import parse_sweep, read_sweep
 from sparsweep.tuner.execution import driver
-from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.planning.graph import build_graph, compute_state
 from sparsweep.tuner.state import sweep_record
 from support.tiny_datasets import Serve, md5, small_cifar, small_imagefolder, small_tinyimagenet
 
@@ -139,7 +139,7 @@ def test_a_sweep_whose_data_is_missing_is_refused_before_anything_starts(
     command: str, name: str, call: Call, no_ray: None, tmp_path: Path
 ) -> None:
     if command == "resume":
-        sweep_record.remember(read("smoke"), Store(str(tmp_path / "runs")))
+        sweep_record.save_sweep(read_sweep("smoke"), Store(str(tmp_path / "runs")))
     before = [path for path in tmp_path.rglob("*") if path.is_file()]
     said = call(command, "smoke", "--set", f"dataset={name}", "--set", "model=resnet18")
     assert (said.code, said.out) == (2, "")
@@ -191,8 +191,8 @@ grids:
   - {{sparsifier: dense, dataset: digits}}
   - {{sparsifier: dense, dataset: {{name: imagefolder, path: {folder}, image_size: 32}}, seed: [0, 1]}}
 """
-    state = examine(build(parse(text, "two").trials), Store(str(tmp_path / "runs")))
+    state = compute_state(build_graph(parse_sweep(text, "two").trials), Store(str(tmp_path / "runs")))
     images = read_images(state, [], str(tmp_path / "data"))
     assert {data.train_images.shape for data in images.values()} == {(1437, 1, 8, 8), (15, 3, 32, 32)}
-    used = {state.graph.runs[run].source.model_dump_json() for run in state.ready}
+    used = {state.graph.runs[run].dataset_spec.model_dump_json() for run in state.ready}
     assert images.keys() == used and len(state.ready) == 3 + 2 * 2

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from sparsweep.trainables.storage.filesystem import create_local
+from sparsweep.trainables.storage.filesystem import atomic_create
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.sweep import read
+from sparsweep.tuner.config.sweep import read_sweep
 from sparsweep.tuner.state import driver_lease
-from sparsweep.tuner.state.driver_lease import Lease, SweepAlreadyRunning, living_word, read_word, refuse_if_driven
+from sparsweep.tuner.state.driver_lease import Lease, SweepAlreadyRunning, read_lease, read_live_lease, refuse_if_driven
 
 PATH = "sweeps/mine/driver.json"
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -63,7 +63,7 @@ def say(store: Store, at: datetime | None = None, beat: int = 0, **driver: Any) 
 
 def of_here(pid: int) -> dict[str, Any]:
     """A process of this machine as a driver."""
-    return {"machine": driver_lease._machine(), "pid": pid, "started": driver_lease._start_of(pid)}
+    return {"machine": driver_lease._node_id(), "pid": pid, "started": driver_lease._start_time(pid)}
 
 
 def dead_process() -> int:
@@ -74,13 +74,13 @@ def dead_process() -> int:
 
 
 def test_the_first_driver_has_the_sweep_until_it_ends(store: Store, lease: Callable[..., Lease]) -> None:
-    with lease().take() as mine:
-        assert living_word("mine", store) is not None
+    with lease().acquire() as mine:
+        assert read_live_lease("mine", store) is not None
         mine.report({"abc": {"epoch": 1, "epochs": 2}}, 7.0)
         mine.renew()
-        word = living_word("mine", store)
+        word = read_live_lease("mine", store)
         assert word is not None and (word.beat, word.running["abc"]["epoch"], word.seconds_left) == (1, 1, 7.0)
-    assert read_word("mine", store) is None
+    assert read_lease("mine", store) is None
 
 
 def test_a_process_of_this_machine_is_believed_as_long_as_it_is_there(
@@ -89,21 +89,21 @@ def test_a_process_of_this_machine_is_believed_as_long_as_it_is_there(
     """However long ago it spoke: it may have been stopped, and goes on."""
     say(store, NOW, **of_here(os.getppid()))
     with pytest.raises(SweepAlreadyRunning, match=f"mine is being run here by process {os.getppid()} on elsewhere"):
-        lease().take()
+        lease().acquire()
     assert clock.seconds == 0, "no need to wait and see"
-    assert living_word("mine", store) is not None
+    assert read_live_lease("mine", store) is not None
 
 
 def test_a_dead_process_of_this_machine_is_no_hindrance(store: Store, lease: Callable[..., Lease]) -> None:
     say(store, **of_here(dead_process()))
-    assert living_word("mine", store) is None
-    lease().take()
+    assert read_live_lease("mine", store) is None
+    lease().acquire()
 
 
 def test_another_process_of_the_same_number_is_not_the_driver(store: Store, lease: Callable[..., Lease]) -> None:
     say(store, **{**of_here(os.getppid()), "started": "1"})
-    assert living_word("mine", store) is None
-    lease().take()
+    assert read_live_lease("mine", store) is None
+    lease().acquire()
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(seconds=90), timedelta(seconds=-90), timedelta(days=1)])
@@ -113,9 +113,9 @@ def test_a_driver_elsewhere_is_alive_if_its_word_changes_whatever_its_clock_says
     say(store, datetime.now(UTC) + ahead)
     clock.meanwhile = lambda seconds: say(store, datetime.now(UTC) + ahead, beat=int(seconds // 5))
     with pytest.raises(SweepAlreadyRunning, match="on elsewhere"):
-        lease().take()
+        lease().acquire()
     assert clock.seconds <= 6, "the next heartbeat is enough"
-    word = living_word("mine", store)
+    word = read_live_lease("mine", store)
     assert word is not None and word.running == {"abc": {"epoch": 1, "epochs": 2}}
 
 
@@ -126,17 +126,17 @@ def test_a_driver_elsewhere_whose_word_stays_the_same_is_dead_whatever_its_clock
     say(store, datetime.now(UTC) + ahead)
     refuse_if_driven("mine", store)
     assert clock.seconds == pytest.approx(driver_lease.TIMEOUT_SECONDS, abs=1)
-    lease().take()
+    lease().acquire()
 
 
 def test_a_word_from_the_future_is_not_shown_as_alive(store: Store) -> None:
     say(store, datetime.now(UTC) + timedelta(days=1))
-    assert living_word("mine", store) is None
+    assert read_live_lease("mine", store) is None
 
 
 def test_an_old_word_costs_status_no_time(store: Store, clock: SimpleNamespace) -> None:
     say(store, datetime.now(UTC) - timedelta(days=1))
-    assert living_word("mine", store) is None
+    assert read_live_lease("mine", store) is None
     assert clock.seconds == 0
 
 
@@ -145,7 +145,7 @@ def test_a_driver_that_ends_while_another_waits_leaves_the_sweep_at_once(
 ) -> None:
     say(store)
     clock.meanwhile = lambda seconds: store.delete(PATH)
-    lease().take()
+    lease().acquire()
     assert clock.seconds < 3
 
 
@@ -154,30 +154,30 @@ def test_of_two_that_begin_at_once_the_later_word_counts(
 ) -> None:
     clock.meanwhile = lambda seconds: say(store)
     with pytest.raises(SweepAlreadyRunning, match="on elsewhere, which began at the same moment"):
-        lease().take()
+        lease().acquire()
 
 
 def test_who_finds_another_owner_at_a_heartbeat_has_lost_and_writes_no_more(
     store: Store, lease: Callable[..., Lease]
 ) -> None:
     """However late the other's word came: a slow storage, a process that was stopped in between."""
-    with lease().take() as mine:
+    with lease().acquire() as mine:
         say(store)
         mine.renew()
         mine.renew()
         assert mine.is_lost
         assert losses == [f"mine was taken over by process {os.getpid()} on elsewhere: this driver ends"]
-    word = read_word("mine", store)
+    word = read_lease("mine", store)
     assert word is not None and word.driver["id"] == "another", "its end takes nobody else's word away"
 
 
 def test_a_word_that_is_gone_was_taken_over_too(store: Store, lease: Callable[..., Lease]) -> None:
     """By a driver that ended while this one was stopped."""
-    with lease().take() as mine:
+    with lease().acquire() as mine:
         store.delete(PATH)
         mine.renew()
         assert mine.is_lost and "a driver that has ended since" in losses[0]
-    assert read_word("mine", store) is None
+    assert read_lease("mine", store) is None
 
 
 def test_heartbeats_need_no_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,9 +192,9 @@ def test_heartbeats_need_no_training(store: Store, monkeypatch: pytest.MonkeyPat
             third.set()
 
     monkeypatch.setattr(store, "write", counted)
-    with Lease("mine", store, losses.append).take():
+    with Lease("mine", store, losses.append).acquire():
         assert third.wait(30)
-    assert read_word("mine", store) is None
+    assert read_lease("mine", store) is None
 
 
 def test_a_storage_that_is_away_for_a_while_ends_nothing(
@@ -212,22 +212,22 @@ def test_a_storage_that_is_away_for_a_while_ends_nothing(
             back.set()
 
     monkeypatch.setattr(store, "write", sometimes)
-    with Lease("mine", store, losses.append).take() as mine:
+    with Lease("mine", store, losses.append).acquire() as mine:
         assert back.wait(30) and not mine.is_lost
     assert "no answer" in caplog.text and losses == []
 
 
 def test_taking_over_ends_a_living_driver(store: Store, lease: Callable[..., Lease], clock: SimpleNamespace) -> None:
     say(store, **of_here(os.getppid()))
-    lease().take(take_over=True)
-    word = read_word("mine", store)
+    lease().acquire(take_over=True)
+    word = read_lease("mine", store)
     assert word is not None and word.driver["pid"] == os.getpid()
     assert clock.seconds > driver_lease.HEARTBEAT_SECONDS, "the other has seen it"
 
 
 def test_other_sweeps_of_a_storage_are_their_own(store: Store, lease: Callable[..., Lease]) -> None:
     say(store)
-    lease("other").take()
+    lease("other").acquire()
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_other_sweeps_of_a_storage_are_their_own(store: Store, lease: Callable[.
 )
 def test_a_damaged_word_counts_as_none(content: bytes, store: Store, lease: Callable[..., Lease]) -> None:
     store.write(PATH, content)
-    assert read_word("mine", store) is None and living_word("mine", store) is None
-    lease().take()
-    assert read_word("mine", store) is not None
+    assert read_lease("mine", store) is None and read_live_lease("mine", store) is None
+    lease().acquire()
+    assert read_lease("mine", store) is not None
 
 
 @pytest.mark.parametrize("field", ["beat", "at"])
@@ -247,7 +247,7 @@ def test_a_word_with_a_field_of_another_type_counts_as_none(field: str, store: S
     content = json.loads(store.read(PATH) or b"")
     for wrong in ("x", [1], {"a": "b"}):
         store.write(PATH, json.dumps({**content, field: wrong}).encode())
-        assert read_word("mine", store) is None
+        assert read_lease("mine", store) is None
 
 
 def test_a_word_that_cannot_be_taken_back_is_left(
@@ -256,16 +256,16 @@ def test_a_word_that_cannot_be_taken_back_is_left(
     def refuse(path: str) -> None:
         raise OSError("read-only file system")
 
-    with lease().take():
+    with lease().acquire():
         monkeypatch.setattr(store, "delete", refuse)
-    assert read_word("mine", store) is not None
+    assert read_lease("mine", store) is not None
 
 
 def test_a_file_is_created_once(tmp_path: Path) -> None:
     target = tmp_path / "folder/file"
-    create_local(str(target), b"first")
+    atomic_create(str(target), b"first")
     with pytest.raises(FileExistsError):
-        create_local(str(target), b"second")
+        atomic_create(str(target), b"second")
     assert target.read_bytes() == b"first" and list(target.parent.iterdir()) == [target]
 
 
@@ -274,7 +274,7 @@ def test_a_driver_killed_between_its_word_and_its_record_breaks_nothing(
 ) -> None:
     from sparsweep.tuner.state import sweep_record
 
-    sweep_record.remember(read("smoke"), store)
+    sweep_record.save_sweep(read_sweep("smoke"), store)
     say(store, **of_here(dead_process()))
     place = ("--storage", store.storage)
     code, out, _ = call("status", *place)

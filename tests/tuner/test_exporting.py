@@ -14,7 +14,7 @@ from torch.nn.utils import prune
 
 from sparsweep.trainables import export
 from sparsweep.tuner.cli import app as cli
-from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.config.sweep import parse_sweep
 
 SWEEP = """
 base: {dataset: digits, model: {name: resnet8, width: 0.25}, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}
@@ -24,7 +24,7 @@ grids: [{sparsifier: snip, sparsity: 0.5}]
 
 @pytest.fixture
 def trial(run_here: Callable[..., list[str]], tmp_path: Path) -> str:
-    (done,) = run_here(parse(SWEEP, "one"), tmp_path / "runs")
+    (done,) = run_here(parse_sweep(SWEEP, "one"), tmp_path / "runs")
     return done
 
 

@@ -21,9 +21,9 @@ from ray.exceptions import RaySystemError
 
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
-from sparsweep.tuner.cli.error_lines import OneLine, conclude
-from sparsweep.tuner.config.sweep import parse
-from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.cli.error_lines import OneLineFormatter, exit_code_and_line
+from sparsweep.tuner.config.sweep import parse_sweep
+from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.execution import driver
 from sparsweep.tuner.hardware import throughput
 from support.fake_results import write_results
@@ -92,7 +92,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 
     def run(command: str, profile: Callable[..., None] | None = None) -> tuple[Any, str]:
         store = Store(str(tmp_path / f"runs-{next(folders)}"))
-        sweep = parse(SWEEP, "mine")
+        sweep = parse_sweep(SWEEP, "mine")
         write_results(store, sweep, leave_out="run" in command)
         trial = next(iter(sweep.trials))
         store.write(f"logs/{trial}.txt", b"said\n")
@@ -196,13 +196,13 @@ def test_other_threads_and_logs_print_no_traceback(
         raise OSError(errno.ENOSPC, "No space", "file")
     except OSError:
         record.exc_info = sys.exc_info()
-    assert OneLine().format(record) == "could not write it: OSError: [Errno 28] No space: 'file'"
+    assert OneLineFormatter().format(record) == "could not write it: OSError: [Errno 28] No space: 'file'"
 
 
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (WrongCall("epochs: must be positive"), 2, "epochs: must be positive"),
+        (UsageError("epochs: must be positive"), 2, "epochs: must be positive"),
         (KeyboardInterrupt(), 130, ""),
         (OSError(errno.ENOSPC, "No space", "f"), 2, "cannot read or write: [Errno 28] No space: 'f'. Free some space."),
         (OSError("odd"), 2, "cannot read or write: odd"),
@@ -213,11 +213,11 @@ def test_other_threads_and_logs_print_no_traceback(
     ],
 )
 def test_what_ends_a_command_in_words(error: BaseException, code: int, line: str) -> None:
-    assert conclude(error) == (code, line)
+    assert exit_code_and_line(error) == (code, line)
 
 
 def test_errors_of_ray_say_that_the_finished_is_kept() -> None:
-    code, line = conclude(RaySystemError("x" * 1000))
+    code, line = exit_code_and_line(RaySystemError("x" * 1000))
     assert code == 2 and line.startswith("Ray failed: RaySystemError: ") and "is kept" in line and len(line) < 500
 
 

@@ -15,18 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from sparsweep.trainables.pipeline.device_data import place
-from sparsweep.trainables.runs.base import Inputs
-from sparsweep.trainables.runs.kinds import leaves, open_run
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.pipeline.device_data import to_device_data
+from sparsweep.trainables.runs.base import RunInputs
+from sparsweep.trainables.runs.kinds import open_run, output_paths
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.storage import image_file, tensor_file
 from sparsweep.trainables.storage.store import ArtifactLost, Store
-from sparsweep.tuner.config.sweep import parse
-from sparsweep.tuner.planning.graph import build, closure, examine
+from sparsweep.tuner.config.sweep import parse_sweep
+from sparsweep.tuner.planning.graph import build_graph, closure, compute_state
 from sparsweep.tuner.planning.repair import remove_damaged_results
 from support.cli import assert_same_results
 
-SWEEP = parse(
+SWEEP = parse_sweep(
     """
 base:
   dataset: digits
@@ -42,7 +42,7 @@ grids:
 """,
     "mine",
 )
-GRAPH = build(SWEEP.trials)
+GRAPH = build_graph(SWEEP.trials)
 
 
 def named(beginning: str, number: int = 0) -> str:
@@ -50,19 +50,23 @@ def named(beginning: str, number: int = 0) -> str:
     return [run for run, spec in GRAPH.runs.items() if str(spec).startswith(beginning)][number]
 
 
-def inputs(spec: Spec) -> Inputs:
-    images = spec.source.load()
+def inputs(spec: RunSpec) -> RunInputs:
+    images = spec.dataset_spec.load()
     device = torch.device("cpu")
-    return Inputs(lambda: images, lambda trial: place(images, trial.model.channels, trial.model.min_size, device))
+    return RunInputs(
+        lambda: images, lambda trial: to_device_data(images, trial.model.channels, trial.model.min_size, device)
+    )
 
 
 def resume(store: Store) -> list[str]:
     """Make what is missing, one run after the other; what runs said that miss something."""
     remove_damaged_results(GRAPH.runs, store)
-    todo, said = examine(GRAPH, store).todo, []
+    todo, said = compute_state(GRAPH, store).todo, []
     for run in [run for run in GRAPH.runs if run in todo]:
         try:
-            assert open_run(GRAPH.runs[run], inputs(GRAPH.runs[run]), store, SWEEP.name).advance(float("inf")).done
+            assert (
+                open_run(GRAPH.runs[run], inputs(GRAPH.runs[run]), store, SWEEP.name).run_for(float("inf")).is_finished
+            )
         except ArtifactLost as error:
             said.append(str(error))
     return said
@@ -82,10 +86,10 @@ def begun(whole: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(str(tmp_path_factory.mktemp("begun")))
     shutil.copytree(Path(whole.root, "artifacts"), Path(store.root, "artifacts"))
     for spec in GRAPH.runs.values():
-        if spec.length > 1:
-            for path in leaves(spec, store):
+        if spec.num_epochs > 1:
+            for path in output_paths(spec, store):
                 store.delete(path)
-            open_run(spec, inputs(spec), store, SWEEP.name).advance(0)
+            open_run(spec, inputs(spec), store, SWEEP.name).run_for(0)
             shutil.copytree(Path(whole.root, "artifacts"), Path(store.root, "artifacts"), dirs_exist_ok=True)
     return store
 
@@ -108,7 +112,7 @@ class Ground:
         """Lose what ``run`` and all that need it have left."""
         for other, spec in GRAPH.runs.items():
             if run in closure(GRAPH, [other]):
-                for path in (*leaves(spec, self.store), *(self.store.result_path(t, other) for t in TABLES)):
+                for path in (*output_paths(spec, self.store), *(self.store.result_path(t, other) for t in TABLES)):
                     self.store.delete(path)
 
 
@@ -140,7 +144,7 @@ def checkpoint_with(change: Callable[[Any], Any], said: str, run: str = SET) -> 
         ground.forget(run)
         ground.store.write_checkpoint(run, {})
         value = change(ground.checkpoint(run))
-        Path(ground.store.root, f"checkpoints/{run}.pt").write_bytes(tensor_file.encode(value, run))
+        Path(ground.store.root, f"checkpoints/{run}.pt").write_bytes(tensor_file.dumps(value, run))
         return said
 
     return forge
@@ -214,11 +218,11 @@ def test_a_run_goes_on_from_its_own_checkpoint(
 ) -> None:
     """So that the test above can fail; also from those of earlier versions, which name no run."""
     for run, spec in GRAPH.runs.items():
-        if spec.length > 1:
+        if spec.num_epochs > 1:
             ground.forget(run)
     for number, path in enumerate(sorted(Path(ground.begun.root, "checkpoints").iterdir())):
         state = ground.checkpoint(path.stem)
-        content = path.read_bytes() if number % 2 else tensor_file.encode(state)
+        content = path.read_bytes() if number % 2 else tensor_file.dumps(state)
         ground.store.write(f"checkpoints/{path.name}", content)
         assert len(state["training"]["history"]) == 1
     begun = ground.store.checkpoints()
@@ -230,14 +234,14 @@ def test_a_run_goes_on_from_its_own_checkpoint(
 def assert_the_same(store: Store, whole: Store) -> None:
     """All results and artifacts are those of the sweep that nothing happened to; nothing is left to do."""
     assert_same_results(Path(store.root), Path(whole.root))
-    assert store.artifact_files() == whole.artifact_files()
-    for path in whole.artifact_files():
+    assert store.artifact_paths() == whole.artifact_paths()
+    for path in whole.artifact_paths():
         if "/weights/" not in path:  # they also hold the time that training took: none of it is a result
             assert store.read(path) == whole.read(path), path
     for run in whole.artifacts("weights"):
         mine, theirs = store.read_weights(run), whole.read_weights(run)
         assert all(torch.equal(mine["model"][name], value) for name, value in theirs["model"].items())
-    assert store.checkpoints() == set() and examine(GRAPH, store).todo == set()
+    assert store.checkpoints() == set() and compute_state(GRAPH, store).todo == set()
 
 
 DENSE, OTHER_DENSE = named("dense on digits/resnet8 corruption"), named("dense on digits/resnet8 corruption", 1)
@@ -247,7 +251,7 @@ def weights_with(change: Callable[[Any], Any], said: str, run: str = DENSE, chil
     def forge(ground: Ground) -> str:
         ground.forget(child)
         path = ground.path("weights", run)
-        path.write_bytes(tensor_file.encode(change(tensor_file.decode(path.read_bytes())), run))
+        path.write_bytes(tensor_file.dumps(change(tensor_file.loads(path.read_bytes())), run))
         return said
 
     return forge
@@ -336,7 +340,7 @@ def images_with(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
         ground.forget(DENSE)
         path = ground.path("corrupted", CORRUPTION)
         images = {split: part.copy() for split, part in image_file.open_mapped(path).items()}
-        path.write_bytes(image_file.encode(change(images), CORRUPTION))
+        path.write_bytes(image_file.dumps(change(images), CORRUPTION))
         return said
 
     return forge
@@ -376,13 +380,13 @@ def test_an_artifact_that_is_not_its_own_is_removed_and_made_again(ground: Groun
 
 
 def test_artifacts_of_earlier_versions_name_no_run_and_are_taken(ground: Ground, whole: Store) -> None:
-    for point in GRAPH.points:
+    for point in GRAPH.trials:
         ground.forget(point)
     for path in map(Path, sorted(Path(ground.store.root, "artifacts").glob("*/*"))):
         if path.suffix == ".pt":
-            path.write_bytes(tensor_file.encode(tensor_file.decode(path.read_bytes())))
+            path.write_bytes(tensor_file.dumps(tensor_file.loads(path.read_bytes())))
         elif path.suffix == ".images":
-            path.write_bytes(image_file.encode(image_file.open_mapped(path)))
+            path.write_bytes(image_file.dumps(image_file.open_mapped(path)))
         else:
             pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
     assert resume(ground.store) == []

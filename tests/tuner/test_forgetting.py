@@ -14,10 +14,10 @@ from sparsweep.trainables.storage import provenance, tables
 from sparsweep.trainables.storage.provenance import load_code, loaded_code
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli.result_tables import Remarks
-from sparsweep.tuner.config.sweep import Sweep, parse
-from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.config.sweep import Sweep, parse_sweep
+from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.planning.forgetting import changed_trials, files_of, forget, runs_to_rerun
-from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.planning.graph import build_graph, compute_state
 from sparsweep.tuner.state import sweep_record
 
 Runner = Callable[..., list[str]]
@@ -34,9 +34,9 @@ grids:
 @pytest.fixture
 def two(tmp_path: Path, run_here: Runner) -> tuple[Sweep, Store]:
     """A sweep of two trials, one of which needs two other runs; run."""
-    sweep = parse(TWO, "two")
+    sweep = parse_sweep(TWO, "two")
     store = Store(str(tmp_path))
-    sweep_record.remember(sweep, store)
+    sweep_record.save_sweep(sweep, store)
     assert len(run_here(sweep)) == 4
     return sweep, store
 
@@ -55,14 +55,14 @@ def other_code(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def rows(store: Store, table: str) -> set[str]:
-    return set(tables.read(store.storage, table, columns=["trial"])[0]["trial"].to_pylist())
+    return set(tables.read_table(store.storage, table, columns=["trial"])[0]["trial"].to_pylist())
 
 
 def test_nothing_has_changed_at_first(two: tuple[Sweep, Store]) -> None:
     sweep, store = two
     assert changed_trials(sweep.trials, store) == {}
     assert Remarks.on(sweep, store).code_lines() == []
-    assert runs_to_rerun("changed", build(sweep.trials), store) == []
+    assert runs_to_rerun("changed", build_graph(sweep.trials), store) == []
 
 
 def test_trials_of_other_code_are_said_and_made_again_with_all_that_they_need(
@@ -75,11 +75,11 @@ def test_trials_of_other_code_are_said_and_made_again_with_all_that_they_need(
     (line,) = remarks.code_lines()
     assert line.startswith("  other code: 2 finished trials were made by other code of sparsweep")
     assert remarks.facts()["other_code"] == {"sparsweep": 2}
-    graph = build(sweep.trials)
+    graph = build_graph(sweep.trials)
     runs = runs_to_rerun("sparsweep", graph, store)
     assert set(runs) == set(graph.runs), "what scored the samples and what was pruned are of this package too"
     forget(runs, store)
-    assert examine(graph, store).todo == set(graph.runs)
+    assert compute_state(graph, store).todo == set(graph.runs)
     assert set(run_here(sweep)) == set(graph.runs)
     after = load_trials(store.storage).set_index("trial")
     assert all(load_code(text)["sparsweep"] == {loaded_code("sparsweep")} for text in after["code"])
@@ -90,7 +90,7 @@ def test_trials_of_other_code_are_said_and_made_again_with_all_that_they_need(
 def test_one_trial_is_made_again_and_nothing_else(two: tuple[Sweep, Store], run_here: Runner) -> None:
     sweep, store = two
     first, second = sweep.trials
-    assert runs_to_rerun(first[:6], build(sweep.trials), store) == [first]
+    assert runs_to_rerun(first[:6], build_graph(sweep.trials), store) == [first]
     forget([first], store)
     assert store.finished() & sweep.trials.keys() == {second}
     assert run_here(sweep) == [first]
@@ -98,8 +98,8 @@ def test_one_trial_is_made_again_and_nothing_else(two: tuple[Sweep, Store], run_
 
 def test_what_is_no_module_and_no_trial_is_refused(two: tuple[Sweep, Store]) -> None:
     sweep, store = two
-    with pytest.raises(WrongCall, match=r"--rerun their_module: 0 finished trials .* \(there is none\)"):
-        runs_to_rerun("their_module", build(sweep.trials), store)
+    with pytest.raises(UsageError, match=r"--rerun their_module: 0 finished trials .* \(there is none\)"):
+        runs_to_rerun("their_module", build_graph(sweep.trials), store)
 
 
 def test_all_of_a_trial_is_removed_and_nothing_of_others(two: tuple[Sweep, Store]) -> None:

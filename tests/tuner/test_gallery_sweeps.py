@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sparsweep.trainables.difficulties.composed import Composed
-from sparsweep.tuner.config.sweep import read
+from sparsweep.tuner.config.sweep import read_sweep
 from support.contract_settings import DIFFICULTY_NAMES, SPARSIFIER_NAMES
 
 THREE = {0, 1, 2}
@@ -11,7 +11,7 @@ THREE = {0, 1, 2}
 
 def test_every_sparsifier_is_run_at_four_sparsities() -> None:
     """``static`` alone needs a file that no sweep can bring, and 2:4 has one sparsity."""
-    trials = list(read("all-sparsifiers").trials.values())
+    trials = list(read_sweep("all-sparsifiers").trials.values())
     assert {trial.sparsifier.name for trial in trials} == set(SPARSIFIER_NAMES) - {"static"}
     assert {(trial.dataset.name, trial.difficulty.name, trial.data_ratio) for trial in trials} == {
         ("digits", "el2n", 0.3)
@@ -25,7 +25,7 @@ def test_every_sparsifier_is_run_at_four_sparsities() -> None:
 
 def test_every_difficulty_is_run_with_dense_and_set() -> None:
     """``scores`` alone needs a file that no sweep can bring; the composed one has a selection, images and an attack."""
-    trials = list(read("hard-digits").trials.values())
+    trials = list(read_sweep("hard-digits").trials.values())
     arms = {(trial.difficulty.name, trial.sparsifier.name, trial.seed) for trial in trials}
     assert arms == {
         (name, sparsifier, seed)

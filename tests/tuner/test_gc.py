@@ -12,9 +12,9 @@ import pytest
 from sparsweep.trainables.storage import mark
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
-from sparsweep.tuner.config.sweep import Sweep, parse
-from sparsweep.tuner.planning.gc import COLLECTED, collect, find, readable
-from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.config.sweep import Sweep, parse_sweep
+from sparsweep.tuner.planning.gc import COLLECTED_FILES, delete, find_unused, format_bytes
+from sparsweep.tuner.planning.graph import build_graph, compute_state
 from sparsweep.tuner.state import sweep_record
 from support.s3_server import s3_bucket, sign_in
 
@@ -77,7 +77,7 @@ def marked(tmp_path: Path) -> Store:
 
 
 def paths(sweep: Sweep, store: Store, given_up: tuple[str, ...] = EVERYTHING) -> set[str]:
-    return {path for sizes in find([sweep], store, given_up).files.values() for path in sizes}
+    return {path for sizes in find_unused([sweep], store, given_up).files.values() for path in sizes}
 
 
 def all_files(folder: Path) -> set[str]:
@@ -90,7 +90,7 @@ def all_files(folder: Path) -> set[str]:
 def test_a_finished_sweep_keeps_what_its_commands_need(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
     run_here(small)
     store = Store(str(tmp_path))
-    garbage = find([small], store)
+    garbage = find_unused([small], store)
     assert garbage.size == 0
     assert (len(garbage.kept["weights"]), len(garbage.kept["scores"])) == (len(small.trials), 2)
     weights, scores, *_ = garbage.lines(store)
@@ -103,16 +103,16 @@ def test_what_commands_need_is_given_up_by_name(small: Sweep, run_here: Runner, 
     store = Store(str(tmp_path))
     before = store.finished()
     for kind in EVERYTHING:
-        assert paths(small, store, (kind,)) == {f for f in store.artifact_files() if f.startswith(f"artifacts/{kind}/")}
-    garbage = find([small], store, EVERYTHING)
+        assert paths(small, store, (kind,)) == {f for f in store.artifact_paths() if f.startswith(f"artifacts/{kind}/")}
+    garbage = find_unused([small], store, EVERYTHING)
     weights, scores, *_ = garbage.lines(store)
     again = f"sparsweep resume SWEEP --remake weights --storage {tmp_path}"
     assert weights.endswith(f"; stops export for all {len(small.trials)} until: {again}")
     assert "; stops sample images in figures and report for all 2 until: " in scores
     assert garbage.size == sum((tmp_path / path).stat().st_size for path in paths(small, store))
-    collect(garbage, store)
-    assert store.artifact_files() == set() and store.finished() == before
-    assert find([small], store, EVERYTHING).size == 0
+    delete(garbage, store)
+    assert store.artifact_paths() == set() and store.finished() == before
+    assert find_unused([small], store, EVERYTHING).size == 0
     assert run_here(small) == []
 
 
@@ -127,21 +127,23 @@ def test_what_a_missing_trial_starts_from_is_kept(small: Sweep, run_here: Runner
     lth = next(trial for trial in small.trials.values() if trial.sparsifier.name == "lth")
     store.delete(store.result_path("trials", lth.id))
     kept = {store.artifact_path("weights", lth.replace(sparsifier="dense", sparsity=0.0).id)}
-    kept |= {store.scores_path(run.id, "el2n") for run in lth.difficulty.requirements(lth)}
-    assert store.artifact_files() - paths(small, store) == kept
-    collect(find([small], store, EVERYTHING), store)
+    kept |= {store.scores_path(run.id, "el2n") for run in lth.difficulty.prerequisites(lth)}
+    assert store.artifact_paths() - paths(small, store) == kept
+    delete(find_unused([small], store, EVERYTHING), store)
     assert run_here(small) == [lth.id]
 
 
 def test_what_another_sweep_needs_is_kept(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
     run_here(small)
     store = Store(str(tmp_path))
-    more = parse(small.dump(), "more", ["sparsity=.9"])
-    assert not paths(more, store) & {path for path in store.artifact_files() if "scores" in path}
-    garbage = find([small, more], store, EVERYTHING)
-    todo = examine(build(more.trials), store).todo
-    collect(garbage, store)
-    assert examine(build(more.trials), store).todo == todo  # no prerequisite has to be made for the second one
+    more = parse_sweep(small.dump(), "more", ["sparsity=.9"])
+    assert not paths(more, store) & {path for path in store.artifact_paths() if "scores" in path}
+    garbage = find_unused([small, more], store, EVERYTHING)
+    todo = compute_state(build_graph(more.trials), store).todo
+    delete(garbage, store)
+    assert (
+        compute_state(build_graph(more.trials), store).todo == todo
+    )  # no prerequisite has to be made for the second one
 
 
 def test_checkpoints_of_what_is_to_be_gone_on_with_are_kept(small: Sweep, tmp_path: Path) -> None:
@@ -158,7 +160,7 @@ DYING_WRITER = """
 import os, sys
 from sparsweep.trainables.storage import filesystem as store
 os.replace = lambda draft, target: os._exit(9)
-store.write_local(sys.argv[1], b"half")
+store.atomic_write(sys.argv[1], b"half")
 """
 
 
@@ -174,7 +176,7 @@ store.write_local(sys.argv[1], b"half")
     ],
 )
 def test_drafts_of_a_writer_that_died_are_garbage(small: Sweep, marked: Store, path: str) -> None:
-    sweep_record.remember(small, marked)
+    sweep_record.save_sweep(small, marked)
     before = all_files(Path(marked.root))
     died = subprocess.run([sys.executable, "-c", DYING_WRITER, f"{marked.root}/{path}"], check=False)
     (draft,) = all_files(Path(marked.root)) - before
@@ -204,7 +206,7 @@ def test_a_link_to_a_file_is_never_followed_nor_removed(
     assert outside.read_bytes() == b"theirs" and link.is_symlink()
 
 
-@pytest.mark.parametrize("linked", ["artifacts", "results", *sorted(folder for folder, _ in COLLECTED.values())])
+@pytest.mark.parametrize("linked", ["artifacts", "results", *sorted(folder for folder, _ in COLLECTED_FILES.values())])
 def test_nothing_behind_a_link_to_a_folder_is_removed(
     marked: Store, command: Command, tmp_path_factory: pytest.TempPathFactory, linked: str
 ) -> None:
@@ -252,7 +254,7 @@ def test_a_resume_marks_a_storage_of_an_earlier_version(
     small: Sweep, run_here: Runner, command: Command, tmp_path: Path
 ) -> None:
     run_here(small)
-    sweep_record.remember(small, Store(str(tmp_path)))
+    sweep_record.save_sweep(small, Store(str(tmp_path)))
     (tmp_path / mark.NAME).unlink()
     said = command("gc", "--storage", str(tmp_path), code=2)
     assert said.endswith(f"Mark it first: sparsweep resume small --storage {tmp_path}\n")
@@ -275,7 +277,7 @@ def test_a_bucket_is_as_safe_as_a_folder(bucket: Store, command: Command) -> Non
         assert "not marked as a storage" in command(*call, "--storage", bucket.storage, code=2)
     bucket.mark()
     command("gc", "--yes", "--scores", "--storage", bucket.storage)
-    assert {path for folder in THEIRS for path in bucket.sizes(folder)} == theirs
+    assert {path for folder in THEIRS for path in bucket.list_sizes(folder)} == theirs
 
 
 BLANK_CALLS = ["gc", "compact", "status", "status smoke", "plan smoke", "run smoke", "resume smoke", "figures smoke"]
@@ -301,7 +303,7 @@ def test_an_empty_storage_is_no_storage(
 
 
 def test_sizes_are_readable() -> None:
-    assert [readable(size) for size in (0, 999, 1000, 3_450_000, 2e9, 5e13)] == [
+    assert [format_bytes(size) for size in (0, 999, 1000, 3_450_000, 2e9, 5e13)] == [
         "0 B",
         "999 B",
         "1 kB",

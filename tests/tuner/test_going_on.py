@@ -14,10 +14,10 @@ import pytest
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli import sweeps
-from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.config.sweep import parse_sweep
 from sparsweep.tuner.execution import driver
 from sparsweep.tuner.execution.driver import Stopped
-from sparsweep.tuner.execution.run_options import Launch
+from sparsweep.tuner.execution.run_options import RunOptions
 from support.fake_results import write_results
 
 SWEEP = """
@@ -37,9 +37,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def called(command: str, monkeypatch: pytest.MonkeyPatch) -> Launch:
+def called(command: str, monkeypatch: pytest.MonkeyPatch) -> RunOptions:
     """What a call of run or resume would launch."""
-    launched: list[Launch] = []
+    launched: list[RunOptions] = []
     monkeypatch.setattr(sweeps, "run_sweep", lambda launch, *more, **options: launched.append(launch))
     monkeypatch.setattr(sweeps, "remake_artifacts", lambda launch, *more: launched.append(launch))
     monkeypatch.setattr(sys, "argv", ["sparsweep", *shlex.split(command)])
@@ -51,20 +51,22 @@ def called(command: str, monkeypatch: pytest.MonkeyPatch) -> Launch:
 
 def test_all_options_are_repeated_that_resume_takes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launch = called(f"run mine.yaml {OPTIONS} --profile-trial 3f --set retries=1", monkeypatch)
-    assert launch.fail_fast and launch.again.startswith("sparsweep resume mine ")
-    given, repeated = shlex.split(OPTIONS), shlex.split(launch.again)[3:]
+    assert launch.fail_fast and launch.resume_command.startswith("sparsweep resume mine ")
+    given, repeated = shlex.split(OPTIONS), shlex.split(launch.resume_command)[3:]
     assert sorted(repeated) == sorted(given)
     store = Store("my runs")
-    write_results(store, parse(SWEEP, "mine"))
-    again = called(launch.again.removeprefix("sparsweep "), monkeypatch)  # it can be called, and means the same
+    write_results(store, parse_sweep(SWEEP, "mine"))
+    again = called(
+        launch.resume_command.removeprefix("sparsweep "), monkeypatch
+    )  # it can be called, and means the same
     assert (again.address, again.trackers, again.fail_fast) == (launch.address, launch.trackers, True)
-    assert again.again == launch.again
+    assert again.resume_command == launch.resume_command
     remake = called("resume mine --storage 'my runs' --remake weights", monkeypatch)
-    assert remake.again == "sparsweep resume mine --storage 'my runs' --remake weights"
+    assert remake.resume_command == "sparsweep resume mine --storage 'my runs' --remake weights"
 
 
 def test_what_was_not_given_is_not_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert called("run mine.yaml", monkeypatch).again == "sparsweep resume mine"
+    assert called("run mine.yaml", monkeypatch).resume_command == "sparsweep resume mine"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

@@ -15,11 +15,11 @@ import ray
 from sparsweep.trainables.data import data_root
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
-from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.config.sweep import parse_sweep
 from sparsweep.tuner.execution import driver
-from sparsweep.tuner.execution.progress import Watch
-from sparsweep.tuner.execution.run_options import Launch
-from sparsweep.tuner.planning.graph import Graph, State, build, examine
+from sparsweep.tuner.execution.progress import ProgressCallback
+from sparsweep.tuner.execution.run_options import RunOptions
+from sparsweep.tuner.planning.graph import RunGraph, SweepState, build_graph, compute_state
 from sparsweep.tuner.state import sweep_record
 
 SWEEP = """
@@ -55,21 +55,23 @@ def test_four_trials_share_a_gpu_and_no_fifth_comes(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(driver, "SparseTrainable", Meeting)
     monkeypatch.setattr(driver, "cluster", one_gpu_and_many_cpus)
-    sweep, store = parse(SWEEP, "shares"), Store(str(tmp_path / "runs"))
-    sweep_record.remember(sweep, store)
-    state = examine(build(sweep.trials), store)
-    images = {spec.source.model_dump_json(): spec.source.load(data_root(None)) for spec in sweep.trials.values()}
-    with Watch(sweep.name, state, store) as watch:
-        driver.execute(Launch(sweep, store), state, images, watch)
+    sweep, store = parse_sweep(SWEEP, "shares"), Store(str(tmp_path / "runs"))
+    sweep_record.save_sweep(sweep, store)
+    state = compute_state(build_graph(sweep.trials), store)
+    images = {
+        spec.dataset_spec.model_dump_json(): spec.dataset_spec.load(data_root(None)) for spec in sweep.trials.values()
+    }
+    with ProgressCallback(sweep.name, state, store) as watch:
+        driver.execute(RunOptions(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials)
     assert [worker.read_text() for worker in met.iterdir()] == ["[0]"] * 4  # four at a time, and the same four again
 
 
 def auto(folder: Path) -> dict[str, float]:
     """What ``gpus: auto`` reserves where nothing is left to train, so that nothing has to be measured."""
-    resources = parse(SWEEP, "shares", ["resources.gpus=auto"]).resources
-    nothing = State(Graph(), frozenset(), frozenset())
-    return driver.resource_shape(resources, nothing, Store(str(folder / "runs")), lambda *said: None)
+    resources = parse_sweep(SWEEP, "shares", ["resources.gpus=auto"]).resources
+    nothing = SweepState(RunGraph(), frozenset(), frozenset())
+    return driver.trial_resources(resources, nothing, Store(str(folder / "runs")), lambda *said: None)
 
 
 @pytest.mark.parametrize(("have", "gpus"), [({"CPU": 4.0}, {}), ({"CPU": 4.0, "GPU": 2.0}, {"gpu": 1.0})])

@@ -11,27 +11,35 @@ import pytest
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.training.execution import Engine
-from sparsweep.tuner.config.sweep import Sweep, parse
-from sparsweep.tuner.execution.queue import Release
-from sparsweep.tuner.planning.estimate import bill, cost, images, known_rates, lines, price, time_of
-from sparsweep.tuner.planning.graph import build, examine, examine_artifacts
+from sparsweep.trainables.training.execution import ExecutionConfig
+from sparsweep.tuner.config.sweep import Sweep, parse_sweep
+from sparsweep.tuner.execution.queue import RunQueue
+from sparsweep.tuner.planning.estimate import (
+    estimate,
+    estimate_hours,
+    format_estimate,
+    load_throughput_model,
+    node_cost,
+    num_images,
+    training_flops,
+)
+from sparsweep.tuner.planning.graph import build_graph, compute_artifact_state, compute_state
 from sparsweep.tuner.state import calibration
 
 Runner = Callable[..., list[str]]
 
 
 def test_prerequisites_are_in_the_graph_once_and_first(small: Sweep) -> None:
-    graph = build(small.trials)
-    assert set(graph.points) == set(small.trials)
+    graph = build_graph(small.trials)
+    assert set(graph.trials) == set(small.trials)
     # Two scoring runs serve both ratios and all methods; the dense parents are points of the sweep themselves.
-    assert [type(graph.runs[run]) for run in graph.prerequisites] == [ScoringSpec, ScoringSpec]
+    assert [type(graph.runs[run]) for run in graph.prerequisite_runs] == [ScoringSpec, ScoringSpec]
     order = {run: position for position, run in enumerate(graph.runs)}
-    assert all(order[need] < order[run] for run, needs in graph.needs.items() for need in needs)
+    assert all(order[need] < order[run] for run, needs in graph.prerequisites.items() for need in needs)
     lth = next(trial for trial in small.trials.values() if trial.sparsifier.name == "lth")
     dense = lth.replace(sparsifier="dense", sparsity=0.0)
     assert dense.id in small.trials
-    assert set(graph.needs[lth.id]) == {dense.id, *graph.prerequisites}
+    assert set(graph.prerequisites[lth.id]) == {dense.id, *graph.prerequisite_runs}
 
 
 def test_each_run_is_trained_once_and_never_again(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
@@ -47,7 +55,7 @@ def test_each_run_is_trained_once_and_never_again(small: Sweep, run_here: Runner
 
 def test_only_what_is_new_is_trained(small: Sweep, run_here: Runner) -> None:
     run_here(small)
-    wider = parse(small.dump().replace("0.8", "0.9"), "wider")
+    wider = parse_sweep(small.dump().replace("0.8", "0.9"), "wider")
     new = set(wider.trials) - set(small.trials)
     assert len(new) == 3 * 2
     assert set(run_here(wider)) == new
@@ -66,25 +74,25 @@ def test_a_lost_artifact_is_made_again_if_it_is_needed(small: Sweep, run_here: R
 
 def test_only_the_wanted_artifacts_are_made_again(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
     run_here(small)
-    store, graph = Store(str(tmp_path)), build(small.trials)
+    store, graph = Store(str(tmp_path)), build_graph(small.trials)
     lth = next(t for t in small.trials.values() if t.sparsifier.name == "lth" and t.data_ratio == 0.1)
     dense = lth.replace(sparsifier="dense", sparsity=0.0)
-    assert examine_artifacts(graph, [lth.id], store).todo == set()
+    assert compute_artifact_state(graph, [lth.id], store).todo == set()
     store.delete(store.artifact_path("weights", dense.id))
-    assert examine_artifacts(graph, [lth.id], store).todo == set()  # what needs it is there
-    for path in store.artifact_files():
+    assert compute_artifact_state(graph, [lth.id], store).todo == set()  # what needs it is there
+    for path in store.artifact_paths():
         store.delete(path)
-    assert examine(graph, store).todo == set()
-    assert examine_artifacts(graph, [lth.id], store).todo == {lth.id, dense.id, *graph.needs[dense.id]}
-    assert examine_artifacts(graph, graph.prerequisites, store).todo == set(graph.prerequisites)
+    assert compute_state(graph, store).todo == set()
+    assert compute_artifact_state(graph, [lth.id], store).todo == {lth.id, dense.id, *graph.prerequisites[dense.id]}
+    assert compute_artifact_state(graph, graph.prerequisite_runs, store).todo == set(graph.prerequisite_runs)
 
 
 def test_what_failed_blocks_only_what_needs_it(small: Sweep, tmp_path: Path) -> None:
-    store, graph = Store(str(tmp_path)), build(small.trials)
+    store, graph = Store(str(tmp_path)), build_graph(small.trials)
     dense = next(t for t in small.trials.values() if t.sparsifier.name == "dense" and t.data_ratio == 0.1)
     store.write_failure(dense.id, "small", RuntimeError("no luck"))
-    state = examine(graph, store)
-    needing = {run for run, needs in graph.needs.items() if dense.id in needs}
+    state = compute_state(graph, store)
+    needing = {run for run, needs in graph.prerequisites.items() if dense.id in needs}
     assert state.failed == {dense.id}
     assert state.blocked == dict.fromkeys(needing, dense.id)
     assert state.ready == state.todo - needing - {dense.id}
@@ -92,19 +100,19 @@ def test_what_failed_blocks_only_what_needs_it(small: Sweep, tmp_path: Path) -> 
 
 
 def test_a_failed_score_blocks_through_the_dense_parent(small: Sweep, tmp_path: Path) -> None:
-    store, graph = Store(str(tmp_path)), build(small.trials)
-    score = graph.prerequisites[0]
+    store, graph = Store(str(tmp_path)), build_graph(small.trials)
+    score = graph.prerequisite_runs[0]
     store.write_failure(score, "small", RuntimeError("no luck"))
-    state = examine(graph, store)
+    state = compute_state(graph, store)
     assert set(state.blocked) == set(small.trials)
     assert set(state.blocked.values()) == {score}
 
 
 def test_release_gives_nothing_before_its_prerequisites(small: Sweep) -> None:
-    graph = build(small.trials)
-    release = Release(graph, frozenset(graph.runs))
+    graph = build_graph(small.trials)
+    release = RunQueue(graph, frozenset(graph.runs))
     first = [release.next(), release.next()]
-    assert set(first) == set(graph.prerequisites)
+    assert set(first) == set(graph.prerequisite_runs)
     assert release.next() is None  # all others wait
     assert not release.exhausted
     release.finish(first[0])
@@ -117,15 +125,15 @@ def test_release_gives_nothing_before_its_prerequisites(small: Sweep) -> None:
         release.finish(parent)
     while (run := release.next()) is not None:
         released.add(run)
-    assert released == set(graph.points) - dense
+    assert released == set(graph.trials) - dense
     assert release.exhausted
 
 
 def test_release_drops_what_a_failure_blocks(small: Sweep) -> None:
-    graph = build(small.trials)
-    release = Release(graph, frozenset(graph.runs))
+    graph = build_graph(small.trials)
+    release = RunQueue(graph, frozenset(graph.runs))
     first, second = release.next(), release.next()
-    assert set(release.fail(first)) == set(graph.points)
+    assert set(release.fail(first)) == set(graph.trials)
     assert release.next() is None
     assert release.exhausted
     release.finish(second)
@@ -136,40 +144,42 @@ def test_cost_in_closed_form() -> None:
     spec = TrialSpec.model_validate(
         {"dataset": "digits", "model": "resnet18", "sparsifier": "dense", "data_ratio": 0.3, "recipe": {"epochs": 2}}
     )
-    assert images(spec) == 2 * round(0.3 * 1437)
+    assert num_images(spec) == 2 * round(0.3 * 1437)
     # ResNet18 at 32 pixels and 10 classes: 555,422,720 multiply-adds an image, two operations each, three passes.
-    assert cost(spec) == 3 * 2 * 555_422_720 * images(spec)
-    assert cost(ScoringSpec.of(spec, 1000, 1, "el2n")) == 3 * 2 * 555_422_720 * 1437
+    assert training_flops(spec) == 3 * 2 * 555_422_720 * num_images(spec)
+    assert training_flops(ScoringSpec.of(spec, 1000, 1, "el2n")) == 3 * 2 * 555_422_720 * 1437
 
 
 def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
-    store, specs = Store(str(tmp_path)), list(build(small.trials).runs.values())
-    assert time_of(specs, known_rates(store, Engine())) == (None, [])
-    run_here(parse(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]))
-    rates = known_rates(store, Engine())
-    estimate, grounds = time_of(specs, rates)
-    assert estimate is not None and estimate > 0
+    store, specs = Store(str(tmp_path)), list(build_graph(small.trials).runs.values())
+    assert estimate_hours(specs, load_throughput_model(store, ExecutionConfig())) == (None, [])
+    run_here(parse_sweep(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]))
+    rates = load_throughput_model(store, ExecutionConfig())
+    hours, grounds = estimate_hours(specs, rates)
+    assert hours is not None and hours > 0
     assert grounds == ["from 5 finished trials"]
-    assert time_of([*specs, *specs], rates) == (pytest.approx(2 * estimate), grounds)
-    done = price(parse(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]), store)
-    assert lines(done)[-1].endswith("none: nothing is left to train")
+    assert estimate_hours([*specs, *specs], rates) == (pytest.approx(2 * hours), grounds)
+    done = estimate(parse_sweep(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]), store)
+    assert format_estimate(done)[-1].endswith("none: nothing is left to train")
     other = [TrialSpec.model_validate({"dataset": "digits", "model": "resnet18", "sparsifier": "dense"})]
-    assert time_of(other, rates) == (None, [])
+    assert estimate_hours(other, rates) == (None, [])
 
 
 def test_hours_rest_on_a_calibration_where_nothing_has_finished(small: Sweep, tmp_path: Path) -> None:
-    store, graph = Store(str(tmp_path)), build(small.trials)
+    store, graph = Store(str(tmp_path)), build_graph(small.trials)
     trial = next(iter(small.trials.values()))
-    kind = calibration.kind_of(trial, Engine())
+    kind = calibration.step_kind(trial, ExecutionConfig())
     for rate, card in ((50.0, "an old card"), (100.0, "NVIDIA H200"), (None, "a small card")):
-        calibration.keep({"what": "rate", "kind": kind, "card": card, "images_per_second": rate}, store)
-    facts = price(small, store)
-    assert facts["hours"] == pytest.approx(sum(images(spec) for spec in graph.runs.values()) / 100 / 3600)
+        calibration.save_measurement({"what": "rate", "kind": kind, "card": card, "images_per_second": rate}, store)
+    facts = estimate(small, store)
+    assert facts["hours"] == pytest.approx(sum(num_images(spec) for spec in graph.runs.values()) / 100 / 3600)
     assert facts["hours_rest_on"] == ["calibrated on NVIDIA H200"]
-    assert lines(facts)[-1].endswith(" s one after the other, calibrated on NVIDIA H200")
+    assert format_estimate(facts)[-1].endswith(" s one after the other, calibrated on NVIDIA H200")
     for change in ("recipe.batch_size=64", "resources.engine.compile=true"):
-        other = price(parse(small.dump(), "small", [change]), store)
-        assert other["hours"] is None and lines(other)[-1].endswith("unknown: sparsweep calibrate measures it")
+        other = estimate(parse_sweep(small.dump(), "small", [change]), store)
+        assert other["hours"] is None and format_estimate(other)[-1].endswith(
+            "unknown: sparsweep calibrate measures it"
+        )
 
 
 SEVERAL_SCORES = """
@@ -188,28 +198,28 @@ grids:
 
 def test_several_scores_of_the_same_networks_cost_one_run() -> None:
     """Four epochs said by name and all epochs of four are the same run, too."""
-    graph = build(parse(SEVERAL_SCORES, "several").trials)
-    (run,) = (graph.runs[need] for need in graph.prerequisites)
+    graph = build_graph(parse_sweep(SEVERAL_SCORES, "several").trials)
+    (run,) = (graph.runs[need] for need in graph.prerequisite_runs)
     assert isinstance(run, ScoringSpec)
     assert run.scores == ("aum", "el2n", "forgetting", "grand", "prediction_depth")
-    assert len(graph.points) == 5 * 2
-    assert all(graph.needs[point] == (run.id,) for point in graph.points)
+    assert len(graph.trials) == 5 * 2
+    assert all(graph.prerequisites[point] == (run.id,) for point in graph.trials)
 
 
 def test_scores_that_are_missing_are_todo_until_all_are_there(tmp_path: Path) -> None:
-    graph, store = build(parse(SEVERAL_SCORES, "several").trials), Store(str(tmp_path))
-    (need,) = graph.prerequisites
+    graph, store = build_graph(parse_sweep(SEVERAL_SCORES, "several").trials), Store(str(tmp_path))
+    (need,) = graph.prerequisite_runs
     labels, values = np.zeros(3, dtype=np.int64), np.zeros(3)
     run = graph.runs[need]
     assert isinstance(run, ScoringSpec)
     for score in run.scores:
-        assert need in examine(graph, store).todo
+        assert need in compute_state(graph, store).todo
         store.write_scores(need, score, labels, values)
-    assert need not in examine(graph, store).todo
+    assert need not in compute_state(graph, store).todo
 
 
 def test_a_bill_is_the_nodes_price_for_the_time_that_the_trials_share() -> None:
     # 12 hours one after the other, four at a time: three hours of one node.
     facts = {"hours": 12.0}
-    assert bill(facts, node_hour=1.5, trials_a_node=4) == {"cost": 4.5, "node_hour": 1.5}
-    assert bill({"hours": None}, node_hour=1.5, trials_a_node=4)["cost"] is None
+    assert node_cost(facts, node_hour=1.5, trials_a_node=4) == {"cost": 4.5, "node_hour": 1.5}
+    assert node_cost({"hours": None}, node_hour=1.5, trials_a_node=4)["cost"] is None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sparsweep.tuner.config.sweep import parse
-from sparsweep.tuner.planning.graph import build
+from sparsweep.tuner.config.sweep import parse_sweep
+from sparsweep.tuner.planning.graph import build_graph
 
 GRID = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 2}}
@@ -15,20 +15,22 @@ grids:
 
 
 def test_every_round_is_a_point_of_the_grid() -> None:
-    graph = build(parse(GRID, "chain").trials)
-    by_sparsity = {graph.runs[point].sparsity: point for point in graph.points}
-    assert sorted(by_sparsity) == [0.0, 0.2, 0.5, 0.8] and not graph.prerequisites
+    graph = build_graph(parse_sweep(GRID, "chain").trials)
+    by_sparsity = {graph.runs[point].sparsity: point for point in graph.trials}
+    assert sorted(by_sparsity) == [0.0, 0.2, 0.5, 0.8] and not graph.prerequisite_runs
     for before, after in ((0.0, 0.2), (0.2, 0.5), (0.5, 0.8)):
-        assert graph.needs[by_sparsity[after]] == (by_sparsity[before],)
+        assert graph.prerequisites[by_sparsity[after]] == (by_sparsity[before],)
 
 
 def test_rewinding_adds_one_snapshot_for_all_rounds() -> None:
     rewound = GRID.replace("0.8]}", "0.8], rewind_to: 1}")
-    graph = build(parse(rewound, "chain").trials)
-    (snapshot,) = graph.prerequisites
-    assert len(graph.needed_by[snapshot]) == 3
+    graph = build_graph(parse_sweep(rewound, "chain").trials)
+    (snapshot,) = graph.prerequisite_runs
+    assert len(graph.dependents[snapshot]) == 3
 
 
 def test_lists_of_lists_sweep_over_chains() -> None:
     several = GRID.replace("through: [0.2, 0.5, 0.8]", "through: [[0.2], [0.5]]")
-    assert len(build(parse(several, "chain").trials).points) == 1 + 1 + 2 + 2  # at .2 and below both are one-shot
+    assert (
+        len(build_graph(parse_sweep(several, "chain").trials).trials) == 1 + 1 + 2 + 2
+    )  # at .2 and below both are one-shot

@@ -9,10 +9,10 @@ import pytest
 
 from sparsweep.analysis import load_epochs, load_trials
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.run import drive
-from sparsweep.tuner.config.sweep import Sweep, parse
-from sparsweep.tuner.execution.run_options import Launch
-from sparsweep.tuner.planning.graph import build, examine
+from sparsweep.tuner.cli.run import run_unless_idle
+from sparsweep.tuner.config.sweep import Sweep, parse_sweep
+from sparsweep.tuner.execution.run_options import RunOptions
+from sparsweep.tuner.planning.graph import build_graph, compute_state
 from support.fake_results import write_results
 
 BASE = "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, seed: [0, 1]}\n"
@@ -22,9 +22,11 @@ YOURS = BASE + "grids: [{sparsifier: dense}, {sparsifier: snip, sparsity: 0.5}]"
 
 def ran(text: str, name: str, store: Store) -> Sweep:
     """A sweep whose trials are finished, as a run leaves it that had nothing to do."""
-    sweep = parse(text, name)
+    sweep = parse_sweep(text, name)
     write_results(store, sweep)
-    drive(Launch(sweep, store, "local", []), examine(build(sweep.trials), store), {}, idle=True)
+    run_unless_idle(
+        RunOptions(sweep, store, "local", []), compute_state(build_graph(sweep.trials), store), {}, idle=True
+    )
     return sweep
 
 

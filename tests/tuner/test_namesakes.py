@@ -10,7 +10,7 @@ import pytest
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli.session import open_recorded_sweep, open_sweep
 from sparsweep.tuner.config.sweep import Sweep
-from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.state import sweep_record
 from sparsweep.tuner.state.driver_lease import Lease
 
@@ -39,7 +39,7 @@ def written(folder: Path, content: str, name: str = "mine") -> str:
 def run(path: str, storage: str, *overrides: str) -> Sweep:
     """What ``run`` does before anything is trained."""
     sweep, store = open_sweep(path, list(overrides), storage, as_it_was_run=False)
-    sweep_record.remember(sweep, store)
+    sweep_record.save_sweep(sweep, store)
     return sweep
 
 
@@ -72,7 +72,7 @@ def test_another_file_of_that_name_is_refused(
     here, there = written(tmp_path / "here", first), written(tmp_path / "there", second)
     recorded = run(here, storage)
     problem = f"SWEEP mine: another sweep of this name was run here (from {here}, got {there}). "
-    with pytest.raises(WrongCall, match=re.escape(problem) + "Give one a name: --set name=mine-2"):
+    with pytest.raises(UsageError, match=re.escape(problem) + "Give one a name: --set name=mine-2"):
         open_sweep(there, [], storage, as_it_was_run)
     assert open_recorded_sweep("mine", [], storage)[0] == recorded
 
@@ -89,13 +89,13 @@ def test_a_name_settles_which_one_is_meant(tmp_path: Path, storage: str) -> None
 
 def test_a_file_does_not_take_the_name_of_a_built_in_sweep(tmp_path: Path, storage: str) -> None:
     run("smoke", storage)
-    with pytest.raises(WrongCall, match=r"\(from built-in, got .*smoke.yaml\)"):
+    with pytest.raises(UsageError, match=r"\(from built-in, got .*smoke.yaml\)"):
         run(written(tmp_path, FILE, "smoke"), storage)
 
 
 def test_a_record_of_an_earlier_version_is_taken_as_before(tmp_path: Path, storage: str) -> None:
     earlier = run(written(tmp_path / "here", FILE), storage).model_copy(update={"source": None})
-    sweep_record.remember(earlier, Store(storage))
+    sweep_record.save_sweep(earlier, Store(storage))
     assert run(written(tmp_path / "there", LONGER), storage).base["recipe"]["epochs"] == 2
 
 
@@ -110,11 +110,11 @@ def test_a_damaged_record_is_replaced(tmp_path: Path, storage: str) -> None:
 @pytest.mark.parametrize("name", ["paper", "quickstart"])
 def test_resume_of_a_sweep_that_never_ran_here_asks_for_run(name: str, storage: str) -> None:
     start = f"sparsweep run {name} --storage {storage}"
-    with pytest.raises(WrongCall, match=f"^SWEEP {name}: has not been run in {storage}. Start it: {start}$"):
+    with pytest.raises(UsageError, match=f"^SWEEP {name}: has not been run in {storage}. Start it: {start}$"):
         open_recorded_sweep(name, [], storage)
     assert not Path(storage).exists()
 
 
 def test_resume_goes_on_after_a_driver_that_died_before_it_recorded_the_sweep(storage: str) -> None:
-    Lease("smoke", Store(storage), print).take()
+    Lease("smoke", Store(storage), print).acquire()
     assert open_recorded_sweep("smoke", [], storage)[0].name == "smoke"

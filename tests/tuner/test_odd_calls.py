@@ -24,7 +24,7 @@ from sparsweep.analysis import figures
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli import run
-from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.config.sweep import parse_sweep
 from support.fake_results import write_results
 
 EXAMPLES = int(os.environ.get("ODD_CALLS", "0"))
@@ -66,7 +66,7 @@ RANKED: dict[str, Any] = {
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a storage and files of all kinds, in which the calls are made."""
     folder = tmp_path_factory.mktemp("odd")
-    write_results(Store(str(folder / "runs")), parse(yaml.safe_dump(GOOD), "mine"))
+    write_results(Store(str(folder / "runs")), parse_sweep(yaml.safe_dump(GOOD), "mine"))
     (folder / "mine.yaml").write_text(yaml.safe_dump(GOOD))
     (folder / "self.yaml").write_text(yaml.safe_dump({**GOOD, "include": ["self.yaml"]}))
     (folder / "one.yaml").write_text(yaml.safe_dump({**GOOD, "include": ["other.yaml"]}))
@@ -83,7 +83,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
-        patch.setattr(run, "train", lambda *arguments: None)  # all but the training itself, which needs Ray
+        patch.setattr(run, "execute_sweep", lambda *arguments: None)  # all but the training itself, which needs Ray
         patch.setattr(figures, "pictures", lambda *arguments: [])  # and the drawing, which takes long
         yield folder
 

@@ -12,9 +12,9 @@ import pytest
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.convergence import MIN_POINTS, MIN_STEPS
-from sparsweep.tuner.config.sweep import SweepError, parse, read
-from sparsweep.tuner.planning.estimate import price
-from sparsweep.tuner.planning.graph import build
+from sparsweep.tuner.config.sweep import SweepError, parse_sweep, read_sweep
+from sparsweep.tuner.planning.estimate import estimate
+from sparsweep.tuner.planning.graph import build_graph
 
 TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
 FIVE = ("gmp", "lth", "omp", "snip", "set")
@@ -81,7 +81,7 @@ def point(trial: TrialSpec) -> Point:
 
 @pytest.mark.parametrize("name", POINTS)
 def test_figures_have_the_grids_of_the_paper(name: str) -> None:
-    trials, seeds = list(read(name).trials.values()), {15} if name == "fig1" else {15, 16, 17}
+    trials, seeds = list(read_sweep(name).trials.values()), {15} if name == "fig1" else {15, 16, 17}
     found = Counter((point(trial), trial.seed) for trial in trials)
     assert found == Counter(product(POINTS[name], seeds))
     assert {(trial.profile, trial.recipe.epochs, trial.recipe.batch_size, trial.recipe.lr) for trial in trials} == {
@@ -92,14 +92,14 @@ def test_figures_have_the_grids_of_the_paper(name: str) -> None:
 @pytest.mark.parametrize("name", POINTS)
 def test_figures_train_on_the_papers_data_and_networks(name: str) -> None:
     """Its normalisation, held-out images and rotation under attack, and TinyImageNet's stem."""
-    for trial in read(name).trials.values():
+    for trial in read_sweep(name).trials.values():
         attacked = trial.difficulty.name == "adversarial"
         dataset = trial.dataset.model_dump()
         assert (dataset["statistics"], dataset["validation"]) == (
             ("adversarial", 5000) if attacked else ("standard", 0)
         )
         assert trial.recipe.rotation == (15.0 if attacked and trial.dataset.name == "cifar100" else 0.0)
-        assert trial.samples == round((45_000 if attacked else trial.dataset.train_size) * trial.data_ratio)
+        assert trial.num_samples == round((45_000 if attacked else trial.dataset.train_size) * trial.data_ratio)
         if trial.dataset.name == "tinyimagenet":
             assert trial.model.model_dump()["stem"] == "7x7"
 
@@ -109,23 +109,25 @@ DRAWN = ("fig1", "fig7", "fig11", "fig12")
 
 
 def test_the_paper_is_the_union_of_its_figures() -> None:
-    union = {trial for name in POINTS for trial in read(name).trials}
-    assert set(read("paper").trials) == union
+    union = {trial for name in POINTS for trial in read_sweep(name).trials}
+    assert set(read_sweep("paper").trials) == union
     assert all(
-        set(read(name).trials) <= {*read("fig2").trials, *read("fig4").trials, *read("fig5").trials} for name in DRAWN
+        set(read_sweep(name).trials)
+        <= {*read_sweep("fig2").trials, *read_sweep("fig4").trials, *read_sweep("fig5").trials}
+        for name in DRAWN
     )
 
 
 def test_the_grid_on_digits(tmp_path: Path) -> None:
-    facts = price(read("digits-grid"), Store(str(tmp_path)))
+    facts = estimate(read_sweep("digits-grid"), Store(str(tmp_path)))
     assert facts["trials"] == facts["missing"] == 2 * 3 * (1 + 8 * 3) == 150
     assert facts["prerequisites"] == 8  # the networks that score; dense ones are points of the sweep
-    assert len({trial.sparsifier.name for trial in read("digits-grid").trials.values()}) == 9
+    assert len({trial.sparsifier.name for trial in read_sweep("digits-grid").trials.values()}) == 9
 
 
 @pytest.mark.parametrize("name", ["quickstart", "all-sparsifiers", "digits-grid", "hard-digits"])
 def test_sweeps_whose_results_are_shown_train_long_enough_to_be_judged(name: str) -> None:
-    trials = read(name).trials.values()
+    trials = read_sweep(name).trials.values()
     assert min(trial.steps for trial in trials) >= MIN_STEPS
     late = [range(1, trial.recipe.epochs + 1)[-trial.recipe.epochs // 4 :] for trial in trials]
     evaluated = [
@@ -135,14 +137,14 @@ def test_sweeps_whose_results_are_shown_train_long_enough_to_be_judged(name: str
 
 
 def test_dense_parents_and_scores_of_the_paper_are_run_once() -> None:
-    graph = build(read("paper").trials)
-    kinds = Counter(type(graph.runs[run]).__name__ for run in graph.prerequisites)
+    graph = build_graph(read_sweep("paper").trials)
+    kinds = Counter(type(graph.runs[run]).__name__ for run in graph.prerequisite_runs)
     # Ten networks a data set score it for all ratios and methods; each severity of each data set is made once.
     assert kinds == {"ScoringSpec": 20, "CorruptionSpec": 5}
 
 
 def test_the_paper_is_priced_without_data(tmp_path: Path) -> None:
-    facts = price(read("paper"), Store(str(tmp_path)))
+    facts = estimate(read_sweep("paper"), Store(str(tmp_path)))
     assert facts["missing"] == facts["trials"] and facts["hours"] is None
     # A full training of ResNet18 on CIFAR-100 is 3.33e16 operations, and there are some 2,000 of them or smaller.
     assert 1e19 < facts["train_flops"] < 1e21
@@ -150,7 +152,7 @@ def test_the_paper_is_priced_without_data(tmp_path: Path) -> None:
 
 
 def test_included_sweeps_keep_their_own_bases_and_take_overrides() -> None:
-    sweep = parse("include: [fig6, fig10]", "both", ["recipe.epochs=3"])
+    sweep = parse_sweep("include: [fig6, fig10]", "both", ["recipe.epochs=3"])
     assert len(sweep.trials) == 2 * 2 * 3 * (1 + 5 + 5)
     assert {trial.recipe.epochs for trial in sweep.trials.values()} == {3}
     assert {trial.recipe.rotation for trial in sweep.trials.values()} == {0.0, 15.0}
@@ -167,5 +169,5 @@ def test_included_sweeps_keep_their_own_bases_and_take_overrides() -> None:
 )
 def test_bad_includes_are_one_clear_line(text: str, why: str) -> None:
     with pytest.raises(SweepError, match=why) as caught:
-        parse(text, "mine")
+        parse_sweep(text, "mine")
     assert "\n" not in str(caught.value)

@@ -9,8 +9,8 @@ from typing import Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from sparsweep.tuner.cli.catalogue import Kind, classes, reference
-from sparsweep.tuner.cli.field_reference import fields, lines
+from sparsweep.tuner.cli.catalogue import Kind, classes, field_reference
+from sparsweep.tuner.cli.field_reference import fields, format_fields
 
 KINDS = [kind for kind in Kind if kind is not Kind.sweeps]
 
@@ -49,9 +49,9 @@ def test_every_field_says_what_it_means(kind: Kind) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_everything_is_described_and_fits_a_terminal(kind: Kind) -> None:
     for name in classes(kind):
-        facts = reference(kind, name)
+        facts = field_reference(kind, name)
         assert facts["about"]
-        assert all(len(line) <= 130 for line in lines(facts["fields"]))
+        assert all(len(line) <= 130 for line in format_fields(facts["fields"]))
 
 
 def test_of_a_method_its_source_and_its_fields_are_printed(call: Callable[..., tuple[int, str, str]]) -> None:

@@ -11,11 +11,11 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError,
 
 from sparsweep.trainables.storage.store import ArtifactLost
 from sparsweep.trainables.trainable import CalledExit
-from sparsweep.trainables.training.trainer import Diverged
+from sparsweep.trainables.training.trainer import DivergedError
 from sparsweep.tuner.execution import timeout, tune_adapter
-from sparsweep.tuner.execution.retries import Retries, TrialTimeout
+from sparsweep.tuner.execution.retries import RetryPolicy, TrialTimeout
 from sparsweep.tuner.execution.tune_adapter import RunTrial
-from sparsweep.tuner.ray_errors import in_words, is_lost_machine
+from sparsweep.tuner.ray_errors import is_lost_node, summarize
 
 NODE_DIED = RayActorError(error_msg="The actor died because its node has died. Node Id: e8")
 PREEMPTED = RayActorError(preempted=True)
@@ -41,34 +41,34 @@ def raised(error: Exception) -> RayTaskError:
     ],
 )
 def test_only_the_loss_of_a_machine_is_nobodys_fault(error: Exception, lost: bool) -> None:
-    assert is_lost_machine(error) is lost
-    retries = Retries(limit=0)
+    assert is_lost_node(error) is lost
+    retries = RetryPolicy(limit=0)
     retries.add(error)
     assert (retries.errors, retries.losses) == ((0, 1) if lost else (1, 0))
-    assert retries.again is lost
+    assert retries.should_retry is lost
 
 
 def test_errors_have_an_end_and_losses_have_none() -> None:
-    retries = Retries(limit=2)
+    retries = RetryPolicy(limit=2)
     seen = []
     for error in [WORKER_DIED, *[PREEMPTED] * 50, raised(OSError("full")), NODE_DIED, WORKER_DIED]:
         retries.add(error)
-        seen.append(retries.again)
+        seen.append(retries.should_retry)
     assert seen == [True] * 53 + [False]
 
 
 def test_each_wait_is_twice_the_last_up_to_a_minute() -> None:
-    retries, waits = Retries(limit=2), []
+    retries, waits = RetryPolicy(limit=2), []
     for error in (WORKER_DIED, *[NODE_DIED] * 7):
         retries.add(error)
-        waits.append(retries.wait)
+        waits.append(retries.delay_s)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 @pytest.mark.parametrize(
     ("error", "again"),
     [
-        (Diverged("the training loss is nan in epoch 3"), False),
+        (DivergedError("the training loss is nan in epoch 3"), False),
         (TypeError("unsupported operand"), False),
         (KeyError("conv1"), False),
         (ArtifactLost("the weights of abc are gone"), False),
@@ -86,9 +86,9 @@ def test_each_wait_is_twice_the_last_up_to_a_minute() -> None:
     ],
 )
 def test_what_comes_out_the_same_is_not_tried_again(error: Exception, again: bool) -> None:
-    retries = Retries(limit=2)
+    retries = RetryPolicy(limit=2)
     retries.add(raised(error))
-    assert retries.again is again
+    assert retries.should_retry is again
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_comes_out_the_same_is_not_tried_again(error: Exception, again: boo
     ],
 )
 def test_an_error_is_a_line(error: Exception | None, words: str) -> None:
-    assert in_words(error) == words
+    assert summarize(error) == words
 
 
 def trial() -> Any:
@@ -128,7 +128,7 @@ def test_patience_ends_what_is_silent_and_says_why(monkeypatch: pytest.MonkeyPat
     now, killed = SimpleNamespace(seconds=0.0), []
     monkeypatch.setattr(timeout.time, "monotonic", lambda: now.seconds)
     monkeypatch.setattr(tune_adapter.ray, "kill", killed.append)
-    watched, silent, talks, ended = timeout.Patience(10), trial(), trial(), trial()
+    watched, silent, talks, ended = timeout.EpochTimeout(10), trial(), trial(), trial()
     silent.config["wait"] = 5.0
     for one in (silent, talks, ended):
         watched.on_trial_start(0, [], one)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sparsweep.trainables.storage.filesystem import private_folder
-from sparsweep.tuner.execution.scratch import SOCKET_LENGTH, scratch, short_folder
+from sparsweep.tuner.execution.scratch import SOCKET_LENGTH, short_folder, temporary_folder
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_nobody_else_may_enter_it(base: Path) -> None:
-    with scratch() as folder:
+    with temporary_folder() as folder:
         assert folder.parent == base and stat.S_IMODE(base.stat().st_mode) == 0o700
         (folder / "file").touch()
     assert not folder.exists()
@@ -34,7 +34,7 @@ def test_nobody_else_may_enter_it(base: Path) -> None:
 @pytest.mark.parametrize("other", ["file", "link"])
 def test_what_another_user_may_have_made_is_refused(base: Path, tmp_path: Path, other: str) -> None:
     base.touch() if other == "file" else base.symlink_to(tmp_path)
-    with pytest.raises(OSError, match="not a folder of yours"), scratch():
+    with pytest.raises(OSError, match="not a folder of yours"), temporary_folder():
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -43,13 +43,13 @@ def test_what_another_user_may_have_made_is_refused(base: Path, tmp_path: Path, 
 def test_a_folder_of_another_user_is_refused(base: Path) -> None:
     base.mkdir()
     os.chown(base, 12345, 12345)
-    with pytest.raises(OSError, match="not a folder of yours"), scratch():
+    with pytest.raises(OSError, match="not a folder of yours"), temporary_folder():
         pass
 
 
 def test_what_a_killed_driver_left_is_removed_by_the_next_and_what_a_living_one_has_is_not(base: Path) -> None:
     code = (
-        "import os\nfrom sparsweep.tuner.execution.scratch import scratch\n"
+        "import os\nfrom sparsweep.tuner.execution.scratch import temporary_folder as scratch\n"
         "with scratch() as folder:\n    print(folder, flush=True)\n"
     )
     killed = subprocess.run([sys.executable, "-c", f"{code}    os.kill(os.getpid(), 9)"], **here(base))
@@ -58,7 +58,7 @@ def test_what_a_killed_driver_left_is_removed_by_the_next_and_what_a_living_one_
     (base / "d-unlocked").mkdir()  # by one that was killed before it had its lock
     (base / "artifacts").mkdir()
     assert left.is_dir() and left.parent == base
-    with scratch() as living, scratch() as folder:
+    with temporary_folder() as living, temporary_folder() as folder:
         assert living.is_dir() and folder.is_dir()
         assert {path.name for path in base.iterdir()} == {"lock", "artifacts", living.name, folder.name}
 
@@ -68,10 +68,10 @@ def here(base: Path) -> dict:  # type: ignore[type-arg]
 
 
 def test_it_stays_where_the_logs_of_ray_tell_why_it_did_not_start(base: Path) -> None:
-    with pytest.raises(ConnectionError), scratch() as folder:
+    with pytest.raises(ConnectionError), temporary_folder() as folder:
         raise ConnectionError
     assert folder.is_dir()
-    with pytest.raises(RuntimeError), scratch() as another:
+    with pytest.raises(RuntimeError), temporary_folder() as another:
         assert not folder.exists()
         raise RuntimeError
     assert not another.exists()

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.tuner.config.adaptive_seeds import Seeds
-from sparsweep.tuner.config.sweep import Sweep, SweepError, parse
-from sparsweep.tuner.search.adaptive_seeds import Growth, is_undecided
+from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
+from sparsweep.tuner.config.sweep import Sweep, SweepError, parse_sweep
+from sparsweep.tuner.search.adaptive_seeds import AdaptiveSeedPlan, is_undecided
 
 SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: digits, data_ratio: [0.3, 1.0]}
@@ -25,8 +25,8 @@ Effect = Callable[[int], float]
 """What a method gains over dense, by seed."""
 
 
-def seeds(**changes: object) -> Seeds:
-    return Seeds.model_validate({"from": 3, "to": 10, "margin": 0.02, **changes})
+def seeds(**changes: object) -> AdaptiveSeeds:
+    return AdaptiveSeeds.model_validate({"from": 3, "to": 10, "margin": 0.02, **changes})
 
 
 def alternating(size: float) -> Effect:
@@ -41,12 +41,12 @@ def accuracy(trial: TrialSpec, effects: dict[str, Effect]) -> float:
 
 def grow_up(sweep: Sweep, effects: dict[str, Effect]) -> dict[str, list[int]]:
     """Train whatever the sweep wants, one trial at a time; seeds by method and data ratio."""
-    growth = Growth(sweep)
-    waiting = list(growth.points.values())
+    growth = AdaptiveSeedPlan(sweep)
+    waiting = list(growth.trials.values())
     while waiting:
         trial = waiting.pop(0)
-        waiting += growth.finished({trial.id: accuracy(trial, effects)})
-    return seeds_of(growth.points)
+        waiting += growth.add_results({trial.id: accuracy(trial, effects)})
+    return seeds_of(growth.trials)
 
 
 def seeds_of(points: dict[str, TrialSpec]) -> dict[str, list[int]]:
@@ -84,57 +84,57 @@ def test_a_higher_level_is_harder_to_decide() -> None:
 
 
 def test_every_point_starts_with_the_same_seeds_and_with_dense() -> None:
-    first = seeds_of(Growth(parse(SWEEP, "seeds")).points)
+    first = seeds_of(AdaptiveSeedPlan(parse_sweep(SWEEP, "seeds")).trials)
     assert first == {f"{name} {ratio}": [0, 1, 2] for name in ("set", "snip", "dense") for ratio in ("0.3", "1")}
-    moved = seeds_of(Growth(parse(SWEEP, "seeds", ["seeds.first=5"])).points)
+    moved = seeds_of(AdaptiveSeedPlan(parse_sweep(SWEEP, "seeds", ["seeds.first=5"])).trials)
     assert set(map(tuple, moved.values())) == {(5, 6, 7)}
 
 
 def test_a_clear_effect_stops_at_once_and_an_open_one_goes_on_to_the_end() -> None:
     clear: Effect = lambda seed: -0.2 + 0.01 * (-1) ** seed  # noqa: E731
-    found = grow_up(parse(SWEEP, "seeds"), {"set": clear, "snip": alternating(0.05)})
+    found = grow_up(parse_sweep(SWEEP, "seeds"), {"set": clear, "snip": alternating(0.05)})
     assert found["set 0.3"] == found["set 1"] == [0, 1, 2]
     assert found["snip 0.3"] == found["snip 1"] == list(range(10))
     assert found["dense 0.3"] == list(range(10))  # a pair for each
 
 
 def test_no_effect_within_the_margin_stops_at_once() -> None:
-    found = grow_up(parse(SWEEP, "seeds"), {"set": alternating(0.001), "snip": alternating(0.001)})
+    found = grow_up(parse_sweep(SWEEP, "seeds"), {"set": alternating(0.001), "snip": alternating(0.001)})
     assert all(numbers == [0, 1, 2] for numbers in found.values())
 
 
 def test_seeds_stop_where_the_comparison_is_decided() -> None:
     """Differences .01 .05 .03 .03: mean .03, at n = 3 -+ .0497, at n = 4 sd .01633 and -+ 3.182 x .00816 = .0260."""
     values = [0.01, 0.05, 0.03, 0.03]
-    found = grow_up(parse(SWEEP, "seeds"), {"set": lambda seed: values[seed], "snip": alternating(0)})
+    found = grow_up(parse_sweep(SWEEP, "seeds"), {"set": lambda seed: values[seed], "snip": alternating(0)})
     assert found["set 0.3"] == [0, 1, 2, 3] and found["snip 0.3"] == [0, 1, 2]
 
 
 def test_each_comparison_is_decided_by_itself() -> None:
-    sweep = parse(SWEEP, "seeds")
-    growth = Growth(sweep)
+    sweep = parse_sweep(SWEEP, "seeds")
+    growth = AdaptiveSeedPlan(sweep)
     known = {
         trial.id: DENSE + (0.05 * (-1) ** trial.seed if trial.sparsifier.name == "set" else 0)
-        for trial in growth.points.values()
+        for trial in growth.trials.values()
         if trial.data_ratio == 0.3
     }
-    added = growth.finished(known)  # nothing is known at ratio 1: nothing is added there, and nothing waits for it
+    added = growth.add_results(known)  # nothing is known at ratio 1: nothing is added there, and nothing waits for it
     assert [(trial.sparsifier.name, trial.data_ratio, trial.seed) for trial in added] == [
         ("dense", 0.3, 3),
         ("set", 0.3, 3),
     ]
-    assert growth.finished(known) == []
+    assert growth.add_results(known) == []
 
 
 def test_the_order_of_the_results_changes_nothing() -> None:
     """What is finished beyond the seeds in question, by another sweep, does not decide either."""
-    sweep = parse(SWEEP, "seeds")
+    sweep = parse_sweep(SWEEP, "seeds")
     effects = {"set": alternating(0.05), "snip": lambda seed: [0.01, 0.05, 0.03, 0.03][seed % 4]}
-    growth = Growth(sweep)
-    seen: list[TrialSpec] = list(growth.points.values())
+    growth = AdaptiveSeedPlan(sweep)
+    seen: list[TrialSpec] = list(growth.trials.values())
     while seen:
-        seen = growth.finished({trial.id: accuracy(trial, effects) for trial in reversed(seen)})
-    assert seeds_of(growth.points) == grow_up(sweep, effects)
+        seen = growth.add_results({trial.id: accuracy(trial, effects) for trial in reversed(seen)})
+    assert seeds_of(growth.trials) == grow_up(sweep, effects)
 
 
 @pytest.mark.parametrize(
@@ -150,25 +150,25 @@ def test_the_order_of_the_results_changes_nothing() -> None:
 )
 def test_bad_seeds_are_one_clear_line(change: str, why: str) -> None:
     with pytest.raises(SweepError, match=why) as caught:
-        parse(SWEEP, "seeds", [change])
+        parse_sweep(SWEEP, "seeds", [change])
     assert "\n" not in str(caught.value)
 
 
 def test_a_search_has_no_seeds_to_grow() -> None:
     search = "search: {objectives: {test_accuracy: maximize}, space: {seed: {from: 0, to: 3}}}\nseeds: {from: 3, to: 4}"
     with pytest.raises(SweepError, match="seeds: only the points of grids"):
-        parse(search, "both")
+        parse_sweep(search, "both")
 
 
 def test_an_included_sweep_takes_the_seeds_of_the_whole(tmp_path: Path) -> None:
     path = tmp_path / "part.yaml"
     path.write_text(SWEEP)
     with pytest.raises(SweepError, match="include: part has seeds that grow; give this sweep seeds of its own"):
-        parse(f"include: [{path}]", "whole")
-    whole = parse(f"include: [{path}]\nseeds: {{from: 2, to: 3}}", "whole")
+        parse_sweep(f"include: [{path}]", "whole")
+    whole = parse_sweep(f"include: [{path}]\nseeds: {{from: 2, to: 3}}", "whole")
     assert {trial.seed for trial in whole.trials.values()} == {0, 1}
 
 
 def test_a_dumped_sweep_has_the_same_seeds() -> None:
-    sweep = parse(SWEEP, "seeds", ["seeds.to=7"])
-    assert parse(sweep.dump(), "seeds") == sweep
+    sweep = parse_sweep(SWEEP, "seeds", ["seeds.to=7"])
+    assert parse_sweep(sweep.dump(), "seeds") == sweep

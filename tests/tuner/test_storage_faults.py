@@ -16,7 +16,7 @@ from sparsweep.trainables.storage import addresses
 from sparsweep.trainables.storage import store as stores
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
-from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.config.sweep import parse_sweep
 from support.fake_results import write_results
 
 SWEEP = """
@@ -42,7 +42,7 @@ Call = Callable[[str], str]
 @pytest.fixture
 def storage(tmp_path: Path) -> Path:
     store = Store(str(tmp_path / "runs"))
-    sweep = parse(SWEEP, "mine")
+    sweep = parse_sweep(SWEEP, "mine")
     write_results(store, sweep)
     store.write(f"checkpoints/{'0' * 16}.pt", b"garbage")
     return tmp_path / "runs"
@@ -73,7 +73,7 @@ def test_a_storage_that_cannot_be_written(
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(number, os.strerror(number), "somewhere")
 
-    monkeypatch.setattr(stores, "write_local", refuse)
+    monkeypatch.setattr(stores, "atomic_write", refuse)
     monkeypatch.setattr(Store, "delete", refuse)
     monkeypatch.setattr(pq, "write_table", refuse)
     assert os.strerror(number) in error_line(command)
@@ -106,7 +106,9 @@ def test_a_bucket_out_of_reach_is_given_up_within_seconds(
             raise OSError("google::cloud::Status(UNAVAILABLE: no token " + 100 * "and no reason " + ")")
 
     opened = []
-    monkeypatch.setattr(addresses, "resolve", lambda storage: (opened.append(storage), (Unreachable(), "b/runs"))[1])
+    monkeypatch.setattr(
+        addresses, "resolve_storage", lambda storage: (opened.append(storage), (Unreachable(), "b/runs"))[1]
+    )
     said = error_line(f"{command} --storage gs://b/runs")
     assert said.startswith("sparsweep: --storage gs://b/runs: cannot be reached: google::cloud::Status(UNAVAILABLE")
     assert said.endswith(" .... Check the address, the network and the credentials.") and len(said) < 500
@@ -123,7 +125,7 @@ def test_a_bucket_out_of_reach_is_given_up_within_seconds(
     ],
 )
 def test_only_googles_addresses_need_to_be_hurried(address: str, hurried: str) -> None:
-    assert addresses.hurried(address) == hurried
+    assert addresses.with_short_retries(address) == hurried
 
 
 @pytest.mark.parametrize("command", [*WRITING, *READING])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sparsweep.tuner.config.overrides import apply_override
-from sparsweep.tuner.config.sweep import Sweep, SweepError, built_in, expand, merge, parse, read
+from sparsweep.tuner.config.sweep import Sweep, SweepError, built_in, expand, merge, parse_sweep, read_sweep
 
 SMALL = """
 base: {dataset: digits, model: resnet8, recipe: digits, seed: [0, 1]}
@@ -45,7 +45,7 @@ def test_merge_goes_into_mappings_only() -> None:
 
 
 def test_a_sweep_is_the_union_of_its_grids() -> None:
-    trials = list(parse(SMALL, "small").trials.values())
+    trials = list(parse_sweep(SMALL, "small").trials.values())
     assert len(trials) == 2 + 2 * 3 * 3
     assert {trial.sparsity for trial in trials} == {0.0, 0.1, 0.5, 0.9}
     assert {trial.sparsifier.update_every for trial in trials if trial.sparsifier.name == "gmp"} == {1.0, 2.0}
@@ -53,13 +53,13 @@ def test_a_sweep_is_the_union_of_its_grids() -> None:
 
 def test_equal_trials_merge() -> None:
     doubled = SMALL + "  - sparsifier: dense\n  - {sparsifier: set, sparsity: 0.5}\n"
-    assert list(parse(doubled, "small").trials) == list(parse(SMALL, "small").trials)
+    assert list(parse_sweep(doubled, "small").trials) == list(parse_sweep(SMALL, "small").trials)
 
 
 def test_a_dumped_sweep_has_the_same_trials() -> None:
-    sweep = parse(SMALL, "small", ["recipe.epochs=5"])
-    assert parse(sweep.dump(), "other").trials.keys() == sweep.trials.keys()
-    assert parse(sweep.dump(), "other").name == "small"
+    sweep = parse_sweep(SMALL, "small", ["recipe.epochs=5"])
+    assert parse_sweep(sweep.dump(), "other").trials.keys() == sweep.trials.keys()
+    assert parse_sweep(sweep.dump(), "other").name == "small"
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_a_dumped_sweep_has_the_same_trials() -> None:
     ],
 )
 def test_overrides(override: str, count: int, holds: object) -> None:
-    trials = parse(SMALL, "small", [override]).trials.values()
+    trials = parse_sweep(SMALL, "small", [override]).trials.values()
     assert len(trials) == count
     assert all(holds(trial) for trial in trials)  # type: ignore[operator]
 
 
 def test_an_override_of_the_sweep_itself() -> None:
-    assert parse(SMALL, "small", ["resources.cpus=2", "retries=0"]).resources.cpus == 2
-    assert not parse(SMALL, "small", ["resources.engine.graphs=false"]).resources.engine.graphs
+    assert parse_sweep(SMALL, "small", ["resources.cpus=2", "retries=0"]).resources.cpus == 2
+    assert not parse_sweep(SMALL, "small", ["resources.engine.graphs=false"]).resources.engine.graphs
 
 
 def test_an_override_inside_a_name_keeps_the_name() -> None:
@@ -101,7 +101,7 @@ grids:
 
 
 def points(*overrides: str) -> list[tuple[str, float]]:
-    trials = parse(MIXED, "mixed", overrides).trials.values()
+    trials = parse_sweep(MIXED, "mixed", overrides).trials.values()
     return [(trial.sparsifier.name, trial.sparsity) for trial in trials]
 
 
@@ -120,10 +120,10 @@ def test_an_override_of_one_grid_leaves_the_others() -> None:
 
 
 def test_a_field_of_a_method_is_set_where_a_method_has_it() -> None:
-    trials = parse(MIXED, "mixed", ["sparsifier.prune_rate=.3"]).trials.values()
+    trials = parse_sweep(MIXED, "mixed", ["sparsifier.prune_rate=.3"]).trials.values()
     rates = {trial.sparsifier.name: getattr(trial.sparsifier, "prune_rate", None) for trial in trials}
     assert rates == {"dense": None, "snip": None, "set": 0.3, "rigl": 0.3, "mest": 0.3}
-    named = parse(MIXED, "mixed", ["sparsifier.update_every=2"]).trials.values()
+    named = parse_sweep(MIXED, "mixed", ["sparsifier.update_every=2"]).trials.values()
     assert {trial.sparsifier.update_every for trial in named if trial.sparsifier.name == "set"} == {2}
 
 
@@ -140,7 +140,7 @@ def test_a_field_of_a_method_is_set_where_a_method_has_it() -> None:
 )
 def test_an_override_that_means_nothing_is_one_line(override: str, said: str) -> None:
     with pytest.raises(SweepError) as error:
-        parse(MIXED, "mixed", [override])
+        parse_sweep(MIXED, "mixed", [override])
     assert str(error.value).startswith(f"--set {override}: {said}")
 
 
@@ -183,7 +183,7 @@ def test_bad_sweeps_are_one_clear_line(edit: tuple[str, str], said: str) -> None
         text = text.replace(", seed: [0, 1]", "")
     assert text != SMALL
     with pytest.raises(SweepError) as error:
-        parse(text, "small")
+        parse_sweep(text, "small")
     assert re.search(said, str(error.value)), str(error.value)
     assert "\n" not in str(error.value)
 
@@ -193,23 +193,23 @@ def test_numbers_are_those_of_yaml_1_2() -> None:
     text = SMALL.replace(
         "recipe: digits, seed: [0, 1]", "recipe: {preset: digits, lr: 1e-3}, seed: [08, 09, 010, 0x1F]"
     )
-    trials = parse(text, "small", ["recipe.weight_decay=1e-4"]).trials.values()
+    trials = parse_sweep(text, "small", ["recipe.weight_decay=1e-4"]).trials.values()
     assert [trial.seed for trial in trials][:4] == [8, 9, 10, 31]
     assert {(trial.recipe.lr, trial.recipe.weight_decay) for trial in trials} == {(0.001, 0.0001)}
 
 
 def test_yes_and_no_are_texts_that_a_truth_value_understands() -> None:
     text = SMALL.replace("recipe: digits", "recipe: {preset: digits, nesterov: no, flip: on}")
-    assert {(trial.recipe.nesterov, trial.recipe.flip) for trial in parse(text, "no").trials.values()} == {
+    assert {(trial.recipe.nesterov, trial.recipe.flip) for trial in parse_sweep(text, "no").trials.values()} == {
         (False, True)
     }
-    assert parse("name: no\n" + SMALL, "small").name == "no"
+    assert parse_sweep("name: no\n" + SMALL, "small").name == "no"
 
 
 def test_an_override_says_nothing_twice_inside() -> None:
     override = "sparsifier={name: set, prune_rate: .1, prune_rate: .2}"
     with pytest.raises(SweepError) as error:
-        parse(SMALL, "small", [override])
+        parse_sweep(SMALL, "small", [override])
     why = "line 1: 'prune_rate' is given already, in line 1. Remove one of them."
     assert str(error.value) == f"--set {override}: {why}"
 
@@ -217,7 +217,7 @@ def test_an_override_says_nothing_twice_inside() -> None:
 @pytest.mark.parametrize("override", ["recpe.epochs=5", "recipe.epocs=5", "seed", "=3", "recipe.epochs=[", "grids=1"])
 def test_bad_overrides_are_one_clear_line(override: str) -> None:
     with pytest.raises(SweepError) as error:
-        parse(SMALL, "small", [override])
+        parse_sweep(SMALL, "small", [override])
     assert "\n" not in str(error.value)
 
 
@@ -237,21 +237,21 @@ def test_a_method_that_would_do_nothing_is_refused(method: str, epochs: int, sai
     text = f"base: {{dataset: digits, model: resnet8, recipe: {{preset: digits, epochs: {epochs}}}}}\n"
     (tmp_path / "idle.yaml").write_text(f"{text}grids: [{{sparsifier: {method}, sparsity: 0.5}}]")
     with pytest.raises(SweepError) as error:
-        read(str(tmp_path / "idle.yaml"))
+        read_sweep(str(tmp_path / "idle.yaml"))
     assert str(error.value).startswith(f"idle: grids.0: sparsifier.{said}")
-    assert len(read(str(tmp_path / "idle.yaml"), ["recipe.epochs=20"]).trials) == 1
+    assert len(read_sweep(str(tmp_path / "idle.yaml"), ["recipe.epochs=20"]).trials) == 1
 
 
 def test_a_fixed_mask_needs_no_update(tmp_path: Path) -> None:
     text = "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}\n"
     methods = "[random, snip, {name: nm, training: fixed, update_every: 9}, {name: set, update_every: 0.5}]"
     (tmp_path / "fixed.yaml").write_text(f"{text}grids: [{{sparsifier: {methods}, sparsity: 0.5}}]")
-    assert len(read(str(tmp_path / "fixed.yaml")).trials) == 4
+    assert len(read_sweep(str(tmp_path / "fixed.yaml")).trials) == 4
 
 
 def test_what_ran_before_can_be_read_again() -> None:
     """Stored sweeps are parsed and not read: their results stay open, whatever is refused by now."""
-    assert parse(
+    assert parse_sweep(
         "base: {dataset: digits, model: resnet8, recipe: {epochs: 1}}\ngrids: [{sparsifier: set, sparsity: .5}]", "x"
     )
 
@@ -259,13 +259,13 @@ def test_what_ran_before_can_be_read_again() -> None:
 def test_built_in_sweeps_are_whole(tmp_path: Path) -> None:
     assert {"quickstart", "smoke"} <= built_in().keys()
     for name in built_in():
-        sweep = read(name)
+        sweep = read_sweep(name)
         assert sweep.name == name
         assert sweep.description
 
 
 def test_quickstart_is_what_it_says() -> None:
-    trials = list(read("quickstart").trials.values())
+    trials = list(read_sweep("quickstart").trials.values())
     assert {trial.sparsifier.name for trial in trials} == {"dense", "random", "set", "snip", "gmp", "lth", "omp"}
     assert {trial.sparsity for trial in trials} == {0.0, 0.5, 0.8, 0.9}
     assert {trial.data_ratio for trial in trials} == {0.3}
@@ -286,7 +286,7 @@ def test_quickstart_is_what_it_says() -> None:
 )
 def test_a_length_that_is_set_replaces_the_other(file: str, overrides: list[str], steps: int) -> None:
     text = f"base: {{dataset: digits, model: resnet8, data_ratio: 0.3, {file}}}\ngrids: [{{sparsifier: dense}}]"
-    assert {trial.steps for trial in parse(text, "mine", overrides).trials.values()} == {steps}
+    assert {trial.steps for trial in parse_sweep(text, "mine", overrides).trials.values()} == {steps}
 
 
 def test_a_length_of_a_grid_replaces_that_of_the_base() -> None:
@@ -294,15 +294,15 @@ def test_a_length_of_a_grid_replaces_that_of_the_base() -> None:
         base: {dataset: digits, model: resnet8, sparsifier: dense, recipe: {preset: digits, epochs: 5}}
         grids: [{recipe: {steps: 100}}, {recipe: {lr: 0.01}}]
     """
-    assert [trial.steps for trial in parse(text, "mine").trials.values()] == [100, 5 * 45]
+    assert [trial.steps for trial in parse_sweep(text, "mine").trials.values()] == [100, 5 * 45]
 
 
 def test_two_lengths_are_refused_in_one_line() -> None:
     text = "base: {dataset: digits, model: resnet8, recipe: {steps: 9, epochs: 5}}\ngrids: [{sparsifier: dense}]"
     with pytest.raises(SweepError, match=r"recipe\.steps: the length is given twice \(steps 9 and epochs 5\)"):
-        parse(text, "mine").trials  # noqa: B018
+        parse_sweep(text, "mine").trials  # noqa: B018
 
 
 def test_an_unknown_sweep_names_the_built_in_ones() -> None:
     with pytest.raises(SweepError, match=r"unknown sweep 'smoek' \(did you mean smoke\?\); choose from .*quickstart"):
-        read("smoek")
+        read_sweep("smoek")

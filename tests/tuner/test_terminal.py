@@ -16,9 +16,9 @@ from rich.console import Console
 
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
-from sparsweep.tuner.cli.status_view import view
-from sparsweep.tuner.config.sweep import parse
-from sparsweep.tuner.planning.status import report
+from sparsweep.tuner.cli.status_view import render
+from sparsweep.tuner.config.sweep import parse_sweep
+from sparsweep.tuner.planning.status import sweep_status
 from sparsweep.tuner.terminal import lasting_messages, printable
 from support.fake_results import write_results
 
@@ -54,7 +54,7 @@ def store(tmp_path: Path) -> Store:
 @pytest.fixture
 def failed(store: Store) -> str:
     """A trial whose error, log and sweep's file name are full of them."""
-    sweep = parse(SWEEP, "mine")
+    sweep = parse_sweep(SWEEP, "mine")
     write_results(store, sweep, leave_out=1)
     trial = list(sweep.trials)[-1]
     hostile = "".join(STEERING[name] for name in STEERING if name != "half a character")
@@ -76,11 +76,11 @@ def test_no_command_prints_them(
 
 
 def test_json_and_the_live_view_hold_none(store: Store, failed: str) -> None:
-    sweep = parse(SWEEP, "mine")
-    facts: dict[str, Any] = report(sweep, store)
+    sweep = parse_sweep(SWEEP, "mine")
+    facts: dict[str, Any] = sweep_status(sweep, store)
     assert json.dumps(facts, ensure_ascii=False) == printable(json.dumps(facts, ensure_ascii=False))
     file = io.StringIO()
-    Console(file=file, force_terminal=False, width=200).print(view(facts))
+    Console(file=file, force_terminal=False, width=200).print(render(facts))
     assert "broke" in file.getvalue() and file.getvalue() == printable(file.getvalue())
 
 

@@ -15,8 +15,8 @@ from tensorboardX.proto.event_pb2 import Event
 
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.sweep import parse
-from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.config.sweep import parse_sweep
+from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.execution.trackers import Tracker, Tracking, parameters, tracking
 
 ONE = "base: {dataset: digits, model: resnet8, recipe: digits}\ngrids: [{sparsifier: set, sparsity: 0.5}]"
@@ -24,7 +24,7 @@ ONE = "base: {dataset: digits, model: resnet8, recipe: digits}\ngrids: [{sparsif
 
 @pytest.fixture
 def spec() -> TrialSpec:
-    return next(iter(parse(ONE, "one").trials.values()))
+    return next(iter(parse_sweep(ONE, "one").trials.values()))
 
 
 def attempt(follower: Tracking, spec: TrialSpec, epochs: range, finishes: bool) -> None:
@@ -90,7 +90,7 @@ def test_what_is_not_installed_is_one_line_with_the_remedy(
     monkeypatch.setitem(sys.modules, "mlflow", None)
     monkeypatch.setattr("ray.air.integrations.wandb.wandb", None)
     for name in (Tracker.mlflow, Tracker.wandb):
-        with pytest.raises(WrongCall, match=rf"--track {name}: .* pip install 'sparsweep\[{name}\]'"):
+        with pytest.raises(UsageError, match=rf"--track {name}: .* pip install 'sparsweep\[{name}\]'"):
             tracking(name, "one", {spec.id: spec}, Store(str(tmp_path)))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.sweep import parse
+from sparsweep.tuner.config.sweep import parse_sweep
 from support.fake_results import write_results
 
 Command = Callable[..., tuple[int, str, str]]
@@ -27,7 +27,7 @@ grids:
 @pytest.fixture
 def storage(tmp_path: Path) -> Store:
     """Six trials: four finished, one failed, one pending."""
-    sweep = parse(SWEEP, "six")
+    sweep = parse_sweep(SWEEP, "six")
     store = Store(str(tmp_path))
     write_results(store, sweep, leave_out=2)
     store.write_failure(list(sweep.trials)[4], "six", RuntimeError("no gradient\nat all"))
@@ -41,7 +41,7 @@ def listed(call: Command, store: Store, *arguments: str) -> list[list[str]]:
 
 
 def test_best_failed_and_pending_are_found_by_one_command_each(storage: Store, call: Command) -> None:
-    trials = list(parse(SWEEP, "six").trials.values())
+    trials = list(parse_sweep(SWEEP, "six").trials.values())
     head, best, *rest = listed(call, storage, "--sort", "test_accuracy")
     assert head[:2] == ["trial", "state"]
     assert best[0] in {trial.id for trial in trials[2:4]}, "sparse networks gain in these results"
@@ -76,7 +76,7 @@ def test_csv_has_all_columns(storage: Store, call: Command) -> None:
 
 def test_csv_holds_no_formula(storage: Store, call: Command) -> None:
     """An error's text is of whoever wrote the method."""
-    trial = list(parse(SWEEP, "six").trials)[5]
+    trial = list(parse_sweep(SWEEP, "six").trials)[5]
     storage.write_failure(trial, "six", type("=HYPERLINK", (Exception,), {})("x"))
     table = pd.read_csv(StringIO(call("trials", "six", "--storage", storage.storage, "--csv")[1]))
     assert table.set_index("trial")["error"][trial] == "'=HYPERLINK: x"
@@ -110,7 +110,7 @@ def test_wrong_calls_are_one_line(arguments: tuple[str, ...], said: str, storage
 def test_plan_lists_the_runs_to_do(storage: Store, call: Command, tmp_path: Path) -> None:
     path = tmp_path / "six.yaml"
     path.write_text(SWEEP)
-    trials = list(parse(SWEEP, "six").trials)
+    trials = list(parse_sweep(SWEEP, "six").trials)
     facts = json.loads(call("plan", str(path), "--list", "--json", "--storage", storage.storage)[1])
     assert [run["run"] for run in facts["runs"]] == trials[4:]
     out = call("plan", str(path), "--list", "--storage", storage.storage)[1]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sparsweep.tuner.cli.status_view import view
+from sparsweep.tuner.cli.status_view import render
 
 RUNNING = {"trial": "4e16ddef00112233", "what": "dense on digits/resnet8 el2n 1 seed 0", "epoch": 3, "epochs": 15}
 REPORT: dict[str, Any] = {
@@ -40,7 +40,7 @@ REPORT: dict[str, Any] = {
 
 def screen(width: int, **changes: Any) -> list[str]:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(view({**REPORT, **changes}))
+    console.print(render({**REPORT, **changes}))
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.status_view import lines
-from sparsweep.tuner.config.sweep import Sweep, parse
+from sparsweep.tuner.cli.status_view import format_status
+from sparsweep.tuner.config.sweep import Sweep, parse_sweep
 from sparsweep.tuner.execution import progress
-from sparsweep.tuner.planning.estimate import cost, duration
-from sparsweep.tuner.planning.graph import build, examine
-from sparsweep.tuner.planning.status import describe, known_trials, report
+from sparsweep.tuner.planning.estimate import format_duration, training_flops
+from sparsweep.tuner.planning.graph import build_graph, compute_state
+from sparsweep.tuner.planning.status import known_runs, sweep_status, trial_details
 from sparsweep.tuner.state.driver_lease import Lease
 
 TWO = """
@@ -25,7 +25,7 @@ grids: [{sparsifier: dense, seed: [0, 1]}]
 
 @pytest.fixture
 def sweep() -> Sweep:
-    return parse(TWO, "two")
+    return parse_sweep(TWO, "two")
 
 
 @pytest.fixture
@@ -40,15 +40,15 @@ def trial(run: str, **last_result: Any) -> Any:
 
 
 def test_eta_is_the_rate_since_training_began(sweep: Sweep, clock: SimpleNamespace, tmp_path: Path) -> None:
-    state = examine(build(sweep.trials), Store(str(tmp_path)))
+    state = compute_state(build_graph(sweep.trials), Store(str(tmp_path)))
     first, second = sweep.trials
-    seen = progress.Watch("two", state, Store(str(tmp_path)))
+    seen = progress.ProgressCallback("two", state, Store(str(tmp_path)))
     clock.seconds += 60  # Ray starts; this is not training
     seen.on_trial_start(0, [], trial(first))
     assert seen.summary() == "0/2 done, 1 running"
     clock.seconds += 10
     seen.on_trial_result(0, [], trial(first), {"epoch": 2, "epochs": 4})
-    assert seen.pace.operations_done() == cost(state.graph.runs[first]) / 2
+    assert seen.eta.operations_done() == training_flops(state.graph.runs[first]) / 2
     clock.seconds += 10
     seen.on_trial_result(0, [], trial(first), {"epoch": 4, "epochs": 4})
     seen.on_trial_complete(0, [], trial(first, done=True))
@@ -61,39 +61,39 @@ def test_eta_is_the_rate_since_training_began(sweep: Sweep, clock: SimpleNamespa
 
 def test_a_worker_that_died_is_recorded_by_the_driver(sweep: Sweep, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    seen = progress.Watch("two", examine(build(sweep.trials), store), store)
+    seen = progress.ProgressCallback("two", compute_state(build_graph(sweep.trials), store), store)
     run = next(iter(sweep.trials))
     seen.on_trial_start(0, [], trial(run))
     seen.on_trial_error(0, [], trial(run))
     assert store.failures()[run]["message"] == "disk on fire"
-    described = report(sweep, store)
+    described = sweep_status(sweep, store)
     assert (described["failed"], described["pending"], described["done"]) == (1, 1, 0)
-    assert lines(described)[1].endswith("attempt 1: OSError: disk on fire")
-    assert known_trials(store) == {run}
-    assert "OSError: disk on fire" in describe(run, store)["failure"]["traceback"]
+    assert format_status(described)[1].endswith("attempt 1: OSError: disk on fire")
+    assert known_runs(store) == {run}
+    assert "OSError: disk on fire" in trial_details(run, store)["failure"]["traceback"]
 
 
 def test_a_heartbeat_tells_what_is_running(sweep: Sweep, clock: SimpleNamespace, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     run = next(iter(sweep.trials))
-    with Lease("two", store, print).take() as lease:
-        seen = progress.Watch("two", examine(build(sweep.trials), store), store, lease=lease)
+    with Lease("two", store, print).acquire() as lease:
+        seen = progress.ProgressCallback("two", compute_state(build_graph(sweep.trials), store), store, lease=lease)
         seen.on_trial_start(0, [], trial(run))
         seen.on_trial_result(0, [], trial(run), {"epoch": 1, "epochs": 4})
         clock.seconds += 60
         seen.on_step_end(1, [])
         lease.renew()
-        described = report(sweep, store)
+        described = sweep_status(sweep, store)
         assert (described["running"], described["pending"], described["alive"]) == (1, 1, True)
-        assert lines(described)[1] == f"  running {run} ({sweep.trials[run]}): epoch 1 of 4"
-    assert report(sweep, store)["running"] == 0
+        assert format_status(described)[1] == f"  running {run} ({sweep.trials[run]}): epoch 1 of 4"
+    assert sweep_status(sweep, store)["running"] == 0
 
 
 def test_a_journal_that_cannot_be_written_stops_nothing(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(str(tmp_path))
-    seen = progress.Watch("two", examine(build(sweep.trials), store), store)
+    seen = progress.ProgressCallback("two", compute_state(build_graph(sweep.trials), store), store)
 
     def full(path: str, content: bytes) -> None:
         raise OSError("no space left on device")
@@ -108,4 +108,4 @@ def test_a_journal_that_cannot_be_written_stops_nothing(
     ("seconds", "said"), [(0.4, "0 s"), (59.4, "59 s"), (60, "1 min 00 s"), (190, "3 min 10 s"), (7500, "2 h 05 min")]
 )
 def test_durations(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+    assert format_duration(seconds) == said

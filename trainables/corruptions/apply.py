@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsweep.trainables.corruptions.pixels import luma, truncated
-from sparsweep.trainables.corruptions.random_streams import Glass, Sources
+from sparsweep.trainables.corruptions.pixels import luma, to_uint8
+from sparsweep.trainables.corruptions.random_streams import CorruptionInputs, Glass
 from sparsweep.trainables.corruptions.registry import CORRUPTIONS
 from sparsweep.trainables.corruptions.severities import SEVERITIES, constants, frost_scale
 from sparsweep.trainables.corruptions.weather import load_photographs
@@ -52,9 +52,9 @@ def corrupt(
     photographs = load_photographs(frost_folder, frost_scale(side), height, width) if frosted else ()
     corrupted = np.empty(images.shape, np.uint8)
     for name, batch in _batches(names, max(1, BATCH_PIXELS // (height * width))):
-        sources = Sources(seed, split, name, places[batch], photographs, glass)
+        sources = CorruptionInputs(seed, split, name, places[batch], photographs, glass)
         changed = CORRUPTIONS[name](_as_rgb(images[batch]), sources, *constants(name, severity, side))
-        corrupted[batch] = _as_given(truncated(changed), images.shape[1])
+        corrupted[batch] = _as_given(to_uint8(changed), images.shape[1])
     return corrupted
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sparsweep.trainables.corruptions.random_streams import stream
+from sparsweep.trainables.corruptions.random_streams import image_rng
 
 
 def assign(
@@ -32,7 +32,7 @@ def assign(
         raise ValueError(f"assignment: unknown {assignment!r}; choose from {', '.join(ASSIGNMENTS)}")
     if not types:
         raise ValueError("types: at least one is needed, got none")
-    generator = stream(seed, "corruption types", split)
+    generator = image_rng(seed, "corruption types", split)
     return ASSIGNMENTS[assignment](generator, count, len(types), labels, skew)
 
 

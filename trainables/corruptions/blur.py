@@ -21,31 +21,31 @@ from sparsweep.trainables.corruptions.filters import (
     correlate,
     disk,
     gaussian,
-    motion_trail,
+    imagemagick_motion_blur,
     transformed,
     zoom_blur_matrix,
 )
-from sparsweep.trainables.corruptions.pixels import truncated
-from sparsweep.trainables.corruptions.random_streams import Sources
+from sparsweep.trainables.corruptions.pixels import to_uint8
+from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
 
 
-def gaussian_blur(images: np.ndarray, _: Sources, sigma: float) -> np.ndarray:
+def gaussian_blur(images: np.ndarray, _: CorruptionInputs, sigma: float) -> np.ndarray:
     """Gaussian of ``sigma`` pixels."""
     return gaussian(images, sigma)
 
 
-def defocus_blur(images: np.ndarray, _: Sources, radius: float, alias_blur: float) -> np.ndarray:
+def defocus_blur(images: np.ndarray, _: CorruptionInputs, radius: float, alias_blur: float) -> np.ndarray:
     """A lens out of focus: every point becomes a disk of ``radius`` pixels."""
     return correlate(images, disk(radius, alias_blur))
 
 
-def glass_blur(images: np.ndarray, sources: Sources, sigma: float, reach: int, rounds: int) -> np.ndarray:
+def glass_blur(images: np.ndarray, sources: CorruptionInputs, sigma: float, reach: int, rounds: int) -> np.ndarray:
     """Frosted glass: pixels take the values of others at most ``reach`` away, between two Gaussian blurs."""
     height, width = images.shape[1:3]
     # Whoever is visited must find its partner, at -reach to reach - 1, within the image.
     visits = rounds, height - 2 * reach, width - 2 * reach, 2
     offsets = sources.integers(-reach, reach, *visits)
-    moved = displaced(truncated(gaussian(images, sigma)), offsets, reach, swap=sources.glass == "swap")
+    moved = displaced(to_uint8(gaussian(images, sigma)), offsets, reach, swap=sources.glass == "swap")
     return gaussian(moved, sigma)
 
 
@@ -73,11 +73,11 @@ def displaced(images: np.ndarray, offsets: np.ndarray, reach: int, *, swap: bool
     return np.take_along_axis(images.reshape(count, height * width, channels), order, axis=1).reshape(images.shape)
 
 
-def motion_blur(images: np.ndarray, sources: Sources, radius: int, sigma: float) -> np.ndarray:
+def motion_blur(images: np.ndarray, sources: CorruptionInputs, radius: int, sigma: float) -> np.ndarray:
     """A camera that moves: pixels smear along a ray within 45 degrees of the horizontal."""
-    return motion_trail(images, sources.uniform(-45, 45), radius, sigma)
+    return imagemagick_motion_blur(images, sources.uniform(-45, 45), radius, sigma)
 
 
-def zoom_blur(images: np.ndarray, _: Sources, end: float) -> np.ndarray:
+def zoom_blur(images: np.ndarray, _: CorruptionInputs, end: float) -> np.ndarray:
     """A camera that approaches: the mean of the image and its enlargements from 1 to ``end``."""
     return transformed(images, zoom_blur_matrix(*images.shape[1:3], end))

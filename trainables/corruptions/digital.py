@@ -18,17 +18,17 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from sparsweep.trainables.corruptions.random_streams import Sources
+from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
 
 
-def brightness(images: np.ndarray, _: Sources, added: float) -> np.ndarray:
+def brightness(images: np.ndarray, _: CorruptionInputs, added: float) -> np.ndarray:
     """The HSV value plus ``added`` times white, at most white; hue and saturation stay."""
     value = images.max(axis=3, keepdims=True).astype(float)
     brighter = np.minimum(value + 255 * added, 255)
     return np.where(value > 0, images * (brighter / np.maximum(value, 1)), brighter)
 
 
-def saturate(images: np.ndarray, _: Sources, factor: float, added: float) -> np.ndarray:
+def saturate(images: np.ndarray, _: CorruptionInputs, factor: float, added: float) -> np.ndarray:
     """The HSV saturation times ``factor`` plus ``added``, at most 1; hue and value stay.
 
     Grey has no hue. Where ``added`` colours it, it turns red, as in the reference (hue 0).
@@ -42,7 +42,7 @@ def saturate(images: np.ndarray, _: Sources, factor: float, added: float) -> np.
     return value * (1 - wanted * share)
 
 
-def contrast(images: np.ndarray, _: Sources, factor: float) -> np.ndarray:
+def contrast(images: np.ndarray, _: CorruptionInputs, factor: float) -> np.ndarray:
     """Distances to the image's mean colour times ``factor``."""
     # Summed as whole numbers, which is exact in any order: the result must not depend on the batch.
     means = images.sum(axis=(1, 2), keepdims=True, dtype=np.int64) / (images.shape[1] * images.shape[2])
@@ -50,7 +50,7 @@ def contrast(images: np.ndarray, _: Sources, factor: float) -> np.ndarray:
 
 
 def elastic_transform(
-    images: np.ndarray, sources: Sources, strength: float, smoothness: float, jitter: float
+    images: np.ndarray, sources: CorruptionInputs, strength: float, smoothness: float, jitter: float
 ) -> np.ndarray:
     """A random affine map of the image, then a random smooth displacement of its pixels; all in image sides.
 
@@ -90,7 +90,7 @@ def _sampled(images: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: st
     return sampled
 
 
-def pixelate(images: np.ndarray, _: Sources, scale: float) -> np.ndarray:
+def pixelate(images: np.ndarray, _: CorruptionInputs, scale: float) -> np.ndarray:
     """Averaged down to ``scale`` times the size, and enlarged again, both by PIL's box filter."""
     height, width = images.shape[1:3]
     small = int(width * scale), int(height * scale)
@@ -101,7 +101,7 @@ def pixelate(images: np.ndarray, _: Sources, scale: float) -> np.ndarray:
     return _through_pil(images, coarse)
 
 
-def jpeg_compression(images: np.ndarray, _: Sources, quality: int) -> np.ndarray:
+def jpeg_compression(images: np.ndarray, _: CorruptionInputs, quality: int) -> np.ndarray:
     """Saved as JPEG of ``quality`` by PIL, and read again. Another build of its coder may round otherwise."""
 
     def reread(image: Image.Image) -> Image.Image:

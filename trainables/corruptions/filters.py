@@ -75,7 +75,7 @@ def transformed(images: np.ndarray, matrix: sparse.csr_array) -> np.ndarray:
     return product.reshape(height, width, count, channels).transpose(2, 0, 1, 3)
 
 
-def motion_trail(images: np.ndarray, angles: np.ndarray, radius: int, sigma: float) -> np.ndarray:
+def imagemagick_motion_blur(images: np.ndarray, angles: np.ndarray, radius: int, sigma: float) -> np.ndarray:
     """Motion blur as ImageMagick's MotionBlurImage does it; float32.
 
     Every pixel becomes the mean of the ``2 * radius + 1`` pixels on a ray that starts at it and leaves at the image's

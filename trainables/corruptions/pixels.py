@@ -9,7 +9,7 @@ import numpy as np
 ROUNDING = 1e-3
 
 
-def truncated(values: np.ndarray) -> np.ndarray:
+def to_uint8(values: np.ndarray) -> np.ndarray:
     """uint8 of grey levels: clipped to [0, 255], fractions cut off as in the reference (not rounded)."""
     return np.clip(values + ROUNDING, 0, 255).astype(np.uint8)
 

@@ -14,7 +14,7 @@ Glass = Literal["copy", "swap"]
 """How glass blur moves a pixel: ``copy`` its partner's value over it (as the released code does), or ``swap`` both."""
 
 
-def stream(seed: int, purpose: str, *keys: int | str) -> np.random.Generator:
+def image_rng(seed: int, purpose: str, *keys: int | str) -> np.random.Generator:
     """A generator for ``purpose`` and further ``keys``, seeded from ``seed``: SHA-256 of the list, first 128 bits.
 
     The scheme of :func:`trainables.pipeline.rng.derive` for NumPy. The bit generator is named, since NumPy may change
@@ -25,7 +25,7 @@ def stream(seed: int, purpose: str, *keys: int | str) -> np.random.Generator:
 
 
 @dataclass(frozen=True)
-class Sources:
+class CorruptionInputs:
     """What one type of corruption draws from for the N images of one batch.
 
     Image i has a stream of its own, derived from (``seed``, ``split``, ``indices[i]``, ``corruption``) alone, so that
@@ -43,7 +43,7 @@ class Sources:
     @cached_property
     def streams(self) -> list[np.random.Generator]:
         """Made when first asked for: most blurs draw nothing."""
-        return [stream(self.seed, "corruption", self.split, int(i), self.corruption) for i in self.indices]
+        return [image_rng(self.seed, "corruption", self.split, int(i), self.corruption) for i in self.indices]
 
     def each(self, draw: Callable[[np.random.Generator], object]) -> np.ndarray:
         return np.stack([np.asarray(draw(stream)) for stream in self.streams])

@@ -16,20 +16,20 @@ from sparsweep.trainables.corruptions.digital import (
     saturate,
 )
 from sparsweep.trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
-from sparsweep.trainables.corruptions.random_streams import Sources
+from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
 from sparsweep.trainables.corruptions.spatter import spatter
 from sparsweep.trainables.corruptions.weather import fog, frost, snow
 
 # uint8 images [N, H, W, 3], what it draws from, its constants -> grey levels [N, H, W, 3], not yet clipped.
-Corruption = Callable[..., np.ndarray]
+CorruptionFunction = Callable[..., np.ndarray]
 
 
-def original(images: np.ndarray, _: Sources) -> np.ndarray:
+def original(images: np.ndarray, _: CorruptionInputs) -> np.ndarray:
     """No corruption: the tenth type of LfF's second set."""
     return images
 
 
-_BENCHMARK: tuple[Corruption, ...] = (
+_BENCHMARK: tuple[CorruptionFunction, ...] = (
     gaussian_noise,
     shot_noise,
     impulse_noise,
@@ -46,9 +46,11 @@ _BENCHMARK: tuple[Corruption, ...] = (
     pixelate,
     jpeg_compression,
 )
-_EXTRA: tuple[Corruption, ...] = (speckle_noise, gaussian_blur, spatter, saturate)
+_EXTRA: tuple[CorruptionFunction, ...] = (speckle_noise, gaussian_blur, spatter, saturate)
 
-CORRUPTIONS: dict[str, Corruption] = {function.__name__: function for function in (*_BENCHMARK, *_EXTRA, original)}
+CORRUPTIONS: dict[str, CorruptionFunction] = {
+    function.__name__: function for function in (*_BENCHMARK, *_EXTRA, original)
+}
 
 # h15 and h19: the benchmark of Hendrycks & Dietterich (ICLR 2019), without and with its four extra types.
 # h14: h15 without frost, which needs photographs that do not come with this package.

@@ -15,8 +15,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy import ndimage
 
 from sparsweep.trainables.corruptions.filters import gaussian
-from sparsweep.trainables.corruptions.pixels import truncated
-from sparsweep.trainables.corruptions.random_streams import Sources
+from sparsweep.trainables.corruptions.pixels import to_uint8
+from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
 
 WATER = np.array([175, 238, 238])  # pale turquoise
 MUD = np.array([63, 42, 20])
@@ -28,7 +28,7 @@ TAN_22_5, TAN_67_5 = np.tan(np.deg2rad([22.5, 67.5]))
 
 def spatter(
     images: np.ndarray,
-    sources: Sources,
+    sources: CorruptionInputs,
     mean: float,
     sd: float,
     sigma: float,
@@ -43,27 +43,27 @@ def spatter(
     noise = mean + sd * sources.normal(*images.shape[1:3], 1)
     liquid = gaussian(noise, sigma)
     liquid = np.where(liquid < threshold, 0, liquid)
-    return mud(images, liquid > threshold, strength) if muddy else water(images, liquid, strength)
+    return add_mud(images, liquid > threshold, strength) if muddy else add_water(images, liquid, strength)
 
 
-def mud(images: np.ndarray, splashes: np.ndarray, sigma: float) -> np.ndarray:
+def add_mud(images: np.ndarray, splashes: np.ndarray, sigma: float) -> np.ndarray:
     """Brown over the image where ``splashes`` (bool [N, H, W, 1]), softened by ``sigma`` pixels, still cover .8."""
     cover = gaussian(splashes, sigma)
     cover = np.where(cover < 0.8, 0, cover)
     return images * (1 - cover) + MUD * cover
 
 
-def water(images: np.ndarray, liquid: np.ndarray, strength: float) -> np.ndarray:
+def add_water(images: np.ndarray, liquid: np.ndarray, strength: float) -> np.ndarray:
     """Turquoise light, at most ``strength`` of its brightness, where there is ``liquid`` ([N, H, W, 1] in [0, 1])."""
-    levels = truncated(255 * liquid)[..., 0]
-    light = np.stack([layer * gleam(layer) for layer in levels])[..., None]
+    levels = to_uint8(255 * liquid)[..., 0]
+    light = np.stack([layer * water_highlights(layer) for layer in levels])[..., None]
     brightest = light.max(axis=(1, 2, 3), keepdims=True)
     return images + strength * WATER * light / np.maximum(brightest, 1)
 
 
-def gleam(layer: np.ndarray) -> np.ndarray:
+def water_highlights(layer: np.ndarray) -> np.ndarray:
     """How the light falls on a layer of drops (uint8 [H, W]): whole numbers in [0, 255], float32 [H, W]."""
-    distances = np.minimum(outline_distances(outlines(layer)), FAR)
+    distances = np.minimum(outline_distances(canny_edges(layer)), FAR)
     relief = equalized(_box(distances).astype(np.uint8))
     embossed = ndimage.correlate(relief.astype(np.float32), EMBOSS, mode="mirror")
     return np.rint(_box(np.clip(embossed, 0, 255)))
@@ -74,7 +74,7 @@ def _box(values: np.ndarray) -> np.ndarray:
     return ndimage.uniform_filter(values.astype(np.float32), 3, mode="mirror")
 
 
-def outlines(layer: np.ndarray) -> np.ndarray:
+def canny_edges(layer: np.ndarray) -> np.ndarray:
     """Edges of a uint8 image [H, W], bool [H, W]: Canny's detector, Sobel gradients with |dx| + |dy|.
 
     A pixel is an edge if its gradient exceeds that of its two neighbours across the edge and ``CANNY_HIGH``, or

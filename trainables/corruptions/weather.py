@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sparsweep.trainables.corruptions.filters import clipped_zoom, motion_trail, transformed
-from sparsweep.trainables.corruptions.pixels import luma, truncated
-from sparsweep.trainables.corruptions.random_streams import Sources
+from sparsweep.trainables.corruptions.filters import clipped_zoom, imagemagick_motion_blur, transformed
+from sparsweep.trainables.corruptions.pixels import luma, to_uint8
+from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
 
 
 def snow(
     images: np.ndarray,
-    sources: Sources,
+    sources: CorruptionInputs,
     mean: float,
     sd: float,
     zoom: float,
@@ -38,13 +38,13 @@ def snow(
     height, width = images.shape[1:3]
     noise = mean + sd * sources.normal(height, width, 1)
     noise = transformed(noise, clipped_zoom(height, width, zoom))
-    flakes = truncated(255 * np.where(noise < threshold, 0, noise))
-    flakes = truncated(motion_trail(flakes, sources.uniform(-135, -45), radius, sigma))
+    flakes = to_uint8(255 * np.where(noise < threshold, 0, noise))
+    flakes = to_uint8(imagemagick_motion_blur(flakes, sources.uniform(-135, -45), radius, sigma))
     pale = np.maximum(images, 1.5 * luma(images) + 127.5)
     return kept * images + (1 - kept) * pale + flakes + flakes[:, ::-1, ::-1]
 
 
-def frost(images: np.ndarray, sources: Sources, scene: float, ice: float) -> np.ndarray:
+def frost(images: np.ndarray, sources: CorruptionInputs, scene: float, ice: float) -> np.ndarray:
     """``scene`` times the image plus ``ice`` times a random window of a random photograph of frost."""
     height, width = images.shape[1:3]
 
@@ -64,12 +64,12 @@ def load_photographs(folder: str | Path | None, scale: float, height: int, width
     """
     if folder is None:
         raise ValueError("frost_folder: corruption 'frost' needs a folder with your own photographs of frost, got none")
-    from sparsweep.trainables.data.image_files import SUFFIXES, find_images, read_picture  # with pydantic
+    from sparsweep.trainables.data.image_files import SUFFIXES, find_images, read_image  # with pydantic
 
     paths = find_images(Path(folder)).images.values() if Path(folder).is_dir() else ()
     if not paths:
         raise ValueError(f"frost_folder: no photograph ({', '.join(SUFFIXES)}) in {str(folder)!r}")
-    return [_scaled(read_picture(path), path.name, scale, height, width) for path in paths]
+    return [_scaled(read_image(path), path.name, scale, height, width) for path in paths]
 
 
 def _scaled(image: Image.Image, name: str, scale: float, height: int, width: int) -> np.ndarray:
@@ -86,7 +86,7 @@ def _scaled(image: Image.Image, name: str, scale: float, height: int, width: int
     return np.asarray(sampled)
 
 
-def fog(images: np.ndarray, sources: Sources, thickness: float, decay: float) -> np.ndarray:
+def fog(images: np.ndarray, sources: CorruptionInputs, thickness: float, decay: float) -> np.ndarray:
     """A plasma fractal of ``thickness`` times white is added, and the image's brightest value is restored."""
     height, width = images.shape[1:3]
     size = 1 << (max(height, width) - 1).bit_length()
@@ -95,7 +95,7 @@ def fog(images: np.ndarray, sources: Sources, thickness: float, decay: float) ->
     return (images + haze) * (brightest / (brightest + 255 * thickness))
 
 
-def plasma(sources: Sources, size: int, decay: float) -> np.ndarray:
+def plasma(sources: CorruptionInputs, size: int, decay: float) -> np.ndarray:
     """Height maps [N, size, size] in [0, 1] by the diamond-square algorithm; ``size`` is a power of two.
 
     Every point is the mean of four neighbours at half the distance of the step before, plus a uniform number of an

@@ -3,8 +3,8 @@
 import sys
 
 from sparsweep.trainables.data.base import Dataset, ImageData, datasets
-from sparsweep.trainables.data.paths import DamagedData, DataError, MissingData, data_root
+from sparsweep.trainables.data.paths import CorruptDataError, DataError, MissingDataError, data_root
 
 datasets.load_all(sys.modules[__name__])
 
-__all__ = ["DamagedData", "DataError", "Dataset", "ImageData", "MissingData", "data_root", "datasets"]
+__all__ = ["CorruptDataError", "DataError", "Dataset", "ImageData", "MissingDataError", "data_root", "datasets"]

@@ -22,8 +22,8 @@ class ImageData:
     """A data set in memory, as NumPy arrays: uint8 images [N, C, H, W] with C of 1 or 3, int64 labels in [0, classes).
 
     The driver puts it into Ray's object store once; there every process of a node reads the same pages of shared
-    memory, for an array taken out of the store is a read-only view of them. :func:`place` keeps it that way on a CPU,
-    so that many workers hold one copy between them. Nothing may write into these arrays.
+    memory, for an array taken out of the store is a read-only view of them. :func:`to_device_data` keeps it that way
+    on a CPU, so that many workers hold one copy between them. Nothing may write into these arrays.
 
     ``validation_images`` were held out of the training set and may be none. ``statistics``: published ones to
     normalise by; None for those of the training images.

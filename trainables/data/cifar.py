@@ -13,15 +13,15 @@ from typing import ClassVar
 import numpy as np
 
 from sparsweep.trainables.data.base import ImageData
-from sparsweep.trainables.data.download import Downloaded
-from sparsweep.trainables.data.paths import DamagedData, check_md5, data_root
+from sparsweep.trainables.data.download import DownloadableDataset
+from sparsweep.trainables.data.paths import CorruptDataError, check_md5, data_root
 from sparsweep.trainables.data.safe_pickle import read_arrays
-from sparsweep.trainables.data.splits import hold_out_last
+from sparsweep.trainables.data.splits import split_last
 
 SHAPE = (3, 32, 32)
 
 
-class CIFAR(Downloaded):
+class CIFAR(DownloadableDataset):
     """Shared by both. Held-out images are the last by index, as in the authors' adversarial training."""
 
     train_images = 50_000
@@ -39,27 +39,27 @@ class CIFAR(Downloaded):
 
     def read(self, root: Path) -> ImageData:
         images, labels = self._read_files(root, self.train_files, self.train_images)
-        train, validation = hold_out_last(images, labels, self.validation)
+        train, validation = split_last(images, labels, self.validation)
         test = self._read_files(root, self.test_files, self.test_images)
-        return ImageData(*train, *test, self.classes, *validation, self.published.get(self.statistics))
+        return ImageData(*train, *test, self.classes, *validation, self.published_statistics.get(self.statistics))
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
         folder = data_root(root) / self.folder
         try:
             names = [name.decode() for name in read_arrays(folder / self.names_file, "")[self.names_key]]
-        except (DamagedData, AttributeError, KeyError, TypeError, UnicodeError):
+        except (CorruptDataError, AttributeError, KeyError, TypeError, UnicodeError):
             names = []
         return tuple(names) if len(names) == self.classes else super().class_names(root)
 
     def _read_files(self, root: Path, files: Mapping[str, str], count: int) -> tuple[np.ndarray, np.ndarray]:
-        folder, remedy = root / self.folder, self.remedy(root)
+        folder, remedy = root / self.folder, self.fix_hint(root)
         for name, md5 in files.items():
             check_md5(folder / name, md5, remedy)
         parts = [self._read_file(folder / name, remedy) for name in files]
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         if len(images) != count:
             found = f"{', '.join(files)} hold {len(images)} images, not {count}"
-            raise DamagedData(f"{folder} is damaged: {found}; {remedy}")
+            raise CorruptDataError(f"{folder} is damaged: {found}; {remedy}")
         return images.reshape(-1, *SHAPE), labels
 
     def _read_file(self, path: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,5 +71,5 @@ class CIFAR(Downloaded):
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             sound = False
         if not sound:
-            raise DamagedData(f"{path} is damaged: it holds no images with labels below {self.classes}; {remedy}")
+            raise CorruptDataError(f"{path} is damaged: it holds no images with labels below {self.classes}; {remedy}")
         return images, labels

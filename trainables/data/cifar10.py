@@ -39,4 +39,4 @@ class CIFAR10(CIFAR):
     label_key = b"labels"
     names_file = "batches.meta"
     names_key = b"label_names"
-    published: ClassVar = {"adversarial": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))}
+    published_statistics: ClassVar = {"adversarial": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010))}

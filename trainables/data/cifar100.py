@@ -32,7 +32,7 @@ class CIFAR100(CIFAR):
     label_key = b"fine_labels"
     names_file = "meta"
     names_key = b"fine_label_names"
-    published: ClassVar = {
+    published_statistics: ClassVar = {
         "standard": ((0.50707516, 0.48654887, 0.44091784), (0.26733429, 0.25643846, 0.27615047)),
         "adversarial": ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     }

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from sparsweep.trainables.data.base import Dataset, ImageData, datasets
-from sparsweep.trainables.data.splits import hold_out_last
+from sparsweep.trainables.data.splits import split_last
 
 SPLIT_SEED = 0
 TEST_FRACTION = 0.2
@@ -53,5 +53,5 @@ class Digits(Dataset):
         )
         train, test = np.sort(train), np.sort(test)
         labels = raw.target.astype(np.int64)
-        left, held = hold_out_last(images[train], labels[train], self.validation)
+        left, held = split_last(images[train], labels[train], self.validation)
         return ImageData(*left, images[test], labels[test], self.classes, *held)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import ClassVar
 
 from sparsweep.trainables.data.base import Dataset, ImageData, Statistics
-from sparsweep.trainables.data.paths import DataError, MissingData, data_root
+from sparsweep.trainables.data.paths import DataError, MissingDataError, data_root
 from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.trial import TrialSpec
 
 
-class Downloaded(Dataset):
+class DownloadableDataset(Dataset):
     """A published data set. Its sizes and checksums are class attributes, so that a test can put small files in place.
 
     The field ``statistics`` chooses what the channels are normalised by: ``train``, those of the training images
@@ -30,7 +30,7 @@ class Downloaded(Dataset):
     train_images: ClassVar[int]
     test_images: ClassVar[int]
     class_count: ClassVar[int]
-    published: ClassVar[Mapping[str, Statistics]]
+    published_statistics: ClassVar[Mapping[str, Statistics]]
     """Constants by the name that the field ``statistics`` has for them."""
     statistics: str
 
@@ -43,14 +43,14 @@ class Downloaded(Dataset):
         return self.class_count
 
     @classmethod
-    def remedy(cls, root: Path) -> str:
+    def fix_hint(cls, root: Path) -> str:
         """What to do where a file is missing or damaged."""
         where = "" if root == data_root() else f" --data {root}"
         return f"fetch it with: sparsweep data get {cls.model_fields['name'].default}{where}"
 
     def check(self, spec: TrialSpec) -> None:
         channels = self.image_shape[0]
-        if self.statistics in self.published and spec.model.channels != channels:
+        if self.statistics in self.published_statistics and spec.model.channels != channels:
             raise SpecError(
                 "dataset.statistics",
                 f"{self.statistics} is for {channels} channels, {spec.model.name} takes "
@@ -72,7 +72,7 @@ class Downloaded(Dataset):
     def load(self, root: Path | None = None) -> ImageData:
         root = data_root(root)
         if not (root / self.folder).is_dir():
-            raise MissingData(f"{self.name}: no {self.folder} in {root}; {self.remedy(root)}")
+            raise MissingDataError(f"{self.name}: no {self.folder} in {root}; {self.fix_hint(root)}")
         return self.read(root)
 
     def read(self, root: Path) -> ImageData:

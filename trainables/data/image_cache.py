@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsweep.trainables.data.image_files import read_picture
-from sparsweep.trainables.data.paths import DamagedData, DataError
+from sparsweep.trainables.data.image_files import read_image
+from sparsweep.trainables.data.paths import CorruptDataError, DataError
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ CACHE = "decoded"
 """Folder of the array files, in the folder of all data sets."""
 RULE = 2
 """Raised when the same file gives other pixels than before: arrays that were made by an older rule are not read."""
-CHUNK = 1000
+DECODE_CHUNK = 1000
 """Images in memory at a time while they are decoded."""
 
 
@@ -47,7 +47,7 @@ def state_digest(files: Iterable[Path]) -> str:
     return digest(f"{path} {state.st_size} {state.st_mtime_ns}" for path, state in states)
 
 
-def decoded(files: Sequence[Path], size: int, cache: Path, remedy: str) -> np.ndarray:
+def load_or_decode(files: Sequence[Path], size: int, cache: Path, remedy: str) -> np.ndarray:
     """The image ``files`` as uint8 RGB [N, 3, size, size], from ``cache`` if they are there.
 
     An image of another size is scaled (bilinearly, the shorter side to ``size``) and cropped at the centre. DamagedData
@@ -79,8 +79,8 @@ def _decode_into(path: Path, shape: tuple[int, ...], files: Sequence[Path], reme
     def decode(file: Path) -> np.ndarray:
         try:
             return decode_image(file, shape[-1])
-        except DamagedData as error:
-            raise DamagedData(f"{error}; {remedy}") from None
+        except CorruptDataError as error:
+            raise CorruptDataError(f"{error}; {remedy}") from None
 
     draft = path.with_name(f"_{path.name}.{uuid.uuid4().hex}")
     try:
@@ -89,8 +89,8 @@ def _decode_into(path: Path, shape: tuple[int, ...], files: Sequence[Path], reme
         with draft.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            for start in range(0, len(files), CHUNK):
-                file.write(np.stack(list(pool.map(decode, files[start : start + CHUNK]))).tobytes())
+            for start in range(0, len(files), DECODE_CHUNK):
+                file.write(np.stack(list(pool.map(decode, files[start : start + DECODE_CHUNK]))).tobytes())
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -105,5 +105,5 @@ def decode_image(path: Path, size: int) -> np.ndarray:
     """One image file as uint8 RGB [3, size, size]."""
     from PIL import Image, ImageOps
 
-    fitted = ImageOps.fit(read_picture(path), (size, size), Image.Resampling.BILINEAR)
+    fitted = ImageOps.fit(read_image(path), (size, size), Image.Resampling.BILINEAR)
     return np.ascontiguousarray(np.asarray(fitted).transpose(2, 0, 1))

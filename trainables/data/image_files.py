@@ -1,7 +1,7 @@
 """Files of images: which files of a folder are images, and what their pixels are. All readers share these two rules.
 
 Listing: images end in one of :data:`SUFFIXES` and lie in the folder or below it. Hidden files and folders (a dot in
-front) are no part of a folder. All other files, and links to folders, are left out, and :func:`say_left_out` names
+front) are no part of a folder. All other files, and links to folders, are left out, and :func:`warn_left_out` names
 them. A name is known in Unicode's composed form (NFC), for one name has other bytes on macOS than on Linux.
 
 Pixels: 8-bit RGB, upright by the orientation that cameras write (EXIF). Grey is repeated, 16-bit grey is divided by
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from sparsweep.trainables.data.paths import DamagedData
+from sparsweep.trainables.data.paths import CorruptDataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -38,19 +38,19 @@ NAMED = 3
 
 
 @dataclass(frozen=True)
-class Pictures:
+class ImageFiles:
     """What a folder holds: its images by name (``cat/0.png``), in order, and the names of what is left out."""
 
     images: Mapping[str, Path]
     left_out: tuple[str, ...]
 
-    def under(self, prefix: str) -> Pictures:
+    def under(self, prefix: str) -> ImageFiles:
         """Return the same with ``prefix`` in front of every name, as a folder above has them."""
         images = {prefix + name: path for name, path in self.images.items()}
-        return Pictures(images, tuple(prefix + name for name in self.left_out))
+        return ImageFiles(images, tuple(prefix + name for name in self.left_out))
 
 
-def find_images(folder: Path) -> Pictures:
+def find_images(folder: Path) -> ImageFiles:
     """List ``folder`` and the folders below it.
 
     Raises:
@@ -66,19 +66,19 @@ def find_images(folder: Path) -> Pictures:
             if path.suffix.lower() not in SUFFIXES:
                 left_out.append(_name(folder, path))
                 continue
-            name = composed(_name(folder, path), folder)
+            name = normalize_name(_name(folder, path), folder)
             if name in images:
-                raise DamagedData(f"{folder}: two files are named {name!r}, in two forms of Unicode. Rename one.")
+                raise CorruptDataError(f"{folder}: two files are named {name!r}, in two forms of Unicode. Rename one.")
             images[name] = path
-    return Pictures(dict(sorted(images.items())), tuple(sorted(left_out)))
+    return ImageFiles(dict(sorted(images.items())), tuple(sorted(left_out)))
 
 
-def composed(name: str, folder: Path) -> str:
+def normalize_name(name: str, folder: Path) -> str:
     """Return ``name``, of a thing in ``folder``, in Unicode's composed form. Raises DamagedData if it is not UTF-8."""
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise DamagedData(f"{folder}: a name is not UTF-8 (got {printable(name)}). Rename the file.") from None
+        raise CorruptDataError(f"{folder}: a name is not UTF-8 (got {printable(name)}). Rename the file.") from None
     return unicodedata.normalize("NFC", name)
 
 
@@ -92,7 +92,7 @@ def is_hidden(name: str) -> bool:
 
 
 @cache
-def say_left_out(folder: Path, left_out: tuple[str, ...]) -> None:
+def warn_left_out(folder: Path, left_out: tuple[str, ...]) -> None:
     """Log, once a process, how many files of ``folder`` are left out, and the first of their names."""
     if left_out:
         names = ", ".join(printable(name) for name in left_out[:NAMED])
@@ -112,7 +112,7 @@ def _fail(error: OSError) -> NoReturn:
 # Pixels --------------------------------------------------------------------------------------------------------------
 
 
-def read_picture(path: Path) -> Image.Image:
+def read_image(path: Path) -> Image.Image:
     """Return the image in ``path`` as RGB of 8 bits, upright. Raises DamagedData if it cannot be decoded."""
     from PIL import Image, ImageOps
 
@@ -122,7 +122,7 @@ def read_picture(path: Path) -> Image.Image:
             upright = ImageOps.exif_transpose(image)
             return _as_rgb(_eight_bits(upright) if wide or image.mode.startswith("I;16") else upright)
     except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
-        raise DamagedData(f"{path} cannot be decoded: {' '.join(str(error).split())}") from None
+        raise CorruptDataError(f"{path} cannot be decoded: {' '.join(str(error).split())}") from None
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

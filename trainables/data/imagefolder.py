@@ -2,7 +2,7 @@
 
 What counts as an image and how it becomes RGB is said in :mod:`trainables.data.image_files`; what is left out is named
 in the log. Classes are numbered in the order of their names; images lie in the order of class and file name; held-out
-images are those of a fixed permutation (see :func:`trainables.data.splits.hold_out_permuted`). Each image is scaled
+images are those of a fixed permutation (see :func:`trainables.data.splits.split_permuted`). Each image is scaled
 bilinearly until its shorter side has ``image_size`` pixels, and is cropped at the centre.
 
 A trial is what its images are and not where they lie: the path is no part of its id, a digest of the names and sizes of
@@ -22,12 +22,19 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sparsweep.trainables.data.base import Dataset, ImageData, datasets
-from sparsweep.trainables.data.image_cache import CACHE, decoded, listing_digest
-from sparsweep.trainables.data.image_files import SUFFIXES, Pictures, composed, find_images, is_hidden, say_left_out
-from sparsweep.trainables.data.paths import DamagedData, DataError, MissingData, data_root
-from sparsweep.trainables.data.splits import hold_out_permuted
-from sparsweep.trainables.specs.base import Placed, SpecError
-from sparsweep.trainables.storage.filesystem import expanded
+from sparsweep.trainables.data.image_cache import CACHE, listing_digest, load_or_decode
+from sparsweep.trainables.data.image_files import (
+    SUFFIXES,
+    ImageFiles,
+    find_images,
+    is_hidden,
+    normalize_name,
+    warn_left_out,
+)
+from sparsweep.trainables.data.paths import CorruptDataError, DataError, MissingDataError, data_root
+from sparsweep.trainables.data.splits import split_permuted
+from sparsweep.trainables.specs.base import FileBacked, SpecError
+from sparsweep.trainables.storage.filesystem import expand_home
 
 PARTS = ("train", "test")
 REMEDY = "replace or remove it"
@@ -46,7 +53,7 @@ class Listing:
     digest: str
     left_out: tuple[str, ...]
 
-    def stock(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """What of it is in a spec."""
         return {
             "digest": self.digest,
@@ -67,38 +74,40 @@ def list_folder(folder: Path) -> Listing:
     return Listing(classes, files, labels, digest, (*_beside(folder), *left_out))
 
 
-def _checked_classes(folder: Path, found: Mapping[str, Mapping[str, Pictures]]) -> tuple[str, ...]:
+def _checked_classes(folder: Path, found: Mapping[str, Mapping[str, ImageFiles]]) -> tuple[str, ...]:
     """The names of the classes, in order; DamagedData unless both parts have the same, and more than one."""
     for name in found["train"].keys() ^ found["test"].keys():
         there, missing = PARTS if name in found["train"] else PARTS[::-1]
-        raise DamagedData(f"{folder}: class {name} is in {there} and not in {missing}; both must have the same classes")
+        raise CorruptDataError(
+            f"{folder}: class {name} is in {there} and not in {missing}; both must have the same classes"
+        )
     classes = tuple(found["train"])
     if len(classes) == 1:
-        raise DamagedData(
+        raise CorruptDataError(
             f"{folder}: one class alone, with nothing to tell it from (got {classes[0]}). "
             "Put the images of each class into a folder of its own, train/CLASS and test/CLASS."
         )
     return classes
 
 
-def _list_part(folder: Path, part: str) -> dict[str, Pictures]:
+def _list_part(folder: Path, part: str) -> dict[str, ImageFiles]:
     """What the folders of the classes hold, by class, in order; names are those in ``folder``."""
     place, formats = folder / part, ", ".join(SUFFIXES)
     if not place.is_dir():
-        raise MissingData(f"{place} is no folder; images ({formats}) are expected in train/CLASS and test/CLASS")
+        raise MissingDataError(f"{place} is no folder; images ({formats}) are expected in train/CLASS and test/CLASS")
     classes: dict[str, Path] = {}
     for path in place.iterdir():
         if path.is_dir() and not is_hidden(path.name):
-            name = composed(path.name, place)
+            name = normalize_name(path.name, place)
             if name in classes:
-                raise DamagedData(f"{place}: two classes are named {name!r}, in two forms of Unicode. Merge them.")
+                raise CorruptDataError(f"{place}: two classes are named {name!r}, in two forms of Unicode. Merge them.")
             classes[name] = path
     if not classes:
-        raise DamagedData(f"{place} holds no folder of a class")
+        raise CorruptDataError(f"{place} holds no folder of a class")
     found = {name: find_images(path).under(f"{part}/{name}/") for name, path in sorted(classes.items())}
     for name, pictures in found.items():
         if not pictures.images:
-            raise DamagedData(f"{place / name} holds no image that ends in {formats}")
+            raise CorruptDataError(f"{place / name} holds no image that ends in {formats}")
     return found
 
 
@@ -110,10 +119,10 @@ def _beside(folder: Path) -> list[str]:
 
 
 @cache
-def _stock(path: str) -> dict[str, Any]:
+def summarize_folder(path: str) -> dict[str, Any]:
     listing = list_folder(Path(path))
-    say_left_out(Path(path), listing.left_out)
-    return listing.stock()
+    warn_left_out(Path(path), listing.left_out)
+    return listing.summary()
 
 
 def _is_plain(images: np.ndarray) -> bool:
@@ -122,11 +131,11 @@ def _is_plain(images: np.ndarray) -> bool:
 
 
 @datasets.register
-class ImageFolder(Dataset, Placed):
+class ImageFolder(Dataset, FileBacked):
     """Your own images: a folder with train/CLASS/*.png and test/CLASS/*.png (or .jpg, ...), fitted to a square."""
 
     name: Literal["imagefolder"] = "imagefolder"
-    whereabouts = frozenset({"path"})
+    path_fields = frozenset({"path"})
     path: str = Field(description="the folder, absolute or with ~; no part of a trial's id")
     image_size: int = Field(ge=8, le=1024, description="pixels of a side that every image is fitted to")
     digest: str = Field(pattern="^[0-9a-f]{16}$", description="of names and sizes of all files; found if not given")
@@ -135,16 +144,16 @@ class ImageFolder(Dataset, Placed):
 
     @model_validator(mode="before")
     @classmethod
-    def _take_stock(cls, data: Any) -> Any:
+    def _fill_from_folder(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or not isinstance(data.get("path"), str):
             return data
-        path = expanded(data["path"])
+        path = expand_home(data["path"])
         if not path.is_absolute():
             raise SpecError("path", f"{data['path']} is relative; give it from / or ~ on, to mean the same everywhere")
         if {"digest", "train_images", "class_count"} <= data.keys():
             return data
         try:
-            found = _stock(str(path))
+            found = summarize_folder(str(path))
         except (DataError, OSError) as error:
             raise SpecError("path", f"{error}") from None
         if data.get("digest", found["digest"]) != found["digest"]:
@@ -165,21 +174,21 @@ class ImageFolder(Dataset, Placed):
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
         try:
-            return list_folder(expanded(self.path)).classes
+            return list_folder(expand_home(self.path)).classes
         except (DataError, OSError, ValueError):
             return super().class_names(root)
 
     def load(self, root: Path | None = None) -> ImageData:
-        folder = expanded(self.path)
+        folder = expand_home(self.path)
         listing = list_folder(folder)
-        if listing.stock() != self.model_dump(include={"digest", "train_images", "class_count"}):
-            raise DamagedData(
+        if listing.summary() != self.model_dump(include={"digest", "train_images", "class_count"}):
+            raise CorruptDataError(
                 f"{folder} has changed: the digest of its files is {listing.digest}, not the trial's {self.digest}; "
                 "bring the old files back, or run the sweep anew with the new ones"
             )
         cache_folder, size = data_root(root) / CACHE, self.image_size
-        train, test = (decoded([*listing.files[part].values()], size, cache_folder, REMEDY) for part in PARTS)
+        train, test = (load_or_decode([*listing.files[part].values()], size, cache_folder, REMEDY) for part in PARTS)
         if _is_plain(train):
-            raise DamagedData(f"{folder}/train: all pixels of all images have one colour. Replace the images.")
-        left, held = hold_out_permuted(train, listing.labels["train"], self.validation)
+            raise CorruptDataError(f"{folder}/train: all pixels of all images have one colour. Replace the images.")
+        left, held = split_permuted(train, listing.labels["train"], self.validation)
         return ImageData(*left, test, listing.labels["test"], self.classes, *held)

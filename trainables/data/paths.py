@@ -6,7 +6,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from sparsweep.trainables.storage.filesystem import expanded
+from sparsweep.trainables.storage.filesystem import expand_home
 
 ROOT_VARIABLE = "SPARSWEEP_DATA"
 DEFAULT_ROOT = "~/.cache/sparsweep/data"
@@ -16,11 +16,11 @@ class DataError(Exception):
     """A data set cannot be read: one line that names it or its file, and the remedy."""
 
 
-class MissingData(DataError, FileNotFoundError):
+class MissingDataError(DataError, FileNotFoundError):
     """A data set, or a file of it, is not there."""
 
 
-class DamagedData(DataError, ValueError):
+class CorruptDataError(DataError, ValueError):
     """A file of a data set is not what it should be."""
 
 
@@ -33,9 +33,9 @@ def data_root(given: str | Path | None = None) -> Path:
         MissingData: It is in a home folder, and which that is cannot be found.
     """
     try:
-        return expanded(given or os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+        return expand_home(given or os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
     except ValueError as error:
-        raise MissingData(f"the folder of data sets: {error} (--data DIR, or {ROOT_VARIABLE}=DIR)") from None
+        raise MissingDataError(f"the folder of data sets: {error} (--data DIR, or {ROOT_VARIABLE}=DIR)") from None
 
 
 def check_md5(path: Path, md5: str, remedy: str) -> None:
@@ -44,6 +44,6 @@ def check_md5(path: Path, md5: str, remedy: str) -> None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except FileNotFoundError:
-        raise MissingData(f"{path} is missing; {remedy}") from None
+        raise MissingDataError(f"{path} is missing; {remedy}") from None
     if found != md5:
-        raise DamagedData(f"{path} is damaged: its MD5 is {found}, not {md5}; {remedy}")
+        raise CorruptDataError(f"{path} is damaged: its MD5 is {found}, not {md5}; {remedy}")

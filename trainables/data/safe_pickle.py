@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsweep.trainables.data.paths import DamagedData
+from sparsweep.trainables.data.paths import CorruptDataError
 
 
 def _encode(text: str, encoding: str) -> bytes:
@@ -50,4 +50,4 @@ def read_arrays(path: Path, remedy: str) -> Any:
         with path.open("rb") as file:
             return _ArrayUnpickler(file, encoding="bytes").load()
     except Exception as error:  # whatever a stranger's bytes can make an unpickler raise
-        raise DamagedData(f"{path} is damaged: {' '.join(str(error).split())}; {remedy}") from None
+        raise CorruptDataError(f"{path} is damaged: {' '.join(str(error).split())}; {remedy}") from None

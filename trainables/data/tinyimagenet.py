@@ -3,7 +3,7 @@
 The test set is the official validation set, in the order of ``val_annotations.txt``, for the official test set has no
 labels; classes are numbered in the order of their WordNet ids, and training images lie in the order of class and file
 name. All this is as in the authors' code. Some images are grey; they become RGB by repetition. Images that are held out
-are those of a fixed permutation (see :func:`trainables.data.splits.hold_out_permuted`); with ``validation: 10000``
+are those of a fixed permutation (see :func:`trainables.data.splits.split_permuted`); with ``validation: 10000``
 they are the ones that the authors' adversarial loader holds out.
 
 Paper: EL2N and corruptions on all 100,000 training images with ``resnet34``, whose stem for these images is ``7x7``.
@@ -18,11 +18,11 @@ import numpy as np
 from pydantic import Field
 
 from sparsweep.trainables.data.base import ImageData, datasets
-from sparsweep.trainables.data.download import Downloaded
-from sparsweep.trainables.data.image_cache import CACHE, decoded
+from sparsweep.trainables.data.download import DownloadableDataset
+from sparsweep.trainables.data.image_cache import CACHE, load_or_decode
 from sparsweep.trainables.data.image_files import find_images
-from sparsweep.trainables.data.paths import DamagedData, data_root
-from sparsweep.trainables.data.splits import hold_out_permuted
+from sparsweep.trainables.data.paths import CorruptDataError, data_root
+from sparsweep.trainables.data.splits import split_permuted
 
 SIZE = 64
 
@@ -31,7 +31,7 @@ Labelled = tuple[list[str], np.ndarray]
 
 
 @datasets.register
-class TinyImageNet(Downloaded):
+class TinyImageNet(DownloadableDataset):
     """TinyImageNet, 64x64 RGB, 200 classes, 100,000 training and 10,000 test images; 248 MB to download."""
 
     name: Literal["tinyimagenet"] = "tinyimagenet"
@@ -45,22 +45,26 @@ class TinyImageNet(Downloaded):
     train_images = 100_000
     test_images = 10_000
     class_count = 200
-    published: ClassVar = {"standard": ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262))}
+    published_statistics: ClassVar = {"standard": ((0.4802, 0.4481, 0.3975), (0.2302, 0.2265, 0.2262))}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return 3, SIZE, SIZE
 
     def read(self, root: Path) -> ImageData:
-        folder, remedy = root / self.folder, self.remedy(root)
+        folder, remedy = root / self.folder, self.fix_hint(root)
         classes = self._classes(folder, remedy)
         files = self._train_files(folder, classes, remedy), self._test_files(folder, classes, remedy)
         try:
-            images = [decoded([folder / name for name in names], SIZE, root / CACHE, remedy) for names, _ in files]
+            images = [
+                load_or_decode([folder / name for name in names], SIZE, root / CACHE, remedy) for names, _ in files
+            ]
         except FileNotFoundError as error:
-            raise DamagedData(f"{error.filename} is missing; {remedy}") from None
-        train, validation = hold_out_permuted(images[0], files[0][1], self.validation)
-        return ImageData(*train, images[1], files[1][1], self.classes, *validation, self.published.get(self.statistics))
+            raise CorruptDataError(f"{error.filename} is missing; {remedy}") from None
+        train, validation = split_permuted(images[0], files[0][1], self.validation)
+        return ImageData(
+            *train, images[1], files[1][1], self.classes, *validation, self.published_statistics.get(self.statistics)
+        )
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
         folder = data_root(root) / self.folder
@@ -69,13 +73,15 @@ class TinyImageNet(Downloaded):
             rows = (line.partition("\t") for line in (folder / "words.txt").read_text().splitlines())
             names = {wnid: words.partition(",")[0].strip() for wnid, _, words in rows}
             return tuple(names[wnid] for wnid in self._classes(folder, ""))
-        except (DamagedData, OSError, KeyError, UnicodeError):
+        except (CorruptDataError, OSError, KeyError, UnicodeError):
             return super().class_names(root)
 
     def _classes(self, folder: Path, remedy: str) -> list[str]:
         classes = sorted(path.parent.name for path in (folder / "train").glob("*/images"))
         if len(classes) != self.classes:
-            raise DamagedData(f"{folder}/train is damaged: it has {len(classes)} classes, not {self.classes}; {remedy}")
+            raise CorruptDataError(
+                f"{folder}/train is damaged: it has {len(classes)} classes, not {self.classes}; {remedy}"
+            )
         return classes
 
     def _train_files(self, folder: Path, classes: list[str], remedy: str) -> Labelled:
@@ -84,7 +90,7 @@ class TinyImageNet(Downloaded):
             here = find_images(folder / "train" / wnid / "images").images
             if len(here) != wanted:
                 found = f"it has {len(here)} images, not {wanted}"
-                raise DamagedData(f"{folder}/train/{wnid} is damaged: {found}; {remedy}")
+                raise CorruptDataError(f"{folder}/train/{wnid} is damaged: {found}; {remedy}")
             names += [f"train/{wnid}/images/{name}" for name in here]
         return names, np.repeat(np.arange(self.classes, dtype=np.int64), wanted)
 
@@ -96,7 +102,7 @@ class TinyImageNet(Downloaded):
             rows = [line.split("\t")[:2] for line in path.read_text().splitlines()]
             labels = [numbers[wnid] for _, wnid in rows]
         except (OSError, ValueError, KeyError) as error:
-            raise DamagedData(f"{path} is damaged: {error}; {remedy}") from None
+            raise CorruptDataError(f"{path} is damaged: {error}; {remedy}") from None
         if len(rows) != self.test_images:
-            raise DamagedData(f"{path} is damaged: it has {len(rows)} lines, not {self.test_images}; {remedy}")
+            raise CorruptDataError(f"{path} is damaged: it has {len(rows)} lines, not {self.test_images}; {remedy}")
         return [f"val/images/{name}" for name, _ in rows], np.asarray(labels, np.int64)

@@ -2,9 +2,9 @@
 
 import sys
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
+from sparsweep.trainables.difficulties.base import Difficulty, PrerequisiteOutputs, difficulties
 from sparsweep.trainables.specs.trial import subset_size
 
 difficulties.load_all(sys.modules[__name__])
 
-__all__ = ["Difficulty", "Sources", "difficulties", "subset_size"]
+__all__ = ["Difficulty", "PrerequisiteOutputs", "difficulties", "subset_size"]

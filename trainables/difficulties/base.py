@@ -11,18 +11,18 @@ from dataclasses import dataclass
 
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.pipeline.losses import Objective
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.losses import TrainingLoss
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.specs.base import Registry
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.parts import DifficultySpec
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
 
 @dataclass(frozen=True)
-class Sources:
+class PrerequisiteOutputs:
     """What prerequisites left behind.
 
     ``scores(run, score)``: float64 [N], one for each training sample; ``corrupted(run)``: the data set's images
@@ -30,16 +30,16 @@ class Sources:
     """
 
     scores: Callable[[ScoringSpec, str], torch.Tensor]
-    corrupted: Callable[[Spec], dict[str, torch.Tensor]]
+    corrupted: Callable[[RunSpec], dict[str, torch.Tensor]]
 
 
 class Difficulty(DifficultySpec):
     """A way to make training data hard."""
 
-    def ready(self) -> None:
+    def check_dependencies(self) -> None:
         """An exception of one line if a package is missing that training ends up using; asked where it starts."""
 
-    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
+    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
         """Indices of the training samples that ``spec`` uses, ascending, exactly ``subset_size`` of them.
 
         ``labels``: int64 [N] on the CPU. Depends on the seed and the data, never on the sparsifier, so that the arms
@@ -47,23 +47,23 @@ class Difficulty(DifficultySpec):
         """
         return random_subset(len(labels), subset_size(len(labels), spec.data_ratio), spec.seed)
 
-    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
+    def transform(self, spec: TrialSpec, data: DeviceData, sources: PrerequisiteOutputs) -> DeviceData:
         """The data with other labels or images, before training. What is given must not be changed in place."""
         return data
 
     @property
-    def objective(self) -> Objective:
+    def loss_fn(self) -> TrainingLoss:
         """What a training step minimises."""
-        return Objective()
+        return TrainingLoss()
 
-    def attack_due(self, epoch: int, last: bool) -> bool:
+    def should_attack(self, epoch: int, last: bool) -> bool:
         """Whether the network is to be attacked after ``epoch`` epochs (``last``: of all)."""
         return False
 
     def robust_accuracies(
-        self, network: Network, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
     ) -> dict[str, float]:
-        """``robust_accuracy`` (and ``autoattack_accuracy``) on uint8 ``images``, where :meth:`attack_due`."""
+        """``robust_accuracy`` (and ``autoattack_accuracy``) on uint8 ``images``, where :meth:`should_attack`."""
         return {}
 
 

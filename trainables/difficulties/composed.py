@@ -12,18 +12,18 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
+from sparsweep.trainables.difficulties.base import Difficulty, PrerequisiteOutputs, difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.pipeline.losses import Objective
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.losses import TrainingLoss
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 from sparsweep.trainables.specs.base import SpecError
-from sparsweep.trainables.specs.parts import View
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.parts import EvalImages
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 
-Part = Annotated[SerializeAsAny[Difficulty], BeforeValidator(difficulties.parse)]
-OptionalPart = Annotated[
+DifficultyStage = Annotated[SerializeAsAny[Difficulty], BeforeValidator(difficulties.parse)]
+OptionalStage = Annotated[
     SerializeAsAny[Difficulty] | None,
     BeforeValidator(lambda value: None if value is None else difficulties.parse(value)),
 ]
@@ -34,12 +34,12 @@ class Composed(Difficulty):
     """A selection, and on top of it label noise, a corruption and an attack, each where given."""
 
     name: Literal["composed"] = "composed"
-    selection: Part = Field(
+    selection: DifficultyStage = Field(
         default_factory=lambda: difficulties.parse("none"), description="which samples are trained on"
     )
-    labels: OptionalPart = Field(default=None, description="how their labels are made wrong")
-    images: OptionalPart = Field(default=None, description="how images are corrupted")
-    attack: OptionalPart = Field(default=None, description="how every batch is attacked")
+    labels: OptionalStage = Field(default=None, description="how their labels are made wrong")
+    images: OptionalStage = Field(default=None, description="how images are corrupted")
+    attack: OptionalStage = Field(default=None, description="how every batch is attacked")
 
     @property
     def parts(self) -> dict[str, Difficulty]:
@@ -58,16 +58,16 @@ class Composed(Difficulty):
         return self
 
     @property
-    def label(self) -> str:
-        return "+".join(part.label for part in self.parts.values() if part.name != "none")
+    def table_name(self) -> str:
+        return "+".join(part.table_name for part in self.parts.values() if part.name != "none")
 
     @property
-    def view(self) -> View:
-        return self.images.view if self.images else "clean"
+    def eval_images(self) -> EvalImages:
+        return self.images.eval_images if self.images else "clean"
 
-    def ready(self) -> None:
+    def check_dependencies(self) -> None:
         for part in self.parts.values():
-            part.ready()
+            part.check_dependencies()
 
     def check(self, spec: TrialSpec) -> None:
         for stage, part in self.parts.items():
@@ -76,23 +76,23 @@ class Composed(Difficulty):
             except SpecError as error:
                 raise error.moved("difficulty", f"difficulty.{stage}") from None
 
-    def asks(self, spec: TrialSpec) -> int:
-        return sum(part.asks(spec) for part in self.parts.values())
+    def num_scoring_runs(self, spec: TrialSpec) -> int:
+        return sum(part.num_scoring_runs(spec) for part in self.parts.values())
 
-    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
-        return tuple(run for part in self.parts.values() for run in part.requirements(spec))
+    def prerequisites(self, spec: TrialSpec) -> tuple[RunSpec, ...]:
+        return tuple(run for part in self.parts.values() for run in part.prerequisites(spec))
 
-    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
+    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
         return self.selection.select(spec, labels, sources)
 
-    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
+    def transform(self, spec: TrialSpec, data: DeviceData, sources: PrerequisiteOutputs) -> DeviceData:
         for part in self.parts.values():
-            data = part.alter(spec, data, sources)
+            data = part.transform(spec, data, sources)
         return data
 
     @property
-    def objective(self) -> Objective:
-        return self.attack.objective if self.attack else Objective()
+    def loss_fn(self) -> TrainingLoss:
+        return self.attack.loss_fn if self.attack else TrainingLoss()
 
     @property
     def measured(self) -> frozenset[str]:
@@ -104,10 +104,10 @@ class Composed(Difficulty):
         known = [share for share in shares if share is not None]
         return math.prod(known) if len(known) == len(shares) else None
 
-    def attack_due(self, epoch: int, last: bool) -> bool:
-        return self.attack is not None and self.attack.attack_due(epoch, last)
+    def should_attack(self, epoch: int, last: bool) -> bool:
+        return self.attack is not None and self.attack.should_attack(epoch, last)
 
     def robust_accuracies(
-        self, network: Network, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
     ) -> dict[str, float]:
         return self.attack.robust_accuracies(network, images, labels, seed, last) if self.attack else {}

@@ -22,21 +22,21 @@ from sparsweep.trainables import corruptions
 from sparsweep.trainables.corruptions import CORRUPTIONS, TYPE_SETS, Glass
 from sparsweep.trainables.data import DataError, ImageData
 from sparsweep.trainables.data.image_cache import listing_digest
-from sparsweep.trainables.data.image_files import SUFFIXES, find_images, say_left_out
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
+from sparsweep.trainables.data.image_files import SUFFIXES, find_images, warn_left_out
+from sparsweep.trainables.difficulties.base import Difficulty, PrerequisiteOutputs, difficulties
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.pipeline.device_data import DeviceData, fit
-from sparsweep.trainables.specs.base import Placed, SpecError, unknown
-from sparsweep.trainables.specs.parts import DatasetField, DatasetSpec, View
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.pipeline.device_data import DeviceData, resize_to_model
+from sparsweep.trainables.specs.base import FileBacked, SpecError, unknown_choice
+from sparsweep.trainables.specs.parts import DatasetField, DatasetSpec, EvalImages
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.storage.filesystem import expanded
+from sparsweep.trainables.storage.filesystem import expand_home
 
 
-class Corruption(Placed):
+class Corruption(FileBacked):
     """Which corruption each image of a data set gets, and how strong it is."""
 
-    whereabouts = frozenset({"frost_folder"})
+    path_fields = frozenset({"frost_folder"})
 
     types: str | tuple[str, ...] = Field(default="h14", description="a set by name, a type, or a list of types")
     severity: int = Field(default=5, ge=1, le=6, description="1-5 of the benchmark, 6 extrapolated")
@@ -58,7 +58,7 @@ class Corruption(Placed):
         """A digest of the folder of frost: a corruption is what it overlays, not where that lies."""
         if not isinstance(data, Mapping) or data.get("frost_digest") or not isinstance(data.get("frost_folder"), str):
             return data
-        folder = expanded(data["frost_folder"])
+        folder = expand_home(data["frost_folder"])
         if not folder.is_dir():
             raise SpecError("frost_folder", f"there is no folder {folder}")
         try:
@@ -67,11 +67,11 @@ class Corruption(Placed):
             raise SpecError("frost_folder", f"{error}") from None
         if not found.images:
             raise SpecError("frost_folder", f"{folder} holds no photograph that ends in {', '.join(SUFFIXES)}")
-        say_left_out(folder, found.left_out)
+        warn_left_out(folder, found.left_out)
         return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(found.images)}
 
     @property
-    def chosen(self) -> tuple[str, ...]:
+    def type_names(self) -> tuple[str, ...]:
         """The names of the types."""
         if isinstance(self.types, str):
             return tuple(TYPE_SETS.get(self.types, (self.types,)))
@@ -79,16 +79,16 @@ class Corruption(Placed):
 
     @property
     def idle(self) -> frozenset[str]:
-        return frozenset() if "glass_blur" in self.chosen else frozenset({"glass"})
+        return frozenset() if "glass_blur" in self.type_names else frozenset({"glass"})
 
     @model_validator(mode="after")
     def _types_are_known(self) -> Corruption:
-        for name in self.chosen:
+        for name in self.type_names:
             if name not in CORRUPTIONS:
-                raise SpecError("types", f"{unknown('corruption', name, [*TYPE_SETS, *CORRUPTIONS])}")
-        if not self.chosen or len(set(self.chosen)) < len(self.chosen):
-            raise SpecError("types", f"a list of different types, got {list(self.chosen)}")
-        if "frost" in self.chosen and self.frost_folder is None:
+                raise SpecError("types", f"{unknown_choice('corruption', name, [*TYPE_SETS, *CORRUPTIONS])}")
+        if not self.type_names or len(set(self.type_names)) < len(self.type_names):
+            raise SpecError("types", f"a list of different types, got {list(self.type_names)}")
+        if "frost" in self.type_names and self.frost_folder is None:
             raise SpecError(
                 "frost_folder",
                 "frost overlays photographs that do not come with this package: give a folder of them, "
@@ -107,18 +107,18 @@ class Corruption(Placed):
         return f"{types} at severity {self.severity}"
 
 
-class CorruptionSpec(Spec):
+class CorruptionSpec(RunSpec):
     """All images of a data set, corrupted once (``corruption`` says how) and shared by all trials."""
 
     dataset: DatasetField
     corruption: Corruption
 
     @property
-    def source(self) -> DatasetSpec:
+    def dataset_spec(self) -> DatasetSpec:
         return self.dataset
 
     @property
-    def length(self) -> int:
+    def num_epochs(self) -> int:
         return 1
 
     def __str__(self) -> str:
@@ -137,21 +137,21 @@ class Corrupted(Difficulty, Corruption):
         return frozenset({"corrupted_accuracy"})
 
     @property
-    def view(self) -> View:
+    def eval_images(self) -> EvalImages:
         return "clean" if self.test_severity == 0 else "corrupted"
 
-    def run(self, spec: TrialSpec) -> CorruptionSpec:
+    def corruption_run(self, spec: TrialSpec) -> CorruptionSpec:
         """Return the run that corrupts the data set of ``spec``."""
         return CorruptionSpec(dataset=spec.dataset, corruption=Corruption(**self.model_dump(exclude={"name"})))
 
-    def requirements(self, spec: TrialSpec) -> tuple[CorruptionSpec, ...]:
-        return (self.run(spec),)
+    def prerequisites(self, spec: TrialSpec) -> tuple[CorruptionSpec, ...]:
+        return (self.corruption_run(spec),)
 
-    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
-        images = sources.corrupted(self.run(spec))
+    def transform(self, spec: TrialSpec, data: DeviceData, sources: PrerequisiteOutputs) -> DeviceData:
+        images = sources.corrupted(self.corruption_run(spec))
 
         def placed(split: str) -> torch.Tensor:
-            fitted = fit(images[split], data.train_images.shape[1], spec.model.min_size)
+            fitted = resize_to_model(images[split], data.train_images.shape[1], spec.model.min_size)
             return fitted.to(data.train_images.device)
 
         corrupted = dataclasses.replace(data, train_images=placed("train"), corrupted_images=placed("test"))
@@ -160,7 +160,7 @@ class Corrupted(Difficulty, Corruption):
         return corrupted
 
 
-def corrupt(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
+def corrupt_dataset(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
     """All images of ``data`` under the corruption of ``run``: uint8 [N, C, H, W] by split.
 
     ``train`` and ``test``, and ``validation`` where images are held out: these are corrupted as the test images are.
@@ -176,7 +176,7 @@ def corrupt(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
         if severities[split] == 0:
             made[split] = images
             continue
-        seed, names = corruption.corruption_seed, np.array(corruption.chosen)
+        seed, names = corruption.corruption_seed, np.array(corruption.type_names)
         assigned = corruptions.assign(
             len(images), labels, names.tolist(), corruption.assignment, corruption.skew, seed, split
         )

@@ -15,7 +15,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
+from sparsweep.trainables.difficulties.base import Difficulty, PrerequisiteOutputs, difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.pipeline.rng import derive
@@ -37,7 +37,7 @@ class LabelNoise(Difficulty):
     def learnable(self) -> float:
         return 1 - self.fraction  # nobody asks a network to memorize what is wrong
 
-    def alter(self, spec: TrialSpec, data: DeviceData, sources: Sources) -> DeviceData:
+    def transform(self, spec: TrialSpec, data: DeviceData, sources: PrerequisiteOutputs) -> DeviceData:
         labels = noisy_labels(data.train_labels.cpu(), data.classes, self.kind, self.fraction, spec.seed)
         return dataclasses.replace(data, train_labels=labels.to(data.train_labels.device))
 

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, difficulties
+from sparsweep.trainables.difficulties.base import Difficulty, PrerequisiteOutputs, difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
@@ -25,7 +25,7 @@ class NoDifficulty(Difficulty):
         default=None, ge=0, lt=2**32, description="one subset for all trials, drawn as the authors do (they: 12345)"
     )
 
-    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
+    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
         if self.subset_seed is None:
             return super().select(spec, labels, sources)
         # NumPy's legacy generator, which is theirs: its stream is frozen for ever.

@@ -7,14 +7,14 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.difficulties.base import Difficulty, Sources, random_subset
+from sparsweep.trainables.difficulties.base import Difficulty, PrerequisiteOutputs, random_subset
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
 MAX_SEED = 2**31
-MOST_RUNS = 1000
+MAX_RUNS = 1000
 """Networks that rank samples: ten are usual, and Baldock et al. train 250."""
 
 
@@ -35,32 +35,32 @@ class Selection(Difficulty):
                 "difficulty.window_start", f"{self.window_start} leaves less than data_ratio, {spec.data_ratio}"
             )
 
-    def ranks(self, spec: TrialSpec) -> bool:
+    def needs_scores(self, spec: TrialSpec) -> bool:
         """Whether scores decide anything: not if all samples are kept, nor if chance chooses."""
         return spec.data_ratio < 1 and self.keep != "random"
 
-    def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
-        """float64 [N]: how hard each training sample is; asked for only where it :meth:`ranks`."""
+    def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
+        """float64 [N]: how hard each training sample is; asked for only where it :meth:`needs_scores`."""
         raise NotImplementedError
 
-    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
-        if not self.ranks(spec):
+    def select(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
+        if not self.needs_scores(spec):
             return random_subset(len(labels), subset_size(len(labels), spec.data_ratio), spec.seed)
         scores = self.scores(spec, labels, sources)
-        return choose(scores, spec.data_ratio, self.keep, self.window_start, labels if self.balanced else None)
+        return select_by_score(scores, spec.data_ratio, self.keep, self.window_start, labels if self.balanced else None)
 
 
-class Ranked(Selection):
+class ScoreSelection(Selection):
     """The samples that dense networks, trained on the whole training set, find hardest (or easiest).
 
     ``runs`` networks are trained for the first ``epoch`` epochs of the trial's own schedule; a sample's score is its
     mean over them.
     """
 
-    least_epochs: ClassVar[int] = 1
+    min_epochs: ClassVar[int] = 1
     """Epochs without which the score says nothing."""
 
-    runs: int = Field(default=10, ge=1, le=MOST_RUNS, description="networks whose scores are averaged")
+    runs: int = Field(default=10, ge=1, le=MAX_RUNS, description="networks whose scores are averaged")
     epoch: int | None = Field(default=20, ge=1, description="epochs that each of them is trained; null: all")
     first_seed: int = Field(default=1000, ge=0, description="seed of the first of them, apart from the trials' seeds")
 
@@ -79,29 +79,29 @@ class Ranked(Selection):
             raise SpecError(
                 "difficulty.first_seed", f"{self.first_seed} leaves no room for {self.runs} seeds below 2^31"
             )
-        if not self.ranks(spec):
+        if not self.needs_scores(spec):
             return
         if self.epochs(spec) > spec.recipe.epochs:
             raise SpecError("difficulty.epoch", f"{self.epoch} is beyond recipe.epochs, {spec.recipe.epochs}")
-        if self.epochs(spec) < self.least_epochs:
+        if self.epochs(spec) < self.min_epochs:
             raise SpecError(
-                "difficulty.epoch", f"{self.name} needs {self.least_epochs} epochs or more, got {self.epochs(spec)}"
+                "difficulty.epoch", f"{self.name} needs {self.min_epochs} epochs or more, got {self.epochs(spec)}"
             )
 
-    def asks(self, spec: TrialSpec) -> int:
-        return self.runs if self.ranks(spec) else 0
+    def num_scoring_runs(self, spec: TrialSpec) -> int:
+        return self.runs if self.needs_scores(spec) else 0
 
-    def requirements(self, spec: TrialSpec) -> tuple[ScoringSpec, ...]:
-        if not self.ranks(spec):
+    def prerequisites(self, spec: TrialSpec) -> tuple[ScoringSpec, ...]:
+        if not self.needs_scores(spec):
             return ()
         epochs = self.epochs(spec)
         return tuple(ScoringSpec.of(spec, self.first_seed + run, epochs, self.score) for run in range(self.runs))
 
-    def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
-        return torch.stack([sources.scores(run, self.score) for run in self.requirements(spec)]).mean(0)
+    def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
+        return torch.stack([sources.scores(run, self.score) for run in self.prerequisites(spec)]).mean(0)
 
 
-def choose(
+def select_by_score(
     scores: torch.Tensor,
     data_ratio: float,
     keep: str,
@@ -111,12 +111,12 @@ def choose(
     """Indices, ascending, of the share ``data_ratio`` of samples that ``keep`` wants; of equal scores, earlier first.
 
     ``scores``: [N], larger is harder; ``classes``: [N] labels if every class is to keep that share (see
-    :func:`apportion`: the total is exact), else None.
+    :func:`largest_remainder`: the total is exact), else None.
     """
     size = subset_size(len(scores), data_ratio)
     order = scores.argsort(descending=keep != "easiest", stable=True)
     groups = [order] if classes is None else [order[classes[order] == label] for label in classes.unique()]
-    counts = apportion([len(group) for group in groups], size)
+    counts = largest_remainder([len(group) for group in groups], size)
     above = window_start if keep == "window" else 0.0
     parts = []
     for group, count in zip(groups, counts, strict=True):
@@ -125,7 +125,7 @@ def choose(
     return torch.cat(parts).sort().values
 
 
-def apportion(sizes: Sequence[int], total: int) -> list[int]:
+def largest_remainder(sizes: Sequence[int], total: int) -> list[int]:
     """``total`` shared out in proportion to ``sizes``, by largest remainders; of equal ones, earlier first."""
     exact = torch.tensor([size * total / sum(sizes) for size in sizes], dtype=torch.float64)
     counts = exact.floor().long()

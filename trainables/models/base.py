@@ -10,7 +10,7 @@ from pydantic import Field
 from sparsweep.trainables.lazy import nn, torch
 from sparsweep.trainables.models.initialization import draw, kaiming_fan_in, torch_default
 from sparsweep.trainables.models.measured import measured_layers
-from sparsweep.trainables.pipeline.device_data import fitted_shape
+from sparsweep.trainables.pipeline.device_data import model_input_shape
 from sparsweep.trainables.specs.base import Registry
 from sparsweep.trainables.specs.layers import Layer
 from sparsweep.trainables.specs.parts import DatasetSpec, ModelSpec
@@ -54,4 +54,4 @@ models: Registry[Model] = Registry("model")
 @cache
 def layers_of(model: ModelSpec, dataset: DatasetSpec) -> tuple[Layer, ...]:
     """Return the maskable layers of ``model`` on the images of ``dataset``, known without building it."""
-    return model.layers(dataset.classes, fitted_shape(dataset.image_shape, model.channels, model.min_size))
+    return model.layers(dataset.classes, model_input_shape(dataset.image_shape, model.channels, model.min_size))

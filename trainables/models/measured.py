@@ -25,7 +25,7 @@ from sparsweep.trainables.lazy import nn, torch
 from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.layers import Layer
 from sparsweep.trainables.specs.parts import ModelSpec, registry_of
-from sparsweep.trainables.storage.filesystem import write_local
+from sparsweep.trainables.storage.filesystem import atomic_write
 from sparsweep.trainables.storage.provenance import loaded_code
 
 CACHE = "~/.cache/sparsweep/layers"
@@ -54,7 +54,7 @@ def measured_layers(model: ModelSpec, classes: int, shape: tuple[int, int, int])
     if answer is None:  # whatever is wrong is an error here
         return built_layers(model, classes, shape)
     with suppress(OSError):
-        write_local(str(file), answer)
+        atomic_write(str(file), answer)
     return _layers(answer)
 
 
@@ -80,7 +80,7 @@ def _ask(question: Question) -> bytes | None:
     path = os.pathsep.join(part or os.getcwd() for part in sys.path)
     found = subprocess.run(
         [sys.executable, "-P", "-c", ANSWER],
-        input=json.dumps({**question, "modules": plugins.named()}).encode(),
+        input=json.dumps({**question, "modules": plugins.requested_modules()}).encode(),
         capture_output=True,
         env={**os.environ, "PYTHONPATH": path},
     )
@@ -92,7 +92,7 @@ def answer() -> None:
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a plug-in prints is no answer
     question = json.load(sys.stdin)
-    plugins.load(question["modules"])
+    plugins.load_plugins(question["modules"])
     layers = built_layers(registry_of("model").parse(question["model"]), question["classes"], tuple(question["shape"]))
     output.write(json.dumps(layers))
     output.close()

@@ -83,7 +83,7 @@ class ResNet(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-def stage(widths: Iterable[int], bias: bool) -> list[nn.Module]:
+def conv_stage(widths: Iterable[int], bias: bool) -> list[nn.Module]:
     """3x3 convolutions from each width to the next, each with its norm and ReLU."""
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):

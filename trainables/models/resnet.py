@@ -20,7 +20,7 @@ from pydantic import Field
 
 from sparsweep.trainables.lazy import nn
 from sparsweep.trainables.models.base import ScaledModel, models
-from sparsweep.trainables.pipeline.device_data import fitted_shape
+from sparsweep.trainables.pipeline.device_data import model_input_shape
 from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.layers import Layer, Size, convolution, linear, strided
 from sparsweep.trainables.specs.trial import TrialSpec
@@ -42,7 +42,7 @@ class ResidualModel(ScaledModel):
     )
 
     def check(self, spec: TrialSpec) -> None:
-        shape = fitted_shape(spec.dataset.image_shape, self.channels, self.min_size)
+        shape = model_input_shape(spec.dataset.image_shape, self.channels, self.min_size)
         if self.stem == "7x7" and min(shape[1:]) < LARGE_IMAGES:
             raise SpecError(
                 "model.stem",

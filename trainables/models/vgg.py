@@ -37,7 +37,7 @@ class VGGModel(ScaledModel):
     """Whether a max-pooling follows the last stage, too."""
 
     def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
-        from sparsweep.trainables.models.modules import VGG, stage
+        from sparsweep.trainables.models.modules import VGG, conv_stage
 
         features: list[nn.Module] = []
         inputs = self.channels
@@ -45,7 +45,7 @@ class VGGModel(ScaledModel):
             if features:
                 features.append(nn.MaxPool2d(2))
             outputs = self.scaled(channels)
-            features += stage([inputs, *[outputs] * count], self.bias)
+            features += conv_stage([inputs, *[outputs] * count], self.bias)
             inputs = outputs
         if self.pooled:
             features.append(nn.MaxPool2d(2))

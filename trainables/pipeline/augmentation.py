@@ -20,7 +20,7 @@ def crop(images: torch.Tensor, offsets: torch.Tensor, padding: int) -> torch.Ten
     return windows[torch.arange(len(images), device=images.device), :, offsets[0], offsets[1]]
 
 
-def mirror(images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
+def flip(images: torch.Tensor, mirrored: torch.Tensor) -> torch.Tensor:
     """The images for which ``mirrored`` (bool [B]) is true left to right, the others as they are."""
     return torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.pipeline.augmentation import crop, mirror, rotate
-from sparsweep.trainables.pipeline.device_data import as_input
+from sparsweep.trainables.pipeline.augmentation import crop, flip, rotate
+from sparsweep.trainables.pipeline.device_data import to_float
 
 
-class Batches:
+class BatchIterator:
     """Shuffled, augmented batches of the samples ``indices`` (int64) of a training set.
 
     ``images``: uint8 [N, C, H, W]; ``labels``: int64 [N]; all three on the device where batches are wanted. The images
@@ -49,7 +49,7 @@ class Batches:
         """Yield batches ``first`` to before ``end`` of one pass after another; ``generator`` makes that of a pass."""
         while first < end:
             number, entered = divmod(first, len(self))
-            yield from islice(self.epoch(generator(number), entered), end - first)
+            yield from islice(self.iter_epoch(generator(number), entered), end - first)
             first += len(self) - entered
 
     def samples_in(self, steps: int) -> int:
@@ -57,7 +57,7 @@ class Batches:
         passes, rest = divmod(steps, len(self))
         return passes * self.epoch_samples + min(rest * self.batch_size, self.epoch_samples)
 
-    def epoch(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def iter_epoch(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Yield one pass in random order, from batch ``first`` on: (float32 [B, C, H, W] in [0, 1], int64 [B]).
 
         The randomness of the whole pass is drawn at once, so that a pass can be entered at any batch.
@@ -74,7 +74,7 @@ class Batches:
             index = self.indices[order[part]]
             images = crop(self.images[index], offsets[:, part], self.crop_padding)
             if self.flip:
-                images = mirror(images, mirrored[part])
+                images = flip(images, mirrored[part])
             if self.rotation:
                 images = rotate(images, degrees[part])
-            yield as_input(images), self.labels[index]
+            yield to_float(images), self.labels[index]

@@ -14,14 +14,14 @@ CHUNK = 1000
 """Images that are worked on at a time where a copy in a wider type is needed."""
 
 
-def fitted_shape(shape: tuple[int, ...], channels: int, min_size: int) -> tuple[int, int, int]:
+def model_input_shape(shape: tuple[int, ...], channels: int, min_size: int) -> tuple[int, int, int]:
     """(channels, height, width) of images of ``shape`` after :func:`fit`: the shorter side is at least ``min_size``."""
     _, height, width = shape
     scale = max(1.0, min_size / min(height, width))
     return channels, round(height * scale), round(width * scale)
 
 
-def fit(images: torch.Tensor, channels: int, min_size: int) -> torch.Tensor:
+def resize_to_model(images: torch.Tensor, channels: int, min_size: int) -> torch.Tensor:
     """uint8 [N, C, H, W] as a network wants it: ``channels`` channels, sides of at least ``min_size`` pixels.
 
     Grey becomes RGB by repetition, RGB becomes grey by the ITU-R 601 luma weights (those of PIL's ``convert("L")``),
@@ -32,7 +32,7 @@ def fit(images: torch.Tensor, channels: int, min_size: int) -> torch.Tensor:
     elif images.shape[1] == 3 and channels == 1:
         weights = torch.tensor([0.299, 0.587, 0.114], device=images.device).view(1, 3, 1, 1)
         images = (images * weights).sum(1, keepdim=True).round().to(torch.uint8)
-    size = fitted_shape(tuple(images.shape[1:]), channels, min_size)[1:]
+    size = model_input_shape(tuple(images.shape[1:]), channels, min_size)[1:]
     if size != images.shape[2:]:
         images = torch.cat([_scaled(part, size) for part in images.split(CHUNK)])
     return images.contiguous()
@@ -60,7 +60,7 @@ class DeviceData:
     validation_labels: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
-def as_input(images: torch.Tensor) -> torch.Tensor:
+def to_float(images: torch.Tensor) -> torch.Tensor:
     """float32 in [0, 1] of uint8 images, in the standard memory layout.
 
     The layout matters: networks choose their kernels by it, and kernels differ in the last bits. Strides of a single
@@ -87,32 +87,32 @@ def channel_statistics(images: torch.Tensor) -> Statistics:
     return tuple(mean.tolist()), tuple(deviation.tolist())
 
 
-def shared_tensor(array: np.ndarray) -> torch.Tensor:
+def tensor_view(array: np.ndarray) -> torch.Tensor:
     """A tensor on the memory of ``array``, which may be shared by processes: it is not to be written to."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
-def place(data: ImageData, channels: int, min_size: int, device: torch.device) -> DeviceData:
+def to_device_data(data: ImageData, channels: int, min_size: int, device: torch.device) -> DeviceData:
     """Fit the images of ``data`` to a network (see :func:`fit`) and move everything to ``device``.
 
     On a CPU images that fit are not copied: the result shares the memory of ``data``, and is as read-only.
     """
 
     train, test, validation = (
-        fit(shared_tensor(images), channels, min_size)
+        resize_to_model(tensor_view(images), channels, min_size)
         for images in (data.train_images, data.test_images, data.validation_images)
     )
     mean, std = data.statistics or channel_statistics(train)
     return DeviceData(
         train.to(device),
-        shared_tensor(data.train_labels).to(device),
+        tensor_view(data.train_labels).to(device),
         test.to(device),
-        shared_tensor(data.test_labels).to(device),
+        tensor_view(data.test_labels).to(device),
         data.classes,
         mean,
         std,
         validation_images=validation.to(device),
-        validation_labels=shared_tensor(data.validation_labels).to(device),
+        validation_labels=tensor_view(data.validation_labels).to(device),
     )

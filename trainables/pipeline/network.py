@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparsweep.trainables.lazy import nn, no_grad, torch
-from sparsweep.trainables.pipeline.device_data import as_input
+from sparsweep.trainables.pipeline.device_data import to_float
 
 EVALUATION_BATCH = 1000
 """Images run at once where a network is judged."""
 
 
 @dataclass(frozen=True)
-class Network:
+class AutocastNetwork:
     """A module on a device, run in the precision of its recipe."""
 
     module: nn.Module
@@ -33,4 +33,4 @@ class Network:
     def logits(self, images: torch.Tensor) -> torch.Tensor:
         """Return float32 logits [N, classes] of uint8 ``images`` in evaluation mode, without augmentation."""
         self.module.eval()
-        return torch.cat([self(as_input(part)) for part in images.split(EVALUATION_BATCH)])
+        return torch.cat([self(to_float(part)) for part in images.split(EVALUATION_BATCH)])

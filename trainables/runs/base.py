@@ -15,25 +15,25 @@ from functools import partial
 from typing import Any
 
 from sparsweep.trainables.difficulties import difficulties
-from sparsweep.trainables.storage.tensor_file import Damaged
+from sparsweep.trainables.storage.tensor_file import CorruptFileError
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.difficulties.corruption import corrupt
-from sparsweep.trainables.training.execution import Workshop
+from sparsweep.trainables.difficulties.corruption import corrupt_dataset
+from sparsweep.trainables.training.execution import StepRunnerCache
 from sparsweep.trainables.runs.origins import code_of
-from sparsweep.trainables.runs.prerequisites import sources_in
+from sparsweep.trainables.runs.prerequisites import read_outputs
 from sparsweep.trainables.training.profiler import phase
-from sparsweep.trainables.storage.provenance import Code, dump_code, joined, load_code
+from sparsweep.trainables.storage.provenance import Code, dump_code, merge_code, load_code
 from sparsweep.trainables.runs.result_rows import epoch_rows, layer_rows, trial_row
-from sparsweep.trainables.difficulties.scores.base import SCORES, View
+from sparsweep.trainables.difficulties.scores.base import SCORES, ScoringContext
 from sparsweep.trainables.runs.soundness import check_like, check_ranking, check_training, check_weights
 from sparsweep.trainables.difficulties.corruption import CorruptionSpec
 from sparsweep.trainables.specs.partial import ScoringSpec, SnapshotSpec
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.training.trainer import Diverged, Epoch, Training
+from sparsweep.trainables.training.trainer import DivergedError, EpochMetrics, Trainer
 
 
 @dataclass(frozen=True)
@@ -42,43 +42,43 @@ class Progress:
 
     epoch: int
     epochs: int
-    last: Epoch | None
+    last: EpochMetrics | None
 
     @property
-    def done(self) -> bool:
+    def is_finished(self) -> bool:
         return self.epoch >= self.epochs
 
 
 @dataclass(frozen=True)
-class Inputs:
+class RunInputs:
     """What a run starts from: the data set as loaded, and as a network wants it on the device of the run; and what its
     worker kept of the run before.
     """
 
-    images: Callable[[], ImageData]
-    placed: Callable[[TrialSpec], DeviceData]
-    workshop: Workshop = field(default_factory=Workshop)
+    load_images: Callable[[], ImageData]
+    device_data: Callable[[TrialSpec], DeviceData]
+    runner_cache: StepRunnerCache = field(default_factory=StepRunnerCache)
 
 
 class Run(ABC):
     """One run in one storage."""
 
     progress: Progress
-    history: Sequence[Epoch] = ()
+    history: Sequence[EpochMetrics] = ()
     """The epochs so far, if it trains."""
     images_per_second: float | None = None
 
     @abstractmethod
-    def advance(self, seconds: float) -> Progress:
+    def run_for(self, seconds: float) -> Progress:
         """Work for at least ``seconds``, then leave a checkpoint or, at the end, the results."""
 
     @staticmethod
     @abstractmethod
-    def leaves(spec: Any, store: Store) -> tuple[str, ...]:
+    def output_paths(spec: Any, store: Store) -> tuple[str, ...]:
         """The files in the store that a finished run of ``spec`` leaves behind."""
 
 
-class Trained(Run):
+class TrainingRun(Run):
     """A run that trains a network. Making it continues from the newest checkpoint there is.
 
     Attributes:
@@ -86,38 +86,38 @@ class Trained(Run):
     """
 
     def __init__(
-        self, spec: Spec, training: Training, store: Store, sweep: str, started_from: Iterable[Code] = ()
+        self, spec: RunSpec, training: Trainer, store: Store, sweep: str, started_from: Iterable[Code] = ()
     ) -> None:
         self.spec, self.training, self.store, self.sweep = spec, training, store, sweep
         self.seconds = 0.0
-        self.code = joined(code_of(spec), *started_from)
+        self.code = merge_code(code_of(spec), *started_from)
         self.started_at = datetime.now(UTC)
         state = store.read_checkpoint(spec.id, self.check)
         if state is not None:
             self.restore(state)
 
     @property
-    def history(self) -> Sequence[Epoch]:  # type: ignore[override]
+    def history(self) -> Sequence[EpochMetrics]:  # type: ignore[override]
         return self.training.history
 
     @property
     def images_per_second(self) -> float:  # type: ignore[override]
         """Training images per second so far, evaluation left out."""
-        return self.training.images / self.training.train_seconds
+        return self.training.num_images / self.training.train_seconds
 
     @property
     def progress(self) -> Progress:  # type: ignore[override]
-        return Progress(len(self.history), self.spec.length, self.history[-1] if self.history else None)
+        return Progress(len(self.history), self.spec.num_epochs, self.history[-1] if self.history else None)
 
-    def advance(self, seconds: float) -> Progress:
+    def run_for(self, seconds: float) -> Progress:
         began = time.perf_counter()
-        while not self.progress.done:
+        while not self.progress.is_finished:
             self.train_epoch()
             if time.perf_counter() - began >= seconds:
                 break
         self.seconds += time.perf_counter() - began
         with phase("storage"):
-            if self.progress.done:
+            if self.progress.is_finished:
                 self.finish()
                 self.store.delete_checkpoint(self.spec.id)
             else:
@@ -133,13 +133,13 @@ class Trained(Run):
     def check(self, state: Any) -> None:
         """Raise Damaged unless :meth:`restore`, at the beginning, can go on from ``state``."""
         if not isinstance(state, dict) or not {"seconds", "training"} <= state.keys():
-            raise Damaged("it has other parts")
+            raise CorruptFileError("it has other parts")
         check_like(state["seconds"], self.seconds, "seconds")
-        check_training(state["training"], self.training, self.spec.length)
+        check_training(state["training"], self.training, self.spec.num_epochs)
 
     def restore(self, state: dict[str, Any]) -> None:
         self.seconds = state["seconds"]
-        self.code = joined(self.code, load_code(state.get("code")))
+        self.code = merge_code(self.code, load_code(state.get("code")))
         self.training.restore(state["training"])
 
     @abstractmethod

@@ -11,18 +11,18 @@ from pydantic import BaseModel
 from sparsweep.trainables.storage.provenance import OWN, OWN_MODULE, Code, loaded_code
 from sparsweep.trainables.difficulties.scores.base import SCORES
 from sparsweep.trainables.specs.partial import ScoringSpec
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 
 
-def code_of(spec: Spec) -> Code:
+def code_of(spec: RunSpec) -> Code:
     """Return the code that makes ``spec`` and all that it needs, as it was imported into this process."""
     return {module: frozenset({loaded_code(module)}) for module in sorted(modules_of(spec))}
 
 
-def modules_of(spec: Spec) -> set[str]:
+def modules_of(spec: RunSpec) -> set[str]:
     """Return the top-level modules whose classes ``spec`` and its prerequisites are made of."""
     found = {OWN, *_modules_in(spec)}
-    return found.union(*(modules_of(needed) for needed in spec.requirements()))
+    return found.union(*(modules_of(needed) for needed in spec.prerequisites()))
 
 
 def _modules_in(value: object) -> Iterator[str]:

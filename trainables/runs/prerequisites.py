@@ -7,10 +7,10 @@ from functools import partial
 
 import pyarrow as pa
 
-from sparsweep.trainables.specs.run import Spec
-from sparsweep.trainables.pipeline.device_data import DeviceData, shared_tensor
+from sparsweep.trainables.specs.run import RunSpec
+from sparsweep.trainables.pipeline.device_data import DeviceData, tensor_view
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.difficulties import Sources
+from sparsweep.trainables.difficulties import PrerequisiteOutputs
 from sparsweep.trainables.storage.provenance import Code, load_code
 from sparsweep.trainables.storage.tables import code_of_scores
 from sparsweep.trainables.runs.soundness import check_images, check_scores
@@ -19,7 +19,7 @@ from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.storage.store import Store
 
 
-def sources_in(store: Store, data: DeviceData, made_by: Callable[[Code], None]) -> Sources:
+def read_outputs(store: Store, data: DeviceData, made_by: Callable[[Code], None]) -> PrerequisiteOutputs:
     """Scores and corrupted images of the data set that is placed as ``data``.
 
     What is not as its run would have left it is removed, and ArtifactLost raised: a resume makes it again. Of scores
@@ -33,15 +33,15 @@ def sources_in(store: Store, data: DeviceData, made_by: Callable[[Code], None]) 
 
         return torch.from_numpy(store.read_scores(run.id, score, check).copy())
 
-    def corrupted(run: Spec) -> dict[str, torch.Tensor]:
-        check = partial(check_images, shapes=shapes_of(run, data))
-        return {split: shared_tensor(images) for split, images in store.read_corrupted(run.id, check).items()}
+    def corrupted(run: RunSpec) -> dict[str, torch.Tensor]:
+        check = partial(check_images, shapes=image_shapes(run, data))
+        return {split: tensor_view(images) for split, images in store.read_corrupted(run.id, check).items()}
 
-    return Sources(scored, corrupted)
+    return PrerequisiteOutputs(scored, corrupted)
 
 
-def shapes_of(run: Spec, data: DeviceData) -> dict[str, tuple[int, ...]]:
+def image_shapes(run: RunSpec, data: DeviceData) -> dict[str, tuple[int, ...]]:
     """Shapes of the images that ``run`` leaves, by split, of a data set that is placed as ``data``."""
     labels = {"train": data.train_labels, "test": data.test_labels, "validation": data.validation_labels}
-    shapes = {split: (len(part), *run.source.image_shape) for split, part in labels.items()}
+    shapes = {split: (len(part), *run.dataset_spec.image_shape) for split, part in labels.items()}
     return {split: shape for split, shape in shapes.items() if shape[0] or split != "validation"}

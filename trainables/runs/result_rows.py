@@ -14,7 +14,7 @@ from sparsweep.trainables.training.flops import PASSES, dense_flops, forward_flo
 from sparsweep.trainables.storage.provenance import Code, commit, dump_code, versions
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.training.trainer import Training
+from sparsweep.trainables.training.trainer import Trainer
 
 EPOCH_COLUMNS = (
     "epoch",
@@ -29,13 +29,13 @@ EPOCH_COLUMNS = (
 )
 
 
-def epoch_rows(spec: TrialSpec, training: Training) -> list[dict[str, Any]]:
+def epoch_rows(spec: TrialSpec, training: Trainer) -> list[dict[str, Any]]:
     return [{"trial": spec.id, **{name: getattr(epoch, name) for name in EPOCH_COLUMNS}} for epoch in training.history]
 
 
-def layer_rows(spec: TrialSpec, training: Training) -> list[dict[str, Any]]:
-    topology, rows = training.topology, []
-    explored = topology.explored.counts()
+def layer_rows(spec: TrialSpec, training: Trainer) -> list[dict[str, Any]]:
+    topology, rows = training.masked_params, []
+    explored = topology.ever_active.counts()
     stayed = {name: int((mask & topology.initial[name]).sum()) for name, mask in topology.masks.items()}
     for position, (name, mask) in enumerate(topology.masks.items()):
         density, nonzero = topology.densities[name], topology.counts[name]
@@ -58,19 +58,19 @@ def layer_rows(spec: TrialSpec, training: Training) -> list[dict[str, Any]]:
 
 def trial_row(
     spec: TrialSpec,
-    training: Training,
+    training: Trainer,
     layers: list[dict[str, Any]],
     lineage: Mapping[str, float],
-    course: Mapping[str, Any],
+    run_metadata: Mapping[str, Any],
     code: Code,
 ) -> dict[str, Any]:
     """The row in ``trials``. ``lineage``: FLOPs of every prerequisite by id; ``course``: sweep, seconds, started_at."""
     last = training.history[-1]
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
-    weights, kept = training.masks.size, sum(training.topology.counts.values())
+    weights, kept = training.masks.size, sum(training.masked_params.counts.values())
     return {
         **spec_columns(spec),
-        **course,
+        **run_metadata,
         "density": training.density,
         "mask_updates": training.mask_updates,
         "test_accuracy": last.test_accuracy,
@@ -90,7 +90,7 @@ def trial_row(
         "scoring_flops": scoring_flops(spec),
         "exploration_rate": sum(row["explored"] * row["weights"] for row in layers) / weights,
         "mask_overlap": sum((row["initial_overlap"] or 0) * row["nonzero"] for row in layers) / kept,
-        "images_per_second": training.images / training.train_seconds,
+        "images_per_second": training.num_images / training.train_seconds,
         "device": device_name(training.device),
         "threads": torch.get_num_threads(),
         "finished_at": datetime.now(UTC),
@@ -100,7 +100,7 @@ def trial_row(
     }
 
 
-def convergence_columns(spec: TrialSpec, training: Training) -> dict[str, Any]:
+def convergence_columns(spec: TrialSpec, training: Trainer) -> dict[str, Any]:
     """The columns that say whether the network was trained to its end (see ``convergence``)."""
     history, learnable, fit = training.history, spec.difficulty.learnable, training.fit_accuracy()
     epochs = [epoch.epoch for epoch in history]
@@ -116,9 +116,9 @@ def convergence_columns(spec: TrialSpec, training: Training) -> dict[str, Any]:
 
 def scoring_flops(spec: TrialSpec) -> float:
     """Training operations of the scoring runs that ranked the samples of ``spec``; what scores cost is left out."""
-    runs = [run for run in spec.difficulty.requirements(spec) if isinstance(run, ScoringSpec)]
+    runs = [run for run in spec.difficulty.prerequisites(spec) if isinstance(run, ScoringSpec)]
     dense = dense_flops(spec.model, spec.dataset)
-    return float(sum(PASSES * dense * run.trial.samples * run.epochs for run in runs))
+    return float(sum(PASSES * dense * run.trial.num_samples * run.epochs for run in runs))
 
 
 def device_name(device: torch.device) -> str:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from sparsweep.trainables.runs.base import Progress
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.training.trainer import Epoch
+from sparsweep.trainables.training.trainer import EpochMetrics
 
 log = logging.getLogger(__name__)
 
@@ -27,32 +27,32 @@ class RunLog(logging.Handler):
         super().__init__(logging.INFO)
         self.path, self.store = f"logs/{run}.txt", store
         self.text = (store.read(self.path) or b"").decode(errors="replace")
-        self._told = 0
+        self._num_logged = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.say(f"{record.levelname.lower()}: {record.getMessage()}")
+        self.write_line(f"{record.levelname.lower()}: {record.getMessage()}")
 
-    def say(self, words: str) -> None:
+    def write_line(self, words: str) -> None:
         self.text += f"{datetime.now(UTC).isoformat(timespec='seconds')} {words}\n"
 
-    def begin(self, what: str, device: str, progress: Progress, epochs: Sequence[Epoch]) -> None:
+    def log_start(self, what: str, device: str, progress: Progress, epochs: Sequence[EpochMetrics]) -> None:
         """The first words of an attempt, which may have ``epochs`` behind it."""
-        self._told = len(epochs)
+        self._num_logged = len(epochs)
         whence = f", from its checkpoint after epoch {progress.epoch}" if progress.epoch else ""
-        self.say(f"{what} on {socket.gethostname()}, {device}{whence}")
+        self.write_line(f"{what} on {socket.gethostname()}, {device}{whence}")
 
-    def follow(self, progress: Progress, epochs: Sequence[Epoch]) -> None:
+    def log_epochs(self, progress: Progress, epochs: Sequence[EpochMetrics]) -> None:
         """What is new among the ``epochs`` of the run."""
-        for epoch in epochs[self._told :]:
+        for epoch in epochs[self._num_logged :]:
             measured = {name: value for name, value in vars(epoch).items() if name not in ("epoch", "seconds")}
             words = ", ".join(f"{name} {value:.4g}" for name, value in measured.items() if value is not None)
-            self.say(f"epoch {epoch.epoch}: {words}")
-        self._told = len(epochs)
-        if progress.done:
-            self.say("done")
+            self.write_line(f"epoch {epoch.epoch}: {words}")
+        self._num_logged = len(epochs)
+        if progress.is_finished:
+            self.write_line("done")
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def capture(self) -> Iterator[None]:
         """Hear log records and warnings meanwhile, keep an error's traceback, and write all of it at the end."""
         root = logging.getLogger("sparsweep.trainables")
         root.addHandler(self)
@@ -61,11 +61,11 @@ class RunLog(logging.Handler):
                 warnings.simplefilter("default")
                 yield
         except BaseException:
-            self.say(traceback.format_exc().rstrip())
+            self.write_line(traceback.format_exc().rstrip())
             raise
         finally:
             for warning in heard:
-                self.say(f"warning: {warning.message}")
+                self.write_line(f"warning: {warning.message}")
             root.removeHandler(self)
             self._write()
 

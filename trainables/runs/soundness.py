@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from sparsweep.trainables.storage.tensor_file import Damaged
+from sparsweep.trainables.storage.tensor_file import CorruptFileError
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masks import is_plain
-from sparsweep.trainables.training.trainer import Epoch, Training
+from sparsweep.trainables.training.trainer import EpochMetrics, Trainer
 from sparsweep.trainables.specs.trial import TrialSpec
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from sparsweep.trainables.models import Model
 
 _NUMBERS: dict[type, Any] = {int: int, float: int | float}
-FIELDS = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(Epoch)}
+FIELDS = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(EpochMetrics)}
 """Of an epoch in a checkpoint, and whether it must be there."""
 
 
@@ -39,14 +39,14 @@ def check_like(found: Any, example: Any, place: str) -> None:
     """
     if isinstance(example, Mapping):
         if not isinstance(found, Mapping) or found.keys() != example.keys():
-            raise Damaged(f"{place} has other parts")
+            raise CorruptFileError(f"{place} has other parts")
         for key, part in example.items():
             check_like(found[key], part, f"{place}.{key}")
     elif isinstance(example, torch.Tensor):
         if not is_plain(found) or found.dtype != example.dtype or found.shape != example.shape:
-            raise Damaged(f"{place} is {describe(found)}, not {describe(example)}")
+            raise CorruptFileError(f"{place} is {describe(found)}, not {describe(example)}")
     elif isinstance(found, bool) or not (isinstance(found, _NUMBERS[type(example)]) and math.isfinite(found)):
-        raise Damaged(f"{place} is not a finite {type(example).__name__}")
+        raise CorruptFileError(f"{place} is not a finite {type(example).__name__}")
 
 
 def describe(value: Any) -> str:
@@ -60,10 +60,10 @@ def check_finite(model: Mapping[str, torch.Tensor], place: str) -> None:
     """Raise Damaged unless all numbers of ``model`` are finite."""
     for name, value in model.items():
         if value.is_floating_point() and not value.isfinite().all():
-            raise Damaged(f"{place}.{name} is not finite")
+            raise CorruptFileError(f"{place}.{name} is not finite")
 
 
-def check_training(found: Any, training: Training, length: int) -> None:
+def check_training(found: Any, training: Trainer, length: int) -> None:
     """Raise Damaged unless ``training``, which has just begun, can go on from the state ``found``.
 
     ``length``: the epochs that are trained in all.
@@ -75,31 +75,31 @@ def check_training(found: Any, training: Training, length: int) -> None:
         if "initial" in topology:
             like["topology"] |= dict.fromkeys(("initial", "explored"), like["topology"]["masks"])
     except (LookupError, TypeError):
-        raise Damaged("the training has other parts") from None
+        raise CorruptFileError("the training has other parts") from None
     del like["history"]
     check_like(parts, {**like, "optimizer": like["optimizer"]["state"]}, "training")
     check_finite(parts["model"], "training.model")
     _check_history(history, training.epoch, parts["epoch"], length)
     try:
-        training.checked(Masks(topology["masks"]), training.timeline.until(parts["epoch"]) - 1)
+        training.validated_masks(Masks(topology["masks"]), training.timeline.first_step(parts["epoch"]) - 1)
     except AssertionError as error:
-        raise Damaged(str(error)) from None
+        raise CorruptFileError(str(error)) from None
 
 
 def _check_history(history: Any, first: int, epoch: int, length: int) -> None:
     """Raise Damaged unless ``history`` is that of the epochs from ``first`` on up to ``epoch``, before the last."""
     if not isinstance(history, list) or not 0 < len(history) < length:
-        raise Damaged(f"training.history is not that of 1 to {length - 1} epochs")
+        raise CorruptFileError(f"training.history is not that of 1 to {length - 1} epochs")
     for number, record in enumerate(history, start=first + 1):
         needed = {name for name, must in FIELDS.items() if must}
         if not isinstance(record, dict) or not needed <= record.keys() <= FIELDS.keys() or record["epoch"] != number:
-            raise Damaged("training.history has other epochs")
+            raise CorruptFileError("training.history has other epochs")
         for name, value in record.items():
             if value is not None or name in needed - {"test_accuracy"}:
                 check_like(value, number if name == "epoch" else 0.0, f"training.history.{name}")
     check_like(epoch, 0, "training.epoch")
     if epoch != history[-1]["epoch"]:
-        raise Damaged("training.epoch is not the last of its history")
+        raise CorruptFileError("training.epoch is not the last of its history")
 
 
 @cache
@@ -122,28 +122,28 @@ def check_weights(left: Any, trial: TrialSpec) -> None:
     check_finite(left["model"], "weights.model")
     ends = torch.stack([end for name in names for end in left["model"][name].aminmax()])
     if ends.min() == ends.max():
-        raise Damaged("weights.model has one value everywhere")
+        raise CorruptFileError("weights.model has one value everywhere")
 
 
 def check_scores(scores: pa.Table, labels: np.ndarray) -> None:
     """Raise Damaged unless ``scores`` (by ``sample``) are of training samples of these ``labels``, and rank them."""
     if not np.array_equal(scores["sample"].to_numpy(), np.arange(len(labels))):
-        raise Damaged(f"{len(scores)} scores, not one for each of {len(labels)} samples")
+        raise CorruptFileError(f"{len(scores)} scores, not one for each of {len(labels)} samples")
     if not np.array_equal(scores["label"].to_numpy(), labels):
-        raise Damaged("its labels are those of other data")
+        raise CorruptFileError("its labels are those of other data")
     check_ranking(scores["score"].to_numpy())
 
 
 def check_ranking(values: np.ndarray) -> None:
     """Raise Damaged unless ``values`` are finite and tell samples apart."""
     if not np.isfinite(values).all():
-        raise Damaged(f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} scores are not finite")
+        raise CorruptFileError(f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} scores are not finite")
     if len(values) > 1 and values.min() == values.max():
-        raise Damaged(f"all {len(values)} scores are equal")
+        raise CorruptFileError(f"all {len(values)} scores are equal")
 
 
 def check_images(images: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raise Damaged unless ``images`` by split have these ``shapes``."""
     found = {split: part.shape for split, part in images.items()}
     if found != shapes:
-        raise Damaged(f"its images are {found}, not {dict(shapes)}")
+        raise CorruptFileError(f"its images are {found}, not {dict(shapes)}")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparsweep.trainables.storage.schemas import TABLES, build
+from sparsweep.trainables.storage.schemas import SCHEMAS, build_table
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.specs.run import dump
+from sparsweep.trainables.specs.run import to_json
 
 
 def spec_columns(spec: TrialSpec) -> dict[str, Any]:
@@ -22,13 +22,13 @@ def spec_columns(spec: TrialSpec) -> dict[str, Any]:
         "model": spec.model.name,
         "sparsifier": spec.sparsifier.name,
         "sparsity": spec.sparsity,
-        "difficulty": spec.difficulty.label,
+        "difficulty": spec.difficulty.table_name,
         "data_ratio": spec.data_ratio,
         "seed": spec.seed,
         "profile": spec.profile,
         "epochs": spec.recipe.epochs,
         "steps": spec.steps,
-        "samples": spec.samples,
+        "samples": spec.num_samples,
         "dataset_parameters": spec.dataset.model_dump_json(exclude={"name"}),
         "model_parameters": spec.model.model_dump_json(exclude={"name"}),
         "sparsifier_parameters": spec.sparsifier.model_dump_json(exclude={"name"}),
@@ -36,12 +36,12 @@ def spec_columns(spec: TrialSpec) -> dict[str, Any]:
         "step_budget": spec.recipe.steps,
         "milestones": json.dumps(spec.recipe.milestones),
         "evaluation_every": spec.evaluation.every,
-        "spec": dump(spec),
+        "spec": to_json(spec),
         **spec.recipe.model_dump(mode="json", exclude={"epochs", "steps", "milestones"}),
     }
 
 
-def planned(specs: Iterable[TrialSpec]) -> pa.Table:
+def planned_trials(specs: Iterable[TrialSpec]) -> pa.Table:
     """Return a row of the table ``trials`` for each of ``specs``, null in every column that only a training fills."""
-    empty: dict[str, Any] = dict.fromkeys(TABLES["trials"].names)
-    return build("trials", [{**empty, **spec_columns(spec)} for spec in specs])
+    empty: dict[str, Any] = dict.fromkeys(SCHEMAS["trials"].names)
+    return build_table("trials", [{**empty, **spec_columns(spec)} for spec in specs])

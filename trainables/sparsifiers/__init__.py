@@ -2,10 +2,10 @@
 
 import sys
 
-from sparsweep.trainables.sparsifiers.base import Moment, Sparsifier, Start, dense_parent, sparsifiers
+from sparsweep.trainables.sparsifiers.base import InitContext, Sparsifier, UpdateContext, dense_counterpart, sparsifiers
 from sparsweep.trainables.sparsifiers.masks import Masks
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.timeline import TrainingSteps
 
 sparsifiers.load_all(sys.modules[__name__])
 
-__all__ = ["Masks", "Moment", "Sparsifier", "Start", "Timeline", "dense_parent", "sparsifiers"]
+__all__ = ["InitContext", "Masks", "Sparsifier", "TrainingSteps", "UpdateContext", "dense_counterpart", "sparsifiers"]

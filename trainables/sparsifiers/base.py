@@ -14,24 +14,24 @@ from pydantic import Field
 
 from sparsweep.trainables.lazy import nn, torch
 from sparsweep.trainables.models import layers_of, maskable
-from sparsweep.trainables.sparsifiers.masked_params import DenseMomentum, Tensors, Topology
-from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
+from sparsweep.trainables.sparsifiers.masked_params import DenseMomentumParams, MaskedParams, Tensors
+from sparsweep.trainables.sparsifiers.masks import Masks, num_active
 from sparsweep.trainables.specs import distributions
 from sparsweep.trainables.specs.base import Registry, SpecError
 from sparsweep.trainables.specs.parts import DatasetSpec, ModelSpec, SparsifierSpec
-from sparsweep.trainables.specs.run import Spec
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.run import RunSpec
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.specs.trial import TrialSpec
 
 if TYPE_CHECKING:
     pass
 
-State: TypeAlias = "Mapping[str, torch.Tensor]"
+StateDict: TypeAlias = "Mapping[str, torch.Tensor]"
 """A network's ``state_dict``."""
 
 
 @dataclass(frozen=True)
-class Start:
+class InitContext:
     """What a sparsifier may look at before training.
 
     ``model``: the network on its device, at its initial weights (or at ``starting_state`` where that is given);
@@ -43,8 +43,8 @@ class Start:
     spec: TrialSpec
     model: nn.Module
     generator: torch.Generator
-    batch: Callable[..., tuple[torch.Tensor, torch.Tensor]]
-    trained: Callable[[Spec], State]
+    mask_batch: Callable[..., tuple[torch.Tensor, torch.Tensor]]
+    load_parent_state: Callable[[RunSpec], StateDict]
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
@@ -52,15 +52,15 @@ class Start:
         return {name: weight.detach() for name, weight in maskable(self.model).items()}
 
     @property
-    def kept(self) -> int:
+    def num_active(self) -> int:
         """How many weights the asked sparsity leaves."""
-        return kept_weights(sum(weight.numel() for weight in self.weights.values()), self.spec.sparsity)
+        return num_active(sum(weight.numel() for weight in self.weights.values()), self.spec.sparsity)
 
     def layer_counts(self, distribution: Callable[[distributions.Shapes, float], dict[str, float]]) -> dict[str, int]:
         """How many weights each layer keeps under ``distribution``; together exactly ``kept``."""
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
         size = sum(weight.numel() for weight in self.weights.values())
-        return distributions.allocate(shapes, distribution(shapes, self.kept / size), self.kept)
+        return distributions.allocate(shapes, distribution(shapes, self.num_active / size), self.num_active)
 
 
 def _not_at_hand() -> Tensors:
@@ -68,7 +68,7 @@ def _not_at_hand() -> Tensors:
 
 
 @dataclass(frozen=True)
-class Moment:
+class UpdateContext:
     """What a sparsifier may look at just before training step ``step``: the weights as trained so far.
 
     ``weights``: by name, detached; masked ones are zero, or their last value where the topology keeps it;
@@ -79,12 +79,12 @@ class Moment:
 
     spec: TrialSpec
     step: int
-    timeline: Timeline
+    timeline: TrainingSteps
     weights: Mapping[str, torch.Tensor]
     generator: torch.Generator
-    gradients: Callable[[], Tensors] = _not_at_hand
+    dense_gradients: Callable[[], Tensors] = _not_at_hand
     momenta: Callable[[], Tensors] = _not_at_hand
-    memory: Tensors = field(default_factory=dict)
+    state: Tensors = field(default_factory=dict)
 
 
 class Sparsifier(SparsifierSpec):
@@ -94,12 +94,12 @@ class Sparsifier(SparsifierSpec):
     """How figures call the method; empty: its name. Methods of this package have theirs in the figures."""
     color: ClassVar[str] = ""
     """Color of the method in figures, as ``#rrggbb``; empty: one that follows from its name."""
-    interval: ClassVar[str] = "update_every"
+    interval_field: ClassVar[str] = "update_every"
     """Field that says how often the masks change, where they do."""
-    watches: ClassVar[bool] = False
-    """Whether :meth:`watch` is to be called in every step."""
-    watches_all: ClassVar[bool] = True
-    """Whether :meth:`watch` looks at the gradients of weights that are not trained, too: they cost operations."""
+    needs_every_gradient: ClassVar[bool] = False
+    """Whether :meth:`on_gradients` is to be called in every step."""
+    needs_dense_gradients: ClassVar[bool] = True
+    """Whether :meth:`on_gradients` also reads gradients of weights that are not trained. They cost operations."""
 
     def check(self, spec: TrialSpec) -> None:
         """ValueError if the method cannot train ``spec``."""
@@ -113,19 +113,21 @@ class Sparsifier(SparsifierSpec):
         """
         if self.dynamic and not self.update_steps(timeline_of(spec)):
             why = f"{self.name} would never change its masks in {spec.recipe.epochs} epochs"
-            found = getattr(self, self.interval)
-            raise SpecError(f"sparsifier.{self.interval}", f"{why} (got {found:g}). Lower it, or raise recipe.epochs.")
+            found = getattr(self, self.interval_field)
+            raise SpecError(
+                f"sparsifier.{self.interval_field}", f"{why} (got {found:g}). Lower it, or raise recipe.epochs."
+            )
 
     @property
     def dynamic(self) -> bool:
         """Whether the masks are to change while training."""
         return type(self).update is not Sparsifier.update
 
-    def starting_state(self, start: Start) -> State | None:
+    def parent_state(self, start: InitContext) -> StateDict | None:
         """Weights and buffers to start from; None for the trial's own initial ones."""
         return None
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         """The masks before the first step."""
         raise NotImplementedError
 
@@ -133,56 +135,56 @@ class Sparsifier(SparsifierSpec):
         """Operations that :meth:`initialize` costs; ``dense``: those of one image's forward pass, unmasked."""
         return 0.0
 
-    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+    def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
         """What becomes of masked weights, their gradients and momenta while training."""
-        return Topology(weights, optimizer, masks)
+        return MaskedParams(weights, optimizer, masks)
 
-    def memory(self, start: Start) -> Tensors:
+    def init_state(self, start: InitContext) -> Tensors:
         """Tensors that the method carries through training, on the device of the weights."""
         return {}
 
-    def watch(self, moment: Moment, gradients: Tensors) -> None:
+    def on_gradients(self, moment: UpdateContext, gradients: Tensors) -> None:
         """After every backward pass, where ``watches``: ``gradients`` are dense and may be changed in place."""
 
-    def update_steps(self, timeline: Timeline) -> Collection[int]:
+    def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         """The steps in [0, timeline.steps] just before which :meth:`update` is due (the last: after training)."""
         return ()
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
         """New masks. The loop zeroes the weights and momenta that they remove; weights that they add start at zero.
 
         (A topology that keeps the values of masked weights brings those back instead.)
         """
         raise NotImplementedError
 
-    def sparsity_at(self, step: int, spec: TrialSpec, timeline: Timeline) -> float:
+    def sparsity_at(self, step: int, spec: TrialSpec, timeline: TrainingSteps) -> float:
         """The sparsity that is asked for from just before ``step`` until the next update."""
         return spec.sparsity
 
-    def kept_at(self, total: int, step: int, spec: TrialSpec, timeline: Timeline) -> int:
+    def num_active_at(self, total: int, step: int, spec: TrialSpec, timeline: TrainingSteps) -> int:
         """How many of ``total`` weights the masks must keep from just before ``step`` until the next update."""
-        return kept_weights(total, self.sparsity_at(step, spec, timeline))
+        return num_active(total, self.sparsity_at(step, spec, timeline))
 
-    def slack(self, total: int, spec: TrialSpec) -> int:
-        """By how many weights the masks may miss :meth:`kept_at`: none, unless each weight is drawn by itself."""
+    def count_tolerance(self, total: int, spec: TrialSpec) -> int:
+        """By how many weights the masks may miss :meth:`num_active_at`: none, unless each weight is drawn by itself."""
         return 0
 
 
-class Sparse(Sparsifier):
+class MaskedSparsifier(Sparsifier):
     """A method with masks: what all such have in common."""
 
     dense_gradients: bool = Field(default=False, description="gradients and momenta of masked weights are kept (D7)")
 
-    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
-        return (DenseMomentum if self.dense_gradients else Topology)(weights, optimizer, masks)
+    def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
+        return (DenseMomentumParams if self.dense_gradients else MaskedParams)(weights, optimizer, masks)
 
 
 sparsifiers: Registry[Sparsifier] = Registry("sparsifier")
 
 
-def timeline_of(spec: TrialSpec) -> Timeline:
+def timeline_of(spec: TrialSpec) -> TrainingSteps:
     """The length of the training of ``spec``, known without its data."""
-    return Timeline(spec.recipe.epochs, spec.epoch_steps, spec.recipe.steps)
+    return TrainingSteps(spec.recipe.epochs, spec.epoch_steps, spec.recipe.steps)
 
 
 def layer_shapes(model: ModelSpec, dataset: DatasetSpec) -> dict[str, tuple[int, ...]]:
@@ -190,6 +192,6 @@ def layer_shapes(model: ModelSpec, dataset: DatasetSpec) -> dict[str, tuple[int,
     return {layer.name: layer.shape for layer in layers_of(model, dataset)}
 
 
-def dense_parent(spec: TrialSpec) -> TrialSpec:
+def dense_counterpart(spec: TrialSpec) -> TrialSpec:
     """The same trial without sparsity: the dense network that LTH and OMP prune, and the dense point of a figure."""
     return spec.replace(sparsifier="dense", sparsity=0.0)

@@ -22,32 +22,32 @@ import numpy as np
 from pydantic import Field
 
 from sparsweep.trainables.lazy import no_grad, torch
-from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.drop_grow import share_out
-from sparsweep.trainables.sparsifiers.layer_budget import Drawn
-from sparsweep.trainables.sparsifiers.masked_params import Tensors, Topology
+from sparsweep.trainables.sparsifiers.base import UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.drop_grow import allocate_proportionally
+from sparsweep.trainables.sparsifiers.layer_budget import RandomMask
+from sparsweep.trainables.sparsifiers.masked_params import MaskedParams, Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.timeline import TrainingSteps
 
 
 @sparsifiers.register
-class BayesianConnectivity(Drawn):
+class BayesianConnectivity(RandomMask):
     """Connections of fixed sign that fall dormant at zero, where random others are woken, in every step."""
 
-    interval: ClassVar[str] = "update_interval"
-    watches: ClassVar[bool] = True
-    watches_all: ClassVar[bool] = False
+    interval_field: ClassVar[str] = "update_interval"
+    needs_every_gradient: ClassVar[bool] = True
+    needs_dense_gradients: ClassVar[bool] = False
 
     name: Literal["bayesian_connectivity"] = "bayesian_connectivity"
     noise: float = Field(default=1e-6, ge=0, description="standard deviation of the noise on gradients (authors: 1e-6)")
     l1: float = Field(default=0.0, ge=0, description="weight of an L1 penalty on strengths (Deep Rewiring's prior)")
     update_interval: int = Field(default=1, ge=1, description="steps between two updates (both papers: 1)")
 
-    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
-        return Signed(weights, optimizer, masks)
+    def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
+        return SignConstrainedParams(weights, optimizer, masks)
 
     @no_grad
-    def watch(self, moment: Moment, gradients: Tensors) -> None:
+    def on_gradients(self, moment: UpdateContext, gradients: Tensors) -> None:
         device = next(iter(gradients.values())).device
         generator = torch.Generator(device).manual_seed(_seed(moment.generator))
         for name, gradient in gradients.items():
@@ -55,10 +55,10 @@ class BayesianConnectivity(Drawn):
             noise = torch.randn(gradient.shape, generator=generator, device=device, dtype=gradient.dtype)
             gradient.sub_(noise, alpha=self.noise)
 
-    def update_steps(self, timeline: Timeline) -> Collection[int]:
+    def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         return range(self.update_interval, timeline.steps + 1, self.update_interval)
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
         alive = Masks({name: mask & (moment.weights[name] != 0) for name, mask in masks.items()})
         # Two transfers for all layers: how many are woken in which layer is drawn on the host.
         there, living = masks.counts(), alive.counts()
@@ -82,7 +82,7 @@ def draw_layers(count: int, sizes: Sequence[int], room: Sequence[int], random: n
     drawn = random.multinomial(count, np.asarray(sizes) / sum(sizes)).tolist()
     taken = [min(wanted, free) for wanted, free in zip(drawn, room, strict=True)]
     left = [free - found for free, found in zip(room, taken, strict=True)]
-    extra = share_out(count - sum(taken), sizes, left)
+    extra = allocate_proportionally(count - sum(taken), sizes, left)
     return [found + more for found, more in zip(taken, extra, strict=True)]
 
 
@@ -98,10 +98,10 @@ def draw_places(places: torch.Tensor, free: int, count: int, random: np.random.G
     return drawn
 
 
-class Signed(Topology):
+class SignConstrainedParams(MaskedParams):
     """Every weight keeps the sign that it began with: a step that would change it ends at zero."""
 
-    step_tensors = ("factors", "signs")
+    graph_tensors = ("mask_floats", "signs")
 
     def __init__(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> None:
         # The weights are the trial's initial ones whenever a topology is made, before a checkpoint is restored too.

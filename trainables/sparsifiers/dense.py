@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparsweep.trainables.sparsifiers.base import Sparsifier, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.base import InitContext, Sparsifier, sparsifiers
 from sparsweep.trainables.sparsifiers.masks import Masks
 from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.trial import TrialSpec
@@ -20,5 +20,5 @@ class Dense(Sparsifier):
         if spec.sparsity != 0:
             raise SpecError("sparsity", f"dense trains at sparsity 0, got {spec.sparsity}")
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         return Masks.full(start.weights)

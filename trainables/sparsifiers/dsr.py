@@ -20,8 +20,14 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.drop_grow import Count, Rewiring, lowest, share, share_out
+from sparsweep.trainables.sparsifiers.base import UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.drop_grow import (
+    Count,
+    DropAndGrow,
+    allocate_proportionally,
+    bottom_k_within,
+    num_to_drop,
+)
 from sparsweep.trainables.sparsifiers.layer_budget import BY_LAYER, LayerDistribution
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks
@@ -29,7 +35,7 @@ from sparsweep.trainables.specs.timeline import Decay
 
 
 @sparsifiers.register
-class DSR(Rewiring):
+class DSR(DropAndGrow):
     """Dynamic sparse reparameterisation: drop the smallest of the network, grow at random where most survived."""
 
     name: Literal["dsr"] = "dsr"
@@ -39,15 +45,15 @@ class DSR(Rewiring):
     decay: Decay = Field(default="constant", description="how it falls")
     stop_fraction: float = Field(default=0.95, gt=0, le=1, description="no update after this share of training")
 
-    def removal(self, masks: Masks, moment: Moment) -> Tensors:
-        importance = torch.cat([value.flatten() for value in self.importance(moment).values()])
+    def drop_masks(self, masks: Masks, moment: UpdateContext) -> Tensors:
+        importance = torch.cat([value.flatten() for value in self.drop_scores(moment).values()])
         there = torch.cat([mask.flatten() for mask in masks.values()])
-        removed = lowest(importance, [(there, share(there, self.rate(moment)))], self.room(there))
+        removed = bottom_k_within(importance, [(there, num_to_drop(there, self.rate(moment)))], self.capacity(there))
         parts = removed.split([mask.numel() for mask in masks.values()])
         return {name: part.view_as(masks[name]) for name, part in zip(masks, parts, strict=True)}
 
-    def allotment(self, kept: Masks, removed: Tensors, places: Tensors, moment: Moment) -> Mapping[str, Count]:
+    def grow_counts(self, kept: Masks, removed: Tensors, places: Tensors, moment: UpdateContext) -> Mapping[str, Count]:
         found = [torch.stack([part.sum() for part in parts.values()]) for parts in (removed, places, kept)]
         # One transfer for all layers: how the dropped weights are divided is settled on the host.
         lost, room, survivors = torch.stack(found).tolist()
-        return dict(zip(kept, share_out(sum(lost), survivors, room), strict=True))
+        return dict(zip(kept, allocate_proportionally(sum(lost), survivors, room), strict=True))

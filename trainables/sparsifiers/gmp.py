@@ -17,23 +17,25 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.sparsifiers.base import Moment, Sparse, Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layer_budget import Divided
-from sparsweep.trainables.sparsifiers.masks import Masks, kept_weights
+from sparsweep.trainables.sparsifiers.base import InitContext, MaskedSparsifier, UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.layer_budget import LayerBudget
+from sparsweep.trainables.sparsifiers.masks import Masks, num_active
 from sparsweep.trainables.specs.base import SpecError
-from sparsweep.trainables.specs.timeline import RAMPS, Ramp, Timeline
+from sparsweep.trainables.specs.timeline import RAMPS, SparsitySchedule, TrainingSteps
 from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register
-class GMP(Divided, Sparse):
+class GMP(LayerBudget, MaskedSparsifier):
     """Gradual magnitude pruning: the smallest weights of the network go while it trains, along a cubic."""
 
     name: Literal["gmp"] = "gmp"
     update_every: float = Field(default=4.0, gt=0, description="epochs between two prunings (paper: 4)")
     start_fraction: float = Field(default=0.1, ge=0, lt=1, description="share of training before the first pruning")
     stop_fraction: float = Field(default=0.8, gt=0, le=1, description="share of training at the last pruning")
-    schedule: Ramp = Field(default="cubic", description="how sparsity grows from the first pruning to the last")
+    schedule: SparsitySchedule = Field(
+        default="cubic", description="how sparsity grows from the first pruning to the last"
+    )
     events: Literal["from_start", "multiples"] = Field(
         default="from_start",
         description="from_start: from the first step of the interval on, and at its end; multiples: at the multiples "
@@ -47,32 +49,32 @@ class GMP(Divided, Sparse):
             why = f"{self.stop_fraction} is before start_fraction, {self.start_fraction}"
             raise SpecError("sparsifier.stop_fraction", f"{why}")
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         return Masks.full(start.weights)
 
-    def update_steps(self, timeline: Timeline) -> Collection[int]:
-        return self._course(timeline)
+    def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
+        return self.progress_by_step(timeline)
 
-    def sparsity_at(self, step: int, spec: TrialSpec, timeline: Timeline) -> float:
-        due = [progress for event, progress in self._course(timeline).items() if event <= step]
+    def sparsity_at(self, step: int, spec: TrialSpec, timeline: TrainingSteps) -> float:
+        due = [progress for event, progress in self.progress_by_step(timeline).items() if event <= step]
         return RAMPS[self.schedule](max(due), spec.sparsity) if due else 0.0
 
-    def kept_at(self, total: int, step: int, spec: TrialSpec, timeline: Timeline) -> int:
+    def num_active_at(self, total: int, step: int, spec: TrialSpec, timeline: TrainingSteps) -> int:
         sparsity = self.sparsity_at(step, spec, timeline)
-        if self.strict_threshold and step >= min(self._course(timeline)):
+        if self.strict_threshold and step >= min(self.progress_by_step(timeline)):
             return max(1, int((1 - sparsity) * total) - 1)
-        return kept_weights(total, sparsity)
+        return num_active(total, sparsity)
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
-        kept = self.kept_at(masks.size, moment.step, moment.spec, moment.timeline)
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
+        kept = self.num_active_at(masks.size, moment.step, moment.spec, moment.timeline)
         # What is gone ranks below every weight that is there, a zero one too: pruning never revives.
         scores = {name: torch.where(masks[name], weight.abs(), -1.0) for name, weight in moment.weights.items()}
-        return self.keep(scores, kept, masks)
+        return self.top_k(scores, kept, masks)
 
-    def _course(self, timeline: Timeline) -> dict[int, float]:
+    def progress_by_step(self, timeline: TrainingSteps) -> dict[int, float]:
         """The progress in [0, 1] of pruning at each of its events, by step."""
-        first, last = timeline.at(self.start_fraction), timeline.at(self.stop_fraction)
-        course = COURSES[self.events](first, last, timeline.interval(self.update_every))
+        first, last = timeline.step_at(self.start_fraction), timeline.step_at(self.stop_fraction)
+        course = EVENT_GRIDS[self.events](first, last, timeline.epochs_to_steps(self.update_every))
         if not course:
             span = f"steps {first} and {last} of {timeline.steps}"
             why = f"no multiple of {self.update_every:g} epochs lies between {span}"
@@ -93,4 +95,4 @@ def multiples(first: int, last: int, interval: int) -> dict[int, float]:
     return {number * interval: (number - begin) / (end - begin) for number in numbers}
 
 
-COURSES: dict[str, Callable[[int, int, int], dict[int, float]]] = {"from_start": from_start, "multiples": multiples}
+EVENT_GRIDS: dict[str, Callable[[int, int, int], dict[int, float]]] = {"from_start": from_start, "multiples": multiples}

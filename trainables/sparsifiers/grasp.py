@@ -14,22 +14,22 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.base import InitContext, sparsifiers
+from sparsweep.trainables.sparsifiers.layer_budget import SaliencyPruning
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
-from sparsweep.trainables.sparsifiers.saliency import gradient_flow
+from sparsweep.trainables.sparsifiers.saliency import grasp_scores
 
 
 @sparsifiers.register
-class GraSP(Scored):
+class GraSP(SaliencyPruning):
     """Gradient signal preservation: the weights that carry the gradient's norm, from one batch before training."""
 
     name: Literal["grasp"] = "grasp"
     batches: int = Field(default=1, ge=1, description="batches whose losses are added up")
     temperature: float = Field(default=200.0, gt=0, description="divides the logits (GraSP: 200)")
 
-    def scores(self, start: Start) -> Tensors:
-        return gradient_flow(start.model, [start.batch(number) for number in range(self.batches)], self.temperature)
+    def scores(self, start: InitContext) -> Tensors:
+        return grasp_scores(start.model, [start.mask_batch(number) for number in range(self.batches)], self.temperature)
 
     def initial_flops(self, dense: float, batch_size: int) -> float:
         # A gradient (3); a gradient with its graph (3), and a backward pass through both its passes (2 x 3).

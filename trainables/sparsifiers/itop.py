@@ -19,13 +19,13 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.drop_grow import Rewiring, by_chance, by_gradient
+from sparsweep.trainables.sparsifiers.base import UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.drop_grow import DropAndGrow, gradient_scores, random_scores
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 
 
 @sparsifiers.register
-class ITOP(Rewiring):
+class ITOP(DropAndGrow):
     """In-time over-parameterisation: SET or RigL with long intervals, to the end of training."""
 
     name: Literal["itop"] = "itop"
@@ -34,8 +34,8 @@ class ITOP(Rewiring):
     final_prune_rate: float = Field(default=0.005, ge=0, lt=1, description="the same share at the end of its decay")
     stop_fraction: float = Field(default=0.98, gt=0, le=1, description="no update after this share of training")
 
-    def preference(self, moment: Moment) -> Tensors:
+    def grow_scores(self, moment: UpdateContext) -> Tensors:
         return GROWTH[self.growth](moment)
 
 
-GROWTH: Mapping[str, Callable[[Moment], Tensors]] = {"random": by_chance, "gradient": by_gradient}
+GROWTH: Mapping[str, Callable[[UpdateContext], Tensors]] = {"random": random_scores, "gradient": gradient_scores}

@@ -18,13 +18,13 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from sparsweep.trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
-from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.base import InitContext, StateDict, dense_counterpart, sparsifiers
+from sparsweep.trainables.sparsifiers.layer_budget import SaliencyPruning
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.saliency import magnitudes
 from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.partial import SnapshotSpec
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.timeline import geometric
 from sparsweep.trainables.specs.trial import TrialSpec
 
@@ -35,7 +35,7 @@ DIGITS = 6
 
 
 @sparsifiers.register
-class LTH(Scored):
+class LTH(SaliencyPruning):
     """Lottery ticket: mask of the trained network, its weights back at the start; one-shot, or in several rounds."""
 
     name: Literal["lth"] = "lth"
@@ -71,27 +71,27 @@ class LTH(Scored):
             why = f"must be less than recipe.epochs, {spec.recipe.epochs}, got {self.rewind_to}"
             raise SpecError("sparsifier.rewind_to", f"{why}")
 
-    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
+    def prerequisites(self, spec: TrialSpec) -> tuple[RunSpec, ...]:
         return (self.parent(spec), *([self.snapshot(spec)] if self.rewind_to else []))
 
     def parent(self, spec: TrialSpec) -> TrialSpec:
         """The trial whose trained weights choose the mask: that of the round before, or the dense one."""
         if not self.through:
-            return dense_parent(spec)
+            return dense_counterpart(spec)
         before = self.model_copy(update={"through": self.through[:-1], "rounds": self.rounds - 1})
         return spec.replace(sparsifier=before, sparsity=self.through[-1])
 
     def snapshot(self, spec: TrialSpec) -> SnapshotSpec:
         """The weights to go back to."""
-        return SnapshotSpec(trial=dense_parent(spec), epochs=self.rewind_to)
+        return SnapshotSpec(trial=dense_counterpart(spec), epochs=self.rewind_to)
 
-    def first_epoch(self, spec: TrialSpec) -> int:
+    def start_epoch(self, spec: TrialSpec) -> int:
         return self.rewind_to
 
-    def starting_state(self, start: Start) -> State | None:
-        return start.trained(self.snapshot(start.spec)) if self.rewind_to else None
+    def parent_state(self, start: InitContext) -> StateDict | None:
+        return start.load_parent_state(self.snapshot(start.spec)) if self.rewind_to else None
 
-    def scores(self, start: Start) -> Tensors:
+    def scores(self, start: InitContext) -> Tensors:
         """Magnitudes at the end of the round before. What it had pruned is exactly zero there, and ranks last."""
-        trained = start.trained(self.parent(start.spec))
+        trained = start.load_parent_state(self.parent(start.spec))
         return magnitudes({name: trained[name] for name in start.weights})

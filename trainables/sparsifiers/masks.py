@@ -60,7 +60,7 @@ def is_plain(value: Any) -> bool:
     )
 
 
-def kept_weights(total: int, sparsity: float) -> int:
+def num_active(total: int, sparsity: float) -> int:
     """How many of ``total`` weights remain at ``sparsity`` in [0, 1): the nearest whole number, at least 1."""
     return max(1, round((1 - sparsity) * total))
 
@@ -80,14 +80,14 @@ def largest(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
     sorting eleven million weights takes half as long as a training step of their network; to find the one at which to
     draw the line takes an eighth of that.
     """
-    return (_divided if scores.device.type == "cpu" else _ranked)(scores, count)
+    return (top_k_by_threshold if scores.device.type == "cpu" else top_k_by_sort)(scores, count)
 
 
-def _ranked(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+def top_k_by_sort(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
     return ranks(scores) < count
 
 
-def _divided(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+def top_k_by_threshold(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
     # Where training has diverged there are scores that are no numbers: they count as large, as in sorting.
     values = scores.detach().flatten().nan_to_num(inf, inf, -inf)
     kept = int(count)
@@ -101,7 +101,7 @@ def _divided(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
     return found.view_as(scores)
 
 
-def keep_largest(scores: Mapping[str, torch.Tensor], count: int) -> Masks:
+def top_k_global(scores: Mapping[str, torch.Tensor], count: int) -> Masks:
     """Keep exactly the ``count`` largest of all scores together ("global" pruning)."""
     flat = torch.cat([score.flatten() for score in scores.values()])
     kept = largest(flat, count)
@@ -109,14 +109,16 @@ def keep_largest(scores: Mapping[str, torch.Tensor], count: int) -> Masks:
     return Masks({name: part.view_as(scores[name]) for name, part in zip(scores, parts, strict=True)})
 
 
-def keep_largest_per_layer(scores: Mapping[str, torch.Tensor], counts: Mapping[str, int]) -> Masks:
+def top_k_per_layer(scores: Mapping[str, torch.Tensor], counts: Mapping[str, int]) -> Masks:
     """Keep exactly the ``counts[name]`` largest scores of every layer."""
     return Masks({name: largest(score, counts[name]) for name, score in scores.items()})
 
 
-def keep_random(weights: Mapping[str, torch.Tensor], counts: Mapping[str, int], generator: torch.Generator) -> Masks:
+def random_per_layer(
+    weights: Mapping[str, torch.Tensor], counts: Mapping[str, int], generator: torch.Generator
+) -> Masks:
     """Keep exactly ``counts[name]`` weights of every layer, drawn uniformly."""
-    return keep_largest_per_layer(uniform_scores(weights, generator), counts)
+    return top_k_per_layer(uniform_scores(weights, generator), counts)
 
 
 def uniform_scores(weights: Mapping[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:

@@ -18,14 +18,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.drop_grow import Rewiring, by_gradient
+from sparsweep.trainables.sparsifiers.base import UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.drop_grow import DropAndGrow, gradient_scores
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.specs.timeline import Decay
 
 
 @sparsifiers.register
-class MEST(Rewiring):
+class MEST(DropAndGrow):
     """Drop the weights of least magnitude and gradient, grow random ones, fewer as training goes on."""
 
     name: Literal["mest"] = "mest"
@@ -37,9 +37,9 @@ class MEST(Rewiring):
         default=0.0, ge=0, description="lambda in the importance |w| + lambda |dL/dw| (authors' code: 0)"
     )
 
-    def importance(self, moment: Moment) -> Tensors:
-        magnitudes = super().importance(moment)
+    def drop_scores(self, moment: UpdateContext) -> Tensors:
+        magnitudes = super().drop_scores(moment)
         if self.gradient_weight == 0:
             return magnitudes
-        gradients = by_gradient(moment)
+        gradients = gradient_scores(moment)
         return {name: magnitudes[name] + self.gradient_weight * gradients[name] for name in magnitudes}

@@ -18,9 +18,9 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from sparsweep.trainables.lazy import no_grad, torch
-from sparsweep.trainables.sparsifiers.base import Moment, Start, sparsifiers
+from sparsweep.trainables.sparsifiers.base import InitContext, UpdateContext, sparsifiers
 from sparsweep.trainables.sparsifiers.gmp import GMP
-from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
+from sparsweep.trainables.sparsifiers.masked_params import LatentParams, MaskedParams, Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks
 
 
@@ -28,23 +28,23 @@ from sparsweep.trainables.sparsifiers.masks import Masks
 class Movement(GMP):
     """Gradual pruning of the weights that move towards zero; they can come back."""
 
-    watches: ClassVar[bool] = True
+    needs_every_gradient: ClassVar[bool] = True
 
     name: Literal["movement"] = "movement"  # type: ignore[assignment]
     dense_gradients: Literal[False] = Field(default=False, description="scores, not momenta, see masked weights")
 
-    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
-        return Latent(weights, optimizer, masks, reached=lambda values, masks: masks)
+    def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
+        return LatentParams(weights, optimizer, masks, reached=lambda values, masks: masks)
 
-    def memory(self, start: Start) -> Tensors:
+    def init_state(self, start: InitContext) -> Tensors:
         return {name: torch.zeros_like(weight) for name, weight in start.weights.items()}
 
     @no_grad
-    def watch(self, moment: Moment, gradients: Tensors) -> None:
+    def on_gradients(self, moment: UpdateContext, gradients: Tensors) -> None:
         weights = [moment.weights[name] for name in gradients]
-        scores = [moment.memory[name] for name in gradients]
+        scores = [moment.state[name] for name in gradients]
         torch._foreach_addcmul_(scores, weights, list(gradients.values()), value=-1.0)
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
-        kept = self.kept_at(masks.size, moment.step, moment.spec, moment.timeline)
-        return self.keep({name: moment.memory[name] for name in masks}, kept)
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
+        kept = self.num_active_at(masks.size, moment.step, moment.spec, moment.timeline)
+        return self.top_k({name: moment.state[name] for name in masks}, kept)

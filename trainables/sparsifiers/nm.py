@@ -22,12 +22,12 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.lazy import no_grad, torch
-from sparsweep.trainables.sparsifiers.base import Moment, Sparsifier, Start, sparsifiers
-from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
+from sparsweep.trainables.sparsifiers.base import InitContext, Sparsifier, UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.masked_params import LatentParams, MaskedParams, Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks, largest
 from sparsweep.trainables.specs import distributions
 from sparsweep.trainables.specs.base import SpecError
-from sparsweep.trainables.specs.timeline import Timeline
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.specs.trial import TrialSpec
 
 
@@ -55,35 +55,35 @@ class NM(Sparsifier):
     def dynamic(self) -> bool:
         return self.training != "fixed"
 
-    def kept_at(self, total: int, step: int, spec: TrialSpec, timeline: Timeline) -> int:
+    def num_active_at(self, total: int, step: int, spec: TrialSpec, timeline: TrainingSteps) -> int:
         return round(total * self.n / self.m)
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         return self.choose(start.weights)
 
-    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
+    def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
         if self.training == "fixed":
-            return super().topology(weights, optimizer, masks)
-        return StraightThrough(weights, optimizer, masks, self.decay)
+            return super().masked_params(weights, optimizer, masks)
+        return SrSteParams(weights, optimizer, masks, self.decay)
 
-    def update_steps(self, timeline: Timeline) -> Collection[int]:
+    def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         if self.training == "fixed":
             return ()
-        interval = timeline.interval(self.update_every)
+        interval = timeline.epochs_to_steps(self.update_every)
         return range(interval, timeline.steps + 1, interval)
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
         return self.choose(moment.weights)
 
     def choose(self, weights: Mapping[str, torch.Tensor]) -> Masks:
         """The N largest magnitudes of every group."""
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-        total = round(distributions.sizes(shapes) * self.n / self.m)
+        total = round(distributions.num_weights(shapes) * self.n / self.m)
         counts = distributions.allocate(shapes, distributions.uniform(shapes, self.n / self.m), total)
         return Masks({name: group_mask(weight, self.n, self.m, counts[name]) for name, weight in weights.items()})
 
 
-class StraightThrough(Latent):
+class SrSteParams(LatentParams):
     """Gradients reach all weights, and ``decay`` draws the masked ones to zero (SR-STE)."""
 
     def __init__(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks, decay: float) -> None:

@@ -9,24 +9,24 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparsweep.trainables.sparsifiers.base import Start, State, dense_parent, sparsifiers
-from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.base import InitContext, StateDict, dense_counterpart, sparsifiers
+from sparsweep.trainables.sparsifiers.layer_budget import SaliencyPruning
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.saliency import magnitudes
 from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register
-class OMP(Scored):
+class OMP(SaliencyPruning):
     """One-shot magnitude pruning of the trained dense network, then training again from its weights."""
 
     name: Literal["omp"] = "omp"
 
-    def requirements(self, spec: TrialSpec) -> tuple[TrialSpec, ...]:
-        return (dense_parent(spec),)
+    def prerequisites(self, spec: TrialSpec) -> tuple[TrialSpec, ...]:
+        return (dense_counterpart(spec),)
 
-    def starting_state(self, start: Start) -> State:
-        return start.trained(dense_parent(start.spec))
+    def parent_state(self, start: InitContext) -> StateDict:
+        return start.load_parent_state(dense_counterpart(start.spec))
 
-    def scores(self, start: Start) -> Tensors:
+    def scores(self, start: InitContext) -> Tensors:
         return magnitudes(start.weights)

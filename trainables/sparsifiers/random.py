@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Literal
 
-from sparsweep.trainables.sparsifiers.base import Sparse, sparsifiers
-from sparsweep.trainables.sparsifiers.layer_budget import Drawn
+from sparsweep.trainables.sparsifiers.base import MaskedSparsifier, sparsifiers
+from sparsweep.trainables.sparsifiers.layer_budget import RandomMask
 
 
 @sparsifiers.register
-class Random(Drawn, Sparse):
+class Random(RandomMask, MaskedSparsifier):
     """A random mask with ERK layer densities, fixed from the start."""
 
     name: Literal["random"] = "random"

@@ -19,18 +19,18 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.drop_grow import Rewiring, by_gradient
+from sparsweep.trainables.sparsifiers.base import UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.drop_grow import DropAndGrow, gradient_scores
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 
 
 @sparsifiers.register
-class RigL(Rewiring):
+class RigL(DropAndGrow):
     """Drop the smallest weights, grow those with the largest gradients, again and again."""
 
     name: Literal["rigl"] = "rigl"
     update_every: float = Field(default=0.25, gt=0, description="epochs between two updates (paper: 100 steps)")
     decay_fraction: float = Field(default=0.75, gt=0, le=1, description="share of training at which the decay ends")
 
-    def preference(self, moment: Moment) -> Tensors:
-        return by_gradient(moment)
+    def grow_scores(self, moment: UpdateContext) -> Tensors:
+        return gradient_scores(moment)

@@ -14,7 +14,7 @@ from sparsweep.trainables.models import maskable
 
 Batch: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
 """Images, float32 [B, C, H, W] in [0, 1], and labels, int64 [B]."""
-Loss: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
+SaliencyLoss: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
 
 LossName = Literal["cross_entropy", "nll"]
 
@@ -23,12 +23,12 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(logits, labels)
 
 
-def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def logit_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Minus the mean of the label's raw logit, as the authors' code has it (defect D1)."""
     return functional.nll_loss(logits, labels)
 
 
-LOSSES: dict[LossName, Loss] = {"cross_entropy": cross_entropy, "nll": nll}
+LOSSES: dict[LossName, SaliencyLoss] = {"cross_entropy": cross_entropy, "nll": logit_nll}
 
 
 def magnitudes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -37,7 +37,7 @@ def magnitudes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def connection_sensitivity(
-    model: nn.Module, batches: Sequence[Batch], loss: Loss = cross_entropy
+    model: nn.Module, batches: Sequence[Batch], loss: SaliencyLoss = cross_entropy
 ) -> dict[str, torch.Tensor]:
     """|w * dL/dw| for the loss of ``batches`` (Lee et al., SNIP, ICLR 2019, equation 6 without its normaliser).
 
@@ -50,14 +50,14 @@ def connection_sensitivity(
 
 
 def sum_of_gradients(
-    probe: nn.Module, weights: Mapping[str, torch.Tensor], batches: Sequence[Batch], loss: Loss
+    probe: nn.Module, weights: Mapping[str, torch.Tensor], batches: Sequence[Batch], loss: SaliencyLoss
 ) -> dict[str, torch.Tensor]:
     """The gradient of the sum of the batches' mean losses with respect to ``weights``, by name."""
     parts = [torch.autograd.grad(loss(probe(images), labels), list(weights.values())) for images, labels in batches]
     return {name: torch.stack(grads).sum(0) for name, grads in zip(weights, zip(*parts, strict=True), strict=True)}
 
 
-def redrawn(model: nn.Module, generator: torch.Generator) -> nn.Module:
+def reinitialized(model: nn.Module, generator: torch.Generator) -> nn.Module:
     """A copy of ``model`` with its maskable weights drawn anew, Xavier normal (Glorot & Bengio 2010; defect D2)."""
     fresh = copy.deepcopy(model)
     with torch.no_grad():
@@ -66,7 +66,7 @@ def redrawn(model: nn.Module, generator: torch.Generator) -> nn.Module:
     return fresh
 
 
-def gradient_flow(model: nn.Module, batches: Sequence[Batch], temperature: float) -> dict[str, torch.Tensor]:
+def grasp_scores(model: nn.Module, batches: Sequence[Batch], temperature: float) -> dict[str, torch.Tensor]:
     """w * (H g): how much of the gradient's norm each weight carries (Wang et al., GraSP, ICLR 2020).
 
     g and H: gradient and Hessian of the cross-entropy of ``batches`` with logits divided by ``temperature``. To first
@@ -88,7 +88,7 @@ def hessian_product(
     probe: nn.Module,
     weights: Mapping[str, torch.Tensor],
     batches: Sequence[Batch],
-    loss: Loss,
+    loss: SaliencyLoss,
     vector: Mapping[str, torch.Tensor],
 ) -> dict[str, torch.Tensor]:
     """The Hessian of the sum of the batches' mean losses with respect to ``weights`` times ``vector``, by name."""
@@ -104,7 +104,7 @@ def hessian_product(
 
 
 @no_grad
-def absolute(model: nn.Module) -> nn.Module:
+def abs_network(model: nn.Module) -> nn.Module:
     """The network whose paths :func:`synaptic_flow` adds up: every parameter and buffer is its absolute value.
 
     In evaluation mode, so that images do not act on each other; without standardisation of its input; and in float64,
@@ -126,8 +126,8 @@ def synaptic_flow(
 ) -> dict[str, torch.Tensor]:
     """|w dR/dw|, R: the sum of the logits of an all-ones image (Tanaka et al., NeurIPS 2020).
 
-    ``probe``: an :func:`absolute` network; ``image_shape``: (channels, height, width); ``masks``: weights outside count
-    as zero. Where layers have no biases the scores of each layer sum to R: flow is conserved.
+    ``probe``: an :func:`abs_network` network; ``image_shape``: (channels, height, width); ``masks``: weights outside
+    count as zero. Where layers have no biases the scores of each layer sum to R: flow is conserved.
     """
     weights = {name: (w.detach() * masks[name]).requires_grad_() for name, w in maskable(probe).items()}
     image = torch.ones(1, *image_shape, dtype=torch.float64, device=next(iter(weights.values())).device)

@@ -20,11 +20,11 @@ from pydantic import Field
 
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import sparsifiers
-from sparsweep.trainables.sparsifiers.drop_grow import Rewiring, Side, share
+from sparsweep.trainables.sparsifiers.drop_grow import DropAndGrow, DropGroup, num_to_drop
 
 
 @sparsifiers.register
-class SET(Rewiring):
+class SET(DropAndGrow):
     """Sparse evolutionary training: drop the smallest weights, grow random ones, again and again."""
 
     name: Literal["set"] = "set"
@@ -35,21 +35,21 @@ class SET(Rewiring):
         default="sign", description="which weights of a layer go: of each sign apart, of both together, or as in D21"
     )
 
-    def sides(self, weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[Side]:
+    def drop_groups(self, weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[DropGroup]:
         return SIDES[self.drop](weights, mask, rate)
 
 
-def of_each_sign(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[Side]:
+def of_each_sign(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[DropGroup]:
     """The same share of the positive and of the negative weights; one that never moved from zero is negative."""
-    return [(side, share(side, rate)) for side in (mask & (weights > 0), mask & (weights <= 0))]
+    return [(side, num_to_drop(side, rate)) for side in (mask & (weights > 0), mask & (weights <= 0))]
 
 
-def of_both_signs(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[Side]:
+def of_both_signs(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[DropGroup]:
     """A share of all weights of the layer."""
-    return [(mask, share(mask, rate))]
+    return [(mask, num_to_drop(mask, rate))]
 
 
-def beyond_thresholds(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[Side]:
+def beyond_thresholds(weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[DropGroup]:
     """What the authors' code removes (defect D21), which keeps what lies strictly beyond a threshold on either side.
 
     The thresholds are weights, at the share ``rate`` of the positive and of the negative ones in order of magnitude;
@@ -65,7 +65,7 @@ def beyond_thresholds(weights: torch.Tensor, mask: torch.Tensor, rate: float) ->
     ]
 
 
-SIDES: Mapping[str, Callable[[torch.Tensor, torch.Tensor, float], Sequence[Side]]] = {
+SIDES: Mapping[str, Callable[[torch.Tensor, torch.Tensor, float], Sequence[DropGroup]]] = {
     "sign": of_each_sign,
     "magnitude": of_both_signs,
     "sign_threshold": beyond_thresholds,

@@ -21,8 +21,15 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.sparsifiers.base import Moment, sparsifiers
-from sparsweep.trainables.sparsifiers.drop_grow import Count, Rewiring, highest, limited, share, share_out
+from sparsweep.trainables.sparsifiers.base import UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.drop_grow import (
+    Count,
+    DropAndGrow,
+    allocate_proportionally,
+    num_to_drop,
+    scale_to_capacity,
+    top_k_within,
+)
 from sparsweep.trainables.sparsifiers.layer_budget import BY_LAYER, LayerDistribution
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks
@@ -31,7 +38,7 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 
 @sparsifiers.register
-class SNFS(Rewiring):
+class SNFS(DropAndGrow):
     """Sparse momentum: drop the smallest weights, grow by momentum, within and between layers."""
 
     name: Literal["snfs"] = "snfs"
@@ -46,24 +53,24 @@ class SNFS(Rewiring):
         if spec.recipe.momentum == 0:
             raise SpecError("recipe.momentum", "snfs grows where the momentum is largest, so it must be above 0")
 
-    def removal(self, masks: Masks, moment: Moment) -> Tensors:
-        rate, importance = self.rate(moment), self.importance(moment)
-        room = torch.stack([torch.as_tensor(self.room(mask), device=mask.device) for mask in masks.values()]).sum()
-        counts = limited([share(mask, rate) for mask in masks.values()], room)
+    def drop_masks(self, masks: Masks, moment: UpdateContext) -> Tensors:
+        rate, importance = self.rate(moment), self.drop_scores(moment)
+        room = torch.stack([torch.as_tensor(self.capacity(mask), device=mask.device) for mask in masks.values()]).sum()
+        counts = scale_to_capacity([num_to_drop(mask, rate) for mask in masks.values()], room)
         return {
-            name: highest(-importance[name], mask, count)
+            name: top_k_within(-importance[name], mask, count)
             for (name, mask), count in zip(masks.items(), counts, strict=True)
         }
 
-    def allotment(self, kept: Masks, removed: Tensors, places: Tensors, moment: Moment) -> Mapping[str, Count]:
+    def grow_counts(self, kept: Masks, removed: Tensors, places: Tensors, moment: UpdateContext) -> Mapping[str, Count]:
         momenta = moment.momenta()
         means = [mean_magnitude(momenta[name], kept[name] | removed[name]) for name in kept]
         whole = [torch.stack([part.sum() for part in parts.values()]) for parts in (removed, places)]
         # Two transfers for all layers: how the dropped weights are divided is settled on the host.
         lost, room = torch.stack(whole).tolist()
-        return dict(zip(kept, share_out(sum(lost), torch.stack(means).tolist(), room), strict=True))
+        return dict(zip(kept, allocate_proportionally(sum(lost), torch.stack(means).tolist(), room), strict=True))
 
-    def preference(self, moment: Moment) -> Tensors:
+    def grow_scores(self, moment: UpdateContext) -> Tensors:
         return {name: momentum.abs() for name, momentum in moment.momenta().items()}
 
 

@@ -15,14 +15,14 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.sparsifiers.base import Start, sparsifiers
-from sparsweep.trainables.sparsifiers.layer_budget import Scored
+from sparsweep.trainables.sparsifiers.base import InitContext, sparsifiers
+from sparsweep.trainables.sparsifiers.layer_budget import SaliencyPruning
 from sparsweep.trainables.sparsifiers.masked_params import Tensors
-from sparsweep.trainables.sparsifiers.saliency import LOSSES, LossName, connection_sensitivity, redrawn
+from sparsweep.trainables.sparsifiers.saliency import LOSSES, LossName, connection_sensitivity, reinitialized
 
 
 @sparsifiers.register
-class SNIP(Scored):
+class SNIP(SaliencyPruning):
     """Connection sensitivity on one batch before training; global, fixed mask."""
 
     name: Literal["snip"] = "snip"
@@ -32,9 +32,9 @@ class SNIP(Scored):
         default="initial", description="redrawn: scores of other weights than those that are trained (D2)"
     )
 
-    def scores(self, start: Start) -> Tensors:
-        model = redrawn(start.model, start.generator) if self.weights == "redrawn" else start.model
-        batches = [start.batch(number) for number in range(self.batches)]
+    def scores(self, start: InitContext) -> Tensors:
+        model = reinitialized(start.model, start.generator) if self.weights == "redrawn" else start.model
+        batches = [start.mask_batch(number) for number in range(self.batches)]
         return connection_sensitivity(model, batches, LOSSES[self.loss])
 
     def initial_flops(self, dense: float, batch_size: int) -> float:

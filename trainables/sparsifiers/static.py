@@ -20,23 +20,23 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.sparsifiers.base import Sparse, Start, layer_shapes, sparsifiers
-from sparsweep.trainables.sparsifiers.masks import Masks, is_plain, kept_weights
-from sparsweep.trainables.specs.base import Placed, SpecError, shortened
-from sparsweep.trainables.specs.distributions import sizes
+from sparsweep.trainables.sparsifiers.base import InitContext, MaskedSparsifier, layer_shapes, sparsifiers
+from sparsweep.trainables.sparsifiers.masks import Masks, is_plain, num_active
+from sparsweep.trainables.specs.base import FileBacked, SpecError, shortened
+from sparsweep.trainables.specs.distributions import num_weights
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.storage.addresses import resolve
-from sparsweep.trainables.storage.user_files import digest_given, read_given
+from sparsweep.trainables.storage.addresses import resolve_storage
+from sparsweep.trainables.storage.user_files import read_user_file, user_file_digest
 
 
 @sparsifiers.register
-class Static(Sparse, Placed):
+class Static(MaskedSparsifier, FileBacked):
     """Masks from a file (.pt or .npz), fixed from the start."""
 
     name: Literal["static"] = "static"
     file: str = Field(description="a local path, or an s3:// or gs:// address")
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file; computed where it is not given")
-    whereabouts: ClassVar[frozenset[str]] = frozenset({"file"})
+    path_fields: ClassVar[frozenset[str]] = frozenset({"file"})
 
     @model_validator(mode="before")
     @classmethod
@@ -46,8 +46,8 @@ class Static(Sparse, Placed):
             return data
         file = data["file"]
         try:
-            file = file if "://" in file else resolve(file)[1]
-            digest = data.get("digest") or digest_given(file)
+            file = file if "://" in file else resolve_storage(file)[1]
+            digest = data.get("digest") or user_file_digest(file)
         except (OSError, ValueError) as error:
             reason = f"{file}: {shortened(str(error))}"
             raise SpecError("file", reason) from None
@@ -57,7 +57,7 @@ class Static(Sparse, Placed):
         super().check(spec)
         shapes = layer_shapes(spec.model, spec.dataset)
         try:
-            found, kept = contents(self.file, self.digest, sizes(shapes))
+            found, kept = contents(self.file, self.digest, num_weights(shapes))
         except OSError:
             return  # nothing but the training itself needs the file
         for name in {**shapes, **found}:
@@ -66,12 +66,12 @@ class Static(Sparse, Placed):
                 raise SpecError(
                     "sparsifier.file", f"{shortened(name)} is {there} in {self.file}, {here} in the network"
                 )
-        total = sizes(found)
-        if kept != kept_weights(total, spec.sparsity):
+        total = num_weights(found)
+        if kept != num_active(total, spec.sparsity):
             why = f"{self.file} keeps {kept} of {total} weights, which is {1 - kept / total:.6f}"
             raise SpecError("sparsity", f"{why}, got {spec.sparsity}")
 
-    def initialize(self, start: Start) -> Masks:
+    def initialize(self, start: InitContext) -> Masks:
         weights = start.weights
         masks = load(self.file, self.digest, sum(weight.numel() for weight in weights.values()))
         return Masks({name: masks[name] for name in weights})
@@ -92,7 +92,7 @@ def load(file: str, digest: str, weights: int) -> Masks:
         OSError: It cannot be read.
     """
     most = LEAST_BYTES + MOST_BYTES_PER_WEIGHT * weights
-    content = read_given(file)
+    content = read_user_file(file)
     found = hashlib.sha256(content).hexdigest()
     if found != digest:
         raise SpecError("sparsifier.file", f"{file} has changed: its SHA-256 is {found}, not {digest}")

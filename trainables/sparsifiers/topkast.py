@@ -22,16 +22,16 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.lazy import no_grad, torch
-from sparsweep.trainables.sparsifiers.base import Moment, Start, sparsifiers
-from sparsweep.trainables.sparsifiers.drop_grow import Periodic
-from sparsweep.trainables.sparsifiers.layer_budget import BY_RANK, AnyDistribution, Divided
-from sparsweep.trainables.sparsifiers.masked_params import Latent, Tensors, Topology
+from sparsweep.trainables.sparsifiers.base import InitContext, UpdateContext, sparsifiers
+from sparsweep.trainables.sparsifiers.drop_grow import PeriodicUpdates
+from sparsweep.trainables.sparsifiers.layer_budget import BY_RANK, AnyDistribution, LayerBudget
+from sparsweep.trainables.sparsifiers.masked_params import LatentParams, MaskedParams, Tensors
 from sparsweep.trainables.sparsifiers.masks import Masks
 from sparsweep.trainables.sparsifiers.saliency import magnitudes
 
 
 @sparsifiers.register
-class TopKAST(Periodic, Divided):
+class TopKAST(PeriodicUpdates, LayerBudget):
     """The largest weights run, some more are trained; those that grow past others take their place."""
 
     name: Literal["topkast"] = "topkast"
@@ -40,18 +40,18 @@ class TopKAST(Periodic, Divided):
     margin: float = Field(default=0.1, ge=0, lt=1, description="density of the trained set above that of the network")
     distribution: AnyDistribution = Field(default="erk", description=BY_RANK)
 
-    def initialize(self, start: Start) -> Masks:
-        return self.largest(start.weights, start.kept)
+    def initialize(self, start: InitContext) -> Masks:
+        return self.largest(start.weights, start.num_active)
 
-    def topology(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> Topology:
-        return Exploring(weights, optimizer, masks, self.trained_set)
+    def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
+        return ExplorationPenaltyParams(weights, optimizer, masks, self.trained_set)
 
-    def update(self, masks: Masks, moment: Moment) -> Masks:
+    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
         return self.largest(moment.weights, sum(masks.counts().values()))
 
     def largest(self, weights: Mapping[str, torch.Tensor], count: int) -> Masks:
         """The set A: the ``count`` largest weights."""
-        return self.keep(magnitudes(weights), count)
+        return self.top_k(magnitudes(weights), count)
 
     def trained_set(self, values: Mapping[str, torch.Tensor], masks: Masks) -> Masks:
         """The set B: the weights in force, and the next largest up to ``margin`` of all weights more."""
@@ -59,7 +59,7 @@ class TopKAST(Periodic, Divided):
         return Masks({name: mask | masks[name] for name, mask in self.largest(values, count).items()})
 
 
-class Exploring(Latent):
+class ExplorationPenaltyParams(LatentParams):
     """Weights that are trained without being in force decay 1/D times as fast (the exploration loss)."""
 
     @no_grad

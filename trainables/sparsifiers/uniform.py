@@ -10,12 +10,12 @@ from typing import Literal
 
 from pydantic import Field
 
-from sparsweep.trainables.sparsifiers.base import Sparse, sparsifiers
-from sparsweep.trainables.sparsifiers.layer_budget import Drawn
+from sparsweep.trainables.sparsifiers.base import MaskedSparsifier, sparsifiers
+from sparsweep.trainables.sparsifiers.layer_budget import RandomMask
 
 
 @sparsifiers.register
-class Uniform(Drawn, Sparse):
+class Uniform(RandomMask, MaskedSparsifier):
     """A random mask with the same density in every layer, fixed from the start."""
 
     name: Literal["uniform"] = "uniform"

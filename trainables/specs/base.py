@@ -42,11 +42,11 @@ class SpecError(ValueError):
         return SpecError(new + self.path[len(old) :], self.reason) if inside else self
 
 
-FOR_ID = {"for": "id"}
+HASH_CONTEXT = {"for": "id"}
 """Serialisation context in which a value leaves out what says where something lies and not what it is."""
 
 
-class Value(BaseModel):
+class FrozenModel(BaseModel):
     """A frozen value whose unknown fields are refused by name, with the fields there are."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -63,18 +63,18 @@ class Value(BaseModel):
             fields = [info.alias or name for name, info in cls.model_fields.items()]
             for field in data:
                 if field not in fields:
-                    raise SpecError("", unknown("field", field, fields))
+                    raise SpecError("", unknown_choice("field", field, fields))
         return data
 
 
-class Placed(Value):
+class FileBacked(FrozenModel):
     """A value with fields that are not always part of it.
 
-    ``whereabouts`` names those that say where something lies on a machine: a digest among the other fields says what
+    ``path_fields`` names those that say where something lies on a machine: a digest among the other fields says what
     lies there. :attr:`idle` names those that change nothing.
     """
 
-    whereabouts: ClassVar[frozenset[str]] = frozenset()
+    path_fields: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def idle(self) -> frozenset[str]:
@@ -83,31 +83,31 @@ class Placed(Value):
 
     @model_serializer(mode="wrap")
     def _without_idle_fields(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        left_out = self.idle | self.whereabouts if info.context == FOR_ID else self.idle
+        left_out = self.idle | self.path_fields if info.context == HASH_CONTEXT else self.idle
         return {name: value for name, value in serialize(self).items() if name not in left_out}
 
 
-class FrozenMap(dict[str, float]):
+class HashableDict(dict[str, float]):
     """A field's mapping of names to numbers, which can be hashed since nothing changes it."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
 
 
-class Named(Value):
+class NamedSpec(FrozenModel):
     """A value with a ``name``; subclasses narrow it to one literal with that literal as the default."""
 
     name: str
 
 
-SHOWN = 200
+MAX_SHOWN = 200
 """Characters of a value or a reason that a message shows."""
 
 
 def shortened(text: str) -> str:
     """Return ``text`` as one line of at most :data:`SHOWN` characters."""
-    line = " ".join(text[: 4 * SHOWN].split())
-    return line if len(line) <= SHOWN else f"{line[: SHOWN - 4]} ..."
+    line = " ".join(text[: 4 * MAX_SHOWN].split())
+    return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 4]} ..."
 
 
 def shown(value: object) -> str:
@@ -118,15 +118,15 @@ def shown(value: object) -> str:
         return f"a very long {type(value).__name__}"
 
 
-def unknown(kind: str, given: object, choices: Iterable[str]) -> str:
+def unknown_choice(kind: str, given: object, choices: Iterable[str]) -> str:
     """Say that ``given`` is not one of ``choices``, and which of them was probably meant."""
     names = [str(choice) for choice in choices]
-    close = difflib.get_close_matches(str(given)[:SHOWN], names, n=1) if isinstance(given, str) else []
+    close = difflib.get_close_matches(str(given)[:MAX_SHOWN], names, n=1) if isinstance(given, str) else []
     hint = f" (did you mean {close[0]}?)" if close else ""
     return f"unknown {kind} {shown(given)}{hint}; choose from {', '.join(names)}"
 
 
-T = TypeVar("T", bound=Named)
+T = TypeVar("T", bound=NamedSpec)
 
 
 class Registry(Generic[T]):
@@ -155,16 +155,16 @@ class Registry(Generic[T]):
 
     def parse(self, value: Any) -> T:
         """Build a value from a name, a mapping with ``name``, or the value itself; ValueError if there is no such."""
-        if isinstance(value, Named):
+        if isinstance(value, NamedSpec):
             return value  # type: ignore[return-value]
         fields = dict(value) if isinstance(value, Mapping) else {"name": value}
         name = fields.get("name")
         if not isinstance(name, str) or name not in self._classes:
-            raise SpecError("", unknown(self.kind, name, self.names()))
+            raise SpecError("", unknown_choice(self.kind, name, self.names()))
         try:
             return self._classes[name].model_validate(fields)
         except ValidationError as error:
-            raise SpecError(*first_problem(error)) from None
+            raise SpecError(*first_error(error)) from None
 
     def load_all(self, package: ModuleType, leave_out: Collection[str] = ()) -> None:
         """Import the modules of ``package``, so that a new file registers its class. ``leave_out``: names of others."""
@@ -172,12 +172,12 @@ class Registry(Generic[T]):
             if module.name.rpartition(".")[-1] not in leave_out:
                 importlib.import_module(module.name)
 
-    def cast(self, value: Named) -> T:
+    def cast(self, value: NamedSpec) -> T:
         """Return ``value``, which is of this kind, under its full type."""
         return cast(T, value)
 
 
-def first_problem(error: ValidationError) -> tuple[str, str]:
+def first_error(error: ValidationError) -> tuple[str, str]:
     """Path and reason of the first problem in ``error``, e.g. ``("recipe.epochs", "... (got 0)")``."""
     problem = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in problem["loc"])
@@ -190,7 +190,7 @@ def first_problem(error: ValidationError) -> tuple[str, str]:
     return shortened(path), f"{reason} (got {shown(problem['input'])})"
 
 
-def explain(error: ValidationError) -> str:
+def format_error(error: ValidationError) -> str:
     """One line for the first problem in ``error``."""
-    path, reason = first_problem(error)
+    path, reason = first_error(error)
     return f"{path}: {reason}" if path else reason

@@ -29,11 +29,11 @@ def uniform_plus(shapes: Shapes, density: float) -> dict[str, float]:
     ValueError where the two layers alone are more.
     """
     first, last = next(iter(shapes)), list(shapes)[-1]
-    densities = with_dense(uniform, shapes, density, {first})
+    densities = keep_dense(uniform, shapes, density, {first})
     if densities[last] < LAST_DENSITY:
         middle = {name: shape for name, shape in shapes.items() if name not in {first, last}}
-        least = sizes({first: shapes[first]}) + LAST_DENSITY * sizes({last: shapes[last]})
-        densities |= uniform(middle, share(density * sizes(shapes) - least, middle, least, shapes))
+        least = num_weights({first: shapes[first]}) + LAST_DENSITY * num_weights({last: shapes[last]})
+        densities |= uniform(middle, remaining_density(density * num_weights(shapes) - least, middle, least, shapes))
         densities[last] = LAST_DENSITY
     return densities
 
@@ -45,7 +45,7 @@ def erk(shapes: Shapes, density: float) -> dict[str, float]:
     the total ``density``. A layer that would exceed 1 is dense, and eps is solved again for the others.
     """
     raw = {name: sum(shape) / math.prod(shape) for name, shape in shapes.items()}
-    return proportional(raw, shapes, density)
+    return scale_to_density(raw, shapes, density)
 
 
 def er(shapes: Shapes, density: float) -> dict[str, float]:
@@ -54,10 +54,10 @@ def er(shapes: Shapes, density: float) -> dict[str, float]:
     The sides of a kernel are left out, so that a layer's density depends on its channels only.
     """
     raw = {name: sum(shape[:2]) / math.prod(shape[:2]) for name, shape in shapes.items()}
-    return proportional(raw, shapes, density)
+    return scale_to_density(raw, shapes, density)
 
 
-def proportional(raw: Mapping[str, float], shapes: Shapes, density: float) -> dict[str, float]:
+def scale_to_density(raw: Mapping[str, float], shapes: Shapes, density: float) -> dict[str, float]:
     """Densities eps * raw, at most 1, with the one eps that makes the total ``density``."""
     amounts = {name: math.prod(shape) for name, shape in shapes.items()}
     dense: set[str] = set()
@@ -79,42 +79,42 @@ def proportional(raw: Mapping[str, float], shapes: Shapes, density: float) -> di
 DISTRIBUTIONS: dict[str, Distribution] = {"erk": erk, "er": er, "uniform": uniform, "uniform_plus": uniform_plus}
 
 
-def as_given(densities: Mapping[str, float]) -> Distribution:
+def from_densities(densities: Mapping[str, float]) -> Distribution:
     """The distribution that gives these very densities at their own total.
 
     At another total each layer keeps its share of all that is pruned: its sparsity is scaled like the total's.
     """
 
     def given(shapes: Shapes, density: float) -> dict[str, float]:
-        total = sum(densities[name] * math.prod(shape) for name, shape in shapes.items()) / sizes(shapes)
+        total = sum(densities[name] * math.prod(shape) for name, shape in shapes.items()) / num_weights(shapes)
         scale = (1 - density) / (1 - total) if total < 1 else 0.0
         return {name: 1 - scale * (1 - densities[name]) for name in shapes}
 
     return given
 
 
-def with_dense(by: Distribution, shapes: Shapes, density: float, dense: Collection[str]) -> dict[str, float]:
+def keep_dense(by: Distribution, shapes: Shapes, density: float, dense: Collection[str]) -> dict[str, float]:
     """Densities with the layers ``dense`` at 1 and the rest of the budget divided among the others ``by`` a rule.
 
     ValueError where the dense layers alone are more than the budget.
     """
     others = {name: shape for name, shape in shapes.items() if name not in dense}
-    least = sizes(shapes) - sizes(others)
-    rest = share(density * sizes(shapes) - least, others, least, shapes)
+    least = num_weights(shapes) - num_weights(others)
+    rest = remaining_density(density * num_weights(shapes) - least, others, least, shapes)
     divided = by(others, rest) if others else {}
     return {name: divided.get(name, 1.0) for name in shapes}
 
 
-def share(budget: float, others: Shapes, least: float, shapes: Shapes) -> float:
+def remaining_density(budget: float, others: Shapes, least: float, shapes: Shapes) -> float:
     """The density of ``others`` that ``budget`` weights give; ValueError where what is set apart leaves nothing."""
     # 1e-6: a budget of nothing that floating point left just below it is none.
     if budget < -1e-6:
-        most = math.floor((1 - least / sizes(shapes)) * 1000) / 1000
+        most = math.floor((1 - least / num_weights(shapes)) * 1000) / 1000
         raise ValueError(f"the layers that must be kept hold {math.ceil(least)} weights: at most {most:g} is possible")
-    return max(0.0, budget) / sizes(others) if others else 0.0
+    return max(0.0, budget) / num_weights(others) if others else 0.0
 
 
-def sizes(shapes: Shapes) -> int:
+def num_weights(shapes: Shapes) -> int:
     """Number of weights of all layers together."""
     return sum(math.prod(shape) for shape in shapes.values())
 

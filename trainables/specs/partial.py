@@ -6,35 +6,35 @@ from typing import Any, Self
 
 from pydantic import Field
 
-from sparsweep.trainables.specs.base import FOR_ID
+from sparsweep.trainables.specs.base import HASH_CONTEXT
 from sparsweep.trainables.specs.parts import DatasetSpec, registry_of
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 
 
-class Prefix(Spec):
+class PartialTrainingSpec(RunSpec):
     """The first ``epochs`` epochs of a ``trial``."""
 
     trial: TrialSpec
     epochs: int = Field(ge=1)
 
     @property
-    def source(self) -> DatasetSpec:
+    def dataset_spec(self) -> DatasetSpec:
         return self.trial.dataset
 
     @property
-    def training(self) -> TrialSpec:
+    def trained_trial(self) -> TrialSpec:
         return self.trial
 
     @property
-    def length(self) -> int:
+    def num_epochs(self) -> int:
         return self.epochs
 
-    def requirements(self) -> tuple[Spec, ...]:
-        return self.trial.requirements()
+    def prerequisites(self) -> tuple[RunSpec, ...]:
+        return self.trial.prerequisites()
 
 
-class ScoringSpec(Prefix):
+class ScoringSpec(PartialTrainingSpec):
     """The first epochs of a dense ``trial`` on the whole training set, which is scored on the way and at the end.
 
     ``scores`` are not part of its id: trials that want several scores of one run share it.
@@ -49,10 +49,10 @@ class ScoringSpec(Prefix):
         same = TrialSpec(dataset=trial.dataset, model=trial.model, sparsifier=dense, recipe=trial.recipe, seed=seed)
         return cls(trial=same, epochs=epochs, scores=(score,))
 
-    def identity(self) -> dict[str, Any]:
-        return self.model_dump(mode="json", context=FOR_ID, exclude={"scores"})
+    def hashed_fields(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", context=HASH_CONTEXT, exclude={"scores"})
 
-    def join(self, other: Self) -> Self:
+    def merge(self, other: Self) -> Self:
         return self.replace(scores=tuple(sorted({*self.scores, *other.scores})))
 
     def __str__(self) -> str:
@@ -60,7 +60,7 @@ class ScoringSpec(Prefix):
         return f"{what} seed {self.trial.seed} epoch {self.epochs}"
 
 
-class SnapshotSpec(Prefix):
+class SnapshotSpec(PartialTrainingSpec):
     """The first epochs of a ``trial``, whose weights are stored: lottery tickets are rewound to them."""
 
     def __str__(self) -> str:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from sparsweep.trainables.specs.base import Named, Registry, SpecError
+from sparsweep.trainables.specs.base import NamedSpec, Registry, SpecError
 from sparsweep.trainables.specs.layers import Layer
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.specs.run import Spec
+    from sparsweep.trainables.specs.run import RunSpec
     from sparsweep.trainables.specs.trial import TrialSpec
 
 Part = Literal["dataset", "model", "sparsifier", "difficulty"]
 Stage = Literal["selection", "labels", "images", "attack"]
-View = Literal["clean", "corrupted"]
+EvalImages = Literal["clean", "corrupted"]
 
 REGISTRIES: dict[Part, str] = {
     "dataset": "sparsweep.trainables.data:datasets",
@@ -37,7 +37,7 @@ def registry_of(part: Part) -> Registry[Any]:
     return registry
 
 
-class DatasetSpec(Named):
+class DatasetSpec(NamedSpec):
     """A source of labelled images: what is known of it without loading it."""
 
     validation: int = Field(default=0, ge=0, description="training images that are held out to validate on")
@@ -73,7 +73,7 @@ class DatasetSpec(Named):
         """Raise SpecError if ``spec`` cannot use these images."""
 
 
-class ModelSpec(Named):
+class ModelSpec(NamedSpec):
     """A network architecture: what is known of it without building it.
 
     Attributes:
@@ -97,7 +97,7 @@ class ModelSpec(Named):
         raise NotImplementedError
 
 
-class SparsifierSpec(Named):
+class SparsifierSpec(NamedSpec):
     """A method: what is known of it without computing masks."""
 
     def canonical(self, sparsity: float) -> Self:
@@ -110,27 +110,27 @@ class SparsifierSpec(Named):
     def check_updates(self, spec: TrialSpec) -> None:
         """Raise SpecError if the masks are to change during training but never would."""
 
-    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
+    def prerequisites(self, spec: TrialSpec) -> tuple[RunSpec, ...]:
         """Return the trials and snapshots whose weights ``spec`` needs before it can start."""
         return ()
 
-    def first_epoch(self, spec: TrialSpec) -> int:
+    def start_epoch(self, spec: TrialSpec) -> int:
         """Return the epoch, counted from 0, at which training starts. Above 0 if a prerequisite trained the first."""
         return 0
 
 
-class DifficultySpec(Named):
+class DifficultySpec(NamedSpec):
     """A way to make training data hard: what is known of it without data."""
 
     stage: ClassVar[Stage] = "selection"
 
     @property
-    def label(self) -> str:
+    def table_name(self) -> str:
         """Name of the difficulty in the tables."""
         return self.name
 
     @property
-    def view(self) -> View:
+    def eval_images(self) -> EvalImages:
         """The test images whose accuracy is ``test_accuracy``."""
         return "clean"
 
@@ -147,11 +147,11 @@ class DifficultySpec(Named):
     def check(self, spec: TrialSpec) -> None:
         """Raise SpecError if ``spec`` cannot be made this hard."""
 
-    def asks(self, spec: TrialSpec) -> int:
-        """Return the number of scoring runs among :meth:`requirements`, without making them."""
+    def num_scoring_runs(self, spec: TrialSpec) -> int:
+        """Return the number of scoring runs among :meth:`prerequisites`, without making them."""
         return 0
 
-    def requirements(self, spec: TrialSpec) -> tuple[Spec, ...]:
+    def prerequisites(self, spec: TrialSpec) -> tuple[RunSpec, ...]:
         """Return the runs whose scores or images ``spec`` needs before it can start."""
         return ()
 

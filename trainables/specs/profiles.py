@@ -12,9 +12,9 @@ from typing import Any, Literal, get_args
 Profile = Literal["clean", "paper", "authors"]
 
 # What the authors' code does in all methods (D7), with masks that it draws (D6), with SNIP's scores (D1, D2).
-TRAINED: dict[str, Any] = {"dense_gradients": True}
-DRAWN: dict[str, Any] = {**TRAINED, "counts": "bernoulli"}
-SNIP: dict[str, Any] = {**DRAWN, "loss": "nll", "weights": "redrawn"}
+DENSE_GRADIENTS: dict[str, Any] = {"dense_gradients": True}
+BERNOULLI_MASKS: dict[str, Any] = {**DENSE_GRADIENTS, "counts": "bernoulli"}
+SNIP_FIELDS: dict[str, Any] = {**BERNOULLI_MASKS, "loss": "nll", "weights": "redrawn"}
 # The one subset that they draw for all seeds (D19).
 SUBSET: dict[str, Any] = {"subset_seed": 12345}
 
@@ -27,15 +27,15 @@ PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
     },
     "authors": {
         "sparsifier": {
-            "gmp": {**TRAINED, "events": "multiples", "strict_threshold": True},
-            "lth": TRAINED,
-            "omp": TRAINED,
-            "omp_erk": {**DRAWN, "shuffle": True},
-            "random": DRAWN,
-            "random_snip": SNIP,
-            "set": {**DRAWN, "drop": "sign_threshold", "regrow_dropped": True, "stop_fraction": 1.0},
-            "snip": {**SNIP, "shuffle": True},
-            "uniform": DRAWN,
+            "gmp": {**DENSE_GRADIENTS, "events": "multiples", "strict_threshold": True},
+            "lth": DENSE_GRADIENTS,
+            "omp": DENSE_GRADIENTS,
+            "omp_erk": {**BERNOULLI_MASKS, "shuffle": True},
+            "random": BERNOULLI_MASKS,
+            "random_snip": SNIP_FIELDS,
+            "set": {**BERNOULLI_MASKS, "drop": "sign_threshold", "regrow_dropped": True, "stop_fraction": 1.0},
+            "snip": {**SNIP_FIELDS, "shuffle": True},
+            "uniform": BERNOULLI_MASKS,
         },
         "difficulty": {
             "none": SUBSET,
@@ -47,7 +47,7 @@ PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
 }
 """Profile -> field of the trial -> registered name -> the values that it starts from."""
 
-ALONE: dict[str, dict[str, str]] = {"authors": {"adversarial": "attack"}}
+STANDALONE_STAGE: dict[str, dict[str, str]] = {"authors": {"adversarial": "attack"}}
 """Profile -> a difficulty that selects nothing itself and takes the profile's selection -> its stage.
 
 Given alone it is that stage of a composed one; the tables call both alike.
@@ -64,10 +64,10 @@ def apply_profile(fields: Mapping[str, Any]) -> dict[str, Any]:
     filled = dict(fields)
     for part, defaults in bundle.items():
         if part == "difficulty":
-            difficulty = _composed(fields.get(part, "none"), ALONE.get(str(profile), {}))
-            filled[part] = _fill_all(difficulty, defaults)
+            difficulty = _composed(fields.get(part, "none"), STANDALONE_STAGE.get(str(profile), {}))
+            filled[part] = _with_all_defaults(difficulty, defaults)
         elif part in fields:
-            filled[part] = _fill(fields[part], defaults)
+            filled[part] = _with_defaults(fields[part], defaults)
     return filled
 
 
@@ -82,18 +82,18 @@ def _composed(value: Any, stages: Mapping[str, str]) -> Any:
     return {"name": "composed", stage: value} if stage else value
 
 
-def _fill(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+def _with_defaults(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     """``value`` with defaults by its name."""
     own = defaults.get(_name(value))
     given = {"name": value} if isinstance(value, str) else value
     return {**own, **given} if own else value
 
 
-def _fill_all(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
+def _with_all_defaults(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
     """``value`` with defaults by its name, and so every registered value inside of it (a composed difficulty)."""
     if isinstance(value, Mapping):
-        value = {key: part if key == "name" else _fill_all(part, defaults) for key, part in value.items()}
-    return _fill(value, defaults)
+        value = {key: part if key == "name" else _with_all_defaults(part, defaults) for key, part in value.items()}
+    return _with_defaults(value, defaults)
 
 
 assert set(PROFILES) == set(get_args(Profile))

@@ -8,9 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sparsweep.trainables.specs.base import Placed, SpecError, unknown
+from sparsweep.trainables.specs.base import FileBacked, SpecError, unknown_choice
 
-PRESETS: dict[str, dict[str, Any]] = {
+RECIPE_PRESETS: dict[str, dict[str, Any]] = {
     # The paper's (sections A.2 and A.3): 200 epochs, SGD, learning rate .1 divided by ten at half and three quarters.
     "paper": {},
     # Few small images: smaller batches and a rate to go with them (at .03 and more, early scores no longer choose hard
@@ -29,7 +29,7 @@ def override_recipe(recipe: Mapping[str, Any], own: Mapping[str, Any]) -> dict[s
     return {**{name: value for name, value in recipe.items() if name not in replaced}, **own}
 
 
-class Recipe(Placed):
+class Recipe(FileBacked):
     """How a network is trained. The defaults are the paper's; ``preset`` starts from a named set of values.
 
     The length is given in ``epochs`` (passes over the training samples, so less data means fewer steps) or in
@@ -62,9 +62,9 @@ class Recipe(Placed):
             data = {"preset": data}
         if isinstance(data, Mapping) and "preset" in data:
             preset, own = data["preset"], {key: value for key, value in data.items() if key != "preset"}
-            if not isinstance(preset, str) or preset not in PRESETS:
-                raise SpecError("preset", unknown("preset", preset, PRESETS))
-            return override_recipe(PRESETS[preset], own)
+            if not isinstance(preset, str) or preset not in RECIPE_PRESETS:
+                raise SpecError("preset", unknown_choice("preset", preset, RECIPE_PRESETS))
+            return override_recipe(RECIPE_PRESETS[preset], own)
         return data
 
     @field_validator("milestones")

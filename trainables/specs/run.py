@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
-from sparsweep.trainables.specs.base import FOR_ID, Value
+from sparsweep.trainables.specs.base import HASH_CONTEXT, FrozenModel
 from sparsweep.trainables.specs.parts import DatasetSpec, registry_of
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def digest(kind: str, content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class Spec(Value):
+class RunSpec(FrozenModel):
     """A run: a frozen value with an id that follows from all its fields.
 
     Whatever does not change the result (workers, devices, storage, progress) is not a field. Defaults are part of the
@@ -35,37 +35,37 @@ class Spec(Value):
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:
         super().__pydantic_init_subclass__(**options)
-        KINDS[cls.__name__] = cls
+        RUN_KINDS[cls.__name__] = cls
 
     @cached_property
     def id(self) -> str:
         """16 hex digits: SHA-256 of the canonical JSON, the kind and the schema version."""
-        return digest(type(self).__name__, self.identity())
+        return digest(type(self).__name__, self.hashed_fields())
 
-    def identity(self) -> dict[str, Any]:
+    def hashed_fields(self) -> dict[str, Any]:
         """Return the fields that tell this run from others: all but those that only say what to keep of it."""
-        return self.model_dump(mode="json", context=FOR_ID)
+        return self.model_dump(mode="json", context=HASH_CONTEXT)
 
-    def requirements(self) -> tuple[Spec, ...]:
+    def prerequisites(self) -> tuple[RunSpec, ...]:
         """Return the runs that must be finished before this one can start."""
         return ()
 
-    def join(self, other: Self) -> Self:
+    def merge(self, other: Self) -> Self:
         """Return one run with the outputs of this one and of ``other``, which has the same id."""
         return self
 
     @property
-    def source(self) -> DatasetSpec:
+    def dataset_spec(self) -> DatasetSpec:
         """The data set that it needs."""
         raise NotImplementedError
 
     @property
-    def training(self) -> TrialSpec | None:
+    def trained_trial(self) -> TrialSpec | None:
         """The trial whose recipe trains its network; None if it trains nothing."""
         return None
 
     @property
-    def length(self) -> int:
+    def num_epochs(self) -> int:
         """Number of epochs to train, or of parts of the work."""
         raise NotImplementedError
 
@@ -75,17 +75,17 @@ class Spec(Value):
         return type(self).model_validate({**fields, **changes})
 
 
-KINDS: dict[str, type[Spec]] = {}
+RUN_KINDS: dict[str, type[RunSpec]] = {}
 """Every kind of run by its name."""
 
 
-def dump(spec: Spec) -> str:
+def to_json(spec: RunSpec) -> str:
     """Return JSON from which :func:`load` makes the same run."""
     return json.dumps({"kind": type(spec).__name__, "spec": spec.model_dump(mode="json")})
 
 
-def load(text: str) -> Spec:
-    """Return the run that :func:`dump` wrote.
+def from_json(text: str) -> RunSpec:
+    """Return the run that :func:`to_json` wrote.
 
     Raises:
         KeyError: Its kind is unknown.
@@ -93,4 +93,4 @@ def load(text: str) -> Spec:
     """
     content = json.loads(text)
     registry_of("difficulty")  # runs that a difficulty needs are defined beside it
-    return KINDS[content["kind"]].model_validate(content["spec"])
+    return RUN_KINDS[content["kind"]].model_validate(content["spec"])

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 
 @dataclass(frozen=True)
-class Timeline:
+class TrainingSteps:
     """The length of a training run. Steps are counted from 0; an action *at* step t happens just before step t.
 
     ``budget``: steps in all, where the last epoch is shorter than the others.
@@ -27,15 +27,15 @@ class Timeline:
     def steps(self) -> int:
         return self.epochs * self.steps_per_epoch if self.budget is None else self.budget
 
-    def until(self, epoch: int) -> int:
+    def first_step(self, epoch: int) -> int:
         """Steps of the first ``epoch`` epochs."""
         return min(epoch * self.steps_per_epoch, self.steps)
 
-    def interval(self, epochs: float) -> int:
+    def epochs_to_steps(self, epochs: float) -> int:
         """Steps in ``epochs`` epochs, at least one: with little data an interval never rounds down to nothing."""
         return max(1, round(epochs * self.steps_per_epoch))
 
-    def at(self, fraction: float) -> int:
+    def step_at(self, fraction: float) -> int:
         """The step at ``fraction`` in [0, 1] of training; never beyond the last one, so that what is due happens."""
         return min(round(fraction * self.steps), self.steps - 1)
 
@@ -92,8 +92,8 @@ def geometric(progress: float, final: float) -> float:
     return 1 - (1 - final) ** progress
 
 
-Ramp = Literal["cubic", "cosine", "linear", "exponential", "constant"]
-RAMPS: dict[Ramp, Callable[[float, float], float]] = {
+SparsitySchedule = Literal["cubic", "cosine", "linear", "exponential", "constant"]
+RAMPS: dict[SparsitySchedule, Callable[[float, float], float]] = {
     "cubic": cubic,
     "cosine": lambda progress, final: cosine(progress, 0.0, final),
     "linear": lambda progress, final: linear(progress, 0.0, final),
@@ -101,4 +101,4 @@ RAMPS: dict[Ramp, Callable[[float, float], float]] = {
     "constant": lambda progress, final: final,
 }
 """``constant`` is one-shot pruning: all at the first event."""
-assert set(RAMPS) == set(get_args(Ramp))
+assert set(RAMPS) == set(get_args(SparsitySchedule))

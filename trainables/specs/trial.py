@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
-from sparsweep.trainables.specs.base import SpecError, Value, explain
+from sparsweep.trainables.specs.base import FrozenModel, SpecError, format_error
 from sparsweep.trainables.specs.parts import (
     DatasetField,
     DatasetSpec,
@@ -19,10 +19,10 @@ from sparsweep.trainables.specs.parts import (
 )
 from sparsweep.trainables.specs.profiles import Profile, apply_profile
 from sparsweep.trainables.specs.recipe import Recipe
-from sparsweep.trainables.specs.run import Spec, digest
+from sparsweep.trainables.specs.run import RunSpec, digest
 
 
-class Evaluation(Value):
+class Evaluation(FrozenModel):
     """When a network is judged on the test set. The last epoch always is."""
 
     every: int = Field(default=1, ge=1, description="epochs between two evaluations")
@@ -36,7 +36,7 @@ def subset_size(total: int, data_ratio: float) -> int:
     return max(1, round(total * data_ratio))
 
 
-class TrialSpec(Spec):
+class TrialSpec(RunSpec):
     """One training run."""
 
     dataset: DatasetField = Field(description="images to train and test on: a name, or {name: ..., fields}")
@@ -76,51 +76,54 @@ class TrialSpec(Spec):
     def _check_batches(self) -> None:
         """Raise SpecError if an epoch would have no batch, or one that is too small for the network."""
         size, least = self.recipe.batch_size, self.model.min_batch
-        rest = self.samples % size
-        if self.recipe.drop_last and self.samples < size:
-            raise SpecError("recipe.drop_last", f"true leaves no batch of {size} of {self.samples} training samples")
+        rest = self.num_samples % size
+        if self.recipe.drop_last and self.num_samples < size:
+            raise SpecError(
+                "recipe.drop_last", f"true leaves no batch of {size} of {self.num_samples} training samples"
+            )
         if not self.recipe.drop_last and 0 < rest < least:
+            remedy = "choose another recipe.batch_size or data_ratio, or recipe.drop_last: true"
             raise SpecError(
                 "recipe.batch_size",
-                f"{size} leaves a last batch of {rest} of {self.samples} training samples, {self.model.name} trains on "
-                f"{least} or more; choose another recipe.batch_size or data_ratio, or recipe.drop_last: true",
+                f"{size} leaves a last batch of {rest} of {self.num_samples} training samples, "
+                f"{self.model.name} trains on {least} or more; {remedy}",
             )
         if least > 1:
             try:
-                self.requirements()  # scoring runs train on all samples: the checks of their making count here too
+                self.prerequisites()  # scoring runs train on all samples: the checks of their making count here too
             except ValidationError as error:
-                raise SpecError("", explain(error)) from None
+                raise SpecError("", format_error(error)) from None
 
-    def requirements(self) -> tuple[Spec, ...]:
-        return (*self.sparsifier.requirements(self), *self.difficulty.requirements(self))
+    def prerequisites(self) -> tuple[RunSpec, ...]:
+        return (*self.sparsifier.prerequisites(self), *self.difficulty.prerequisites(self))
 
     @property
-    def source(self) -> DatasetSpec:
+    def dataset_spec(self) -> DatasetSpec:
         return self.dataset
 
     @property
-    def training(self) -> TrialSpec:
+    def trained_trial(self) -> TrialSpec:
         return self
 
     @property
-    def length(self) -> int:
-        return self.recipe.epochs - self.sparsifier.first_epoch(self)
+    def num_epochs(self) -> int:
+        return self.recipe.epochs - self.sparsifier.start_epoch(self)
 
     @property
     def comparison(self) -> str:
         """16 hex digits that two trials share if they differ in nothing but sparsifier, sparsity and seed."""
         own = {"sparsifier", "sparsity", "seed"}
-        return digest("Comparison", {name: value for name, value in self.identity().items() if name not in own})
+        return digest("Comparison", {name: value for name, value in self.hashed_fields().items() if name not in own})
 
     @property
-    def samples(self) -> int:
+    def num_samples(self) -> int:
         """Number of training samples."""
         return subset_size(self.dataset.train_size, self.data_ratio)
 
     @property
     def pass_steps(self) -> int:
         """Optimizer steps of one pass over the trial's training samples."""
-        return self.recipe.steps_per_pass(self.samples)
+        return self.recipe.steps_per_pass(self.num_samples)
 
     @property
     def epoch_steps(self) -> int:
@@ -137,12 +140,12 @@ class TrialSpec(Spec):
         steps = min(epoch * self.epoch_steps, self.steps)
         whole, rest = divmod(steps, self.pass_steps)
         size = self.recipe.batch_size
-        in_pass = self.pass_steps * size if self.recipe.drop_last else self.samples
+        in_pass = self.pass_steps * size if self.recipe.drop_last else self.num_samples
         return whole * in_pass + min(rest * size, in_pass)
 
     def __str__(self) -> str:
         name = self.sparsifier.name if self.sparsity == 0 else f"{self.sparsifier.name} {self.sparsity:g}"
-        data = f"{self.dataset.name}/{self.model.name} {self.difficulty.label} {self.data_ratio:g}"
+        data = f"{self.dataset.name}/{self.model.name} {self.difficulty.table_name} {self.data_ratio:g}"
         return f"{name} on {data} seed {self.seed}"
 
 

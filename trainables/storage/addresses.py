@@ -7,14 +7,14 @@ import re
 
 from pyarrow import fs
 
-from sparsweep.trainables.storage.filesystem import expanded
+from sparsweep.trainables.storage.filesystem import expand_home
 
 SCHEMES = ("s3", "gs", "gcs", "file")
-HURRY_SECONDS = 5
+RETRY_LIMIT_S = 5
 """How long Google's library tries again under a hurried address; otherwise it takes a quarter of an hour."""
 
 
-def resolve(storage: str) -> tuple[fs.FileSystem, str]:
+def resolve_storage(storage: str) -> tuple[fs.FileSystem, str]:
     """Return the file system and the absolute root of a storage.
 
     Args:
@@ -37,14 +37,14 @@ def resolve(storage: str) -> tuple[fs.FileSystem, str]:
         if scheme != "file" and not root.strip("/"):
             raise ValueError(f"no bucket is named (got {storage!r}). Addresses are {scheme}://BUCKET/FOLDER.")
         return filesystem, root.rstrip("/")
-    return fs.LocalFileSystem(), os.path.realpath(expanded(storage))
+    return fs.LocalFileSystem(), os.path.realpath(expand_home(storage))
 
 
-def hurried(storage: str) -> str:
+def with_short_retries(storage: str) -> str:
     """Return the address of ``storage`` under which an unreachable one is given up within seconds."""
     if not storage.startswith(("gs://", "gcs://")) or "retry_limit_seconds=" in storage:
         return storage
-    return f"{storage}{'&' if '?' in storage else '?'}retry_limit_seconds={HURRY_SECONDS}"
+    return f"{storage}{'&' if '?' in storage else '?'}retry_limit_seconds={RETRY_LIMIT_S}"
 
 
 def table_folder(root: str, table: str) -> str:

@@ -8,14 +8,14 @@ import numpy as np
 from pyarrow import fs
 
 from sparsweep.trainables.storage import image_file
-from sparsweep.trainables.storage.filesystem import private_folder, write_local
-from sparsweep.trainables.storage.tensor_file import Damaged
+from sparsweep.trainables.storage.filesystem import atomic_write, private_folder
+from sparsweep.trainables.storage.tensor_file import CorruptFileError
 
 HEAD_BYTES = 4096
 """Longer than a first line, which has a checksum and the shapes of two arrays."""
 
 
-def open_fetched(filesystem: fs.FileSystem, path: str, run: str = "") -> dict[str, np.ndarray]:
+def open_through_cache(filesystem: fs.FileSystem, path: str, run: str = "") -> dict[str, np.ndarray]:
     """Return the arrays of an image file in a bucket, by name, read-only and mapped from a copy here.
 
     The copy is used only if its first line, which has the checksum of the rest, is that of the file in the bucket.
@@ -29,13 +29,13 @@ def open_fetched(filesystem: fs.FileSystem, path: str, run: str = "") -> dict[st
         if _head(local) == _first_line(remote.read(HEAD_BYTES)):
             try:
                 return image_file.open_mapped(local, run)
-            except Damaged:  # here; the bucket's may be whole
+            except CorruptFileError:  # here; the bucket's may be whole
                 pass
         remote.seek(0)
-        write_local(str(local), remote.read())
+        atomic_write(str(local), remote.read())
     try:
         return image_file.open_mapped(local, run)
-    except Damaged:
+    except CorruptFileError:
         local.unlink()
         raise
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def expanded(path: str | Path) -> Path:
+def expand_home(path: str | Path) -> Path:
     """Return ``path`` with the home folder in the place of ``~``.
 
     Raises:
@@ -25,19 +25,19 @@ def expanded(path: str | Path) -> Path:
         raise ValueError(f"the home folder in {str(path)!r} is not known. Write the whole path.") from None
 
 
-def write_local(target: str, content: bytes) -> None:
+def atomic_write(target: str, content: bytes) -> None:
     """Write a local file, whole or not at all: under another name first, on the disk, then renamed."""
-    with _draft(target, content) as draft:
+    with _temp_file(target, content) as draft:
         os.replace(draft, target)
 
 
-def create_local(target: str, content: bytes) -> None:
+def atomic_create(target: str, content: bytes) -> None:
     """Write a local file that was not there, whole or not at all.
 
     Raises:
         FileExistsError: There is one, or another process was faster.
     """
-    with _draft(target, content) as draft:
+    with _temp_file(target, content) as draft:
         try:
             os.link(draft, target)
         except FileExistsError:
@@ -49,7 +49,7 @@ def create_local(target: str, content: bytes) -> None:
 
 
 @contextmanager
-def _draft(target: str, content: bytes) -> Iterator[str]:
+def _temp_file(target: str, content: bytes) -> Iterator[str]:
     """Yield the name of a file beside ``target`` that holds ``content``; removed if an error comes."""
     folder, _, name = target.rpartition("/")
     os.makedirs(folder, exist_ok=True)

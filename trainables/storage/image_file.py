@@ -15,16 +15,16 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsweep.trainables.storage.tensor_file import Damaged, check_owner
+from sparsweep.trainables.storage.tensor_file import CorruptFileError, check_owner
 
-MAGIC = "sparsweep-images-1"
+IMAGE_MAGIC = "sparsweep-images-1"
 
 
-def encode(arrays: Mapping[str, np.ndarray], run: str = "") -> bytes:
+def dumps(arrays: Mapping[str, np.ndarray], run: str = "") -> bytes:
     """Bytes of uint8 ``arrays`` by name, with the id of their ``run``."""
     body = b"".join(np.ascontiguousarray(array, dtype=np.uint8).tobytes() for array in arrays.values())
     shapes = {name: list(array.shape) for name, array in arrays.items()}
-    head = {"format": MAGIC, "sha256": hashlib.sha256(body).hexdigest(), "run": run, "shapes": shapes}
+    head = {"format": IMAGE_MAGIC, "sha256": hashlib.sha256(body).hexdigest(), "run": run, "shapes": shapes}
     return json.dumps(head).encode() + b"\n" + body
 
 
@@ -41,14 +41,18 @@ def open_mapped(path: Path, run: str = "") -> dict[str, np.ndarray]:
             shapes, checksum, owner = head["shapes"], head["sha256"], head.get("run", "")
             sizes = [math.prod(shape) for shape in shapes.values()]
             sides = [side for shape in shapes.values() for side in shape]
-            if head["format"] != MAGIC or not shapes or not all(type(side) is int and side >= 0 for side in sides):
+            if (
+                head["format"] != IMAGE_MAGIC
+                or not shapes
+                or not all(type(side) is int and side >= 0 for side in sides)
+            ):
                 raise ValueError
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            raise Damaged("not an image file of this version") from None
+            raise CorruptFileError("not an image file of this version") from None
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     whole = np.frombuffer(mapped, dtype=np.uint8, offset=len(line))
     if len(whole) != sum(sizes) or hashlib.sha256(whole.data).hexdigest() != checksum:
-        raise Damaged("checksum does not match")
+        raise CorruptFileError("checksum does not match")
     check_owner(owner, run)
     parts = np.split(whole, np.cumsum(sizes)[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

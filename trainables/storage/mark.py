@@ -15,7 +15,7 @@ sparsweep writes, rewrites and removes files of its own in this folder.
 
 def is_marked(storage: str) -> bool:
     """Return whether ``storage`` carries the mark. A file of that name with other content is none."""
-    filesystem, root = addresses.resolve(storage)
+    filesystem, root = addresses.resolve_storage(storage)
     try:
         with filesystem.open_input_file(f"{root}/{NAME}") as file:
             return bytes(file.read(len(CONTENT))).startswith(CONTENT.splitlines()[0])

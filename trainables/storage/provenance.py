@@ -27,7 +27,7 @@ Code: TypeAlias = Mapping[str, frozenset[str]]
 """By module the codes, ``VERSION DIGEST``, that something was made by; several where it was resumed under another."""
 
 
-def joined(*codes: Code) -> Code:
+def merge_code(*codes: Code) -> Code:
     """Return the code of what was made by all of ``codes``."""
     found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for code in codes:

@@ -27,7 +27,7 @@ def _schema(columns: Iterable[tuple[str, pa.DataType, str]]) -> pa.Schema:
     return pa.schema(fields, metadata={VERSION_KEY: str(TABLES_VERSION)})
 
 
-TABLES: dict[str, pa.Schema] = {
+SCHEMAS: dict[str, pa.Schema] = {
     "trials": _schema(
         [
             ("trial", TEXT, "id: the first 16 hex digits of the SHA-256 of the spec"),
@@ -161,9 +161,9 @@ TABLES: dict[str, pa.Schema] = {
 }
 
 
-def build(table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
+def build_table(table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Rows as an Arrow table of the declared schema; KeyError on a column that is not declared or not given."""
-    schema, rows = TABLES[table], list(rows)
+    schema, rows = SCHEMAS[table], list(rows)
     for row in rows:
         if row.keys() != set(schema.names):
             raise KeyError(f"{table}: columns {sorted(row.keys() ^ set(schema.names))} are missing or not declared")

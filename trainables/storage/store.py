@@ -25,8 +25,8 @@ import pyarrow as pa
 from pyarrow import fs
 
 from sparsweep.trainables.storage import addresses, image_file, mark, schemas, tables, tensor_file
-from sparsweep.trainables.storage.fetched_images import open_fetched
-from sparsweep.trainables.storage.filesystem import write_local
+from sparsweep.trainables.storage.fetched_images import open_through_cache
+from sparsweep.trainables.storage.filesystem import atomic_write
 from sparsweep.trainables.storage.tensor_file import Check, accept
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Store:
 
     def __init__(self, storage: str) -> None:
         self.storage = storage
-        self.filesystem, self.root = addresses.resolve(storage)
+        self.filesystem, self.root = addresses.resolve_storage(storage)
 
     def __getstate__(self) -> dict[str, str]:
         # An absolute address: a worker's working folder is not the driver's.
@@ -63,7 +63,7 @@ class Store:
     def __setstate__(self, state: dict[str, str]) -> None:
         self.__init__(state["storage"])  # type: ignore[misc]
 
-    def address(self, path: str) -> str:
+    def uri(self, path: str) -> str:
         """``path`` in the storage, as a person finds it: an absolute path or a URI."""
         scheme, there, rest = self.storage.partition("://")
         _, question, settings = rest.partition("?")
@@ -75,7 +75,7 @@ class Store:
         """Write ``content`` under ``path`` (relative to the root), whole or not at all."""
         target = f"{self.root}/{path}"
         if isinstance(self.filesystem, fs.LocalFileSystem):
-            write_local(target, content)
+            atomic_write(target, content)
             return
         with self.filesystem.open_output_stream(target) as stream:
             stream.write(content)
@@ -95,14 +95,14 @@ class Store:
         with contextlib.suppress(FileNotFoundError):
             self.filesystem.delete_file(f"{self.root}/{path}")
 
-    def names(self, folder: str) -> set[str]:
+    def list_ids(self, folder: str) -> set[str]:
         """Names without suffix of the whole files in ``folder``."""
         selector = fs.FileSelector(f"{self.root}/{folder}", allow_not_found=True)
         infos = self.filesystem.get_file_info(selector)
         files = [info for info in infos if info.is_file and not info.base_name.startswith(("_", "."))]
         return {os.path.splitext(info.base_name)[0] for info in files}
 
-    def sizes(self, folder: str) -> dict[str, int]:
+    def list_sizes(self, folder: str) -> dict[str, int]:
         """Return the bytes of every file in ``folder`` by path, files being written included.
 
         What a symbolic link leads to lies outside the storage and is left out, be it a file or ``folder`` itself.
@@ -120,7 +120,7 @@ class Store:
     def _is_link(self, path: str) -> bool:
         return isinstance(self.filesystem, fs.LocalFileSystem) and os.path.islink(f"{self.root}/{path}")
 
-    def folders(self, folder: str) -> set[str]:
+    def list_subfolders(self, folder: str) -> set[str]:
         """Names of the folders in ``folder`` that hold a file; asked of the files: Google's buckets list no folders."""
         selector = fs.FileSelector(f"{self.root}/{folder}", recursive=True, allow_not_found=True)
         inside = f"{self.root}/{folder}/"
@@ -135,7 +135,7 @@ class Store:
     def check_reachable(self) -> None:
         """Raise OSError within seconds if a bucket cannot be reached or may not be listed. One request."""
         if not isinstance(self.filesystem, fs.LocalFileSystem):
-            filesystem, root = addresses.resolve(addresses.hurried(self.storage))
+            filesystem, root = addresses.resolve_storage(addresses.with_short_retries(self.storage))
             filesystem.get_file_info(root)
 
     def check_writable(self) -> None:
@@ -179,19 +179,19 @@ class Store:
         if self.is_finished(trial):
             return
         for table in sorted(tables, key=lambda name: name == "trials"):
-            self._write_table(self.result_path(table, trial), schemas.build(table, tables[table]))
+            self._write_table(self.result_path(table, trial), schemas.build_table(table, tables[table]))
 
     def write_membership(self, sweep: str, trials: Iterable[str]) -> None:
         """Write which trials belong to ``sweep``, in the place of what was written of it before, if it differs."""
         path = self.result_path("memberships", sweep)
-        members = schemas.build("memberships", [{"sweep": sweep, "trial": trial} for trial in trials])
+        members = schemas.build_table("memberships", [{"sweep": sweep, "trial": trial} for trial in trials])
         if self.read(path) != (content := schemas.to_parquet(members)):
             self.write(path, content)
 
     def write_failure(self, trial: str, sweep: str, error: BaseException) -> None:
         """Add a row to ``failures``. Never raises: what failed must not be hidden by a second failure."""
         try:
-            attempt = 1 + sum(name.startswith(trial) for name in self.names("results/failures"))
+            attempt = 1 + sum(name.startswith(trial) for name in self.list_ids("results/failures"))
             row = {
                 "trial": trial,
                 "sweep": sweep,
@@ -203,7 +203,7 @@ class Store:
                 "at": datetime.now(UTC),
             }
             path = f"results/failures/{trial}-{attempt}.parquet"
-            self._write_table(path, schemas.build("failures", [row]))
+            self._write_table(path, schemas.build_table("failures", [row]))
         except Exception:
             log.exception("could not record the failure of %s", trial)
 
@@ -221,9 +221,9 @@ class Store:
 
     def artifacts(self, kind: Artifact) -> set[str]:
         """Names of the artifacts of ``kind``: the id of the run, for scores with that of the score behind."""
-        return self.names(f"artifacts/{kind}")
+        return self.list_ids(f"artifacts/{kind}")
 
-    def artifact_files(self) -> set[str]:
+    def artifact_paths(self) -> set[str]:
         """Paths of all artifacts, one listing a kind."""
         return {f"artifacts/{kind}/{name}{suffix}" for kind, suffix in SUFFIX.items() for name in self.artifacts(kind)}
 
@@ -232,7 +232,7 @@ class Store:
 
     def write_weights(self, trial: str, state: Mapping[str, Any]) -> None:
         """Keep the final weights of a trial (``model``: state_dict, ``masks``: by name)."""
-        self.write(self.artifact_path("weights", trial), tensor_file.encode(dict(state), trial))
+        self.write(self.artifact_path("weights", trial), tensor_file.dumps(dict(state), trial))
 
     def read_weights(self, trial: str, check: Check = accept) -> dict[str, Any]:
         """The weights of ``trial``, if ``check``, which raises Damaged, lets them pass.
@@ -240,7 +240,7 @@ class Store:
         Raises:
             ArtifactLost: There are none, or they are damaged or of another run and were removed, to be made again.
         """
-        return self._artifact("weights", trial, lambda content: tensor_file.decode(content, trial), check)
+        return self._artifact("weights", trial, lambda content: tensor_file.loads(content, trial), check)
 
     def scores_path(self, run: str, score: str) -> str:
         return self.artifact_path("scores", f"{run}-{score}")
@@ -256,14 +256,14 @@ class Store:
 
         def parse(content: bytes) -> pa.Table:
             table = tables.scores_in(pa.BufferReader(content))
-            tensor_file.check_owner(tables.owner_of(table), run)
+            tensor_file.check_owner(tables.run_of_scores(table), run)
             return table.sort_by("sample")
 
         return self._artifact("scores", f"{run}-{score}", parse, check)["score"].to_numpy()
 
     def write_corrupted(self, run: str, images: Mapping[str, np.ndarray]) -> None:
         """Keep a data set's corrupted images: uint8 arrays by split."""
-        self.write(self.artifact_path("corrupted", run), image_file.encode(images, run))
+        self.write(self.artifact_path("corrupted", run), image_file.dumps(images, run))
 
     def read_corrupted(self, run: str, check: Check = accept) -> dict[str, np.ndarray]:
         """Corrupted images by split, read-only and in memory once a machine; errors as in :meth:`read_weights`.
@@ -275,12 +275,12 @@ class Store:
             if isinstance(self.filesystem, fs.LocalFileSystem):
                 images = image_file.open_mapped(Path(self.root) / path, run)
             else:
-                images = open_fetched(self.filesystem, f"{self.root}/{path}", run)
+                images = open_through_cache(self.filesystem, f"{self.root}/{path}", run)
             check(images)
             return images
         except FileNotFoundError:
             raise ArtifactLost(f"the images of {run} are not in {self.storage}") from None
-        except tensor_file.Damaged as error:
+        except tensor_file.CorruptFileError as error:
             self.delete(path)
             raise ArtifactLost(f"the images of {run} are damaged ({error}) and were removed") from error
 
@@ -293,7 +293,7 @@ class Store:
             found = parse(content)
             check(found)
             return found
-        except (tensor_file.Damaged, pa.ArrowException, OSError) as error:
+        except (tensor_file.CorruptFileError, pa.ArrowException, OSError) as error:
             self.delete(path)
             raise ArtifactLost(f"the {kind} of {run} are damaged ({error}) and were removed") from error
 
@@ -301,7 +301,7 @@ class Store:
 
     def write_checkpoint(self, run: str, state: Mapping[str, Any]) -> None:
         """Replace the checkpoint of a run that is not done."""
-        self.write(f"checkpoints/{run}.pt", tensor_file.encode(dict(state), run))
+        self.write(f"checkpoints/{run}.pt", tensor_file.dumps(dict(state), run))
 
     def read_checkpoint(self, run: str, check: Check = accept) -> dict[str, Any] | None:
         """The newest checkpoint, or None; one that is damaged or of another run is said and dropped."""
@@ -309,10 +309,10 @@ class Store:
         if content is None:
             return None
         try:
-            state = tensor_file.decode(content, run)
+            state = tensor_file.loads(content, run)
             check(state)
             return state
-        except tensor_file.Damaged as error:
+        except tensor_file.CorruptFileError as error:
             log.warning("checkpoint of %s is damaged (%s): starting it again", run, error)
             self.delete_checkpoint(run)
             return None
@@ -322,4 +322,4 @@ class Store:
 
     def checkpoints(self) -> set[str]:
         """Ids of the runs that were begun and are not done."""
-        return self.names("checkpoints")
+        return self.list_ids("checkpoints")

@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import fs
 
-from sparsweep.trainables.storage.addresses import resolve, table_folder
-from sparsweep.trainables.storage.schemas import TABLES, TABLES_VERSION, VERSION_KEY
+from sparsweep.trainables.storage.addresses import resolve_storage, table_folder
+from sparsweep.trainables.storage.schemas import SCHEMAS, TABLES_VERSION, VERSION_KEY
 
 JSON_COLUMNS = {"versions", *(f"{part}_parameters" for part in ("dataset", "model", "sparsifier", "difficulty"))}
 """Columns of ``trials`` that whoever compares trials parses: each is a JSON object, or null."""
@@ -26,7 +26,7 @@ JSON_COLUMNS = {"versions", *(f"{part}_parameters" for part in ("dataset", "mode
 log = logging.getLogger(__name__)
 
 
-class NewerTables(ValueError):
+class TableVersionError(ValueError):
     """A file was written by a later version of this software, whose columns may mean something else."""
 
 
@@ -34,7 +34,7 @@ Filters = Sequence[Sequence[tuple[str, str, Any]]]
 """Alternatives, each of conditions that a row must all meet: ``[[("sparsity", ">=", 0.8)]]``, as pyarrow has them."""
 
 
-def read(
+def read_table(
     storage: str,
     table: str,
     trials: Iterable[str] | None = None,
@@ -44,18 +44,18 @@ def read(
     """The rows of ``table`` (only ``trials``, ``columns`` and what meets ``filters``), and the files that are damaged.
 
     A damaged file costs its own rows, not the others. Columns that an older file does not have are null. ValueError
-    on a column that is not declared; :class:`NewerTables` on a file of a later version.
+    on a column that is not declared; :class:`TableVersionError` on a file of a later version.
     """
     wanted = None if trials is None else set(trials)
-    infos = files(storage, table)
+    infos = list_files(storage, table)
     if wanted is not None:  # a file of one trial bears its name, a failure's also the attempt
-        infos = [info for info in infos if (owner := _owner(info)) is None or owner in wanted]
-    return read_files(storage, table, infos, selection(table, wanted, columns, filters))
+        infos = [info for info in infos if (owner := trial_in_file_name(info)) is None or owner in wanted]
+    return read_files(storage, table, infos, make_selection(table, wanted, columns, filters))
 
 
-def files(storage: str, table: str) -> list[fs.FileInfo]:
+def list_files(storage: str, table: str) -> list[fs.FileInfo]:
     """The whole files of a table, by name; none if the table is not there."""
-    filesystem, root = resolve(storage)
+    filesystem, root = resolve_storage(storage)
     folder = fs.FileSelector(table_folder(root, table), allow_not_found=True)
     infos = filesystem.get_file_info(folder)
     whole = [info for info in infos if info.is_file and not info.base_name.startswith(("_", "."))]
@@ -79,7 +79,7 @@ def is_whole(filesystem: fs.FileSystem, info: fs.FileInfo) -> bool:
 _PARQUET_END = b"PAR1"
 
 
-def _owner(info: fs.FileInfo) -> str | None:
+def trial_in_file_name(info: fs.FileInfo) -> str | None:
     """Return the trial whose rows alone are in a file, or None if its name does not say."""
     match = re.search(r"[0-9a-f]{16}", info.base_name)
     return match[0] if match and "/memberships/" not in info.path else None  # a sweep may be named like a trial
@@ -90,7 +90,7 @@ class Selection:
     """Which ``columns`` of which rows: all, or those that meet ``where``, an expression over the columns ``asks``."""
 
     columns: tuple[str, ...]
-    asks: tuple[str, ...] = ()
+    filter_columns: tuple[str, ...] = ()
     where: pc.Expression | None = None
 
 
@@ -98,17 +98,17 @@ def _typed(table: str, column: str, value: Any) -> Any:
     """Return what a filter compares ``column`` with; of a collection an array of its type, which an empty one lacks."""
     if not isinstance(value, (set, frozenset, list, tuple)):
         return value
-    return pa.array(list(value), TABLES[table].field(column).type)
+    return pa.array(list(value), SCHEMAS[table].field(column).type)
 
 
-def selection(
+def make_selection(
     table: str,
     trials: Iterable[str] | None = None,
     columns: Sequence[str] | None = None,
     filters: Filters | None = None,
 ) -> Selection:
     """What to read of ``table``; ValueError that names the choices on a column that is not declared."""
-    names = TABLES[table].names
+    names = SCHEMAS[table].names
     of_trials = [] if trials is None else [("trial", "in", set(trials))]
     groups = [[*group, *of_trials] for group in filters or [[]]]
     chosen, asks = tuple(columns or names), tuple(dict.fromkeys(name for group in groups for name, _, _ in group))
@@ -120,18 +120,18 @@ def selection(
 def check_columns(table: str, names: Iterable[str]) -> None:
     """Raise ValueError, which names the choices, on a column that is not declared."""
     for name in names:
-        if name not in TABLES[table].names:
-            raise ValueError(f"{table}: unknown column {name!r}; choose from {', '.join(TABLES[table].names)}")
+        if name not in SCHEMAS[table].names:
+            raise ValueError(f"{table}: unknown column {name!r}; choose from {', '.join(SCHEMAS[table].names)}")
 
 
 def read_files(storage: str, table: str, infos: Iterable[fs.FileInfo], wanted: Selection) -> tuple[pa.Table, list[str]]:
     """As :func:`read`, of the given files."""
-    filesystem, _ = resolve(storage)
+    filesystem, _ = resolve_storage(storage)
 
     def part(info: fs.FileInfo) -> pa.Table | str:
         try:
             return _read_file(filesystem, info, table, wanted)
-        except NewerTables:
+        except TableVersionError:
             raise
         except (pa.ArrowException, ValueError, OSError):
             return info.path
@@ -139,7 +139,7 @@ def read_files(storage: str, table: str, infos: Iterable[fs.FileInfo], wanted: S
     with ThreadPoolExecutor(_READERS) as readers:  # Arrow reads outside Python's lock
         parts = list(readers.map(part, infos))
     whole = [found for found in parts if isinstance(found, pa.Table)]
-    empty = TABLES[table].empty_table().select(wanted.columns)
+    empty = SCHEMAS[table].empty_table().select(wanted.columns)
     rows = _without_infinities(pa.concat_tables([empty, *whole]))
     return rows, [found for found in parts if isinstance(found, str)]
 
@@ -162,14 +162,14 @@ def _read_file(filesystem: fs.FileSystem, info: fs.FileInfo, table: str, wanted:
     with filesystem.open_input_file(path) as file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
         version = int((parquet.schema_arrow.metadata or {}).get(VERSION_KEY, TABLES_VERSION))
         if version > TABLES_VERSION:
-            raise NewerTables(
+            raise TableVersionError(
                 f"{path}: tables of version {version}; this sparsweep reads up to {TABLES_VERSION}: update it"
             )
         _check_owner(parquet, table, info)
         # First what is asked about, so that of a file without such rows nothing else is read.
-        if wanted.where is not None and not len(_columns(parquet, table, wanted.asks).filter(wanted.where)):
-            return TABLES[table].empty_table().select(wanted.columns)
-        found = _columns(parquet, table, tuple(dict.fromkeys((*wanted.columns, *wanted.asks))))
+        if wanted.where is not None and not len(_columns(parquet, table, wanted.filter_columns).filter(wanted.where)):
+            return SCHEMAS[table].empty_table().select(wanted.columns)
+        found = _columns(parquet, table, tuple(dict.fromkeys((*wanted.columns, *wanted.filter_columns))))
     return (found if wanted.where is None else found.filter(wanted.where)).select(wanted.columns)
 
 
@@ -177,7 +177,7 @@ def _check_owner(parquet: pq.ParquetFile, table: str, info: fs.FileInfo) -> None
     """Raise ArrowInvalid if a file does not hold what its name says: a copy of another file, or other rows."""
     if "trial" not in parquet.schema_arrow.names:
         raise pa.ArrowInvalid("not one of our tables: it has no column trial")
-    owner = _owner(info)
+    owner = trial_in_file_name(info)
     if owner is None:
         return
     if not re.fullmatch(rf"{owner}(-\d+)?\.parquet", info.base_name):
@@ -192,8 +192,8 @@ def _columns(parquet: pq.ParquetFile, table: str, names: Sequence[str]) -> pa.Ta
     there = set(parquet.schema_arrow.names)
     found = parquet.read([name for name in names if name in there], use_threads=False)
     rows = parquet.metadata.num_rows
-    fields = [TABLES[table].field(name) for name in names]
-    schema = pa.schema(fields, metadata=TABLES[table].metadata)
+    fields = [SCHEMAS[table].field(name) for name in names]
+    schema = pa.schema(fields, metadata=SCHEMAS[table].metadata)
     arrays = [found[f.name].cast(f.type) if f.name in there else pa.nulls(rows, f.type) for f in fields]
     columns = pa.table(arrays, schema=schema)
     columns.validate(full=True)  # text that is not UTF-8
@@ -213,14 +213,14 @@ def parse_json(text: str | bytes | None) -> Any:
 
 
 @cache
-def warn_of(table: str, path: str) -> None:
+def warn_damaged(table: str, path: str) -> None:
     """Name a damaged file in the log, once a process."""
     log.warning("%s: a damaged file is left out, a resume of its sweep makes it again: %s", table, path)
 
 
 def newest_failures(storage: str) -> dict[str, dict[str, Any]]:
     """The newest row of ``failures`` for each trial."""
-    table, _ = read(storage, "failures")
+    table, _ = read_table(storage, "failures")
     rows = [row for row in table.to_pylist() if None not in (row["at"], row["attempt"])]
     return {row["trial"]: row for row in sorted(rows, key=lambda row: (row["at"], row["attempt"]))}
 
@@ -231,7 +231,7 @@ def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]
     A row a run, score and sample: ``run``, ``name`` of the score, ``sample`` (index), ``label``, ``score``. Runs
     without scores are left out.
     """
-    filesystem, root = resolve(storage)
+    filesystem, root = resolve_storage(storage)
     wanted, parts, damaged = set(runs), [_SCORES.empty_table()], []
     folder = fs.FileSelector(f"{root}/artifacts/scores", allow_not_found=True)
     for info in sorted(filesystem.get_file_info(folder), key=lambda info: info.path):
@@ -241,7 +241,7 @@ def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]
         try:
             with filesystem.open_input_file(info.path) as file:
                 found = scores_in(file)
-            if owner_of(found) not in ("", run):
+            if run_of_scores(found) not in ("", run):
                 raise pa.ArrowInvalid("of another run")
             columns = [pa.array([run] * len(found)), pa.array([name] * len(found)), *found.columns]
             parts.append(pa.table(columns, names=_SCORES.names).cast(_SCORES))
@@ -267,7 +267,7 @@ def scores_in(file: Any) -> pa.Table:
         return parquet.read()
 
 
-def owner_of(scores: pa.Table) -> str:
+def run_of_scores(scores: pa.Table) -> str:
     """The run that a file of scores names, empty in files of earlier versions."""
     return (scores.schema.metadata or {}).get(OWNER_KEY, b"").decode(errors="replace")
 

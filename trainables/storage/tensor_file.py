@@ -14,10 +14,10 @@ from typing import Any
 
 from sparsweep.trainables.lazy import torch
 
-MAGIC = b"sparsweep-tensors-1"
+TENSOR_MAGIC = b"sparsweep-tensors-1"
 
 
-class Damaged(Exception):
+class CorruptFileError(Exception):
     """The bytes are not what was written: truncated, altered, of another format, or of another run."""
 
 
@@ -29,16 +29,16 @@ def accept(content: Any) -> None:
     """Let any content pass whose checksum and run are right."""
 
 
-def encode(value: Any, run: str = "") -> bytes:
+def dumps(value: Any, run: str = "") -> bytes:
     """Bytes of ``value``: tensors and plain Python values in dicts, lists and tuples; with the id of their ``run``."""
     buffer = io.BytesIO()
     torch.save(value, buffer)
     body = buffer.getvalue()
-    head = [MAGIC.decode(), hashlib.sha256(body).hexdigest(), *([run] if run else [])]
+    head = [TENSOR_MAGIC.decode(), hashlib.sha256(body).hexdigest(), *([run] if run else [])]
     return " ".join(head).encode() + b"\n" + body
 
 
-def decode(content: bytes, run: str = "") -> Any:
+def loads(content: bytes, run: str = "") -> Any:
     """What :func:`encode` was given, on the CPU.
 
     Raises:
@@ -47,18 +47,20 @@ def decode(content: bytes, run: str = "") -> Any:
     head, _, body = content.partition(b"\n")
     magic, _, rest = head.partition(b" ")
     checksum, _, owner = rest.partition(b" ")
-    if magic != MAGIC:
-        raise Damaged("not a tensor file of this version")
+    if magic != TENSOR_MAGIC:
+        raise CorruptFileError("not a tensor file of this version")
     if hashlib.sha256(body).hexdigest().encode() != checksum:
-        raise Damaged("checksum does not match")
+        raise CorruptFileError("checksum does not match")
     check_owner(owner.decode(errors="replace"), run)
     try:
         return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the reader makes of bytes that torch.save did not write
-        raise Damaged(f"not tensors alone: {type(error).__name__} {str(error).partition(chr(10))[0]}") from error
+        raise CorruptFileError(
+            f"not tensors alone: {type(error).__name__} {str(error).partition(chr(10))[0]}"
+        ) from error
 
 
 def check_owner(owner: str, run: str) -> None:
     """Raise Damaged if a file that names ``owner`` as its run is not of ``run``. An empty id is not checked."""
     if owner and run and owner != run:
-        raise Damaged(f"it is of another run, {owner}")
+        raise CorruptFileError(f"it is of another run, {owner}")

@@ -9,16 +9,16 @@ import hashlib
 
 from pyarrow import fs
 
-from sparsweep.trainables.storage.addresses import resolve
+from sparsweep.trainables.storage.addresses import resolve_storage
 
-MOST_BYTES = 2**31
+MAX_BYTES = 2**31
 """Of a file with masks or scores: those of 100 million samples take as much."""
-MOST_TEXT_BYTES = 2**24
+MAX_TEXT_BYTES = 2**24
 """Of a file that people write."""
 CHUNK = 2**20
 
 
-def read_given(file: str, most: int = MOST_BYTES) -> bytes:
+def read_user_file(file: str, most: int = MAX_BYTES) -> bytes:
     """The content of ``file``, a local path or an address.
 
     Raises:
@@ -33,13 +33,13 @@ def read_given(file: str, most: int = MOST_BYTES) -> bytes:
     return content
 
 
-def read_given_text(file: str) -> str:
-    """The text in ``file``, as :func:`read_given`; UnicodeDecodeError, a ValueError, if it is not UTF-8."""
-    return read_given(file, MOST_TEXT_BYTES).decode()
+def read_user_text(file: str) -> str:
+    """The text in ``file``, as :func:`read_user_file`; UnicodeDecodeError, a ValueError, if it is not UTF-8."""
+    return read_user_file(file, MAX_TEXT_BYTES).decode()
 
 
-def digest_given(file: str) -> str:
-    """SHA-256 of ``file`` in hex digits, of which a part at a time is in memory; errors as :func:`read_given`."""
+def user_file_digest(file: str) -> str:
+    """SHA-256 of ``file`` in hex digits, of which a part at a time is in memory; errors as :func:`read_user_file`."""
     filesystem, path = _found(file)
     digest = hashlib.sha256()
     with filesystem.open_input_stream(path) as stream:
@@ -49,7 +49,7 @@ def digest_given(file: str) -> str:
 
 
 def _found(file: str) -> tuple[fs.FileSystem, str]:
-    filesystem, path = resolve(file)
+    filesystem, path = resolve_storage(file)
     kind = filesystem.get_file_info(path).type
     if kind is fs.FileType.NotFound:
         raise FileNotFoundError("there is no such file on this machine")

@@ -33,7 +33,7 @@ PHASES = {
 }
 
 
-class Profile:
+class EpochProfiler:
     """The time spent in each phase while it is the one that :func:`phase` reports to.
 
     Time within a phase inside of another counts for the inner one. On a GPU each phase waits until the device is done,
@@ -58,12 +58,12 @@ class Profile:
 
     def stop_trace(self) -> None:
         if self.tracing:
-            self.mark()
+            self.lap()
             self.trace.stop()
             self.tracing = False
             self._since = time.perf_counter()  # what the profiler needs to end is nobody's time
 
-    def mark(self) -> None:
+    def lap(self) -> None:
         """What has passed since the last mark was spent in the innermost phase that is open."""
         if self.device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
             torch.cuda.synchronize(self.device)
@@ -73,13 +73,13 @@ class Profile:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        self.mark()
+        self.lap()
         self._open.append(name)
         try:
             with torch.profiler.record_function(name):
                 yield
         finally:
-            self.mark()
+            self.lap()
             self._open.pop()
 
     def begin_step(self) -> None:
@@ -88,7 +88,7 @@ class Profile:
         if self.steps > TRACED_STEPS:
             self.stop_trace()
 
-    def lines(self) -> list[str]:
+    def format(self) -> list[str]:
         """One screen."""
         whole = sum(self.spent.values())
         rows = [
@@ -98,7 +98,7 @@ class Profile:
         return [f"one epoch, {self.steps} steps, {whole:.3f} s", *rows]
 
 
-_current: Profile | None = None
+_current: EpochProfiler | None = None
 
 
 def phase(name: str) -> AbstractContextManager[None]:
@@ -106,7 +106,7 @@ def phase(name: str) -> AbstractContextManager[None]:
     return nullcontext() if _current is None else _current.phase(name)
 
 
-def each(name: str, items: Iterable[T]) -> Iterator[T]:
+def iterate_phase(name: str, items: Iterable[T]) -> Iterator[T]:
     """The batches ``items``, the making of each of which is the phase ``name``; with each a step begins."""
     rest = iter(items)
     while True:
@@ -120,14 +120,14 @@ def each(name: str, items: Iterable[T]) -> Iterator[T]:
         yield item
 
 
-def profiled(run: str, device: torch.device, store: Store, work: Callable[[], T]) -> T:
+def profile_call(run: str, device: torch.device, store: Store, work: Callable[[], T]) -> T:
     """Do ``work``, and leave its profile in ``profiles/RUN/``."""
     global _current
-    profile = _current = Profile(device)
+    profile = _current = EpochProfiler(device)
     try:
         profile.start_trace()
         result = work()
-        profile.mark()
+        profile.lap()
     finally:
         _current = None
         profile.stop_trace()
@@ -135,5 +135,5 @@ def profiled(run: str, device: torch.device, store: Store, work: Callable[[], T]
         path = Path(folder, "trace.json")
         profile.trace.export_chrome_trace(str(path))
         store.write(f"profiles/{run}/trace.json", path.read_bytes())
-    store.write(f"profiles/{run}/summary.txt", "".join(f"{line}\n" for line in profile.lines()).encode())
+    store.write(f"profiles/{run}/summary.txt", "".join(f"{line}\n" for line in profile.format()).encode())
     return result

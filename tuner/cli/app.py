@@ -15,13 +15,13 @@ from typing import Annotated
 import typer
 
 from sparsweep.tuner.cli.choices import data_app, list_names
-from sparsweep.tuner.cli.error_lines import conclude, keep_to_lines
+from sparsweep.tuner.cli.error_lines import exit_code_and_line, print_errors_as_lines
 from sparsweep.tuner.cli.results import claims, figures, report, study
 from sparsweep.tuner.cli.session import refuse_lost_folder
 from sparsweep.tuner.cli.storage import compact, gc
 from sparsweep.tuner.cli.sweeps import calibrate, plan, resume, run, status
 from sparsweep.tuner.cli.trials import export, forget, logs, show, trials
-from sparsweep.tuner.terminal import bounded, lasting_messages, say, tell
+from sparsweep.tuner.terminal import lasting_messages, print_message, print_result, shortened
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ def print_version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        say(f"sparsweep {version('sparsweep')}")
+        print_result(f"sparsweep {version('sparsweep')}")
         raise typer.Exit
 
 
@@ -49,16 +49,16 @@ def main() -> None:
         if debug:
             logging.basicConfig(format="%(message)s")
         else:
-            keep_to_lines()
+            print_errors_as_lines()
         logging.getLogger("sparsweep.trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
         try:
             code, reason = app(arguments, standalone_mode=False) or 0, ""
         except BaseException as error:
-            code, reason = conclude(error)
+            code, reason = exit_code_and_line(error)
             if debug:
-                tell(traceback.format_exc())
+                print_message(traceback.format_exc())
         if reason:
-            tell(f"sparsweep: {bounded(' '.join(reason.split()))}")
+            print_message(f"sparsweep: {shortened(' '.join(reason.split()))}")
     sys.exit(code)
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.specs.base import Value
+    from sparsweep.trainables.specs.base import FrozenModel
 
 
 class Kind(StrEnum):
@@ -29,7 +29,7 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
     return [{"name": name, "summary": cls.summary()} for name, cls in classes(kind).items()]
 
 
-def classes(kind: Kind) -> dict[str, type[Value]]:
+def classes(kind: Kind) -> dict[str, type[FrozenModel]]:
     """Return the classes of one kind by name, whose fields a sweep file can set; of ``fields`` its own parts."""
     if kind is Kind.fields:
         return _parts_of_a_sweep()
@@ -48,11 +48,11 @@ def classes(kind: Kind) -> dict[str, type[Value]]:
     return {name: registry[name] for name in registry.names()}
 
 
-def _parts_of_a_sweep() -> dict[str, type[Value]]:
+def _parts_of_a_sweep() -> dict[str, type[FrozenModel]]:
     from sparsweep.trainables.specs.recipe import Recipe
     from sparsweep.trainables.specs.trial import Evaluation, TrialSpec
-    from sparsweep.trainables.training.execution import Engine
-    from sparsweep.tuner.config.adaptive_seeds import Seeds
+    from sparsweep.trainables.training.execution import ExecutionConfig
+    from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
     from sparsweep.tuner.config.sweep import Resources, Search, Sweep
 
     return {
@@ -61,33 +61,33 @@ def _parts_of_a_sweep() -> dict[str, type[Value]]:
         "recipe": Recipe,
         "evaluation": Evaluation,
         "search": Search,
-        "seeds": Seeds,
+        "seeds": AdaptiveSeeds,
         "resources": Resources,
-        "engine": Engine,
+        "engine": ExecutionConfig,
     }
 
 
-def reference(kind: Kind, name: str) -> dict[str, Any]:
+def field_reference(kind: Kind, name: str) -> dict[str, Any]:
     """Return ``name``, what is written ``about`` it and its ``fields``; ValueError that names the choices."""
-    from sparsweep.trainables.specs.base import unknown
-    from sparsweep.tuner.cli.field_reference import about, fields
+    from sparsweep.trainables.specs.base import unknown_choice
+    from sparsweep.tuner.cli.field_reference import describe_part, fields
 
     if kind is Kind.sweeps:
         raise ValueError(f"NAME {name!r}: a sweep has no fields of its own: sparsweep list fields sweep")
     found = classes(kind)
     if name not in found:
-        raise ValueError(f"NAME: {unknown(str(kind), name, found)}")
-    return {"name": name, "about": about(found[name]), "fields": fields(found[name])}
+        raise ValueError(f"NAME: {unknown_choice(str(kind), name, found)}")
+    return {"name": name, "about": describe_part(found[name]), "fields": fields(found[name])}
 
 
-def reference_lines(facts: dict[str, Any]) -> list[str]:
+def format_field_reference(facts: dict[str, Any]) -> list[str]:
     """The fields of one thing as a person reads them, after what is written about it."""
-    from sparsweep.tuner.cli.field_reference import lines
+    from sparsweep.tuner.cli.field_reference import format_fields
 
-    return [facts["about"], "", *(lines(facts["fields"]) if facts["fields"] else ["It has no fields."])]
+    return [facts["about"], "", *(format_fields(facts["fields"]) if facts["fields"] else ["It has no fields."])]
 
 
-def lines(rows: list[dict[str, str]]) -> list[str]:
+def format_choices(rows: list[dict[str, str]]) -> list[str]:
     """A catalogue as a person reads it."""
     width = max(len(row["name"]) for row in rows)
     return [f"{row['name']:<{width}}  {row['summary']}" for row in rows]

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from sparsweep.tuner.cli.catalogue import catalogue, lines, reference, reference_lines
+from sparsweep.tuner.cli.catalogue import catalogue, field_reference, format_choices, format_field_reference
 from sparsweep.tuner.cli.options import (
     AsJson,
     DataFolder,
     KindName,
     Plugins,
 )
-from sparsweep.tuner.errors import WrongCall
-from sparsweep.tuner.terminal import say, tell
+from sparsweep.tuner.errors import UsageError
+from sparsweep.tuner.terminal import print_message, print_result
 
 data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
 
@@ -28,20 +28,20 @@ def get(
     """Download a data set, check it and unpack it; nothing is done if it is there and whole."""
     from sparsweep.tuner.cli.datasets import fetch
 
-    say(fetch(name, data, tell))
+    print_result(fetch(name, data, print_message))
 
 
 @data_app.command(name="list")
 def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
     """List the data sets that can be downloaded, and where those that are there lie."""
-    from sparsweep.tuner.cli.datasets import inventory
+    from sparsweep.tuner.cli.datasets import list_datasets
 
-    rows = inventory(data)
+    rows = list_datasets(data)
     if as_json:
-        say(json.dumps(rows))
+        print_result(json.dumps(rows))
         return
     for row in rows:
-        say(f"{row['name']:<12}  {row['folder'] or 'not here'}")
+        print_result(f"{row['name']:<12}  {row['folder'] or 'not here'}")
 
 
 def list_names(
@@ -53,10 +53,10 @@ def list_names(
     """List what a sweep file can name, a line each; of one by NAME, its source and its fields with defaults."""
     if name is None:
         rows = catalogue(kind)
-        say(json.dumps(rows) if as_json else "\n".join(lines(rows)))
+        print_result(json.dumps(rows) if as_json else "\n".join(format_choices(rows)))
         return
     try:
-        facts = reference(kind, name)
+        facts = field_reference(kind, name)
     except ValueError as error:
-        raise WrongCall(str(error)) from None
-    say(json.dumps(facts) if as_json else "\n".join(reference_lines(facts)))
+        raise UsageError(str(error)) from None
+    print_result(json.dumps(facts) if as_json else "\n".join(format_field_reference(facts)))

@@ -18,7 +18,7 @@ WIDTH = 110
 COLUMNS = ("field", "type", "default", "meaning")
 
 
-def about(cls: type[BaseModel]) -> str:
+def describe_part(cls: type[BaseModel]) -> str:
     """Return what is written of a class: by its file, which names the source, where the file is about it alone."""
     module = sys.modules[cls.__module__]
     defined = [
@@ -81,7 +81,7 @@ def _yaml(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def lines(rows: list[dict[str, str]]) -> list[str]:
+def format_fields(rows: list[dict[str, str]]) -> list[str]:
     """Return a table of fields as a person reads it, meanings wrapped."""
     widths = [max(len(row[column]) for row in [*rows, _heads()]) for column in COLUMNS[:-1]]
     indent = sum(widths) + 2 * len(widths)

@@ -12,7 +12,7 @@ from sparsweep.tuner.cli.session import load_plugins
 from sparsweep.tuner.execution.run_options import Tracker
 
 
-def repeated(context: typer.Context) -> list[str]:
+def options_to_repeat(context: typer.Context) -> list[str]:
     """Return the options of a call as they were given, those that ``resume`` takes, for a command to copy.
 
     What was ``--set`` is in the record of the sweep.
@@ -52,10 +52,10 @@ DataFolder = Annotated[
     str | None,
     typer.Option("--data", metavar="DIR", help="Where data sets lie; else $SPARSWEEP_DATA or ~/.cache/sparsweep/data."),
 ]
-NodeHour = Annotated[
+NodePrice = Annotated[
     float | None, typer.Option(metavar="PRICE", min=0, help="Also say what it costs, at a node's price an hour.")
 ]
-TrialsANode = Annotated[int, typer.Option(metavar="N", min=1, help="Trials that such a node runs at once.")]
+TrialsPerNode = Annotated[int, typer.Option(metavar="N", min=1, help="Trials that such a node runs at once.")]
 Trackers = Annotated[
     list[Tracker], typer.Option("--track", help="Show it in TensorBoard, W&B or MLflow as well; may be repeated.")
 ]

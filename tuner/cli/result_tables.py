@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sparsweep.tuner.cli.session import open_sweeps
-from sparsweep.tuner.errors import WrongCall
-from sparsweep.tuner.terminal import tell
+from sparsweep.tuner.errors import UsageError
+from sparsweep.tuner.terminal import print_message
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +24,7 @@ SHOWN = ("trial", "state", "sparsifier", "sparsity", "difficulty", "data_ratio",
 """Columns that a listing of trials always has."""
 
 
-def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
+def load_results(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
     """Sweeps as they were last run here, and what their trials left; says how many are not done.
 
     Raises:
@@ -34,25 +34,25 @@ def gather(names: list[str], overrides: list[str], storage: str) -> tuple[list[S
 
     from sparsweep.analysis.example_images import Ranking
     from sparsweep.analysis.results import load_results
-    from sparsweep.trainables.runs.spec_columns import planned
-    from sparsweep.tuner.planning.trials import points, rankings
+    from sparsweep.trainables.runs.spec_columns import planned_trials
+    from sparsweep.tuner.planning.trials import current_trials, score_rankings
 
     described, store = open_sweeps(names, overrides, storage)
-    trials = {trial: spec for sweep in described for trial, spec in points(sweep, store).items()}
-    results = load_results(store.storage, trials, [Ranking(*found) for found in rankings(trials.values())])
+    trials = {trial: spec for sweep in described for trial, spec in current_trials(sweep, store).items()}
+    results = load_results(store.storage, trials, [Ranking(*found) for found in score_rankings(trials.values())])
     if results.trials.empty and results.failures.empty:
         raise nothing_finished(described, storage)
-    allowed = [trial for sweep in described if sweep.allow_undertrained for trial in points(sweep, store)]
+    allowed = [trial for sweep in described if sweep.allow_undertrained for trial in current_trials(sweep, store)]
     results = replace(
         results,
         allowed=frozenset(allowed),
-        asked=planned(trials.values()).to_pandas(),
+        asked=planned_trials(trials.values()).to_pandas(),
         searches=studies(described, store),
     )
-    state_looks()
+    set_plugin_styles()
     done = len(results.trials)
     if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
-        tell(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
+        print_message(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
     return described, store, results
 
 
@@ -61,12 +61,12 @@ def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:
     searches = [sweep for sweep in sweeps if sweep.search is not None]
     if not searches:
         return {}
-    from sparsweep.tuner.search.study import Study  # Optuna takes a second to import
+    from sparsweep.tuner.search.study import OptunaStudy  # Optuna takes a second to import
 
-    return {sweep.name: Study(sweep, store).study for sweep in searches}
+    return {sweep.name: OptunaStudy(sweep, store).study for sweep in searches}
 
 
-def state_looks() -> None:
+def set_plugin_styles() -> None:
     """Tell figures the labels and colors that methods of the user's own state.
 
     Raises:
@@ -86,13 +86,13 @@ def in_one_line(option: str = "") -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise WrongCall(f"{option}{error}") from None
+        raise UsageError(f"{option}{error}") from None
 
 
-def nothing_finished(sweeps: list[Sweep], storage: str) -> WrongCall:
+def nothing_finished(sweeps: list[Sweep], storage: str) -> UsageError:
     """Return the error of a command that needs results, where there are none."""
     names = ", ".join(sweep.name for sweep in sweeps)
-    return WrongCall(f"{names}: no trial has finished in {storage}: sparsweep status says why")
+    return UsageError(f"{names}: no trial has finished in {storage}: sparsweep status says why")
 
 
 @dataclass(frozen=True)
@@ -114,9 +114,9 @@ class Remarks:
         from sparsweep.analysis.load import load_trials
         from sparsweep.trainables.storage.provenance import load_code
         from sparsweep.tuner.planning.forgetting import by_module
-        from sparsweep.tuner.planning.trials import points
+        from sparsweep.tuner.planning.trials import current_trials
 
-        trials = load_trials(store.storage, points(sweep, store), [*COLUMNS, "code"])
+        trials = load_trials(store.storage, current_trials(sweep, store), [*COLUMNS, "code"])
         codes = {text: load_code(text) for text in trials["code"].unique()}  # few: most trials share one
         made_by = {trial: codes[text] for trial, text in zip(trials["trial"], trials["code"], strict=True)}
         return cls(Convergence.of(trials), by_module(made_by))
@@ -155,14 +155,14 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
     import pyarrow as pa
 
     from sparsweep.analysis import snapshot
-    from sparsweep.trainables.runs.spec_columns import planned
+    from sparsweep.trainables.runs.spec_columns import planned_trials
     from sparsweep.tuner.planning.status import first_line, outcomes
-    from sparsweep.tuner.planning.trials import points
+    from sparsweep.tuner.planning.trials import current_trials
 
-    trials, states, failures = points(sweep, store), outcomes(sweep, store), store.failures()
+    trials, states, failures = current_trials(sweep, store), outcomes(sweep, store), store.failures()
     finished, _ = snapshot.read(store.storage, "trials", trials)
     there = set(finished["trial"].to_pylist())
-    left = planned(spec for spec in trials.values() if spec.id not in there)
+    left = planned_trials(spec for spec in trials.values() if spec.id not in there)
     table = pa.concat_tables([finished, left.cast(finished.schema)]).to_pandas().set_index("trial")
     table = table.loc[list(trials)].reset_index()
     table.insert(1, "state", table["trial"].map(states))
@@ -214,11 +214,11 @@ def trial_lines(table: pd.DataFrame, where: str | None, sort: str | None) -> str
     return str(table[columns].to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
 
 
-def stated_claims(paths: list[str]) -> list[Claim]:
+def load_claims(paths: list[str]) -> list[Claim]:
     """The paper's claims, and those in a user's files."""
     from sparsweep.analysis.claims import ClaimError, paper_claims, read_claims
 
     try:
         return [*paper_claims(), *(claim for path in paths for claim in read_claims(path))]
     except ClaimError as error:
-        raise WrongCall(f"--claims {error}") from None
+        raise UsageError(f"--claims {error}") from None

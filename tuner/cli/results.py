@@ -23,16 +23,16 @@ from sparsweep.tuner.cli.options import (
     Width,
 )
 from sparsweep.tuner.cli.result_tables import (
-    gather,
     in_one_line,
+    load_claims,
+    load_results,
     nothing_finished,
-    stated_claims,
 )
 from sparsweep.tuner.cli.session import (
     open_sweep,
 )
-from sparsweep.tuner.errors import DEFAULT_STORAGE, WrongCall
-from sparsweep.tuner.terminal import say, tell
+from sparsweep.tuner.errors import DEFAULT_STORAGE, UsageError
+from sparsweep.tuner.terminal import print_message, print_result
 
 
 def figures(
@@ -54,21 +54,21 @@ def figures(
     with in_one_line():
         form = gallery.Form(gallery.inches(width) if width else None, spread.value)
         gallery.check_kinds(kinds)
-    described, store, results = gather(sweeps, overrides, storage)
+    described, store, results = load_results(sweeps, overrides, storage)
     names = [sweep.name for sweep in described]
     if results.trials.empty:
         raise nothing_finished(described, storage)
     with in_one_line():
         results = chosen(results, methods, panels)
     for line in lost_scores(described, store):
-        tell(line)
+        print_message(line)
     folder = f"figures/{'+'.join(names)}"
     for picture in gallery.pictures(results, names, kinds):
         try:
             gallery.save(picture, lambda file, content: store.write(f"{folder}/{file}", content), form)
-            say(f"{store.address(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
+            print_result(f"{store.uri(f'{folder}/{picture.name}.png')} (and .pdf, .csv)")
         except ValueError as error:
-            say(f"{picture.name}: not drawn: {error}")
+            print_result(f"{picture.name}: not drawn: {error}")
 
 
 def claims(
@@ -81,11 +81,11 @@ def claims(
 ) -> None:
     """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
     from sparsweep.analysis.claims import as_json as plain
-    from sparsweep.analysis.claims import evaluate, lines
+    from sparsweep.analysis.claims import evaluate, format_verdicts
 
-    stated = stated_claims(more)
-    verdicts = evaluate(gather(sweeps, overrides, storage)[2], stated)
-    say(json.dumps(plain(verdicts)) if as_json else "\n".join(lines(verdicts)))
+    stated = load_claims(more)
+    verdicts = evaluate(load_results(sweeps, overrides, storage)[2], stated)
+    print_result(json.dumps(plain(verdicts)) if as_json else "\n".join(format_verdicts(verdicts)))
 
 
 def report(
@@ -99,19 +99,19 @@ def report(
     from datetime import UTC, datetime
 
     from sparsweep.analysis.claims import evaluate
-    from sparsweep.analysis.report import Standing, render
+    from sparsweep.analysis.report import SweepSection, render
     from sparsweep.tuner.planning import status
     from sparsweep.tuner.planning.remaking import lost_scores
 
-    stated = stated_claims(more)
-    described, store, results = gather(sweeps, overrides, storage)
+    stated = load_claims(more)
+    described, store, results = load_results(sweeps, overrides, storage)
     for line in lost_scores(described, store):
-        tell(line)
-    standings = [Standing(**status.standing(sweep, store)) for sweep in described]
+        print_message(line)
+    standings = [SweepSection(**status.report_input(sweep, store)) for sweep in described]
     page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
     store.write(path, page.encode())
-    say(store.address(path))
+    print_result(store.uri(path))
 
 
 def study(
@@ -123,7 +123,7 @@ def study(
     """Write a search as an Optuna study, to be opened in optuna-dashboard."""
     described, store = open_sweep(sweep, [], storage, as_it_was_run=True)
     if described.search is None:
-        raise WrongCall(f"SWEEP {sweep!r}: it has grids and no search, so there is no study")
+        raise UsageError(f"SWEEP {sweep!r}: it has grids and no search, so there is no study")
     from sparsweep.tuner.search.export_study import write
 
-    say(f"optuna-dashboard {write(described, store, output)}")
+    print_result(f"optuna-dashboard {write(described, store, output)}")

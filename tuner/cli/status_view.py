@@ -14,18 +14,18 @@ from rich.text import Text
 
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
-from sparsweep.tuner.planning.estimate import duration
-from sparsweep.tuner.planning.status import OUTCOMES, first_line, report
+from sparsweep.tuner.planning.estimate import format_duration
+from sparsweep.tuner.planning.status import OUTCOMES, first_line, sweep_status
 
-LOOK_SECONDS = 2.0
-SHOWN = 10
+REFRESH_SECONDS = 2.0
+MAX_ROWS = 10
 """Runs of each kind; the rest is counted."""
 STYLES = {"done": "green", "running": "cyan", "failed": "bold red", "blocked": "yellow", "pending": "dim"}
-ID = 8
+ID_CHARS = 8
 """Characters of an id that are shown; commands take as many."""
 
 
-def view(report: Mapping[str, Any]) -> RenderableType:
+def render(report: Mapping[str, Any]) -> RenderableType:
     """One screen of ``report`` (see ``status.report``)."""
     parts: list[RenderableType] = [_head(report), _bar(report)]
     if report["running_now"]:
@@ -52,7 +52,7 @@ def _bar(report: Mapping[str, Any]) -> Table:
     rate = sum(run.get("images_per_second") or 0 for run in report["running_now"])
     words = [f"{done / trials:.0%}"]
     if report["seconds_left"] is not None:
-        words.append(f"ETA {duration(report['seconds_left'])}")
+        words.append(f"ETA {format_duration(report['seconds_left'])}")
     if rate:
         words.append(f"{rate:,.0f} images/s")
     if not report["alive"] and done < trials:
@@ -66,23 +66,23 @@ def _bar(report: Mapping[str, Any]) -> Table:
 
 def _running(runs: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
-    table.add_column("running", no_wrap=True, min_width=ID, style=STYLES["running"])
+    table.add_column("running", no_wrap=True, min_width=ID_CHARS, style=STYLES["running"])
     table.add_column("what", ratio=1, no_wrap=True, overflow="ellipsis")
     for name in ("epoch", "accuracy", "images/s"):
         table.add_column(name, justify="right", no_wrap=True, min_width=len(name))
     table.add_column("node", no_wrap=True)
-    for run in runs[:SHOWN]:
+    for run in runs[:MAX_ROWS]:
         accuracy, rate = run.get("test_accuracy"), run.get("images_per_second")
         table.add_row(
-            run["trial"][:ID],
+            run["trial"][:ID_CHARS],
             run["what"],
             f"{run['epoch']}/{run['epochs']}",
             "" if accuracy is None else f"{accuracy:.4f}",
             "" if rate is None else f"{rate:,.0f}",
             run.get("node", ""),
         )
-    if len(runs) > SHOWN:
-        table.add_row("", f"and {len(runs) - SHOWN} more")
+    if len(runs) > MAX_ROWS:
+        table.add_row("", f"and {len(runs) - MAX_ROWS} more")
     return table
 
 
@@ -90,9 +90,9 @@ def _section(title: str, items: Sequence[Sequence[Text]]) -> list[Text]:
     """The first of ``items`` (each some lines, cut at the edge of the screen), and how many more there are."""
     if not items:
         return []
-    lines = [line for item in items[:SHOWN] for line in item]
-    if len(items) > SHOWN:
-        lines.append(Text(" " * (ID + 2) + f"and {len(items) - SHOWN} more"))
+    lines = [line for item in items[:MAX_ROWS] for line in item]
+    if len(items) > MAX_ROWS:
+        lines.append(Text(" " * (ID_CHARS + 2) + f"and {len(items) - MAX_ROWS} more"))
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return [Text(), Text(title, STYLES[title]), *lines]
@@ -101,14 +101,14 @@ def _section(title: str, items: Sequence[Sequence[Text]]) -> list[Text]:
 def _failed(run: Mapping[str, Any]) -> list[Text]:
     head = f"  {run['what']}, attempt {run['attempt']} on {run['node']}"
     return [
-        Text.assemble((run["trial"][:ID], "red"), head),
-        Text(" " * (ID + 2) + f"{run['error']}: {_last(run['message'])}", "red"),
+        Text.assemble((run["trial"][:ID_CHARS], "red"), head),
+        Text(" " * (ID_CHARS + 2) + f"{run['error']}: {_last(run['message'])}", "red"),
     ]
 
 
 def _blocked(run: Mapping[str, Any], failed: Mapping[str, str]) -> list[Text]:
-    cause = f"{run['by'][:ID]} ({failed[run['by']]})" if run["by"] in failed else run["by"][:ID]
-    return [Text.assemble((run["trial"][:ID], "yellow"), f"  {run['what']} waits for {cause}")]
+    cause = f"{run['by'][:ID_CHARS]} ({failed[run['by']]})" if run["by"] in failed else run["by"][:ID_CHARS]
+    return [Text.assemble((run["trial"][:ID_CHARS], "yellow"), f"  {run['what']} waits for {cause}")]
 
 
 def _last(message: str) -> str:
@@ -116,7 +116,7 @@ def _last(message: str) -> str:
     return (message.strip().splitlines() or [""])[-1]
 
 
-def lines(report: dict[str, Any]) -> list[str]:
+def format_status(report: dict[str, Any]) -> list[str]:
     """A report as a person reads it."""
     counts = ", ".join(f"{report[name]} {name}" for name in OUTCOMES if report[name] or name == "done")
     if report.get("stopped"):
@@ -131,12 +131,12 @@ def lines(report: dict[str, Any]) -> list[str]:
     return said
 
 
-def follow(sweep: Sweep, store: Store) -> None:
+def watch(sweep: Sweep, store: Store) -> None:
     """Show the sweep on the terminal, again and again, until nothing runs it and nothing is left that could run."""
-    with Live(view(report(sweep, store)), refresh_per_second=4) as live:
+    with Live(render(sweep_status(sweep, store)), refresh_per_second=4) as live:
         while True:
-            now = report(sweep, store)
-            live.update(view(now))
+            now = sweep_status(sweep, store)
+            live.update(render(now))
             if now["done"] + now["failed"] + now["blocked"] == now["trials"] and not now["alive"]:
                 return
-            time.sleep(LOOK_SECONDS)
+            time.sleep(REFRESH_SECONDS)

@@ -15,18 +15,18 @@ from sparsweep.tuner.cli.session import (
     open_readable_sweeps,
 )
 from sparsweep.tuner.errors import DEFAULT_STORAGE
-from sparsweep.tuner.terminal import say, tell
+from sparsweep.tuner.terminal import print_message, print_result
 
 
 def compact(storage: Storage = DEFAULT_STORAGE) -> None:
     """Copy each table, a file a trial, into one file that reads fast; whoever reads or writes meanwhile goes on."""
     from sparsweep.analysis.snapshot import compact as copy
-    from sparsweep.trainables.storage.schemas import TABLES
+    from sparsweep.trainables.storage.schemas import SCHEMAS
 
     store = open_marked_store(storage)
-    for table in TABLES:
+    for table in SCHEMAS:
         rows, files = copy(store.storage, table)
-        say(f"{store.address(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
+        print_result(f"{store.uri(f'compacted/{table}.parquet')}: {rows} rows of {files} files")
 
 
 def gc(
@@ -37,17 +37,19 @@ def gc(
     plugins: Plugins = [],
 ) -> None:
     """Show the artifacts and checkpoints that no sweep run here needs any more, and remove them if told to."""
-    from sparsweep.tuner.planning.gc import collect, find, find_drafts, readable, refuse_running
+    from sparsweep.tuner.planning.gc import delete, find_temp_files, find_unused, format_bytes, refuse_running
     from sparsweep.tuner.state import sweep_record
 
     given_up = [kind for kind, chosen in (("weights", weights), ("scores", scores)) if chosen]
     store = open_marked_store(storage)
     refuse_running(store)
-    sweeps, problems = open_readable_sweeps(sweep_record.recorded(store), storage)
+    sweeps, problems = open_readable_sweeps(sweep_record.list_sweeps(store), storage)
     for line in problems:
-        tell(f"{line}; all but drafts is kept")
-    garbage = find_drafts(store) if problems else find(sweeps, store, given_up)
-    say("\n".join(garbage.lines(store)))
+        print_message(f"{line}; all but drafts is kept")
+    garbage = find_temp_files(store) if problems else find_unused(sweeps, store, given_up)
+    print_result("\n".join(garbage.lines(store)))
     if yes:
-        collect(garbage, store)
-    say(f"{'removed' if yes else 'to remove with --yes'}: {readable(garbage.size)}; results are never removed")
+        delete(garbage, store)
+    print_result(
+        f"{'removed' if yes else 'to remove with --yes'}: {format_bytes(garbage.size)}; results are never removed"
+    )

@@ -13,7 +13,7 @@ from sparsweep.tuner.cli.options import (
     DataFolder,
     FailFast,
     ListRuns,
-    NodeHour,
+    NodePrice,
     Overrides,
     Plugins,
     ProfileTrial,
@@ -23,14 +23,14 @@ from sparsweep.tuner.cli.options import (
     SweepName,
     TakeOver,
     Trackers,
-    TrialsANode,
-    repeated,
+    TrialsPerNode,
+    options_to_repeat,
 )
 from sparsweep.tuner.cli.result_tables import (
     Remarks,
     remark_lines,
 )
-from sparsweep.tuner.cli.run import check_writable, remake_artifacts, run_sweep, take_back
+from sparsweep.tuner.cli.run import check_writable, forget_for_rerun, remake_artifacts, run_sweep
 from sparsweep.tuner.cli.session import (
     open_readable_sweeps,
     open_recorded_sweep,
@@ -38,9 +38,9 @@ from sparsweep.tuner.cli.session import (
     open_sweep,
     open_sweeps,
 )
-from sparsweep.tuner.errors import DEFAULT_STORAGE, WrongCall
-from sparsweep.tuner.execution.run_options import Launch
-from sparsweep.tuner.terminal import say, tell
+from sparsweep.tuner.errors import DEFAULT_STORAGE, UsageError
+from sparsweep.tuner.execution.run_options import RunOptions
+from sparsweep.tuner.terminal import print_message, print_result
 
 
 def calibrate(
@@ -50,40 +50,40 @@ def calibrate(
     plugins: Plugins = [],
 ) -> None:
     """Measure how fast this machine trains each kind of network in a sweep, so that plan knows hours."""
-    from sparsweep.tuner.hardware.throughput import line, measure
-    from sparsweep.tuner.planning.graph import build
-    from sparsweep.tuner.planning.trials import points
+    from sparsweep.tuner.hardware.throughput import format_rate, measure
+    from sparsweep.tuner.planning.graph import build_graph
+    from sparsweep.tuner.planning.trials import current_trials
 
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
     check_writable(store)  # before minutes of measuring
-    for found in measure(build(points(described, store)).runs.values(), store, described.resources):
-        say(line(found))
+    for found in measure(build_graph(current_trials(described, store)).runs.values(), store, described.resources):
+        print_result(format_rate(found))
 
 
 def plan(
     sweep: SweepName,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
-    node_hour: NodeHour = None,
-    trials_a_node: TrialsANode = 1,
+    node_hour: NodePrice = None,
+    trials_a_node: TrialsPerNode = 1,
     as_json: AsJson = False,
     list_runs: ListRuns = False,
     plugins: Plugins = [],
 ) -> None:
     """Say what would run, what is shared or done, and what it costs; run nothing."""
-    from sparsweep.tuner.planning.estimate import bill, lines, price, runs_to_do
+    from sparsweep.tuner.planning.estimate import estimate, format_estimate, list_runs_to_do, node_cost
 
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
     remarks = Remarks.on(described, store)
-    facts = price(described, store) | {"other_code": remarks.facts()["other_code"]}
+    facts = estimate(described, store) | {"other_code": remarks.facts()["other_code"]}
     if node_hour is not None:
-        facts |= bill(facts, node_hour, trials_a_node)
-    runs = runs_to_do(described, store) if list_runs else []
+        facts |= node_cost(facts, node_hour, trials_a_node)
+    runs = list_runs_to_do(described, store) if list_runs else []
     if as_json:
-        say(json.dumps(facts | ({"runs": runs} if list_runs else {})))
+        print_result(json.dumps(facts | ({"runs": runs} if list_runs else {})))
         return
     listed = [f"  {run['run']}  {run['what']}" for run in runs]
-    say("\n".join([*lines(facts), *remarks.code_lines(), *listed]))
+    print_result("\n".join([*format_estimate(facts), *remarks.code_lines(), *listed]))
 
 
 def run(
@@ -102,9 +102,11 @@ def run(
 ) -> None:
     """Run what is missing of a sweep; trials that failed before are left to resume."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    for line in Remarks.on(described, store).code_lines() if rerun is None else take_back(described, store, rerun):
-        tell(line)
-    launch = Launch(described, store, address, track, profile, repeated(context), fail_fast, take_over)
+    for line in (
+        Remarks.on(described, store).code_lines() if rerun is None else forget_for_rerun(described, store, rerun)
+    ):
+        print_message(line)
+    launch = RunOptions(described, store, address, track, profile, options_to_repeat(context), fail_fast, take_over)
     run_sweep(launch, data, remark_lines, retry=False)
 
 
@@ -123,7 +125,7 @@ def resume(
 ) -> None:
     """Resume a sweep in this storage and retry failed trials; or make lost weights or scores again."""
     described, store = open_recorded_sweep(sweep, overrides, storage)
-    launch = Launch(described, store, address, track, None, repeated(context), fail_fast, take_over)
+    launch = RunOptions(described, store, address, track, None, options_to_repeat(context), fail_fast, take_over)
     if remake is None:
         run_sweep(launch, data, remark_lines, retry=True)
     else:
@@ -139,29 +141,29 @@ def status(
     plugins: Plugins = [],
 ) -> None:
     """Say what is done, running, failed (and why), and blocked (and by what)."""
-    from sparsweep.tuner.cli.status_view import follow, lines
-    from sparsweep.tuner.planning.status import report
+    from sparsweep.tuner.cli import status_view
+    from sparsweep.tuner.planning.status import sweep_status
     from sparsweep.tuner.state import sweep_record
 
     store = open_store(storage)
-    names = [sweep] if sweep else sweep_record.recorded(store)
+    names = [sweep] if sweep else sweep_record.list_sweeps(store)
     if not names:
-        raise WrongCall(f"--storage {storage}: no sweep has been run here")
+        raise UsageError(f"--storage {storage}: no sweep has been run here")
     if watch:
         if sweep is None or as_json:
-            raise WrongCall("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
-        follow(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
+            raise UsageError("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
+        status_view.watch(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
         return
     if sweep:
         sweeps = open_sweeps(names, overrides, storage)[0]
     else:
         sweeps, problems = open_readable_sweeps(names, storage)
         for line in problems:
-            tell(line)
-    reports = [report(described, store) for described in sweeps]
+            print_message(line)
+    reports = [sweep_status(described, store) for described in sweeps]
     if as_json:
         reports = [facts | Remarks.on(found, store).facts() for facts, found in zip(reports, sweeps, strict=True)]
-        say(json.dumps(reports[0] if sweep else reports))
+        print_result(json.dumps(reports[0] if sweep else reports))
         return
     for facts, found in zip(reports, sweeps, strict=True):
-        say("\n".join([*lines(facts), *remark_lines(found, store)]))
+        print_result("\n".join([*status_view.format_status(facts), *remark_lines(found, store)]))

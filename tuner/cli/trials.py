@@ -19,13 +19,13 @@ from sparsweep.tuner.cli.options import (
     Where,
 )
 from sparsweep.tuner.cli.session import (
-    only_one,
     open_marked_store,
     open_store,
     open_sweep,
+    resolve_id_prefix,
 )
-from sparsweep.tuner.errors import DEFAULT_STORAGE, WrongCall
-from sparsweep.tuner.terminal import say
+from sparsweep.tuner.errors import DEFAULT_STORAGE, UsageError
+from sparsweep.tuner.terminal import print_result
 
 
 def trials(
@@ -43,36 +43,36 @@ def trials(
     from sparsweep.tuner.cli.result_tables import chosen_trials, trial_csv, trial_lines, trial_table
 
     if as_json and as_csv:
-        raise WrongCall("--json, --csv: choose one of the two")
+        raise UsageError("--json, --csv: choose one of the two")
     table = chosen_trials(
         trial_table(*open_sweep(sweep, overrides, storage, as_it_was_run=True)), where, sort, smallest_first
     )
     if as_json:
-        say(table.to_json(orient="records", date_format="iso"))
+        print_result(table.to_json(orient="records", date_format="iso"))
     else:
-        say(trial_csv(table) if as_csv else trial_lines(table, where, sort))
+        print_result(trial_csv(table) if as_csv else trial_lines(table, where, sort))
 
 
 def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False, plugins: Plugins = []) -> None:
     """Show one trial: its spec, its results and where its files are; of a failed one, its error."""
-    from sparsweep.tuner.planning.status import describe, known_trials
+    from sparsweep.tuner.planning.status import known_runs, trial_details
 
     store = open_store(storage)
-    facts = describe(only_one(trial, known_trials(store), "finished or failed trial", storage), store)
+    facts = trial_details(resolve_id_prefix(trial, known_runs(store), "finished or failed trial", storage), store)
     if as_json:
-        say(json.dumps(facts, default=str))
+        print_result(json.dumps(facts, default=str))
         return
     import yaml
 
     traceback = facts.get("failure", {}).pop("traceback", "")
-    say((yaml.safe_dump(facts, sort_keys=False) + traceback).rstrip("\n"))
+    print_result((yaml.safe_dump(facts, sort_keys=False) + traceback).rstrip("\n"))
 
 
 def logs(trial: TrialId, storage: Storage = DEFAULT_STORAGE) -> None:
     """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
     store = open_store(storage)
-    found = only_one(trial, store.names("logs"), "log", storage)
-    say((store.read(f"logs/{found}.txt") or b"").decode(errors="replace").rstrip("\n"))
+    found = resolve_id_prefix(trial, store.list_ids("logs"), "log", storage)
+    print_result((store.read(f"logs/{found}.txt") or b"").decode(errors="replace").rstrip("\n"))
 
 
 def export(
@@ -82,7 +82,9 @@ def export(
     from sparsweep.tuner.cli.exporting import write
 
     store = open_store(storage)
-    say("\n".join(write(only_one(trial, store.finished(), "finished trial", storage), store, output, onnx)))
+    print_result(
+        "\n".join(write(resolve_id_prefix(trial, store.finished(), "finished trial", storage), store, output, onnx))
+    )
 
 
 def forget(
@@ -97,18 +99,18 @@ def forget(
     """Show finished or failed trials and, if told to, remove what is stored of them: a run makes them again."""
     from sparsweep.tuner.cli.result_tables import finished_where
     from sparsweep.tuner.planning.forgetting import files_of, remove_files
-    from sparsweep.tuner.planning.status import known_trials
+    from sparsweep.tuner.planning.status import known_runs
 
     store = open_marked_store(storage)
     if bool(trials) == (where is not None):
-        raise WrongCall("TRIAL or --where: give ids of trials, or a condition on finished ones, one of the two")
+        raise UsageError("TRIAL or --where: give ids of trials, or a condition on finished ones, one of the two")
     if where is None:
-        known = known_trials(store)
-        chosen = [only_one(trial, known, "finished or failed trial", storage) for trial in trials or []]
+        known = known_runs(store)
+        chosen = [resolve_id_prefix(trial, known, "finished or failed trial", storage) for trial in trials or []]
     else:
         chosen = finished_where(where, store)
     files = files_of(chosen, store)
     count = sum(map(len, files.values()))
-    say("\n".join([*chosen, f"{len(chosen)} trials ({count} files){'' if yes else ': to forget with --yes'}"]))
+    print_result("\n".join([*chosen, f"{len(chosen)} trials ({count} files){'' if yes else ': to forget with --yes'}"]))
     if yes:
         remove_files(files, store)

@@ -14,7 +14,7 @@ from sparsweep.trainables.data import datasets
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.models import models
 from sparsweep.trainables.sparsifiers import sparsifiers
-from sparsweep.trainables.specs.base import Registry, shortened, shown, unknown
+from sparsweep.trainables.specs.base import Registry, shortened, shown, unknown_choice
 from sparsweep.trainables.specs.recipe import override_recipe
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import plain_yaml
@@ -56,11 +56,11 @@ def apply_override(content: dict[str, Any], override: str, fields: Iterable[str]
         if keys[0] == "grids":
             _set_in_grid(content, keys, value)
         elif keys[0] in own:
-            content.update(assign(content, keys, value))
+            content.update(set_path(content, keys, value))
         elif keys[0] in shared:
             _set_in_trials(content, keys, value)
         else:
-            raise SweepError(unknown("field", keys[0], [*shared, *own, "grids.0"]))
+            raise SweepError(unknown_choice("field", keys[0], [*shared, *own, "grids.0"]))
     except (YAMLError, SweepError) as error:
         raise SweepError(f"--set {shown_override}: {error}") from None
 
@@ -72,9 +72,9 @@ def _set_in_grid(content: dict[str, Any], keys: Sequence[str], value: Any) -> No
     if number not in numbers:
         raise SweepError(f"a field of one grid is grids.N.FIELD, with N from 0 to {len(grids) - 1}")
     if keys[2] not in TrialSpec.model_fields:
-        raise SweepError(unknown("field", keys[2], TrialSpec.model_fields))
+        raise SweepError(unknown_choice("field", keys[2], TrialSpec.model_fields))
     grid = grids[numbers[number]]
-    grid.update(assign(grid, keys[2:], value))
+    grid.update(set_path(grid, keys[2:], value))
 
 
 def _set_in_trials(content: dict[str, Any], keys: Sequence[str], value: Any) -> None:
@@ -90,7 +90,7 @@ def _set_in_trials(content: dict[str, Any], keys: Sequence[str], value: Any) -> 
     if field == "sparsifier":
         holders = [part for part in holders if not _is_dense(part.get(field))] or holders
     for holder in holders:
-        holder.update(assign(holder, keys, value))
+        holder.update(set_path(holder, keys, value))
 
 
 def _grids(content: Mapping[str, Any]) -> list[Any]:
@@ -119,12 +119,12 @@ def _set_in_parts(holders: Sequence[dict[str, Any]], keys: Sequence[str], value:
         return field in fields
 
     for holder in holders:
-        holder.update(assign(holder, keys, value, has_field))
+        holder.update(set_path(holder, keys, value, has_field))
     if known and not found:
-        raise SweepError(unknown(f"field of any {part} here", field, sorted(known - {"name"})))
+        raise SweepError(unknown_choice(f"field of any {part} here", field, sorted(known - {"name"})))
 
 
-def assign(
+def set_path(
     holder: Mapping[str, Any], keys: Sequence[str], value: Any, applies: Callable[[Any], bool] = lambda part: True
 ) -> dict[str, Any]:
     """Return a copy of ``holder`` with ``value`` at ``keys``, in each part of a list for which it ``applies``.
@@ -142,6 +142,6 @@ def assign(
             return part
         if not isinstance(part, Mapping):
             part = {} if part is None else {"preset" if key == "recipe" else "name": part}
-        return override_recipe(part, assign({}, rest, value)) if key == "recipe" else assign(part, rest, value)
+        return override_recipe(part, set_path({}, rest, value)) if key == "recipe" else set_path(part, rest, value)
 
     return {**holder, key: inside(holder.get(key))}

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.tuner.config.grid import SweepError, is_tuple, merge, steps
+from sparsweep.tuner.config.grid import SweepError, expand_range, is_list_field, merge
 
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
@@ -34,18 +34,18 @@ REMEDIES = {
 """Accuracies that only some trials have, and what gives them one."""
 
 
-def draw(space: Any, trial: BaseTrial, path: tuple[str, ...] = ()) -> Any:
+def sample(space: Any, trial: BaseTrial, path: tuple[str, ...] = ()) -> Any:
     """One cell of ``space``, its choices suggested by ``trial`` under their dotted paths."""
     if isinstance(space, Mapping) and {"from", "to"} <= space.keys() <= INTERVAL:
         return _number(space, trial, ".".join(path))
     if isinstance(space, Mapping):
-        return {key: draw(part, trial, (*path, key)) for key, part in space.items()}
-    if isinstance(space, list) and not (is_tuple(path) and not any(isinstance(part, list) for part in space)):
+        return {key: sample(part, trial, (*path, key)) for key, part in space.items()}
+    if isinstance(space, list) and not (is_list_field(path) and not any(isinstance(part, list) for part in space)):
         return _choice(space, trial, path)
     return space
 
 
-def check(space: Any, base: Mapping[str, Any], objectives: Sequence[str]) -> None:
+def check_space(space: Any, base: Mapping[str, Any], objectives: Sequence[str]) -> None:
     """Raise SweepError if a search of ``space`` on top of ``base`` cannot end well.
 
     Every choice is tried with the ends of every interval. Each must be a trial, and one of them must have each of
@@ -68,7 +68,7 @@ def _as_trial(fields: Mapping[str, Any], cell: Any) -> TrialSpec:
         spec = TrialSpec.model_validate(fields)
         spec.sparsifier.check_updates(spec)
     except ValidationError as error:
-        raise SweepError(f"search.space: a corner of it is no trial: {explain(error)} (got {cell})") from None
+        raise SweepError(f"search.space: a corner of it is no trial: {format_error(error)} (got {cell})") from None
     except ValueError as error:
         raise SweepError(f"search.space: {error} (got {cell})") from None
     return spec
@@ -82,7 +82,7 @@ def corners(space: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
     elif isinstance(space, Mapping):
         parts = [list(islice(corners(part, (*path, key)), MAX_CORNERS)) for key, part in space.items()]
         yield from (dict(zip(space, cell, strict=True)) for cell in product(*parts))
-    elif isinstance(space, list) and not (is_tuple(path) and not any(isinstance(part, list) for part in space)):
+    elif isinstance(space, list) and not (is_list_field(path) and not any(isinstance(part, list) for part in space)):
         _refuse_empty(space, path)
         yield from chain.from_iterable(corners(part, path) if isinstance(part, Mapping) else [part] for part in space)
     else:
@@ -102,7 +102,7 @@ def _choice(parts: Sequence[Any], trial: BaseTrial, path: tuple[str, ...]) -> An
     chosen = trial.suggest_categorical(".".join(path) or "space", labels)
     part = parts[labels.index(chosen)]
     # What a choice holds has names of its own: two methods' prune rates are two parameters.
-    return draw(part, trial, (*path, str(chosen))) if isinstance(part, Mapping) else part
+    return sample(part, trial, (*path, str(chosen))) if isinstance(part, Mapping) else part
 
 
 def _label(part: Any, index: int) -> str | float | bool | None:
@@ -120,7 +120,9 @@ def _limits(limits: Mapping[str, Any], name: str) -> tuple[float, float]:
     if not known or not all(math.isfinite(value) for value in numbers) or low > high:
         raise SweepError(f"search.space.{name}: an interval needs numbers from <= to, got {dict(limits)}")
     if step is not None:
-        next(steps({"from": low, "to": high, "step": step}, ("search", "space", name)))  # its end is met, or it raises
+        next(
+            expand_range({"from": low, "to": high, "step": step}, ("search", "space", name))
+        )  # its end is met, or it raises
     if log and (low <= 0 or step is not None):
         raise SweepError(f"search.space.{name}: a logarithmic interval begins above 0 and has no step")
     return low, high

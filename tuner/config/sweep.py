@@ -18,21 +18,21 @@ import pyarrow as pa
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sparsweep.trainables.data import Dataset, datasets
-from sparsweep.trainables.specs.base import SpecError, Value, explain, shortened, shown, unknown
+from sparsweep.trainables.specs.base import FrozenModel, SpecError, format_error, shortened, shown, unknown_choice
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import plain_yaml
 from sparsweep.trainables.storage.plain_yaml import YAMLError
-from sparsweep.trainables.storage.schemas import TABLES
-from sparsweep.trainables.storage.user_files import read_given_text
-from sparsweep.trainables.training.execution import Engine
-from sparsweep.tuner.config.adaptive_seeds import Seeds
-from sparsweep.tuner.config.grid import SweepError, count, expand, merge
+from sparsweep.trainables.storage.schemas import SCHEMAS
+from sparsweep.trainables.storage.user_files import read_user_text
+from sparsweep.trainables.training.execution import ExecutionConfig
+from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
+from sparsweep.tuner.config.grid import SweepError, expand, merge, num_combinations
 from sparsweep.tuner.config.overrides import apply_override
-from sparsweep.tuner.config.space import check
+from sparsweep.tuner.config.space import check_space
 
 BUILT_IN = "built-in"
 """Source of the sweeps that come with the package."""
-NUMBERS = [name for name in TABLES["trials"].names if pa.types.is_floating(TABLES["trials"].field(name).type)]
+NUMBERS = [name for name in SCHEMAS["trials"].names if pa.types.is_floating(SCHEMAS["trials"].field(name).type)]
 """Columns of ``trials`` that a search can look at."""
 
 
@@ -42,12 +42,12 @@ MOST_LEVELS = 20
 SWEEP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 
 
-class Resources(Value):
+class Resources(FrozenModel):
     """What one trial occupies while it runs."""
 
     cpus: int = Field(default=1, ge=1, description="CPU threads")
     gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: measured")
-    engine: Engine = Field(default=Engine(), description="how training steps run; changes no trial")
+    engine: ExecutionConfig = Field(default=ExecutionConfig(), description="how training steps run; changes no trial")
     trial_timeout: float | None = Field(
         default=None, gt=0, description="seconds without the end of an epoch, after which a trial is killed as hanging"
     )
@@ -60,7 +60,7 @@ class Resources(Value):
         return gpus
 
 
-class Search(Value):
+class Search(FrozenModel):
     """What a sweep looks for, in place of a grid (see ``space`` for the syntax of its space)."""
 
     space: dict[str, Any] | list[dict[str, Any]] = Field(description="fields of a trial, with ranges and choices")
@@ -77,7 +77,7 @@ class Search(Value):
     def _columns_of_numbers(cls, objectives: dict[str, str]) -> dict[str, str]:
         for name in objectives:
             if name not in NUMBERS:
-                raise ValueError(unknown("column", name, NUMBERS))
+                raise ValueError(unknown_choice("column", name, NUMBERS))
         return objectives
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class Search(Value):
         return self
 
 
-class Sweep(Value):
+class Sweep(FrozenModel):
     """A named set of trials with its resources."""
 
     name: str = Field(pattern=rf"^{SWEEP_NAME}$")
@@ -97,7 +97,9 @@ class Sweep(Value):
     base: dict[str, Any] = Field(default_factory=dict, description="fields of a trial that all grids start from")
     grids: tuple[dict[str, Any], ...] = Field(default=(), description="fields of trials; a list means all its values")
     search: Search | None = Field(default=None, description="what to look for, in place of grids")
-    seeds: Seeds | None = Field(default=None, description="seeds that grow where they are needed, in place of seed")
+    seeds: AdaptiveSeeds | None = Field(
+        default=None, description="seeds that grow where they are needed, in place of seed"
+    )
     figures: dict[str, int] = Field(
         default_factory=dict, description="included sweeps: how many of the grids, from the first on, each brought"
     )
@@ -136,7 +138,7 @@ class Sweep(Value):
 
     @model_validator(mode="after")
     def _no_more_runs_than_meant(self) -> Sweep:
-        trials = sum(count(merge(self.start, grid)) for grid in self.grids)
+        trials = sum(num_combinations(merge(self.effective_base, grid)) for grid in self.grids)
         self._refuse_too_many(f"grids: {trials:,} trials", trials)
         if self.search is not None:
             self._refuse_too_many(f"search.trials: {self.search.trials:,}", self.search.trials)
@@ -147,10 +149,10 @@ class Sweep(Value):
             raise ValueError(f"{what}, more than most_runs, {self.most_runs:,}. Raise that if so many are meant.")
 
     @cached_property
-    def cells(self) -> tuple[dict[str, TrialSpec], ...]:
+    def trials_by_grid(self) -> tuple[dict[str, TrialSpec], ...]:
         """The trials of each grid by id, in the order of the file; SweepError if one of them cannot be."""
         cells = tuple(self._cells(number, grid) for number, grid in enumerate(self.grids))
-        runs = sum(1 + trial.difficulty.asks(trial) for trials in cells for trial in trials.values())
+        runs = sum(1 + trial.difficulty.num_scoring_runs(trial) for trials in cells for trial in trials.values())
         try:
             self._refuse_too_many(f"grids: {runs:,} runs, with those that score samples for each trial", runs)
         except ValueError as error:
@@ -159,33 +161,33 @@ class Sweep(Value):
 
     def _cells(self, number: int, grid: Mapping[str, Any]) -> dict[str, TrialSpec]:
         trials: dict[str, TrialSpec] = {}
-        for cell in expand(merge(self.start, grid)):
+        for cell in expand(merge(self.effective_base, grid)):
             try:
                 trial = TrialSpec.model_validate(cell)
             except ValidationError as error:
-                raise SweepError(f"{self.name}: grids.{number}: {explain(error)}") from None
+                raise SweepError(f"{self.name}: grids.{number}: {format_error(error)}") from None
             trials[trial.id] = trial
         return trials
 
     @cached_property
     def trials(self) -> dict[str, TrialSpec]:
         """The trials of all grids by id, each once."""
-        return {run: trial for cells in self.cells for run, trial in cells.items()}
+        return {run: trial for cells in self.trials_by_grid for run, trial in cells.items()}
 
     @property
-    def parts(self) -> list[list[str]]:
+    def trials_by_figure(self) -> list[list[str]]:
         """Ids of the trials of each included sweep, and last those of the sweep's own grids."""
-        left = iter(self.cells)
+        left = iter(self.trials_by_grid)
         counts = [*self.figures.values(), len(self.grids)]
         return [[run for cells in islice(left, count) for run in cells] for count in counts]
 
     @property
-    def start(self) -> dict[str, Any]:
+    def effective_base(self) -> dict[str, Any]:
         """What every grid starts from."""
         return self.base if self.seeds is None else {**self.base, "seed": self.seeds.numbers(self.seeds.start)}
 
     @property
-    def sources(self) -> list[Dataset]:
+    def candidate_datasets(self) -> list[Dataset]:
         """The data sets that a search can choose."""
         spaces = [] if self.search is None else self.search.space
         parts = [self.base, *(spaces if isinstance(spaces, list) else [spaces])]
@@ -193,11 +195,11 @@ class Sweep(Value):
         return [datasets.parse(cell) for cell in chosen]
 
     def dump(self) -> str:
-        """YAML from which :func:`parse` makes the same sweep."""
+        """YAML from which :func:`parse_sweep` makes the same sweep."""
         return plain_yaml.dump(self.model_dump(mode="json", by_alias=True))
 
 
-def parse(
+def parse_sweep(
     text: str, name: str, overrides: Sequence[str] = (), source: str | None = None, including: tuple[str, ...] = ()
 ) -> Sweep:
     """The sweep that the YAML ``text`` describes, called ``name`` if it does not name itself.
@@ -228,7 +230,7 @@ def parse(
     try:
         sweep = Sweep.model_validate(content)
     except ValidationError as error:
-        raise SweepError(f"{name}: {explain(error)}") from None
+        raise SweepError(f"{name}: {format_error(error)}") from None
     if not sweep.trials and not sweep.search:
         raise SweepError(f"{name}: grids: they hold no trial: an empty list stands for no value")
     return sweep
@@ -243,7 +245,7 @@ def with_included(content: Mapping[str, Any], name: str, including: tuple[str, .
         raise SweepError(f"{name}: include: {name} cannot include itself")
     if len(including) > MOST_LEVELS:
         raise SweepError(f"{name}: include: more than {MOST_LEVELS} sweeps that include one another")
-    others = [read(other, including=including) for other in names]
+    others = [read_sweep(other, including=including) for other in names]
     if searching := [other.name for other in others if other.search]:
         raise SweepError(f"{name}: include: {searching[0]} is a search, which has no grids to add")
     if grown := [other.name for other in others if other.seeds and not content.get("seeds")]:
@@ -270,8 +272,8 @@ def description(path: Path) -> str:
 def checked(sweep: Sweep) -> Sweep:
     """``sweep``; SweepError if a method would never change its masks though it should, or a search cannot end well."""
     if sweep.search is not None:
-        check(sweep.search.space, sweep.base, list(sweep.search.objectives))
-    for number, cells in enumerate(sweep.cells):
+        check_space(sweep.search.space, sweep.base, list(sweep.search.objectives))
+    for number, cells in enumerate(sweep.trials_by_grid):
         for trial in cells.values():
             try:
                 trial.sparsifier.check_updates(trial)
@@ -280,7 +282,7 @@ def checked(sweep: Sweep) -> Sweep:
     return sweep
 
 
-def read(name: str, overrides: Sequence[str] = (), including: tuple[str, ...] = ()) -> Sweep:
+def read_sweep(name: str, overrides: Sequence[str] = (), including: tuple[str, ...] = ()) -> Sweep:
     """The sweep called ``name``: a built-in one, or a path to a YAML file. SweepError if anything is wrong.
 
     ``including``: the files through which it is included.
@@ -288,12 +290,12 @@ def read(name: str, overrides: Sequence[str] = (), including: tuple[str, ...] = 
     path = built_in().get(name) or Path(name)
     try:
         place = str(path.resolve())
-        text = read_given_text(place)
+        text = read_user_text(place)
     except FileNotFoundError:
-        raise SweepError(f"{unknown('sweep', name, built_in())}, or give the path of a YAML file") from None
+        raise SweepError(f"{unknown_choice('sweep', name, built_in())}, or give the path of a YAML file") from None
     except (OSError, ValueError, RuntimeError) as error:  # a RuntimeError: links that lead in a circle
         raise SweepError(f"{shortened(name)}: cannot be read: {shortened(str(error))}") from None
     if place in including:
         raise SweepError(f"{name}: include: it includes itself, in the end")
     source = BUILT_IN if name in built_in() else place
-    return checked(parse(text, path.stem, overrides, source, (*including, place)))
+    return checked(parse_sweep(text, path.stem, overrides, source, (*including, place)))

@@ -18,31 +18,31 @@ from ray.tune import schedulers
 
 from sparsweep.trainables import plugins
 from sparsweep.trainables.data import ImageData
-from sparsweep.trainables.specs.run import dump
+from sparsweep.trainables.specs.run import to_json
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 from sparsweep.tuner.config.grid import SweepError
 from sparsweep.tuner.config.sweep import Resources, Sweep
-from sparsweep.tuner.errors import shortened
+from sparsweep.tuner.errors import short_message
 from sparsweep.tuner.execution import tune_adapter
 from sparsweep.tuner.execution.lifeline import Lifeline, Lost, leave
-from sparsweep.tuner.execution.oom import Crowd, remaining
-from sparsweep.tuner.execution.progress import Watch
-from sparsweep.tuner.execution.queue import Release
-from sparsweep.tuner.execution.run_options import Launch
-from sparsweep.tuner.execution.scratch import scratch
+from sparsweep.tuner.execution.oom import GpuOutOfMemoryMonitor, remaining_state
+from sparsweep.tuner.execution.progress import ProgressCallback
+from sparsweep.tuner.execution.queue import RunQueue
+from sparsweep.tuner.execution.run_options import RunOptions
+from sparsweep.tuner.execution.scratch import temporary_folder
 from sparsweep.tuner.execution.search import GraphSearch
-from sparsweep.tuner.execution.timeout import FailFast, Patience
-from sparsweep.tuner.hardware.gpu_sharing import larger, share
-from sparsweep.tuner.hardware.throughput import share_a_card
-from sparsweep.tuner.planning.graph import State
-from sparsweep.tuner.planning.schedule import order_of
+from sparsweep.tuner.execution.timeout import EpochTimeout, FailFast
+from sparsweep.tuner.hardware.gpu_sharing import gpu_fraction, larger_fraction
+from sparsweep.tuner.hardware.throughput import measure_gpu_sharing
+from sparsweep.tuner.planning.graph import SweepState
+from sparsweep.tuner.planning.schedule import scheduling_key
 
 REACH_SECONDS = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PENDING_PER_SLOT = 2
+MAX_PENDING_PER_SLOT = 2
 """Trials that Tune holds ready for each one that runs: enough that no slot waits, few enough for a late release."""
-PENDING_AT_LEAST = {"local": 4, "cluster": 64}
+MIN_PENDING = {"local": 4, "cluster": 64}
 """A cluster grows by what waits, so there it must be seen before there are slots."""
 
 
@@ -55,10 +55,10 @@ class Stopped(Exception):
 
 
 def execute(
-    launch: Launch,
-    state: State,
+    launch: RunOptions,
+    state: SweepState,
     images: dict[str, ImageData],
-    watch: Watch,
+    watch: ProgressCallback,
     followers: Sequence[tune.Callback] = (),
     lost: Lost = leave,
 ) -> None:
@@ -72,46 +72,51 @@ def execute(
     tune_adapter.set_environment()
     with contextlib.ExitStack() as stack:
         stack.enter_context(stop_signals())
-        folder = stack.enter_context(scratch())
+        folder = stack.enter_context(temporary_folder())
         stack.enter_context(cluster(launch.address, folder))
         stack.enter_context(lifeline(launch.address).watched(lost))
         received = stack.enter_context(stop_signals())  # again, for ray.init has set a handler of its own
         datasets = {key: ray.put(images.pop(key)) for key in list(images)}
-        shape: dict[str, float] | None = resource_shape(launch.sweep.resources, state, launch.store, watch.say)
+        shape: dict[str, float] | None = trial_resources(launch.sweep.resources, state, launch.store, watch.log_line)
         while shape is not None and not received and not (launch.fail_fast and watch.failed):
-            crowd = attempt(launch, state, datasets, shape, watch, followers, folder)
-            shape = roomier(shape) if crowd else None
+            crowd = run_attempt(launch, state, datasets, shape, watch, followers, folder)
+            shape = increase_gpu_share(shape) if crowd else None
             watch.failed -= crowd
-            state = remaining(state, watch.failed, launch.store) if shape else state
+            state = remaining_state(state, watch.failed, launch.store) if shape else state
     if received:
         raise Stopped(received[0])
 
 
-def attempt(
-    launch: Launch,
-    state: State,
+def run_attempt(
+    launch: RunOptions,
+    state: SweepState,
     datasets: Mapping[str, ray.ObjectRef],
     shape: dict[str, float],
-    watch: Watch,
+    watch: ProgressCallback,
     followers: Sequence[tune.Callback],
     folder: Path,
 ) -> set[str]:
     """Run what is ready in trials of ``shape``; returns those for which a share of a GPU was too small."""
     local = launch.address == "local"
-    if local and slots(shape) == 0:  # a cluster of several machines may grow; this one will not
+    if local and num_slots(shape) == 0:  # a cluster of several machines may grow; this one will not
         have = {name.lower(): amount for name, amount in ray.cluster_resources().items() if name in ("CPU", "GPU")}
         raise SweepError(f"resources: a trial needs {shape}, this machine has {have}: it would wait for ever")
-    limit = slots(shape) if local else None
-    algorithm, stopping = how_to_search(launch.sweep, state, launch.store, slots(shape), limit)
-    crowd = Crowd(algorithm)
-    callbacks = [watch, *followers, *([crowd] if roomier(shape) else []), *([FailFast()] if launch.fail_fast else [])]
-    waiting = PENDING_AT_LEAST["local" if local else "cluster"]
-    tune_adapter.limit_pending_trials(max(waiting, PENDING_PER_SLOT * slots(shape)))
-    fit(trainable(launch, state, datasets, shape), algorithm, stopping, launch.sweep, callbacks, folder)
+    limit = num_slots(shape) if local else None
+    algorithm, stopping = make_search(launch.sweep, state, launch.store, num_slots(shape), limit)
+    crowd = GpuOutOfMemoryMonitor(algorithm)
+    callbacks = [
+        watch,
+        *followers,
+        *([crowd] if increase_gpu_share(shape) else []),
+        *([FailFast()] if launch.fail_fast else []),
+    ]
+    waiting = MIN_PENDING["local" if local else "cluster"]
+    tune_adapter.limit_pending_trials(max(waiting, MAX_PENDING_PER_SLOT * num_slots(shape)))
+    run_tune(make_trainable(launch, state, datasets, shape), algorithm, stopping, launch.sweep, callbacks, folder)
     return crowd.runs
 
 
-def fit(
+def run_tune(
     trainable: Any,
     algorithm: GraphSearch,
     stopping: schedulers.TrialScheduler,
@@ -133,45 +138,49 @@ def fit(
             storage_path=tempfile.mkdtemp(prefix="tune-", dir=folder),
             failure_config=tune.FailureConfig(max_failures=sweep.retries),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[*callbacks, *([] if timeout is None else [Patience(timeout)])],
+            callbacks=[*callbacks, *([] if timeout is None else [EpochTimeout(timeout)])],
             verbose=0,
         ),
     )
     tuner.fit()
 
 
-def how_to_search(
-    sweep: Sweep, state: State, store: Store, parallel: int, limit: int | None
+def make_search(
+    sweep: Sweep, state: SweepState, store: Store, parallel: int, limit: int | None
 ) -> tuple[GraphSearch, schedulers.TrialScheduler]:
     """What gives Tune its trials, at most ``limit`` at a time, and what may stop them early."""
-    release = Release(state.graph, state.ready, order_of(sweep, state.graph, state.ready))
+    release = RunQueue(state.graph, state.ready, scheduling_key(sweep, state.graph, state.ready))
     if sweep.seeds is not None:
-        from sparsweep.tuner.execution.seed_search import SeedSearch
-        from sparsweep.tuner.search.adaptive_seeds import grown
+        from sparsweep.tuner.execution.seed_search import AdaptiveSeedSearch
+        from sparsweep.tuner.search.adaptive_seeds import load_plan
 
-        return SeedSearch(release, grown(sweep, store), store, limit), tune_adapter.SubmissionOrderScheduler()
+        return AdaptiveSeedSearch(
+            release, load_plan(sweep, store), store, limit
+        ), tune_adapter.SubmissionOrderScheduler()
     if sweep.search is None:
         return GraphSearch(release, limit), tune_adapter.SubmissionOrderScheduler()
-    from sparsweep.tuner.execution.optuna_search import StudySearch, scheduler  # Optuna takes a second to import
-    from sparsweep.tuner.search.study import Study
+    from sparsweep.tuner.execution.optuna_search import OptunaSearch, scheduler  # Optuna takes a second to import
+    from sparsweep.tuner.search.study import OptunaStudy
 
-    study = Study(sweep, store)
-    return StudySearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
+    study = OptunaStudy(sweep, store)
+    return OptunaSearch(release, study, store, max(1, parallel)), scheduler(sweep.search, study)
 
 
-def trainable(launch: Launch, state: State, datasets: Mapping[str, ray.ObjectRef], shape: dict[str, float]) -> Any:
+def make_trainable(
+    launch: RunOptions, state: SweepState, datasets: Mapping[str, ray.ObjectRef], shape: dict[str, float]
+) -> Any:
     """The trainable with what all its trials share: specs and images stay in the object store, once a node."""
     sweep = launch.sweep
     specs = {run: state.graph.runs[run] for run in state.ready}
     shared = tune.with_parameters(
         SparseTrainable,
-        specs={run: dump(spec) for run, spec in specs.items()},
+        specs={run: to_json(spec) for run, spec in specs.items()},
         datasets=datasets,
         store=launch.store,
         sweep=sweep.name,
         threads=sweep.resources.cpus,
         device="cuda" if "gpu" in shape else "cpu",
-        modules=plugins.named(),
+        modules=plugins.requested_modules(),
         folder=os.getcwd(),
         profile=launch.profile,
         engine=sweep.resources.engine,
@@ -179,8 +188,8 @@ def trainable(launch: Launch, state: State, datasets: Mapping[str, ray.ObjectRef
     return tune.with_resources(shared, shape)
 
 
-def resource_shape(
-    resources: Resources, state: State, store: Store, say: Callable[[str, bool], None]
+def trial_resources(
+    resources: Resources, state: SweepState, store: Store, say: Callable[[str, bool], None]
 ) -> dict[str, float]:
     """What Tune reserves for a trial, in Ray's terms; ``gpus: auto`` is measured, where there is a GPU."""
     gpus = resources.gpus
@@ -189,26 +198,30 @@ def resource_shape(
         if not have.get("GPU") and not have.get("CPU"):
             raise SweepError("resources.gpus: auto sees no node yet: --set resources.gpus=1, or a share, or 0 for none")
         gpus = 0.0
-        trained = [state.graph.runs[run] for run in state.ready if state.graph.runs[run].training]
+        trained = [state.graph.runs[run] for run in state.ready if state.graph.runs[run].trained_trial]
         if have.get("GPU"):
             engine = resources.engine
-            gpus = share(share_a_card(trained, engine, store, lambda text: say(text, True))) if trained else 1.0
+            gpus = (
+                gpu_fraction(measure_gpu_sharing(trained, engine, store, lambda text: say(text, True)))
+                if trained
+                else 1.0
+            )
     return {"cpu": float(resources.cpus), **({"gpu": gpus} if gpus else {})}
 
 
-def roomier(shape: dict[str, float]) -> dict[str, float] | None:
+def increase_gpu_share(shape: dict[str, float]) -> dict[str, float] | None:
     """The same with a larger share of a GPU; None if there is none, or a trial has a whole one."""
-    fraction = larger(shape["gpu"]) if "gpu" in shape else None
+    fraction = larger_fraction(shape["gpu"]) if "gpu" in shape else None
     return None if fraction is None else {**shape, "gpu": fraction}
 
 
-def slots(shape: dict[str, float]) -> int:
+def num_slots(shape: dict[str, float]) -> int:
     """Trials that the cluster, as it is now, can run at once."""
     total = ray.cluster_resources()
     return int(min(total.get(name.upper(), 0) // amount for name, amount in shape.items()))
 
 
-def reach(address: str) -> None:
+def check_reachable(address: str) -> None:
     """ConnectionError if nothing listens at a ``host:port``, where Ray itself would go on trying for many minutes."""
     host, colon, port = address.rpartition(":")
     if not colon or "://" in address:
@@ -225,7 +238,7 @@ def cluster(address: str, folder: Path) -> Iterator[None]:
 
     ``folder``: where a private cluster keeps its files; workers begin in it (see ``SparseTrainable.setup``).
     """
-    reach(address)
+    check_reachable(address)
     tune_adapter.silence_loggers()
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "configure_logging": True}
     if address == "local":
@@ -254,7 +267,7 @@ def connect(address: str, options: dict[str, Any]) -> None:
         else:
             what = "cannot be connected to"
             advice = "If it asks for a token: RAY_AUTH_MODE=token here, and its token in ~/.ray/auth_token"
-        raise ConnectionError(f"{what}: {shortened(error)}. {advice}") from error
+        raise ConnectionError(f"{what}: {short_message(error)}. {advice}") from error
 
 
 def lifeline(address: str) -> Lifeline:

@@ -10,74 +10,74 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sparsweep.trainables.specs.run import Spec
-from sparsweep.tuner.planning.estimate import cost
-from sparsweep.tuner.planning.schedule import shape
+from sparsweep.trainables.specs.run import RunSpec
+from sparsweep.tuner.planning.estimate import training_flops
+from sparsweep.tuner.planning.schedule import step_signature
 
 
 @dataclass
-class Course:
+class RunProgress:
     """A run under way: its ``share`` of the work done, and the ``time`` and ``share`` since when it is measured."""
 
-    spec: Spec
+    spec: RunSpec
     since: float
-    since_share: float = 0.0
-    share: float = 0.0
+    since_progress: float = 0.0
+    progress: float = 0.0
 
 
-class Pace:
-    """Follows the runs of a sweep: :meth:`plan`, then for each :meth:`begin`, :meth:`follow`, :meth:`end`.
+class EtaEstimator:
+    """Follows the runs of a sweep: :meth:`add_runs`, then for each :meth:`begin`, :meth:`follow`, :meth:`finish`.
 
     Measured from the first sign of training on: before that Ray starts. O(1) an event.
     """
 
     def __init__(self) -> None:
-        self.first_sign: float | None = None
-        self.running: dict[str, Course] = {}
+        self.first_update: float | None = None
+        self.running: dict[str, RunProgress] = {}
         self.planned = 0
         self.total: defaultdict[str, float] = defaultdict(float)  # operations known of
         self.done: defaultdict[str, float] = defaultdict(float)  # by runs that are not running any more
         self.seconds: defaultdict[str, float] = defaultdict(float)  # of slots, that were measured
         self.operations: defaultdict[str, float] = defaultdict(float)  # done in them
 
-    def plan(self, specs: Iterable[Spec]) -> None:
+    def add_runs(self, specs: Iterable[RunSpec]) -> None:
         """Runs that are to be made."""
         for spec in specs:
             self.planned += 1
-            self.total[shape(spec)] += cost(spec)
+            self.total[step_signature(spec)] += training_flops(spec)
 
-    def begin(self, run: str, spec: Spec, now: float) -> None:
-        self.running[run] = Course(spec, now)
+    def start(self, run: str, spec: RunSpec, now: float) -> None:
+        self.running[run] = RunProgress(spec, now)
 
-    def follow(self, run: str, share: float, now: float) -> None:
+    def update(self, run: str, share: float, now: float) -> None:
         """``run`` has done ``share`` of its work."""
         if run in self.running:
-            self.running[run].share = share
-        if self.first_sign is None:
-            self.first_sign = now
+            self.running[run].progress = share
+        if self.first_update is None:
+            self.first_update = now
             for course in self.running.values():
-                course.since, course.since_share = now, course.share
+                course.since, course.since_progress = now, course.progress
 
-    def end(self, run: str, now: float, counts: bool) -> None:
+    def finish(self, run: str, now: float, final: bool) -> None:
         """``run`` is over; ``counts``: finished or failed for good, not to be tried again."""
         course = self.running.pop(run, None)
         if course is None:
             return
         self._measure(course, now)
-        if counts:
-            self.done[shape(course.spec)] += cost(course.spec)
+        if final:
+            self.done[step_signature(course.spec)] += training_flops(course.spec)
 
-    def _measure(self, course: Course, now: float) -> None:
-        if self.first_sign is not None:
-            kind = shape(course.spec)
+    def _measure(self, course: RunProgress, now: float) -> None:
+        if self.first_update is not None:
+            kind = step_signature(course.spec)
             self.seconds[kind] += now - course.since
-            self.operations[kind] += (course.share - course.since_share) * cost(course.spec)
+            self.operations[kind] += (course.progress - course.since_progress) * training_flops(course.spec)
 
     def operations_done(self) -> float:
         """By all runs so far."""
-        return sum(self.done.values()) + sum(self._under_way().values())
+        return sum(self.done.values()) + sum(self._operations_running().values())
 
-    def operations_in_all(self, unknown: int = 0) -> float:
+    def operations_total(self, unknown: int = 0) -> float:
         """Of all runs, ``unknown`` ones that a search has yet to suggest included, which count as those before."""
         known = sum(self.total.values())
         return known * (1 + unknown / self.planned) if self.planned else 0.0
@@ -86,25 +86,27 @@ class Pace:
         """Until everything is done, with as many runs at a time as so far; None where nothing was measured yet."""
         seconds, operations = self._measured(now)
         slots, work = sum(seconds.values()), sum(operations.values())
-        if self.first_sign is None or now <= self.first_sign or work <= 0 or slots <= 0:
+        if self.first_update is None or now <= self.first_update or work <= 0 or slots <= 0:
             return None
         rates = {kind: seconds[kind] / operations[kind] if operations[kind] else slots / work for kind in self.total}
-        under_way = self._under_way()
+        under_way = self._operations_running()
         left = sum((self.total[kind] - self.done[kind] - under_way[kind]) * rates[kind] for kind in rates)
         left += unknown * sum(self.total[kind] * rates[kind] for kind in rates) / self.planned
-        return left * (now - self.first_sign) / slots
+        return left * (now - self.first_update) / slots
 
-    def _under_way(self) -> defaultdict[str, float]:
+    def _operations_running(self) -> defaultdict[str, float]:
         """Operations that running runs have done."""
         found: defaultdict[str, float] = defaultdict(float)
         for course in self.running.values():
-            found[shape(course.spec)] += course.share * cost(course.spec)
+            found[step_signature(course.spec)] += course.progress * training_flops(course.spec)
         return found
 
     def _measured(self, now: float) -> tuple[defaultdict[str, float], defaultdict[str, float]]:
         """Slot seconds and the operations done in them, of runs that ended and of those that run."""
         seconds, operations = self.seconds.copy(), self.operations.copy()
         for course in self.running.values():
-            seconds[shape(course.spec)] += now - course.since
-            operations[shape(course.spec)] += (course.share - course.since_share) * cost(course.spec)
+            seconds[step_signature(course.spec)] += now - course.since
+            operations[step_signature(course.spec)] += (course.progress - course.since_progress) * training_flops(
+                course.spec
+            )
         return seconds, operations

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 
-from sparsweep.tuner.terminal import tell
+from sparsweep.tuner.terminal import print_message
 
 LOOK_SECONDS = 1.0
 Lost = Callable[[str], None]
@@ -18,7 +18,7 @@ Lost = Callable[[str], None]
 
 def leave(name: str) -> None:
     """End the process: Ray's own calls may hang now, those that shut it down too."""
-    tell(f"sparsweep: Ray's {name} was lost")
+    print_message(f"sparsweep: Ray's {name} was lost")
     os._exit(2)
 
 

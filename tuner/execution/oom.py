@@ -9,30 +9,30 @@ from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.execution.search import GraphSearch
 from sparsweep.tuner.execution.tune_adapter import DriverCallback, RunTrial
-from sparsweep.tuner.planning.graph import State, examine, find_blocked
-from sparsweep.tuner.ray_errors import cause
+from sparsweep.tuner.planning.graph import SweepState, blocked_runs, compute_state
+from sparsweep.tuner.ray_errors import unwrap
 
 
-class Crowd(DriverCallback):
+class GpuOutOfMemoryMonitor(DriverCallback):
     """Notices trials that found no memory on a GPU, and from the first on lets no more begin.
 
     ``runs``: the ids of those trials. That they failed is in ``failures``, but they are not given up for it.
     """
 
     def __init__(self, algorithm: GraphSearch) -> None:
-        self.algorithm = algorithm
+        self.search = algorithm
         self.runs: set[str] = set()
 
     def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self._look_at(trial)
+        self._check_error(trial)
 
     def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self._look_at(trial)
+        self._check_error(trial)
 
-    def _look_at(self, trial: RunTrial) -> None:
-        if trial.error is not None and is_out_of_memory(cause(trial.error)):
+    def _check_error(self, trial: RunTrial) -> None:
+        if trial.error is not None and is_out_of_memory(unwrap(trial.error)):
             self.runs.add(trial.trial_id)
-            self.algorithm.closed = True
+            self.search.draining = True
 
 
 def is_out_of_memory(error: Exception) -> bool:
@@ -40,8 +40,8 @@ def is_out_of_memory(error: Exception) -> bool:
     return "torch" in sys.modules and isinstance(error, torch.OutOfMemoryError)
 
 
-def remaining(state: State, failed: set[str], store: Store) -> State:
+def remaining_state(state: SweepState, failed: set[str], store: Store) -> SweepState:
     """What is left of ``state`` to be run again, without the runs that ``failed`` meanwhile and what waits for them."""
-    now = examine(state.graph, store)
+    now = compute_state(state.graph, store)
     given_up = frozenset((state.failed | failed) & now.todo)
-    return State(state.graph, now.todo, given_up, find_blocked(state.graph, set(now.todo), set(given_up)))
+    return SweepState(state.graph, now.todo, given_up, blocked_runs(state.graph, set(now.todo), set(given_up)))

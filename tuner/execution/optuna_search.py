@@ -10,27 +10,27 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, Tri
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Search
-from sparsweep.tuner.execution.queue import Release
-from sparsweep.tuner.execution.search import GrowingSearch
+from sparsweep.tuner.execution.queue import RunQueue
+from sparsweep.tuner.execution.search import DynamicGraphSearch
 from sparsweep.tuner.execution.tune_adapter import SubmissionOrderScheduler, without_unmeasured_results
-from sparsweep.tuner.search.study import Study
+from sparsweep.tuner.search.study import OptunaStudy
 
 MAX_EPOCHS = 100_000
 """Trials end by themselves; ASHA only wants to know that they do."""
 
 
-class StudySearch(GrowingSearch):
-    """Gives Tune what a :class:`Study` suggests, ``parallel`` suggestions at a time, and what these need to start."""
+class OptunaSearch(DynamicGraphSearch):
+    """Gives Tune the suggestions of a study, at most ``parallel`` at a time, and their prerequisites."""
 
-    def __init__(self, release: Release, study: Study, store: Store, parallel: int) -> None:
+    def __init__(self, release: RunQueue, study: OptunaStudy, store: Store, parallel: int) -> None:
         super().__init__(release, store)
-        self.study, self.parallel = study, parallel
+        self.study, self.max_open_trials = study, parallel
         self.exhausted = False
 
     def next_trial(self) -> Trial | None:
-        if self.closed:
+        if self.draining:
             return None
-        while not self.release.has_ready and not self.exhausted and len(self.study.open) < self.parallel:
+        while not self.queue.has_ready and not self.exhausted and len(self.study.open_trials) < self.max_open_trials:
             self._suggest()
         return super().next_trial()
 
@@ -39,41 +39,41 @@ class StudySearch(GrowingSearch):
         if spec is None:
             self.exhausted = True
         else:
-            self.take(spec)
+            self.add_trial(spec)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        spec = self.release.graph.runs[trial_id]
-        self.out.discard(trial_id)
+        spec = self.queue.graph.runs[trial_id]
+        self.in_flight.discard(trial_id)
         if error:
-            lost = [trial_id, *self.release.fail(trial_id)]
+            lost = [trial_id, *self.queue.fail(trial_id)]
             for run in lost:
-                self._end(run, "failed")
+                self._tell_study(run, "failed")
             return
-        self.release.finish(trial_id)
-        if trial_id not in self.study.open or not isinstance(spec, TrialSpec):
+        self.queue.finish(trial_id)
+        if trial_id not in self.study.open_trials or not isinstance(spec, TrialSpec):
             return
         if self.store.is_finished(trial_id):
-            self.study.finished(spec)
+            self.study.tell_finished(spec)
         else:  # the scheduler stopped it, which Tune calls done too: nothing will go on from its checkpoint
             self.store.delete_checkpoint(trial_id)
-            self._end(trial_id, "pruned")
+            self._tell_study(trial_id, "pruned")
 
-    def _end(self, run: str, why: str) -> None:
-        spec = self.release.graph.runs[run]
-        if run in self.study.open and isinstance(spec, TrialSpec):
-            self.study.ended(spec, why)
+    def _tell_study(self, run: str, why: str) -> None:
+        spec = self.queue.graph.runs[run]
+        if run in self.study.open_trials and isinstance(spec, TrialSpec):
+            self.study.tell_failed(spec, why)
 
     def nothing_left(self) -> bool:
-        return self.exhausted and self.release.exhausted
+        return self.exhausted and self.queue.exhausted
 
 
-def scheduler(search: Search, study: Study) -> TrialScheduler:
+def scheduler(search: Search, study: OptunaStudy) -> TrialScheduler:
     """Return what stops suggested trials that fall behind in test accuracy. Prerequisites run to their end."""
     if search.stopping == "none":
         return SubmissionOrderScheduler()
     options: dict[str, Any] = {
         "metric": "test_accuracy",
-        "handles": study.open.__contains__,
+        "handles": study.open_trials.__contains__,
         "mode": "max",
         "grace_period": search.grace,
     }

@@ -14,11 +14,11 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.execution.eta import Pace
+from sparsweep.tuner.execution.eta import EtaEstimator
 from sparsweep.tuner.execution.tune_adapter import DriverCallback, RunTrial
-from sparsweep.tuner.planning.estimate import duration
-from sparsweep.tuner.planning.graph import State
-from sparsweep.tuner.ray_errors import in_words
+from sparsweep.tuner.planning.estimate import format_duration
+from sparsweep.tuner.planning.graph import SweepState
+from sparsweep.tuner.ray_errors import summarize
 from sparsweep.tuner.state import sweep_record
 from sparsweep.tuner.state.driver_lease import HEARTBEAT_SECONDS, Lease
 from sparsweep.tuner.terminal import printable
@@ -31,23 +31,23 @@ TOLD = ("epoch", "epochs", "train_loss", "test_accuracy", "images_per_second")
 """What the heartbeat tells of a running trial."""
 
 
-class Watch(DriverCallback):
+class ProgressCallback(DriverCallback):
     """Follows one run of a sweep through Tune's events."""
 
     def __init__(
-        self, name: str, state: State, store: Store, expected: int | None = None, lease: Lease | None = None
+        self, name: str, state: SweepState, store: Store, expected: int | None = None, lease: Lease | None = None
     ) -> None:
         self.lease = lease
         self.name, self.store, self.console = name, store, Console(stderr=True)
-        self.graph, self.pace = state.graph, Pace()
-        self.pace.plan(state.graph.runs[run] for run in state.ready)
+        self.graph, self.eta = state.graph, EtaEstimator()
+        self.eta.add_runs(state.graph.runs[run] for run in state.ready)
         self.known = set(state.ready)  # runs that were planned, or turned up since
         self.expected = expected or 0
         self.done: set[str] = set()
         self.failed: set[str] = set()
         self.running: dict[str, dict[str, Any]] = {}
         self.lines: list[str] = []
-        self._trouble: int | None = None
+        self._last_errno: int | None = None
         self._last_beat = self._last_line = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), console=self.console
@@ -55,7 +55,7 @@ class Watch(DriverCallback):
         self._task = self._bar.add_task(name, total=1.0, text="starting Ray")
         self._live = Live(self._bar, console=self.console, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> ProgressCallback:
         if self.console.is_terminal:
             self._live.start()
         return self
@@ -71,48 +71,48 @@ class Watch(DriverCallback):
         spec = self.graph.runs[trial.trial_id]
         if trial.trial_id not in self.known:
             self.known.add(trial.trial_id)
-            self.pace.plan([spec])
-        self.pace.begin(trial.trial_id, spec, time.monotonic())
-        self.running[trial.trial_id] = {"epoch": 0, "epochs": spec.length}
-        self.say(f"started {self._label(trial)}")
+            self.eta.add_runs([spec])
+        self.eta.start(trial.trial_id, spec, time.monotonic())
+        self.running[trial.trial_id] = {"epoch": 0, "epochs": spec.num_epochs}
+        self.log_line(f"started {self._label(trial)}")
 
     def on_trial_result(
         self, iteration: int, trials: list[RunTrial], trial: RunTrial, result: dict[str, Any], **info: Any
     ) -> None:
         known = {name: result[name] for name in TOLD if result.get(name) is not None}
         self.running[trial.trial_id] = {**known, "node": result.get("hostname", "")}
-        self.pace.follow(trial.trial_id, result["epoch"] / result["epochs"], time.monotonic())
+        self.eta.update(trial.trial_id, result["epoch"] / result["epochs"], time.monotonic())
 
     def on_trial_complete(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self._over(trial)
+        self._end_attempt(trial)
         last = trial.last_result
         if last.get("epoch", 0) < last.get("epochs", 0):
-            self.say(f"stopped early, behind others {self._label(trial)}")
+            self.log_line(f"stopped early, behind others {self._label(trial)}")
         elif last.get("done"):
             self.done.add(trial.trial_id)
-            self.say(f"finished {self._label(trial)}")
+            self.log_line(f"finished {self._label(trial)}")
 
     def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self._over(trial, counts=False)
-        self.say(f"trying again {self._label(trial)}: {in_words(trial.error)}")
+        self._end_attempt(trial, counts=False)
+        self.log_line(f"trying again {self._label(trial)}: {summarize(trial.error)}")
 
     def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
-        self._over(trial)
+        self._end_attempt(trial)
         self.failed.add(trial.trial_id)
         error = trial.error
         if error is not None and not isinstance(error, RayTaskError):
             # The worker died or never began, so it could not write the failure itself.
             self.store.write_failure(trial.trial_id, self.name, error)
-        self.say(f"FAILED {self._label(trial)}: {in_words(error)}", aloud=True)
+        self.log_line(f"FAILED {self._label(trial)}: {summarize(error)}", echo=True)
 
-    def _over(self, trial: RunTrial, counts: bool = True) -> None:
+    def _end_attempt(self, trial: RunTrial, counts: bool = True) -> None:
         self.running.pop(trial.trial_id, None)
-        self.pace.end(trial.trial_id, time.monotonic(), counts)
+        self.eta.finish(trial.trial_id, time.monotonic(), counts)
 
     def on_step_end(self, iteration: int, trials: list[RunTrial], **info: Any) -> None:
         now = time.monotonic()
-        total = self.pace.operations_in_all(self.unknown) or 1.0
-        self._bar.update(self._task, total=total, completed=self.pace.operations_done(), text=self.summary())
+        total = self.eta.operations_total(self.num_unknown) or 1.0
+        self._bar.update(self._task, total=total, completed=self.eta.operations_done(), text=self.summary())
         if now - self._last_beat >= HEARTBEAT_SECONDS:
             self._last_beat = now
             if self.lease is not None:
@@ -127,14 +127,14 @@ class Watch(DriverCallback):
         try:
             write()
         except OSError as error:
-            if error.errno is None or error.errno != self._trouble:  # it comes again every few seconds
+            if error.errno is None or error.errno != self._last_errno:  # it comes again every few seconds
                 log.warning("the journal of %s could not be written: %s", self.name, error)
-            self._trouble = error.errno
+            self._last_errno = error.errno
 
     # Words -----------------------------------------------------------------------------------------------------------
 
     @property
-    def unknown(self) -> int:
+    def num_unknown(self) -> int:
         """Runs that a search has yet to suggest."""
         return max(self.expected - len(self.known), 0)
 
@@ -145,17 +145,17 @@ class Watch(DriverCallback):
             words.append(f"{len(self.failed)} failed")
         left = self.seconds_left()
         if left is not None:
-            words.append(f"ETA {duration(left)}")
+            words.append(f"ETA {format_duration(left)}")
         return ", ".join(words)
 
     def seconds_left(self) -> float | None:
         """By the rates measured so far; None until a run has finished."""
-        return self.pace.seconds_left(time.monotonic(), self.unknown) if self.done else None
+        return self.eta.seconds_left(time.monotonic(), self.num_unknown) if self.done else None
 
-    def say(self, text: str, aloud: bool = False) -> None:
+    def log_line(self, text: str, echo: bool = False) -> None:
         """Add a line to the log, and to the terminal if it is of weight."""
         self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
-        if aloud:
+        if echo:
             self.console.print(f"{self.name}: {printable(text)}", highlight=False, markup=False, soft_wrap=True)
 
     def _label(self, trial: RunTrial) -> str:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import pyarrow as pa
 
 from sparsweep.trainables.storage.store import ArtifactLost
-from sparsweep.tuner.ray_errors import cause, is_lost_machine
+from sparsweep.tuner.ray_errors import is_lost_node, unwrap
 
-HOPELESS = (
+NON_RETRYABLE = (
     ArtifactLost,  # which only the run that left it makes again
     ArithmeticError,  # of which a loss that is not a number is one
     AssertionError,
@@ -25,41 +25,41 @@ HOPELESS = (
     ValueError,
 )
 """Deterministic errors: not retried until ``sparsweep resume``. A RuntimeError may be a GPU's, an OSError a disk's."""
-LONGEST_WAIT = 60.0
+MAX_DELAY_S = 60.0
 
 
 class TrialTimeout(Exception):
     """No epoch of the run ended in time, so that it was killed."""
 
 
-class Retries:
+class RetryPolicy:
     """The failures of one run under one driver. ``limit``: how many of its own it may have and still be tried again."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.errors = 0
         self.losses = 0
-        self._hopeless = False
+        self._is_deterministic = False
 
     def add(self, error: Exception) -> None:
         """Count one more failure."""
-        if is_lost_machine(error):
+        if is_lost_node(error):
             self.losses += 1
         else:
             self.errors += 1
-            self._hopeless = is_deterministic(cause(error))
+            self._is_deterministic = is_deterministic(unwrap(error))
 
     @property
-    def again(self) -> bool:
+    def should_retry(self) -> bool:
         """Whether the run is to be tried again after its newest failure."""
-        return self.errors <= self.limit and not self._hopeless
+        return self.errors <= self.limit and not self._is_deterministic
 
     @property
-    def wait(self) -> float:
+    def delay_s(self) -> float:
         """Seconds to let pass before that: 1, 2, 4 and so on."""
-        return min(2.0 ** (self.errors + self.losses - 1), LONGEST_WAIT)
+        return min(2.0 ** (self.errors + self.losses - 1), MAX_DELAY_S)
 
 
 def is_deterministic(error: Exception) -> bool:
     """Return whether another attempt would raise ``error`` again. Arrow's errors are ValueErrors, but of a storage."""
-    return isinstance(error, HOPELESS) and not isinstance(error, pa.ArrowException)
+    return isinstance(error, NON_RETRYABLE) and not isinstance(error, pa.ArrowException)

@@ -22,7 +22,7 @@ class Tracker(StrEnum):
 
 
 @dataclass(frozen=True)
-class Launch:
+class RunOptions:
     """``sweep`` in ``store``, on the Ray cluster at ``address``.
 
     ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there;
@@ -41,6 +41,6 @@ class Launch:
     take_over: bool = False
 
     @property
-    def again(self) -> str:
+    def resume_command(self) -> str:
         """The command that goes on with the sweep, with the options of this one."""
         return shlex.join(["sparsweep", "resume", self.sweep.name, *self.options])

@@ -21,7 +21,7 @@ PREFIX = "d-"
 
 
 @contextlib.contextmanager
-def scratch() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """Make a temporary folder for this driver; remove it at the end, unless Ray failed and its logs tell why.
 
     Folders of drivers that were killed are removed first: their locks are free.

@@ -16,9 +16,9 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.errors import WrongCall
+from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.execution.run_options import Tracker
 from sparsweep.tuner.execution.tune_adapter import DriverCallback
 
@@ -31,7 +31,7 @@ TOLD = ("train_loss", "test_accuracy", "images_per_second")
 class Tracking(DriverCallback):
     """Passes Tune's events on to one of Ray's loggers. A tracker that fails is not told any more; training goes on."""
 
-    def __init__(self, name: Tracker, logger: LoggerCallback, runs: Mapping[str, Spec], folder: Path) -> None:
+    def __init__(self, name: Tracker, logger: LoggerCallback, runs: Mapping[str, RunSpec], folder: Path) -> None:
         self.name, self.runs, self.folder = name, runs, folder
         self.logger: LoggerCallback | None = logger
         self._seen: dict[str, Any] = {}
@@ -81,7 +81,7 @@ class Tracking(DriverCallback):
 class Seen:
     """A run as Ray's loggers see a trial: its name, its parameters, a folder of its own."""
 
-    def __init__(self, spec: Spec, folder: Path) -> None:
+    def __init__(self, spec: RunSpec, folder: Path) -> None:
         self.trial_id, self.words = spec.id, str(spec)
         self.config = self.evaluated_params = parameters(spec)
         self.experiment_dir_name = folder.name
@@ -94,7 +94,7 @@ class Seen:
         Path(self.local_path).mkdir(parents=True, exist_ok=True)
 
 
-def parameters(spec: Spec) -> dict[str, Any]:
+def parameters(spec: RunSpec) -> dict[str, Any]:
     """Every field of a spec by its dotted path; what is unset is left out."""
     found: dict[str, Any] = {}
 
@@ -109,13 +109,13 @@ def parameters(spec: Spec) -> dict[str, Any]:
     return found
 
 
-def tracking(name: Tracker, sweep: str, runs: Mapping[str, Spec], store: Store) -> Tracking:
+def tracking(name: Tracker, sweep: str, runs: Mapping[str, RunSpec], store: Store) -> Tracking:
     """The tracker ``name`` for a run of ``sweep``; WrongCall, with what to do, if it cannot be used."""
     folder = home(store) / name / sweep
     try:
         return Tracking(name, MAKERS[name](sweep, folder), runs, folder)
     except (ImportError, RuntimeError):
-        raise WrongCall(f"--track {name}: it is not installed: pip install 'sparsweep[{name}]'") from None
+        raise UsageError(f"--track {name}: it is not installed: pip install 'sparsweep[{name}]'") from None
 
 
 def home(store: Store) -> Path:
@@ -142,7 +142,7 @@ def to_wandb(sweep: str, folder: Path) -> LoggerCallback:
         import wandb
 
         if not wandb.login(prompt=False):
-            raise WrongCall("--track wandb: not logged in: run `wandb login`, or set WANDB_MODE=offline")
+            raise UsageError("--track wandb: not logged in: run `wandb login`, or set WANDB_MODE=offline")
     return made
 
 

@@ -14,7 +14,7 @@ from ray.tune.experiment import Experiment, Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import SearchAlgorithm
 
-from sparsweep.tuner.execution.retries import Retries
+from sparsweep.tuner.execution.retries import RetryPolicy
 
 ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # no log files per trial
@@ -89,7 +89,7 @@ class RunTrial(Trial):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.retries = Retries(self.max_failures)
+        self.retries = RetryPolicy(self.max_failures)
 
     def get_json_state(self) -> tuple[str, str]:
         return "{}", "{}"
@@ -98,10 +98,10 @@ class RunTrial(Trial):
         """Keep the error in memory. Tune would pickle it to a file and unpickle it from there."""
         self.error, self.kill_reason = self.kill_reason or exc, None
         self.retries.add(self.error)
-        self.config = {**self.config, "wait": self.retries.wait}
+        self.config = {**self.config, "wait": self.retries.delay_s}
 
     def should_recover(self) -> bool:
-        return self.retries.again
+        return self.retries.should_retry
 
     def update_last_result(self, result: dict[str, Any]) -> None:
         self.run_metadata.last_result = result

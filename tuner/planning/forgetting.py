@@ -10,8 +10,8 @@ from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.provenance import Code, changed_modules, load_code
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.errors import WrongCall
-from sparsweep.tuner.planning.graph import Graph, closure
+from sparsweep.tuner.errors import UsageError
+from sparsweep.tuner.planning.graph import RunGraph, closure
 from sparsweep.tuner.planning.repair import TABLES
 
 CHANGED = "changed"
@@ -20,7 +20,7 @@ CHANGED = "changed"
 
 def changed_trials(trials: Iterable[str], store: Store) -> dict[str, list[str]]:
     """Return the finished ones of ``trials`` that were made by other code than is loaded here, by module."""
-    table, _ = tables.read(store.storage, "trials", set(trials), ["trial", "code"])
+    table, _ = tables.read_table(store.storage, "trials", set(trials), ["trial", "code"])
     return by_module(dict(zip(table["trial"].to_pylist(), map(load_code, table["code"].to_pylist()), strict=True)))
 
 
@@ -33,7 +33,7 @@ def by_module(codes: Mapping[str, Code]) -> dict[str, list[str]]:
     return dict(found)
 
 
-def runs_to_rerun(what: str, graph: Graph, store: Store) -> list[str]:
+def runs_to_rerun(what: str, graph: RunGraph, store: Store) -> list[str]:
     """Return the ids of the runs in ``graph`` that ``--rerun`` wants made again.
 
     Args:
@@ -57,12 +57,12 @@ def runs_to_rerun(what: str, graph: Graph, store: Store) -> list[str]:
     ]
 
 
-def _finished_trial(what: str, graph: Graph, changed: Collection[str], store: Store) -> str:
+def _finished_trial(what: str, graph: RunGraph, changed: Collection[str], store: Store) -> str:
     finished = store.finished()
     trials = [run for run, spec in graph.runs.items() if isinstance(spec, TrialSpec) and run in finished]
     matches = [run for run in trials if run.startswith(what)]
     if len(matches) != 1:
-        raise WrongCall(
+        raise UsageError(
             f"--rerun {what}: {len(matches)} finished trials of this sweep begin so in {store.storage}, and it is no "
             f"module whose code has changed ({', '.join(sorted(changed)) or 'there is none'}). Or give: {CHANGED}. "
             "Failed trials are retried by sparsweep resume."
@@ -85,8 +85,8 @@ def remove_files(files: Mapping[str, Iterable[str]], store: Store) -> None:
 def files_of(runs: Collection[str], store: Store) -> dict[str, list[str]]:
     """Return the paths of the files to remove for each of ``runs``; the row that marks it comes first."""
     wanted, found = set(runs), {run: [store.result_path(table, run) for table in TABLES] for run in runs}
-    failures = (store.result_path("failures", name) for name in store.names("results/failures"))
-    for path in [*sorted(failures), *sorted(store.artifact_files())]:
+    failures = (store.result_path("failures", name) for name in store.list_ids("results/failures"))
+    for path in [*sorted(failures), *sorted(store.artifact_paths())]:
         run = path.rpartition("/")[2][:16]
         if run in wanted:
             found[run].append(path)

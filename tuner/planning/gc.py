@@ -13,28 +13,28 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sparsweep.trainables.storage.schemas import TABLES
+from sparsweep.trainables.storage.schemas import SCHEMAS
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import SWEEP_NAME, Sweep
-from sparsweep.tuner.errors import WrongCall, storage_option
-from sparsweep.tuner.planning.graph import artifacts_of, build, examine
-from sparsweep.tuner.planning.trials import points
+from sparsweep.tuner.errors import UsageError, storage_option
+from sparsweep.tuner.planning.graph import artifacts_of, build_graph, compute_state
+from sparsweep.tuner.planning.trials import current_trials
 from sparsweep.tuner.state import sweep_record
 from sparsweep.tuner.state.driver_lease import SweepAlreadyRunning, refuse_if_driven
 
 _RUN = "[0-9a-f]{16}"
-COLLECTED = {
+COLLECTED_FILES = {
     "weights": ("artifacts/weights", rf"{_RUN}\.pt"),
     "scores": ("artifacts/scores", rf"{_RUN}-[A-Za-z0-9_]+\.parquet"),
     "corrupted": ("artifacts/corrupted", rf"{_RUN}\.images"),
     "checkpoints": ("checkpoints", rf"{_RUN}\.pt"),
 }
 """Kinds of files that can become garbage: their folder, and the names that this package gives in it."""
-WRITTEN = {
-    **dict(COLLECTED.values()),
-    **{f"results/{table}": rf"{_RUN}(-\d+)?\.parquet" for table in TABLES},
+WRITTEN_FILES = {
+    **dict(COLLECTED_FILES.values()),
+    **{f"results/{table}": rf"{_RUN}(-\d+)?\.parquet" for table in SCHEMAS},
     "results/memberships": rf"{SWEEP_NAME}\.parquet",
-    "compacted": rf"({'|'.join(TABLES)})\.parquet",
+    "compacted": rf"({'|'.join(SCHEMAS)})\.parquet",
     "logs": rf"{_RUN}\.txt",
 }
 """Folders in which a writer that died can leave a draft, and the names that it would have given."""
@@ -43,8 +43,8 @@ COMMANDS = {"weights": "export", "scores": "sample images in figures and report"
 
 
 @dataclass(frozen=True)
-class Garbage:
-    """Files by kind (those of :data:`COLLECTED`, and ``drafts``), each with its bytes.
+class UnusedFiles:
+    """Files by kind (those of :data:`COLLECTED_FILES`, and ``drafts``), each with its bytes.
 
     Attributes:
         files: What can be removed.
@@ -74,7 +74,7 @@ class Garbage:
         return ""
 
 
-def find(sweeps: Iterable[Sweep], store: Store, given_up: Collection[str] = ()) -> Garbage:
+def find_unused(sweeps: Iterable[Sweep], store: Store, given_up: Collection[str] = ()) -> UnusedFiles:
     """Find everything that nothing needs.
 
     Args:
@@ -87,55 +87,57 @@ def find(sweeps: Iterable[Sweep], store: Store, given_up: Collection[str] = ()) 
     files: dict[str, dict[str, int]] = {}
     kept: dict[str, dict[str, int]] = {}
     used: dict[str, dict[str, int]] = {}
-    for kind, (folder, pattern) in COLLECTED.items():
+    for kind, (folder, pattern) in COLLECTED_FILES.items():
         spare = {path: size for path, size in _named(store, folder, pattern).items() if path not in needed}
         useful = {path: size for path, size in spare.items() if kind == "scores" or path in finished}
         (used if kind in given_up else kept)[kind] = useful
         files[kind] = {path: size for path, size in spare.items() if path not in kept.get(kind, {})}
-    return Garbage({**files, "drafts": _drafts(store)}, kept, used)
+    return UnusedFiles({**files, "drafts": _temp_files(store)}, kept, used)
 
 
 def _needed_by_runs(sweeps: Iterable[Sweep], store: Store) -> set[str]:
     """Return the paths that runs still to be made start from."""
     needed: set[str] = set()
     for sweep in sweeps:
-        state = examine(build(points(sweep, store)), store)
+        state = compute_state(build_graph(current_trials(sweep, store)), store)
         for run in state.todo:
             needed.add(f"checkpoints/{run}.pt")
-            for need in state.graph.needs[run]:
+            for need in state.graph.prerequisites[run]:
                 needed |= artifacts_of(state.graph.runs[need], store)
     return needed
 
 
-def _drafts(store: Store) -> dict[str, int]:
-    """Return the files that were being written when their writer died (see ``write_local``)."""
-    journals = {f"sweeps/{name}": r"(sweep\.yaml|driver\.json|log\.txt)" for name in sweep_record.recorded(store)}
+def _temp_files(store: Store) -> dict[str, int]:
+    """Return the files that were being written when their writer died (see ``atomic_write``)."""
+    journals = {f"sweeps/{name}": r"(sweep\.yaml|driver\.json|log\.txt)" for name in sweep_record.list_sweeps(store)}
     drafts: dict[str, int] = {}
-    for folder, pattern in {**WRITTEN, **journals}.items():
+    for folder, pattern in {**WRITTEN_FILES, **journals}.items():
         drafts |= _named(store, folder, rf"_{pattern}\.[0-9a-f]{{32}}")
     return drafts
 
 
 def _named(store: Store, folder: str, pattern: str) -> dict[str, int]:
     """Return the files of ``folder`` whose whole name matches ``pattern``, with their bytes."""
-    return {path: size for path, size in store.sizes(folder).items() if re.fullmatch(pattern, path[len(folder) + 1 :])}
+    return {
+        path: size for path, size in store.list_sizes(folder).items() if re.fullmatch(pattern, path[len(folder) + 1 :])
+    }
 
 
 def refuse_running(store: Store) -> None:
     """Raise WrongCall if a sweep is running in ``store``."""
-    for name in sorted(store.folders("sweeps")):
+    for name in sorted(store.list_subfolders("sweeps")):
         try:
             refuse_if_driven(name, store)
         except SweepAlreadyRunning as error:
-            raise WrongCall(f"--storage {store.storage}: {error}: wait until it has ended") from None
+            raise UsageError(f"--storage {store.storage}: {error}: wait until it has ended") from None
 
 
-def find_drafts(store: Store) -> Garbage:
+def find_temp_files(store: Store) -> UnusedFiles:
     """Find what writers that died left: all that is known to be unused where a sweep cannot be read."""
-    return Garbage({"drafts": _drafts(store)}, {}, {})
+    return UnusedFiles({"drafts": _temp_files(store)}, {}, {})
 
 
-def collect(garbage: Garbage, store: Store) -> None:
+def delete(garbage: UnusedFiles, store: Store) -> None:
     """Remove the garbage."""
     for sizes in garbage.files.values():
         for path in sizes:
@@ -143,10 +145,10 @@ def collect(garbage: Garbage, store: Store) -> None:
 
 
 def _amount(sizes: dict[str, int]) -> str:
-    return f"{len(sizes):>7} files {readable(sum(sizes.values())):>10}"
+    return f"{len(sizes):>7} files {format_bytes(sum(sizes.values())):>10}"
 
 
-def readable(size: float) -> str:
+def format_bytes(size: float) -> str:
     """``3.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:

@@ -10,11 +10,11 @@ from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.errors import storage_option
-from sparsweep.tuner.planning.graph import Graph
-from sparsweep.tuner.planning.trials import points, rankings
+from sparsweep.tuner.planning.graph import RunGraph
+from sparsweep.tuner.planning.trials import current_trials, score_rankings
 
 
-def runs_to_remake(what: str, graph: Graph, store: Store) -> list[str]:
+def runs_to_remake(what: str, graph: RunGraph, store: Store) -> list[str]:
     """Return the ids of the runs in ``graph`` whose artifacts ``--remake`` names by a word.
 
     Args:
@@ -30,7 +30,7 @@ def runs_to_remake(what: str, graph: Graph, store: Store) -> list[str]:
 
 def command_for(trial: str, store: Store) -> str:
     """Return the command that makes the weights of a finished trial again."""
-    table, _ = tables.read(store.storage, "trials", trials=[trial], columns=["sweep"])
+    table, _ = tables.read_table(store.storage, "trials", trials=[trial], columns=["sweep"])
     (sweep,) = table["sweep"].to_pylist()
     return f"sparsweep resume {sweep} --remake {trial}{storage_option(store.storage)}"
 
@@ -41,8 +41,8 @@ def lost_scores(sweeps: Iterable[Sweep], store: Store) -> list[str]:
     there = {name.partition("-")[0] for name in store.artifacts("scores")}
     lines = []
     for sweep in sweeps:
-        done = [spec for trial, spec in points(sweep, store).items() if trial in finished]
-        lost = {run for _, runs in rankings(done) for run in runs} - there
+        done = [spec for trial, spec in current_trials(sweep, store).items() if trial in finished]
+        lost = {run for _, runs in score_rankings(done) for run in runs} - there
         if lost:
             again = f"sparsweep resume {sweep.name} --remake scores{storage_option(store.storage)}"
             lines.append(f"{sweep.name}: no sample images: the scores of {len(lost)} runs are gone. Remedy: {again}")

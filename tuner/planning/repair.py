@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
@@ -18,15 +18,15 @@ TABLES = ("trials", "epochs", "layers")
 """The tables of a finished trial. Its row in the first one marks it as finished, so that one is removed first."""
 
 
-def remove_damaged_results(runs: Mapping[str, Spec], store: Store) -> list[str]:
+def remove_damaged_results(runs: Mapping[str, RunSpec], store: Store) -> list[str]:
     """Remove all rows of those trials among ``runs`` of which a file is damaged or lacks rows. Return their ids.
 
     The rows in ``trials`` are read whole, with their checksums; of the longer tables what tells whether every epoch and
     every layer is there.
     """
-    trials, paths = tables.read(store.storage, "trials", runs)
-    epochs, cut_epochs = tables.read(store.storage, "epochs", runs, ["trial", "epoch"])
-    layers, cut_layers = tables.read(store.storage, "layers", runs, ["trial", "position", "flops"])
+    trials, paths = tables.read_table(store.storage, "trials", runs)
+    epochs, cut_epochs = tables.read_table(store.storage, "epochs", runs, ["trial", "epoch"])
+    layers, cut_layers = tables.read_table(store.storage, "layers", runs, ["trial", "position", "flops"])
     courses = _by_trial(epochs, "epoch", "min", "max", "count", "count_distinct")
     networks = _by_trial(layers, "position", "max", "count_distinct", "count")
     flops = _by_trial(layers, "flops", "sum")
@@ -37,7 +37,7 @@ def remove_damaged_results(runs: Mapping[str, Spec], store: Store) -> list[str]:
         whole = (
             _is_spec(row["spec"])
             and isinstance(spec, TrialSpec)
-            and courses.get(trial) == course_of(spec)
+            and courses.get(trial) == expected_epochs(spec)
             and _is_network(networks.get(trial), flops.get(trial, [None])[0], row["inference_flops"])
         )
         if not whole:
@@ -55,10 +55,10 @@ def _by_trial(table: pa.Table, column: str, *functions: str) -> dict[str, list[A
     return {row["trial"]: [row[name] for name in names] for row in found.to_pylist()}
 
 
-def course_of(spec: TrialSpec) -> list[int]:
+def expected_epochs(spec: TrialSpec) -> list[int]:
     """The first and the last epoch that ``spec`` trains, how many rows there are, and how many different ones."""
     last = spec.recipe.epochs
-    return [last - spec.length + 1, last, spec.length, spec.length]
+    return [last - spec.num_epochs + 1, last, spec.num_epochs, spec.num_epochs]
 
 
 def _is_network(positions: list[int] | None, flops: float | None, in_all: float | None) -> bool:

@@ -8,57 +8,61 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.tuner.config.sweep import Sweep
-from sparsweep.tuner.planning.estimate import cost, cost_of_image
-from sparsweep.tuner.planning.graph import Graph, closure
+from sparsweep.tuner.planning.estimate import flops_per_image, training_flops
+from sparsweep.tuner.planning.graph import RunGraph, closure
 
 Key = tuple[float | str, ...]
 """Runs start in ascending order of their keys."""
 
 
-def order_of(sweep: Sweep, graph: Graph, todo: Iterable[str]) -> Callable[[str], Key]:
+def scheduling_key(sweep: Sweep, graph: RunGraph, todo: Iterable[str]) -> Callable[[str], Key]:
     """The order that ``sweep`` asks for."""
     if sweep.order == "file":
-        return by_file(graph)
-    return by_figure(graph, todo, sweep.parts) if sweep.order == "figures" else by_length(graph)
+        return file_order(graph)
+    return (
+        cheapest_figure_first(graph, todo, sweep.trials_by_figure) if sweep.order == "figures" else longest_first(graph)
+    )
 
 
-def by_length(graph: Graph) -> Callable[[str], Key]:
+def longest_first(graph: RunGraph) -> Callable[[str], Key]:
     """What many wait for first; then shape by shape, costly ones first; within a shape the longest first."""
 
     def key(run: str) -> Key:
-        spec, waiting = graph.runs[run], len(graph.needed_by.get(run, ()))
-        return (-waiting, -cost_of_image(spec), shape(spec), -cost(spec))
+        spec, waiting = graph.runs[run], len(graph.dependents.get(run, ()))
+        return (-waiting, -flops_per_image(spec), step_signature(spec), -training_flops(spec))
 
     return key
 
 
-def by_figure(graph: Graph, todo: Iterable[str], figures: Iterable[Iterable[str]]) -> Callable[[str], Key]:
-    """The cheapest of ``figures`` (each the ids of its trials) first, and within it :func:`by_length`.
+def cheapest_figure_first(
+    graph: RunGraph, todo: Iterable[str], figures: Iterable[Iterable[str]]
+) -> Callable[[str], Key]:
+    """The cheapest of ``figures`` (each the ids of its trials) first, and within it :func:`longest_first`.
 
     A figure costs what of it, prerequisites included, is in ``todo``. What several share belongs to the first of them.
     """
     missing = set(todo)
     parts = [closure(graph, figure) & missing for figure in figures]
     rank: dict[str, int] = {}
-    for number, part in enumerate(sorted(parts, key=lambda part: sum(cost(graph.runs[run]) for run in part))):
+    for number, part in enumerate(sorted(parts, key=lambda part: sum(training_flops(graph.runs[run]) for run in part))):
         for run in part:
             rank.setdefault(run, number)
-    within = by_length(graph)
+    within = longest_first(graph)
     return lambda run: (rank.get(run, 0), *within(run))
 
 
-def by_file(graph: Graph) -> Callable[[str], Key]:
+def file_order(graph: RunGraph) -> Callable[[str], Key]:
     """The order of the sweep file; a prerequisite just before the first trial that needs it."""
     place = {run: number for number, run in enumerate(graph.runs)}
     return lambda run: (place[run],)
 
 
-def shape(spec: Spec) -> str:
+def step_signature(spec: RunSpec) -> str:
     """Equal for runs whose steps are alike: what a worker made for the one serves the other."""
-    trial = spec.training
+    trial = spec.trained_trial
     if trial is None:
         return ""
-    names = (trial.dataset.name, trial.model.name, trial.difficulty.label, trial.recipe.precision)
+    names = (trial.dataset.name, trial.model.name, trial.difficulty.table_name, trial.recipe.precision)
     return sys.intern(" ".join([*names, str(trial.recipe.batch_size)]))

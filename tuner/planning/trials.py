@@ -11,7 +11,7 @@ from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.state.suggestions import suggestions
 
 
-def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
+def current_trials(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
     """The trials of a sweep by id: those of its grids, with the seeds that they have grown to, or of its search.
 
     A suggestion that was stopped early, or that can be no trial, is none of them.
@@ -19,17 +19,17 @@ def points(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
     if sweep.search is not None:
         return {made.spec.id: made.spec for made in suggestions(sweep.name, store) if made.spec and made.ended is None}
     if sweep.seeds is not None:
-        from sparsweep.tuner.search.adaptive_seeds import grown  # SciPy's statistics take a second to import
+        from sparsweep.tuner.search.adaptive_seeds import load_plan  # SciPy's statistics take a second to import
 
-        return grown(sweep, store).points
+        return load_plan(sweep, store).trials
     return sweep.trials
 
 
-def rankings(trials: Iterable[TrialSpec]) -> list[tuple[str, tuple[str, ...]]]:
+def score_rankings(trials: Iterable[TrialSpec]) -> list[tuple[str, tuple[str, ...]]]:
     """JSON of a data set, and the ids of the runs whose scores were averaged: one for each that ``trials`` used."""
     found: dict[tuple[str, tuple[str, ...]], None] = {}
     for trial in trials:
-        runs = tuple(need.id for need in trial.requirements() if isinstance(need, ScoringSpec))
+        runs = tuple(need.id for need in trial.prerequisites() if isinstance(need, ScoringSpec))
         if runs:
             found[trial.dataset.model_dump_json(), runs] = None
     return list(found)

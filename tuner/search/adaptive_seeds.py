@@ -16,17 +16,17 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from scipy import stats
 
-from sparsweep.trainables.sparsifiers.base import dense_parent
+from sparsweep.trainables.sparsifiers.base import dense_counterpart
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.adaptive_seeds import Seeds
+from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
 from sparsweep.tuner.config.sweep import Sweep
 
 OUTCOME = "test_accuracy"
 
 
-def is_undecided(differences: Sequence[float], seeds: Seeds) -> bool:
+def is_undecided(differences: Sequence[float], seeds: AdaptiveSeeds) -> bool:
     """Whether Student's interval of the mean of ``differences`` [n >= 2] contains 0 and is wider than the margin."""
     if np.ptp(differences) == 0:
         return False  # an interval of no width
@@ -34,13 +34,13 @@ def is_undecided(differences: Sequence[float], seeds: Seeds) -> bool:
     return bool(low <= 0 <= high and high - low > seeds.margin)
 
 
-class Growth:
+class AdaptiveSeedPlan:
     """The trials that a sweep with ``seeds`` has by now: :meth:`finished` adds to them."""
 
     def __init__(self, sweep: Sweep) -> None:
         assert sweep.seeds is not None
         self.seeds = sweep.seeds
-        self.points: dict[str, TrialSpec] = {}
+        self.trials: dict[str, TrialSpec] = {}
         self._accuracy: dict[str, float] = {}
         self._pairs: dict[str, list[tuple[str, str]]] = {}  # by the arm's trial of the first seed: arm and dense
         self._arms: defaultdict[str, list[TrialSpec]] = defaultdict(list)  # that are compared by a trial
@@ -49,7 +49,7 @@ class Growth:
                 self._pairs[arm.id] = []
                 self._add(arm, self.seeds.start)
 
-    def finished(self, accuracy: Mapping[str, float]) -> list[TrialSpec]:
+    def add_results(self, accuracy: Mapping[str, float]) -> list[TrialSpec]:
         """Take in the accuracies of finished trials, by id; returns the trials that they add."""
         self._accuracy |= accuracy
         arms = {arm.id: arm for trial in accuracy for arm in self._arms[trial]}
@@ -67,20 +67,20 @@ class Growth:
         pairs, new = self._pairs[arm.id], []
         for seed in self.seeds.numbers(len(pairs) + count)[len(pairs) :]:
             sparse = arm.replace(seed=seed)
-            dense = dense_parent(sparse)
+            dense = dense_counterpart(sparse)
             pairs.append((sparse.id, dense.id))
             for trial in (dense, sparse):
                 self._arms[trial.id].append(arm)
-                if trial.id not in self.points:
-                    self.points[trial.id] = trial
+                if trial.id not in self.trials:
+                    self.trials[trial.id] = trial
                     new.append(trial)
         return new
 
 
-def grow(growth: Growth, new: Iterable[TrialSpec], store: Store) -> list[TrialSpec]:
+def update_from_store(growth: AdaptiveSeedPlan, new: Iterable[TrialSpec], store: Store) -> list[TrialSpec]:
     """Take in what the store knows of ``new`` trials, and of those that this adds; returns all that were added."""
     added: list[TrialSpec] = []
-    while new := growth.finished(accuracies(new, store)):
+    while new := growth.add_results(accuracies(new, store)):
         added += new
     return added
 
@@ -88,12 +88,12 @@ def grow(growth: Growth, new: Iterable[TrialSpec], store: Store) -> list[TrialSp
 def accuracies(trials: Iterable[TrialSpec], store: Store) -> dict[str, float]:
     """Test accuracies of those of ``trials`` that are finished."""
     wanted = [trial.id for trial in trials]
-    table, _ = tables.read(store.storage, "trials", wanted, ["trial", OUTCOME])
+    table, _ = tables.read_table(store.storage, "trials", wanted, ["trial", OUTCOME])
     return {row["trial"]: row[OUTCOME] for row in table.to_pylist() if row[OUTCOME] is not None}
 
 
-def grown(sweep: Sweep, store: Store) -> Growth:
+def load_plan(sweep: Sweep, store: Store) -> AdaptiveSeedPlan:
     """The growth of ``sweep`` as the results in ``store`` have it."""
-    growth = Growth(sweep)
-    grow(growth, list(growth.points.values()), store)
+    growth = AdaptiveSeedPlan(sweep)
+    update_from_store(growth, list(growth.trials.values()), store)
     return growth

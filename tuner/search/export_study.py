@@ -11,13 +11,13 @@ import optuna
 
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
-from sparsweep.tuner.search.study import Study, new_study
+from sparsweep.tuner.search.study import OptunaStudy, new_study
 
 
 def write(sweep: Sweep, store: Store, file: str | None) -> str:
     """Write the study of ``sweep`` to ``file`` (default: its name in this folder); returns the address of it."""
     assert sweep.search is not None
-    trials = Study(sweep, store).study.get_trials(deepcopy=False)
+    trials = OptunaStudy(sweep, store).study.get_trials(deepcopy=False)
     address = f"sqlite:///{Path(file or f'{sweep.name}.db').absolute()}"
     if sweep.name in optuna.get_all_study_names(address):
         optuna.delete_study(study_name=sweep.name, storage=address)

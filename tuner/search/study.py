@@ -19,15 +19,15 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
-from sparsweep.trainables.specs.base import explain, shortened
-from sparsweep.trainables.specs.run import Spec
+from sparsweep.trainables.specs.base import format_error, shortened
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.grid import SweepError, merge
-from sparsweep.tuner.config.space import draw
+from sparsweep.tuner.config.space import sample
 from sparsweep.tuner.config.sweep import Search, Sweep
-from sparsweep.tuner.state.suggestions import Suggestion, keep, numbers, suggestions
+from sparsweep.tuner.state.suggestions import Suggestion, numbers, save, suggestions
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
     ),
 }
 """By name, from the search and a suggestion's own seed."""
-COUNTING = {"nsga2", "qmc"}
+SEQUENTIAL_SAMPLERS = {"nsga2", "qmc"}
 """Samplers that keep count, in the study, of what they were asked for: generations, the place in a sequence."""
 
 
@@ -58,26 +58,26 @@ def sampler(search: Search, number: int) -> BaseSampler:
         return SAMPLERS[search.sampler](search, own)
 
 
-class Study:
-    """The search of a sweep: :meth:`ask` for trials, :meth:`finished` or :meth:`ended` for each."""
+class OptunaStudy:
+    """The search of a sweep: :meth:`ask` for trials, :meth:`finished` or :meth:`tell_failed` for each."""
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
         assert sweep.search is not None
         self.sweep, self.store, self.search = sweep, store, sweep.search
         self.study = new_study(self.search)
-        self.open: dict[str, list[optuna.Trial]] = {}
+        self.open_trials: dict[str, list[optuna.Trial]] = {}
         taken = numbers(sweep.name, store)
-        self.free = deque(number for number in range(self.search.trials) if number not in taken)
+        self.next_number = deque(number for number in range(self.search.trials) if number not in taken)
         self.pending: list[TrialSpec] = []
         for suggestion in suggestions(sweep.name, store):
-            self._again(suggestion)
+            self._replay(suggestion)
 
-    def _again(self, suggestion: Suggestion) -> None:
+    def _replay(self, suggestion: Suggestion) -> None:
         """Take up an earlier suggestion: told if its end is known, to be run if not."""
         self.study.enqueue_trial(dict(suggestion.params))
         self.study.sampler = sampler(self.search, suggestion.number)
         trial = self.study.ask()
-        if self.search.sampler in COUNTING:
+        if self.search.sampler in SEQUENTIAL_SAMPLERS:
             _ = trial.relative_params  # made only when they are asked for
         known = self._drawn(trial, suggestion)
         if not known or suggestion.spec is None:
@@ -86,7 +86,7 @@ class Study:
                 self.pending.append(suggestion.spec)
             return
         _label(trial, suggestion.number, suggestion.spec)
-        self.open.setdefault(suggestion.spec.id, []).append(trial)
+        self.open_trials.setdefault(suggestion.spec.id, []).append(trial)
         if suggestion.ended:
             self._tell(suggestion.spec.id, None, TrialState.PRUNED)
         elif (values := self.values(suggestion.spec)) is not None:
@@ -97,7 +97,7 @@ class Study:
     def _drawn(self, trial: optuna.Trial, suggestion: Suggestion) -> bool:
         """Draw what ``suggestion`` was from the space; False if its parameters are of no kind that the space has."""
         try:
-            draw(self.search.space, trial)
+            sample(self.search.space, trial)
         except (ValueError, TypeError) as error:
             why = shortened(str(error))
             log.warning("%s: suggestion %d tells the search nothing: %s", self.sweep.name, suggestion.number, why)
@@ -111,21 +111,21 @@ class Study:
         """
         if self.pending:
             return self.pending.pop(0)
-        while self.free:
-            number = self.free.popleft()
+        while self.next_number:
+            number = self.next_number.popleft()
             self.study.sampler = sampler(self.search, number)
             trial = self.study.ask()
             try:
                 spec = suggested_spec(self.sweep, trial)
             except SweepError as error:
                 log.warning("%s: suggestion %d is left out: %s", self.sweep.name, number, error)
-                keep(self.sweep.name, self.store, Suggestion(number, None, trial.params, "impossible"))
+                save(self.sweep.name, self.store, Suggestion(number, None, trial.params, "impossible"))
                 self.study.tell(trial, state=TrialState.FAIL)
                 continue
             _label(trial, number, spec)
-            already_open = spec.id in self.open
-            self.open.setdefault(spec.id, []).append(trial)
-            keep(self.sweep.name, self.store, Suggestion(number, spec, trial.params))
+            already_open = spec.id in self.open_trials
+            self.open_trials.setdefault(spec.id, []).append(trial)
+            save(self.sweep.name, self.store, Suggestion(number, spec, trial.params))
             values = self.values(spec)
             if values is not None:
                 self._tell(spec.id, values)
@@ -133,22 +133,22 @@ class Study:
                 return spec
         return None
 
-    def finished(self, spec: TrialSpec) -> None:
+    def tell_finished(self, spec: TrialSpec) -> None:
         """``spec`` has its row in the results."""
         self._tell(spec.id, self.values(spec))
 
-    def ended(self, spec: TrialSpec, why: str) -> None:
+    def tell_failed(self, spec: TrialSpec, why: str) -> None:
         """``spec`` came to no result: it ``failed``, or was ``pruned``. A failure may be retried by a resume."""
-        for trial in self.open.get(spec.id, []):
+        for trial in self.open_trials.get(spec.id, []):
             if why == "pruned":
-                keep(self.sweep.name, self.store, Suggestion(trial.user_attrs[NUMBER], spec, trial.params, why))
+                save(self.sweep.name, self.store, Suggestion(trial.user_attrs[NUMBER], spec, trial.params, why))
         self._tell(spec.id, None, TrialState.PRUNED if why == "pruned" else TrialState.FAIL)
 
-    def values(self, spec: Spec) -> list[float] | None:
+    def values(self, spec: RunSpec) -> list[float] | None:
         """What the search is after, of a finished trial; None if it is not finished."""
         if not self.store.is_finished(spec.id):
             return None
-        table, _ = tables.read(self.store.storage, "trials", [spec.id], list(self.search.objectives))
+        table, _ = tables.read_table(self.store.storage, "trials", [spec.id], list(self.search.objectives))
         if not table.num_rows:
             return None
         row = table.to_pylist()[0]
@@ -157,13 +157,13 @@ class Study:
     def _tell(self, run: str, values: list[float] | None, otherwise: TrialState = TrialState.FAIL) -> None:
         # Optuna refuses NaN and would leave its trial running for ever: what has no number has failed.
         known = values is not None and not any(math.isnan(value) for value in values)
-        for trial in self.open.pop(run, []):
+        for trial in self.open_trials.pop(run, []):
             if known:
                 self.study.tell(trial, values)
             else:
                 self.study.tell(trial, state=otherwise)
 
-    def words(self) -> list[str]:
+    def format_best(self) -> list[str]:
         """The best suggestions, a line each."""
         names = list(self.search.objectives)
         said = [
@@ -191,11 +191,11 @@ NUMBER = "suggestion"
 def suggested_spec(sweep: Sweep, trial: optuna.Trial) -> TrialSpec:
     """The trial of ours that Optuna's ``trial`` draws from the space; SweepError if there can be none such."""
     assert sweep.search is not None
-    cell = draw(sweep.search.space, trial)
+    cell = sample(sweep.search.space, trial)
     try:
         return TrialSpec.model_validate(merge(sweep.base, cell))
     except ValidationError as error:
-        raise SweepError(f"search.space: a suggestion cannot be: {explain(error)}: {cell}") from None
+        raise SweepError(f"search.space: a suggestion cannot be: {format_error(error)}: {cell}") from None
 
 
 def new_study(search: Search, storage: str | None = None, name: str | None = None) -> optuna.Study:

@@ -30,11 +30,11 @@ from typing import Any
 
 from pyarrow.fs import LocalFileSystem
 
-from sparsweep.trainables.storage.filesystem import create_local
+from sparsweep.trainables.storage.filesystem import atomic_create
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.storage.tables import parse_json
-from sparsweep.tuner.state.driver_report import sound_runs, sound_seconds
-from sparsweep.tuner.terminal import tell
+from sparsweep.tuner.state.driver_report import valid_runs, valid_seconds
+from sparsweep.tuner.terminal import print_message
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ TIMEOUT_SECONDS = 6 * HEARTBEAT_SECONDS
 """A word of another machine that stays the same for so long is that of a dead driver."""
 LOCAL_SETTLE_SECONDS, BUCKET_SETTLE_SECONDS = 0.3, 2.0
 """Between writing a word and looking whether another driver that began at the same moment has written its own."""
-MOST_PROCESSES = 2**31
+MAX_PROCESSES = 2**31
 """Numbers of processes are less, on every system."""
 LONG_AGO = timedelta(minutes=10)
 """Clocks of two machines do not differ by so much."""
@@ -54,7 +54,7 @@ class SweepAlreadyRunning(Exception):
 
 
 @dataclass(frozen=True)
-class Word:
+class LeaseContent:
     """What a driver last wrote of a sweep.
 
     Attributes:
@@ -74,32 +74,32 @@ class Word:
     def __str__(self) -> str:
         return f"process {self.driver['pid']} on {self.driver['host']}"
 
-    def encode(self) -> bytes:
+    def to_json(self) -> bytes:
         """Return the content of the file."""
         return json.dumps({**vars(self), "at": self.at.isoformat()}).encode()
 
 
-def read_word(name: str, store: Store) -> Word | None:
+def read_lease(name: str, store: Store) -> LeaseContent | None:
     """Return the newest word of a sweep's driver, if there is any. A damaged one counts as none."""
     try:
         said = parse_json(store.read(_path(name)))
         driver = {key: said["driver"][key] for key in ("id", "host", "machine", "pid", "started")}
-        running, left = sound_runs(said["running"]), sound_seconds(said["seconds_left"])
+        running, left = valid_runs(said["running"]), valid_seconds(said["seconds_left"])
         at = datetime.fromisoformat(said["at"]).astimezone(UTC)
         pid, beat = operator.index(driver["pid"]), operator.index(said["beat"])
-        return Word(driver, beat, at, running, left) if 0 < pid < MOST_PROCESSES else None
+        return LeaseContent(driver, beat, at, running, left) if 0 < pid < MAX_PROCESSES else None
     except (ValueError, LookupError, TypeError, OverflowError):
         return None
 
 
-def living_word(name: str, store: Store) -> Word | None:
+def read_live_lease(name: str, store: Store) -> LeaseContent | None:
     """Return the word of a driver that is alive as far as one look tells; None if there is none.
 
     A word of another machine that is older than a lease, or dated ahead, is looked at twice: clocks may differ.
     """
-    word = read_word(name, store)
-    if word is None or _is_of_this_machine(word):
-        return word if word is not None and _is_running(word) else None
+    word = read_lease(name, store)
+    if word is None or _is_on_this_node(word):
+        return word if word is not None and _is_process_running(word) else None
     age = datetime.now(UTC) - word.at
     if timedelta(0) <= age < timedelta(seconds=TIMEOUT_SECONDS):
         return word
@@ -112,24 +112,24 @@ def refuse_if_driven(name: str, store: Store) -> None:
     Raises:
         SweepAlreadyRunning: Somebody does.
     """
-    word = read_word(name, store)
+    word = read_lease(name, store)
     if word is None or word.driver == _this_process():
         return
-    if _is_of_this_machine(word):
-        alive = word if _is_running(word) else None
+    if _is_on_this_node(word):
+        alive = word if _is_process_running(word) else None
     else:
-        tell(f"{name} was driven by {word}: looking for up to {TIMEOUT_SECONDS:.0f} s whether it still is")
+        print_message(f"{name} was driven by {word}: looking for up to {TIMEOUT_SECONDS:.0f} s whether it still is")
         alive = _changed(name, store, word, TIMEOUT_SECONDS)
     if alive is not None:
         raise SweepAlreadyRunning(f"{name} is being run here by {alive}")
 
 
-def _changed(name: str, store: Store, word: Word, seconds: float) -> Word | None:
+def _changed(name: str, store: Store, word: LeaseContent, seconds: float) -> LeaseContent | None:
     """Return a word that is another one than ``word``, as soon as there is one within ``seconds``."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(min(1.0, seconds))
-        now = read_word(name, store)
+        now = read_lease(name, store)
         if now is None:
             return None
         if (now.driver, now.beat) != (word.driver, word.beat):
@@ -149,11 +149,11 @@ class Lease:
     def __init__(self, name: str, store: Store, on_loss: Callable[[str], None]) -> None:
         self.name, self.store, self.on_loss = name, store, on_loss
         self.is_lost = False
-        self._word = Word(_this_process(), 0, datetime.now(UTC))
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._renew_until_the_end, daemon=True, name=f"lease of {name}")
+        self._content = LeaseContent(_this_process(), 0, datetime.now(UTC))
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._renew_until_closed, daemon=True, name=f"lease of {name}")
 
-    def take(self, take_over: bool = False) -> Lease:
+    def acquire(self, take_over: bool = False) -> Lease:
         """Become the driver.
 
         Args:
@@ -163,8 +163,8 @@ class Lease:
             SweepAlreadyRunning: Another driver is alive, or began at the same moment.
         """
         if take_over:
-            other = read_word(self.name, self.store)
-            self.store.write(_path(self.name), self._word.encode())
+            other = read_lease(self.name, self.store)
+            self.store.write(_path(self.name), self._content.to_json())
             if other is not None:
                 time.sleep(1.5 * HEARTBEAT_SECONDS)  # until it has seen this word
         else:
@@ -179,10 +179,10 @@ class Lease:
         """Write the first word: where none is and the storage can tell, only if none comes in between."""
         path = _path(self.name)
         if not self._is_local() or self.store.exists(path):
-            self.store.write(path, self._word.encode())
+            self.store.write(path, self._content.to_json())
             return
         with suppress(FileExistsError):  # the look after this finds whose word it is
-            create_local(f"{self.store.root}/{path}", self._word.encode())
+            atomic_create(f"{self.store.root}/{path}", self._content.to_json())
 
     def _is_local(self) -> bool:
         return isinstance(self.store.filesystem, LocalFileSystem)
@@ -198,7 +198,7 @@ class Lease:
 
     def release(self) -> None:
         """Stop saying that this process drives the sweep."""
-        self._end.set()
+        self._closed.set()
         self._thread.join(HEARTBEAT_SECONDS)
         with suppress(OSError):  # where the word cannot be taken back, its silence says the same
             if not self.is_lost and self._other_owner() is None:
@@ -206,24 +206,26 @@ class Lease:
 
     def report(self, running: Mapping[str, Mapping[str, Any]], seconds_left: float | None) -> None:
         """Let the heartbeats from now on say what is running and for how long."""
-        self._word = Word(self._word.driver, self._word.beat, self._word.at, dict(running), seconds_left)
+        self._content = LeaseContent(
+            self._content.driver, self._content.beat, self._content.at, dict(running), seconds_left
+        )
 
     def renew(self) -> None:
         """Write the next word, unless another driver has taken over: then that is said, once."""
         if self.is_lost:
             return
-        there, word = read_word(self.name, self.store), self._word
+        there, word = read_lease(self.name, self.store), self._content
         if there is None or there.driver != word.driver:
             self.is_lost = True
             other = there or "a driver that has ended since"
             self.on_loss(f"{self.name} was taken over by {other}: this driver ends")
             return
-        self._word = Word(word.driver, word.beat + 1, datetime.now(UTC), word.running, word.seconds_left)
-        self.store.write(_path(self.name), self._word.encode())
+        self._content = LeaseContent(word.driver, word.beat + 1, datetime.now(UTC), word.running, word.seconds_left)
+        self.store.write(_path(self.name), self._content.to_json())
 
-    def _renew_until_the_end(self) -> None:
+    def _renew_until_closed(self) -> None:
         trouble: int | None = None
-        while not self._end.wait(HEARTBEAT_SECONDS):
+        while not self._closed.wait(HEARTBEAT_SECONDS):
             try:
                 self.renew()
             except OSError as error:  # what cannot be stored will fail by itself
@@ -231,9 +233,9 @@ class Lease:
                     log.warning("the driver of %s could not say that it runs: %s", self.name, error)
                 trouble = error.errno
 
-    def _other_owner(self) -> Word | None:
-        word = read_word(self.name, self.store)
-        return word if word is not None and word.driver != self._word.driver else None
+    def _other_owner(self) -> LeaseContent | None:
+        word = read_lease(self.name, self.store)
+        return word if word is not None and word.driver != self._content.driver else None
 
 
 def _path(name: str) -> str:
@@ -243,29 +245,29 @@ def _path(name: str) -> str:
 @cache
 def _this_process() -> dict[str, Any]:
     pid = os.getpid()
-    identity = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "machine": _machine()}
-    return {**identity, "pid": pid, "started": _start_of(pid)}
+    identity = {"id": uuid.uuid4().hex, "host": socket.gethostname(), "machine": _node_id()}
+    return {**identity, "pid": pid, "started": _start_time(pid)}
 
 
-def _machine() -> str:
+def _node_id() -> str:
     """Return what is the same for processes that see each other's numbers: a boot and a namespace of processes."""
     with suppress(OSError):
         return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {os.readlink('/proc/self/ns/pid')}"
     return f"{socket.gethostname()} {uuid.getnode()}"
 
 
-def _start_of(pid: int) -> str | None:
+def _start_time(pid: int) -> str | None:
     """Return when a process began, in ticks since the start of the machine: a later one may have the same number."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     return None
 
 
-def _is_of_this_machine(word: Word) -> bool:
-    return bool(word.driver["machine"] == _machine())
+def _is_on_this_node(word: LeaseContent) -> bool:
+    return bool(word.driver["machine"] == _node_id())
 
 
-def _is_running(word: Word) -> bool:
+def _is_process_running(word: LeaseContent) -> bool:
     """Return whether the process of ``word``, of this machine, is there: stopped (Ctrl-Z) or not."""
     pid = word.driver["pid"]
     try:
@@ -274,4 +276,4 @@ def _is_running(word: Word) -> bool:
         return False
     except PermissionError:
         pass
-    return bool(_start_of(pid) == word.driver["started"])
+    return bool(_start_time(pid) == word.driver["started"])

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
-class Running(BaseModel):
+class RunningRun(BaseModel):
     """What a driver says of a run that is running now."""
 
     model_config = ConfigDict(allow_inf_nan=False)
@@ -19,27 +19,27 @@ class Running(BaseModel):
     node: str = ""
 
 
-class Left(BaseModel):
+class TimeLeft(BaseModel):
     """The seconds that a driver expects to need yet."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     seconds_left: float | None = Field(default=None, ge=0, lt=1e12)
 
 
-def sound_runs(said: Any) -> dict[str, dict[str, Any]]:
+def valid_runs(said: Any) -> dict[str, dict[str, Any]]:
     """The runs in ``said`` by id, without those that are not described as they should be."""
     found = {}
     for run, words in said.items() if isinstance(said, dict) else ():
         try:
-            found[run] = Running.model_validate(words).model_dump(exclude_unset=True)
+            found[run] = RunningRun.model_validate(words).model_dump(exclude_unset=True)
         except ValidationError:
             continue
     return found
 
 
-def sound_seconds(said: Any) -> float | None:
+def valid_seconds(said: Any) -> float | None:
     """The number of seconds in ``said``; None if there is none, or it is no duration."""
     try:
-        return Left(seconds_left=said).seconds_left
+        return TimeLeft(seconds_left=said).seconds_left
     except ValidationError:
         return None

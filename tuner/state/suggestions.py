@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
-from sparsweep.trainables.specs.base import explain
+from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 
@@ -48,7 +48,7 @@ def suggestions(name: str, store: Store) -> Iterator[Suggestion]:
         try:
             spec = None if content.spec is None else TrialSpec.model_validate(content.spec)
         except ValidationError as error:
-            say_once(f"{name}: suggestion {number} is left out: {explain(error)}")
+            warn_once(f"{name}: suggestion {number} is left out: {format_error(error)}")
             continue
         yield Suggestion(number, spec, content.params, content.ended)
 
@@ -58,17 +58,17 @@ def numbers(name: str, store: Store) -> set[int]:
     return set(_contents(name, store))
 
 
-def count(name: str, store: Store) -> int:
+def num_suggestions(name: str, store: Store) -> int:
     """How many suggestions the search ``name`` has made here."""
     return len(numbers(name, store))
 
 
-def stopped(name: str, store: Store) -> int:
+def num_early_stopped(name: str, store: Store) -> int:
     """How many of them were stopped early, for falling behind."""
     return sum(suggestion.ended == "pruned" for suggestion in suggestions(name, store))
 
 
-def keep(name: str, store: Store, suggestion: Suggestion) -> None:
+def save(name: str, store: Store, suggestion: Suggestion) -> None:
     """Write one suggestion of the search ``name``, or how it ended."""
     content = _Content.model_construct(
         spec=None if suggestion.spec is None else suggestion.spec.model_dump(mode="json"),
@@ -85,17 +85,17 @@ def _path(name: str, number: int) -> str:
 def _contents(name: str, store: Store) -> dict[int, _Content]:
     """The whole files by number; damaged ones are named. Files of other names, such as copies, are not ours."""
     found = {}
-    for label in sorted(store.names(f"sweeps/{name}/suggestions")):
+    for label in sorted(store.list_ids(f"sweeps/{name}/suggestions")):
         if not re.fullmatch(r"\d{6}", label, re.ASCII):
             continue
         content = store.read(_path(name, int(label)))
         try:
             found[int(label)] = _Content.model_validate_json(content or b"")
         except ValidationError:
-            say_once(f"{name}: suggestion {label} is damaged and left out. A resume of the sweep makes it again.")
+            warn_once(f"{name}: suggestion {label} is damaged and left out. A resume of the sweep makes it again.")
     return found
 
 
 @cache
-def say_once(message: str) -> None:
+def warn_once(message: str) -> None:
     log.warning(message)

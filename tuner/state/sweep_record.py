@@ -9,25 +9,25 @@ from sparsweep.trainables import plugins
 from sparsweep.trainables.storage import plain_yaml
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.storage.tables import parse_json
-from sparsweep.tuner.config.sweep import SWEEP_NAME, Sweep, SweepError, parse
+from sparsweep.tuner.config.sweep import SWEEP_NAME, Sweep, SweepError, parse_sweep
 
 
-def remember(sweep: Sweep, store: Store) -> None:
+def save_sweep(sweep: Sweep, store: Store) -> None:
     """Keep the sweep as it is run, so that ``resume``, ``status`` and ``figures`` mean the same trials.
 
     Also marks the storage, if this is the first sweep here or an earlier version ran the others.
     """
     store.mark()
-    store.write(f"sweeps/{sweep.name}/plugins.json", json.dumps(plugins.named()).encode())
+    store.write(f"sweeps/{sweep.name}/plugins.json", json.dumps(plugins.requested_modules()).encode())
     store.write(f"sweeps/{sweep.name}/sweep.yaml", sweep.dump().encode())
 
 
-def recorded(store: Store) -> list[str]:
+def list_sweeps(store: Store) -> list[str]:
     """Return the names of the sweeps that were run here, in order. Other folders in ``sweeps/`` are not ours."""
-    return [name for name in sorted(store.folders("sweeps")) if store.exists(f"sweeps/{name}/sweep.yaml")]
+    return [name for name in sorted(store.list_subfolders("sweeps")) if store.exists(f"sweeps/{name}/sweep.yaml")]
 
 
-def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
+def load_sweep(name: str, store: Store, overrides: list[str]) -> Sweep | None:
     """A sweep as it was last run here, or None if it never was (``name`` may be a path: then it was not).
 
     Raises:
@@ -39,11 +39,11 @@ def recall(name: str, store: Store, overrides: list[str]) -> Sweep | None:
     if content is None:
         return None
     try:
-        return parse(content.decode(), name, overrides)
+        return parse_sweep(content.decode(), name, overrides)
     except UnicodeDecodeError:
         raise SweepError(f"{name}: sweeps/{name}/sweep.yaml is damaged. Run the sweep from its file again.") from None
     except SweepError as error:
-        missing = sorted(_plugins(name, store) - set(plugins.named()))
+        missing = sorted(_plugins(name, store) - set(plugins.requested_modules()))
         if not missing:
             raise
         options = " ".join(f"--plugin {module}" for module in missing)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from sparsweep.trainables.difficulties.adversarial.pgd import BATCH_NORM, holding
+from sparsweep.trainables.difficulties.adversarial.pgd import BATCH_NORM_MODES, temporarily_set
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.pipeline.device_data import as_input
-from sparsweep.trainables.pipeline.network import EVALUATION_BATCH, Network
+from sparsweep.trainables.pipeline.device_data import to_float
+from sparsweep.trainables.pipeline.network import EVALUATION_BATCH, AutocastNetwork
 
 CLASSES = 10
 """Fewest classes that the standard version can do with: two of its attacks aim at the nine likeliest wrong ones."""
@@ -27,7 +27,7 @@ def require() -> None:
 
 
 def autoattack_accuracy(
-    network: Network, images: torch.Tensor, labels: torch.Tensor, norm: str, epsilon: float, seed: int
+    network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, norm: str, epsilon: float, seed: int
 ) -> float:
     """Share of uint8 ``images`` that the network knows, and knows still after AutoAttack, in [0, 1]."""
     from pyautoattack import AutoAttack
@@ -36,9 +36,9 @@ def autoattack_accuracy(
     # It seeds and draws from torch's global generators; nothing else of a run may depend on that.
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-        BATCH_NORM["eval"](network.module),
-        holding(network.module.parameters(), "requires_grad", False),
+        BATCH_NORM_MODES["eval"](network.module),
+        temporarily_set(network.module.parameters(), "requires_grad", False),
     ):
         attack = AutoAttack(network, norm=NAMES[norm], eps=epsilon, seed=seed, device=device)
-        _, predicted = attack.run_standard_evaluation(as_input(images), labels, batch_size=EVALUATION_BATCH)
+        _, predicted = attack.run_standard_evaluation(to_float(images), labels, batch_size=EVALUATION_BATCH)
     return (predicted == labels).double().mean().item()

@@ -27,12 +27,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from sparsweep.trainables.difficulties.adversarial.autoattack import CLASSES, autoattack_accuracy, require
-from sparsweep.trainables.difficulties.adversarial.losses import AdversarialTraining, Trades
-from sparsweep.trainables.difficulties.adversarial.pgd import NORMS, Attack, withstood
+from sparsweep.trainables.difficulties.adversarial.losses import PgdLoss, TradesLoss
+from sparsweep.trainables.difficulties.adversarial.pgd import NORMS, Attack, correct_under_attack
 from sparsweep.trainables.difficulties.base import Difficulty, difficulties
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.pipeline.losses import Objective
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.losses import TrainingLoss
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.specs.base import SpecError
 from sparsweep.trainables.specs.trial import TrialSpec
@@ -42,7 +42,7 @@ STEP_SIZES = {"linf": 2 / 255, "l2": 0.1}
 """L-infinity: the paper's. L2: the radius that is usual for CIFAR, and a fifth of it."""
 
 
-def _number(value: Any) -> Any:
+def _fraction(value: Any) -> Any:
     """The number that a fraction like ``8/255`` writes; other values as they are, for pydantic to judge."""
     try:
         return float(Fraction(value)) if isinstance(value, str) else value
@@ -50,7 +50,7 @@ def _number(value: Any) -> Any:
         return value
 
 
-Pixels = Annotated[float, BeforeValidator(_number), Field(gt=0)]
+Pixels = Annotated[float, BeforeValidator(_fraction), Field(gt=0)]
 """A distance between images whose pixels are in [0, 1]: a number, or a fraction like ``8/255``."""
 
 Fields = dict[str, Any]
@@ -125,25 +125,25 @@ class Adversarial(Difficulty):
         return None  # robust networks leave training samples unfitted, however long they are trained
 
     @property
-    def objective(self) -> Objective:
+    def loss_fn(self) -> TrainingLoss:
         attack = Attack(NORMS[self.norm], self.epsilon, self.step_size, self.steps)
         if self.beta is not None:
-            return Trades(attack, self.batch_norm, self.beta)
-        return AdversarialTraining(attack, self.batch_norm, self.random_start)
+            return TradesLoss(attack, self.batch_norm, self.beta)
+        return PgdLoss(attack, self.batch_norm, self.random_start)
 
-    def ready(self) -> None:
+    def check_dependencies(self) -> None:
         if self.autoattack:
             require()
 
-    def attack_due(self, epoch: int, last: bool) -> bool:
+    def should_attack(self, epoch: int, last: bool) -> bool:
         return last or (self.test_every is not None and epoch % self.test_every == 0)
 
     def robust_accuracies(
-        self, network: Network, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
     ) -> dict[str, float]:
         attack = Attack(NORMS[self.norm], self.test_epsilon, self.test_step_size, self.test_steps)
         starts = [derive(seed, "test attack", restart, device=images.device) for restart in range(self.test_restarts)]
-        standing = withstood(network, images, labels, attack, starts)
+        standing = correct_under_attack(network, images, labels, attack, starts)
         accuracies = {"robust_accuracy": standing.double().mean().item()}
         if last and self.autoattack:
             accuracies["autoattack_accuracy"] = autoattack_accuracy(

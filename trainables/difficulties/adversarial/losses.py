@@ -15,49 +15,55 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from sparsweep.trainables.difficulties.adversarial.pgd import BATCH_NORM, Attack, moved, pgd, summed_cross_entropy
+from sparsweep.trainables.difficulties.adversarial.pgd import (
+    BATCH_NORM_MODES,
+    Attack,
+    perturb_and_clip,
+    pgd,
+    summed_cross_entropy,
+)
 from sparsweep.trainables.lazy import functional, torch
-from sparsweep.trainables.pipeline.losses import Objective
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.losses import TrainingLoss
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 
 
 @dataclass(frozen=True)
-class AdversarialTraining(Objective):
+class PgdLoss(TrainingLoss):
     """Cross-entropy on the adversarial images alone (Madry et al., ICLR 2018), as in the paper.
 
     One step of 1.25 epsilon from a random start is FGSM-RS (Wong et al., "Fast is better than free", ICLR 2020).
     """
 
-    captures: ClassVar[bool] = True
+    supports_cuda_graphs: ClassVar[bool] = True
 
     attack: Attack
     batch_norm: str
     random_start: bool
 
     @property
-    def passes(self) -> float:
+    def forward_equivalents(self) -> float:
         return 2.0 * self.attack.steps + 3
 
-    def noise(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def draw_noise(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         if not self.random_start:
-            return super().noise(images, generator)
+            return super().draw_noise(images, generator)
         return self.attack.norm.uniform(images.shape, self.attack.epsilon, generator)
 
     def loss(
-        self, network: Network, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        start = moved(images, noise) if self.random_start else images
-        with BATCH_NORM[self.batch_norm](network.module):
+        start = perturb_and_clip(images, noise) if self.random_start else images
+        with BATCH_NORM_MODES[self.batch_norm](network.module):
             adversarial = pgd(network, images, start, self.attack, summed_cross_entropy(labels))
         return super().loss(network, adversarial, labels, noise)
 
 
-NUDGE = 1e-3
+INIT_NOISE_STD = 1e-3
 """Deviation of the normal noise from which TRADES starts: at the clean image itself its gradient is zero."""
 
 
 @dataclass(frozen=True)
-class Trades(Objective):
+class TradesLoss(TrainingLoss):
     """Clean cross-entropy plus ``beta`` times the divergence that an attack can cause.
 
     Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019:
@@ -70,35 +76,35 @@ class Trades(Objective):
     2 epsilon / K, clipped before they are projected). The training accuracy is that on the adversarial images.
     """
 
-    captures: ClassVar[bool] = True
+    supports_cuda_graphs: ClassVar[bool] = True
 
     attack: Attack
     batch_norm: str
     beta: float
 
     @property
-    def passes(self) -> float:
+    def forward_equivalents(self) -> float:
         return 2.0 * self.attack.steps + 7
 
     @property
-    def weight_passes(self) -> float:
+    def weight_gradient_passes(self) -> float:
         return 2.0
 
-    def noise(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        return torch.empty(images.shape, device=images.device).normal_(0, NUDGE, generator=generator)
+    def draw_noise(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        return torch.empty(images.shape, device=images.device).normal_(0, INIT_NOISE_STD, generator=generator)
 
     def loss(
-        self, network: Network, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        with BATCH_NORM[self.batch_norm](network.module):
+        with BATCH_NORM_MODES[self.batch_norm](network.module):
             with torch.no_grad():
                 clean = network(images)
-            adversarial = pgd(network, images, images + noise, self.attack, lambda logits: divergence(clean, logits))
+            adversarial = pgd(network, images, images + noise, self.attack, lambda logits: kl_divergence(clean, logits))
         loss, clean = super().loss(network, images, labels, noise)
         logits = network(adversarial)
-        return loss + self.beta / len(labels) * divergence(clean, logits), logits
+        return loss + self.beta / len(labels) * kl_divergence(clean, logits), logits
 
 
-def divergence(clean: torch.Tensor, adversarial: torch.Tensor) -> torch.Tensor:
+def kl_divergence(clean: torch.Tensor, adversarial: torch.Tensor) -> torch.Tensor:
     """KL(softmax(clean) || softmax(adversarial)) of logits [B, classes], summed over samples."""
     return functional.kl_div(adversarial.log_softmax(1), clean.log_softmax(1), reduction="sum", log_target=True)

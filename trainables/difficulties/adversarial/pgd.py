@@ -29,10 +29,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from sparsweep.trainables.lazy import functional, nn, no_grad, torch
-from sparsweep.trainables.pipeline.device_data import as_input
-from sparsweep.trainables.pipeline.network import EVALUATION_BATCH, Network
+from sparsweep.trainables.pipeline.device_data import to_float
+from sparsweep.trainables.pipeline.network import EVALUATION_BATCH, AutocastNetwork
 
-Loss: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
+AttackLoss: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
 """What an attack drives up: a scalar of the logits [B, classes], summed over samples."""
 
 
@@ -44,7 +44,7 @@ class Norm(ABC):
         """Perturbations of ``shape``, uniform in the ball of radius ``epsilon``, on the device of ``generator``."""
 
     @abstractmethod
-    def steepest(self, gradient: torch.Tensor) -> torch.Tensor:
+    def ascent_direction(self, gradient: torch.Tensor) -> torch.Tensor:
         """The perturbations of norm 1 along which the loss rises fastest; zero where ``gradient`` is zero."""
 
     @abstractmethod
@@ -58,7 +58,7 @@ class LInf(Norm):
     def uniform(self, shape: torch.Size, epsilon: float, generator: torch.Generator) -> torch.Tensor:
         return torch.empty(shape, device=generator.device).uniform_(-epsilon, epsilon, generator=generator)
 
-    def steepest(self, gradient: torch.Tensor) -> torch.Tensor:
+    def ascent_direction(self, gradient: torch.Tensor) -> torch.Tensor:
         return gradient.sign()
 
     def project(self, perturbation: torch.Tensor, epsilon: float) -> torch.Tensor:
@@ -72,9 +72,9 @@ class L2(Norm):
         # The volume within radius r grows as r to the number of pixels.
         direction = torch.empty(shape, device=generator.device).normal_(generator=generator)
         radius = torch.empty(shape[0], 1, 1, 1, device=generator.device).uniform_(generator=generator)
-        return self.steepest(direction) * (epsilon * radius ** (1 / shape[1:].numel()))
+        return self.ascent_direction(direction) * (epsilon * radius ** (1 / shape[1:].numel()))
 
-    def steepest(self, gradient: torch.Tensor) -> torch.Tensor:
+    def ascent_direction(self, gradient: torch.Tensor) -> torch.Tensor:
         # The largest entry becomes 1 before anything is squared: gradients of a network that is sure of itself are so
         # small that their squares vanish.
         largest = gradient.abs().amax((1, 2, 3), keepdim=True)
@@ -104,47 +104,49 @@ class Attack:
 
 def random_start(images: torch.Tensor, attack: Attack, generator: torch.Generator) -> torch.Tensor:
     """``images`` moved to a uniformly random place in the ball, then clipped to [0, 1]."""
-    return moved(images, attack.norm.uniform(images.shape, attack.epsilon, generator))
+    return perturb_and_clip(images, attack.norm.uniform(images.shape, attack.epsilon, generator))
 
 
-def moved(images: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
+def perturb_and_clip(images: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
     """``images`` moved by ``perturbation``, then clipped to [0, 1]."""
     return (images + perturbation).clamp_(0, 1)
 
 
-def step(images: torch.Tensor, adversarial: torch.Tensor, gradient: torch.Tensor, attack: Attack) -> torch.Tensor:
+def pgd_step(images: torch.Tensor, adversarial: torch.Tensor, gradient: torch.Tensor, attack: Attack) -> torch.Tensor:
     """``adversarial`` one step up the ``gradient``, back in the ball around ``images``, then in [0, 1]."""
-    perturbation = (adversarial - images).add_(attack.norm.steepest(gradient), alpha=attack.step_size)
-    return moved(images, attack.norm.project(perturbation, attack.epsilon))
+    perturbation = (adversarial - images).add_(attack.norm.ascent_direction(gradient), alpha=attack.step_size)
+    return perturb_and_clip(images, attack.norm.project(perturbation, attack.epsilon))
 
 
-def input_gradient(network: Network, images: torch.Tensor, loss: Loss) -> torch.Tensor:
+def input_gradient(network: AutocastNetwork, images: torch.Tensor, loss: AttackLoss) -> torch.Tensor:
     """The gradient of ``loss`` with respect to ``images``, alone."""
     inputs = images.detach().requires_grad_()
     with torch.enable_grad():
         return torch.autograd.grad(loss(network(inputs)), inputs)[0]
 
 
-def pgd(network: Network, images: torch.Tensor, start: torch.Tensor, attack: Attack, loss: Loss) -> torch.Tensor:
+def pgd(
+    network: AutocastNetwork, images: torch.Tensor, start: torch.Tensor, attack: Attack, loss: AttackLoss
+) -> torch.Tensor:
     """Images within ``attack.epsilon`` of ``images``, found from ``start``, on which ``loss`` is large.
 
     ``images`` and ``start``: float32 [B, C, H, W], ``images`` in [0, 1], as is the result, which has no graph. The
-    network runs in the mode that it is in (see :data:`BATCH_NORM`); nothing waits for the device.
+    network runs in the mode that it is in (see :data:`BATCH_NORM_MODES`); nothing waits for the device.
     """
     adversarial = start
-    with holding(network.module.parameters(), "requires_grad", False):
+    with temporarily_set(network.module.parameters(), "requires_grad", False):
         for _ in range(attack.steps):
-            adversarial = step(images, adversarial, input_gradient(network, adversarial, loss), attack)
+            adversarial = pgd_step(images, adversarial, input_gradient(network, adversarial, loss), attack)
     return adversarial
 
 
-def summed_cross_entropy(labels: torch.Tensor) -> Loss:
+def summed_cross_entropy(labels: torch.Tensor) -> AttackLoss:
     """The loss that an attack on classification drives up."""
     return lambda logits: functional.cross_entropy(logits, labels, reduction="sum")
 
 
-def withstood(
-    network: Network,
+def correct_under_attack(
+    network: AutocastNetwork,
     images: torch.Tensor,
     labels: torch.Tensor,
     attack: Attack,
@@ -157,9 +159,9 @@ def withstood(
     attacked any more. The network runs, and is left, in evaluation mode.
     """
     survived = []
-    with BATCH_NORM["eval"](network.module):
+    with BATCH_NORM_MODES["eval"](network.module):
         for part, truth in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-            inputs = as_input(part)
+            inputs = to_float(part)
             standing = _known(network, inputs, truth)
             for generator in generators:
                 starts = random_start(inputs, attack, generator)
@@ -173,7 +175,7 @@ def withstood(
 
 
 @no_grad
-def _known(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _known(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return network(images).argmax(1) == labels
 
 
@@ -181,7 +183,7 @@ def _known(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torc
 
 
 @contextmanager
-def holding(owners: Iterable[object], attribute: str, value: object) -> Iterator[None]:
+def temporarily_set(owners: Iterable[object], attribute: str, value: object) -> Iterator[None]:
     """``attribute`` of all ``owners`` is ``value`` inside; afterwards each has its own again, whatever happened."""
     before = [(owner, getattr(owner, attribute)) for owner in owners]
     try:
@@ -198,15 +200,15 @@ def _as_it_is(module: nn.Module) -> AbstractContextManager[None]:
 
 
 def _evaluating(module: nn.Module) -> AbstractContextManager[None]:
-    return holding(module.modules(), "training", False)
+    return temporarily_set(module.modules(), "training", False)
 
 
 def _without_tracking(module: nn.Module) -> AbstractContextManager[None]:
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d)]
-    return holding(norms, "track_running_stats", False)
+    return temporarily_set(norms, "track_running_stats", False)
 
 
-BATCH_NORM: dict[str, Callable[[nn.Module], AbstractContextManager[None]]] = {
+BATCH_NORM_MODES: dict[str, Callable[[nn.Module], AbstractContextManager[None]]] = {
     "eval": _evaluating,
     "train": _as_it_is,
     "train_frozen": _without_tracking,

@@ -18,9 +18,9 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import Score, View, register
+from sparsweep.trainables.difficulties.scores.base import Score, ScoringContext, register_score
 from sparsweep.trainables.difficulties.scores.margin import margin
-from sparsweep.trainables.difficulties.selection import MOST_RUNS, Ranked
+from sparsweep.trainables.difficulties.selection import MAX_RUNS, ScoreSelection
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.specs.trial import TrialSpec
@@ -33,22 +33,22 @@ class AUMScore(Score):
         super().__init__(data)
         self.state = {"margins": torch.zeros_like(data.train_labels, dtype=torch.float64)}
 
-    def follow(self, view: View) -> None:
+    def on_epoch_end(self, view: ScoringContext) -> None:
         self.state = {"margins": self.state["margins"] + margin(view.logits.double(), view.labels)}
 
-    def result(self, view: View) -> torch.Tensor:
+    def compute(self, view: ScoringContext) -> torch.Tensor:
         return -self.state["margins"] / view.epoch
 
 
-register("aum", AUMScore)
+register_score("aum", AUMScore)
 
 
 @difficulties.register
-class AUM(Ranked):
+class AUM(ScoreSelection):
     """The samples with the smallest area under the margin: the mean logit margin of the label over training."""
 
     name: Literal["aum"] = "aum"
-    runs: int = Field(default=1, ge=1, le=MOST_RUNS, description="networks whose scores are averaged")
+    runs: int = Field(default=1, ge=1, le=MAX_RUNS, description="networks whose scores are averaged")
     epoch: int | None = Field(
         default=None,
         ge=1,

@@ -13,15 +13,15 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from sparsweep.trainables.lazy import no_grad, torch
-from sparsweep.trainables.pipeline.device_data import DeviceData, as_input
+from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
 
 if TYPE_CHECKING:
-    from sparsweep.trainables.pipeline.network import Network
+    from sparsweep.trainables.pipeline.network import AutocastNetwork
     from sparsweep.trainables.sparsifiers.masked_params import Tensors
 
 
 @dataclass
-class View:
+class ScoringContext:
     """A network after an epoch, and the training set to score.
 
     Attributes:
@@ -33,7 +33,7 @@ class View:
 
     epoch: int
     data: DeviceData
-    trained: Network
+    trained: AutocastNetwork
     batch_size: int
 
     @property
@@ -42,19 +42,21 @@ class View:
         return self.data.train_labels
 
     @property
-    def network(self) -> Network:
+    def network(self) -> AutocastNetwork:
         """The network, in evaluation mode."""
         self.trained.module.eval()
         return self.trained
 
-    def parts(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    def batches(
+        self, size: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Training samples from ``start`` up to ``stop``, in order and at most ``size`` at a time.
 
         float32 images [B, C, H, W] in [0, 1], int64 labels [B].
         """
         images, labels = self.data.train_images[start:stop], self.labels[start:stop]
         for part, its_labels in zip(images.split(size), labels.split(size), strict=True):
-            yield as_input(part), its_labels
+            yield to_float(part), its_labels
 
     @cached_property
     def logits(self) -> torch.Tensor:
@@ -63,7 +65,7 @@ class View:
 
     @cached_property
     @no_grad
-    def batch_logits(self) -> torch.Tensor:
+    def train_mode_logits(self) -> torch.Tensor:
         """The same in training mode, where norms use the statistics of a batch: the samples in order, not augmented.
 
         Batches are of equal size, within one, and at most as large as those of training. The running statistics of
@@ -73,7 +75,7 @@ class View:
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
         model.train()
         batches = self.data.train_images.tensor_split(-(-len(self.labels) // self.batch_size))
-        logits = torch.cat([self.trained(as_input(images)) for images in batches])
+        logits = torch.cat([self.trained(to_float(images)) for images in batches])
         for name, buffer in model.named_buffers():
             buffer.copy_(buffers[name])
         return logits
@@ -87,35 +89,35 @@ class Score:
     def __init__(self, data: DeviceData) -> None:
         self.state: Tensors = {}
 
-    def follow(self, view: View) -> None:
+    def on_epoch_end(self, view: ScoringContext) -> None:
         """Look at the network after an epoch."""
 
-    def result(self, view: View) -> torch.Tensor:
+    def compute(self, view: ScoringContext) -> torch.Tensor:
         """float64 [N], after the last epoch."""
         raise NotImplementedError
 
 
-class Final(Score):
+class FinalScore(Score):
     """A score of the network at the end."""
 
-    def __init__(self, score: Callable[[View], torch.Tensor], data: DeviceData) -> None:
+    def __init__(self, score: Callable[[ScoringContext], torch.Tensor], data: DeviceData) -> None:
         super().__init__(data)
         self._score = score
 
-    def result(self, view: View) -> torch.Tensor:
+    def compute(self, view: ScoringContext) -> torch.Tensor:
         return self._score(view)
 
 
 SCORES: dict[str, Callable[[DeviceData], Score]] = {}
 
 
-def register(name: str, make: Callable[[DeviceData], Score]) -> None:
+def register_score(name: str, make: Callable[[DeviceData], Score]) -> None:
     """Make a score known by ``name``."""
     if name in SCORES:
         raise ValueError(f"two scores register as {name!r}")
     SCORES[name] = make
 
 
-def register_final(name: str, score: Callable[[View], torch.Tensor]) -> None:
+def register_final_score(name: str, score: Callable[[ScoringContext], torch.Tensor]) -> None:
     """Make a score of the network at the end known: a function to float64 [N]."""
-    register(name, partial(Final, score))
+    register_score(name, partial(FinalScore, score))

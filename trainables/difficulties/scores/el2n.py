@@ -18,8 +18,8 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import register_final
-from sparsweep.trainables.difficulties.selection import Ranked
+from sparsweep.trainables.difficulties.scores.base import register_final_score
+from sparsweep.trainables.difficulties.selection import ScoreSelection
 from sparsweep.trainables.lazy import functional, torch
 
 
@@ -32,14 +32,14 @@ def el2n(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return error.norm(dim=1)
 
 
-register_final("el2n", lambda view: el2n(view.logits, view.labels))
-register_final("el2n_squared", lambda view: el2n(view.logits, view.labels) ** 2)
-register_final("el2n_train", lambda view: el2n(view.batch_logits, view.labels))
-register_final("el2n_squared_train", lambda view: el2n(view.batch_logits, view.labels) ** 2)
+register_final_score("el2n", lambda view: el2n(view.logits, view.labels))
+register_final_score("el2n_squared", lambda view: el2n(view.logits, view.labels) ** 2)
+register_final_score("el2n_train", lambda view: el2n(view.train_mode_logits, view.labels))
+register_final_score("el2n_squared_train", lambda view: el2n(view.train_mode_logits, view.labels) ** 2)
 
 
 @difficulties.register
-class EL2N(Ranked):
+class EL2N(ScoreSelection):
     """The samples with the highest EL2N score: the norm of softmax minus label, early in training."""
 
     name: Literal["el2n"] = "el2n"

@@ -12,8 +12,8 @@ from __future__ import annotations
 from typing import Literal
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import register_final
-from sparsweep.trainables.difficulties.selection import Ranked
+from sparsweep.trainables.difficulties.scores.base import register_final_score
+from sparsweep.trainables.difficulties.selection import ScoreSelection
 from sparsweep.trainables.lazy import torch
 
 
@@ -22,11 +22,11 @@ def entropy(logits: torch.Tensor) -> torch.Tensor:
     return torch.special.entr(logits.double().softmax(1)).sum(1)
 
 
-register_final("entropy", lambda view: entropy(view.logits))
+register_final_score("entropy", lambda view: entropy(view.logits))
 
 
 @difficulties.register
-class Entropy(Ranked):
+class Entropy(ScoreSelection):
     """The samples with the highest entropy of the softmax, early in training; blind to the label."""
 
     name: Literal["entropy"] = "entropy"

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import Score, View, register
-from sparsweep.trainables.difficulties.selection import MOST_RUNS, Ranked
+from sparsweep.trainables.difficulties.scores.base import Score, ScoringContext, register_score
+from sparsweep.trainables.difficulties.selection import MAX_RUNS, ScoreSelection
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
 
@@ -59,21 +59,21 @@ class ForgettingScore(Score):
         super().__init__(data)
         self.state = ignorance(len(data.train_labels), data.train_labels.device)
 
-    def follow(self, view: View) -> None:
+    def on_epoch_end(self, view: ScoringContext) -> None:
         self.state = after_epoch(self.state, view.logits.argmax(1) == view.labels)
 
-    def result(self, view: View) -> torch.Tensor:
+    def compute(self, view: ScoringContext) -> torch.Tensor:
         return forgetting(self.state, view.epoch)
 
 
-register("forgetting", ForgettingScore)
+register_score("forgetting", ForgettingScore)
 
 
 @difficulties.register
-class Forgetting(Ranked):
+class Forgetting(ScoreSelection):
     """The samples that networks unlearn most often while they train; never learned is hardest."""
 
     name: Literal["forgetting"] = "forgetting"
-    least_epochs: ClassVar[int] = 2
-    runs: int = Field(default=5, ge=1, le=MOST_RUNS, description="networks whose counts are averaged")
+    min_epochs: ClassVar[int] = 2
+    runs: int = Field(default=5, ge=1, le=MAX_RUNS, description="networks whose counts are averaged")
     epoch: int | None = Field(default=None, ge=1, description="epochs that are followed; null: all")

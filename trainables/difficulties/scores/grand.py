@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import Literal
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import View, register_final
-from sparsweep.trainables.difficulties.selection import Ranked
+from sparsweep.trainables.difficulties.scores.base import ScoringContext, register_final_score
+from sparsweep.trainables.difficulties.selection import ScoreSelection
 from sparsweep.trainables.lazy import functional, nn, torch
 
 CHUNK = 2**28
@@ -41,18 +41,18 @@ def grand(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torc
     return torch.func.vmap(norm)(images, labels)
 
 
-def grand_of(view: View) -> torch.Tensor:
+def grand_of(view: ScoringContext) -> torch.Tensor:
     """The norms of all training samples: float64 [N]."""
     module = view.network.module
     size = max(1, CHUNK // sum(parameter.numel() for parameter in module.parameters()))
-    return torch.cat([grand(module, images, labels) for images, labels in view.parts(size)])
+    return torch.cat([grand(module, images, labels) for images, labels in view.batches(size)])
 
 
-register_final("grand", grand_of)
+register_final_score("grand", grand_of)
 
 
 @difficulties.register
-class GraNd(Ranked):
+class GraNd(ScoreSelection):
     """The samples whose own loss has the largest gradient over all parameters, early in training."""
 
     name: Literal["grand"] = "grand"

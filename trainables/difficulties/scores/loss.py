@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Literal
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import register_final
-from sparsweep.trainables.difficulties.selection import Ranked
+from sparsweep.trainables.difficulties.scores.base import register_final_score
+from sparsweep.trainables.difficulties.selection import ScoreSelection
 from sparsweep.trainables.lazy import functional, torch
 
 
@@ -21,11 +21,11 @@ def loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(logits.double(), labels, reduction="none")
 
 
-register_final("loss", lambda view: loss(view.logits, view.labels))
+register_final_score("loss", lambda view: loss(view.logits, view.labels))
 
 
 @difficulties.register
-class Loss(Ranked):
+class Loss(ScoreSelection):
     """The samples with the highest cross-entropy, early in training."""
 
     name: Literal["loss"] = "loss"

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Literal
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import register_final
-from sparsweep.trainables.difficulties.selection import Ranked
+from sparsweep.trainables.difficulties.scores.base import register_final_score
+from sparsweep.trainables.difficulties.selection import ScoreSelection
 from sparsweep.trainables.lazy import functional, torch
 
 
@@ -25,11 +25,11 @@ def margin(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return values[own] - values.masked_fill(own, -torch.inf).amax(1)
 
 
-register_final("margin", lambda view: -margin(view.logits.double().softmax(1), view.labels))
+register_final_score("margin", lambda view: -margin(view.logits.double().softmax(1), view.labels))
 
 
 @difficulties.register
-class Margin(Ranked):
+class Margin(ScoreSelection):
     """The samples whose label has the smallest margin in probability over the other classes, early in training."""
 
     name: Literal["margin"] = "margin"

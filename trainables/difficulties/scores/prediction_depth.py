@@ -25,11 +25,11 @@ from typing import Literal
 from pydantic import Field
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import View, register_final
-from sparsweep.trainables.difficulties.selection import Ranked
+from sparsweep.trainables.difficulties.scores.base import ScoringContext, register_final_score
+from sparsweep.trainables.difficulties.selection import ScoreSelection
 from sparsweep.trainables.lazy import nn, no_grad, torch
 from sparsweep.trainables.models import maskable
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 
 NEIGHBOURS = 30
 CHUNK = 2**28
@@ -52,7 +52,7 @@ class Reached(Exception):
 
 
 @no_grad
-def representation(network: Network, block: nn.Module | None, images: torch.Tensor) -> torch.Tensor:
+def representation(network: AutocastNetwork, block: nn.Module | None, images: torch.Tensor) -> torch.Tensor:
     """What enters ``block`` (None: the softmax) for float32 ``images``: float32 [B, features]."""
     entered: list[torch.Tensor] = []
 
@@ -98,12 +98,12 @@ def prediction_depth(votes: torch.Tensor, predictions: torch.Tensor) -> torch.Te
     return (len(votes) - agreeing_at_the_end).double()
 
 
-def probe(view: View, block: nn.Module | None) -> torch.Tensor:
+def probe(view: ScoringContext, block: nn.Module | None) -> torch.Tensor:
     """What the probe before ``block`` says of every training sample: int64 [N]."""
     network = view.network
 
     def represented(size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        for images, labels in view.parts(size, start, stop):
+        for images, labels in view.batches(size, start, stop):
             yield representation(network, block, images), labels
 
     width = next(represented(1))[0].shape[1]
@@ -114,17 +114,17 @@ def probe(view: View, block: nn.Module | None) -> torch.Tensor:
     return torch.cat(votes)
 
 
-def prediction_depth_of(view: View) -> torch.Tensor:
+def prediction_depth_of(view: ScoringContext) -> torch.Tensor:
     """The prediction depth of all training samples: float64 [N]."""
     votes = [probe(view, block) for block in [*blocks(view.network.module), None]]
     return prediction_depth(torch.stack(votes), view.logits.argmax(1))
 
 
-register_final("prediction_depth", prediction_depth_of)
+register_final_score("prediction_depth", prediction_depth_of)
 
 
 @difficulties.register
-class PredictionDepth(Ranked):
+class PredictionDepth(ScoreSelection):
     """The samples on which trained networks make up their mind in the deepest layers."""
 
     name: Literal["prediction_depth"] = "prediction_depth"

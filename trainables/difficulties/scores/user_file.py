@@ -21,14 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field, model_validator
 
-from sparsweep.trainables.difficulties.base import Sources, difficulties
+from sparsweep.trainables.difficulties.base import PrerequisiteOutputs, difficulties
 from sparsweep.trainables.difficulties.selection import Selection
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.specs.base import Placed, SpecError, shortened
+from sparsweep.trainables.specs.base import FileBacked, SpecError, shortened
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.storage.addresses import resolve
-from sparsweep.trainables.storage.filesystem import expanded
-from sparsweep.trainables.storage.user_files import read_given
+from sparsweep.trainables.storage.addresses import resolve_storage
+from sparsweep.trainables.storage.filesystem import expand_home
+from sparsweep.trainables.storage.user_files import read_user_file
 
 COLUMNS = ["sample", "label", "score"]
 MOST_SAMPLES = 10**8
@@ -38,7 +38,7 @@ MOST_SAMPLES = 10**8
 def fetch(file: str) -> bytes:
     """The content of ``file``, a local path or a URI; ValueError if it cannot be read."""
     try:
-        return read_given(file)
+        return read_user_file(file)
     except FileNotFoundError:
         raise ValueError(f"there is no file {file} (on this machine)") from None
     except OSError as error:
@@ -115,11 +115,11 @@ def digest_of(file: str, size: int, modified: int) -> str:
 
 
 @difficulties.register
-class Scores(Selection, Placed):
+class Scores(Selection, FileBacked):
     """The samples that the scores in your own Parquet file call hardest."""
 
     name: Literal["scores"] = "scores"
-    whereabouts = frozenset({"file"})
+    path_fields = frozenset({"file"})
     file: str = Field(description="Parquet with sample, label, score; absolute, with ~ or a URI; no part of the id")
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file; taken from it if not given")
 
@@ -130,18 +130,18 @@ class Scores(Selection, Placed):
             return data
         file = data["file"]
         try:
-            if "://" not in file and not expanded(file).is_absolute():
+            if "://" not in file and not expand_home(file).is_absolute():
                 raise ValueError(f"{file} is relative; give it from / or ~ on, to mean the same everywhere")
             if data.get("digest") is not None:
                 return data
-            filesystem, path = resolve(file)
+            filesystem, path = resolve_storage(file)
             info = filesystem.get_file_info(path)
             return {**data, "digest": digest_of(file, info.size or 0, info.mtime_ns or 0)}
         except (ValueError, OSError) as error:
             why = " ".join(str(error).split())
             raise SpecError("file", why) from None
 
-    def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: Sources) -> torch.Tensor:
+    def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
         """float64 [N]; ValueError if the file is another than it was, or holds scores of other data."""
         try:
             return torch.from_numpy(matching(self.file, self.digest, labels.numpy()))

@@ -19,17 +19,17 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from sparsweep.trainables.difficulties.base import difficulties
-from sparsweep.trainables.difficulties.scores.base import Score, View, register
-from sparsweep.trainables.difficulties.selection import MOST_RUNS, Ranked
+from sparsweep.trainables.difficulties.scores.base import Score, ScoringContext, register_score
+from sparsweep.trainables.difficulties.selection import MAX_RUNS, ScoreSelection
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData
-from sparsweep.trainables.pipeline.network import Network
+from sparsweep.trainables.pipeline.network import AutocastNetwork
 
 BATCH = 128
 """Images whose gradients are taken at once."""
 
 
-def input_gradients(network: Network, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def input_gradients(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """The gradient of each label's logit by the pixels, averaged over channels: float32 [B, H, W].
 
     ``images``: float32 [B, C, H, W] in [0, 1]; ``labels``: int64 [B]. The network must be in evaluation mode.
@@ -73,24 +73,26 @@ class VoGScore(Score):
             "scatter": torch.zeros(samples, dtype=torch.float64, device=device),
         }
 
-    def follow(self, view: View) -> None:
-        parts = zip(self.state["mean"].split(BATCH), self.state["scatter"].split(BATCH), view.parts(BATCH), strict=True)
+    def on_epoch_end(self, view: ScoringContext) -> None:
+        parts = zip(
+            self.state["mean"].split(BATCH), self.state["scatter"].split(BATCH), view.batches(BATCH), strict=True
+        )
         for mean, scatter, (images, labels) in parts:
             add_map(mean, scatter, input_gradients(view.network, images, labels), view.epoch)
 
-    def result(self, view: View) -> torch.Tensor:
+    def compute(self, view: ScoringContext) -> torch.Tensor:
         pixels = self.state["mean"][0].numel()
         return class_standardised(self.state["scatter"] / (pixels * view.epoch), view.labels)
 
 
-register("vog", VoGScore)
+register_score("vog", VoGScore)
 
 
 @difficulties.register
-class VoG(Ranked):
+class VoG(ScoreSelection):
     """The samples whose input gradients vary most while a network trains, within their class."""
 
     name: Literal["vog"] = "vog"
-    least_epochs: ClassVar[int] = 2
-    runs: int = Field(default=1, ge=1, le=MOST_RUNS, description="networks whose scores are averaged")
+    min_epochs: ClassVar[int] = 2
+    runs: int = Field(default=1, ge=1, le=MAX_RUNS, description="networks whose scores are averaged")
     epoch: int | None = Field(default=None, ge=1, description="epochs that are followed; null: all")
