@@ -58,7 +58,7 @@ def test_it_is_measured_with_the_levers_of_the_sweep(
             assert self.training.runner.capture_fn is None or engine.graphs
 
     monkeypatch.setattr(throughput, "ThroughputProbe", Seen)
-    store, turned = Store(str(tmp_path)), parse_sweep(TEXT, "calibrated", ["resources.engine.graphs=false"])
+    store, turned = Store(str(tmp_path)), parse_sweep(TEXT, "calibrated", ["resources.execution.graphs=false"])
     assert all(", graphs off, " in line for line in measured(turned, store))
     assert used == [ExecutionConfig(graphs=False)] * 2
     assert estimate(turned, store)["hours"] is not None and estimate(sweep, store)["hours"] is None

@@ -175,7 +175,7 @@ def test_hours_rest_on_a_calibration_where_nothing_has_finished(small: Sweep, tm
     assert facts["hours"] == pytest.approx(sum(num_images(spec) for spec in graph.runs.values()) / 100 / 3600)
     assert facts["hours_rest_on"] == ["calibrated on NVIDIA H200"]
     assert format_estimate(facts)[-1].endswith(" s one after the other, calibrated on NVIDIA H200")
-    for change in ("recipe.batch_size=64", "resources.engine.compile=true"):
+    for change in ("recipe.batch_size=64", "resources.execution.compile=true"):
         other = estimate(parse_sweep(small.dump(), "small", [change]), store)
         assert other["hours"] is None and format_estimate(other)[-1].endswith(
             "unknown: sparsweep calibrate measures it"
@@ -221,5 +221,5 @@ def test_scores_that_are_missing_are_todo_until_all_are_there(tmp_path: Path) ->
 def test_a_bill_is_the_nodes_price_for_the_time_that_the_trials_share() -> None:
     # 12 hours one after the other, four at a time: three hours of one node.
     facts = {"hours": 12.0}
-    assert node_cost(facts, node_hour=1.5, trials_a_node=4) == {"cost": 4.5, "node_hour": 1.5}
-    assert node_cost({"hours": None}, node_hour=1.5, trials_a_node=4)["cost"] is None
+    assert node_cost(facts, node_hour=1.5, trials_per_node=4) == {"cost": 4.5, "node_hour": 1.5}
+    assert node_cost({"hours": None}, node_hour=1.5, trials_per_node=4)["cost"] is None

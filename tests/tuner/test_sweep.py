@@ -82,7 +82,9 @@ def test_overrides(override: str, count: int, holds: object) -> None:
 
 def test_an_override_of_the_sweep_itself() -> None:
     assert parse_sweep(SMALL, "small", ["resources.cpus=2", "retries=0"]).resources.cpus == 2
-    assert not parse_sweep(SMALL, "small", ["resources.engine.graphs=false"]).resources.engine.graphs
+    assert not parse_sweep(SMALL, "small", ["resources.execution.graphs=false"]).resources.execution.graphs
+    former = parse_sweep(SMALL + "\nresources: {engine: {graphs: false}}\n", "small")
+    assert not former.resources.execution.graphs, "the name before 0.2.0"
 
 
 def test_an_override_inside_a_name_keeps_the_name() -> None:

@@ -63,7 +63,7 @@ def _parts_of_a_sweep() -> dict[str, type[FrozenModel]]:
         "search": Search,
         "seeds": AdaptiveSeeds,
         "resources": Resources,
-        "engine": ExecutionConfig,
+        "execution": ExecutionConfig,
     }
 
 

@@ -65,7 +65,7 @@ def plan(
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     node_hour: NodePrice = None,
-    trials_a_node: TrialsPerNode = 1,
+    trials_per_node: TrialsPerNode = 1,
     as_json: AsJson = False,
     list_runs: ListRuns = False,
     plugins: Plugins = [],
@@ -77,7 +77,7 @@ def plan(
     remarks = Remarks.on(described, store)
     facts = estimate(described, store) | {"other_code": remarks.facts()["other_code"]}
     if node_hour is not None:
-        facts |= node_cost(facts, node_hour, trials_a_node)
+        facts |= node_cost(facts, node_hour, trials_per_node)
     runs = list_runs_to_do(described, store) if list_runs else []
     if as_json:
         print_result(json.dumps(facts | ({"runs": runs} if list_runs else {})))

@@ -47,10 +47,18 @@ class Resources(FrozenModel):
 
     cpus: int = Field(default=1, ge=1, description="CPU threads")
     gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: measured")
-    engine: ExecutionConfig = Field(default=ExecutionConfig(), description="how training steps run; changes no trial")
+    execution: ExecutionConfig = Field(default=ExecutionConfig(), description="how training steps run; changes no trial")
     trial_timeout: float | None = Field(
         default=None, gt=0, description="seconds without the end of an epoch, after which a trial is killed as hanging"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_name(cls, data: Any) -> Any:
+        """Read sweeps that were recorded before 0.2.0, when ``execution`` was called ``engine``."""
+        if isinstance(data, Mapping) and "engine" in data and "execution" not in data:
+            return {("execution" if name == "engine" else name): value for name, value in data.items()}
+        return data
 
     @field_validator("gpus")
     @classmethod

@@ -183,7 +183,7 @@ def make_trainable(
         modules=plugins.requested_modules(),
         folder=os.getcwd(),
         profile=launch.profile,
-        engine=sweep.resources.engine,
+        engine=sweep.resources.execution,
     )
     return tune.with_resources(shared, shape)
 
@@ -200,7 +200,7 @@ def trial_resources(
         gpus = 0.0
         trained = [state.graph.runs[run] for run in state.ready if state.graph.runs[run].trained_trial]
         if have.get("GPU"):
-            engine = resources.engine
+            engine = resources.execution
             gpus = (
                 gpu_fraction(measure_gpu_sharing(trained, engine, store, lambda text: say(text, True)))
                 if trained

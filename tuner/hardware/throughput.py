@@ -53,9 +53,9 @@ def measure(specs: Iterable[RunSpec], store: Store, resources: Resources) -> Ite
     """
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    for kind, spec in unique_step_kinds(specs, resources.engine).items():
+    for kind, spec in unique_step_kinds(specs, resources.execution).items():
         try:
-            rate: float | None = ThroughputProbe(spec, device, resources.engine).rate(RATE_SECONDS)
+            rate: float | None = ThroughputProbe(spec, device, resources.execution).rate(RATE_SECONDS)
         except torch.OutOfMemoryError:
             rate = None
         found = {"what": "rate", "kind": json.loads(kind), "card": device_name(device), "images_per_second": rate}

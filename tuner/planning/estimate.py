@@ -34,7 +34,7 @@ def estimate(sweep: Sweep, store: Store) -> dict[str, Any]:
     state = compute_state(build_graph(trials), store)
     todo = [state.graph.runs[run] for run in state.todo]
     missing = state.trials_in(state.todo)
-    hours, grounds = estimate_hours(todo, load_throughput_model(store, sweep.resources.engine))
+    hours, grounds = estimate_hours(todo, load_throughput_model(store, sweep.resources.execution))
     return {
         "sweep": sweep.name,
         "trials": len(state.graph.trials),
@@ -127,13 +127,13 @@ def format_duration(seconds: float) -> str:
     return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
 
 
-def node_cost(facts: Mapping[str, Any], node_hour: float, trials_a_node: int) -> dict[str, Any]:
+def node_cost(facts: Mapping[str, Any], node_hour: float, trials_per_node: int) -> dict[str, Any]:
     """``cost`` of nodes that take ``node_hour`` an hour and run so many trials at once, in the same money.
 
     None where the hours are not known. Not in it: the head, and what a node costs before and after its work.
     """
     hours = facts["hours"]
-    return {"cost": None if hours is None else hours / trials_a_node * node_hour, "node_hour": node_hour}
+    return {"cost": None if hours is None else hours / trials_per_node * node_hour, "node_hour": node_hour}
 
 
 def num_images(spec: RunSpec) -> int:
