@@ -1,23 +1,24 @@
-"""Trackers, fed with Tune's events by hand; W&B logs from processes of its own and is left to a run by hand."""
+"""Trackers, fed with Tune's events by hand."""
 
 from __future__ import annotations
 
 import logging
 import struct
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.tune.logger import LoggerCallback
 from tensorboardX.proto.event_pb2 import Event
 
+from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import parse_sweep
 from sparsweep.tuner.errors import UsageError
-from sparsweep.tuner.execution.trackers import Tracker, Tracking, parameters, tracking
+from sparsweep.tuner.execution.trackers import RunTracker, Tracker, TrackerCallback, make_tracker, parameters
 
 ONE = "base: {dataset: digits, model: resnet8, recipe: digits}\ngrids: [{sparsifier: set, sparsity: 0.5}]"
 
@@ -27,10 +28,9 @@ def spec() -> TrialSpec:
     return next(iter(parse_sweep(ONE, "one").trials.values()))
 
 
-def attempt(follower: Tracking, spec: TrialSpec, epochs: range, finishes: bool) -> None:
+def attempt(follower: TrackerCallback, spec: TrialSpec, epochs: range, finishes: bool) -> None:
     """Train ``spec`` for ``epochs``, and finish or fail."""
     trial: Any = SimpleNamespace(trial_id=spec.id)
-    follower.setup()
     follower.on_trial_start(0, [], trial)
     for epoch in epochs:
         result = {"epoch": epoch, "epochs": 4, "train_loss": 1 / epoch, "test_accuracy": None, "hostname": "here"}
@@ -53,10 +53,10 @@ def events(file: Path) -> list[Event]:
 
 def test_tensorboard_goes_on_in_the_same_folder_with_epochs_as_steps(spec: TrialSpec, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    attempt(tracking(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(1, 3), finishes=False)
+    attempt(make_tracker(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(1, 3), finishes=False)
     for file in tmp_path.rglob("events.out.*"):
         file.rename(file.with_name(f"{file.name}.earlier"))  # their names tell seconds apart
-    attempt(tracking(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(3, 5), finishes=True)
+    attempt(make_tracker(Tracker.tensorboard, "one", {spec.id: spec}, store), spec, range(3, 5), finishes=True)
     (folder,) = (tmp_path / "tracking/tensorboard/one").iterdir()
     assert folder.name == f"set-0.5-on-digits-resnet8-none-1-seed-0-{spec.id[:8]}"
     told = [(e.step, v.tag, v.simple_value) for file in folder.iterdir() for e in events(file) for v in e.summary.value]
@@ -70,7 +70,8 @@ def test_mlflow_goes_on_in_the_same_run(spec: TrialSpec, tmp_path: Path) -> None
     mlflow = pytest.importorskip("mlflow")
     store = Store(str(tmp_path))
     for epochs, finishes in ((range(1, 3), False), (range(3, 5), True)):
-        attempt(tracking(Tracker.mlflow, "one", {spec.id: spec}, store), spec, epochs, finishes)
+        attempt(make_tracker(Tracker.mlflow, "one", {spec.id: spec}, store), spec, epochs, finishes)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/tracking/mlflow/mlflow.db")
     (run,) = mlflow.search_runs(experiment_names=["one"], output_format="list")
     history = mlflow.MlflowClient().get_metric_history(run.info.run_id, "train_loss")
     assert [(point.step, point.value) for point in history] == [(epoch, 1 / epoch) for epoch in range(1, 5)]
@@ -88,28 +89,46 @@ def test_what_is_not_installed_is_one_line_with_the_remedy(
     spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "mlflow", None)
-    monkeypatch.setattr("ray.air.integrations.wandb.wandb", None)
+    monkeypatch.setitem(sys.modules, "wandb", None)
     for name in (Tracker.mlflow, Tracker.wandb):
         with pytest.raises(UsageError, match=rf"--track {name}: .* pip install 'sparsweep\[{name}\]'"):
-            tracking(name, "one", {spec.id: spec}, Store(str(tmp_path)))
+            make_tracker(name, "one", {spec.id: spec}, Store(str(tmp_path)))
 
 
 def test_a_tracker_that_fails_is_not_told_any_more(
     spec: TrialSpec, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    class Unreachable(LoggerCallback):
+    class Unreachable(RunTracker):
         calls = 0
 
-        def log_trial_start(self, trial: Any) -> None:
+        def start(self, spec: RunSpec) -> None:
             self.calls += 1
             raise ConnectionError("no such\nserver")
 
-    logger = Unreachable()
-    follower = Tracking(Tracker.mlflow, logger, {spec.id: spec}, tmp_path)
+        def log(self, spec: RunSpec, metrics: Mapping[str, float], epoch: int) -> None:
+            self.calls += 1
+
+        def finish(self, spec: RunSpec, failed: bool) -> None:
+            self.calls += 1
+
+    tracker = Unreachable()
+    follower = TrackerCallback(Tracker.mlflow, tracker, {spec.id: spec})
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             attempt(follower, spec, range(1, 3), finishes=True)
-    assert logger.calls == 1
+    assert tracker.calls == 1
     assert [record.getMessage() for record in caplog.records] == [
-        "--track mlflow: no such server; it is not told any more"
+        "--track mlflow: no such server. Tracking stops, training continues."
     ]
+
+
+def test_wandb_writes_offline_and_goes_on_in_the_same_run(
+    spec: TrialSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    store = Store(str(tmp_path))
+    for epochs, finishes in ((range(1, 3), False), (range(3, 5), True)):
+        attempt(make_tracker(Tracker.wandb, "one", {spec.id: spec}, store), spec, epochs, finishes)
+    files = list((tmp_path / "tracking/wandb/one").rglob("*.wandb"))
+    assert files and all(file.name == f"run-{spec.id}.wandb" for file in files)

@@ -189,9 +189,9 @@ def execute_sweep(launch: RunOptions, state: SweepState, images: dict[str, Image
     from sparsweep.tuner.config.grid import SweepError
     from sparsweep.tuner.execution.driver import Stopped, execute
     from sparsweep.tuner.execution.progress import ProgressCallback
-    from sparsweep.tuner.execution.trackers import tracking
+    from sparsweep.tuner.execution.trackers import make_tracker
 
-    followers = [tracking(name, sweep.name, state.graph.runs, store) for name in launch.trackers]
+    followers = [make_tracker(name, sweep.name, state.graph.runs, store) for name in launch.trackers]
     watch = ProgressCallback(sweep.name, state, store, expected, lease)
 
     def lost(what: str) -> None:

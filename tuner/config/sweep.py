@@ -47,7 +47,9 @@ class Resources(FrozenModel):
 
     cpus: int = Field(default=1, ge=1, description="CPU threads")
     gpus: float | Literal["auto"] = Field(default="auto", description="share of a GPU; auto: measured")
-    execution: ExecutionConfig = Field(default=ExecutionConfig(), description="how training steps run; changes no trial")
+    execution: ExecutionConfig = Field(
+        default=ExecutionConfig(), description="how training steps run; changes no trial"
+    )
     trial_timeout: float | None = Field(
         default=None, gt=0, description="seconds without the end of an epoch, after which a trial is killed as hanging"
     )

@@ -1,7 +1,7 @@
-"""Trackers beside our own tables, on request: TensorBoard, Weights & Biases, MLflow, through Ray's loggers.
+"""Optional trackers besides the result tables: TensorBoard, Weights & Biases, MLflow (``--track``).
 
-A tracker sees a run with every field of its spec as a parameter and with epochs as steps, so a run that is gone on
-with later continues its curves: TensorBoard and MLflow in the same folder or run, W&B under the same run id.
+Every field of a run's spec is a parameter, and epochs are the steps. A resumed run continues its curves: TensorBoard
+in the same folder, Weights & Biases and MLflow in the same run.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.logger import LoggerCallback
 
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.storage.store import Store
@@ -24,78 +24,63 @@ from sparsweep.tuner.execution.tune_adapter import DriverCallback
 
 log = logging.getLogger(__name__)
 
-TOLD = ("train_loss", "test_accuracy", "images_per_second")
-"""What a tracker is told after an epoch, where it was measured."""
+LOGGED_METRICS = ("train_loss", "test_accuracy", "images_per_second")
+"""Metrics to log after an epoch, if they were measured."""
+TAG_PREFIX = "ray/tune/"
+"""Of TensorBoard's tags. Runs of earlier versions have it, so that their curves continue."""
 
 
-class Tracking(DriverCallback):
-    """Passes Tune's events on to one of Ray's loggers. A tracker that fails is not told any more; training goes on."""
+class RunTracker(ABC):
+    """Logs the runs of one sweep to one service."""
 
-    def __init__(self, name: Tracker, logger: LoggerCallback, runs: Mapping[str, RunSpec], folder: Path) -> None:
-        self.name, self.runs, self.folder = name, runs, folder
-        self.logger: LoggerCallback | None = logger
-        self._seen: dict[str, Any] = {}
+    @abstractmethod
+    def start(self, spec: RunSpec) -> None:
+        """Start or continue the record of a run."""
 
-    def setup(self, **info: Any) -> None:
-        self._tell(lambda logger: logger.setup(**info))
+    @abstractmethod
+    def log(self, spec: RunSpec, metrics: Mapping[str, float], epoch: int) -> None:
+        """Log metrics after an epoch."""
+
+    @abstractmethod
+    def finish(self, spec: RunSpec, failed: bool) -> None:
+        """Close the record of a run."""
+
+
+class TrackerCallback(DriverCallback):
+    """Passes Tune's events to a tracker. A tracker that raises is dropped, and training continues."""
+
+    def __init__(self, name: Tracker, tracker: RunTracker, runs: Mapping[str, RunSpec]) -> None:
+        self.name, self.runs = name, runs
+        self.tracker: RunTracker | None = tracker
 
     def on_trial_start(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._tell(lambda logger: logger.log_trial_start(self._as_seen(trial)))
+        self._call(lambda tracker: tracker.start(self.runs[trial.trial_id]))
 
     def on_trial_result(
         self, iteration: int, trials: list[Trial], trial: Trial, result: dict[str, Any], **info: Any
     ) -> None:
-        told = {name: result[name] for name in TOLD if result.get(name) is not None}
-        if told:
-            steps = {"training_iteration": result["epoch"], "timesteps_total": result["epoch"]}
-            self._tell(lambda logger: logger.log_trial_result(iteration, self._as_seen(trial), {**told, **steps}))
+        metrics = {name: result[name] for name in LOGGED_METRICS if result.get(name) is not None}
+        if metrics:
+            self._call(lambda tracker: tracker.log(self.runs[trial.trial_id], metrics, result["epoch"]))
 
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._end(trial, failed=False)
+        self._call(lambda tracker: tracker.finish(self.runs[trial.trial_id], failed=False))
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        self._end(trial, failed=True)
+        self._call(lambda tracker: tracker.finish(self.runs[trial.trial_id], failed=True))
 
-    def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
-        self._tell(lambda logger: logger.on_experiment_end(trials, **info))
-
-    def _end(self, trial: Trial, failed: bool) -> None:
-        self._tell(lambda logger: logger.log_trial_end(self._as_seen(trial), failed=failed))
-        self._seen.pop(trial.trial_id, None)
-
-    def _as_seen(self, trial: Trial) -> Any:
-        if trial.trial_id not in self._seen:
-            self._seen[trial.trial_id] = Seen(self.runs[trial.trial_id], self.folder)
-        return self._seen[trial.trial_id]
-
-    def _tell(self, call: Callable[[LoggerCallback], None]) -> None:
-        if self.logger is None:
+    def _call(self, call: Callable[[RunTracker], None]) -> None:
+        if self.tracker is None:
             return
         try:
-            call(self.logger)
-        except Exception as error:  # whatever it is: a tracker is no reason to stop training
-            log.warning("--track %s: %s; it is not told any more", self.name, " ".join(str(error).split()))
-            self.logger = None
-
-
-class Seen:
-    """A run as Ray's loggers see a trial: its name, its parameters, a folder of its own."""
-
-    def __init__(self, spec: RunSpec, folder: Path) -> None:
-        self.trial_id, self.words = spec.id, str(spec)
-        self.config = self.evaluated_params = parameters(spec)
-        self.experiment_dir_name = folder.name
-        self.local_path = str(folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', self.words)}-{spec.id[:8]}")
-
-    def __str__(self) -> str:
-        return self.words
-
-    def init_local_path(self) -> None:
-        Path(self.local_path).mkdir(parents=True, exist_ok=True)
+            call(self.tracker)
+        except Exception as error:  # no error of a tracker may stop the training
+            log.warning("--track %s: %s. Tracking stops, training continues.", self.name, " ".join(str(error).split()))
+            self.tracker = None
 
 
 def parameters(spec: RunSpec) -> dict[str, Any]:
-    """Every field of a spec by its dotted path; what is unset is left out."""
+    """Return every field of ``spec`` by its dotted path. Fields that are unset are left out."""
     found: dict[str, Any] = {}
 
     def flatten(value: Any, path: str) -> None:
@@ -109,63 +94,123 @@ def parameters(spec: RunSpec) -> dict[str, Any]:
     return found
 
 
-def tracking(name: Tracker, sweep: str, runs: Mapping[str, RunSpec], store: Store) -> Tracking:
-    """The tracker ``name`` for a run of ``sweep``; WrongCall, with what to do, if it cannot be used."""
-    folder = home(store) / name / sweep
-    try:
-        return Tracking(name, MAKERS[name](sweep, folder), runs, folder)
-    except (ImportError, RuntimeError):
-        raise UsageError(f"--track {name}: it is not installed: pip install 'sparsweep[{name}]'") from None
+class TensorBoardTracker(RunTracker):
+    """Writes one folder per run."""
+
+    def __init__(self, sweep: str, folder: Path) -> None:
+        from tensorboardX import SummaryWriter
+
+        self._open_writer, self._folder = SummaryWriter, folder
+        self._writers: dict[str, Any] = {}
+        self._last: dict[str, dict[str, float]] = {}
+
+    def start(self, spec: RunSpec) -> None:
+        if spec.id in self._writers:
+            self._writers[spec.id].close()
+        name = f"{re.sub(r'[^A-Za-z0-9.]+', '-', str(spec))}-{spec.id[:8]}"
+        self._writers[spec.id], self._last[spec.id] = self._open_writer(str(self._folder / name)), {}
+
+    def log(self, spec: RunSpec, metrics: Mapping[str, float], epoch: int) -> None:
+        writer = self._writers[spec.id]
+        for name, value in metrics.items():
+            writer.add_scalar(TAG_PREFIX + name, value, global_step=epoch)
+        writer.flush()
+        self._last[spec.id] = {TAG_PREFIX + name: value for name, value in metrics.items()}
+
+    def finish(self, spec: RunSpec, failed: bool) -> None:
+        from tensorboardX.summary import hparams
+
+        writer, last = self._writers.pop(spec.id), self._last.pop(spec.id)
+        if last:
+            for summary in hparams(hparam_dict=parameters(spec), metric_dict=last):
+                writer.file_writer.add_summary(summary)
+        writer.close()
 
 
-def home(store: Store) -> Path:
-    """Where trackers write files: in the storage, or, since they cannot write into a bucket, in this folder."""
-    return Path.cwd() / "tracking" if "://" in store.storage else Path(store.root) / "tracking"
+class WandbTracker(RunTracker):
+    """Logs one run per trial, in a group per sweep."""
 
-
-def to_tensorboard(sweep: str, folder: Path) -> LoggerCallback:
-    from ray.tune.logger import TBXLoggerCallback
-
-    return TBXLoggerCallback()
-
-
-def to_wandb(sweep: str, folder: Path) -> LoggerCallback:
-    from ray.air.integrations.wandb import WandbLoggerCallback
-
-    class Continued(WandbLoggerCallback):
-        def log_trial_start(self, trial: Any) -> None:
-            trial.init_local_path()  # its logging process works there
-            super().log_trial_start(trial)
-
-    made = Continued(project="sparsweep", group=sweep, resume="allow")
-    if os.environ.get("WANDB_MODE") not in {"offline", "disabled"}:
+    def __init__(self, sweep: str, folder: Path) -> None:
         import wandb
 
-        if not wandb.login(prompt=False):
-            raise UsageError("--track wandb: not logged in: run `wandb login`, or set WANDB_MODE=offline")
-    return made
+        if os.environ.get("WANDB_MODE") not in {"offline", "disabled"} and not wandb.login(prompt=False):
+            raise UsageError("--track wandb: not logged in. Run `wandb login`, or set WANDB_MODE=offline.")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._init = lambda spec: wandb.init(
+            project="sparsweep",
+            group=sweep,
+            id=spec.id,
+            name=str(spec),
+            config=parameters(spec),
+            dir=str(folder),
+            resume="allow",
+            reinit="create_new",
+        )
+        self._runs: dict[str, Any] = {}
+
+    def start(self, spec: RunSpec) -> None:
+        if spec.id in self._runs:
+            self._runs[spec.id].finish(exit_code=1)
+        self._runs[spec.id] = self._init(spec)
+
+    def log(self, spec: RunSpec, metrics: Mapping[str, float], epoch: int) -> None:
+        self._runs[spec.id].log(dict(metrics), step=epoch)
+
+    def finish(self, spec: RunSpec, failed: bool) -> None:
+        self._runs.pop(spec.id).finish(exit_code=int(failed))
 
 
-def to_mlflow(sweep: str, folder: Path) -> LoggerCallback:
-    from ray.air.integrations.mlflow import MLflowLoggerCallback
+class MlflowTracker(RunTracker):
+    """Logs one run per trial, in an experiment per sweep. Runs are found again by a tag with the trial's id."""
 
-    class Continued(MLflowLoggerCallback):
-        def log_trial_start(self, trial: Any) -> None:
-            from mlflow import search_runs
+    def __init__(self, sweep: str, folder: Path) -> None:
+        from mlflow import MlflowClient
 
-            self.tags = {"trial": trial.trial_id}
-            same = f"tags.trial = '{trial.trial_id}'"
-            for run in search_runs(experiment_names=[sweep], filter_string=same, output_format="list"):
-                self._trial_runs[trial] = run.info.run_id
-            super().log_trial_start(trial)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent}/mlflow.db"
+        self._client = MlflowClient(tracking_uri=uri)
+        experiment = self._client.get_experiment_by_name(sweep)
+        self._experiment = experiment.experiment_id if experiment else self._client.create_experiment(sweep)
+        self._runs: dict[str, str] = {}
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    address = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{folder.parent}/mlflow.db"
-    return Continued(tracking_uri=address, experiment_name=sweep)
+    def start(self, spec: RunSpec) -> None:
+        known = self._client.search_runs([self._experiment], filter_string=f"tags.trial = '{spec.id}'")
+        if known:
+            self._runs[spec.id] = known[0].info.run_id
+            self._client.update_run(self._runs[spec.id], status="RUNNING")
+            return
+        run = self._client.create_run(self._experiment, tags={"trial": spec.id}, run_name=str(spec))
+        self._runs[spec.id] = run.info.run_id
+        for name, value in parameters(spec).items():
+            self._client.log_param(run.info.run_id, name, value)
+
+    def log(self, spec: RunSpec, metrics: Mapping[str, float], epoch: int) -> None:
+        for name, value in metrics.items():
+            self._client.log_metric(self._runs[spec.id], name, value, step=epoch)
+
+    def finish(self, spec: RunSpec, failed: bool) -> None:
+        self._client.set_terminated(self._runs.pop(spec.id), status="FAILED" if failed else "FINISHED")
 
 
-MAKERS: dict[Tracker, Callable[[str, Path], LoggerCallback]] = {
-    Tracker.tensorboard: to_tensorboard,
-    Tracker.wandb: to_wandb,
-    Tracker.mlflow: to_mlflow,
+TRACKER_FACTORIES: dict[Tracker, Callable[[str, Path], RunTracker]] = {
+    Tracker.tensorboard: TensorBoardTracker,
+    Tracker.wandb: WandbTracker,
+    Tracker.mlflow: MlflowTracker,
 }
+
+
+def make_tracker(name: Tracker, sweep: str, runs: Mapping[str, RunSpec], store: Store) -> TrackerCallback:
+    """Return the callback that logs the runs of ``sweep`` to the tracker ``name``.
+
+    Raises:
+        UsageError: Its package is not installed, or nobody is logged in.
+    """
+    try:
+        return TrackerCallback(name, TRACKER_FACTORIES[name](sweep, tracking_dir(store) / name / sweep), runs)
+    except ImportError:
+        raise UsageError(f"--track {name}: not installed. Fix: pip install 'sparsweep[{name}]'") from None
+
+
+def tracking_dir(store: Store) -> Path:
+    """Return the folder of the trackers' files: in the storage, or in the current folder if that is a bucket."""
+    return Path.cwd() / "tracking" if "://" in store.storage else Path(store.root) / "tracking"
