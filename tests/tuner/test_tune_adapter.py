@@ -1,0 +1,113 @@
+"""Two fake trials through the real controller of Ray Tune: everything that the adapter takes from Ray's inside."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+
+from sparsweep.tuner.execution import tune_adapter
+from sparsweep.tuner.execution.tune_adapter import DriverCallback, RunSearch, RunTrial, SubmissionOrderScheduler
+
+
+class Fake(tune.Trainable):
+    """Counts to 3. ``fragile`` raises once; ``silent`` hangs until its worker is killed."""
+
+    def setup(self, config: dict[str, Any], folder: str = "") -> None:
+        self.run, self.count, self.folder = config["run"], 0, Path(folder)
+        (self.folder / f"delay-{self.run}-{time.monotonic_ns()}").write_text(str(config.get("wait", 0.0)))
+
+    def step(self) -> dict[str, Any]:
+        attempts = len(list(self.folder.glob(f"delay-{self.run}-*")))
+        if self.run == "fragile" and attempts == 1:
+            raise OSError("planted")
+        if self.run == "silent" and attempts == 1:
+            time.sleep(600)
+        self.count += 1
+        return {"count": self.count, "done": self.count == 3}
+
+
+class TwoRuns(RunSearch):
+    """Gives Tune two runs in a fixed order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.left, self.ended = ["fragile", "silent"], list[str]()
+
+    @property
+    def total_samples(self) -> int:
+        return 2
+
+    def next_trial(self) -> Trial | None:
+        return self.make_trial(run := self.left.pop(0), {"run": run}) if self.left else None
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        self.ended.append(trial_id)
+
+    def is_finished(self) -> bool:
+        return super().is_finished() or not self.left
+
+
+class KillSilent(DriverCallback):
+    """Kills a worker from which nothing came for a second, and notes what the controller reports."""
+
+    def __init__(self) -> None:
+        self.started: list[str] = []
+        self.errors: list[Exception | None] = []
+        self.since: dict[RunTrial, float] = {}
+        self.pending_limit: str | None = None
+
+    def on_trial_start(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
+        self.started.append(trial.trial_id)
+        if trial.trial_id == "silent" and not self.since:
+            self.since[trial] = time.monotonic()
+
+    def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
+        self.errors.append(trial.error)
+
+    def on_step_end(self, iteration: int, trials: list[RunTrial], **info: Any) -> None:
+        for trial, since in list(self.since.items()):
+            if time.monotonic() - since > 1 and "silent" in self.started and trial.kill_reason is None:
+                del self.since[trial]
+                tune_adapter.kill_worker(trial, TimeoutError("killed"))
+
+
+@pytest.fixture
+def cluster() -> Any:
+    tune_adapter.set_environment()
+    tune_adapter.silence_loggers()
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def test_the_real_controller_runs_retries_and_kills(cluster: None, tmp_path: Path) -> None:
+    search, callback = TwoRuns(), KillSilent()
+    tune_adapter.limit_pending_trials(4)
+    assert not tune_adapter.can_stop()
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(Fake, folder=str(tmp_path)), {"cpu": 1}),
+        tune_config=tune.TuneConfig(search_alg=search, scheduler=SubmissionOrderScheduler(), reuse_actors=False),
+        run_config=tune.RunConfig(
+            name="fake",
+            storage_path=str(tmp_path / "tune"),
+            failure_config=tune.FailureConfig(max_failures=3),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[callback],
+            verbose=0,
+        ),
+    )
+    results = tuner.fit()
+    assert [result.metrics["count"] for result in results] == [3, 3] and not results.errors
+    assert callback.started[:2] == ["fragile", "silent"] and sorted(search.ended) == ["fragile", "silent"]
+    kinds = {type(getattr(error, "cause", error)).__name__ for error in callback.errors}
+    assert kinds == {"OSError", "TimeoutError"}
+    waits = sorted(float(file.read_text()) for file in tmp_path.glob("delay-*"))
+    assert waits == [0.0, 0.0, 1.0, 1.0], "the second attempt is told to wait a second"
+    servers = tune_adapter.server_addresses()
+    assert servers is not None and all(host and port > 0 for host, port in servers)
