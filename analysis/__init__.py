@@ -1,8 +1,7 @@
-"""Parquet to numbers and pictures.
+"""Parquet to figures, statistics and verdicts.
 
-``load_trials`` and its siblings give pandas DataFrames, ``describe`` says what their columns mean, and
-``analysis.figures`` draws them. Of our own code only ``trainables.storage`` is imported, and for the images of one
-figure ``trainables.data``; matplotlib is loaded with ``analysis.figures`` and not before.
+``load_trials`` and its siblings return pandas DataFrames. ``describe`` returns the meaning of their columns.
+``analysis.figures`` draws them and imports matplotlib; nothing else here does.
 """
 
 import importlib.util
@@ -14,9 +13,9 @@ __all__ = ["describe", "load_epochs", "load_failures", "load_layers", "load_tria
 
 
 def _leave_missing_backend() -> None:
-    """Unset MPLBACKEND where it names a module that is not installed: matplotlib could not even be imported.
+    """Unset MPLBACKEND if it names a module that is not installed. Otherwise the import of matplotlib fails.
 
-    Processes that a notebook starts inherit that of its kernel. No figure here needs a backend.
+    A process that a notebook starts inherits the variable from its kernel. No figure here needs a backend.
     """
     scheme, _, module = os.environ.get("MPLBACKEND", "").partition("://")
     if scheme == "module" and importlib.util.find_spec(module.partition(".")[0]) is None:

@@ -1,6 +1,6 @@
-"""What callers give to the loaders, checked and brought to one form: what cannot be meant is refused, not answered.
+"""Validation of the loaders' arguments. A value of the wrong type raises an error.
 
-An argument of another type than a column would match no row, and an empty frame looks like a result.
+Without it, such a value would match no row, and an empty frame looks like a result.
 """
 
 from __future__ import annotations
@@ -27,18 +27,22 @@ _TYPES: dict[str, Callable[[pa.DataType], bool]] = {
 
 
 def storage_text(storage: str | os.PathLike[str]) -> str:
-    """Return a storage as text. Raises TypeError if it is neither a path nor a text."""
+    """Return a storage as text.
+
+    Raises:
+        TypeError: ``storage`` is neither a path nor text.
+    """
     if not isinstance(storage, str | os.PathLike):
         raise TypeError(f"storage: not a path or a URI (got {storage!r}). Give a text or a pathlib.Path.")
     return os.fspath(storage)
 
 
 def trial_ids(trials: str | Iterable[str] | None) -> list[str] | None:
-    """Return ids of trials as a list, of one id as a list of it, and None for all trials.
+    """Return trial ids as a list. One id becomes a list of one; None (all trials) stays None.
 
     Raises:
-        TypeError: ``trials`` is neither a text nor an iterable.
-        ValueError: One of them is no whole id.
+        TypeError: ``trials`` is neither text nor an iterable.
+        ValueError: An id is not 16 hex digits.
     """
     if trials is None:
         return None
@@ -51,11 +55,11 @@ def trial_ids(trials: str | Iterable[str] | None) -> list[str] | None:
 
 
 def column_names(columns: str | Iterable[str] | None) -> list[str] | None:
-    """Return names of columns as a list, of one name as a list of it, and None for all columns.
+    """Return column names as a list. One name becomes a list of one; None (all columns) stays None.
 
     Raises:
-        TypeError: ``columns`` is neither a text nor an iterable of texts.
-        ValueError: There is none, or one twice.
+        TypeError: ``columns`` is neither text nor an iterable of texts.
+        ValueError: No column is named, or one is named twice.
     """
     if columns is None:
         return None
@@ -68,15 +72,15 @@ def column_names(columns: str | Iterable[str] | None) -> list[str] | None:
 
 
 def alternatives(table: str, filters: Any) -> list[list[Condition]] | None:
-    """Return filters as pandas and pyarrow have them: a list of alternatives, each a list of conditions.
+    """Return filters in the form of pandas and pyarrow: a list of alternatives, each a list of conditions.
 
     Args:
-        table: The table whose columns the conditions name.
-        filters: One condition, a list of conditions that all hold, or a list of such lists of which one holds.
+        table: Name of the table that the conditions are about.
+        filters: One condition, a list of conditions (all must hold), or a list of such lists (one must hold).
 
     Raises:
-        TypeError: ``filters`` has another form, or a value is of another type than its column.
-        ValueError: A column, an operator or a value cannot be meant.
+        TypeError: ``filters`` has another form, or a value has another type than its column.
+        ValueError: A column, an operator or a value is impossible.
     """
     if filters is None:
         return None
@@ -122,7 +126,7 @@ def _checked(table: str, column: str, operator: str, value: Any) -> Condition:
 
 
 def _check_value(field: pa.Field, value: Any) -> None:
-    """Raise if comparing ``value`` to a column would be an error in Arrow, or match no row whatever is in it."""
+    """Raise if a comparison of ``value`` with its column fails in Arrow, or can match no row."""
     if pd.api.types.is_scalar(value) and pd.isna(value):
         raise ValueError(
             f"filters: {field.name}: no row equals a missing value (got {value!r}). "

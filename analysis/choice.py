@@ -1,4 +1,4 @@
-"""Some of what was run, as a user names it: methods, and panels by the value of a field."""
+"""Selection of results by method and by panel, as the command's options name them."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from sparsweep.analysis.results import Results
 
 NUMBERS = ("data_ratio", "sparsity")
 FIELDS = ("dataset", "model", "difficulty", *NUMBERS)
-"""Columns of ``trials`` that panels are chosen by."""
+"""Columns of ``trials`` that select panels."""
 
 Values = Mapping[str, Sequence[str | float]]
 
 
 def chosen(results: Results, methods: Sequence[str] = (), panels: Sequence[str] = ()) -> Results:
-    """Return the results of these methods (dense stays) in these panels; of all where nothing is named.
+    """Return the results of some methods in some panels. Dense always stays.
 
     Args:
-        results: What was run.
-        methods: Names of sparsifiers.
-        panels: ``FIELD=VALUE`` with a field of FIELDS; several values of one field are taken together, and a trial must
-            meet every field. Dense belongs to every sparsity.
+        results: All results.
+        methods: Names of sparsifiers. Empty: all.
+        panels: Texts ``FIELD=VALUE`` with a field of FIELDS. Values of one field are alternatives; a trial must match
+            every field. Dense matches every sparsity. Empty: all.
 
     Raises:
-        ValueError: Nothing was run of a method or a panel; the message names the choices.
+        ValueError: No trial matches a method or a panel. The message lists the choices.
     """
     wanted = _parse(panels)
     _check("--method", methods, results.trials.loc[results.trials["sparsifier"] != DENSE, "sparsifier"])
@@ -61,7 +61,7 @@ def _parse(panels: Iterable[str]) -> dict[str, list[str | float]]:
 
 
 def _check(option: str, wanted: Iterable[str | float], known: pd.Series) -> None:
-    """ValueError for the first of ``wanted`` that is not among ``known``."""
+    """Raise ValueError for the first of ``wanted`` that is not in ``known``."""
     there = sorted(known.unique())
     for value in wanted:
         if not any(value == other or (isinstance(value, float) and abs(value - other) < 1e-9) for other in there):

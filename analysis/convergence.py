@@ -1,4 +1,4 @@
-"""Which results come from networks that were trained to their end (rule: ``trainables/training/convergence.py``)."""
+"""Counts of under-trained networks (rule: ``trainables/training/convergence.py``)."""
 
 from __future__ import annotations
 
@@ -8,28 +8,33 @@ import numpy as np
 import pandas as pd
 
 COLUMNS = ("trial", "epochs", "fit_accuracy", "undertrained", "epochs_to_fit")
-"""Columns of ``trials`` that this needs."""
+"""Columns of ``trials`` that these functions need."""
 
 
 def is_undertrained(trials: pd.DataFrame) -> pd.Series:
-    """bool for each row of ``trials``; False where it is unknown, as in tables of versions before 3."""
+    """Return a bool per row of ``trials``. Unknown values, as in tables before version 3, are False."""
     if "undertrained" not in trials:
         return pd.Series(False, index=trials.index)
     return trials["undertrained"].eq(True).fillna(False).astype(bool)
 
 
 def steps_of(trials: pd.DataFrame) -> pd.Series:
-    """Optimizer steps of each trial; of older tables, which do not say, whole passes over its samples."""
+    """Return the optimizer steps of each trial. Older tables lack the column; whole passes are assumed for them."""
     known = pd.to_numeric(trials["steps"])
     return known.fillna(trials["epochs"] * np.ceil(trials["samples"] / trials["batch_size"]))
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """How many of ``trials`` trials are under-trained, and of how many it is unknown.
+    """Convergence of a set of trials.
 
-    ``epochs``: the longest training among the under-trained. ``epochs_needed``: what fitting their samples would take,
-    extrapolated; None if it is unknown of all. ``or_more``: it is unknown of some.
+    Attributes:
+        trials: Number of trials.
+        undertrained: Number of under-trained trials.
+        unknown: Number of trials without a verdict.
+        epochs: Longest training among the under-trained, in epochs.
+        epochs_needed: Extrapolated epochs that they need to fit their samples; None if unknown for all.
+        or_more: Whether ``epochs_needed`` is unknown for some.
     """
 
     trials: int
@@ -65,7 +70,7 @@ class Convergence:
         return f"about {self.epochs_needed:,} epochs{' or more' if self.or_more else ''} needed"
 
     def lines(self) -> list[str]:
-        """What ``status`` and the end of a run print: nothing if all trials were trained to their end."""
+        """Return the lines that ``status`` and ``run`` print. Empty if every trial converged."""
         found = []
         if self.undertrained:
             found.append(

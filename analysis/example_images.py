@@ -1,4 +1,4 @@
-"""The hardest and easiest training images of each class, by the scores that scoring runs left: what Figure 1 shows."""
+"""The hardest and easiest training images per class, by stored scores (Figure 1 of the paper)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,11 @@ ENDS = ("hardest", "easiest")
 
 @dataclass(frozen=True)
 class Ranking:
-    """Scoring runs that together rank the training images of one data set.
+    """Scoring runs that rank the training images of one data set together.
 
-    ``dataset``: JSON of the data set as in a spec; ``runs``: ids of the scoring runs, whose scores are averaged.
+    Attributes:
+        dataset: JSON of the data set, as in a spec.
+        runs: Ids of the scoring runs. Their scores are averaged.
     """
 
     dataset: str
@@ -48,9 +50,9 @@ class Ranking:
 def load_samples(
     storage: str | PathLike[str], rankings: Iterable[Ranking], classes: int = 10, each: int = 5
 ) -> pd.DataFrame:
-    """The ``each`` hardest and easiest images of the first ``classes`` classes for every ranking: columns SAMPLES.
+    """Return the hardest and easiest images of the first classes per ranking, with the columns SAMPLES.
 
-    A ranking without scores is left out; damaged files, and data sets that cannot be loaded, are named in the log.
+    A ranking without scores is left out. Damaged files and data sets that cannot be loaded are logged.
     """
     parts = [pd.DataFrame(columns=list(SAMPLES))]
     for ranking in rankings:
@@ -68,9 +70,9 @@ def load_samples(
 
 
 def select_extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFrame:
-    """The columns of SAMPLES but ``dataset``, ``class_name`` and ``image``, from rows of ``reading.read_scores``.
+    """Return the columns of SAMPLES except ``dataset``, ``class_name`` and ``image``.
 
-    Of equal scores the lower index comes first.
+    The input are rows of ``tables.read_scores``. Of equal scores, the lower index comes first.
     """
     means = scores.groupby(["name", "label", "sample"])["score"].agg(score="mean", std="std", n="count").reset_index()
     shown = np.sort(means["label"].unique())[:classes]
@@ -84,10 +86,7 @@ def select_extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFra
 
 
 def _load(dataset: dict[str, object]) -> tuple[np.ndarray, tuple[str, ...]] | None:
-    """Training images, uint8 [N, C, H, W], and the names of the classes.
-
-    None, with the reason in the log, where the data set is not here.
-    """
+    """Return training images, uint8 (N, C, H, W), and class names. None, with a log line, if the data set is missing."""
     # Imported here: it brings PyTorch, which no other figure needs.
     from sparsweep.trainables.data import datasets
 

@@ -1,4 +1,4 @@
-"""Which trials a panel of a figure or a part of a claim is about."""
+"""Filters that select the trials of a panel or of a claim."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sparsweep.analysis.groups import DENSE
 
 
 class Value(BaseModel):
-    """A frozen value that refuses unknown fields."""
+    """A frozen value that rejects unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -27,11 +27,13 @@ def _as_names(names: Any) -> Any:
 
 
 class TrialFilter(Value):
-    """Trials with these fields; None: whatever was run.
+    """Trials with given field values. None matches every value.
 
-    ``difficulty``: one or several. ``severity``: that of a difficulty that has one, others are free of it (EL2N, or
-    corruption at 5). ``sparsity``: one, or the lowest and the highest; dense belongs to every sparsity.
-    ``sparsifier``: this one and dense.
+    Attributes:
+        difficulty: One name or several.
+        severity: Severity of the corruption. Difficulties without one match any severity.
+        sparsity: One sparsity, or (lowest, highest). Dense matches every sparsity.
+        sparsifier: This method and dense.
     """
 
     dataset: str | None = None
@@ -43,7 +45,7 @@ class TrialFilter(Value):
     sparsifier: str | None = None
 
     def match(self, trials: pd.DataFrame) -> pd.Series:
-        """bool for each row of ``trials``."""
+        """Return a bool per row of ``trials``."""
         is_dense = trials["sparsifier"] == DENSE
         found = pd.Series(True, index=trials.index)
         for column in ("dataset", "model"):

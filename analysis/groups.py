@@ -1,7 +1,7 @@
-"""Which trials are replicates of each other, and which are compared: the keys of every figure and claim.
+"""Which trials are replicates, and which are compared: the keys of every figure and claim.
 
-Seeds are replicates. Two trials of one seed that agree in COMPARISON share initial weights, subset and order, so a
-method is compared with dense within each seed. All functions are pure; values keep their unit.
+Seeds are replicates. Two trials of one seed with equal COMPARISON_KEYS share initial weights, subset and batch order.
+So each method is compared with dense within each seed. All functions are pure; values keep their unit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sparsweep.analysis.convergence import is_undertrained
 DENSE = "dense"
 
 DATA_KEYS: tuple[str, ...] = ("dataset", "dataset_parameters", "model", "model_parameters")
-"""What is learnt, and by which network."""
+"""Data set and network."""
 
 SETTING_KEYS: tuple[str, ...] = (
     *DATA_KEYS,
@@ -41,24 +41,24 @@ SETTING_KEYS: tuple[str, ...] = (
     "drop_last",
     "precision",
 )
-"""What is held fixed while a figure goes through data ratios, methods and sparsities."""
+"""What stays fixed while data ratio, method and sparsity vary in a figure."""
 
 # Not evaluation_every: how often a network is looked at does not change the network at the end.
 COMPARISON_KEYS: tuple[str, ...] = (*SETTING_KEYS, "data_ratio")
-"""What two trials must share to be arms of one comparison."""
+"""What two arms of one comparison share."""
 
 METHOD_KEYS: tuple[str, ...] = ("sparsifier", "sparsifier_parameters")
 ARM_KEYS: tuple[str, ...] = (*COMPARISON_KEYS, *METHOD_KEYS, "sparsity")
-"""What trials share that differ in nothing but the seed."""
+"""What trials share that differ only in their seed."""
 
 SPARSE = 0.25
-"""Share of a grid below which trials are taken for those of a search."""
+"""Fraction of a full grid below which trials count as a search."""
 MOST_STEPS = 12
-"""Sparsities, at each data ratio together, that a grid has at most where methods share none."""
+"""Largest number of sparsities, over all methods, of a grid whose methods share none."""
 
 
 def normalize_keys(trials: pd.DataFrame) -> pd.DataFrame:
-    """``trials`` with the keys in types that group and merge where some are missing, and rows numbered anew."""
+    """Return ``trials`` with keys in types that group and merge despite missing values, and with new row numbers."""
     # A column of true, false and nothing, or of nothing alone, is of another type each time pandas copies it.
     typed = trials.astype(dict.fromkeys(("nesterov", "flip", "drop_last"), "boolean")).reset_index(drop=True)
     chains = typed["sparsifier_parameters"].str.contains('"through":').fillna(False).astype(bool)
@@ -71,10 +71,10 @@ def normalize_keys(trials: pd.DataFrame) -> pd.DataFrame:
 
 @cache
 def canonical_lth_parameters(parameters: str, sparsity: float) -> str:
-    """JSON of a lottery ticket's fields without what follows from the sparsity that it is for.
+    """Return the JSON of a lottery ticket's fields without those that follow from its sparsity.
 
-    The sparsities of earlier rounds are other ones at every point of a curve. Those that divide the way evenly are
-    told by the number of rounds alone; any others are a chain through the sparsities of a grid.
+    The sparsities of earlier rounds differ at every point of a curve. Evenly spaced rounds are described by their number
+    alone; all others are a chain through the sparsities of a grid.
     """
     fields = json.loads(parameters)
     through = fields.pop("through", None)
@@ -88,17 +88,17 @@ def canonical_lth_parameters(parameters: str, sparsity: float) -> str:
 
 
 def replicates(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
-    """The rows of ``trials`` in which ``value`` is known, one for each arm and seed."""
+    """Return the rows with a known ``value``, one per arm and seed."""
     # A seed that stands twice (evaluated more often, or trained again by later code) is still one replicate.
     known = trials[trials[value].notna()].sort_values("trial")
     return normalize_keys(known).drop_duplicates([*ARM_KEYS, "seed"])
 
 
 def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
-    """A row for each arm: ARM, ``n`` seeds, ``mean`` and sample standard deviation ``std`` (ddof=1, NaN if n = 1).
+    """Return one row per arm: ARM_KEYS, ``n``, ``mean``, ``std``, ``interval``, ``undertrained``.
 
-    ``interval``: half the width of the mean's 95 % interval (Student's t), NaN if n = 1; ``undertrained``: how many of
-    the seeds are under-trained.
+    ``std`` is the sample standard deviation (ddof=1). ``interval`` is half the width of the mean's 95 % Student interval.
+    Both are NaN if n = 1. ``undertrained`` is the number of under-trained seeds.
     """
     rows = replicates(trials, value)
     groups = rows.assign(short=is_undertrained(rows)).groupby(list(ARM_KEYS), dropna=False)
@@ -107,14 +107,14 @@ def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFram
 
 
 def half_interval(std: pd.Series, n: pd.Series, level: float = 0.95) -> pd.Series:
-    """Half the width of Student's interval of the mean of ``n`` values that spread by ``std``; NaN if n < 2."""
+    """Return half the width of Student's interval of a mean of ``n`` values with standard deviation ``std``. NaN if n < 2."""
     return std / np.sqrt(n) * student.ppf((1 + level) / 2, (n - 1).where(n > 1))
 
 
 def pair_with_dense(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
-    """A row for each sparse trial whose dense partner is there: ARM, ``seed``, ``value``, ``dense``, ``difference``.
+    """Return one row per sparse trial with a dense partner: ARM_KEYS, ``seed``, ``value``, ``dense``, ``difference``.
 
-    ``undertrained``: whether one of the two is. A seed that only one of the two arms has is left out.
+    ``undertrained`` is true if one of the two is. Seeds without a partner are left out.
     """
     rows = replicates(trials, value)
     rows = rows.assign(short=is_undertrained(rows))
@@ -133,11 +133,10 @@ def paired_differences(
     level: float = 0.95,
     generator: np.random.Generator | None = None,
 ) -> pd.DataFrame:
-    """A row for each sparse arm with a dense partner: ARM and the columns of ``stats.of_groups``.
+    """Return one row per sparse arm with a dense partner: ARM_KEYS and the columns of ``stats.test_groups``.
 
-    The latter are the number of pairs, the mean of arm minus dense with its interval, and p-values before and after
-    Holm's correction over all arms that are given: a figure passes those that it shows. ``undertrained``: pairs with an
-    under-trained trial.
+    These are the number of pairs, the mean of arm minus dense with its interval, and p-values before and after Holm's
+    correction over all given arms. A figure passes the arms that it shows. ``undertrained`` counts pairs.
     """
     pairs = pair_with_dense(trials, value)
     found = stats.test_groups(pairs, "difference", list(ARM_KEYS), level, generator)
@@ -146,12 +145,11 @@ def paired_differences(
 
 
 def grid(trials: pd.DataFrame) -> pd.DataFrame:
-    """Return the arms (columns ARM) that ``trials`` seem to be a grid of, where nobody says what was asked for.
+    """Return the arms (ARM_KEYS) of the grid that ``trials`` seem to belong to. Used if no sweep defines the grid.
 
-    The grid of a setting is every data ratio, method and sparsity that it shows, crossed; of an N:M mask at its own
-    sparsity alone. Where less than SPARSE of the crossing was run, or most of many sparsities with one method each, it
-    is a search and no grid: only what was run counts. So a sparsity that all of ``trials`` lack cannot be told from one
-    that nobody asked for.
+    The grid of a setting crosses its data ratios, methods and sparsities; an N:M mask has one sparsity. If less than
+    SPARSE of the product was run, the trials are a search, and only what was run counts. A sparsity that all trials lack
+    cannot be told from one that was never planned.
     """
     found = []
     for _, rows in normalize_keys(trials).groupby(list(SETTING_KEYS), dropna=False):
@@ -166,45 +164,39 @@ def grid(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scattered(own: pd.DataFrame, crossed: int) -> bool:
-    """Whether the arms of a setting are those of a search, given how many arms a grid of them would have."""
+    """Return whether the arms of a setting look like a search, given the size of a full grid."""
     alone = own.groupby(["data_ratio", "sparsity"]).size().eq(1)
     continuous = len(alone) > MOST_STEPS and len(own[list(METHOD_KEYS)].drop_duplicates()) > 1 and alone.mean() > 0.5
     return len(own) < SPARSE * crossed or continuous
 
 
 def _fits(parameters: str, sparsity: float) -> bool:
-    """Whether a method of these parameters can have ``sparsity``: N:M has only 1 - N/M."""
+    """Return whether a method with these parameters can have ``sparsity``. N:M has only 1 - N/M."""
     fields = json.loads(parameters)
     return not {"n", "m"} <= fields.keys() or bool(np.isclose(sparsity, 1 - fields["n"] / fields["m"]))
 
 
 def fill_grid(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
-    """``summary`` with a row for every arm of ``asked`` (columns ARM): what is missing has ``n`` = 0 and NaN."""
+    """Return ``summary`` with a row for every arm in ``asked`` (ARM_KEYS). Missing arms have ``n`` = 0 and NaN."""
     arms = pd.concat([normalize_keys(asked)[list(ARM_KEYS)], summary[list(ARM_KEYS)]]).drop_duplicates()
     whole = arms.merge(summary, how="left", on=list(ARM_KEYS))
     return whole.assign(**_whole_numbers(whole))
 
 
 def _whole_numbers(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """The counts among the columns, 0 where nothing was counted."""
+    """Fill missing counts with 0."""
     return {name: rows[name].fillna(0).astype(int) for name in ("n", "undertrained") if name in rows}
 
 
 def most_accurate(trials: pd.DataFrame, count: int) -> pd.DataFrame:
-    """ARM of the ``count`` sparsities of each method that have the highest mean test accuracy in their comparison.
-
-    Of two that are equally accurate, the lower one.
-    """
+    """Return ARM_KEYS of the ``count`` most accurate sparsities per method and comparison. Ties take the lower sparsity."""
     points = summarise(trials).sort_values("sparsity", kind="stable")
     rank = points.groupby([*COMPARISON_KEYS, *METHOD_KEYS], dropna=False)["mean"].rank(ascending=False, method="first")
     return points.loc[rank <= count, list(ARM_KEYS)]
 
 
 def at_nearest_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
-    """Dense, and of the sparse trials those at one sparsity a comparison: the one nearest to ``wanted`` that it has.
-
-    Of two that are equally near, the lower one.
-    """
+    """Return dense, and per comparison the sparse trials at the sparsity nearest to ``wanted``. Ties take the lower one."""
     is_sparse = trials["sparsifier"] != DENSE
     distance = (trials["sparsity"] - wanted).abs().round(9)
     order = trials.assign(distance=distance)[is_sparse].sort_values(["distance", "sparsity"])
@@ -213,10 +205,9 @@ def at_nearest_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
 
 
 def fill_methods(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
-    """``summary`` of one sparsity per comparison, with a row for every arm of ``asked`` at that sparsity.
+    """Return ``summary`` at one sparsity per comparison, with a row for every arm in ``asked`` at that sparsity.
 
-    What is missing has ``n`` = 0 and NaN. A column ``at_sparsity`` tells the sparsity of the comparison, in the rows of
-    dense too (0 where dense is alone).
+    Missing arms have ``n`` = 0 and NaN. ``at_sparsity`` is the sparsity of the comparison, also for dense (0 if alone).
     """
     sparse = summary["sparsifier"] != DENSE
     places = summary.loc[sparse, [*COMPARISON_KEYS, "sparsity"]].drop_duplicates()

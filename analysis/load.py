@@ -1,16 +1,19 @@
 """The result tables as pandas DataFrames.
 
-Columns, types and units of all of them are declared in ``trainables/storage/schemas.py``; :func:`describe` lists
-them. A storage without results gives an empty frame with the declared columns. A damaged file costs its own rows: it
-is named in the log and left out. What an older version did not measure is missing, and a file of a later version is
-refused.
+``trainables/storage/schemas.py`` declares columns, types and units; :func:`describe` lists them. A storage without
+results gives an empty frame with these columns. A damaged file loses its own rows: it is logged and left out. Columns
+that an older version did not measure are missing. A file of a later version raises an error.
 
-All loaders take the same arguments. ``storage``: a local path or a URI such as ``s3://bucket/folder``; ``trials``: one
-id or several, or None for all; ``columns``: one name or several of the declared ones, or None for all; ``filters``: as
-``pandas.read_parquet`` takes them, ``[("dataset", "==", "cifar100"), ("sparsity", ">=", 0.8)]`` for rows that meet both
-conditions, a list of such lists for rows that meet one of these; ``sweep``: the name of a sweep that was run in the
-storage, whose own trials are read, whoever trained them first. TypeError or ValueError on anything else. What is left
-out is not read: choice of trials, columns and filters are pushed down to Parquet.
+All loaders take the same arguments:
+
+* ``storage``: a local path or a URI such as ``s3://bucket/folder``.
+* ``trials``: one id or several; None for all.
+* ``columns``: one name or several; None for all.
+* ``filters``: as in ``pandas.read_parquet``, e.g. ``[("dataset", "==", "cifar100"), ("sparsity", ">=", 0.8)]`` for
+  rows that meet both conditions. A list of such lists selects rows that meet one of them.
+* ``sweep``: name of a sweep. Only its trials are read, even if another sweep trained them.
+
+They raise TypeError or ValueError for anything else. Parquet reads only the selected rows and columns.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ def load_trials(
     filters: Filters | None = None,
     sweep: str | None = None,
 ) -> pd.DataFrame:
-    """One row a finished trial: what it was, its final results and its cost. Accuracies are fractions in [0, 1]."""
+    """Return one row per finished trial: specification, final results, cost. Accuracies are fractions in [0, 1]."""
     return _load("trials", storage, trials, columns, filters, sweep)
 
 
@@ -44,7 +47,7 @@ def load_epochs(
     filters: Filters | None = None,
     sweep: str | None = None,
 ) -> pd.DataFrame:
-    """One row an epoch of a finished trial, counted from 1: losses and accuracies at its end."""
+    """Return one row per epoch of a finished trial, counted from 1: losses and accuracies at its end."""
     return _load("epochs", storage, trials, columns, filters, sweep)
 
 
@@ -55,7 +58,7 @@ def load_layers(
     filters: Filters | None = None,
     sweep: str | None = None,
 ) -> pd.DataFrame:
-    """One row a maskable layer of a finished trial: its weights, its density and its FLOPs."""
+    """Return one row per maskable layer of a finished trial: number of weights, density, FLOPs."""
     return _load("layers", storage, trials, columns, filters, sweep)
 
 
@@ -66,12 +69,12 @@ def load_failures(
     filters: Filters | None = None,
     sweep: str | None = None,
 ) -> pd.DataFrame:
-    """One row a failure, also of trials that were finished later."""
+    """Return one row per failure, also for trials that finished later."""
     return _load("failures", storage, trials, columns, filters, sweep)
 
 
 def describe(table: str = "trials") -> pd.DataFrame:
-    """The declared columns of ``trials``, ``epochs``, ``layers`` or ``failures``: ``column``, ``type``, ``meaning``."""
+    """Return the columns of ``trials``, ``epochs``, ``layers`` or ``failures``: ``column``, ``type``, ``meaning``."""
     if table not in schemas.SCHEMAS:
         raise ValueError(f"table: unknown (got {table!r}). Choose from: {', '.join(schemas.SCHEMAS)}.")
     rows = [(field.name, str(field.type), field.metadata[b"description"].decode()) for field in schemas.SCHEMAS[table]]
@@ -98,7 +101,7 @@ def _load(
 
 
 def _members(storage: str, sweep: str) -> list[str]:
-    """Return the ids of the trials that belong to ``sweep``; ValueError that names the choices if it was not run."""
+    """Return the ids of the trials of ``sweep``. Raises ValueError with the choices if it was not run."""
     rows, _ = snapshot.read(storage, "memberships")
     found = rows.to_pandas()
     if sweep not in set(found["sweep"]):

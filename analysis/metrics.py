@@ -1,4 +1,4 @@
-"""Values of a trial that follow from its columns and its layers."""
+"""Derived values of trials: total FLOPs, density by depth."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import pandas as pd
 
 
 def with_total_flops(trials: pd.DataFrame) -> pd.DataFrame:
-    """``trials`` with ``total_flops``: of training and of all prerequisite trials; NaN where the latter are unknown."""
+    """Return ``trials`` with ``total_flops``: training and all prerequisite trials. NaN if the latter are unknown."""
     return trials.assign(total_flops=trials["train_flops"] + trials["prerequisite_flops"])
 
 
 def shallow_minus_deep_density(layers: pd.DataFrame) -> pd.Series:
-    """Mean density of the first third of the convolutions minus that of the last third, by trial; in [-1, 1].
+    """Return the mean density of the first third of convolutions minus that of the last third, per trial, in [-1, 1].
 
-    Of a network with fewer than two convolutions, such as a vision transformer, all maskable layers count. Thirds of
-    their number, rounded, at least one; NaN where there are fewer than two.
+    For a network with fewer than two convolutions, such as a vision transformer, all maskable layers count. A third is
+    rounded and at least one layer. NaN if there are fewer than two layers.
     """
     is_conv = layers["kind"] == "conv"
     convolutional = is_conv.groupby(layers["trial"]).transform("sum") > 1
@@ -28,8 +28,5 @@ def shallow_minus_deep_density(layers: pd.DataFrame) -> pd.Series:
 
 
 def is_shortcut(layers: pd.DataFrame) -> pd.Series:
-    """bool for each row of ``layers``: whether it lies beside the path from layer to layer, as a residual's projection.
-
-    By the name of its module: ours and torchvision's.
-    """
+    """Return a bool per row of ``layers``: whether it is a shortcut projection, by the module names of ours and torchvision."""
     return layers["layer"].str.contains(r"(?:^|\.)(?:shortcut|downsample)\.", regex=True)

@@ -1,4 +1,4 @@
-"""Short texts for settings: they name what differs among those that are shown together, and nothing else."""
+"""Short titles for settings: they name the fields that differ among the settings shown together."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ DIFFICULTIES = {
     "corruption": "corrupted",
     "label_noise": "label noise",
 }
-"""Names as the literature writes them; all others are written as they are."""
+"""Names as in the literature. All other names stay as they are."""
 
 ALL_DATA = "all data"
-"""What a data ratio of 1 is called: nothing is selected, whatever the scores."""
+"""Title of a data ratio of 1: nothing is selected, whatever the scores."""
 
 
 def setting_titles(points: pd.DataFrame) -> pd.Series:
-    """The title of each row's setting: data set, network, difficulty. Two settings never have the same title.
+    """Return a title per row: data set, network, difficulty. Different settings have different titles.
 
-    Recipe and parameters are added only where they tell two settings of the same three apart. A setting in which no
-    sample was ever left out is said to be of all data, whatever would have chosen the samples.
+    Recipe and parameters appear only if they distinguish two settings. If no sample was ever left out, the title says
+    "all data".
     """
     whole = points.groupby(list(SETTING_KEYS), dropna=False)["data_ratio"].transform("min").eq(1)
 
@@ -49,12 +49,12 @@ def setting_titles(points: pd.DataFrame) -> pd.Series:
 
 
 def data_titles(points: pd.DataFrame) -> pd.Series:
-    """The title of each row's data set and network, as :func:`setting_titles`."""
+    """Return a title per row for data set and network, as in :func:`setting_titles`."""
     return _titles(points, DATA_KEYS, lambda row: f"{row['dataset']} / {row['model']}")
 
 
 def _titles(points: pd.DataFrame, keys: Sequence[str], short: Any) -> pd.Series:
-    """``short`` of each row's group by ``keys``, with what tells it from others that are as short."""
+    """Return the short title of each row's group by ``keys``, extended where two groups have the same."""
     groups = points.groupby(list(keys), dropna=False)
     rows = groups.head(1).assign(number=groups.ngroup()).to_dict("records")
     alike: dict[str, list[dict[Hashable, Any]]] = defaultdict(list)
@@ -68,7 +68,7 @@ def _titles(points: pd.DataFrame, keys: Sequence[str], short: Any) -> pd.Series:
 
 
 def _details(row: dict[Hashable, Any], keys: Sequence[str]) -> dict[str, Any]:
-    """All of a setting that its title does not say anyway; None where an older table does not know."""
+    """Return all fields of a setting that its title leaves out. None if an older table lacks them."""
     said = _NAMED[:2] if row.get("whole") else _NAMED  # "all data" does not say whose scores would have chosen
     details = {name: row[name] for name in keys if name not in (*said, *_PARAMETERS)}
     for column in _PARAMETERS:
@@ -81,9 +81,9 @@ def _details(row: dict[Hashable, Any], keys: Sequence[str]) -> dict[str, Any]:
 
 
 def difficulty(name: str, parameters: Any, selects: bool = True) -> str:
-    """``EL2N``; with what is kept where it is not the hardest: ``EL2N, easiest kept``; ``corrupted (severity 5)``.
+    """Return a title such as ``EL2N``, ``EL2N, easiest kept`` or ``corrupted (severity 5)``.
 
-    ``selects``: whether any sample is left out. If not, ``EL2N`` is ``all data`` and its corruption stays.
+    ``selects``: whether any sample is left out. If not, ``EL2N`` becomes ``all data``.
     """
     severity, keep = parameter(parameters, "severity"), parameter(parameters, "keep")
     parts = name.split("+")
@@ -97,30 +97,30 @@ def difficulty(name: str, parameters: Any, selects: bool = True) -> str:
 
 
 def parameter(parameters: Any, name: str) -> Any:
-    """The first field called ``name`` anywhere in the JSON ``parameters``; None if there is none."""
+    """Return the first field called ``name`` at any depth of the JSON ``parameters``. None if there is none."""
     found = (value for path, value in _leaves(parse(parameters)) if path.rpartition(".")[2] == name)
     return next(found, None)
 
 
 def distinguishing_fields(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """For each row ``field=value`` of the fields in which the rows differ; empty texts where they do not."""
+    """Return per row ``field=value`` for the fields in which the rows differ. Empty if they do not differ."""
     return [", ".join(f"{field}={brief(value)}" for field, value in row.items()) for row in telling(rows)]
 
 
 def telling(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fields of each row in which the rows differ, in alphabetical order."""
+    """Return per row the fields in which the rows differ, in alphabetical order."""
     fields = sorted({field for row in rows for field in row})
     differ = [field for field in fields if any(row.get(field) != rows[0].get(field) for row in rows)]
     return [{field: row[field] for field in differ if field in row} for row in rows]
 
 
 def parse(parameters: Any) -> dict[str, Any]:
-    """The fields in a column of JSON; none where the column is missing."""
+    """Return the fields in a column of JSON. Empty if the column is missing."""
     return json.loads(parameters) if isinstance(parameters, str) else {}
 
 
 def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Dotted path and value of every field of a nested value."""
+    """Yield dotted path and value of every field of a nested value."""
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if parts is None:
         yield path, value
@@ -130,7 +130,7 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def brief(value: Any) -> str:
-    """A value of a parameter as figures write it."""
+    """Return a parameter's value as figures write it."""
     if value is None:
         return "unknown"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Trials chosen and ordered by their columns, as a person asks for them on the command line."""
+"""Selection and order of trials by column, for the command line."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import pandas as pd
 
 
 def matching(trials: pd.DataFrame, condition: str) -> pd.DataFrame:
-    """Return the rows of ``trials`` for which ``condition`` holds.
+    """Return the rows of ``trials`` that satisfy ``condition``.
 
     Args:
-        trials: One row a trial.
-        condition: As ``pandas.DataFrame.query`` takes it: ``sparsity >= .8 and sparsifier == 'set'``.
+        trials: One row per trial.
+        condition: As in ``pandas.DataFrame.query``, e.g. ``sparsity >= 0.8 and sparsifier == 'set'``.
 
     Raises:
-        ValueError: The condition cannot be read, names no column, or is not true or false for each row.
+        ValueError: The condition cannot be parsed, names an unknown column, or is not boolean.
     """
     try:
         # The python engine compares texts too. No variables of the caller: a name is a column.
@@ -32,10 +32,10 @@ def matching(trials: pd.DataFrame, condition: str) -> pd.DataFrame:
 
 
 def ordered(trials: pd.DataFrame, column: str, smallest_first: bool = False) -> pd.DataFrame:
-    """Return ``trials`` by ``column``, the largest first; where it is missing last, equal ones as they were.
+    """Return ``trials`` sorted by ``column``, largest first and missing last. The sort is stable.
 
     Raises:
-        ValueError: There is no such column.
+        ValueError: The column does not exist.
     """
     if column not in trials.columns:
         raise ValueError(f"unknown column (got {column!r}). Choose from: {', '.join(trials.columns)}.")
@@ -43,5 +43,5 @@ def ordered(trials: pd.DataFrame, column: str, smallest_first: bool = False) -> 
 
 
 def named_columns(condition: str, columns: Collection[str]) -> list[str]:
-    """Return those of ``columns`` that a condition names, in its order."""
+    """Return the ``columns`` that a condition names, in its order."""
     return [name for name in dict.fromkeys(re.findall(r"\w+", condition)) if name in columns]

@@ -1,4 +1,4 @@
-"""What a figure, a claim or a report is made from: the result tables of some trials, as one value."""
+"""The input of figures, claims and reports: the result tables of some trials as one value."""
 
 from __future__ import annotations
 
@@ -21,13 +21,18 @@ def _empty(table: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Results:
-    """``trials``, ``layers`` and ``failures`` (columns: ``storage/schemas.py``); ``samples`` with SAMPLES.
+    """Result tables of some trials. ``Results(trials)`` is enough for most figures.
 
-    ``epochs``: at least the columns EPOCHS; ``asked``: a row (with the columns of a spec) for every trial that the
-    sweeps ask for, finished or not, so that a figure knows what is missing, None where nobody knows; ``searches``:
-    Optuna's study of each search among the sweeps. ``allowed``: trials whose sweep says ``allow_undertrained: true``,
-    so that claims are judged on them all the same.
-    A plain frame of trials stands for results without the rest: ``Results(trials)``.
+    Attributes:
+        trials: One row per finished trial (columns: ``storage/schemas.py``).
+        layers: One row per layer.
+        failures: One row per failure.
+        samples: Example images, with the columns SAMPLES.
+        epochs: At least the columns EPOCHS.
+        asked: One row per planned trial, finished or not, with the columns of its spec. None if unknown. Figures use it
+            to show what is missing.
+        searches: The Optuna study of each search.
+        allowed: Ids of trials whose sweep sets ``allow_undertrained``. Claims use them although they are under-trained.
     """
 
     trials: pd.DataFrame
@@ -44,9 +49,9 @@ class Results:
         return cls(results) if isinstance(results, pd.DataFrame) else results
 
     def where_rows(self, chosen: pd.Series, asked: pd.Series | None = None) -> Results:
-        """The results of the trials where ``chosen`` (bool, indexed as ``trials``) holds.
+        """Return the results of the trials with a true value in ``chosen``, a bool per row.
 
-        ``asked``: the same of the rows of ``asked``; None: all of them.
+        ``asked``: the same for the rows of ``self.asked``. None keeps all.
         """
         trials = self.trials[chosen]
         layers, epochs = (rows[rows["trial"].isin(trials["trial"])] for rows in (self.layers, self.epochs))
@@ -54,7 +59,7 @@ class Results:
         return replace(self, trials=trials, layers=layers, epochs=epochs, asked=wanted)
 
     def where(self, holds: Callable[[pd.DataFrame], pd.Series]) -> Results:
-        """The results of the trials for which ``holds`` (bool for each row of a frame), and what was asked of them."""
+        """Return the results of the trials, finished or planned, for which ``holds(frame)`` is true."""
         return self.where_rows(holds(self.trials), None if self.asked is None else holds(self.asked))
 
 
@@ -65,7 +70,13 @@ EPOCHS = ("trial", "epoch", "test_accuracy")
 def load_results(
     storage: str | PathLike[str] = "runs", trials: str | Iterable[str] | None = None, rankings: Sequence[Ranking] = ()
 ) -> Results:
-    """Everything that figures need of ``trials`` (ids; None: of all); ``rankings``: what Figure 1 shows examples of."""
+    """Load everything that figures need.
+
+    Args:
+        storage: A local path or a URI.
+        trials: Ids; None for all.
+        rankings: Scoring runs whose hardest and easiest images are loaded.
+    """
     wanted = trial_ids(trials)  # once: they may be an iterator
     return Results(
         load_trials(storage, wanted),

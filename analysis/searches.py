@@ -1,4 +1,4 @@
-"""Tables of what searches suggested and what came of it: from Optuna studies, whose trials are the suggestions."""
+"""Tables about searches, from Optuna studies with one trial per suggestion."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import optuna
 
 Searches = Mapping[str, "optuna.Study"]
-"""The study of each search, by the name of its sweep."""
+"""The study of each search, by sweep name."""
 
 HISTORY: dict[str, str] = {
     "sweep": "name of the search",
@@ -36,7 +36,7 @@ IMPORTANCE: dict[str, str] = {
 
 
 def history(searches: Searches) -> pd.DataFrame:
-    """A row a suggestion and objective: columns HISTORY."""
+    """Return one row per suggestion and objective, with the columns HISTORY."""
     rows = []
     for sweep, study in searches.items():
         for place, objective in enumerate(_objectives(study)):
@@ -65,10 +65,10 @@ def history(searches: Searches) -> pd.DataFrame:
 
 
 def importance(searches: Searches) -> pd.DataFrame:
-    """A row a parameter and objective, the most important first: columns IMPORTANCE.
+    """Return one row per parameter and objective, most important first, with the columns IMPORTANCE.
 
-    By the evaluator that Optuna takes unless told (PED-ANOVA since its version 5). A search with fewer than two
-    complete suggestions, or in which nothing varies, has no rows.
+    Uses Optuna's default evaluator (PED-ANOVA since version 5). A search with fewer than two complete suggestions, or
+    without variation, has no rows.
     """
     rows = []
     for sweep, study in searches.items():

@@ -1,11 +1,10 @@
-"""One file instead of thousands: ``compacted/TABLE.parquet``, a copy of a table as it was last read or compacted.
+"""One file instead of thousands: ``compacted/TABLE.parquet``, a copy of a table for fast reading.
 
-A table has a file a trial, and ten thousand small files take half a minute to read, one large file half a second. The
-files of the trials stay where they are and stay the truth: no storage can show one file in place of many in a single
-step, so that taking them away would make one who reads the folder at that moment fail, miss rows or see some twice.
-The copy appears whole or not at all, and is read here in one opening; who opens it twice, as pandas does, should do it
-while nobody compacts. It is never needed: it is made anew when a file that it holds has changed or gone, extended when
-many are new, and may be deleted at any time. Where the storage cannot be written there is none.
+A table has one file per trial. Ten thousand small files take half a minute to read, one large file half a second. The
+trial files stay and stay authoritative: no storage can replace many files by one in a single step, so a reader could
+miss rows or see some twice. The copy is written atomically and read with a single open. It is never required: it is
+rebuilt if one of its files changed, extended if many are new, and may be deleted at any time. A storage that cannot be
+written has none. Read it once per analysis (pandas opens a file twice) if another process may compact meanwhile.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from sparsweep.trainables.storage import addresses, mark, schemas, tables
 log = logging.getLogger(__name__)
 
 REWRITE_AFTER = 64
-"""New files from which on the copy is written again; fewer are read beside it."""
+"""Number of new files that triggers a rewrite. Fewer are read beside the copy."""
 
 _FILES = b"sparsweep.files"
 _ROW_GROUP = 50_000  # rows that are skipped or read together
@@ -38,7 +37,7 @@ def read(
     columns: Sequence[str] | None = None,
     filters: tables.Filters | None = None,
 ) -> tuple[pa.Table, list[str]]:
-    """As ``reading.read``, through the copy."""
+    """Read a table as ``tables.read_table`` does, through the copy."""
     infos = tables.list_files(storage, table)
     wanted = tables.make_selection(table, None if trials is None else set(trials), columns, filters)
     old, held = _copy(storage, table, infos, wanted)
@@ -53,7 +52,7 @@ def read(
 def _copy(
     storage: str, table: str, infos: Sequence[fs.FileInfo], wanted: tables.Selection
 ) -> tuple[pa.Table, dict[str, list[int]]]:
-    """The wanted rows of the copy and the files that it holds; nothing if it does not hold them as they are now."""
+    """Return the selected rows of the copy and the files in it. Empty if a file has changed since."""
     filesystem, path = _path(storage, table)
     nothing = schemas.SCHEMAS[table].empty_table().select(wanted.columns)
     try:
@@ -72,7 +71,7 @@ def _copy(
 
 
 def _extend(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> bool:
-    """Write the copy again. Return False if the folder is not marked as a storage or cannot be written."""
+    """Rewrite the copy. Return False if the storage has no mark or cannot be written."""
     try:
         if not mark.is_marked(storage):
             raise PermissionError(f"{storage} is not marked as a storage")
@@ -84,16 +83,18 @@ def _extend(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> bool:
 
 
 def compact(storage: str, table: str) -> tuple[int, int]:
-    """Write the copy of ``table`` now: rows and files that it holds. Damaged files are named in the log and left out.
+    """Write the copy of ``table`` now, and return its numbers of rows and files. Damaged files are logged and left out.
 
-    Whoever reads at the time, the files of the trials or an earlier copy, is not disturbed. OSError if the storage
-    cannot be written.
+    Readers are not disturbed, neither of trial files nor of an earlier copy.
+
+    Raises:
+        OSError: The storage cannot be written.
     """
     return _write(storage, table, tables.list_files(storage, table))
 
 
 def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int, int]:
-    """Write what the copy holds, and all other files that can be read, as a new copy."""
+    """Write a new copy from the rows of the old one and from all other readable files."""
     everything = tables.make_selection(table)
     old, held = _copy(storage, table, infos, everything)
     fresh = [info for info in infos if info.base_name not in held]
@@ -120,7 +121,7 @@ def _write(storage: str, table: str, infos: Sequence[fs.FileInfo]) -> tuple[int,
 
 
 def _state(info: fs.FileInfo) -> list[int]:
-    """What tells whether a file has changed."""
+    """Return what changes when a file changes."""
     return [info.size, info.mtime_ns]
 
 

@@ -1,4 +1,4 @@
-"""Tables as CSV that a spreadsheet opens and computes nothing of."""
+"""CSV in which a spreadsheet evaluates nothing."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import re
 import pandas as pd
 
 FORMULA = re.compile(r"[=+\-@\t\r\n]")
-"""How a text begins that a spreadsheet takes for a formula. Names of methods, sweeps and files are of others."""
+"""First characters of a text that a spreadsheet evaluates. Names of methods, sweeps and files come from others."""
 
 
 def to_csv(table: pd.DataFrame) -> bytes:
     """Return ``table`` as CSV in UTF-8, without its index.
 
-    A text that a spreadsheet would compute gets an apostrophe in front. Numbers stay as they are, as texts, too.
+    A text that a spreadsheet would evaluate gets an apostrophe in front. Numbers are not changed, not even as text.
     """
     texts = table.select_dtypes(exclude="number")
     return table.assign(**texts.map(_inert)).to_csv(index=False, lineterminator="\n").encode()

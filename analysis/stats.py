@@ -1,10 +1,10 @@
-"""Intervals, tests and power for few replicates: pure functions of numbers, thin over SciPy.
+"""Intervals, tests and power for few replicates: pure functions of numbers on top of SciPy.
 
-With the three to five seeds of such sweeps a percentile bootstrap covers far less than it promises (.81 instead of .95
-at n = 3) while Student's t keeps its word, so the t interval is used below BOOTSTRAP_FROM replicates and the
-bias-corrected accelerated bootstrap (Efron, 1987) from there on. Wilcoxon's signed-rank test cannot give p < .05 below
-n = 6, so there is none. Replicates that are all equal are no evidence of certainty (accuracies on few test images tie
-by chance): they have an interval of no width but no p-value. Values keep their unit.
+With three to five seeds, a percentile bootstrap covers much less than its nominal level (0.81 instead of 0.95 at n = 3);
+Student's t interval holds its level. So t is used below BOOTSTRAP_FROM replicates, and the bias-corrected accelerated
+bootstrap (Efron, 1987) from there on. Wilcoxon's signed-rank test cannot reach p < 0.05 below n = 6, so it is omitted
+there. Equal replicates do not prove certainty (accuracies on few test images tie by chance): their interval has width 0
+and they have no p-value. Values keep their unit.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _ROUNDING = 1e-12  # equal differences of unequal numbers differ in the last bit
 
 
 def t_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
-    """Two-sided Student-t interval of the mean of ``values`` [n]; NaN if n < 2; of no width if all are equal."""
+    """Return the two-sided Student interval of the mean of ``values`` (n,). NaN if n < 2; width 0 if all are equal."""
     n, mean, error = _moments(values)
     low, high, _ = t_summary(n, mean, error, level)
     return float(low[0]), float(high[0])
 
 
 def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``[n]``, ``[mean]`` and its ``[standard error]``, NaN if n < 2."""
+    """Return ``[n]``, ``[mean]`` and ``[standard error]``, NaN if n < 2."""
     error = values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else math.nan
     return np.array([len(values)]), np.array([values.mean()]), np.array([error])
 
@@ -42,7 +42,7 @@ def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def t_summary(
     n: np.ndarray, mean: np.ndarray, error: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Low, high and two-sided p of each mean. Without any spread the interval has no width, and there is no test."""
+    """Return low, high and two-sided p of each mean. Without spread, the interval has width 0 and p is NaN."""
     spread = np.where(error > _ROUNDING * np.abs(mean), error, np.where(np.isnan(error), math.nan, 0.0))
     none = spread == 0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -54,7 +54,7 @@ def t_summary(
 def bootstrap_interval(
     values: np.ndarray, generator: np.random.Generator, level: float = 0.95, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Two-sided BCa bootstrap interval of the mean of ``values`` [n]; as :func:`t_interval` where all are equal."""
+    """Return the two-sided BCa bootstrap interval of the mean of ``values`` (n,). If all are equal: :func:`t_interval`."""
     if len(values) < 2 or np.ptp(values) == 0:
         return t_interval(values, level)
     found = stats.bootstrap(
@@ -66,10 +66,9 @@ def bootstrap_interval(
 def mean_interval(
     values: np.ndarray, level: float = 0.95, generator: np.random.Generator | None = None
 ) -> tuple[float, float]:
-    """Interval of the mean of ``values`` [n]: bootstrap from n = BOOTSTRAP_FROM on, Student's t below.
+    """Return the interval of the mean of ``values`` (n,): bootstrap from n = BOOTSTRAP_FROM on, Student's t below.
 
-    ``generator``: draws the resamples; without one, a generator of a constant seed, so that a figure drawn twice is
-    the same.
+    ``generator``: draws the resamples. Default: a generator with a constant seed, so repeated figures are equal.
     """
     if len(values) < BOOTSTRAP_FROM:
         return t_interval(values, level)
@@ -77,22 +76,22 @@ def mean_interval(
 
 
 def t_p_value(values: np.ndarray) -> float:
-    """Two-sided p of the mean of ``values`` [n] being 0 by Student's t; NaN if n < 2 or all are equal."""
+    """Return the two-sided p of a zero mean of ``values`` (n,) by Student's t. NaN if n < 2 or all are equal."""
     n, mean, error = _moments(values)
     return float(t_summary(n, mean, error, 0.95)[2][0])
 
 
 def wilcoxon_p_value(values: np.ndarray) -> float:
-    """Two-sided p of ``values`` [n] being symmetric about 0 by the signed ranks; NaN where n < WILCOXON_FROM."""
+    """Return the two-sided p of ``values`` (n,) being symmetric about 0 by signed ranks. NaN if n < WILCOXON_FROM."""
     if len(values) < WILCOXON_FROM:
         return math.nan
     return float(stats.wilcoxon(values, zero_method="zsplit").pvalue)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:
-    """Holm's (1979) adjusted p-values, which control the chance of any false finding; NaN stays.
+    """Return Holm's (1979) adjusted p-values, which control the family-wise error rate. NaN stays NaN.
 
-    The k-th smallest of m is multiplied by m - k + 1, never falls below a smaller one's, and stays at 1 at the most.
+    The k-th smallest of m is multiplied by m - k + 1. The result never decreases and is at most 1.
     """
     adjusted = np.full(len(p_values), math.nan)
     order = np.argsort(p_values)[: np.count_nonzero(~np.isnan(p_values))]  # NaN sorts last
@@ -108,11 +107,10 @@ def test_groups(
     level: float = 0.95,
     generator: np.random.Generator | None = None,
 ) -> pd.DataFrame:
-    """A row a group of ``rows`` by ``keys``: how far the mean of ``value`` is from 0, and how sure that is.
+    """Return one row per group of ``rows`` by ``keys``: the mean of ``value``, its interval, and tests against 0.
 
-    Columns: ``keys``, ``n``, ``mean``, ``low`` and ``high`` (of confidence ``level``, not corrected; NaN if n = 1),
-    ``p`` (Student's t), ``p_wilcoxon``, ``p_holm`` (``p`` corrected over all groups) and ``significant``
-    (``p_holm`` < SIGNIFICANT).
+    Columns: ``keys``, ``n``, ``mean``, ``low`` and ``high`` (confidence ``level``, not corrected; NaN if n = 1),
+    ``p`` (Student's t), ``p_wilcoxon``, ``p_holm`` (corrected over all groups), ``significant`` (``p_holm`` < SIGNIFICANT).
     """
     generator = generator or np.random.default_rng(0)
     groups = rows.groupby(keys, dropna=False)[value]
@@ -133,10 +131,10 @@ def test_groups(
 def required_extra_seeds(
     values: np.ndarray, boundary: float = 0.0, level: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """How many more replicates would tell the mean of ``values`` [n >= 2] from ``boundary``, if it is as it looks.
+    """Return the number of further replicates that would distinguish the mean of ``values`` (n >= 2,) from ``boundary``.
 
-    The smallest total N at which a two-sided t-test of size 1 - ``level`` has ``power`` for the observed mean and
-    standard deviation, less n, at least 1. None if that takes more than MOST_REPLICATES.
+    It is the smallest total N at which a two-sided t-test of size 1 - ``level`` has ``power`` at the observed mean and
+    standard deviation, minus n, and at least 1. None if N exceeds MOST_REPLICATES.
     """
     spread, distance = float(np.std(values, ddof=1)), abs(float(np.mean(values)) - boundary)
     if distance == 0:
@@ -155,7 +153,7 @@ def required_extra_seeds(
 
 @dataclass(frozen=True)
 class Slope:
-    """A straight line through points: its ``slope`` with interval (NaN below three points), ``intercept``, ``r2``."""
+    """A line through points: ``slope`` with interval (NaN below three points), ``intercept``, ``r2``."""
 
     slope: float
     low: float
@@ -166,7 +164,7 @@ class Slope:
 
 
 def regression(x: np.ndarray, y: np.ndarray, level: float = 0.95) -> Slope | None:
-    """Least squares of ``y`` [n] on ``x`` [n]; None if there are fewer than two places in ``x``."""
+    """Return the least-squares line of ``y`` (n,) on ``x`` (n,). None if ``x`` has fewer than two distinct values."""
     if len(np.unique(x)) < 2:
         return None
     line: Any = stats.linregress(x, y)
