@@ -67,4 +67,4 @@ def _check(option: str, wanted: Iterable[str | float], known: pd.Series) -> None
         if not any(value == other or (isinstance(value, float) and abs(value - other) < 1e-9) for other in there):
             names = ", ".join(f"{other:g}" if isinstance(other, float) else str(other) for other in there)
             got = f"{value:g}" if isinstance(value, float) else repr(value)
-            raise ValueError(f"{option}: nothing was run of it (got {got}). Choose from: {names or 'nothing'}.")
+            raise ValueError(f"{option}: no results (got {got}). Choose from: {names or 'nothing'}.")

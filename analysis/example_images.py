@@ -86,7 +86,10 @@ def select_extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFra
 
 
 def _load(dataset: dict[str, object]) -> tuple[np.ndarray, tuple[str, ...]] | None:
-    """Return training images, uint8 (N, C, H, W), and class names. None, with a log line, if the data set is missing."""
+    """Return training images, uint8 (N, C, H, W), and class names.
+
+    None, with a log line, if the data set is missing.
+    """
     # Imported here: it brings PyTorch, which no other figure needs.
     from sparsweep.trainables.data import datasets
 
@@ -94,5 +97,5 @@ def _load(dataset: dict[str, object]) -> tuple[np.ndarray, tuple[str, ...]] | No
         source = datasets.parse(dataset)
         return source.load().train_images, source.class_names()
     except (OSError, ValueError) as error:
-        log.warning("%s: examples of it cannot be shown: %s", dataset["name"], error)
+        log.warning("%s: example images are left out: %s", dataset["name"], error)
         return None

@@ -73,8 +73,8 @@ def normalize_keys(trials: pd.DataFrame) -> pd.DataFrame:
 def canonical_lth_parameters(parameters: str, sparsity: float) -> str:
     """Return the JSON of a lottery ticket's fields without those that follow from its sparsity.
 
-    The sparsities of earlier rounds differ at every point of a curve. Evenly spaced rounds are described by their number
-    alone; all others are a chain through the sparsities of a grid.
+    The sparsities of earlier rounds differ at every point of a curve. Evenly spaced rounds are described by their
+    number alone; all others are a chain through the sparsities of a grid.
     """
     fields = json.loads(parameters)
     through = fields.pop("through", None)
@@ -97,8 +97,8 @@ def replicates(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFra
 def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFrame:
     """Return one row per arm: ARM_KEYS, ``n``, ``mean``, ``std``, ``interval``, ``undertrained``.
 
-    ``std`` is the sample standard deviation (ddof=1). ``interval`` is half the width of the mean's 95 % Student interval.
-    Both are NaN if n = 1. ``undertrained`` is the number of under-trained seeds.
+    ``std`` is the sample standard deviation (ddof=1). ``interval`` is half the width of the mean's 95 % Student
+    interval. Both are NaN if n = 1. ``undertrained`` is the number of under-trained seeds.
     """
     rows = replicates(trials, value)
     groups = rows.assign(short=is_undertrained(rows)).groupby(list(ARM_KEYS), dropna=False)
@@ -107,7 +107,10 @@ def summarise(trials: pd.DataFrame, value: str = "test_accuracy") -> pd.DataFram
 
 
 def half_interval(std: pd.Series, n: pd.Series, level: float = 0.95) -> pd.Series:
-    """Return half the width of Student's interval of a mean of ``n`` values with standard deviation ``std``. NaN if n < 2."""
+    """Return half the width of Student's interval of a mean of ``n`` values with standard deviation ``std``.
+
+    NaN if n < 2.
+    """
     return std / np.sqrt(n) * student.ppf((1 + level) / 2, (n - 1).where(n > 1))
 
 
@@ -148,8 +151,8 @@ def grid(trials: pd.DataFrame) -> pd.DataFrame:
     """Return the arms (ARM_KEYS) of the grid that ``trials`` seem to belong to. Used if no sweep defines the grid.
 
     The grid of a setting crosses its data ratios, methods and sparsities; an N:M mask has one sparsity. If less than
-    SPARSE of the product was run, the trials are a search, and only what was run counts. A sparsity that all trials lack
-    cannot be told from one that was never planned.
+    SPARSE of the product was run, the trials are a search, and only what was run counts. A sparsity that all trials
+    lack cannot be told from one that was never planned.
     """
     found = []
     for _, rows in normalize_keys(trials).groupby(list(SETTING_KEYS), dropna=False):
@@ -189,14 +192,20 @@ def _whole_numbers(rows: pd.DataFrame) -> dict[str, pd.Series]:
 
 
 def most_accurate(trials: pd.DataFrame, count: int) -> pd.DataFrame:
-    """Return ARM_KEYS of the ``count`` most accurate sparsities per method and comparison. Ties take the lower sparsity."""
+    """Return ARM_KEYS of the ``count`` most accurate sparsities per method and comparison.
+
+    Ties take the lower sparsity.
+    """
     points = summarise(trials).sort_values("sparsity", kind="stable")
     rank = points.groupby([*COMPARISON_KEYS, *METHOD_KEYS], dropna=False)["mean"].rank(ascending=False, method="first")
     return points.loc[rank <= count, list(ARM_KEYS)]
 
 
 def at_nearest_sparsity(trials: pd.DataFrame, wanted: float) -> pd.DataFrame:
-    """Return dense, and per comparison the sparse trials at the sparsity nearest to ``wanted``. Ties take the lower one."""
+    """Return dense, and per comparison the sparse trials at the sparsity nearest to ``wanted``.
+
+    Ties take the lower one.
+    """
     is_sparse = trials["sparsifier"] != DENSE
     distance = (trials["sparsity"] - wanted).abs().round(9)
     order = trials.assign(distance=distance)[is_sparse].sort_values(["distance", "sparsity"])

@@ -28,5 +28,5 @@ def shallow_minus_deep_density(layers: pd.DataFrame) -> pd.Series:
 
 
 def is_shortcut(layers: pd.DataFrame) -> pd.Series:
-    """Return a bool per row of ``layers``: whether it is a shortcut projection, by the module names of ours and torchvision."""
+    """Return a bool per row of ``layers``: whether it is a shortcut projection, by its module's name."""
     return layers["layer"].str.contains(r"(?:^|\.)(?:shortcut|downsample)\.", regex=True)

@@ -1,9 +1,10 @@
 """Intervals, tests and power for few replicates: pure functions of numbers on top of SciPy.
 
-With three to five seeds, a percentile bootstrap covers much less than its nominal level (0.81 instead of 0.95 at n = 3);
-Student's t interval holds its level. So t is used below BOOTSTRAP_FROM replicates, and the bias-corrected accelerated
-bootstrap (Efron, 1987) from there on. Wilcoxon's signed-rank test cannot reach p < 0.05 below n = 6, so it is omitted
-there. Equal replicates do not prove certainty (accuracies on few test images tie by chance): their interval has width 0
+With three to five seeds, a percentile bootstrap covers much less than its nominal level (0.81 instead of 0.95 at n =
+3); Student's t interval holds its level. So t is used below BOOTSTRAP_FROM replicates, and the bias-corrected
+accelerated bootstrap (Efron, 1987) from there on. Wilcoxon's signed-rank test cannot reach p < 0.05 below n = 6, so it
+is omitted there. Equal replicates do not prove certainty (accuracies on few test images tie by chance): their
+interval has width 0
 and they have no p-value. Values keep their unit.
 """
 
@@ -54,7 +55,10 @@ def t_summary(
 def bootstrap_interval(
     values: np.ndarray, generator: np.random.Generator, level: float = 0.95, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Return the two-sided BCa bootstrap interval of the mean of ``values`` (n,). If all are equal: :func:`t_interval`."""
+    """Return the two-sided BCa bootstrap interval of the mean of ``values`` (n,).
+
+    If all are equal: :func:`t_interval`.
+    """
     if len(values) < 2 or np.ptp(values) == 0:
         return t_interval(values, level)
     found = stats.bootstrap(
@@ -110,7 +114,8 @@ def test_groups(
     """Return one row per group of ``rows`` by ``keys``: the mean of ``value``, its interval, and tests against 0.
 
     Columns: ``keys``, ``n``, ``mean``, ``low`` and ``high`` (confidence ``level``, not corrected; NaN if n = 1),
-    ``p`` (Student's t), ``p_wilcoxon``, ``p_holm`` (corrected over all groups), ``significant`` (``p_holm`` < SIGNIFICANT).
+    ``p`` (Student's t), ``p_wilcoxon``, ``p_holm`` (corrected over all groups), ``significant`` (``p_holm`` <
+    SIGNIFICANT).
     """
     generator = generator or np.random.default_rng(0)
     groups = rows.groupby(keys, dropna=False)[value]
@@ -131,7 +136,7 @@ def test_groups(
 def required_extra_seeds(
     values: np.ndarray, boundary: float = 0.0, level: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """Return the number of further replicates that would distinguish the mean of ``values`` (n >= 2,) from ``boundary``.
+    """Return how many further replicates would distinguish the mean of ``values`` (n >= 2,) from ``boundary``.
 
     It is the smallest total N at which a two-sided t-test of size 1 - ``level`` has ``power`` at the observed mean and
     standard deviation, minus n, and at least 1. None if N exceeds MOST_REPLICATES.

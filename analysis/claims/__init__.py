@@ -1,13 +1,13 @@
-"""Whether the results support what the paper claims: its eleven testable claims, and a user's own.
+"""Whether results support claims: the paper's eleven testable claims, and a user's own.
 
-A claim is judged on each data set and network that was run by itself. The mean over seeds of each of its parts has a
-95 % interval (Student's t; bootstrap for many seeds). A part is *supported* where the interval lies wholly on the
-expected side of its boundary, *contradicted* where it lies wholly on the other, else *undecided*; *not tested* where no
-such trials have finished. A claim is contradicted if one of its parts is, supported if all are. Intervals are not
-corrected for the number of claims: of many claims, one in twenty may be decided by chance.
+A claim is judged per data set and network. Each of its parts is a mean over seeds with a 95 % interval (Student's t;
+bootstrap for many seeds). A part is *supported* if the interval lies entirely on the expected side of its boundary,
+*contradicted* if it lies entirely on the other side, and *undecided* otherwise. It is *not tested* if no such trial has
+finished. A claim is contradicted if one part is, and supported if all are. Intervals are not corrected for the number
+of claims: of many claims, one in twenty may be decided by chance.
 
-For an undecided part it is said how many more seeds would decide it: so many that a two-sided t-test would tell the
-mean from the boundary with power .8, were mean and standard deviation as observed.
+For an undecided part, the number of further seeds is given at which a two-sided t-test has power 0.8, if mean and
+standard deviation stay as observed.
 """
 
 from sparsweep.analysis.claims.evaluate import Finding, Verdict, as_json, evaluate, format_verdicts

@@ -26,9 +26,9 @@ _EQUAL = 1e-12  # accuracies that differ by less are the same
 
 @dataclass(frozen=True)
 class Basis:
-    """The regime that a verdict rests on: how many trials, and the least and the most of what they were trained with.
+    """The regime of a verdict: number of trials, and the range of samples, seeds and steps.
 
-    ``parameters_per_sample``: weights that are not masked over training samples. None where nothing is known.
+    ``parameters_per_sample``: active weights over training samples. None if unknown.
     """
 
     trials: int = 0
@@ -39,7 +39,7 @@ class Basis:
 
     @classmethod
     def of(cls, trials: pd.DataFrame) -> Basis:
-        """The regime of ``trials``, rows of the table."""
+        """Return the regime of ``trials``, rows of the table."""
         share = trials["nonzero_parameters"] / trials["samples"]
         ranges = [_limits(values) for values in (trials["samples"], steps_of(trials), share)]
         return cls(len(trials), trials["seed"].nunique(), *ranges)
@@ -55,7 +55,7 @@ def _limits(values: pd.Series) -> tuple[float, float] | None:
 
 
 def count_range(limits: tuple[float, float] | None, noun: str) -> str:
-    """``431 samples``, ``431 to 1,437 samples``, ``an unknown number of samples``."""
+    """Return ``431 samples``, ``431 to 1,437 samples`` or ``an unknown number of samples``."""
     if limits is None:
         return f"an unknown number of {noun}s"
     low, high = (f"{limit:,.0f}" if limit >= 10 else f"{limit:.2g}" for limit in limits)
@@ -64,9 +64,13 @@ def count_range(limits: tuple[float, float] | None, noun: str) -> str:
 
 @dataclass(frozen=True)
 class Finding:
-    """A part of a claim, judged: ``effect`` is the mean over ``n`` seeds, ``low`` to ``high`` its 95 % interval.
+    """A judged part of a claim.
 
-    Both are NaN where there is none. ``further``: seeds that would decide it, None if none or too many would.
+    Attributes:
+        effect: Mean over ``n`` seeds; NaN if there is none.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        extra_seeds: Further seeds that would decide it. None if none or too many would.
     """
 
     part: Part
@@ -89,7 +93,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged on the data set and network ``data`` (None: on nothing)."""
+    """A claim judged on the data set and network ``data``. None if it was not tested."""
 
     claim: Claim
     data: str | None
@@ -99,7 +103,7 @@ class Verdict:
 
     @property
     def on_its_data(self) -> bool:
-        """Whether it was judged on data of the source: on any, where the claim names none."""
+        """Whether it was judged on the data of its source. True if the source names none."""
         return self.in_paper or not self.claim.data
 
     @property
@@ -114,7 +118,7 @@ class Verdict:
 
     @property
     def deciding(self) -> Finding | None:
-        """The first part with the verdict of the claim, of an undecided claim one with a number; None if not tested."""
+        """The first part with the claim's verdict; for an undecided claim, one with a number. None if not tested."""
         if self.verdict == "not tested":
             return None
         wanted = [finding for finding in self.findings if finding.verdict == self.verdict]
@@ -122,16 +126,16 @@ class Verdict:
 
     @property
     def further(self) -> int | None:
-        """Further seeds that would decide every undecided part; None if that cannot be said."""
+        """Further seeds that would decide every undecided part. None if unknown."""
         open_parts = [finding for finding in self.findings if finding.verdict == "undecided"]
         numbers = [finding.extra_seeds for finding in open_parts if finding.extra_seeds is not None]
         return max(numbers) if numbers and len(numbers) == len(open_parts) else None
 
 
 def evaluate(results: Results | pd.DataFrame, claims: Iterable[Claim]) -> list[Verdict]:
-    """The verdicts on ``claims``, in their order: one for each data set and network that has trials in their scope.
+    """Return the verdicts on ``claims`` in order, one per data set and network with trials in their scope.
 
-    A claim without any such trials has one verdict, *not tested*.
+    A claim without such trials has one verdict, *not tested*.
     """
     trials = _derived(Results.of(results))
     titles = data_titles(trials) if len(trials) else pd.Series(dtype=str)
@@ -145,7 +149,7 @@ def evaluate(results: Results | pd.DataFrame, claims: Iterable[Claim]) -> list[V
 
 
 def _derived(results: Results) -> pd.DataFrame:
-    """The trials with the values that rules know beside the columns: ``total_flops`` and ``depth_contrast``."""
+    """Return the trials with two derived columns: ``total_flops`` and ``depth_contrast``."""
     trials = with_total_flops(normalize_keys(results.trials))
     return trials.assign(
         depth_contrast=trials["trial"].map(shallow_minus_deep_density(results.layers)),
@@ -207,7 +211,7 @@ def _find(part: Any, sample: SeedValues) -> Finding:
 
 
 def _undertrained(part: Any, sample: SeedValues) -> Convergence:
-    """How far the trials of ``sample`` were trained, as far as ``part`` asks and no sweep allows otherwise."""
+    """Return the convergence of the trials of ``sample``, if ``part`` needs it and no sweep allows under-training."""
     trials = sample.trials
     return Convergence.of(trials[~trials["allowed"]]) if part.needs_convergence else Convergence(0, 0, 0)
 
@@ -223,7 +227,7 @@ def _wanted(further: int | None) -> str:
 
 
 def as_json(verdicts: Iterable[Verdict]) -> list[dict[str, Any]]:
-    """The verdicts as plain values: of each claim what decides it, and all its parts."""
+    """Return the verdicts as plain values: per claim the deciding part, and all parts."""
     return [
         {
             "claim": verdict.claim.claim,
@@ -262,7 +266,7 @@ def _numbers(finding: Finding | None) -> dict[str, Any]:
 
 
 def format_verdicts(verdicts: Iterable[Verdict]) -> Iterator[str]:
-    """The verdicts as a person reads them."""
+    """Return the verdicts as lines of text."""
     for verdict in verdicts:
         yield f"{verdict.claim.claim}: {summary(verdict)}"
         yield f"  {verdict.claim.statement} ({verdict.claim.source})"
@@ -275,7 +279,7 @@ def format_verdicts(verdicts: Iterable[Verdict]) -> Iterator[str]:
 
 
 def summary(verdict: Verdict) -> str:
-    """``CONTRADICTED on digits / resnet8 (431 samples, 2 seeds); not tested on its data``."""
+    """Return ``CONTRADICTED on digits / resnet8 (431 samples, 2 seeds); not tested on its data``."""
     if verdict.data is None:
         return verdict.verdict.upper()
     samples, seeds = count_range(verdict.basis.samples, "sample"), count_range((verdict.basis.seeds,) * 2, "seed")
@@ -284,21 +288,21 @@ def summary(verdict: Verdict) -> str:
 
 
 def missing_runs(claim: Claim) -> str:
-    """What would have to be run for a claim that was not tested."""
+    """Return what must be run to test a claim."""
     methods = dict.fromkeys(method for part in claim.parts for method in part.methods)
     scopes = dict.fromkeys(str(override_filter(claim.where, part.where)) for part in claim.parts)
     return f"needs dense and {', '.join(methods)} on: {'; '.join(scope for scope in scopes if scope) or 'anything'}"
 
 
 def format_verdict(finding: Finding) -> str:
-    """``set: better than dense: supported, +1.2 points [+0.4, +2.0], n = 3``."""
+    """Return ``set: better than dense: supported, +1.2 points [+0.4, +2.0], n = 3``."""
     said = f"{', '.join(finding.part.methods)}: {finding.part.says}: {finding.verdict}"
     number = "" if finding.n == 0 else f", {format_effect(finding)}, n = {finding.n}"
     return f"{said}{number}{f' ({finding.note})' if finding.note else ''}"
 
 
 def format_effect(finding: Finding) -> str:
-    """The effect with its interval in the unit of its value."""
+    """Return the effect with its interval in the unit of its value."""
     factor, word = {"accuracy": (100, " points"), "ratio": (100, " %")}.get(finding.unit, (1, ""))
     digits = 1 if factor == 100 else 2
 

@@ -1,4 +1,4 @@
-"""Claims as YAML: the paper's, which come with the package, and a user's."""
+"""Claims in YAML: the paper's, and a user's."""
 
 from __future__ import annotations
 
@@ -23,23 +23,27 @@ _HOLDERS: dict[int | str, type[BaseModel]] = {
     "ratio": Ratio,
     "change": DifferenceInDifferences,
 }
-"""What a field belongs to, by the step before it in the path of an error."""
+"""What a field belongs to, by the previous step in an error's path."""
 
 _CLAIMS = TypeAdapter(tuple[Claim, ...])
 
 
 class ClaimError(ValueError):
-    """A file of claims is not as it should be: one line that names the file, the field and the reason."""
+    """A file of claims is invalid. One line with the file, the field and the reason."""
 
 
 def paper_claims() -> tuple[Claim, ...]:
-    """The eleven claims of the paper."""
+    """Return the eleven claims of the paper."""
     text = (resources.files("sparsweep.analysis.claims") / "paper.yaml").read_text(encoding="utf-8")
     return parse(text, "paper.yaml")
 
 
 def read_claims(path: str | Path) -> tuple[Claim, ...]:
-    """The claims in a YAML file, a list of them; ClaimError if it cannot be read or is wrong."""
+    """Return the claims in a YAML file, which is a list.
+
+    Raises:
+        ClaimError: The file cannot be read or is invalid.
+    """
     try:
         return parse(read_user_text(str(path)), str(path))
     except (OSError, UnicodeDecodeError) as error:
@@ -47,7 +51,7 @@ def read_claims(path: str | Path) -> tuple[Claim, ...]:
 
 
 def parse(text: str, name: str) -> tuple[Claim, ...]:
-    """The claims in ``text``; ClaimError that begins with ``name``."""
+    """Return the claims in ``text``. Raises ClaimError that starts with ``name``."""
     try:
         claims = _CLAIMS.validate_python(plain_yaml.load(text))
     except YAMLError as error:
@@ -62,5 +66,5 @@ def parse(text: str, name: str) -> tuple[Claim, ...]:
         raise ClaimError(f"{name}: {path}: {reason} (got {problem['input']!r:.80})") from None
     twice = [claim for claim, count in Counter(claim.claim for claim in claims).items() if count > 1]
     if twice:
-        raise ClaimError(f"{name}: claim {twice[0]!r} stands there twice")
+        raise ClaimError(f"{name}: duplicate claim {twice[0]!r}")
     return claims

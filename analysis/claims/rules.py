@@ -1,10 +1,9 @@
-"""What a claim is: parts that are rules over trials, and what is expected of their mean over seeds.
+"""Parts of a claim: rules over trials, and the expected mean over seeds.
 
-Every rule gives one number a seed. Arms (settings, methods, sparsities) in its scope need not have the same seeds: it
-takes the seeds of one arm and all arms that have them, so that most trials are used, with two seeds or more if any arm
-has two; means over the arms of each method, then over methods. So seeds are replicates of the same quantity, and an arm
-with more seeds than the others does not speak for them. Units are those of the value: fractions for accuracies, ratios
-for costs, densities for depth.
+A rule gives one number per seed. Arms (settings, methods, sparsities) in its scope may have different seeds. The rule
+uses the seeds of one arm and all arms that have them, such that most trials count, with at least two seeds if any arm
+has two. It averages over the arms of each method, then over methods. So seeds replicate one quantity, and an arm with
+more seeds has no larger weight. Units are those of the value: fractions for accuracies, ratios for costs.
 """
 
 from __future__ import annotations
@@ -33,9 +32,13 @@ Measured = Literal[
 
 @dataclass(frozen=True)
 class SeedValues:
-    """One number a seed: ``values`` by seed, from ``arms`` arms of the ``methods`` that were run.
+    """One number per seed.
 
-    ``trials``: the rows that they and their partners come from.
+    Attributes:
+        values: Numbers by seed.
+        arms: Number of arms that were averaged.
+        methods: Methods that were run.
+        trials: Rows of the trials and their partners.
     """
 
     values: pd.Series
@@ -45,7 +48,10 @@ class SeedValues:
 
 
 class Expectation(Value):
-    """What a mean should be: ``above`` or ``below`` a number, or ``within`` so much of 0. Exactly one of them."""
+    """Expected range of a mean: ``above`` or ``below`` a number, or ``within`` a distance of 0.
+
+    Exactly one is given.
+    """
 
     above: float | None = None
     below: float | None = None
@@ -58,7 +64,7 @@ class Expectation(Value):
         return self
 
     def judge(self, low: float, high: float) -> Literal["supported", "contradicted", "undecided"]:
-        """By the interval from ``low`` to ``high``: wholly as expected, wholly otherwise, or neither."""
+        """Return whether the interval from ``low`` to ``high`` lies inside, outside, or across the boundary."""
         if self.within is not None:
             inside, outside = -self.within < low and high < self.within, low > self.within or high < -self.within
         elif self.above is not None:
@@ -68,14 +74,14 @@ class Expectation(Value):
         return "supported" if inside else "contradicted" if outside else "undecided"
 
     def bound(self, mean: float) -> float:
-        """The boundary between as expected and otherwise that lies nearest to ``mean``."""
+        """Return the boundary nearest to ``mean``."""
         if self.within is not None:
             return self.within if mean > 0 else -self.within
         return next(bound for bound in (self.above, self.below) if bound is not None)
 
 
 class _Rule(Value):
-    """Which trials a part is about and what is said of them; ``rule`` tells the kinds apart."""
+    """Scope and value of a part. ``rule`` names the kind."""
 
     says: str = Field(description="the part in words, of its methods")
     methods: tuple[str, ...] = Field(min_length=1)
@@ -90,11 +96,11 @@ class _Rule(Value):
     expect: Expectation
 
     def gains(self, trials: pd.DataFrame) -> pd.DataFrame:
-        """ARM, ``seed`` and ``gain`` of ``trials`` with this rule's value, a row a trial of the methods."""
+        """Return ARM_KEYS, ``seed`` and ``gain`` (this rule's value), one row per trial of the methods."""
         raise NotImplementedError
 
     def sample(self, trials: pd.DataFrame, scope: TrialFilter) -> SeedValues:
-        """One number a seed of the trials in ``scope``; none where it has no trials of the methods, or no partners."""
+        """Return one number per seed for the trials in ``scope``. Empty without trials of the methods or partners."""
         rows = trials[scope.match(trials) & trials[self.value].notna()]
         if not rows["sparsifier"].isin(self.methods).any():
             return SeedValues(pd.Series(dtype=float))
@@ -107,12 +113,12 @@ class _Rule(Value):
 
     @property
     def partners(self) -> tuple[str, ...]:
-        """The methods that these are compared with."""
+        """Methods to compare with."""
         return ()
 
     @property
     def needs_convergence(self) -> bool:
-        """Whether the number means something else in networks that were trained too little; costs alone do not."""
+        """Whether under-training changes the meaning of the number. It does not for costs."""
         return self.value not in ("total_flops", "nonzero_parameters") or self.best is not None
 
     def _reduce(self, gains: pd.DataFrame) -> SeedValues:
@@ -126,7 +132,7 @@ class _Rule(Value):
         return SeedValues(values, len(common), tuple(of_methods.index))
 
     def split(self) -> Iterator[_Rule]:
-        """The rules that must all hold: one for each method where it says so."""
+        """Return the rules that must all hold: one per method if the part asks for each."""
         if self.over_methods != "each":
             yield self
             return
@@ -135,7 +141,10 @@ class _Rule(Value):
 
 
 def _common(table: pd.DataFrame) -> pd.DataFrame:
-    """The seeds (columns) of some arm and the arms (rows) that have them all: the most values, of two seeds or more."""
+    """Return the seeds (columns) of an arm and the arms (rows) that have all of them.
+
+    Chosen for the most values, with two seeds or more if any arm has two.
+    """
     there = table.notna()
     choices = [table.loc[:, seeds].dropna() for _, seeds in there.drop_duplicates().iterrows()]
     return max(choices, key=lambda part: (min(part.shape[1], 2), part.size, part.shape[1]))
@@ -153,7 +162,7 @@ class ValueRule(_Rule):
 class Difference(_Rule):
     """The value minus that of ``to``, with the same seed in the same comparison.
 
-    ``to``: dense, or methods at the same sparsity, whose values are averaged.
+    ``to``: dense, or methods at the same sparsity, which are averaged.
     """
 
     rule: Literal["difference"]
@@ -168,7 +177,7 @@ class Difference(_Rule):
         return pairs.assign(gain=pairs["value"] - pairs["partner"])
 
     def pairs(self, trials: pd.DataFrame) -> pd.DataFrame:
-        """ARM, ``seed``, ``value`` and ``partner``."""
+        """Return ARM_KEYS, ``seed``, ``value`` and ``partner``."""
         if self.to == (DENSE,):
             return pair_with_dense(trials, self.value).rename(columns={"dense": "partner"})
         rows = replicates(trials, self.value)
@@ -180,7 +189,7 @@ class Difference(_Rule):
 
 
 class Ratio(Difference):
-    """The value over that of ``to``, less 1: the share by which it is more."""
+    """The value divided by that of ``to``, minus 1."""
 
     rule: Literal["ratio"]  # type: ignore[assignment]
 
@@ -207,7 +216,7 @@ Part = Annotated[ValueRule | Difference | Ratio | DifferenceInDifferences, Field
 
 
 class Claim(Value):
-    """A statement that results can support or contradict: it holds if all its parts do."""
+    """A statement that results can support or contradict. It holds if all its parts do."""
 
     claim: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="a short name")
     statement: str
@@ -218,5 +227,5 @@ class Claim(Value):
 
 
 def override_filter(scope: TrialFilter, more: TrialFilter) -> TrialFilter:
-    """``scope`` with the fields that ``more`` has in their place."""
+    """Return ``scope`` with the fields that ``more`` sets replaced."""
     return scope.model_copy(update={name: getattr(more, name) for name in more.model_fields_set})

@@ -1,8 +1,7 @@
-"""The figures, by name. One kind is a module with two pure functions of frames: ``table`` and ``draw``.
+"""Registry of figures. A figure type is a module with two pure functions of frames, ``table`` and ``draw``.
 
-In a notebook: ``figures.accuracy_vs_sparsity.draw(trials)`` or, of everything at once, ``figures.FIGURES[name].draw(
-results)``, where ``results`` is a frame of trials or a ``Results`` with layers and samples too. ``PAPER`` says which
-kind, of which trials, each figure of the paper is.
+In a notebook: ``figures.accuracy_vs_sparsity.draw(trials)``, or ``figures.FIGURES[name].draw(results)`` with a frame of
+trials or a ``Results`` that also has layers and samples. ``PAPER`` maps each figure of the paper to a type and trials.
 """
 
 from __future__ import annotations
@@ -65,9 +64,11 @@ __all__ = [
 
 @dataclass(frozen=True)
 class FigureKind:
-    """A kind of picture and the ``inputs`` (fields of ``Results``) that its module's functions take in this order.
+    """A figure type.
 
-    ``asks``: they take what was asked for, too, to mark what is missing.
+    Attributes:
+        inputs: Fields of ``Results`` that the module's functions take, in order.
+        asks: Whether they also take the planned trials, to mark what is missing.
     """
 
     module: Any
@@ -80,12 +81,12 @@ class FigureKind:
         return self.module.__name__.rpartition(".")[2]
 
     def table(self, results: Results | pd.DataFrame) -> pd.DataFrame:
-        """The tidy numbers of the picture; ValueError that says what is missing if there is nothing to show."""
+        """Return the tidy numbers of the figure. Raises ValueError with the reason if there is nothing to show."""
         inputs, asked = self._inputs(results)
         return self.module.table(*inputs, **asked)
 
     def draw(self, results: Results | pd.DataFrame, form: Form = DEFAULT) -> Figure:
-        """The picture; ValueError as :meth:`table`."""
+        """Return the figure. Raises ValueError as :meth:`table` does."""
         inputs, asked = self._inputs(results)
         return self.module.draw(*inputs, **asked, form=form)
 
@@ -111,12 +112,12 @@ _ALL = (
 FIGURES: dict[str, FigureKind] = {kind.name: kind for kind in _ALL}
 
 MOST_SETTINGS = 4
-"""More settings than these are drawn as a picture each, so that every one can be read."""
+"""Largest number of settings in one figure. Beyond, each setting gets its own."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture to be drawn: ``name`` of its files, its kind, what it is drawn from, and what stands above it."""
+    """A figure to draw: the ``name`` of its files, its type, its data and its title."""
 
     name: str
     kind: FigureKind
@@ -143,10 +144,14 @@ class Picture:
 def pictures(
     results: Results | pd.DataFrame, sweeps: Iterable[str] = (), kinds: Collection[str] = ()
 ) -> Iterator[Picture]:
-    """What to draw of ``results`` of the sweeps of these names; ``kinds``: names of FIGURES, all if there is none.
+    """Return the figures to draw.
 
-    Of a sweep that is named after a figure of the paper (``fig2``; ``paper``: all of them) that figure in the paper's
-    form; of all others every kind. Whether a picture can be drawn shows when it is.
+    Args:
+        results: The data.
+        sweeps: Names of the sweeps. A sweep named after a figure of the paper (``fig2``; ``paper``: all) gets that
+        figure
+            in the paper's form; all others get every type.
+        kinds: Names in FIGURES. Empty: all.
     """
     whole, names = Results.of(results), list(sweeps)
     found = named(names)
@@ -158,7 +163,7 @@ def pictures(
 
 
 def check_kinds(kinds: Iterable[str]) -> list[str]:
-    """Return ``kinds`` as a list; ValueError that names the choices if one is no figure."""
+    """Return ``kinds`` as a list. Raises ValueError with the choices for an unknown name."""
     found = list(kinds)
     for name in found:
         if name not in FIGURES:
@@ -178,7 +183,7 @@ def _of_paper(figure: PaperFigure, results: Results) -> Picture:
 
 
 def _pages(kind: FigureKind, results: Results) -> Iterator[Picture]:
-    """One picture of all settings, or if they are too many, one of each."""
+    """Return one figure of all settings, or one per setting if there are too many."""
     by_setting = len(results.trials) and "trials" in kind.inputs
     asked = results.trials.head(0) if results.asked is None else results.asked
     both = pd.concat([results.trials[list(COMPARISON_KEYS)], asked[list(COMPARISON_KEYS)]], ignore_index=True)
@@ -194,15 +199,21 @@ def _pages(kind: FigureKind, results: Results) -> Iterator[Picture]:
 
 
 def picture(name: str, results: Results | pd.DataFrame) -> Picture:
-    """The picture of the kind ``name`` of everything in ``results``; ValueError that names the choices."""
+    """Return the figure of type ``name`` for all ``results``.
+
+    Raises ValueError with the choices for an unknown name.
+    """
     check_kinds([name])
     return Picture(name, FIGURES[name], Results.of(results))
 
 
 def save(picture: Picture, write: Callable[[str, bytes], None], form: Form = DEFAULT) -> list[str]:
-    """Render a picture and give its files to ``write(file, content)``: ``NAME.csv``, ``.png`` and ``.pdf``.
+    """Render a figure and pass its files to ``write(file, content)``: ``NAME.csv``, ``.png`` and ``.pdf``.
 
-    Returns their names. Nothing is written unless all three could be made. ValueError where there is nothing to show.
+    Returns their names. Nothing is written unless all three were rendered.
+
+    Raises:
+        ValueError: There is nothing to show.
     """
     files = {f"{picture.name}.csv": to_csv(picture.table())}
     made = export.to_bytes(picture.draw(form), "png", "pdf")

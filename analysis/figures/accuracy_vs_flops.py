@@ -1,12 +1,12 @@
-"""Test accuracy against training FLOPs, with the number of parameters as size: the form of Figure 8 c/d of the paper.
+"""Test accuracy over training FLOPs; marker area shows the number of parameters: the form of Figure 8 c/d of the paper.
 
-Xiao et al., BMVC 2024, section 4.3. Each panel is one comparison; of each method the ``best`` sparsities by mean test
-accuracy are shown. FLOPs are all that a result took: those of its own training and of the trials that it started from
-(a dense network for LTH, OMP and OMP-ERK), but not of scoring samples, which all methods share. A marker is the mean
-over seeds, its bar one sample standard deviation to each side, or the mean's 95 % interval; its area grows with the
-parameters that are not masked. A ring marks a point with under-trained networks. The grey stairs are the Pareto front
-of the means: nothing shown is more accurate for as few FLOPs. FLOPs are theoretical (see
-``trainables/training/flops.py``): on a GPU an unstructured mask saves no time.
+Xiao et al., BMVC 2024, section 4.3. Each panel is one comparison. Of each method, the ``best`` sparsities by mean test
+accuracy are shown. FLOPs include training and the trials that it started from (a dense network for LTH, OMP and
+OMP-ERK), but not the scoring of samples, which all methods share. A marker is the mean over seeds. Its bar is one
+sample standard deviation to each side, or the mean's 95 % interval. Its area grows with the active parameters. A ring
+marks a point with under-trained networks. The gray stairs are the Pareto front of the means: no point shown is more
+accurate at the same FLOPs. FLOPs are theoretical (``trainables/training/flops.py``): on a GPU, an unstructured mask
+saves no time.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ _KEY_SHARES = (0.1, 0.5, 1.0)
 
 
 def table(trials: pd.DataFrame, best: int = 5) -> pd.DataFrame:
-    """A row a marker: the arm, ``n`` seeds, and means over seeds.
+    """Return one row per marker: the arm, ``n`` seeds, and means over seeds.
 
     ``accuracy_percent`` with ``std_percent`` (ddof=1) and ``interval_percent`` (half of its 95 % interval),
-    ``total_flops`` (training and prerequisites),
-    ``nonzero_parameters``, ``parameter_share`` (of dense, in (0, 1]) and ``on_front``. ValueError where no finished
-    trial knows what its prerequisites took.
+    ``total_flops`` (training and prerequisites), ``nonzero_parameters``, ``parameter_share`` (of dense, in (0, 1]) and
+    ``on_front``.
+
+    Raises:
+        ValueError: No finished trial has known prerequisite costs.
     """
     known = with_total_flops(replicates(trials))
     known = known[known["total_flops"].notna()]
@@ -61,7 +63,7 @@ def table(trials: pd.DataFrame, best: int = 5) -> pd.DataFrame:
 
 
 def on_front(points: pd.DataFrame) -> pd.Series:
-    """Whether no other point of the same comparison has as few FLOPs and more accuracy, or fewer and as much."""
+    """Return whether no other point of the comparison dominates a point in FLOPs and accuracy."""
     order = points.sort_values(["total_flops", "accuracy_percent"], ascending=[True, False])
     reached = order.groupby(list(COMPARISON_KEYS), dropna=False)["accuracy_percent"].transform(
         lambda accuracy: accuracy.cummax().shift(fill_value=-np.inf)
@@ -70,7 +72,7 @@ def on_front(points: pd.DataFrame) -> pd.Series:
 
 
 def draw(trials: pd.DataFrame, best: int = 5, form: Form = DEFAULT) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     points = table(trials, best)
 
     def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
@@ -91,7 +93,7 @@ def _area(share: pd.Series | float) -> pd.Series | float:
 
 
 def _paint_front(axes: Axes, points: pd.DataFrame) -> None:
-    """The front of all ``points`` of a comparison, whichever family of methods the panel shows."""
+    """Draw the front of all ``points`` of a comparison, for any family of methods in the panel."""
     front = points[points["on_front"]].sort_values("total_flops")
     stairs = (
         [*front["total_flops"], points["total_flops"].max()],
@@ -128,7 +130,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form)
 
 
 def _space_ticks(axes: Axes) -> None:
-    """Ticks of a logarithmic axis, so many that their labels find room."""
+    """Set as many ticks on a logarithmic axis as there is room for labels."""
     low, high = axes.get_xlim()
     within = next((digits for span, digits in _TICKS if high / low < span), (1.0,))
     axes.xaxis.set_major_locator(LogLocator(subs=within))
@@ -138,7 +140,7 @@ def _space_ticks(axes: Axes) -> None:
 
 
 def power(value: float) -> str:
-    """``2·10¹⁶``."""
+    """Return ``2·10¹⁶``."""
     exponent = math.floor(math.log10(value) + 1e-9)
     digits = value / 10**exponent
     tens = f"10{str(exponent).translate(_RAISED)}"
@@ -146,7 +148,7 @@ def power(value: float) -> str:
 
 
 def _keys() -> list[Line2D]:
-    """What the sizes and the stairs mean."""
+    """Return legend entries for areas and stairs."""
     rings = [
         Line2D([], [], label=f"{100 * share:.0f} % of the parameters", markersize=float(np.sqrt(_area(share))), **_RING)
         for share in _KEY_SHARES

@@ -1,14 +1,14 @@
-"""Test accuracy over sparsity, a line a method and a panel a data ratio: the form of Figures 2, 4, 5 and 9.
+"""Test accuracy over sparsity, one line per method and one panel per data ratio: the form of Figures 2, 4, 5 and 9.
 
 Xiao et al., BMVC 2024. Each panel is one comparison: the same data set, network, difficulty, data ratio and recipe. A
-marker is the mean over seeds, its bar one sample standard deviation to each side, or the mean's 95 % interval; where
-several methods have the same sparsity, their markers stand side by side around it. With a single sparsity the axis is
-that of the methods. The dashed line is the dense network, its band as a bar. A method whose marker lies above the line
-learns these samples better than dense. A gap in a line, with a cross of its colour at the foot of the panel, is a
-sparsity that was asked for and is not finished; nothing is drawn across it. A small number beside a marker is its n,
-where that is not the n of most. A ring marks a point with under-trained networks, at the right end of the line for
-dense. More than ten methods are drawn by family, each panel with a scale of its own. The spread is that of seeds,
-unpaired: ``ratio_heatmap`` says which differences to dense are more than chance.
+marker is the mean over seeds. Its bar is one sample standard deviation to each side, or the mean's 95 % interval.
+Markers of several methods at one sparsity stand side by side. With a single sparsity, the axis shows the methods. The
+dashed line is the dense network, and its band is its bar. A method whose marker lies above the line learns these
+samples better than dense. A gap in a line, with a cross of its color at the foot of the panel, is a planned sparsity
+that is not finished; nothing is drawn across it. A small number beside a marker is its n, if it differs from most. A
+ring marks a point with under-trained networks; for dense it is at the right end of the line. More than ten methods are
+drawn by family, and each panel has its own scale. The spread is over seeds and unpaired: ``ratio_heatmap`` tests the
+differences to dense.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ _SIDE_BY_SIDE = "methods of one sparsity side by side"
 
 
 def table(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A row a point: what identifies the arm, ``n`` seeds, ``accuracy_percent`` (mean) and ``std_percent`` (ddof=1).
+    """Return one row per point: the arm, ``n`` seeds, ``accuracy_percent`` (mean) and ``std_percent`` (ddof=1).
 
-    ``interval_percent``: half the width of the mean's 95 % interval; ``undertrained``: how many of the seeds are.
-    Sparse points that are missing have ``n`` = 0 and no values: those of ``asked`` (columns ARM), or where that is not
-    known, of the grid that ``trials`` show. ValueError without any finished trial.
+    ``interval_percent``: half the width of the mean's 95 % interval. ``undertrained``: number of under-trained seeds.
+    Missing points have ``n`` = 0: those in ``asked`` (ARM_KEYS), or else those of the grid of ``trials``.
+
+    Raises:
+        ValueError: No trial has finished.
     """
     known = replicates(trials)
     if known.empty:
@@ -67,7 +69,7 @@ def table(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> pd.DataFra
 
 
 def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = DEFAULT) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     points = table(trials, asked)
     sparse = points[points["sparsifier"] != DENSE]
     single = sparse["sparsity"].nunique() == 1
@@ -99,7 +101,7 @@ def _paint_dense(axes: Axes, panel: pd.DataFrame, form: Form) -> list[marks.Poin
 
 
 def _paint_sparsities(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
-    """Lines over sparsity."""
+    """Draw lines over sparsity."""
     shown = _paint_dense(axes, panel, form)
     sparse = panel[panel["sparsifier"] != DENSE].sort_values("sparsity")
     places = np.sort(sparse["sparsity"].unique())
@@ -127,7 +129,7 @@ def _paint_sparsities(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, 
 
 
 def _paint_methods(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, form: Form) -> None:
-    """Markers of one sparsity beside each other, each above the name of its method."""
+    """Draw markers of one sparsity side by side, each above its method's name."""
     shown = _paint_dense(axes, panel, form)
     found = {key: points for key, points in panel.groupby(list(METHOD_KEYS)) if key[0] != DENSE}
     order = [key for key in methods if key in found]
@@ -151,13 +153,13 @@ def _finish(axes: Axes, panel: pd.DataFrame, shown: list[marks.Point]) -> None:
 
 
 def _shared(sparse: pd.DataFrame) -> bool:
-    """Whether two methods have a point at one sparsity of one comparison."""
+    """Return whether two methods have a point at one sparsity of one comparison."""
     there = sparse[sparse["n"] > 0]
     return bool(there.duplicated([*COMPARISON_KEYS, "sparsity"]).any())
 
 
 def _tick_labels(places: np.ndarray, width: float) -> list[str]:
-    """The sparsities as texts, empty where one would touch the text before it; ``width``: of the axis in inches."""
+    """Return the sparsities as texts, empty where one would overlap the previous. ``width``: of the axis in inches."""
     span = float(places[-1] - places[0]) if len(places) else 0.0
     room, last, found = _TICK * span / width, -np.inf, []
     for place in places:
@@ -168,7 +170,7 @@ def _tick_labels(places: np.ndarray, width: float) -> list[str]:
 
 
 def _add_line(axes: Axes, places: pd.Series, points: pd.DataFrame, looks: dict[str, Any], form: Form) -> None:
-    """One method: markers with bars, a gap where there is no value, and a cross at the foot beneath it."""
+    """Draw one method: markers with bars, a gap for each missing value, and a cross at the foot below it."""
     there = points["n"] > 0
     if there.any():
         spread = form.half(points).to_numpy() if (points["n"] > 1).any() else None
@@ -179,7 +181,7 @@ def _add_line(axes: Axes, places: pd.Series, points: pd.DataFrame, looks: dict[s
 
 
 def draw_dense_line(axes: Axes, height: float, half: float, label: str | None = None) -> None:
-    """The dense network as a line across at ``height``, with a band of ``half`` (NaN: none) to each side."""
+    """Draw the dense network as a line at ``height``, with a band of ``half`` (NaN: none) to each side."""
     looks = style.line(DENSE)
     axes.axhline(height, zorder=1.5, label=label, **looks)
     if not math.isnan(half):
@@ -187,7 +189,7 @@ def draw_dense_line(axes: Axes, height: float, half: float, label: str | None = 
 
 
 def dodge(grid: np.ndarray, methods: list[labels.Key]) -> dict[labels.Key, float]:
-    """How far each method's markers stand beside the place in ``grid`` (ascending) that they belong to."""
+    """Return the offset of each method's markers from the places in ``grid`` (ascending)."""
     between = float(np.diff(grid).min()) if len(grid) > 1 else 0.1
     step = between * min(_DODGE, _WIDEST_DODGE / max(len(methods) - 1, 1))
     return {key: step * (place - (len(methods) - 1) / 2) for place, key in enumerate(methods)}

@@ -1,10 +1,10 @@
-"""Accuracy under attack against accuracy on clean images, a marker a method: the form of Figures 6 and 10 of the paper.
+"""Accuracy under attack over clean accuracy, one marker per method: the form of Figures 6 and 10 of the paper.
 
-Xiao et al., BMVC 2024 (there: PGD-20 after adversarial training, sparsity .9 and .8). Each panel is one comparison at
-one sparsity, the one nearest to ``sparsity`` that was run in it. A marker is the mean over seeds, its bars one
-sample standard deviation to each side, or the mean's 95 % interval; the dashed lines are the dense network, their bands
-as bars. A method in the upper right quarter is better at both. A ring marks under-trained networks. A method that was
-asked for at this sparsity, but is not finished, is named.
+Xiao et al., BMVC 2024 (there: PGD-20 after adversarial training, sparsity 0.9 and 0.8). Each panel is one comparison at
+one sparsity, the one nearest to ``sparsity`` that was run. A marker is the mean over seeds. Its bars are one sample
+standard deviation to each side, or the mean's 95 % interval. The dashed lines are the dense network, and their bands
+are its bars. A method in the upper right quarter is better at both. A ring marks under-trained networks. Planned
+methods that are not finished at this sparsity are named.
 """
 
 from __future__ import annotations
@@ -36,15 +36,17 @@ _PLACES = {"clean": "clean_accuracy", "robust": "robust_accuracy"}
 
 
 def table(trials: pd.DataFrame, sparsity: float = 0.9, asked: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A row a marker: the arm, ``n`` seeds, and mean and standard deviation (ddof=1) of both accuracies in percent.
+    """Return one row per marker: the arm, ``n`` seeds, mean and standard deviation of both accuracies in percent.
 
-    Columns ``clean_percent``, ``clean_std``, ``clean_interval`` (half of the mean's 95 % interval) and the same of
-    ``robust``. Methods that are missing, of ``asked`` or of the grid that ``trials`` show, have ``n`` = 0. ValueError
-    where no trial was judged under attack.
+    Columns ``clean_percent``, ``clean_std`` (ddof=1), ``clean_interval`` (half of the mean's 95 % interval), and the
+    same for ``robust``. Missing methods, of ``asked`` or of the grid of ``trials``, have ``n`` = 0.
+
+    Raises:
+        ValueError: No trial was evaluated under attack.
     """
     both = replicates(trials[trials["clean_accuracy"].notna()], "robust_accuracy")
     if both.empty:
-        raise ValueError("no finished trial was judged under attack: robust_accuracy is nowhere known")
+        raise ValueError("no finished trial was evaluated under attack: no value in robust_accuracy")
     chosen = at_nearest_sparsity(both, sparsity)
     found = summarise(chosen, "clean_accuracy")[[*ARM_KEYS, "n", "undertrained"]]
     for name, column in _PLACES.items():
@@ -59,7 +61,7 @@ def table(trials: pd.DataFrame, sparsity: float = 0.9, asked: pd.DataFrame | Non
 def draw(
     trials: pd.DataFrame, sparsity: float = 0.9, asked: pd.DataFrame | None = None, form: Form = DEFAULT
 ) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     points = table(trials, sparsity, asked)
 
     def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:

@@ -1,11 +1,11 @@
-"""Whether networks that are denser in shallow layers learn better: section 4.2 of the paper as a regression.
+"""Whether networks with denser shallow layers learn better: section 4.2 of the paper as a regression.
 
-Xiao et al., BMVC 2024, section 4.2, argue from the layer densities that early layers should be kept dense. Here each
-method at one sparsity is a point: over its depth contrast (mean density of the first third of the convolutions, or of
-all layers where there are none, minus that of the last third, mean over seeds) its paired difference to dense in
-percentage points. The line is least squares over three methods or more, its slope stands with a 95 % Student-t
-interval. The points are methods, not seeds: seeds of one method share its densities and are no independent evidence
-about them. Methods differ in more than their densities, so that a slope is an association and no proof.
+Xiao et al., BMVC 2024, section 4.2, argue from layer densities that early layers should stay dense. Here each method at
+one sparsity is a point. Its x is the depth contrast: mean density of the first third of the convolutions (of all layers
+if there are none) minus that of the last third, averaged over seeds. Its y is the paired difference to dense in
+percentage points. The line is a least-squares fit over three methods or more, with the 95 % Student interval of its
+slope. Points are methods, not seeds: seeds of one method share its densities and are no independent evidence. Methods
+differ in more than density, so a slope is an association and no proof.
 """
 
 from __future__ import annotations
@@ -34,14 +34,17 @@ from sparsweep.analysis.stats import Slope, regression
 
 PANEL_KEYS = ("data_ratio", "at_sparsity")
 _NARROWEST = 0.02
-"""Least contrasts that an axis shows around its middle."""
+"""Smallest range of contrasts on an axis, around its middle."""
 
 
 def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
-    """A row a method: the arm, ``n`` pairs, ``contrast`` in [-1, 1], ``difference_points`` with its 95 % interval.
+    """Return one row per method: the arm, ``n`` pairs, ``contrast`` in [-1, 1], ``difference_points``.
 
-    ``slope``, ``slope_low``, ``slope_high``: of its panel, in points per unit of contrast, NaN where there is none.
-    ValueError where no method has both a dense partner and two layers.
+    ``low_points``, ``high_points``: 95 % interval of the difference. ``slope``, ``slope_low``, ``slope_high``: of its
+    panel, in points per unit of contrast; NaN without a fit.
+
+    Raises:
+        ValueError: No method has both a dense partner and two layers.
     """
     chosen = at_nearest_sparsity(replicates(trials), sparsity)
     contrast = shallow_minus_deep_density(layers).rename("contrast")
@@ -62,10 +65,7 @@ def table(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8) -> 
 
 
 def slope(panel: pd.DataFrame) -> Slope | None:
-    """Points of accuracy per unit of contrast over the methods of one panel; None for fewer than three methods.
-
-    None too where all have the same contrast.
-    """
+    """Return points of accuracy per unit of contrast in one panel. None below three methods or without variation."""
     if len(panel) < 3:
         return None
     return regression(panel["contrast"].to_numpy(dtype=float), panel["difference_points"].to_numpy(dtype=float))
@@ -77,7 +77,7 @@ def _numbers(line: Slope | None) -> dict[str, float]:
 
 
 def draw(trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8, form: Form = DEFAULT) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     points = table(trials, layers, sparsity)
     size = (4.2, 2.9 if len(points[list(METHOD_KEYS)].drop_duplicates()) <= layout.CROWD else 4.2)
     by, ylabel = PANEL_KEYS, "accuracy minus dense (points)"
@@ -114,7 +114,7 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
 
 
 def said(line: Slope | None, methods: int) -> str:
-    """The slope over so many methods in words."""
+    """Return a sentence about the slope and the number of methods."""
     if line is None:
         return "no slope: fewer than three methods" if methods < 3 else "no slope: methods of one contrast"
     interval = f"[{line.low / 10:+.2f}, {line.high / 10:+.2f}]"

@@ -1,4 +1,4 @@
-"""Figures as bytes. The same figure gives the same bytes: no dates and no library versions in the files."""
+"""Figures as bytes. Equal figures give equal bytes: files hold no dates and no library versions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PRINT: dict[str, Callable[[Figure, io.BytesIO], Any]] = {
 
 
 def to_bytes(figure: Figure, *kinds: str) -> dict[str, bytes]:
-    """``figure`` as ``png``, ``pdf`` (vector, with embedded TrueType fonts) or ``svg``, by kind."""
+    """Return ``figure`` as ``png``, ``pdf`` (vector, with embedded TrueType fonts) or ``svg``."""
     files = {kind: io.BytesIO() for kind in kinds}
     with style.context():
         lay_out(figure)
@@ -34,7 +34,7 @@ def to_bytes(figure: Figure, *kinds: str) -> dict[str, bytes]:
 
 
 def lay_out(figure: Figure) -> None:
-    """Put everything of ``figure`` at its place, for good."""
+    """Compute the final layout of ``figure``."""
     figure.set_dpi(style.DPI)
     for _ in range(2):  # once axes have another size they may have other ticks, whose labels need other room
         figure.draw_without_rendering()

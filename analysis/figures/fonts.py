@@ -1,6 +1,6 @@
-"""Letters that the usual font lacks: an installed font that has them is chosen by itself, and without one it is said.
+"""Fonts for letters that DejaVu Sans lacks. An installed font is found automatically; otherwise a warning is logged.
 
-All other letters stay in DejaVu Sans, which comes with matplotlib, so that figures look the same on every machine.
+All other letters stay in DejaVu Sans, which comes with matplotlib, so figures look the same on every machine.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 USUAL = "DejaVu Sans"
 _PREFERRED = ("Noto Sans", "Source Han Sans", "IPA", "WenQuanYi", "Arial Unicode", "Unifont")
-"""How names of families begin that are taken before others: sans serif, of many scripts."""
+"""First words of preferred font families: sans serif fonts with many scripts."""
 _NEVER = ("Last Resort", "cm", "STIXNonUnicode", "STIXSize")
-"""Boxes in place of letters, and fonts of formulas whose code points are not Unicode's."""
+"""Fonts of boxes instead of letters, and of formulas whose code points are not Unicode's."""
 
 
 def lacking(text: str) -> str:
@@ -29,12 +29,12 @@ def lacking(text: str) -> str:
 
 
 def stand_in(text: str) -> str:
-    """``text`` in letters of the usual font, about as wide: to be measured."""
+    """Return ``text`` with letters of the default font that are about as wide, for measuring."""
     return text if text.isascii() else "".join(letter if _family_of(letter) == USUAL else "M" for letter in text)
 
 
 def fit(figure: Artist) -> None:
-    """Give every text of ``figure`` fonts that have all its letters; what no font has becomes ``?``, and is logged."""
+    """Give every text of ``figure`` fonts with all its letters. A letter in no font becomes ``?`` and is logged."""
     gone: dict[str, None] = {}
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
@@ -54,12 +54,12 @@ def fit(figure: Artist) -> None:
 
 @cache
 def _tell(what: str) -> None:
-    """Log ``what`` once, however many figures it is true of."""
+    """Log a message once per process."""
     log.warning("figures: %s", what)
 
 
 def said_of(letters: Iterable[str]) -> str:
-    """What is missing, in words that need no such font."""
+    """Return a message about missing letters that needs no such font."""
     shown = list(letters)
     names = ", ".join(f"U+{ord(letter):04X} {unicodedata.name(letter, '')}".strip() for letter in shown[:3])
     more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
@@ -68,7 +68,10 @@ def said_of(letters: Iterable[str]) -> str:
 
 @cache
 def _family_of(letter: str) -> str | None:
-    """The family that draws ``letter``: the usual one if it can, else the first installed one; None if none can."""
+    """Return the font family for ``letter``: the default if it has it, else the first installed one.
+
+    None if none has it.
+    """
     if letter.isspace() or ord(letter) in _letters(findfont(FontProperties(family=[USUAL]))):
         return USUAL
     return next((font.name for font in _installed() if ord(letter) in _letters(font.fname)), None)
@@ -76,7 +79,7 @@ def _family_of(letter: str) -> str | None:
 
 @cache
 def _installed() -> tuple[FontEntry, ...]:
-    """One upright font per family, the preferred ones first, else by name."""
+    """Return one upright font per family, preferred ones first, else by name."""
     upright = [
         font
         for font in fontManager.ttflist
@@ -92,7 +95,7 @@ def _installed() -> tuple[FontEntry, ...]:
 
 @cache
 def _letters(path: str) -> frozenset[int]:
-    """The code points that a font file has."""
+    """Return the code points of a font file."""
     try:
         return frozenset(get_font(path).get_charmap())
     except (OSError, RuntimeError):  # gone or damaged since matplotlib listed it

@@ -1,4 +1,4 @@
-"""How a figure is to look on a page: its width, and what its bars and bands show."""
+"""Form of a figure on a page: its width, and the meaning of its bars and bands."""
 
 from __future__ import annotations
 
@@ -16,24 +16,27 @@ _NARROWEST, _WIDEST = 2.5, 24.0  # inches
 
 @dataclass(frozen=True)
 class Form:
-    """``width``: of the whole figure in inches; None: as wide as its panels need.
+    """Form of a figure.
 
-    ``spread``: what bars and bands around a mean over seeds show, one standard deviation or the mean's 95 % interval
-    (Student's t).
+    Attributes:
+        width: Width of the whole figure in inches. None: as wide as its panels need.
+        spread: Meaning of bars and bands around a mean over seeds: ``std`` (one standard deviation) or ``interval``
+        (the
+            mean's 95 % Student interval).
     """
 
     width: float | None = None
     spread: Spread = "std"
 
     def half(self, rows: pd.DataFrame, name: str = "") -> pd.Series:
-        """Half the length of each bar: column ``NAME_std`` or ``NAME_interval``; without a name, of the accuracy."""
+        """Return half the length of each bar: column ``NAME_std`` or ``NAME_interval``. Default name: the accuracy."""
         if name:
             return rows[f"{name}_{self.spread}"]
         return rows["std_percent" if self.spread == "std" else "interval_percent"]
 
     @property
     def said(self) -> str:
-        """What a bar shows, in words."""
+        """Return the meaning of a bar in words."""
         return "standard deviation over seeds" if self.spread == "std" else "95 % interval of the mean (Student's t)"
 
 
@@ -41,10 +44,10 @@ DEFAULT = Form()
 
 
 def inches(text: str) -> float:
-    """Return the width that ``text`` says, such as ``3.25in``, ``8.5cm``, ``86mm`` or ``240pt``.
+    """Return a length such as ``3.25in``, ``8.5cm``, ``86mm`` or ``240pt`` in inches.
 
     Raises:
-        ValueError: ``text`` is no length, or none that a figure can have.
+        ValueError: ``text`` is no length, or too small or large for a figure.
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(in|cm|mm|pt)\s*", text)
     if not found:

@@ -1,4 +1,4 @@
-"""Short texts in figures: methods, numbers of seeds, lines that fit."""
+"""Short texts in figures: method names, numbers of seeds, wrapped lines."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Key = tuple[Hashable, ...]
 Methods = dict[Key, tuple[str, int]]
 
 MOST_VARIANTS = 5
-"""Of one sparsifier in a legend."""
+"""Largest number of variants of one sparsifier in a legend."""
 
 
 def methods(points: pd.DataFrame) -> Methods:
-    """Label and variant (0, 1, ...) of each (sparsifier, sparsifier_parameters) in ``points``, in legend order."""
+    """Return label and variant (0, 1, ...) per (sparsifier, sparsifier_parameters) in ``points``, in legend order."""
     rows = points[list(METHOD_KEYS)].drop_duplicates()
     found: Methods = {}
     for sparsifier in sorted(rows["sparsifier"].unique(), key=style.order):
@@ -37,7 +37,7 @@ def methods(points: pd.DataFrame) -> Methods:
 
 
 def few(methods: Methods) -> Methods:
-    """``methods`` for a legend: a sparsifier with too many variants to be told apart, as in a search, has one label."""
+    """Return ``methods`` for a legend. A sparsifier with too many variants, as in a search, gets one label."""
     counts = Counter(sparsifier for sparsifier, _ in methods)
     return {
         key: (f"{style.of(str(key[0])).label} ({counts[key[0]]} settings)", 0)
@@ -48,7 +48,7 @@ def few(methods: Methods) -> Methods:
 
 
 def _in_words(field: str, value: Any) -> str:
-    """A parameter that tells two variants of a method apart."""
+    """Return the text of a parameter that distinguishes two variants."""
     if field == "rounds":
         return f"{naming.brief(value)} round{'' if value == 1 else 's'}"
     if field == "rewind_to":
@@ -57,31 +57,31 @@ def _in_words(field: str, value: Any) -> str:
 
 
 def of_rows(rows: pd.DataFrame) -> list[str]:
-    """The label of each row's method."""
+    """Return the label of each row's method."""
     known = methods(rows)
     return [known[key][0] for key in zip(rows["sparsifier"], rows["sparsifier_parameters"], strict=True)]
 
 
 def seeds(counts: pd.Series) -> str:
-    """``n = 3`` or ``n = 2–3``; ``counts``: replicates of each point, 0 for a missing one."""
+    """Return ``n = 3`` or ``n = 2–3``. ``counts``: replicates per point, 0 if missing."""
     there = counts[counts > 0]
     span = f"{there.min()}" if there.min() == there.max() else f"{there.min()}–{there.max()}"
     return f"n = {span}"
 
 
 def modal_n(counts: pd.Series) -> int:
-    """The number of replicates that most points have, of two that are as frequent the larger; ``counts`` as above."""
+    """Return the most frequent number of replicates; of two, the larger. ``counts``: as above."""
     return int(counts[counts > 0].mode().max())
 
 
 def usual_seeds(counts: pd.Series) -> str:
-    """``n = 3`` or, of a picture that numbers the points with more or fewer, ``n = 3, others numbered``."""
+    """Return ``n = 3``, or ``n = 3, others numbered`` if points with another n carry it."""
     others = ", others numbered" if counts[counts > 0].nunique() > 1 else ""
     return f"n = {modal_n(counts)}{others}"
 
 
 def wrap(text: str, width: float, size: float = style.RC["figure.titlesize"]) -> str:
-    """``text`` in lines that fit into ``width`` inches at ``size`` points; a word that does not is broken."""
+    """Return ``text`` in lines that fit ``width`` inches at ``size`` points. Longer words are broken."""
     lines: list[str] = []
     for word in text.split():
         joined = f"{lines[-1]} {word}" if lines else word
@@ -97,6 +97,6 @@ def wrap(text: str, width: float, size: float = style.RC["figure.titlesize"]) ->
 
 @cache
 def inches(text: str, size: float) -> float:
-    """Width of one line of ``text`` at ``size`` points."""
+    """Return the width of one line of ``text`` at ``size`` points."""
     font = FontProperties(family=style.RC["font.family"], size=size)
     return float(text_to_path.get_text_width_height_descent(fonts.stand_in(text), font, ismath=False)[0]) / 72

@@ -1,12 +1,11 @@
-"""Density of each maskable layer, a line a method: the form of Figures 7, 11 and 12 of the paper.
+"""Density per maskable layer, one line per method: the form of Figures 7, 11 and 12 of the paper.
 
 Xiao et al., BMVC 2024, section 4.2 (there: the convolutions). Each panel is one comparison at one sparsity, the one
-nearest to ``sparsity`` that was run in it. A marker is the mean over seeds of a layer's density at the end of training,
-its bar one sample standard deviation to each side, or the mean's 95 % interval. Lines go from layer to layer along the
-network; projections of residual connections lie beside that path, so their markers are not joined. The markers of one
-layer stand side by side, since methods with the same distribution of densities (SET, random ERK, OMP-ERK) would lie on
-each other. The dotted line is the density of the whole network. A method that was asked for at this sparsity, but is
-not finished, is named.
+nearest to ``sparsity`` that was run. A marker is the mean over seeds of a layer's density at the end of training. Its
+bar is one sample standard deviation to each side, or the mean's 95 % interval. Lines follow the path through the
+network. Shortcut projections lie beside this path, so their markers are not joined. Markers of one layer stand side by
+side, since methods with the same distribution (SET, random ERK, OMP-ERK) would overlap. The dotted line is the density
+of the whole network. Planned methods that are not finished at this sparsity are named.
 """
 
 from __future__ import annotations
@@ -40,12 +39,14 @@ _NAME = 0.11  # inches along the axis that the name of a layer takes
 def table(
     trials: pd.DataFrame, layers: pd.DataFrame, sparsity: float = 0.8, asked: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """A row a method and layer: the arm, ``number`` (from 1), ``layer``, ``kind``, ``n`` seeds, ``density``, ``std``.
+    """Return one row per method and layer: the arm, ``number`` (from 1), ``layer``, ``kind``, ``n`` seeds, ``density``.
 
-    ``density``: mean over seeds, in [0, 1]; ``std``: ddof=1, NaN if n = 1; ``interval``: half of the mean's 95 %
-    interval; ``convolution``: its number among the convolutions, from 1, NaN for other layers; ``shortcut``: whether it
-    lies beside the path. A method that is missing, of ``asked`` or of the grid that ``trials`` show, has one row with
-    ``n`` = 0. ValueError without the layers of any finished sparse trial.
+    ``density``: mean over seeds, in [0, 1]. ``std``: ddof=1, NaN if n = 1. ``interval``: half of the mean's 95 %
+    interval. ``convolution``: number among the convolutions, from 1; NaN for other layers. ``shortcut``: whether it
+    lies beside the path. A missing method, of ``asked`` or of the grid of ``trials``, has one row with ``n`` = 0.
+
+    Raises:
+        ValueError: No finished sparse trial has layers.
     """
     chosen = at_nearest_sparsity(replicates(trials), sparsity)
     chosen = chosen[chosen["sparsifier"] != DENSE]
@@ -75,7 +76,7 @@ def draw(
     asked: pd.DataFrame | None = None,
     form: Form = DEFAULT,
 ) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     points = table(trials, layers, sparsity, asked)
 
     def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
@@ -125,7 +126,7 @@ def _add(axes: Axes, points: pd.DataFrame, shift: float, form: Form, looks: dict
 
 
 def _name_layers(axes: Axes, names: pd.Series) -> None:
-    """The layers beneath their places, in the order of the network; where they are too many, every second, third ..."""
+    """Write layer names below their places in network order. If they are too many, every second, third, ..."""
     every = max(1, int(np.ceil(len(names) * _NAME / marks.breadth(axes))))
     shown = names.iloc[::every].str.removesuffix(".weight")
     axes.set_xticks(list(shown.index), list(shown), rotation=90, fontsize=6.5)

@@ -1,8 +1,8 @@
-"""What figures of several panels share: their grid, their titles, and one legend beneath them.
+"""Grid, titles and legend of figures with several panels.
 
-A panel is one comparison: a setting (data set, network, difficulty, recipe) and a data ratio, and where a figure goes
-through no sparsities, the sparsity. Where more methods than CROWD would lie on each other, a panel is one family of
-them with dense in each, and its lines are labelled at their ends.
+A panel is one comparison: a setting (data set, network, difficulty, recipe), a data ratio, and a sparsity if the figure
+does not go through sparsities. More than CROWD methods are split into one panel per family, with dense in each, and
+lines are labeled at their ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sparsweep.analysis.naming import ALL_DATA, setting_titles
 PANEL = (3.3, 2.7)
 """Width and height of a panel in inches."""
 CROWD = 10
-"""More methods than these are drawn by family."""
+"""Largest number of methods in one panel. More are drawn by family."""
 
 _LEGEND_LINE, _KEY = 0.168, 0.62  # inches: a line of the legend, the sample and the gaps of an entry
 _MOST_COLUMNS = 3  # wider figures have unreadable text once they stand on a page
@@ -50,10 +50,11 @@ def panels(
     form: Form = DEFAULT,
     families: bool = True,
 ) -> Figure:
-    """A figure with a panel for each setting and value of the columns ``by`` of ``points``; ``paint`` fills one.
+    """Return a figure with one panel per setting and value of the columns ``by`` of ``points``.
 
-    ``size``: of a panel, in inches; ``families``: a crowd of methods gets a panel for each family. Drawn without global
-    state; the caller adds the legend.
+    ``paint`` fills a panel.
+
+    ``size``: of a panel in inches. ``families``: whether many methods are split by family. The caller adds the legend.
     """
     titles, methods = setting_titles(points), labels.few(labels.methods(points))
     found = [panel for _, panel in points.groupby([titles, *by])]
@@ -88,20 +89,20 @@ def panels(
 
 
 def plain_grid(count: int, size: tuple[float, float], form: Form = DEFAULT) -> tuple[Figure, list[Axes]]:
-    """A figure with ``count`` empty panels of about ``size`` inches, as many in a row as fit."""
+    """Return a figure with ``count`` empty panels of about ``size`` inches, as many per row as fit."""
     columns, rows = _grid(count, 1, _fitting(size[0], form))
     figure = Figure(figsize=(form.width or columns * size[0], rows * size[1]), layout="constrained")
     return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
 
 
 def _of(panel: pd.DataFrame, name: str) -> str:
-    """What a panel is of: ``data ratio 0.3``, ``all data``, ``sparsity 0.9``."""
+    """Return a panel's title: ``data ratio 0.3``, ``all data``, ``sparsity 0.9``."""
     value = panel[name].iloc[0]
     return ALL_DATA if name == "data_ratio" and value == 1 else f"{_WORDS[name]} {value:.4g}"
 
 
 def _families(panel: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The families of a panel's methods in the order of legends, each with dense."""
+    """Return the families of a panel's methods in legend order, each with dense."""
     family = panel["sparsifier"].map(lambda name: style.of(str(name)).family)
     is_dense = panel["sparsifier"] == DENSE
     order = sorted(panel.loc[~is_dense, "sparsifier"].unique(), key=style.order)
@@ -110,9 +111,9 @@ def _families(panel: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def _head(axes: Axes, lines: Sequence[str], width: float, ends: float) -> None:
-    """The title of a panel at its left; its note, which stands at the right, comes beneath where it does not fit.
+    """Write a panel's title at the left and its note at the right, below the title if it does not fit.
 
-    ``width``: that the title may take; ``ends``: of it, what lies above names at the ends of lines, beside the axes.
+    ``width``: room for the title. ``ends``: part of it above the names at line ends, beside the axes.
     """
     size, note = style.RC["axes.titlesize"], axes.get_title(loc="right")
     wrapped = [labels.wrap(line, width, size) for line in lines if line]
@@ -124,19 +125,19 @@ def _head(axes: Axes, lines: Sequence[str], width: float, ends: float) -> None:
 
 
 def _fitting(width: float, form: Form) -> int:
-    """How many panels of ``width`` inches stand in a row, at least one."""
+    """Return how many panels of ``width`` inches fit in a row, at least one."""
     return max(1, int((form.width or _WIDEST) / width + 1e-6))
 
 
 def _grid(panels: int, values: int, most: int) -> tuple[int, int]:
-    """Columns and rows, evenly filled: a row a setting where its panels (one for each value) fit into one."""
+    """Return columns and rows, evenly filled: one row per setting if its panels fit."""
     in_line = values if values > 1 else panels
     columns = math.ceil(in_line / math.ceil(in_line / most))
     return columns, math.ceil(panels / columns)
 
 
 def _name_ends(axes: Axes, height: float) -> None:
-    """Write each method's name beside the last point of its line, moved up or down until no two overlap.
+    """Write each method's name beside the last point of its line, moved so that names do not overlap.
 
     ``height``: of the axes in inches.
     """
@@ -172,13 +173,13 @@ def _name_ends(axes: Axes, height: float) -> None:
 
 
 BY_FAMILY = "by family"
-"""Group id of figures whose methods are split over panels."""
+"""Group id of figures with one panel per family."""
 END = "end"
-"""Group id of the names at the ends of lines: the legend leaves them out."""
+"""Group id of names at line ends, which the legend leaves out."""
 
 
 def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
-    """Places near ``wanted`` (ascending), at least ``gap`` apart, around the middle of [0, 1] if they fill it."""
+    """Return places near ``wanted`` (ascending) at least ``gap`` apart, centered in [0, 1] if they fill it."""
     places = wanted.copy()
     for index in range(1, len(places)):
         places[index] = max(places[index], places[index - 1] + gap)
@@ -189,7 +190,7 @@ def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
 
 
 def name_places(axes: Axes, names: Sequence[str], width: float) -> None:
-    """Write ``names`` beneath the places 0, 1, ... of a panel of ``width`` inches, turned so that they fit."""
+    """Write ``names`` below the places 0, 1, ... of a panel of ``width`` inches, rotated to fit."""
     room = width / max(len(names), 1)
     size = min(8.0, max(5.0, 60 * room))
     turned = 90 if room < 0.25 else 40
@@ -201,9 +202,9 @@ def name_places(axes: Axes, names: Sequence[str], width: float) -> None:
 
 
 def undertrained_key(rows: pd.DataFrame, dagger: bool = False) -> list[Line2D]:
-    """The entry of a legend that says how many trials, or pairs of them, are under-trained; none if none is.
+    """Return the legend entry with the number of under-trained trials or pairs. None if there is none.
 
-    ``rows``: with the columns ``n`` and ``undertrained``; ``dagger``: the mark is one, and no ring.
+    ``rows``: with the columns ``n`` and ``undertrained``. ``dagger``: whether the mark is a dagger instead of a ring.
     """
     short = int(rows["undertrained"].sum())
     if not short:
@@ -215,7 +216,7 @@ def undertrained_key(rows: pd.DataFrame, dagger: bool = False) -> list[Line2D]:
 
 
 def glyph_key(text: str, label: str, size: float = 9) -> Line2D:
-    """An entry of a legend whose sample is a text."""
+    """Return a legend entry whose sample is a text."""
     looks: dict[str, Any] = {"color": "black", "linestyle": "none", "markeredgewidth": 0}
     return Line2D([], [], label=label, marker=style.glyph(text), markersize=size, **looks)
 
@@ -228,9 +229,9 @@ def legend(
     more: Sequence[Artist] = (),
     form: Form = DEFAULT,
 ) -> None:
-    """One legend beneath all panels: the methods that a panel shows, in their order, then ``more``.
+    """Add one legend below all panels: the methods shown, in order, then ``more``.
 
-    Methods that are named at the ends of their lines are left out. The figure grows by the height of the legend.
+    Methods that are named at line ends are left out. The figure grows by the height of the legend.
     """
     shown = {text for axes in figure.axes for text in axes.get_legend_handles_labels()[1]}
     shown -= {text.get_text() for axes in figure.axes for text in axes.texts if text.get_gid() == END}
@@ -244,7 +245,7 @@ def legend(
 
 
 def add_legend(figure: Figure, handles: Sequence[Artist], title: str | None, form: Form = DEFAULT) -> None:
-    """A legend of ``handles`` beneath all panels, in as many columns as fit. The figure grows by its height."""
+    """Add a legend of ``handles`` below all panels, in as many columns as fit. The figure grows by its height."""
     size = style.RC["legend.fontsize"]
     if figure.get_gid() == BY_FAMILY:
         title = "; ".join([*([title] if title else []), "each panel has a scale of its own"])
@@ -268,7 +269,7 @@ def add_legend(figure: Figure, handles: Sequence[Artist], title: str | None, for
 
 
 def _legend_columns(widths: Sequence[float], width: float) -> int:
-    """How many columns of entries of these ``widths`` fit into ``width`` inches, so that they are evenly filled."""
+    """Return how many columns of entries of these ``widths`` fit into ``width`` inches, evenly filled."""
     for columns in range(len(widths), 1, -1):
         if sum(max(part) for part in np.array_split(widths, columns)) <= width:
             lines = math.ceil(len(widths) / columns)

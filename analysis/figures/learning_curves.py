@@ -1,9 +1,9 @@
-"""Test accuracy over the epochs of training, a line a method: how fast each learns, and whether it came to an end.
+"""Test accuracy over epochs, one line per method: how fast each learns, and whether it converged.
 
-Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` that was run in it, with the dense
-network. A line is the mean over seeds at the epochs that were evaluated, its band one sample standard deviation to each
-side, or the mean's 95 % interval. A ring at the end of a line marks a method with under-trained networks. More than ten
-methods are drawn by family, each panel with a scale of its own.
+Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` that was run, with the dense network. A
+line is the mean over seeds at the evaluated epochs. Its band is one sample standard deviation to each side, or the
+mean's 95 % interval. A ring at the end of a line marks a method with under-trained networks. More than ten methods are
+drawn by family, and each panel has its own scale.
 """
 
 from __future__ import annotations
@@ -33,16 +33,19 @@ _PANEL = layout.PANEL
 
 
 def table(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8) -> pd.DataFrame:
-    """A row a method and evaluated epoch: the arm, ``epoch`` (from 1), ``n`` seeds, ``accuracy_percent``.
+    """Return one row per method and evaluated epoch: the arm, ``epoch`` (from 1), ``n`` seeds, ``accuracy_percent``.
 
-    ``std_percent``: ddof=1, NaN if n = 1; ``interval_percent``: half of the mean's 95 % interval; ``undertrained``: how
-    many of the seeds are; ``at_sparsity``: that of the panel. ValueError where no finished trial was evaluated twice.
+    ``std_percent``: ddof=1, NaN if n = 1. ``interval_percent``: half of the mean's 95 % interval. ``undertrained``:
+    number of under-trained seeds. ``at_sparsity``: sparsity of the panel.
+
+    Raises:
+        ValueError: No finished trial was evaluated twice.
     """
     chosen = at_nearest_sparsity(replicates(trials), sparsity)
     known = epochs.loc[epochs["test_accuracy"].notna(), ["trial", "epoch", "test_accuracy"]]
     joined = chosen[["trial", *ARM_KEYS]].assign(short=is_undertrained(chosen)).merge(known, on="trial")
     if joined["epoch"].nunique() < 2:
-        raise ValueError("no finished trial was evaluated at two epochs: there is no course of training to draw")
+        raise ValueError("no finished trial was evaluated at two epochs or more")
     groups = joined.groupby([*ARM_KEYS, "epoch"], dropna=False)
     accuracy = 100 * groups["test_accuracy"].agg(mean="mean", std="std")
     counts = groups.agg(n=("test_accuracy", "count"), undertrained=("short", "sum"))
@@ -53,7 +56,7 @@ def table(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8) -> 
 
 
 def draw(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8, form: Form = DEFAULT) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     points = table(trials, epochs, sparsity)
 
     def paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods) -> None:
@@ -68,7 +71,7 @@ def draw(trials: pd.DataFrame, epochs: pd.DataFrame, sparsity: float = 0.8, form
 
 
 def _line(sparsifier: str, variant: int) -> dict[str, Any]:
-    """A line without markers: there are many epochs."""
+    """Draw a line without markers, since there are many epochs."""
     return {**style.line(sparsifier, variant), "marker": ""}
 
 

@@ -1,4 +1,4 @@
-"""What stands on points and beside panels: numbers of seeds, rings around under-trained networks, remarks."""
+"""Marks on points and beside panels: numbers of seeds, rings around under-trained networks, remarks."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _RIGHT_END = ("axes fraction", "data")
 
 
 def note(axes: Axes, text: str) -> None:
-    """A remark at the upper right of a panel."""
+    """Write a remark at the upper right of a panel."""
     axes.set_title(text, loc="right", fontsize=8, color=style.MUTED)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of a panel in data coordinates, ``x`` None for a line across, with ``n`` seeds behind it."""
+    """A point of a panel in data coordinates with ``n`` seeds. ``x`` is None for a horizontal line."""
 
     x: float | None
     y: float
@@ -29,12 +29,12 @@ class Point:
 
 
 def points(x: Iterable[float | None], y: Iterable[float], n: Iterable[int], color: str) -> list[Point]:
-    """Points of one colour."""
+    """Return points of one color."""
     return [Point(*place, color) for place in zip(x, y, n, strict=True)]
 
 
 def count_seeds(axes: Axes, points: Sequence[Point], offset: tuple[float, float] = (3, 2)) -> None:
-    """Note how many seeds the points of a panel have, and number those that have another n than most.
+    """Write the usual number of seeds of a panel, and the number beside each point that differs.
 
     ``offset``: of a number from its point, in typographic points.
     """
@@ -63,24 +63,24 @@ def count_seeds(axes: Axes, points: Sequence[Point], offset: tuple[float, float]
 
 
 def spread_note(counts: pd.Series, said: Callable[[pd.Series], str] = labels.seeds) -> str:
-    """How many seeds stand behind the points of a panel, in the words of ``said``; one seed shows no spread."""
+    """Return how many seeds the points of a panel have, in the words of ``said``. One seed shows no spread."""
     return "n = 1: no spread" if counts.max() == 1 else said(counts)
 
 
 def corrected(tests: int, shown: int, things: str) -> str:
-    """How a figure's tests are corrected: ``Holm over 42 of 48 cells, 0.05``; some may have no test, as of one seed."""
+    """Return how tests are corrected: ``Holm over 42 of 48 cells, 0.05``. Cells of one seed have no test."""
     return f"Holm over {tests}{'' if tests == shown else f' of {shown}'} {things}, 0.05"
 
 
 def ring_undertrained(axes: Axes, x: Iterable[float], y: Iterable[float], undertrained: Iterable[int]) -> None:
-    """Put a ring around each point of which at least one trial is under-trained, in data coordinates."""
+    """Draw a ring around each point with at least one under-trained trial, in data coordinates."""
     places = [(across, up) for across, up, count in zip(x, y, undertrained, strict=True) if count]
     if places:
         axes.plot(*zip(*places, strict=True), zorder=4, **style.UNDERTRAINED)
 
 
 def remark(axes: Axes, *texts: str) -> None:
-    """Remarks at the lower left of a panel, beneath the data, in lines that fit."""
+    """Write remarks at the lower left of a panel, below the data, in lines that fit."""
     wrapped = "\n".join(labels.wrap(text, breadth(axes), 8) for text in texts)
     low, high = axes.get_ylim()
     axes.set_ylim(low - (high - low) * (0.03 + 0.07 * (wrapped.count("\n") + 1)), high)
@@ -88,7 +88,7 @@ def remark(axes: Axes, *texts: str) -> None:
 
 
 def breadth(axes: Axes) -> float:
-    """Inches that the axes of a panel are about wide, before the figure is laid out."""
+    """Return the approximate width of a panel's axes in inches, before layout."""
     spec = axes.get_subplotspec()
     assert spec is not None and axes.figure is not None
     return axes.get_figure(root=True).get_figwidth() / spec.get_gridspec().ncols - 0.65  # type: ignore[union-attr]

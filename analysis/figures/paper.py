@@ -1,8 +1,8 @@
-"""The figures of the paper: which kind of picture each is, of which trials.
+"""Figures of the paper: the type and the trials of each.
 
-Xiao et al., BMVC 2024, Figures 1 to 8 and, in its appendix, 9 to 14. A figure is drawn from the trials that match one
-of its panels. A sweep whose trials match none (``sparsweep run fig2 --set dataset=digits``) is drawn whole in the same
-form, and the title says that these are not the paper's data.
+Xiao et al., BMVC 2024, Figures 1 to 8 and, in the appendix, 9 to 14. A figure shows the trials that match one of its
+panels. A sweep whose trials match none (``sparsweep run fig2 --set dataset=digits``) is drawn completely in the same
+form, and its title says that these are not the paper's data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from sparsweep.analysis.groups import DENSE
 
 @dataclass(frozen=True)
 class PaperFigure:
-    """``number`` and ``part`` (8 is of two kinds) in the paper; ``kind``: name of a figure kind; its ``panels``."""
+    """A figure of the paper: ``number``, ``part`` (8 has two types), ``kind`` (a name in FIGURES) and ``panels``."""
 
     number: int
     kind: str
@@ -36,14 +36,14 @@ class PaperFigure:
         return f"Figure {self.number} {', '.join(self.part)}".rstrip() + " of the paper"
 
     def match(self, trials: pd.DataFrame) -> pd.Series:
-        """bool for each row of ``trials``: whether a panel shows it."""
+        """Return a bool per row of ``trials``: whether a panel shows it."""
         found = pd.Series(False, index=trials.index)
         for panel in self.panels:
             found |= panel.match(trials)
         return found
 
     def missing(self, trials: pd.DataFrame) -> list[TrialFilter]:
-        """The panels that no sparse trial of ``trials`` belongs to."""
+        """Return the panels without a sparse trial in ``trials``."""
         sparse = trials[trials["sparsifier"] != DENSE]
         return [panel for panel in self.panels if not panel.match(sparse).any()]
 
@@ -104,6 +104,6 @@ PAPER: tuple[PaperFigure, ...] = (
 
 
 def named(sweeps: Iterable[str]) -> list[PaperFigure]:
-    """The figures of the paper that sweeps of these names are made for: ``fig2`` for Figure 2, ``paper`` for all."""
+    """Return the paper's figures for sweep names: ``fig2`` for Figure 2, ``paper`` for all."""
     names = set(sweeps)
     return [figure for figure in PAPER if f"fig{figure.number}" in names or "paper" in names]

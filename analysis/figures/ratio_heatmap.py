@@ -1,12 +1,12 @@
-"""Difference to dense over sparsity and data ratio, a panel a method: the form of Figure 3 of the paper.
+"""Difference to dense over sparsity and data ratio, one panel per method: the form of Figure 3 of the paper.
 
-Xiao et al., BMVC 2024, Figure 3 (there: SET against dense, EL2N, data ratios and sparsities .1 to .9). A cell is the
-mean over seeds of the method's test accuracy minus that of dense trained with the same seed, on the same samples and by
-the same recipe, in percentage points: blue where the method is better, red where dense is. All panels share one scale,
-centred at 0. A value in parentheses is not significant: two-sided paired t-test, Holm's correction over all cells of
-the figure that can be tested, 0.05; with one seed, or equal differences, there is no test. A small number in the corner
-of a cell is its n, where that is not the n of most. A dagger marks a cell with under-trained networks. A hatched grey
-cell is missing: it was asked for and it, or dense, is not finished. Where nothing was asked for there is no cell.
+Xiao et al., BMVC 2024, Figure 3 (there: SET against dense, EL2N, data ratios and sparsities 0.1 to 0.9). A cell is the
+mean over seeds of the method's test accuracy minus that of dense with the same seed, samples and recipe, in percentage
+points. Blue: the method is better. Red: dense is better. All panels share one scale, centered at 0. A value in
+parentheses is not significant (two-sided paired t-test, Holm's correction over all testable cells of the figure, 0.05).
+With one seed, or equal differences, there is no test. A small number in the corner of a cell is its n, if it differs
+from most. A dagger marks a cell with under-trained networks. A hatched gray cell was planned, but it or its dense
+partner is not finished. A place without a plan has no cell.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from sparsweep.analysis.naming import setting_titles
 
 COLORS = "RdBu"
 TITLE = "<title>"
-"""Label of axes that hold nothing but the title of a setting."""
+"""Label of axes that hold only the title of a setting."""
 
 _CELL_WIDTH, _CELL_HEIGHT, _LINE_HEIGHT = 0.5, 0.32, 0.16  # inches
 _PANEL_MARGIN = (0.55, 0.75)
@@ -46,12 +46,15 @@ _TEXT, _SMALLEST = 7.5, 3.5  # points, of the number in a cell
 
 
 def table(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A row a cell: what identifies the arm, ``n`` pairs, ``difference_points`` (mean), and how sure it is.
+    """Return one row per cell: the arm, ``n`` pairs, ``difference_points`` (mean), and its certainty.
 
-    ``low_points`` and ``high_points`` bound the 95 % paired interval of the cell alone, in percentage points, NaN if
-    n = 1; ``p`` (paired t), ``p_wilcoxon`` and ``p_holm`` (``p`` corrected over all cells); ``significant``: ``p_holm``
-    is below .05; ``undertrained``: pairs with an under-trained trial. Missing cells, of ``asked`` or of the grid that
-    ``trials`` show, have ``n`` = 0 and no values. ValueError without any pair.
+    ``low_points`` and ``high_points``: 95 % paired interval of the cell alone, in percentage points; NaN if n = 1.
+    ``p`` (paired t), ``p_wilcoxon`` and ``p_holm`` (``p`` corrected over all cells). ``significant``: ``p_holm`` <
+    0.05. ``undertrained``: pairs with an under-trained trial. Missing cells, of ``asked`` or of the grid of
+    ``trials``, have ``n`` = 0.
+
+    Raises:
+        ValueError: There is no pair.
     """
     differences = paired_differences(trials)
     if differences.empty:
@@ -67,7 +70,7 @@ def table(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> pd.DataFra
 
 
 def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = DEFAULT) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     cells = table(trials, asked)
     titles, methods = setting_titles(cells), labels.methods(cells)
     most = int(cells.groupby(titles)["sparsity"].nunique().max())
@@ -118,7 +121,7 @@ class _Row:
 
 
 def _rows(title: str, block: pd.DataFrame, heads: dict[labels.Key, str], columns: int) -> Iterator[_Row]:
-    """The rows of one setting: its title, then its methods in the order of ``heads``, ``columns`` a row."""
+    """Return the rows of one setting: its title, then its methods in the order of ``heads``, ``columns`` per row."""
     yield _Row(_TITLE_HEIGHT * (1 + title.count("\n")), title)
     panels = {key: _aligned(panel, block) for key, panel in block.groupby(list(METHOD_KEYS))}
     there = [key for key in heads if key in panels]
@@ -130,9 +133,9 @@ def _rows(title: str, block: pd.DataFrame, heads: dict[labels.Key, str], columns
 
 
 def _aligned(panel: pd.DataFrame, block: pd.DataFrame) -> pd.DataFrame:
-    """``panel`` with a row for every place of its setting's grid, so that cells of all methods stand in line.
+    """Return ``panel`` with a row per place of its setting's grid, so that the cells of all methods align.
 
-    Places that nobody asked for have no values; of a search, which has no grid, only its own places are there.
+    Places without a plan have no values. A search has no grid, so only its own places appear.
     """
     axes = [block[[name]].drop_duplicates() for name in ("data_ratio", "sparsity")]
     places = axes[0].merge(axes[1], how="cross")
@@ -142,22 +145,22 @@ def _aligned(panel: pd.DataFrame, block: pd.DataFrame) -> pd.DataFrame:
 
 
 def _columns(panels: int, width: float, widest: float) -> int:
-    """Panels in a row, so that the rows are evenly filled; ``width`` of a panel and ``widest`` row in inches."""
+    """Return the number of panels per row for evenly filled rows. ``width`` of a panel and ``widest`` row in inches."""
     rows = math.ceil(panels / max(1, int(widest / width)))
     return math.ceil(panels / rows)
 
 
 def _add_title(axes: Axes, title: str) -> None:
-    """A line of text that takes a row of the grid."""
+    """Add a line of text that takes a row of the grid."""
     axes.set_label(TITLE)
     axes.set_axis_off()
     axes.text(0, 0, title, fontsize=10, va="bottom", transform=axes.transAxes)
 
 
 def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize, usual: int, width: float) -> None:
-    """Cells at whole numbers: column, row = index of the sparsity, index of the data ratio; n where not ``usual``.
+    """Draw cells at integer coordinates (index of sparsity, index of data ratio), with n where it is not ``usual``.
 
-    ``width``: of a cell in inches. Where the numbers do not fit in, they are turned.
+    ``width``: of a cell in inches. Numbers that do not fit are rotated.
     """
     names = ("difference_points", "significant", "n", "undertrained")
     placed = cells.pivot(index="data_ratio", columns="sparsity", values=list(names))
@@ -187,7 +190,7 @@ def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize, usual: int, wi
 
 
 def _fitting(width: float) -> tuple[float, int]:
-    """Size in points and angle at which the longest number stands in a cell of ``width`` inches."""
+    """Return font size in points and angle at which the longest number fits a cell of ``width`` inches."""
     size = _TEXT * min(1.0, (width - 0.04) / labels.inches(_LONGEST, _TEXT))
     if size >= _SMALLEST:
         return size, 0
@@ -195,7 +198,7 @@ def _fitting(width: float) -> tuple[float, int]:
 
 
 def _mesh(axes: Axes, values: np.ndarray, norm: Normalize) -> QuadMesh:
-    """The coloured cells; what is missing stays transparent."""
+    """Draw the colored cells. Missing ones stay transparent."""
     # Edges, not centres: matplotlib guesses the width of a cell from its neighbours, and a single one has none.
     columns, rows = np.arange(values.shape[1] + 1) - 0.5, np.arange(values.shape[0] + 1) - 0.5
     return axes.pcolormesh(
@@ -204,19 +207,19 @@ def _mesh(axes: Axes, values: np.ndarray, norm: Normalize) -> QuadMesh:
 
 
 def signed(value: float) -> str:
-    """One decimal and a sign that is not a hyphen; what rounds to 0 has none."""
+    """Return one decimal with a true minus sign. Values that round to 0 have no sign."""
     text = f"{value:+.1f}"
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
 def _readable(color: np.ndarray) -> str:
-    """Black or white, whichever stands out on ``color`` ([4]: red, green, blue, alpha in [0, 1])."""
+    """Return black or white, whichever contrasts with ``color`` (4,): red, green, blue, alpha in [0, 1]."""
     red, green, blue = color[:3]
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
 
 
 def _add_keys(figure: Figure, cells: pd.DataFrame, norm: Normalize, form: Form) -> None:
-    """The colour scale at the right, and beneath the panels what the marks mean."""
+    """Add the color scale at the right, and the meaning of the marks below the panels."""
     scale = ScalarMappable(norm, mpl.colormaps[COLORS])
     label = "test accuracy minus dense\n(percentage points)"
     solids: Any = figure.colorbar(scale, ax=figure.axes, label=label, aspect=30, pad=0.02).solids

@@ -1,9 +1,9 @@
-"""The hardest and the easiest training images of each class: the form of Figure 1 of the paper.
+"""The hardest and easiest training images per class: the form of Figure 1 of the paper.
 
-Xiao et al., BMVC 2024 (there: apples and buses of CIFAR-100 with the highest and the lowest EL2N, five each). A row is
-a class; beneath an image stands its score, the mean over the scoring runs, of which the title tells the number, and its
-standard deviation over them. Images are those of the training set as stored, before augmentation. A class whose name no
-installed font can write is shown by its number.
+Xiao et al., BMVC 2024 (there: apples and buses of CIFAR-100 with the highest and lowest EL2N, five each). A row is a
+class. Below an image stands its score: the mean over the scoring runs (their number is in the title) and its standard
+deviation. Images are those of the training set as stored, before augmentation. A class whose name no installed font
+can write is shown by its number.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ _NARROWEST = 3.4
 
 
 def table(samples: pd.DataFrame) -> pd.DataFrame:
-    """A row an image, as ``analysis.example_images.SAMPLES`` but without the pixels. ValueError without any image."""
+    """Return one row per image, as ``analysis.example_images.SAMPLES`` without pixels.
+
+    Raises ValueError without any image.
+    """
     if samples.empty:
         raise ValueError("no scores with images: no scoring run of these trials left any, or the data set is missing")
     return samples[[name for name in SAMPLES if name != "image"]].reset_index(drop=True)
@@ -37,7 +40,7 @@ def table(samples: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Inches of a part: its width, its images' edges, what stands above them, and images to each side."""
+    """Sizes of a part in inches: its width, the edge of images, the height above them; and images per side."""
 
     width: float
     image: float
@@ -45,12 +48,12 @@ class _Sizes:
     each: int
 
     def left(self, side: int, rank: int) -> float:
-        """Where an image begins; ``side``: 0 the hardest, 1 the easiest."""
+        """Return the left edge of an image. ``side``: 0 for the hardest, 1 for the easiest."""
         return _NAMES + side * (self.each * self.image + _GAP) + rank * self.image
 
 
 def draw(samples: pd.DataFrame, form: Form = DEFAULT) -> Figure:
-    """The picture of ``samples`` (columns of ``analysis.example_images.SAMPLES``), drawn without global state."""
+    """Draw ``samples`` (columns SAMPLES), without global state."""
     table(samples)
     groups = list(samples.groupby(["dataset", "name"], sort=True))
     each = int(samples["rank"].max()) + 1
@@ -80,7 +83,7 @@ def _title(dataset: str, name: str, group: pd.DataFrame) -> str:
 
 
 def _draw_group(part: SubFigure, group: pd.DataFrame, sizes: _Sizes, height: float) -> None:
-    """Rows of classes; at the left the hardest, at the right the easiest. ``height``: in inches."""
+    """Draw rows of classes, the hardest at the left and the easiest at the right. ``height``: in inches."""
     size = min(_SCORE, _SCORE * 0.95 * sizes.image / labels.inches("0.00 ± 0.00", _SCORE))
     for row, (label, images) in enumerate(group.groupby("label")):
         top = height - sizes.head - row * (sizes.image + _CAPTION)
@@ -108,7 +111,7 @@ def _draw_group(part: SubFigure, group: pd.DataFrame, sizes: _Sizes, height: flo
 
 
 def _called(name: str, label: int) -> str:
-    """The name of a class, in at most three lines that the margin has room for; its number if no font can write it."""
+    """Return a class name in at most three lines that fit the margin; its number if no font can write it."""
     if fonts.lacking(name):
         return f"class {label}"
     lines = labels.wrap(name.replace("_", " "), _NAMES - 0.12, _NAME).splitlines()

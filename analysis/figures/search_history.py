@@ -1,7 +1,7 @@
-"""How a search went on: the objective of each suggestion, in the order in which they were made.
+"""Objective per suggestion of a search, in the order of the suggestions.
 
-Each panel is one objective of one search. A marker is a suggestion that was finished, the line the best so far. Ticks
-at the foot are suggestions without a value: stopped early, failed, or not finished.
+Each panel is one objective of one search. A marker is a finished suggestion, and the line is the best so far. Ticks at
+the foot are suggestions without a value: stopped early, failed, or not finished.
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ _NONE: dict[str, Any] = {"color": style.MUTED, "marker": "|", "markersize": 6, "
 
 
 def table(searches: studies.Searches) -> pd.DataFrame:
-    """A row a suggestion and objective: ``analysis.searches.HISTORY``. ValueError without a finished suggestion."""
+    """Return one row per suggestion and objective (``analysis.searches.HISTORY``).
+
+    Raises ValueError if none finished.
+    """
     found = studies.history(searches)
     if not found["value"].notna().any():
         raise ValueError("no finished suggestion of a search: sweeps with search have a history")
@@ -33,7 +36,7 @@ def table(searches: studies.Searches) -> pd.DataFrame:
 
 
 def draw(searches: studies.Searches, form: Form = DEFAULT) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     rows = table(searches)
     panels = [panel for _, panel in rows.groupby(["sweep", "objective"])]
     with style.context():

@@ -1,8 +1,8 @@
-"""Which parameters of a search mattered: their importance for each objective, by Optuna's evaluator.
+"""Importance of a search's parameters for each objective, by Optuna's evaluator.
 
-Each panel is one objective of one search. A bar is the share of a parameter in what tells good suggestions from others
-(PED-ANOVA, Watanabe et al., IJCAI 2023, with Optuna 5); shares add up to 1. They describe the suggestions that were
-made, which a sampler draws where it expects the best, and not the whole space. How many they rest on stands above.
+Each panel is one objective of one search. A bar is the share of a parameter in what distinguishes good suggestions from
+others (PED-ANOVA, Watanabe et al., IJCAI 2023, with Optuna 5). Shares sum to 1. They describe the suggestions made,
+which a sampler draws near its optimum, not the whole space. The number of suggestions stands above.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ _BAR, _FRAME = 0.26, 0.75  # inches
 
 
 def table(searches: studies.Searches) -> pd.DataFrame:
-    """A row a parameter and objective: ``analysis.searches.IMPORTANCE``. ValueError where none can be told."""
+    """Return one row per parameter and objective (``analysis.searches.IMPORTANCE``). Raises ValueError if unknown."""
     found = studies.importance(searches)
     if found.empty:
-        raise ValueError("no search with two finished suggestions of different value: nothing tells parameters apart")
+        raise ValueError("no search with two finished suggestions of different values")
     return found
 
 
 def draw(searches: studies.Searches, form: Form = DEFAULT) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     rows = table(searches)
     panels = [panel for _, panel in rows.groupby(["sweep", "objective"])]
     most = max(len(panel) for panel in panels)

@@ -1,7 +1,7 @@
-"""How all figures look: one colour, marker and line for each sparsifier, wherever it appears.
+"""Style of all figures: one color, marker and line per sparsifier, everywhere the same.
 
-Colours are from the Okabe-Ito and Tol palettes, which stay apart for colour-blind readers. No palette keeps two dozen
-colours apart for everyone, so the marker and the dashes differ too; by them lines can be told apart in grey.
+Colors are from the Okabe-Ito and Tol palettes, which color-blind readers can distinguish. No palette keeps two dozen
+colors distinct for everyone, so markers and dashes differ too. They also distinguish lines in grayscale.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ RC: dict[str, Any] = {
 }
 DPI = 200
 MUTED = "#555555"
-"""Notes beside what is shown."""
+"""Color of notes."""
 
 MISSING: dict[str, Any] = {"facecolor": "#f0f0f0", "edgecolor": "#9a9a9a", "hatch": "xxxx", "linewidth": 0}
-"""A place where something would stand that was not run or is not finished."""
+"""Color of places that were planned and are not finished."""
 
 UNDERTRAINED: dict[str, Any] = {
     "marker": "o",
@@ -53,19 +53,25 @@ UNDERTRAINED: dict[str, Any] = {
     "markeredgewidth": 0.9,
     "linestyle": "none",
 }
-"""A ring around a point that rests on under-trained networks."""
+"""Color of the ring around a point with under-trained networks."""
 DAGGER = "†"
-"""The same, beside a text."""
+"""Mark of under-trained networks beside a text."""
 
 
 def context() -> AbstractContextManager[None]:
-    """Matplotlib's defaults with our settings, for drawing and for rendering, whatever a user has configured."""
+    """Return matplotlib's defaults with our settings, for drawing and rendering.
+
+    A user's configuration has no effect.
+    """
     return matplotlib.style.context(RC, after_reset=True)
 
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """``label`` in legends and titles, ``family`` in small multiples; the rest as matplotlib understands it."""
+    """Style of a method.
+
+    ``label``: in legends and titles. ``family``: in small multiples. The rest: matplotlib's terms.
+    """
 
     label: str
     color: str
@@ -75,7 +81,7 @@ class MethodStyle:
 
 
 def _dashes(*lengths: float) -> tuple[int, tuple[float, ...]]:
-    """Lengths of dashes and gaps in turn, in widths of the line."""
+    """Return alternating lengths of dashes and gaps, in line widths."""
     return 0, lengths
 
 
@@ -84,7 +90,7 @@ DYNAMIC = "rewired while training"
 GRADUAL = "pruned while training"
 TRAINED = "pruned after training"
 CHANCE = "masks by chance"
-"""Families of methods, by when and by what their masks are decided."""
+"""Families of methods, by when and how masks are decided."""
 
 SPARSIFIERS: dict[str, MethodStyle] = {
     "dense": MethodStyle("dense", "#000000", "", "--"),
@@ -110,7 +116,7 @@ SPARSIFIERS: dict[str, MethodStyle] = {
     "static": MethodStyle("static", "#4D4D4D", (4, 1, 45), _dashes(2, 1), CHANCE),
     "uniform": MethodStyle("uniform", "#882255", "*", _dashes(1, 1.8), CHANCE),
 }
-"""In the order of every legend: the reference, before training, during, after, and the baselines."""
+"""Legend order: the reference, then methods before, during and after training, then baselines."""
 
 _OTHER_COLORS = ("#5C4B7D", "#7A6A2F", "#2F6F7A", "#8C3B3B", "#3B5B8C", "#5B7A3B", "#7D4B6A")
 _OTHER_MARKERS = ("x", "+", "1", "2", "3", "4", "|")
@@ -122,10 +128,10 @@ _stated: dict[str, tuple[str, str]] = {}
 
 
 def state(sparsifier: str, label: str = "", color: str = "") -> None:
-    """Give a method that is not known here a label and a color (``#rrggbb``) in all figures of this process.
+    """Register label and color (``#rrggbb``) of a method that is unknown here, for this process.
 
     Raises:
-        ValueError: ``color`` is none that matplotlib knows.
+        ValueError: matplotlib does not know ``color``.
     """
     if color and not is_color_like(color):
         raise ValueError(f"{sparsifier}.color: no color (got {color!r}). Write it as #rrggbb.")
@@ -133,9 +139,9 @@ def state(sparsifier: str, label: str = "", color: str = "") -> None:
 
 
 def of(sparsifier: str) -> MethodStyle:
-    """The style of a method; one that is not known here gets its style from its name, the same in every figure.
+    """Return the style of a method. An unknown method gets a style from its name, equal in every figure.
 
-    What such a method states of itself (:func:`state`) comes first.
+    Registered styles (:func:`state`) take precedence.
     """
     if sparsifier in SPARSIFIERS:
         return SPARSIFIERS[sparsifier]
@@ -146,13 +152,16 @@ def of(sparsifier: str) -> MethodStyle:
 
 
 def order(sparsifier: str) -> tuple[int, str]:
-    """Sort key of legends and panels: the known methods as listed, then others by name."""
+    """Return the sort key of legends and panels: known methods as listed, then others by name."""
     known = list(SPARSIFIERS)
     return (known.index(sparsifier) if sparsifier in SPARSIFIERS else len(known), sparsifier)
 
 
 def line(sparsifier: str, variant: int = 0) -> dict[str, Any]:
-    """Keyword arguments of a line; ``variant`` > 0: the same method with other parameters, hollow, other dashes."""
+    """Return keyword arguments of a line.
+
+    ``variant`` > 0: other parameters of the method, hollow markers, other dashes.
+    """
     style = of(sparsifier)
     hollow = {"markerfacecolor": "white", "linestyle": _VARIANT_LINES[(variant - 1) % len(_VARIANT_LINES)]}
     own = {"color": style.color, "marker": style.marker, "linestyle": style.linestyle}
@@ -161,18 +170,18 @@ def line(sparsifier: str, variant: int = 0) -> dict[str, Any]:
 
 
 def glyph(text: str) -> Path:
-    """``text`` as a marker, centred, of height 1."""
+    """Return ``text`` as a marker, centered, of height 1."""
     outline = TextPath((0, 0), text, size=1)
     box = outline.get_extents()
     return Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2).transform_path(outline)
 
 
 def point(sparsifier: str, variant: int = 0) -> dict[str, Any]:
-    """Keyword arguments of a single marker; dense, which has none in lines, is a ring."""
+    """Return keyword arguments of a single marker. Dense, which has none in lines, is a ring."""
     looks = {**line(sparsifier, variant), "linestyle": "none"}
     ring = {"marker": "o", "markerfacecolor": "white", "markersize": 5.5, "markeredgewidth": 1.3}
     return looks | (ring if sparsifier == "dense" else {})
 
 
 UNFILLED = frozenset(_OTHER_MARKERS)
-"""Markers that have an edge and no face."""
+"""Markers with an edge and no face."""

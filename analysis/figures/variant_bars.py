@@ -1,12 +1,12 @@
-"""Test accuracy of methods and their variants, a bar each: the form of Figures 8 a/b, 13 and 14 of the paper.
+"""Test accuracy of methods and their variants, one bar each: the form of Figures 8 a/b, 13 and 14 of the paper.
 
 Xiao et al., BMVC 2024, section 4 and appendix E (there: OMP-ERK, random ERK and uniform masks beside the five methods).
-Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` that was run in it. A bar goes from the
-accuracy of dense (the line; its band is one standard deviation) to the mean of the method, so that its length is the
-difference to dense and the axis still reads accuracy; without dense trials it starts at 0. Dots are seeds, the whisker
-one sample standard deviation to each side, or the mean's 95 % interval. A star: the paired difference to dense is
-significant (two-sided t-test, Holm's correction over all bars of the figure, .05). A dagger marks a method with
-under-trained networks, a hatched grey place a method that was asked for at this sparsity and is not finished.
+Each panel is one comparison at one sparsity, the one nearest to ``sparsity`` that was run. A bar goes from the accuracy
+of dense (the line; its band is one standard deviation) to the mean of the method. So its length is the difference to
+dense, and the axis still shows accuracy. Without dense trials, bars start at 0. Dots are seeds. The whisker is one
+sample standard deviation to each side, or the mean's 95 % interval. A star marks a significant paired difference to
+dense (two-sided t-test, Holm's correction over all bars of the figure, 0.05). A dagger marks a method with
+under-trained networks. A hatched gray place is a planned method that is not finished at this sparsity.
 """
 
 from __future__ import annotations
@@ -41,11 +41,14 @@ _TESTED = {"mean": "difference_points", "low": "low_points", "high": "high_point
 
 
 def table(trials: pd.DataFrame, sparsity: float = 0.8, asked: pd.DataFrame | None = None) -> pd.DataFrame:
-    """A row a bar: the arm, ``n`` seeds, ``accuracy_percent`` (mean), ``std_percent`` (ddof=1), and against dense.
+    """Return one row per bar: the arm, ``n`` seeds, ``accuracy_percent`` (mean), ``std_percent`` (ddof=1), and tests.
 
-    ``interval_percent``: half of the mean's 95 % interval; ``difference_points`` with its 95 % interval ``low_points``,
+    ``interval_percent``: half of the mean's 95 % interval. ``difference_points`` with its 95 % interval ``low_points``,
     ``high_points``, ``p`` and ``p_holm`` (NaN without pairs), ``significant``. Missing methods, of ``asked`` or of the
-    grid that ``trials`` show, have ``n`` = 0. ValueError without any finished sparse trial.
+    grid of ``trials``, have ``n`` = 0.
+
+    Raises:
+        ValueError: No sparse trial has finished.
     """
     known = at_nearest_sparsity(replicates(trials), sparsity)
     if not (known["sparsifier"] != DENSE).any():
@@ -65,7 +68,7 @@ def table(trials: pd.DataFrame, sparsity: float = 0.8, asked: pd.DataFrame | Non
 def draw(
     trials: pd.DataFrame, sparsity: float = 0.8, asked: pd.DataFrame | None = None, form: Form = DEFAULT
 ) -> Figure:
-    """The picture of :func:`table`, drawn without global state."""
+    """Draw :func:`table`, without global state."""
     bars = table(trials, sparsity, asked)
     seeds = replicates(trials)[[*ARM_KEYS, "seed", "test_accuracy"]]
     methods = bars[list(METHOD_KEYS)].drop_duplicates()
@@ -116,13 +119,13 @@ def _paint(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, seeds: pd.D
 
 
 def _star(axes: Axes, place: float, height: float, drawn: list[float]) -> None:
-    """A star beyond the end of a bar of ``height`` and of all that is ``drawn`` on it."""
+    """Draw a star beyond the end of a bar of ``height`` and of everything ``drawn`` on it."""
     end, offset, side = (min(drawn), -3, "top") if height < 0 else (max(drawn), 3, "bottom")
     axes.annotate("★", (place, end), (0, offset), textcoords="offset points", ha="center", va=side, fontsize=8)
 
 
 def _add_legend(figure: Figure, bars: pd.DataFrame, form: Form) -> None:
-    """What the marks mean; the methods stand beneath their bars."""
+    """Add the meaning of the marks. Methods are named below their bars."""
     sparse = bars[(bars["sparsifier"] != DENSE) & (bars["n"] > 0)]
     with style.context():
         handles: list[Artist] = [

@@ -1,4 +1,4 @@
-"""What the page's scripts draw from: the trials in columns, and how each method looks."""
+"""Data of the page's scripts: the trials by column, and the style of each method."""
 
 from __future__ import annotations
 
@@ -36,13 +36,12 @@ _COMMANDS = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.CURVE4: 
 
 
 def data(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> dict[str, Any]:
-    """Everything that the scripts need, as plain values. ``asked``: as in ``Results``.
+    """Return everything that the scripts need, as plain values. ``asked``: as in ``Results``.
 
-    ``columns``: those of the tables, with what the figures group by: ``setting`` (title), ``data`` (title of data set
-    and network), ``hardness``, ``method`` (label), ``comparison`` and ``arm`` (numbers), and ``counted`` (false for a
-    seed that stands twice). ``methods``: looks by label. ``t``: Student's t at .975 by the number of seeds.
-    ``colors``: the diverging scale from least to most. ``missing``: setting, data ratio, method and sparsity of each
-    point that was asked for and is not finished.
+    ``columns``: those of the tables, plus ``setting`` (title), ``data`` (title of data set and network), ``hardness``,
+    ``method`` (label), ``comparison`` and ``arm`` (numbers), and ``counted`` (false for a repeated seed). ``methods``:
+    styles by label. ``t``: Student's t at 0.975 by the number of seeds. ``colors``: the diverging scale from lowest to
+    highest. ``missing``: setting, data ratio, method and sparsity of each planned point that is not finished.
     """
     rows = normalize_keys(trials.sort_values("trial"))
     names = labels.methods(rows)
@@ -69,7 +68,7 @@ def data(trials: pd.DataFrame, asked: pd.DataFrame | None = None) -> dict[str, A
 
 
 def _missing(rows: pd.DataFrame, asked: pd.DataFrame | None) -> list[list[Any]]:
-    """The points of comparisons and methods in ``rows`` that are not there."""
+    """Return the missing points of the comparisons and methods in ``rows``."""
     sparse = rows[rows["sparsifier"] != DENSE]
     if sparse.empty:
         return []
@@ -82,7 +81,7 @@ def _missing(rows: pd.DataFrame, asked: pd.DataFrame | None) -> list[list[Any]]:
 
 
 def column(values: pd.Series) -> dict[str, Any]:
-    """``{"values": [...]}``, or ``{"levels": [...], "codes": [...]}`` where few values stand often; null is missing."""
+    """Return ``{"values": [...]}``, or ``{"levels": [...], "codes": [...]}`` if few values repeat. null is missing."""
     plain = [_plain(value) for value in values]
     levels = list(dict.fromkeys(plain))
     if len(levels) > _FEW * len(plain):
@@ -100,7 +99,7 @@ def _plain(value: Any) -> Any:
 
 
 def style_kwargs(sparsifier: str, variant: int) -> dict[str, Any]:
-    """Colour, dashes and marker of a method as SVG has them; the marker for a size of one unit."""
+    """Return color, dashes and marker of a method for SVG. The marker has size 1."""
     line = style.line(sparsifier, variant)
     return {
         "dense": sparsifier == DENSE,
@@ -114,13 +113,13 @@ def style_kwargs(sparsifier: str, variant: int) -> dict[str, Any]:
 
 
 def dashes(linestyle: Any) -> str:
-    """``stroke-dasharray`` for a line of width 1.6; empty for a solid one."""
+    """Return ``stroke-dasharray`` for a line of width 1.6. Empty for a solid line."""
     lengths = {"-": (), "--": (3.7, 1.6)}.get(linestyle) if isinstance(linestyle, str) else linestyle[1]
     return " ".join(f"{1.6 * length:g}" for length in lengths or ())
 
 
 def marker(shape: Any) -> str:
-    """Path of a marker of one unit around the origin, y downwards; empty for none."""
+    """Return the path of a marker of size 1 around the origin, y downwards. Empty for none."""
     drawn = MarkerStyle(shape)
     path = drawn.get_path().transformed(drawn.get_transform())
     parts = []
@@ -131,5 +130,5 @@ def marker(shape: Any) -> str:
 
 
 def as_script(value: Any) -> str:
-    """JSON that can stand inside a script element: it holds no ``<``."""
+    """Return JSON for a script element. It contains no ``<``."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")

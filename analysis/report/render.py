@@ -1,4 +1,4 @@
-"""The page: what each of its sections says, put into its template."""
+"""Rendering of the page: the content of each section, put into the template."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SCRIPTS = ("numbers.js", "charts.js", "page.js")
 
 @dataclass(frozen=True)
 class SweepSection:
-    """A sweep and how it stands: ``spec`` is YAML as it was run, ``report`` what ``status --json`` says of it."""
+    """A sweep in the report. ``spec`` is its YAML as run, ``report`` the content of ``status --json``."""
 
     name: str
     description: str
@@ -47,7 +47,7 @@ class SweepSection:
 def render(
     results: Results, sweeps: Sequence[SweepSection], verdicts: Sequence[Verdict], storage: str, made_at: datetime
 ) -> str:
-    """The page as HTML. ``storage``: where the results lie, in words."""
+    """Return the page as HTML. ``storage``: address of the results."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sparsweep.analysis", "report"),
         autoescape=True,
@@ -81,12 +81,12 @@ def render(
 
 
 def _inline(name: str) -> Markup:
-    """A file of this package, to stand in the page as it is."""
+    """Return a file of this package for inclusion in the page."""
     return Markup((resources.files("sparsweep.analysis.report") / name).read_text(encoding="utf-8"))
 
 
 def _pictures(results: Results, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """The figures of ``analysis.figures`` as SVG, each with its CSV; those without data with the reason."""
+    """Return the figures as SVG, each with its CSV, or with the reason if there is no data."""
     for picture in figures.pictures(results, names):
         try:
             csv = to_csv(picture.table())
@@ -99,7 +99,7 @@ def _pictures(results: Results, names: Sequence[str]) -> Iterator[dict[str, Any]
 
 
 def _first_paragraph(module: Any) -> str:
-    """What a picture shows: the second paragraph of its module's docstring, where the marks are explained."""
+    """Return a figure's caption: the second paragraph of its module's docstring, which explains the marks."""
     paragraphs = str(module.__doc__).split("\n\n")
     return " ".join(paragraphs[1].split()).replace("``", "") if len(paragraphs) > 1 else ""
 
@@ -109,7 +109,7 @@ def _uri(kind: str, content: bytes) -> str:
 
 
 def _facts(trials: pd.DataFrame, sweeps: Sequence[SweepSection]) -> list[tuple[str, str]]:
-    """The numbers at the head of the page."""
+    """Return the numbers at the head of the page."""
     asked = sum(sweep.report["trials"] for sweep in sweeps)
     failed = sum(len(sweep.report["failures"]) for sweep in sweeps)
     flops, hours = trials["train_flops"].sum(), trials["seconds"].sum() / 3600
@@ -124,7 +124,7 @@ def _facts(trials: pd.DataFrame, sweeps: Sequence[SweepSection]) -> list[tuple[s
 
 
 def _power(value: float) -> Markup | str:
-    """``1.2 × 10¹⁵``."""
+    """Return ``1.2 × 10¹⁵``."""
     if not value or math.isnan(value):
         return "unknown"
     exponent = math.floor(math.log10(value))
@@ -136,7 +136,7 @@ def _hours(hours: float) -> str:
 
 
 def _failures(results: Results, sweeps: Sequence[SweepSection]) -> list[dict[str, Any]]:
-    """What failed and has not finished since, with its newest traceback."""
+    """Return unresolved failures with their newest traceback."""
     newest = results.failures.sort_values("at").drop_duplicates("trial", keep="last").set_index("trial")
     tracebacks = newest["traceback"].to_dict()
     found = {run["trial"]: run for sweep in sweeps for run in sweep.report["failures"]}
@@ -171,7 +171,7 @@ def _claim(verdict: Verdict) -> dict[str, Any]:
 
 
 def badge(verdict: Verdict) -> str:
-    """The verdict in two words or three: what was judged on other data than the source's says so."""
+    """Return the verdict in two or three words, with a note if the data differ from the source's."""
     return verdict.verdict if verdict.data is None or verdict.on_its_data else f"{verdict.verdict} on other data"
 
 
@@ -181,7 +181,7 @@ def _tally(verdicts: Iterable[Verdict]) -> list[tuple[str, int, str]]:
 
 
 def _convergence(trials: pd.DataFrame) -> dict[str, Any]:
-    """Whether the networks were trained to their end: in one line, and where not, a row for each arm."""
+    """Return one line if all networks converged, else a row per arm."""
     whole = Convergence.of(trials)
     said = [f"{whole.undertrained} of {whole.trials} trials are under-trained"]
     if whole.undertrained:
@@ -223,7 +223,7 @@ def _convergence_row(data: str, ratio: Any, method: str, sparsity: Any, arm: pd.
 
 
 def _costs(trials: pd.DataFrame) -> list[dict[str, Any]]:
-    """What each method took per trial, since methods have unequal numbers of them, its hours in all and its speed."""
+    """Return costs per method: per trial (methods have unequal numbers of trials), total hours, and speed."""
     if trials.empty:
         return []
     trials = normalize_keys(trials)
@@ -247,7 +247,7 @@ def _costs(trials: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _provenance(trials: pd.DataFrame) -> list[tuple[str, list[tuple[str, int]]]]:
-    """What computed the trials, and how many of them: devices, commits, versions, recipes."""
+    """Return what computed the trials, with counts: devices, commits, versions, recipes."""
 
     def counted(values: pd.Series) -> list[tuple[str, int]]:
         return [(str(value), int(count)) for value, count in _known(values).value_counts().items()]

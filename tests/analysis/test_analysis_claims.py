@@ -383,5 +383,5 @@ def test_a_missing_file_and_a_name_that_stands_twice(tmp_path):
     with pytest.raises(ClaimError, match="cannot be read"):
         read_claims(tmp_path / "gone.yaml")
     twice = paper_claims()[0].model_dump_json(exclude_none=True)
-    with pytest.raises(ClaimError, match="test: claim 'el2n-half' stands there twice"):
+    with pytest.raises(ClaimError, match="test: duplicate claim 'el2n-half'"):
         parse(f"[{twice}, {twice}]", "test")

@@ -67,13 +67,13 @@ def test_what_was_asked_for_is_chosen_alike() -> None:
 @pytest.mark.parametrize(
     ("methods", "panels", "why"),
     [
-        (["sett"], [], r"--method: nothing was run of it \(got 'sett'\)\. Choose from: set, snip\."),
+        (["sett"], [], r"--method: no results \(got 'sett'\)\. Choose from: set, snip\."),
         ([], ["ratio=1"], r"--panel: no FIELD=VALUE \(got 'ratio=1'\)\. Choose FIELD from: dataset, model"),
         ([], ["data_ratio"], r"--panel: no FIELD=VALUE"),
         ([], ["data_ratio=half"], r"--panel data_ratio: no number \(got 'half'\)"),
-        ([], ["data_ratio=0.4"], r"--panel data_ratio: nothing was run of it \(got 0\.4\)\. Choose from: 0\.3, 1\."),
-        ([], ["sparsity=0"], r"--panel sparsity: nothing was run of it \(got 0\)\. Choose from: 0\.5, 0\.8, 0\.9\."),
-        ([], ["model=vgg"], r"--panel model: nothing was run of it \(got 'vgg'\)\. Choose from: resnet18\."),
+        ([], ["data_ratio=0.4"], r"--panel data_ratio: no results \(got 0\.4\)\. Choose from: 0\.3, 1\."),
+        ([], ["sparsity=0"], r"--panel sparsity: no results \(got 0\)\. Choose from: 0\.5, 0\.8, 0\.9\."),
+        ([], ["model=vgg"], r"--panel model: no results \(got 'vgg'\)\. Choose from: resnet18\."),
     ],
 )
 def test_a_choice_of_nothing_is_one_clear_line(methods: list[str], panels: list[str], why: str) -> None:

@@ -68,7 +68,7 @@ def test_figures_draws_what_the_results_allow(store: Store, capsys: pytest.Captu
     drawn |= {"density_effect"}
     assert files(store, "figures/mine") == {f"{name}.{kind}" for name in drawn for kind in ("png", "pdf", "csv")}
     assert f"{store.root}/figures/mine/variant_bars.png (and .pdf, .csv)" in said.out
-    assert "clean_vs_robust: not drawn: no finished trial was judged under attack" in said.out
+    assert "clean_vs_robust: not drawn: no finished trial was evaluated under attack" in said.out
     assert "sample_examples: not drawn: no scores with images" in said.out
     again = f"sparsweep resume mine --remake scores --storage {store.storage}"
     assert said.err == f"mine: no sample images: the scores of 2 runs are gone. Remedy: {again}\n"
@@ -91,7 +91,7 @@ def test_figures_are_chosen_and_have_the_width_that_was_asked_for(
     [
         ("--width", "3", "--width: no length (got '3')"),
         ("--figure", "pie", "unknown figure 'pie'; choose from accuracy_vs_sparsity"),
-        ("--method", "nope", "--method: nothing was run of it (got 'nope'). Choose from: set, snip."),
+        ("--method", "nope", "--method: no results (got 'nope'). Choose from: set, snip."),
         ("--panel", "x=1", "--panel: no FIELD=VALUE (got 'x=1')"),
     ],
 )
