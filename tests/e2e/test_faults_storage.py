@@ -13,9 +13,9 @@ import pandas as pd
 import pytest
 
 from sparsweep.analysis import load_epochs, load_trials
-from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import read_sweep
+from support import former_files
 from support.cli import assert_same_results
 from support.fault_injection import TRIALS, Ground, kill, wait_until
 from support.malicious_files import Touch
@@ -114,7 +114,7 @@ def test_nothing_in_the_storage_is_unpickled(ground: Ground, undisturbed: Path) 
     bare, *others = sorted(ground.store.checkpoints())
     ground.store.write(f"checkpoints/{bare}.pt", hostile)
     for sealed in others:
-        ground.store.write(f"checkpoints/{sealed}.pt", tensor_file.dumps({"training": Touch(ground.folder / "ran")}))
+        ground.store.write(f"checkpoints/{sealed}.pt", former_files.dumps({"training": Touch(ground.folder / "ran")}))
     before = ground.written()
     assert ground.finish("resume", "hurt") == 0, ground.said
     assert not (ground.folder / "ran").exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import pickle
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from sparsweep.trainables.storage.tensor_file import TENSOR_MAGIC, CorruptFileError, dumps, loads
+from sparsweep.trainables.storage.tensor_file import FORMER_MAGIC, TENSOR_MAGIC, CorruptFileError, dumps, loads
+from support import former_files
 
 VALUE = {
     "epoch": 3,
@@ -32,19 +34,31 @@ class Touch:
         return os.mkdir, (str(self.path),)
 
 
-def sealed(body: bytes) -> bytes:
+def sealed(body: bytes, magic: bytes = TENSOR_MAGIC) -> bytes:
     """``body`` with the heading and the right checksum, as somebody who knows the format would write it."""
-    return b"%s %s\n%s" % (TENSOR_MAGIC, hashlib.sha256(body).hexdigest().encode(), body)
+    return b"%s %s\n%s" % (magic, hashlib.sha256(body).hexdigest().encode(), body)
 
 
 def hostile(path: Path) -> dict[str, bytes]:
     zipped = io.BytesIO()
     torch.save({"model": Touch(path)}, zipped)
     plain = pickle.dumps({"model": Touch(path)})
-    return {"pickle": plain, "sealed pickle": sealed(plain), "sealed file of torch": sealed(zipped.getvalue())}
+    return {
+        "pickle": plain,
+        "sealed pickle": sealed(plain),
+        "sealed file of torch": sealed(zipped.getvalue()),
+        "pickle in the former format": sealed(plain, FORMER_MAGIC),
+        "file of torch in the former format": sealed(zipped.getvalue(), FORMER_MAGIC),
+    }
 
 
-KINDS = ["pickle", "sealed pickle", "sealed file of torch"]
+KINDS = [
+    "pickle",
+    "sealed pickle",
+    "sealed file of torch",
+    "pickle in the former format",
+    "file of torch in the former format",
+]
 
 
 def test_what_goes_in_comes_out() -> None:
@@ -53,6 +67,42 @@ def test_what_goes_in_comes_out() -> None:
     assert (found["epoch"], found["history"]) == (3, VALUE["history"])
     assert found["model"]["w"].numpy().tobytes() == VALUE["model"]["w"].numpy().tobytes()  # type: ignore[index]
     assert found["masks"]["w"].tolist() == [[True, False]] and found["masks"]["w"].dtype == torch.bool
+
+
+STATE = {
+    "state": {0: {"momentum": torch.arange(3, dtype=torch.bfloat16)}, 1: {}},
+    "groups": [{"params": [0, 1], "betas": (0.9, 0.1), "name": "a\n\u00e9", "flag": True, "nothing": None}],
+    "numbers": (float("inf"), -0.0, 0.1 + 0.2, 2**70, math.nan),
+}
+
+
+def test_keys_tuples_and_numbers_keep_their_types_and_bits() -> None:
+    for found in (loads(dumps(STATE)), loads(former_files.dumps(STATE))):
+        assert list(found["state"]) == [0, 1] and found["state"][0]["momentum"].dtype == torch.bfloat16
+        assert found["groups"] == STATE["groups"] and type(found["groups"][0]["betas"]) is tuple
+        assert repr(found["numbers"]) == repr(STATE["numbers"])
+
+
+def test_tensors_that_share_memory_and_views_are_written_whole() -> None:
+    weight = torch.arange(6.0).reshape(2, 3)
+    found = loads(dumps({"a": weight, "tied": weight, "turned": weight.T, "row": weight[1]}))
+    assert torch.equal(found["tied"], weight) and torch.equal(found["turned"], weight.T)
+    assert torch.equal(found["row"], weight[1]) and found["a"].data_ptr() != found["tied"].data_ptr()
+
+
+def test_what_is_no_plain_value_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="not Touch"):
+        dumps({"model": Touch(tmp_path / "run")})
+
+
+def test_a_structure_that_names_no_tensor_is_a_damaged_file() -> None:
+    from safetensors.torch import save
+
+    for structure in ('{"tensor": "1"}', '{"set": []}', "{", '{"dict": [1]}', "[]" * 2):
+        with pytest.raises(CorruptFileError):
+            loads(sealed(save({"0": torch.zeros(1)}, metadata={"sparsweep": structure})))
+    with pytest.raises(CorruptFileError):
+        loads(sealed(save({"0": torch.zeros(1)})))
 
 
 def test_a_cut_anywhere_is_found() -> None:

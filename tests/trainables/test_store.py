@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 import torch
 
-from sparsweep.trainables.storage import schemas, tensor_file
+from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
+from support import former_files
 from support.malicious_files import Touch
 
 RUN = "0123456789abcdef"
@@ -188,7 +189,7 @@ def test_a_truncated_checkpoint_is_said_and_dropped(store: Store, kept: int, cap
 
 def planted(path: Path, sealed: bool) -> bytes:
     """A pickle that runs code, bare or written with our own heading and checksum."""
-    return tensor_file.dumps({"model": Touch(path)}) if sealed else pickle.dumps(Touch(path))
+    return former_files.dumps({"model": Touch(path)}) if sealed else pickle.dumps(Touch(path))
 
 
 @pytest.mark.parametrize("sealed", [False, True])

@@ -24,6 +24,7 @@ from sparsweep.trainables.storage.store import ArtifactLost, Store
 from sparsweep.tuner.config.sweep import parse_sweep
 from sparsweep.tuner.planning.graph import build_graph, closure, compute_state
 from sparsweep.tuner.planning.repair import remove_damaged_results
+from support import former_files
 from support.cli import assert_same_results
 
 SWEEP = parse_sweep(
@@ -144,7 +145,7 @@ def checkpoint_with(change: Callable[[Any], Any], said: str, run: str = SET) -> 
         ground.forget(run)
         ground.store.write_checkpoint(run, {})
         value = change(ground.checkpoint(run))
-        Path(ground.store.root, f"checkpoints/{run}.pt").write_bytes(tensor_file.dumps(value, run))
+        Path(ground.store.root, f"checkpoints/{run}.pt").write_bytes(former_files.dumps(value, run))
         return said
 
     return forge
@@ -222,7 +223,7 @@ def test_a_run_goes_on_from_its_own_checkpoint(
             ground.forget(run)
     for number, path in enumerate(sorted(Path(ground.begun.root, "checkpoints").iterdir())):
         state = ground.checkpoint(path.stem)
-        content = path.read_bytes() if number % 2 else tensor_file.dumps(state)
+        content = path.read_bytes() if number % 2 else former_files.dumps(state)
         ground.store.write(f"checkpoints/{path.name}", content)
         assert len(state["training"]["history"]) == 1
     begun = ground.store.checkpoints()
@@ -251,7 +252,7 @@ def weights_with(change: Callable[[Any], Any], said: str, run: str = DENSE, chil
     def forge(ground: Ground) -> str:
         ground.forget(child)
         path = ground.path("weights", run)
-        path.write_bytes(tensor_file.dumps(change(tensor_file.loads(path.read_bytes())), run))
+        path.write_bytes(former_files.dumps(change(tensor_file.loads(path.read_bytes())), run))
         return said
 
     return forge
