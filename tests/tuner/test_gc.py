@@ -245,8 +245,8 @@ def test_a_folder_without_the_mark_is_refused(
         store.write(mark.NAME, content)
     before = all_files(tmp_path)
     said = command(*call, "--storage", str(tmp_path), code=2)
-    remedy = f"Mark it first: sparsweep run SWEEP --storage {tmp_path}"
-    assert said == f"sparsweep: --storage {tmp_path}: not marked as a storage (no {mark.NAME}). {remedy}\n"
+    remedy = f"Create the file first: sparsweep run SWEEP --storage {tmp_path}"
+    assert said == f"sparsweep: --storage {tmp_path}: not a sparsweep storage (no {mark.NAME}). {remedy}\n"
     assert all_files(tmp_path) == before
 
 
@@ -257,7 +257,7 @@ def test_a_resume_marks_a_storage_of_an_earlier_version(
     sweep_record.save_sweep(small, Store(str(tmp_path)))
     (tmp_path / mark.NAME).unlink()
     said = command("gc", "--storage", str(tmp_path), code=2)
-    assert said.endswith(f"Mark it first: sparsweep resume small --storage {tmp_path}\n")
+    assert said.endswith(f"Create the file first: sparsweep resume small --storage {tmp_path}\n")
     command(*said.rpartition(": sparsweep ")[2].split())
     assert "to remove with --yes: 0 B" in command("gc", "--storage", str(tmp_path))
 
@@ -274,7 +274,7 @@ def test_a_bucket_is_as_safe_as_a_folder(bucket: Store, command: Command) -> Non
     for path in theirs | OURS:
         bucket.write(path, b"content")
     for call in (("gc", "--yes"), ("compact",)):
-        assert "not marked as a storage" in command(*call, "--storage", bucket.storage, code=2)
+        assert "not a sparsweep storage" in command(*call, "--storage", bucket.storage, code=2)
     bucket.mark()
     command("gc", "--yes", "--scores", "--storage", bucket.storage)
     assert {path for folder in THEIRS for path in bucket.list_sizes(folder)} == theirs

@@ -82,7 +82,7 @@ def test_a_sweep_that_was_stopped_says_how_to_go_on(
         cli.main()
     assert ended.value.code == 128 + signum
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.endswith("Go on with: sparsweep resume mine --storage there --fail-fast")
+    assert last.endswith("Continue: sparsweep resume mine --storage there --fail-fast")
 
 
 def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
@@ -131,7 +131,7 @@ def test_whatever_keeps_ray_from_starting_is_one_line(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     first, last = capsys.readouterr().err.splitlines()
-    assert ended.value.code == 2 and first == "mine: 2 runs to do, 0 of 2 done before"
+    assert ended.value.code == 2 and first == "mine: 2 runs to do, 0 of 2 already finished"
     assert last.startswith("sparsweep: --address local: Ray did not start: ") and said in last and len(last) < 600
     folder_of_logs = Path(last.rpartition(": ")[2])
     assert folder_of_logs.is_dir() and folder_of_logs.name.startswith("d-")

@@ -214,7 +214,7 @@ def test_suggestions_of_another_space_are_not_mixed(search: Sweep, change: str, 
     sweep_record.save_sweep(search, store)
     OptunaStudy(search, store).ask()
     refuse_another_search(parse_sweep(SEARCH, "search", ["search.trials=9"]), store)  # more of the same
-    with pytest.raises(UsageError, match=r"search: 1 suggestions were drawn from another space.*--set name=OTHER"):
+    with pytest.raises(UsageError, match=r"search: 1 stored suggestions come from another space.*--set name=OTHER"):
         refuse_another_search(parse_sweep(SEARCH, "search", [change]), store)
 
 
