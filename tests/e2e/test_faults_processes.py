@@ -83,7 +83,7 @@ def test_a_trials_process_is_killed(ground: Ground, undisturbed: Path) -> None:
     assert driver.wait(timeout=480) == 0, ground.said
     assert_same_results(ground.folder / "runs", undisturbed)
     log = (ground.folder / "runs/sweeps/hurt/log.txt").read_text()
-    assert "trying again" in log and "ActorDiedError" in log
+    assert "retrying" in log and "ActorDiedError" in log
 
 
 def test_a_process_that_is_killed_each_time_fails_with_its_reason(ground: Ground) -> None:

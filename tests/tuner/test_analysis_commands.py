@@ -71,7 +71,7 @@ def test_figures_draws_what_the_results_allow(store: Store, capsys: pytest.Captu
     assert "clean_vs_robust: not drawn: no finished trial was judged under attack" in said.out
     assert "sample_examples: not drawn: no scores with images" in said.out
     again = f"sparsweep resume mine --remake scores --storage {store.storage}"
-    assert said.err == f"mine: no sample images: the scores of 2 runs are gone. Remedy: {again}\n"
+    assert said.err == f"mine: no sample images: the scores of 2 runs are missing. Fix: {again}\n"
 
 
 def test_figures_are_chosen_and_have_the_width_that_was_asked_for(
@@ -175,7 +175,9 @@ def test_without_any_result_figures_says_so_and_report_still_tells_why(
 @pytest.mark.parametrize("command", ["figures", "report", "claims"])
 def test_an_empty_storage_is_refused(store: Store, command: str) -> None:
     for recorded in (False, True):
-        with pytest.raises(UsageError, match=r"^mine: no trial has finished in .*\. See the reasons: sparsweep status$"):
+        with pytest.raises(
+            UsageError, match=r"^mine: no trial has finished in .*\. See the reasons: sparsweep status$"
+        ):
             call(command, "mine" if recorded else str(path_of_mine(store)), store=store)
         written(store, leave_out=20)
     assert not Path(store.root, "reports").exists()

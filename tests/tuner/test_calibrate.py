@@ -37,7 +37,7 @@ def measured(sweep: Sweep, store: Store) -> list[str]:
 
 def test_every_kind_of_training_is_measured_once_and_the_plan_knows_hours(sweep: Sweep, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    assert format_estimate(estimate(sweep, store))[-1].endswith("unknown: sparsweep calibrate measures it")
+    assert format_estimate(estimate(sweep, store))[-1].endswith("unknown. Measure the speed: sparsweep calibrate")
     said = measured(sweep, store)
     assert len(said) == 2 and all(" images/s on " in line for line in said)
     attacks = {line.split(", ")[-1].partition(":")[0] for line in said}

@@ -198,7 +198,7 @@ THEIRS = SWEEP.replace("resnet8", "theirnet")
         ),
         (b"grids: [", "theirs: not YAML"),
         (b"\xff\x00", "theirs: sweeps/theirs/sweep.yaml is damaged"),
-        (b"", "theirs: a sweep is a mapping"),
+        (b"", "theirs: a sweep must be a mapping"),
     ],
 )
 def test_a_sweep_that_cannot_be_read_is_named_and_the_others_go_on(

@@ -98,7 +98,9 @@ def test_one_trial_is_made_again_and_nothing_else(two: tuple[Sweep, Store], run_
 
 def test_what_is_no_module_and_no_trial_is_refused(two: tuple[Sweep, Store]) -> None:
     sweep, store = two
-    with pytest.raises(UsageError, match=r"--rerun their_module: 0 finished trials .* \(there is none\)"):
+    with pytest.raises(
+        UsageError, match=r"--rerun their_module: neither a changed module \(none\) nor a unique id \(0 finished trials"
+    ):
         runs_to_rerun("their_module", build_graph(sweep.trials), store)
 
 

@@ -94,8 +94,10 @@ def test_a_finished_sweep_keeps_what_its_commands_need(small: Sweep, run_here: R
     assert garbage.size == 0
     assert (len(garbage.kept["weights"]), len(garbage.kept["scores"])) == (len(small.trials), 2)
     weights, scores, *_ = garbage.lines(store)
-    assert f"kept for export: {len(small.trials)} files" in weights and weights.endswith("; --weights removes them too")
-    assert "kept for sample images in figures and report: 2 files" in scores and "--scores removes them" in scores
+    assert f"kept for export: {len(small.trials)} files" in weights and weights.endswith(
+        ". Remove them with --weights."
+    )
+    assert "kept for sample images in figures and report: 2 files" in scores and "Remove them with --scores." in scores
 
 
 def test_what_commands_need_is_given_up_by_name(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
@@ -107,8 +109,8 @@ def test_what_commands_need_is_given_up_by_name(small: Sweep, run_here: Runner, 
     garbage = find_unused([small], store, EVERYTHING)
     weights, scores, *_ = garbage.lines(store)
     again = f"sparsweep resume SWEEP --remake weights --storage {tmp_path}"
-    assert weights.endswith(f"; stops export for all {len(small.trials)} until: {again}")
-    assert "; stops sample images in figures and report for all 2 until: " in scores
+    assert weights.endswith(f"; disables export for all {len(small.trials)} until: {again}")
+    assert "; disables sample images in figures and report for all 2 until: " in scores
     assert garbage.size == sum((tmp_path / path).stat().st_size for path in paths(small, store))
     delete(garbage, store)
     assert store.artifact_paths() == set() and store.finished() == before
@@ -246,7 +248,7 @@ def test_a_folder_without_the_mark_is_refused(
     before = all_files(tmp_path)
     said = command(*call, "--storage", str(tmp_path), code=2)
     remedy = f"Create the file first: sparsweep run SWEEP --storage {tmp_path}"
-    assert said == f"sparsweep: --storage {tmp_path}: not a sparsweep storage (no {mark.NAME}). {remedy}\n"
+    assert said == f"sparsweep: --storage {tmp_path}: not a sparsweep storage (no file {mark.NAME}). {remedy}\n"
     assert all_files(tmp_path) == before
 
 

@@ -15,9 +15,9 @@ from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli import sweeps
 from sparsweep.tuner.config.sweep import parse_sweep
-from sparsweep.tuner.execution import driver
-from sparsweep.tuner.execution.driver import Stopped
+from sparsweep.tuner.execution import driver, ray_cluster
 from sparsweep.tuner.execution.run_options import RunOptions
+from sparsweep.tuner.execution.signals import STOPPING, Stopped, stop_signals
 from support.fake_results import write_results
 
 SWEEP = """
@@ -86,16 +86,16 @@ def test_a_sweep_that_was_stopped_says_how_to_go_on(
 
 
 def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
-    before = {signum: signal.getsignal(signum) for signum in driver.STOPPING}
+    before = {signum: signal.getsignal(signum) for signum in STOPPING}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     try:
-        with driver.stop_signals() as received:
+        with stop_signals() as received:
             os.kill(os.getpid(), signal.SIGHUP)
             assert received == []
             with pytest.raises(Stopped):
                 os.kill(os.getpid(), signal.SIGTERM)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        with driver.stop_signals() as received:
+        with stop_signals() as received:
             with pytest.raises(Stopped):
                 os.kill(os.getpid(), signal.SIGHUP)
             assert received == [signal.SIGHUP]
@@ -126,7 +126,7 @@ def test_whatever_keeps_ray_from_starting_is_one_line(
     def start(**options: Any) -> None:
         raise raised
 
-    monkeypatch.setattr(driver.ray, "init", start)
+    monkeypatch.setattr(ray_cluster.ray, "init", start)
     monkeypatch.setattr(sys, "argv", ["sparsweep", "run", "mine.yaml"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -145,7 +145,7 @@ def test_a_signal_while_ray_starts_is_no_failure_to_start(folder: Path, monkeypa
         raise SystemExit(signal.SIGTERM)  # by the handler that ray.init sets
 
     for begin, signum in ((start, signal.SIGHUP), (ended, signal.SIGTERM)):
-        monkeypatch.setattr(driver.ray, "init", begin)
-        with driver.stop_signals(), pytest.raises(Stopped) as stopped:
-            driver.connect("local", {"_temp_dir": "somewhere"})
+        monkeypatch.setattr(ray_cluster.ray, "init", begin)
+        with stop_signals(), pytest.raises(Stopped) as stopped:
+            ray_cluster.connect("local", {"_temp_dir": "somewhere"})
         assert stopped.value.signum == signum

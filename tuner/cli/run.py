@@ -209,8 +209,9 @@ def execute_sweep(options: RunOptions, state: SweepState, images: dict[str, Imag
         print_message(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} already finished")
     prepare(options.address)
     from sparsweep.tuner.config.grid import SweepError
-    from sparsweep.tuner.execution.driver import Stopped, execute
+    from sparsweep.tuner.execution.driver import execute
     from sparsweep.tuner.execution.progress import ProgressCallback
+    from sparsweep.tuner.execution.signals import Stopped
     from sparsweep.tuner.execution.trackers import tracking
 
     followers = [tracking(name, sweep.name, state.graph.runs, store) for name in options.trackers]
