@@ -159,7 +159,7 @@ def test_a_stopped_driver_keeps_its_sweep_until_another_takes_it_over(ground: Gr
     assert ground.finish("resume", "hurt", "--take-over") == 0, ground.said
     first.send_signal(signal.SIGCONT)
     assert first.wait(timeout=120) == 128 + signal.SIGTERM
-    assert "hurt was taken over by a driver that has ended since: this driver ends" in ground.said
+    assert "hurt was taken over by a driver that has exited since. This driver exits." in ground.said
     assert_same_results(ground.folder / "runs", undisturbed)
 
 

@@ -194,7 +194,7 @@ THEIRS = SWEEP.replace("resnet8", "theirnet")
     [
         (
             THEIRS.encode(),
-            "theirs: it was run with --plugin their_methods. Give that here too (theirs: grids.0: model:",
+            "theirs: missing plug-ins of the last run. Add --plugin their_methods (theirs: grids.0: model:",
         ),
         (b"grids: [", "theirs: not YAML"),
         (b"\xff\x00", "theirs: sweeps/theirs/sweep.yaml is damaged"),
