@@ -112,8 +112,8 @@ def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
             "timed out during startup. This may be",
         ),
         (OSError("AF_UNIX path length cannot exceed 107 bytes: /tmp/x"), "AF_UNIX path length"),
-        (SystemExit(1), "1. Try again"),
-        (RuntimeError("x" * 1000), " ... Try again".replace(" ...", "")),
+        (SystemExit(1), "1. Retry"),
+        (RuntimeError("x" * 1000), " ... Retry".replace(" ...", "")),
     ],
 )
 def test_whatever_keeps_ray_from_starting_is_one_line(

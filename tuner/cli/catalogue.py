@@ -53,7 +53,8 @@ def _parts_of_a_sweep() -> dict[str, type[FrozenModel]]:
     from sparsweep.trainables.specs.trial import Evaluation, TrialSpec
     from sparsweep.trainables.training.execution import ExecutionConfig
     from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
-    from sparsweep.tuner.config.sweep import Resources, Search, Sweep
+    from sparsweep.tuner.config.search import Search
+    from sparsweep.tuner.config.sweep import Resources, Sweep
 
     return {
         "sweep": Sweep,

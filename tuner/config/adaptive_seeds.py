@@ -1,4 +1,8 @@
-"""Adaptive number of seeds per point of a sweep: a minimum, and more for undecided comparisons."""
+"""Adaptive number of seeds per point: every point starts with ``from`` seeds and gets one more at a time, up to ``to``.
+
+A point gets another seed while its comparison is undecided. The comparison uses the paired differences to dense in
+``test_accuracy``. It is undecided while its confidence interval contains 0 and is wider than ``margin``.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,7 @@ MAX_SEEDS = 10_000
 
 
 class AdaptiveSeeds(FrozenModel):
-    """Adaptive seeds: every point starts with ``from`` seeds and gets one more at a time, up to ``to``.
-
-    A point gets another seed while its comparison is undecided. The comparison uses the paired differences to dense
-    in ``test_accuracy``. It is undecided while its confidence interval contains 0 and is wider than ``margin``.
-    """
+    """Settings of adaptive seeds (see the module docstring for the rule)."""
 
     first: int = Field(default=0, ge=0, description="first seed; the next seeds are consecutive")
     start: int = Field(alias="from", ge=2, le=MAX_SEEDS, description="initial number of seeds per point")

@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-import pyarrow as pa
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sparsweep.trainables.data import Dataset, datasets
@@ -22,18 +21,16 @@ from sparsweep.trainables.specs.base import FrozenModel, SpecError, format_error
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import plain_yaml
 from sparsweep.trainables.storage.plain_yaml import YAMLError
-from sparsweep.trainables.storage.schemas import SCHEMAS
 from sparsweep.trainables.storage.user_files import read_user_text
 from sparsweep.trainables.training.execution import ExecutionConfig
 from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
 from sparsweep.tuner.config.grid import SweepError, expand, merge, num_combinations
 from sparsweep.tuner.config.overrides import apply_override
+from sparsweep.tuner.config.search import Search
 from sparsweep.tuner.config.space import check_space
 
 BUILT_IN = "built-in"
 """Source of the sweeps in the package."""
-NUMBERS = [name for name in SCHEMAS["trials"].names if pa.types.is_floating(SCHEMAS["trials"].field(name).type)]
-"""Columns of ``trials`` that can be objectives of a search."""
 MOST_GRIDS = 10_000
 MOST_LEVELS = 20
 """Maximum depth of nested ``include``."""
@@ -56,38 +53,6 @@ class Resources(FrozenModel):
         if isinstance(gpus, float) and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
             raise ValueError(f"must be a fraction in [0, 1] or a whole number of GPUs (got {gpus})")
         return gpus
-
-
-class Search(FrozenModel):
-    """Hyperparameter search, in place of grids. Module ``space`` defines the syntax of the space."""
-
-    space: dict[str, Any] | list[dict[str, Any]] = Field(description="fields of a trial, with intervals and choices")
-    objectives: dict[str, Literal["maximize", "minimize"]] = Field(
-        min_length=1, description="columns of the trials table and their directions"
-    )
-    trials: int = Field(default=50, ge=1, description="total number of suggestions")
-    sampler: Literal["tpe", "gp", "nsga2", "random", "qmc"] = Field(default="tpe", description="Optuna sampler")
-    sampler_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of the sampler")
-    population: int = Field(default=20, ge=2, description="population size of nsga2; the first generation is random")
-    stopping: Literal["none", "asha", "median"] = Field(default="none", description="early stopping of weak trials")
-    grace: int = Field(default=1, ge=1, description="minimum epochs before early stopping")
-
-    @field_validator("objectives")
-    @classmethod
-    def _columns_of_numbers(cls, objectives: dict[str, str]) -> dict[str, str]:
-        for name in objectives:
-            if name not in NUMBERS:
-                raise ValueError(unknown_choice("column", name, NUMBERS))
-        return objectives
-
-    @model_validator(mode="after")
-    def _stopping_needs_one_curve(self) -> Search:
-        if self.stopping != "none" and self.objectives != {"test_accuracy": "maximize"}:
-            raise SpecError(
-                "stopping",
-                f"'{self.stopping}' needs the single objective test_accuracy: maximize (got {self.objectives})",
-            )
-        return self
 
 
 class Sweep(FrozenModel):

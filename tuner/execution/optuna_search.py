@@ -9,7 +9,7 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, Tri
 
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.sweep import Search
+from sparsweep.tuner.config.search import Search
 from sparsweep.tuner.execution.queue import RunQueue
 from sparsweep.tuner.execution.search import DynamicGraphSearch
 from sparsweep.tuner.execution.tune_adapter import SubmissionOrderScheduler, without_unmeasured_results

@@ -25,8 +25,9 @@ from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.grid import SweepError, merge
+from sparsweep.tuner.config.search import Search
 from sparsweep.tuner.config.space import sample
-from sparsweep.tuner.config.sweep import Search, Sweep
+from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.state.suggestions import Suggestion, numbers, save, suggestions
 
 log = logging.getLogger(__name__)
