@@ -72,7 +72,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
     from sparsweep.trainables.storage import schemas
     from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.config.sweep import parse_sweep
-    from sparsweep.tuner.execution import driver
+    from sparsweep.tuner.execution import driver, ray_cluster
     from sparsweep.tuner.execution.progress import ProgressCallback
     from sparsweep.tuner.execution.queue import RunQueue
     from sparsweep.tuner.execution.scratch import temporary_folder
@@ -104,7 +104,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
     with (
         ProgressCallback(sweep.name, state, store) as watch,
         temporary_folder() as folder,
-        driver.cluster("local", folder),
+        ray_cluster.cluster("local", folder),
     ):
         found["start"] = time.perf_counter() - began
         with timed(found, "seconds"), snapshots_of_tune(found):

@@ -1,1 +1,1 @@
-"""Many trials, on Ray Tune: sweep files, the graph of trials and prerequisites, execution, and the command."""
+"""Sweeps on Ray Tune: sweep files, graph of trials and prerequisites, execution, and the ``sparsweep`` command."""

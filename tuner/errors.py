@@ -1,4 +1,4 @@
-"""Errors of users, and their text: one line that names the field, the value and the remedy."""
+"""Usage errors and their text: one line with the field, the value and the fix."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ DEFAULT_STORAGE = "./runs"
 
 
 class UsageError(Exception):
-    """The call cannot be carried out as given: one line that names the field, the value and the choices."""
+    """Error in a command's arguments. The message is one line with the field, the value and the choices."""
 
 
 def short_message(error: BaseException) -> str:
-    """Return what an error says in one line of 300 characters at most."""
+    """Return the message of an error in one line of at most 300 characters."""
     return textwrap.shorten(str(error).rstrip(" .\n"), 300, placeholder=" ...")
 
 
 def format_table_version_error(error: BaseException) -> str:
-    """Return what an error says of tables of a later version, empty for any other error."""
+    """Return the message of a TableVersionError, or an empty string for any other error."""
     from sparsweep.trainables.storage.tables import TableVersionError
 
     return str(error) if isinstance(error, TableVersionError) else ""
 
 
 def storage_option(storage: str) -> str:
-    """Return the option that names ``storage`` in a command to copy, empty for the default."""
+    """Return the ``--storage`` option for a command line that users copy, or an empty string for the default."""
     return "" if storage == DEFAULT_STORAGE else f" --storage {shlex.quote(storage)}"

@@ -1,7 +1,7 @@
-"""Output of the command: results on standard output, messages on standard error, nothing that steers the terminal.
+"""Output of the command: results to stdout, messages to stderr, without terminal control characters.
 
-A reader that goes away (a terminal that is closed, a pipe to a program that has ended) ends no command: what nobody can
-read is dropped. A full disk is an error: somebody wants what cannot be kept.
+If the reader is gone (closed terminal, broken pipe), further output is discarded and the command continues. A full
+disk is an error, because the user wants the output in a file.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ READER_GONE = (errno.EPIPE, errno.EIO, errno.ENXIO)
 
 
 def print_result(text: str) -> None:
-    """Print lines of a result to standard output.
+    """Print a result to stdout.
 
     Raises:
-        OSError: They cannot be written, for another reason than a reader that has gone away.
+        OSError: Writing failed for another reason than a missing reader.
     """
     try:
         print(_encodable(printable(text), sys.stdout), flush=True)
@@ -32,38 +32,38 @@ def print_result(text: str) -> None:
 
 
 def print_message(text: str) -> None:
-    """Print a progress message or an error to standard error."""
+    """Print a progress message or an error to stderr."""
     print(_encodable(printable(text), sys.stderr), file=sys.stderr, flush=True)
 
 
 MAX_CHARACTERS = 1500
-"""Of a message: what is called by mistake may be of any length."""
+"""Maximum length of a message, because user input in it may have any length."""
 
 
 def shortened(text: str) -> str:
-    """Return ``text``, cut in its middle where it is long: it begins with the place and ends with the remedy."""
+    """Return ``text`` without its middle part if it is too long: messages start with the field and end with the fix."""
     half = MAX_CHARACTERS // 2
     return text if len(text) <= MAX_CHARACTERS else f"{text[:half]} ... {text[-half:]}"
 
 
 def printable(text: str) -> str:
-    """Return ``text`` without control characters, except line ends and tabs.
+    """Return ``text`` without control characters, except newlines and tabs.
 
-    Errors, logs and names of files come from whoever can write to a storage. An escape sequence among them could
-    rewrite the screen, the title or the clipboard; a character that turns the direction of writing hides text.
+    Anyone with write access to a storage controls its errors, logs and file names. An escape sequence could change the
+    screen, the title or the clipboard. A text direction character could hide text.
     """
-    return "".join(sign for sign in text if sign in "\n\t" or not unicodedata.category(sign).startswith("C"))
+    return "".join(char for char in text if char in "\n\t" or not unicodedata.category(char).startswith("C"))
 
 
 def _encodable(text: str, stream: TextIO | None) -> str:
-    """Return ``text`` with escapes for the characters that the encoding of ``stream`` does not have."""
+    """Return ``text`` with escapes for characters that the encoding of ``stream`` lacks."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 @contextlib.contextmanager
 def lasting_messages() -> Iterator[None]:
-    """Let standard error outlive its reader, for everything in this process that writes to it meanwhile."""
+    """Discard writes to stderr inside the context if its reader is gone, for all code in this process."""
     with contextlib.ExitStack() as stack:
         stream = sys.stderr or stack.enter_context(open(os.devnull, "w"))
         stack.enter_context(contextlib.redirect_stderr(cast(TextIO, _Lasting(stream))))
@@ -71,12 +71,12 @@ def lasting_messages() -> Iterator[None]:
         if sys.stdout is not None:
             try:
                 sys.stdout.flush()
-            except OSError:  # said before, and Python would say it again at its end
+            except OSError:  # already reported; Python would report it again at exit
                 _silence(sys.stdout)
 
 
 class _Lasting:
-    """A text stream that is silent from the first write on that fails."""
+    """Text stream that discards all output after its first failed write."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -99,8 +99,8 @@ class _Lasting:
 
 
 def _silence(stream: TextIO) -> None:
-    """Lead what is written to ``stream`` nowhere, what it still holds too: Python would fail on it at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+    """Redirect ``stream`` and its buffer to the null device, because Python would fail on the buffer at exit."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, stream.fileno())
+    os.close(null)
     stream.flush()

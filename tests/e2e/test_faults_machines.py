@@ -65,7 +65,7 @@ def cut_off(ground: Ground, raylet: int) -> None:
     silent = [raylet, *children(raylet)]
     for pid in silent:
         os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: "trying again" in log(ground), "giving up the machine")
+    wait_until(lambda: "retrying" in log(ground), "giving up the machine")
     for pid in silent:
         os.kill(pid, signal.SIGCONT)
 
@@ -81,7 +81,7 @@ def test_a_machine_is_lost(lose: Callable[[Ground, int], None], tmp_path: Path, 
         assert machine is not None
         lose(ground, machine)
         assert driver.wait(timeout=480) == 0, ground.said
-    assert "trying again" in log(ground) and "ActorDiedError" in log(ground)
+    assert "retrying" in log(ground) and "ActorDiedError" in log(ground)
     assert_same_results(tmp_path / "runs", undisturbed)
     assert not ground.store.failures()
 

@@ -83,7 +83,7 @@ def test_a_trials_process_is_killed(ground: Ground, undisturbed: Path) -> None:
     assert driver.wait(timeout=480) == 0, ground.said
     assert_same_results(ground.folder / "runs", undisturbed)
     log = (ground.folder / "runs/sweeps/hurt/log.txt").read_text()
-    assert "trying again" in log and "ActorDiedError" in log
+    assert "retrying" in log and "ActorDiedError" in log
 
 
 def test_a_process_that_is_killed_each_time_fails_with_its_reason(ground: Ground) -> None:
@@ -159,7 +159,7 @@ def test_a_stopped_driver_keeps_its_sweep_until_another_takes_it_over(ground: Gr
     assert ground.finish("resume", "hurt", "--take-over") == 0, ground.said
     first.send_signal(signal.SIGCONT)
     assert first.wait(timeout=120) == 128 + signal.SIGTERM
-    assert "hurt was taken over by a driver that has ended since: this driver ends" in ground.said
+    assert "hurt was taken over by a driver that has exited since. This driver exits." in ground.said
     assert_same_results(ground.folder / "runs", undisturbed)
 
 

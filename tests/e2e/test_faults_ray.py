@@ -54,7 +54,7 @@ def test_ray_is_lost(short: Ground, server: str, name: str) -> None:
     os.kill(victim, signal.SIGKILL)
     assert driver.wait(timeout=60) == 2
     assert last(short) == (
-        f"sparsweep: Ray's {name} was lost; what is finished is kept. Go on with: sparsweep resume short --storage runs"
+        f"sparsweep: lost Ray's {name}. Finished runs are kept. Continue: sparsweep resume short --storage runs"
     )
     assert (
         sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == 1 and "Traceback" not in short.said
@@ -111,7 +111,7 @@ def test_a_hangup_stops_in_order(short: Ground) -> None:
     wait_until(short.begun, "a checkpoint")
     driver.send_signal(signal.SIGHUP)
     assert driver.wait(timeout=60) == 128 + signal.SIGHUP
-    assert last(short) == "stopped; what is finished is kept. Go on with: sparsweep resume short --storage runs"
+    assert last(short) == "stopped. Finished runs are kept. Continue: sparsweep resume short --storage runs"
 
 
 @pytest.mark.parametrize("output", ["terminal", "pipe"])

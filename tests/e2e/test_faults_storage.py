@@ -62,7 +62,7 @@ def test_a_storage_that_becomes_read_only(ground: Ground, small_disk: Path, undi
     assert driver.wait(timeout=480) == 1, ground.said
     assert "Traceback" not in ground.said and "Read-only file system" in ground.said
     assert ground.finish("resume", "hurt") == 2  # refused before anything begins
-    assert "--storage runs: cannot be written: [Errno 30] Read-only file system" in ground.said
+    assert "--storage runs: not writable: [Errno 30] Read-only file system" in ground.said
     assert ground.finish("status", "hurt") == 0
     finished = ground.written()
     assert len(load_trials(str(small_disk))) == len(finished) > 0

@@ -51,7 +51,7 @@ def test_weights_and_scores_come_back(sparsweep: Call, tmp_path: Path) -> None:
     assert lost.returncode == 2 and f"the weights of {sparse} are not in" in lost.stderr
     again = sparsweep(*named_command(lost.stderr))
     # The sparse network starts from the dense one, which starts from the scores.
-    assert again.returncode == 0 and "small: 4 runs made again, 0 still missing" in again.stdout, again.stderr
+    assert again.returncode == 0 and "small: 4 runs recreated, 0 still missing" in again.stdout, again.stderr
     assert sparsweep("export", sparse, *STORAGE).returncode == 0
     assert contents(runs, "artifacts") == artifacts
 

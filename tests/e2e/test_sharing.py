@@ -69,7 +69,7 @@ def test_what_was_measured_is_not_measured_again(
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU that PyTorch can use")
 def test_a_gpu_that_pytorch_cannot_use_is_named_before_any_trial(machine: None, tmp_path: Path) -> None:
     """The machine says that it has one, as a driver too old for PyTorch would make Ray believe."""
-    with pytest.raises(SweepError, match=r"^resources\.gpus: auto: .*PyTorch there cannot use it .*NVIDIA.*gpus=0"):
+    with pytest.raises(SweepError, match=r"^resources\.gpus: 'auto' failed, PyTorch cannot use .*NVIDIA.*gpus=0"):
         throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), Store(str(tmp_path)), print)
 
 

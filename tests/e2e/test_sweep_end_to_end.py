@@ -204,7 +204,7 @@ def test_bad_calls_are_one_line_and_write_nothing(
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("--address", "127.0.0.1:9"), "--address 127.0.0.1:9: no Ray cluster can be reached there"),
+        (("--address", "127.0.0.1:9"), "--address 127.0.0.1:9: no Ray cluster found"),
         (("--address", "auto"), "--address auto: "),
         (("--set", "resources.cpus=9999"), "resources: a trial needs {'cpu': 9999.0}"),
     ],

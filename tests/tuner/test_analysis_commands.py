@@ -71,7 +71,7 @@ def test_figures_draws_what_the_results_allow(store: Store, capsys: pytest.Captu
     assert "clean_vs_robust: not drawn: no finished trial was evaluated under attack" in said.out
     assert "sample_examples: not drawn: no scores with images" in said.out
     again = f"sparsweep resume mine --remake scores --storage {store.storage}"
-    assert said.err == f"mine: no sample images: the scores of 2 runs are gone. Remedy: {again}\n"
+    assert said.err == f"mine: no sample images: the scores of 2 runs are missing. Fix: {again}\n"
 
 
 def test_figures_are_chosen_and_have_the_width_that_was_asked_for(
@@ -156,7 +156,7 @@ def test_several_sweeps_are_taken_together(store: Store, capsys: pytest.CaptureF
 def test_what_is_not_done_is_said(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     written(store, leave_out=3)
     call("claims", "mine", store=store)
-    assert "3 of 20 trials are not done: this is without them" in capsys.readouterr().err
+    assert "3 of 20 trials are not finished: excluded" in capsys.readouterr().err
 
 
 def test_without_any_result_figures_says_so_and_report_still_tells_why(
@@ -165,7 +165,7 @@ def test_without_any_result_figures_says_so_and_report_still_tells_why(
     sweep = written(store, leave_out=20)
     failed = next(iter(sweep.trials))
     store.write_failure(failed, "mine", RuntimeError("it broke"))
-    with pytest.raises(UsageError, match=r"mine: no trial has finished in .*: sparsweep status says why"):
+    with pytest.raises(UsageError, match=r"mine: no trial has finished in .*\. See the reasons: sparsweep status"):
         call("figures", "mine", store=store)
     call("report", "mine", store=store)
     page = Path(store.root, "reports/mine.html").read_text()
@@ -175,7 +175,9 @@ def test_without_any_result_figures_says_so_and_report_still_tells_why(
 @pytest.mark.parametrize("command", ["figures", "report", "claims"])
 def test_an_empty_storage_is_refused(store: Store, command: str) -> None:
     for recorded in (False, True):
-        with pytest.raises(UsageError, match=r"^mine: no trial has finished in .*: sparsweep status says why$"):
+        with pytest.raises(
+            UsageError, match=r"^mine: no trial has finished in .*\. See the reasons: sparsweep status$"
+        ):
             call(command, "mine" if recorded else str(path_of_mine(store)), store=store)
         written(store, leave_out=20)
     assert not Path(store.root, "reports").exists()

@@ -37,11 +37,11 @@ def measured(sweep: Sweep, store: Store) -> list[str]:
 
 def test_every_kind_of_training_is_measured_once_and_the_plan_knows_hours(sweep: Sweep, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
-    assert format_estimate(estimate(sweep, store))[-1].endswith("unknown: sparsweep calibrate measures it")
+    assert format_estimate(estimate(sweep, store))[-1].endswith("unknown. Measure the speed: sparsweep calibrate")
     said = measured(sweep, store)
     assert len(said) == 2 and all(" images/s on " in line for line in said)
     attacks = {line.split(", ")[-1].partition(":")[0] for line in said}
-    assert attacks == {"no attack", "under attack (7 forward passes an image)"}, "3, and 2 for each of 2 steps"
+    assert attacks == {"no attack", "under attack (7 forward passes per image)"}, "3, and 2 for each of 2 steps"
     assert all(line.startswith("resnet8 stem 3x3 width 0.25 at 8 px, ") for line in said)
     assert format_estimate(estimate(sweep, store))[-1].split(", ")[-1].startswith("calibrated on ")
 

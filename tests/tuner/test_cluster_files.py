@@ -259,7 +259,7 @@ def test_slurm_starts_a_head_and_workers_runs_the_sweep_and_ends_as_it_does(addr
 def test_slurm_says_where_a_node_names_no_address_that_others_reach(addresses: str, tmp_path: Path) -> None:
     ended, said = slurm(tmp_path, ADDRESSES=addresses)
     assert ended.returncode == 1 and not [line for line in said if line.startswith("ray")]
-    assert ended.stderr.count("\n") == 1 and "slurm.sh: n1 names no IPv4 address that other nodes reach" in ended.stderr
+    assert ended.stderr.count("\n") == 1 and "slurm.sh: n1 has no IPv4 address reachable by other nodes" in ended.stderr
 
 
 def test_slurm_ends_where_the_head_does(tmp_path: Path) -> None:

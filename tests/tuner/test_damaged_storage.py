@@ -194,11 +194,11 @@ THEIRS = SWEEP.replace("resnet8", "theirnet")
     [
         (
             THEIRS.encode(),
-            "theirs: it was run with --plugin their_methods. Give that here too (theirs: grids.0: model:",
+            "theirs: missing plug-ins of the last run. Add --plugin their_methods (theirs: grids.0: model:",
         ),
         (b"grids: [", "theirs: not YAML"),
         (b"\xff\x00", "theirs: sweeps/theirs/sweep.yaml is damaged"),
-        (b"", "theirs: a sweep is a mapping"),
+        (b"", "theirs: a sweep must be a mapping"),
     ],
 )
 def test_a_sweep_that_cannot_be_read_is_named_and_the_others_go_on(

@@ -69,7 +69,7 @@ def test_get_then_list(call: Call, published: Any, tmp_path: Path) -> None:
     assert {row["name"]: row["folder"] for row in before} == dict.fromkeys(["cifar10", "cifar100", "tinyimagenet"])
     got = call("data", "get", "cifar10")
     assert (got.code, got.out) == (0, f"cifar10: 200 training and 100 test images in {tmp_path}/data\n")
-    assert f"fetching {published.url} into {tmp_path}/data" in got.err
+    assert f"downloading {published.url} to {tmp_path}/data" in got.err
     listed = call("data", "list")
     assert listed.code == 0 and f"cifar10       {tmp_path}/data/cifar-10-batches-py\n" in listed.out
     assert "cifar100      not here\n" in listed.out
@@ -87,7 +87,7 @@ def test_get_mends_what_is_damaged(call: Call, published: Any, tmp_path: Path) -
     (tmp_path / "data" / published.folder / "data_batch_3").write_bytes(b"torn")
     mended = call("data", "get", "cifar10")
     assert mended.code == 0 and "data_batch_3 is damaged" in mended.err
-    assert "fetching" not in call("data", "get", "cifar10").err
+    assert "downloading" not in call("data", "get", "cifar10").err
 
 
 def test_get_elsewhere(call: Call, published: Any, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_get_elsewhere(call: Call, published: Any, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (("data", "get", "cifar11"), "NAME: unknown data set to fetch 'cifar11' (did you mean cifar10?)"),
+        (("data", "get", "cifar11"), "NAME: unknown downloadable data set 'cifar11' (did you mean cifar10?)"),
         (("data", "get", "digits"), "choose from cifar10, cifar100, tinyimagenet"),
         (("data", "get"), "NAME"),
         (("data", "gte", "cifar10"), "gte"),

@@ -153,7 +153,7 @@ def test_of_two_that_begin_at_once_the_later_word_counts(
     store: Store, lease: Callable[..., Lease], clock: SimpleNamespace
 ) -> None:
     clock.meanwhile = lambda seconds: say(store)
-    with pytest.raises(SweepAlreadyRunning, match="on elsewhere, which began at the same moment"):
+    with pytest.raises(SweepAlreadyRunning, match="on elsewhere, which started at the same time"):
         lease().acquire()
 
 
@@ -166,7 +166,7 @@ def test_who_finds_another_owner_at_a_heartbeat_has_lost_and_writes_no_more(
         mine.renew()
         mine.renew()
         assert mine.is_lost
-        assert losses == [f"mine was taken over by process {os.getpid()} on elsewhere: this driver ends"]
+        assert losses == [f"mine was taken over by process {os.getpid()} on elsewhere. This driver exits."]
     word = read_lease("mine", store)
     assert word is not None and word.driver["id"] == "another", "its end takes nobody else's word away"
 
@@ -176,7 +176,7 @@ def test_a_word_that_is_gone_was_taken_over_too(store: Store, lease: Callable[..
     with lease().acquire() as mine:
         store.delete(PATH)
         mine.renew()
-        assert mine.is_lost and "a driver that has ended since" in losses[0]
+        assert mine.is_lost and "a driver that has exited since" in losses[0]
     assert read_lease("mine", store) is None
 
 

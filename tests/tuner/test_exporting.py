@@ -66,10 +66,10 @@ def test_onnx_lies_beside_it(trial: str, command: Callable[..., str], tmp_path: 
 def test_what_cannot_be_is_said_in_one_line(
     trial: str, command: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert command("export", "zzz") == "sparsweep: TRIAL 'zzz': no finished trial begins so in ./runs\n"
+    assert command("export", "zzz") == "sparsweep: TRIAL 'zzz': no finished trial matches in ./runs\n"
     (tmp_path / "file").touch()
     said = command("export", trial, "--output", "file/net.pt")
-    assert said.startswith(f"sparsweep: --output {tmp_path}/file/net.pt: cannot be written: ") and said.count("\n") == 1
+    assert said.startswith(f"sparsweep: --output {tmp_path}/file/net.pt: not writable: ") and said.count("\n") == 1
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     said = command("export", trial, "--onnx")
     assert said == "sparsweep: --onnx: needs onnx and onnxscript: pip install 'sparsweep[onnx]'\n"
@@ -77,4 +77,4 @@ def test_what_cannot_be_is_said_in_one_line(
     (tmp_path / f"runs/artifacts/weights/{trial}.pt").unlink()
     again = f"sparsweep resume one --remake {trial}"
     said = command("export", trial)
-    assert said == f"sparsweep: TRIAL {trial}: the weights of {trial} are not in ./runs. Make them again: {again}\n"
+    assert said == f"sparsweep: TRIAL {trial}: the weights of {trial} are not in ./runs. Recreate them: {again}\n"

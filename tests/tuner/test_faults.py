@@ -169,7 +169,7 @@ def test_debug_shows_the_traceback_wherever_it_stands(
         assert code == 2 and "Traceback" in said
         assert said.splitlines()[-1].startswith("sparsweep: unexpected ZeroDivisionError: division by zero in ")
     code, said = call("status mine")
-    assert len(said.splitlines()) == 1 and said.endswith("--debug shows where it happened.\n")
+    assert len(said.splitlines()) == 1 and said.endswith("See the traceback with --debug.\n")
 
 
 @contextmanager
@@ -204,12 +204,12 @@ def test_other_threads_and_logs_print_no_traceback(
     [
         (UsageError("epochs: must be positive"), 2, "epochs: must be positive"),
         (KeyboardInterrupt(), 130, ""),
-        (OSError(errno.ENOSPC, "No space", "f"), 2, "cannot read or write: [Errno 28] No space: 'f'. Free some space."),
+        (OSError(errno.ENOSPC, "No space", "f"), 2, "cannot read or write: [Errno 28] No space: 'f'. Free disk space."),
         (OSError("odd"), 2, "cannot read or write: odd"),
-        (MemoryError(), 2, "out of memory. Free some, or take a machine with more."),
-        (SystemExit(0), 2, "sys.exit(0) was called, before the command had ended"),
-        (KeyError("x"), 2, "unexpected KeyError: 'x'. --debug shows where it happened."),
-        (AssertionError(), 2, "unexpected AssertionError. --debug shows where it happened."),
+        (MemoryError(), 2, "out of memory. Free memory, or use a node with more memory."),
+        (SystemExit(0), 2, "unexpected sys.exit(0) before the end of the command"),
+        (KeyError("x"), 2, "unexpected KeyError: 'x'. See the traceback with --debug."),
+        (AssertionError(), 2, "unexpected AssertionError. See the traceback with --debug."),
     ],
 )
 def test_what_ends_a_command_in_words(error: BaseException, code: int, line: str) -> None:
@@ -218,7 +218,7 @@ def test_what_ends_a_command_in_words(error: BaseException, code: int, line: str
 
 def test_errors_of_ray_say_that_the_finished_is_kept() -> None:
     code, line = exit_code_and_line(RaySystemError("x" * 1000))
-    assert code == 2 and line.startswith("Ray failed: RaySystemError: ") and "is kept" in line and len(line) < 500
+    assert code == 2 and line.startswith("Ray failed: RaySystemError: ") and "are kept" in line and len(line) < 500
 
 
 def test_a_folder_that_is_gone_is_said(call: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
@@ -228,7 +228,7 @@ def test_a_folder_that_is_gone_is_said(call: Callable[..., Any], tmp_path: Path,
     gone.rmdir()
     code, said = call("list sweeps")
     assert code == 2
-    assert said == "sparsweep: the current folder is gone (No such file or directory). Change to one that exists: cd\n"
+    assert said == "sparsweep: the current folder was deleted (No such file or directory). Change the folder: cd\n"
     monkeypatch.chdir(tmp_path)
 
 

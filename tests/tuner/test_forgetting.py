@@ -73,7 +73,7 @@ def test_trials_of_other_code_are_said_and_made_again_with_all_that_they_need(
     other_code()
     remarks = Remarks.on(sweep, store)
     (line,) = remarks.code_lines()
-    assert line.startswith("  other code: 2 finished trials were made by other code of sparsweep")
+    assert line.startswith("  other code: 2 finished trials ran with different code in sparsweep")
     assert remarks.facts()["other_code"] == {"sparsweep": 2}
     graph = build_graph(sweep.trials)
     runs = runs_to_rerun("sparsweep", graph, store)
@@ -98,7 +98,9 @@ def test_one_trial_is_made_again_and_nothing_else(two: tuple[Sweep, Store], run_
 
 def test_what_is_no_module_and_no_trial_is_refused(two: tuple[Sweep, Store]) -> None:
     sweep, store = two
-    with pytest.raises(UsageError, match=r"--rerun their_module: 0 finished trials .* \(there is none\)"):
+    with pytest.raises(
+        UsageError, match=r"--rerun their_module: neither a changed module \(none\) nor a unique id \(0 finished trials"
+    ):
         runs_to_rerun("their_module", build_graph(sweep.trials), store)
 
 
@@ -139,11 +141,11 @@ def test_the_command_shows_and_then_forgets(two: tuple[Sweep, Store], call: Comm
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "TRIAL or --where: give"),
+        ((), "TRIAL, --where: exactly one is needed. Give trial ids"),
         (("--where", "nothing > 1"), "--where: cannot be applied (got 'nothing > 1')"),
         (("--where", "sparsity"), "--where: must be true or false for each trial"),
-        (("abcdef0", "--where", "seed == 0"), "TRIAL or --where: give"),
-        (("zzz",), "TRIAL 'zzz': no finished or failed trial begins so"),
+        (("abcdef0", "--where", "seed == 0"), "TRIAL, --where: exactly one is needed. Give trial ids"),
+        (("zzz",), "TRIAL 'zzz': no finished or failed trial matches"),
     ],
 )
 def test_a_wrong_call_is_refused(
@@ -156,4 +158,4 @@ def test_a_wrong_call_is_refused(
 
 def test_a_folder_that_is_no_storage_is_left_alone(tmp_path: Path, call: Command) -> None:
     code, _, err = call("forget", "--where", "seed == 0", "--yes", "--storage", str(tmp_path / "photos"))
-    assert code == 2 and "not marked as a storage" in err
+    assert code == 2 and "not a sparsweep storage" in err

@@ -94,8 +94,10 @@ def test_a_finished_sweep_keeps_what_its_commands_need(small: Sweep, run_here: R
     assert garbage.size == 0
     assert (len(garbage.kept["weights"]), len(garbage.kept["scores"])) == (len(small.trials), 2)
     weights, scores, *_ = garbage.lines(store)
-    assert f"kept for export: {len(small.trials)} files" in weights and weights.endswith("; --weights removes them too")
-    assert "kept for sample images in figures and report: 2 files" in scores and "--scores removes them" in scores
+    assert f"kept for export: {len(small.trials)} files" in weights and weights.endswith(
+        ". Remove them with --weights."
+    )
+    assert "kept for sample images in figures and report: 2 files" in scores and "Remove them with --scores." in scores
 
 
 def test_what_commands_need_is_given_up_by_name(small: Sweep, run_here: Runner, tmp_path: Path) -> None:
@@ -107,8 +109,8 @@ def test_what_commands_need_is_given_up_by_name(small: Sweep, run_here: Runner, 
     garbage = find_unused([small], store, EVERYTHING)
     weights, scores, *_ = garbage.lines(store)
     again = f"sparsweep resume SWEEP --remake weights --storage {tmp_path}"
-    assert weights.endswith(f"; stops export for all {len(small.trials)} until: {again}")
-    assert "; stops sample images in figures and report for all 2 until: " in scores
+    assert weights.endswith(f"; disables export for all {len(small.trials)} until: {again}")
+    assert "; disables sample images in figures and report for all 2 until: " in scores
     assert garbage.size == sum((tmp_path / path).stat().st_size for path in paths(small, store))
     delete(garbage, store)
     assert store.artifact_paths() == set() and store.finished() == before
@@ -245,8 +247,8 @@ def test_a_folder_without_the_mark_is_refused(
         store.write(mark.NAME, content)
     before = all_files(tmp_path)
     said = command(*call, "--storage", str(tmp_path), code=2)
-    remedy = f"Mark it first: sparsweep run SWEEP --storage {tmp_path}"
-    assert said == f"sparsweep: --storage {tmp_path}: not marked as a storage (no {mark.NAME}). {remedy}\n"
+    remedy = f"Create the file first: sparsweep run SWEEP --storage {tmp_path}"
+    assert said == f"sparsweep: --storage {tmp_path}: not a sparsweep storage (no file {mark.NAME}). {remedy}\n"
     assert all_files(tmp_path) == before
 
 
@@ -257,7 +259,7 @@ def test_a_resume_marks_a_storage_of_an_earlier_version(
     sweep_record.save_sweep(small, Store(str(tmp_path)))
     (tmp_path / mark.NAME).unlink()
     said = command("gc", "--storage", str(tmp_path), code=2)
-    assert said.endswith(f"Mark it first: sparsweep resume small --storage {tmp_path}\n")
+    assert said.endswith(f"Create the file first: sparsweep resume small --storage {tmp_path}\n")
     command(*said.rpartition(": sparsweep ")[2].split())
     assert "to remove with --yes: 0 B" in command("gc", "--storage", str(tmp_path))
 
@@ -274,7 +276,7 @@ def test_a_bucket_is_as_safe_as_a_folder(bucket: Store, command: Command) -> Non
     for path in theirs | OURS:
         bucket.write(path, b"content")
     for call in (("gc", "--yes"), ("compact",)):
-        assert "not marked as a storage" in command(*call, "--storage", bucket.storage, code=2)
+        assert "not a sparsweep storage" in command(*call, "--storage", bucket.storage, code=2)
     bucket.mark()
     command("gc", "--yes", "--scores", "--storage", bucket.storage)
     assert {path for folder in THEIRS for path in bucket.list_sizes(folder)} == theirs

@@ -15,9 +15,9 @@ from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.cli import sweeps
 from sparsweep.tuner.config.sweep import parse_sweep
-from sparsweep.tuner.execution import driver
-from sparsweep.tuner.execution.driver import Stopped
+from sparsweep.tuner.execution import driver, ray_cluster
 from sparsweep.tuner.execution.run_options import RunOptions
+from sparsweep.tuner.execution.signals import STOPPING, Stopped, stop_signals
 from support.fake_results import write_results
 
 SWEEP = """
@@ -82,20 +82,20 @@ def test_a_sweep_that_was_stopped_says_how_to_go_on(
         cli.main()
     assert ended.value.code == 128 + signum
     last = capsys.readouterr().err.splitlines()[-1]
-    assert last.endswith("Go on with: sparsweep resume mine --storage there --fail-fast")
+    assert last.endswith("Continue: sparsweep resume mine --storage there --fail-fast")
 
 
 def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
-    before = {signum: signal.getsignal(signum) for signum in driver.STOPPING}
+    before = {signum: signal.getsignal(signum) for signum in STOPPING}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     try:
-        with driver.stop_signals() as received:
+        with stop_signals() as received:
             os.kill(os.getpid(), signal.SIGHUP)
             assert received == []
             with pytest.raises(Stopped):
                 os.kill(os.getpid(), signal.SIGTERM)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        with driver.stop_signals() as received:
+        with stop_signals() as received:
             with pytest.raises(Stopped):
                 os.kill(os.getpid(), signal.SIGHUP)
             assert received == [signal.SIGHUP]
@@ -112,8 +112,8 @@ def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
             "timed out during startup. This may be",
         ),
         (OSError("AF_UNIX path length cannot exceed 107 bytes: /tmp/x"), "AF_UNIX path length"),
-        (SystemExit(1), "1. Try again"),
-        (RuntimeError("x" * 1000), " ... Try again".replace(" ...", "")),
+        (SystemExit(1), "1. Retry"),
+        (RuntimeError("x" * 1000), " ... Retry".replace(" ...", "")),
     ],
 )
 def test_whatever_keeps_ray_from_starting_is_one_line(
@@ -126,12 +126,12 @@ def test_whatever_keeps_ray_from_starting_is_one_line(
     def start(**options: Any) -> None:
         raise raised
 
-    monkeypatch.setattr(driver.ray, "init", start)
+    monkeypatch.setattr(ray_cluster.ray, "init", start)
     monkeypatch.setattr(sys, "argv", ["sparsweep", "run", "mine.yaml"])
     with pytest.raises(SystemExit) as ended:
         cli.main()
     first, last = capsys.readouterr().err.splitlines()
-    assert ended.value.code == 2 and first == "mine: 2 runs to do, 0 of 2 done before"
+    assert ended.value.code == 2 and first == "mine: 2 runs to do, 0 of 2 already finished"
     assert last.startswith("sparsweep: --address local: Ray did not start: ") and said in last and len(last) < 600
     folder_of_logs = Path(last.rpartition(": ")[2])
     assert folder_of_logs.is_dir() and folder_of_logs.name.startswith("d-")
@@ -145,7 +145,7 @@ def test_a_signal_while_ray_starts_is_no_failure_to_start(folder: Path, monkeypa
         raise SystemExit(signal.SIGTERM)  # by the handler that ray.init sets
 
     for begin, signum in ((start, signal.SIGHUP), (ended, signal.SIGTERM)):
-        monkeypatch.setattr(driver.ray, "init", begin)
-        with driver.stop_signals(), pytest.raises(Stopped) as stopped:
-            driver.connect("local", {"_temp_dir": "somewhere"})
+        monkeypatch.setattr(ray_cluster.ray, "init", begin)
+        with stop_signals(), pytest.raises(Stopped) as stopped:
+            ray_cluster.connect("local", {"_temp_dir": "somewhere"})
         assert stopped.value.signum == signum

@@ -84,5 +84,5 @@ def test_auto_is_a_gpu_where_there_is_one(
 
 def test_auto_does_not_guess_what_nodes_will_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9})
-    with pytest.raises(driver.SweepError, match=r"resources\.gpus: auto sees no node yet"):
+    with pytest.raises(driver.SweepError, match=r"resources\.gpus: 'auto' needs a running node"):
         auto(tmp_path)

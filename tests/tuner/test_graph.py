@@ -160,7 +160,7 @@ def test_hours_rest_on_finished_trials(small: Sweep, run_here: Runner, tmp_path:
     assert grounds == ["from 5 finished trials"]
     assert estimate_hours([*specs, *specs], rates) == (pytest.approx(2 * hours), grounds)
     done = estimate(parse_sweep(small.dump(), "small", ["sparsity=.5", "data_ratio=.1"]), store)
-    assert format_estimate(done)[-1].endswith("none: nothing is left to train")
+    assert format_estimate(done)[-1].endswith("none: no training left")
     other = [TrialSpec.model_validate({"dataset": "digits", "model": "resnet18", "sparsifier": "dense"})]
     assert estimate_hours(other, rates) == (None, [])
 
@@ -174,11 +174,11 @@ def test_hours_rest_on_a_calibration_where_nothing_has_finished(small: Sweep, tm
     facts = estimate(small, store)
     assert facts["hours"] == pytest.approx(sum(num_images(spec) for spec in graph.runs.values()) / 100 / 3600)
     assert facts["hours_rest_on"] == ["calibrated on NVIDIA H200"]
-    assert format_estimate(facts)[-1].endswith(" s one after the other, calibrated on NVIDIA H200")
+    assert format_estimate(facts)[-1].endswith(" s sequentially, calibrated on NVIDIA H200")
     for change in ("recipe.batch_size=64", "resources.execution.compile=true"):
         other = estimate(parse_sweep(small.dump(), "small", [change]), store)
         assert other["hours"] is None and format_estimate(other)[-1].endswith(
-            "unknown: sparsweep calibrate measures it"
+            "unknown. Measure the speed: sparsweep calibrate"
         )
 
 

@@ -71,8 +71,8 @@ def test_another_file_of_that_name_is_refused(
 ) -> None:
     here, there = written(tmp_path / "here", first), written(tmp_path / "there", second)
     recorded = run(here, storage)
-    problem = f"SWEEP mine: another sweep of this name was run here (from {here}, got {there}). "
-    with pytest.raises(UsageError, match=re.escape(problem) + "Give one a name: --set name=mine-2"):
+    problem = f"SWEEP mine: another sweep of this name ran here (from {here}, got {there}). "
+    with pytest.raises(UsageError, match=re.escape(problem) + "Rename one: --set name=mine-2"):
         open_sweep(there, [], storage, as_it_was_run)
     assert open_recorded_sweep("mine", [], storage)[0] == recorded
 
@@ -110,7 +110,7 @@ def test_a_damaged_record_is_replaced(tmp_path: Path, storage: str) -> None:
 @pytest.mark.parametrize("name", ["paper", "quickstart"])
 def test_resume_of_a_sweep_that_never_ran_here_asks_for_run(name: str, storage: str) -> None:
     start = f"sparsweep run {name} --storage {storage}"
-    with pytest.raises(UsageError, match=f"^SWEEP {name}: has not been run in {storage}. Start it: {start}$"):
+    with pytest.raises(UsageError, match=f"^SWEEP {name}: never run in {storage}. Start it: {start}$"):
         open_recorded_sweep(name, [], storage)
     assert not Path(storage).exists()
 

@@ -162,7 +162,7 @@ def test_included_sweeps_keep_their_own_bases_and_take_overrides() -> None:
     ("text", "why"),
     [
         ("include: [fig15]", "unknown sweep 'fig15'"),
-        ("include: fig2", "include: a list of sweeps, got 'fig2'"),
+        ("include: fig2", "include: must be a list of sweeps"),
         ("include: [mine]", "include: mine cannot include itself"),
         ("include: []", "grids"),
     ],

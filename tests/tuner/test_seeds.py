@@ -140,12 +140,12 @@ def test_the_order_of_the_results_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ("seeds.to=2", "seeds.to: 2 is less than from: 3"),
+        ("seeds.to=2", "seeds.to: must be at least from, 3"),
         ("seeds.from=1", r"seeds\.from: .*greater than or equal to 2"),
         ("seeds.until=forever", r"seeds\.until: .*'decided'"),
         ("seeds.margin=0", r"seeds\.margin"),
         ("seeds.margins=0.1", "unknown field 'margins' .*margin.*; choose from first, from, to, until, margin, level"),
-        ("seed=3", "seed: the sweep has seeds"),
+        ("seed=3", "seed: conflicts with seeds"),
     ],
 )
 def test_bad_seeds_are_one_clear_line(change: str, why: str) -> None:
@@ -156,14 +156,14 @@ def test_bad_seeds_are_one_clear_line(change: str, why: str) -> None:
 
 def test_a_search_has_no_seeds_to_grow() -> None:
     search = "search: {objectives: {test_accuracy: maximize}, space: {seed: {from: 0, to: 3}}}\nseeds: {from: 3, to: 4}"
-    with pytest.raises(SweepError, match="seeds: only the points of grids"):
+    with pytest.raises(SweepError, match="seeds: not available with search"):
         parse_sweep(search, "both")
 
 
 def test_an_included_sweep_takes_the_seeds_of_the_whole(tmp_path: Path) -> None:
     path = tmp_path / "part.yaml"
     path.write_text(SWEEP)
-    with pytest.raises(SweepError, match="include: part has seeds that grow; give this sweep seeds of its own"):
+    with pytest.raises(SweepError, match=r"include: part has adaptive seeds\. Set seeds in this sweep too\."):
         parse_sweep(f"include: [{path}]", "whole")
     whole = parse_sweep(f"include: [{path}]\nseeds: {{from: 2, to: 3}}", "whole")
     assert {trial.seed for trial in whole.trials.values()} == {0, 1}

@@ -110,7 +110,7 @@ def test_a_bucket_out_of_reach_is_given_up_within_seconds(
         addresses, "resolve_storage", lambda storage: (opened.append(storage), (Unreachable(), "b/runs"))[1]
     )
     said = error_line(f"{command} --storage gs://b/runs")
-    assert said.startswith("sparsweep: --storage gs://b/runs: cannot be reached: google::cloud::Status(UNAVAILABLE")
+    assert said.startswith("sparsweep: --storage gs://b/runs: unreachable: google::cloud::Status(UNAVAILABLE")
     assert said.endswith(" .... Check the address, the network and the credentials.") and len(said) < 500
     assert asked == ["b/runs"] and opened[-1] == "gs://b/runs?retry_limit_seconds=5"
 

@@ -133,9 +133,9 @@ def test_a_field_of_a_method_is_set_where_a_method_has_it() -> None:
     ("override", "said"),
     [
         ("sparsifier.prune_rat=.3", "unknown field of any sparsifier here 'prune_rat' (did you mean prune_rate?)"),
-        ("grids.3.sparsity=.5", "a field of one grid is grids.N.FIELD, with N from 0 to 2"),
-        ("grids.x.sparsity=.5", "a field of one grid is grids.N.FIELD, with N from 0 to 2"),
-        ("grids.1=.5", "a field of one grid is grids.N.FIELD, with N from 0 to 2"),
+        ("grids.3.sparsity=.5", "unknown grid. Write grids.N.FIELD with N from 0 to 2"),
+        ("grids.x.sparsity=.5", "unknown grid. Write grids.N.FIELD with N from 0 to 2"),
+        ("grids.1=.5", "unknown grid. Write grids.N.FIELD with N from 0 to 2"),
         ("grids.1.sparsit=.5", "unknown field 'sparsit' (did you mean sparsity?)"),
         ("model.layers=3", "unknown field of any model here 'layers'; choose from stem, width"),
     ],
@@ -164,7 +164,10 @@ def test_an_override_that_means_nothing_is_one_line(override: str, said: str) ->
         (("recipe: digits", "data_ratio: 0"), r"data_ratio: .*greater than 0 \(got 0\)"),
         (("grids:", "grid:"), r"unknown field 'grid' \(did you mean grids\?\); choose from name"),
         (("grids:", "grids: ["), r"not YAML"),
-        (("step: 0.4", "step: 0.3"), r"sparsity: its steps end at 0\.7 and miss its end \(got .*Write to: 0\.7, or"),
+        (
+            ("step: 0.4", "step: 0.3"),
+            r"sparsity: the last step is 0\.7, not the end of the range \(got .*Write to: 0\.7, or",
+        ),
         (
             ("sparsity: {", "sparsity: 0.5\n    sparsity: {"),
             r"^small: line 7: 'sparsity' .* in line 6\.",
@@ -175,7 +178,7 @@ def test_an_override_that_means_nothing_is_one_line(override: str, said: str) ->
         (("sparsifier: dense", "{sparsifier: dense, sparsity: .5}"), r"sparsity: dense trains at sparsity 0, got 0.5"),
         (
             ("recipe: digits", "recipe: digits, difficulty: el2n, data_ratio: .5, seed: []"),
-            r"grids: they hold no trial",
+            r"grids: no trials",
         ),
     ],
 )

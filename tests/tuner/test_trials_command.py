@@ -98,7 +98,7 @@ def test_an_empty_choice_is_said(storage: Store, call: Command) -> None:
         (("--where", "sparsity >="), "--where: cannot be applied (got 'sparsity >=')"),
         (("--where", "@pd.read_csv('x')"), "--where: cannot be applied"),
         (("--sort", "accuracy"), "--sort: unknown column (got 'accuracy')"),
-        (("--csv", "--json"), "--json, --csv: choose one of the two"),
+        (("--csv", "--json"), "--json, --csv: cannot be combined. Choose one."),
     ],
 )
 def test_wrong_calls_are_one_line(arguments: tuple[str, ...], said: str, storage: Store, call: Command) -> None:

@@ -1,7 +1,12 @@
-"""The ``sparsweep`` command. What a command needs is imported inside it, so that ``--help`` answers at once.
+"""The ``sparsweep`` command.
 
-Exit 0: all done; 1: some trials failed; 2: a wrong call or sweep, or an error, with one line that names the field, the
-value and the choices (``faults``); 129, 130 and 143: stopped by SIGHUP, SIGINT and SIGTERM, in order.
+Each command imports its modules inside its function, because ``--help`` must start fast.
+
+Exit codes:
+    0: All trials are finished.
+    1: Some trials failed.
+    2: Usage error, invalid sweep or other error. One line names the field, the value and the choices.
+    129, 130, 143: Stopped in order by SIGHUP, SIGINT or SIGTERM.
 """
 
 from __future__ import annotations
@@ -30,7 +35,7 @@ app = typer.Typer(
 
 
 def print_version(asked: bool) -> None:
-    """Print the version of the package, and end."""
+    """Print the package version and exit if the option is set."""
     if asked:
         from importlib.metadata import version
 
@@ -42,15 +47,15 @@ DEBUG = "--debug"
 
 
 def main() -> None:
-    """Run the command. Whatever ends it is one line on standard error, and an exit code."""
+    """Run the command. Print one line to stderr for every error and exit with its code."""
     debug = DEBUG in sys.argv
-    arguments = sorted(sys.argv[1:], key=DEBUG.__ne__)  # it may stand anywhere
+    arguments = sorted(sys.argv[1:], key=DEBUG.__ne__)  # --debug may follow the command
     with lasting_messages():
         if debug:
             logging.basicConfig(format="%(message)s")
         else:
             print_errors_as_lines()
-        logging.getLogger("sparsweep.trainables").setLevel(logging.INFO)  # images being decoded: that takes a while
+        logging.getLogger("sparsweep.trainables").setLevel(logging.INFO)  # logs slow image decoding
         try:
             code, reason = app(arguments, standalone_mode=False) or 0, ""
         except BaseException as error:
@@ -65,11 +70,11 @@ def main() -> None:
 @app.callback()
 def begin(
     version: Annotated[
-        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and end.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of what ends a command; anywhere.")] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Print the traceback of an error. Any position.")] = False,
 ) -> None:
-    """Sweeps over sparse training on hard samples: when do sparse networks learn them better than dense ones?"""
+    """Run sweeps that compare sparse and dense networks on hard training samples."""
     refuse_lost_folder()
 
 
@@ -82,8 +87,8 @@ PANELS: dict[str, tuple[Callable[..., None], ...]] = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
-app.command(name="list", rich_help_panel="What there is")(list_names)
-app.add_typer(data_app, name="data", rich_help_panel="What there is")
+app.command(name="list", rich_help_panel="Reference")(list_names)
+app.add_typer(data_app, name="data", rich_help_panel="Reference")
 
 
 if __name__ == "__main__":

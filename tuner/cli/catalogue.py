@@ -1,4 +1,4 @@
-"""What there is to choose from, by kind: what ``sparsweep list`` lists."""
+"""Names that sweep files can use, by kind, for ``sparsweep list``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What ``sparsweep list`` can list."""
+    """Kinds of names that ``sparsweep list`` accepts."""
 
     sparsifiers = "sparsifiers"
     difficulties = "difficulties"
@@ -21,7 +21,7 @@ class Kind(StrEnum):
 
 
 def catalogue(kind: Kind) -> list[dict[str, str]]:
-    """``name`` and ``summary`` of everything of one kind."""
+    """Return ``name`` and ``summary`` of every entry of one kind."""
     if kind is Kind.sweeps:
         from sparsweep.tuner.config.sweep import built_in, description
 
@@ -30,7 +30,7 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
 
 
 def classes(kind: Kind) -> dict[str, type[FrozenModel]]:
-    """Return the classes of one kind by name, whose fields a sweep file can set; of ``fields`` its own parts."""
+    """Return the classes of one kind by name. For ``fields``: the parts of a sweep file."""
     if kind is Kind.fields:
         return _parts_of_a_sweep()
     from sparsweep.trainables.data import datasets
@@ -53,7 +53,8 @@ def _parts_of_a_sweep() -> dict[str, type[FrozenModel]]:
     from sparsweep.trainables.specs.trial import Evaluation, TrialSpec
     from sparsweep.trainables.training.execution import ExecutionConfig
     from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
-    from sparsweep.tuner.config.sweep import Resources, Search, Sweep
+    from sparsweep.tuner.config.search import Search
+    from sparsweep.tuner.config.sweep import Resources, Sweep
 
     return {
         "sweep": Sweep,
@@ -68,26 +69,26 @@ def _parts_of_a_sweep() -> dict[str, type[FrozenModel]]:
 
 
 def field_reference(kind: Kind, name: str) -> dict[str, Any]:
-    """Return ``name``, what is written ``about`` it and its ``fields``; ValueError that names the choices."""
+    """Return ``name``, ``about`` (documentation) and ``fields`` of one entry. Raise ValueError for an unknown name."""
     from sparsweep.trainables.specs.base import unknown_choice
     from sparsweep.tuner.cli.field_reference import describe_part, fields
 
     if kind is Kind.sweeps:
-        raise ValueError(f"NAME {name!r}: a sweep has no fields of its own: sparsweep list fields sweep")
-    found = classes(kind)
-    if name not in found:
-        raise ValueError(f"NAME: {unknown_choice(str(kind), name, found)}")
-    return {"name": name, "about": describe_part(found[name]), "fields": fields(found[name])}
+        raise ValueError(f"NAME {name!r}: all sweeps have the same fields. List them: sparsweep list fields sweep")
+    entries = classes(kind)
+    if name not in entries:
+        raise ValueError(f"NAME: {unknown_choice(str(kind), name, entries)}")
+    return {"name": name, "about": describe_part(entries[name]), "fields": fields(entries[name])}
 
 
 def format_field_reference(facts: dict[str, Any]) -> list[str]:
-    """The fields of one thing as a person reads them, after what is written about it."""
+    """Format the documentation and the fields of one entry as lines."""
     from sparsweep.tuner.cli.field_reference import format_fields
 
-    return [facts["about"], "", *(format_fields(facts["fields"]) if facts["fields"] else ["It has no fields."])]
+    return [facts["about"], "", *(format_fields(facts["fields"]) if facts["fields"] else ["No fields."])]
 
 
 def format_choices(rows: list[dict[str, str]]) -> list[str]:
-    """A catalogue as a person reads it."""
+    """Format a catalogue, one line per entry."""
     width = max(len(row["name"]) for row in rows)
     return [f"{row['name']:<{width}}  {row['summary']}" for row in rows]

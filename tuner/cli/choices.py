@@ -1,4 +1,4 @@
-"""Commands that list what sweep files can name, and the data sets on this machine."""
+"""Commands that list the names for sweep files, and the data sets on this node."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from sparsweep.tuner.cli.options import (
 from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.terminal import print_message, print_result
 
-data_app = typer.Typer(help="Data sets on this machine: fetch them, see which are there.", no_args_is_help=True)
+data_app = typer.Typer(help="Download data sets to this node and list them.", no_args_is_help=True)
 
 
 @data_app.command()
 def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set that data list shows.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set, see sparsweep data list.")],
     data: DataFolder = None,
 ) -> None:
-    """Download a data set, check it and unpack it; nothing is done if it is there and whole."""
+    """Download, verify and unpack a data set. Skip the download if the data set is complete."""
     from sparsweep.tuner.cli.datasets import fetch
 
     print_result(fetch(name, data, print_message))
@@ -33,7 +33,7 @@ def get(
 
 @data_app.command(name="list")
 def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
-    """List the data sets that can be downloaded, and where those that are there lie."""
+    """List the downloadable data sets and their folders on this node."""
     from sparsweep.tuner.cli.datasets import list_datasets
 
     rows = list_datasets(data)
@@ -46,11 +46,11 @@ def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
 
 def list_names(
     kind: KindName,
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the fields of this one.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show the fields of this entry.")] = None,
     as_json: AsJson = False,
     plugins: Plugins = [],
 ) -> None:
-    """List what a sweep file can name, a line each; of one by NAME, its source and its fields with defaults."""
+    """List the names that a sweep file can use. With NAME, show its source paper and its fields with defaults."""
     if name is None:
         rows = catalogue(kind)
         print_result(json.dumps(rows) if as_json else "\n".join(format_choices(rows)))

@@ -1,4 +1,4 @@
-"""The images that a sweep needs: read before anything is started, fetched by ``sparsweep data get``."""
+"""Images of a sweep: loaded before Ray starts, downloaded by ``sparsweep data get``."""
 
 from __future__ import annotations
 
@@ -21,13 +21,22 @@ from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.planning.graph import SweepState
 
 Log = Callable[[str], None]
-"""Says something of the course of things."""
+"""Function that prints a progress message."""
 
 
 def read_images(state: SweepState, extra_datasets: Iterable[Dataset], folder: str | None) -> dict[str, ImageData]:
-    """The images of the runs that are ready, by their data set's JSON; WrongCall if some cannot be read.
+    """Load the images of all ready runs.
 
-    ``extra_datasets``: data sets that runs to come may need; ``folder``: where data sets lie, None for the default.
+    Args:
+        state: The sweep's runs.
+        extra_datasets: Data sets that later runs may need.
+        folder: Folder of data sets, None for the default.
+
+    Returns:
+        Images by the JSON of their data set.
+
+    Raises:
+        UsageError: A data set is missing or damaged.
     """
     sources = [state.graph.runs[run].dataset_spec for run in state.ready]
     images = {}
@@ -40,21 +49,33 @@ def read_images(state: SweepState, extra_datasets: Iterable[Dataset], folder: st
 
 
 def downloadable() -> dict[str, type[DownloadableDataset]]:
-    """The data sets that can be fetched, by name."""
+    """Return the downloadable data sets by name."""
     classes = {name: datasets[name] for name in datasets.names()}
     return {name: cls for name, cls in classes.items() if issubclass(cls, DownloadableDataset)}
 
 
 def fetch(name: str, folder: str | None, tell: Log) -> str:
-    """Fetch a data set, unless it is there and whole; a line that says what is there. WrongCall if that fails."""
+    """Download a data set unless it is already complete.
+
+    Args:
+        name: The data set.
+        folder: Folder of data sets, None for the default.
+        tell: Prints progress messages.
+
+    Returns:
+        One line with the number of images and the folder.
+
+    Raises:
+        UsageError: The name is unknown or the download fails.
+    """
     if name not in downloadable():
-        raise UsageError(f"NAME: {unknown_choice('data set to fetch', name, downloadable())}")
+        raise UsageError(f"NAME: {unknown_choice('downloadable data set', name, downloadable())}")
     cls = downloadable()[name]
     try:
         root = data_root(folder)
         images = _load_if_valid(name, root, tell)
         if images is None:
-            tell(f"fetching {cls.url} into {root}")
+            tell(f"downloading {cls.url} to {root}")
             cls.fetch(root)
             images = datasets.parse(name).load(root)
     except DataError as error:
@@ -63,7 +84,7 @@ def fetch(name: str, folder: str | None, tell: Log) -> str:
 
 
 def _load_if_valid(name: str, root: Path, tell: Log) -> ImageData | None:
-    """The images, or None if they must be fetched."""
+    """Return the images, or None if they must be downloaded."""
     try:
         return datasets.parse(name).load(root)
     except MissingDataError:
@@ -74,10 +95,10 @@ def _load_if_valid(name: str, root: Path, tell: Log) -> ImageData | None:
 
 
 def list_datasets(folder: str | None) -> list[dict[str, Any]]:
-    """``name`` and ``folder`` of every data set that can be fetched; the folder is None where it is not there.
+    """Return ``name`` and ``folder`` of every downloadable data set; ``folder`` is None if it does not exist.
 
     Raises:
-        WrongCall: The folder of all data sets is not known.
+        UsageError: The default folder of data sets is unknown.
     """
     try:
         root = data_root(folder)

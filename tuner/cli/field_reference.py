@@ -1,4 +1,4 @@
-"""The fields of what a sweep file names: types, bounds, defaults and meanings, read from the classes themselves."""
+"""Field reference of sweep files: types, bounds, defaults and descriptions, read from the pydantic classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ COLUMNS = ("field", "type", "default", "meaning")
 
 
 def describe_part(cls: type[BaseModel]) -> str:
-    """Return what is written of a class: by its file, which names the source, where the file is about it alone."""
+    """Return the documentation of a class.
+
+    If the module defines only this class, return the module docstring, because it cites the paper.
+    """
     module = sys.modules[cls.__module__]
     defined = [
         value for value in vars(module).values() if inspect.isclass(value) and value.__module__ == cls.__module__
@@ -29,9 +32,9 @@ def describe_part(cls: type[BaseModel]) -> str:
 
 
 def fields(cls: type[BaseModel]) -> list[dict[str, str]]:
-    """Return a row of :data:`COLUMNS` for each field of ``cls`` that a sweep file can set."""
+    """Return one row with :data:`COLUMNS` per field of ``cls`` that a sweep file can set."""
     rows = []
-    above: dict[str, Any] = {}  # a default may follow from the fields above it
+    above: dict[str, Any] = {}  # a default factory may read the fields above
     for name, info in cls.model_fields.items():
         above[name] = default = info.get_default(call_default_factory=True, validated_data=above)
         meaning, kind = info.description or "", type_of(info)
@@ -40,7 +43,7 @@ def fields(cls: type[BaseModel]) -> list[dict[str, str]]:
 
 
 def type_of(info: FieldInfo) -> str:
-    """Return the type of a field with its bounds: ``float in (0, 1]``, ``sign | magnitude``."""
+    """Return the type of a field with its bounds, e.g. ``float in (0, 1]`` or ``sign | magnitude``."""
     kind, low, high = _named(info.annotation), "", ""
     for bound in info.metadata:
         if isinstance(bound, (Ge, Gt)):
@@ -51,7 +54,7 @@ def type_of(info: FieldInfo) -> str:
 
 
 def _named(kind: Any) -> str:
-    """Return a type as a reader of YAML knows it."""
+    """Return the name of a type in YAML terms."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Annotated:
         return _named(inner[0])
@@ -69,7 +72,7 @@ def _named(kind: Any) -> str:
 
 
 def default_text(default: Any) -> str:
-    """Return the default of a field in YAML, ``required`` if it has none."""
+    """Return the default of a field in YAML, or ``required`` if the field has no default."""
     if default is PydanticUndefined:
         return "required"
     if isinstance(default, BaseModel):
@@ -82,15 +85,15 @@ def _yaml(value: Any) -> str:
 
 
 def format_fields(rows: list[dict[str, str]]) -> list[str]:
-    """Return a table of fields as a person reads it, meanings wrapped."""
+    """Format the rows of :func:`fields` as an aligned table with wrapped meanings."""
     widths = [max(len(row[column]) for row in [*rows, _heads()]) for column in COLUMNS[:-1]]
     indent = sum(widths) + 2 * len(widths)
-    found = []
+    lines = []
     for row in [_heads(), *rows]:
         start = "".join(f"{row[column]:<{width}}  " for column, width in zip(COLUMNS, widths, strict=False))
         text = textwrap.wrap(row["meaning"], max(40, WIDTH - indent)) or [""]
-        found += [(start + text[0]).rstrip(), *(" " * indent + line for line in text[1:])]
-    return found
+        lines += [(start + text[0]).rstrip(), *(" " * indent + line for line in text[1:])]
+    return lines
 
 
 def _heads() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""What the command reads of results: the one place, beside the command itself, where ``tuner`` meets ``analysis``."""
+"""Results for the commands: trial tables, remarks and claims. Apart from the commands, only this file uses analysis."""
 
 from __future__ import annotations
 
@@ -21,14 +21,19 @@ if TYPE_CHECKING:
     from sparsweep.tuner.config.sweep import Sweep
 
 SHOWN = ("trial", "state", "sparsifier", "sparsity", "difficulty", "data_ratio", "seed", "test_accuracy")
-"""Columns that a listing of trials always has."""
+"""Columns that every listing of trials shows."""
 
 
 def load_results(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
-    """Sweeps as they were last run here, and what their trials left; says how many are not done.
+    """Load sweeps as recorded by their last run here, with their results. Log the number of unfinished trials.
+
+    Args:
+        names: The sweeps.
+        overrides: ``path=value`` strings.
+        storage: A folder or address.
 
     Raises:
-        WrongCall: None of their trials has finished or failed here.
+        UsageError: None of their trials is finished or failed here.
     """
     from dataclasses import replace
 
@@ -39,7 +44,7 @@ def load_results(names: list[str], overrides: list[str], storage: str) -> tuple[
 
     described, store = open_sweeps(names, overrides, storage)
     trials = {trial: spec for sweep in described for trial, spec in current_trials(sweep, store).items()}
-    results = load_results(store.storage, trials, [Ranking(*found) for found in score_rankings(trials.values())])
+    results = load_results(store.storage, trials, [Ranking(*key) for key in score_rankings(trials.values())])
     if results.trials.empty and results.failures.empty:
         raise nothing_finished(described, storage)
     allowed = [trial for sweep in described if sweep.allow_undertrained for trial in current_trials(sweep, store)]
@@ -51,13 +56,13 @@ def load_results(names: list[str], overrides: list[str], storage: str) -> tuple[
     )
     set_plugin_styles()
     done = len(results.trials)
-    if 0 < done < len(trials):  # where there is nothing at all, what is made of it says so itself
-        print_message(f"{len(trials) - done} of {len(trials)} trials are not done: this is without them")
+    if 0 < done < len(trials):  # without any finished trial, the commands themselves print a message
+        print_message(f"{len(trials) - done} of {len(trials)} trials are not finished: excluded")
     return described, store, results
 
 
 def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:
-    """Optuna's study of each search among ``sweeps``, by name."""
+    """Return the Optuna study of each search among ``sweeps``, by name."""
     searches = [sweep for sweep in sweeps if sweep.search is not None]
     if not searches:
         return {}
@@ -67,10 +72,10 @@ def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:
 
 
 def set_plugin_styles() -> None:
-    """Tell figures the labels and colors that methods of the user's own state.
+    """Register the labels and colors of plug-in methods for figures.
 
     Raises:
-        WrongCall: A color is none.
+        UsageError: A color is invalid.
     """
     from sparsweep.analysis.figures import style
     from sparsweep.trainables.sparsifiers import sparsifiers
@@ -82,7 +87,7 @@ def set_plugin_styles() -> None:
 
 @contextmanager
 def in_one_line(option: str = "") -> Iterator[None]:
-    """Raise WrongCall in place of a ValueError about something that the user wrote, after the name of the option."""
+    """Convert a ValueError into a UsageError whose message starts with ``option``."""
     try:
         yield
     except ValueError as error:
@@ -90,18 +95,18 @@ def in_one_line(option: str = "") -> Iterator[None]:
 
 
 def nothing_finished(sweeps: list[Sweep], storage: str) -> UsageError:
-    """Return the error of a command that needs results, where there are none."""
+    """Return the error of a command that needs results if no trial is finished."""
     names = ", ".join(sweep.name for sweep in sweeps)
-    return UsageError(f"{names}: no trial has finished in {storage}: sparsweep status says why")
+    return UsageError(f"{names}: no trial has finished in {storage}. See the reasons: sparsweep status")
 
 
 @dataclass(frozen=True)
 class Remarks:
-    """What is to be known of a sweep's finished trials before they are believed.
+    """Warnings about the finished trials of a sweep.
 
     Attributes:
-        convergence: How many were trained to their end.
-        other_code: Trials that were made by other code than is loaded here, by module.
+        convergence: Numbers of converged and under-trained trials.
+        other_code: Trials that ran with different code than this process, by module.
     """
 
     convergence: Convergence
@@ -109,7 +114,7 @@ class Remarks:
 
     @classmethod
     def on(cls, sweep: Sweep, store: Store) -> Remarks:
-        """Read the trials of ``sweep`` that have finished in ``store``."""
+        """Compute the remarks from the finished trials of ``sweep`` in ``store``."""
         from sparsweep.analysis.convergence import COLUMNS, Convergence
         from sparsweep.analysis.load import load_trials
         from sparsweep.trainables.storage.provenance import load_code
@@ -117,24 +122,24 @@ class Remarks:
         from sparsweep.tuner.planning.trials import current_trials
 
         trials = load_trials(store.storage, current_trials(sweep, store), [*COLUMNS, "code"])
-        codes = {text: load_code(text) for text in trials["code"].unique()}  # few: most trials share one
+        codes = {text: load_code(text) for text in trials["code"].unique()}  # few distinct values
         made_by = {trial: codes[text] for trial, text in zip(trials["trial"], trials["code"], strict=True)}
         return cls(Convergence.of(trials), by_module(made_by))
 
     def lines(self) -> list[str]:
-        """The same, as a person reads it; nothing if all is well."""
+        """Format all remarks, one line each. Empty without warnings."""
         return [*self.convergence.lines(), *self.code_lines()]
 
     def code_lines(self) -> list[str]:
-        """A line for each module with other code, and how to make its trials again."""
+        """Format one line per module with different code, with the command that reruns its trials."""
         return [
-            f"  other code: {len(trials)} finished trials were made by other code of {module}; "
-            f"run with --rerun {module} to make them again"
+            f"  other code: {len(trials)} finished trials ran with different code in {module}; "
+            f"run with --rerun {module} to repeat them"
             for module, trials in self.other_code.items()
         ]
 
     def facts(self) -> dict[str, Any]:
-        """The same, as ``status --json`` has it."""
+        """Return the remarks as numbers for ``status --json``."""
         return {
             "undertrained": self.convergence.undertrained,
             "convergence_unknown": self.convergence.unknown,
@@ -143,14 +148,14 @@ class Remarks:
 
 
 def remark_lines(sweep: Sweep, store: Store) -> list[str]:
-    """What is to be said of a sweep's results at its end."""
+    """Return the remarks about a sweep's results, one line each."""
     return Remarks.on(sweep, store).lines()
 
 
 def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
-    """Return the columns of ``trials`` for all trials of a sweep, after ``trial`` with ``state``, last with ``error``.
+    """Return the ``trials`` table of a sweep with the extra columns ``state`` (second) and ``error`` (last).
 
-    What has not finished has the columns that its spec tells, nothing else; ``error`` is that of failed ones.
+    Unfinished trials only have the columns that follow from their specs. ``error`` is set for failed trials.
     """
     import pyarrow as pa
 
@@ -161,9 +166,9 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
 
     trials, states, failures = current_trials(sweep, store), outcomes(sweep, store), store.failures()
     finished, _ = snapshot.read(store.storage, "trials", trials)
-    there = set(finished["trial"].to_pylist())
-    left = planned_trials(spec for spec in trials.values() if spec.id not in there)
-    table = pa.concat_tables([finished, left.cast(finished.schema)]).to_pandas().set_index("trial")
+    finished_ids = set(finished["trial"].to_pylist())
+    unfinished = planned_trials(spec for spec in trials.values() if spec.id not in finished_ids)
+    table = pa.concat_tables([finished, unfinished.cast(finished.schema)]).to_pandas().set_index("trial")
     table = table.loc[list(trials)].reset_index()
     table.insert(1, "state", table["trial"].map(states))
     failed = table["trial"].where(table["state"] == "failed")
@@ -172,7 +177,7 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
 
 
 def finished_where(condition: str, store: Store) -> list[str]:
-    """Return the ids of the finished trials of a storage for which ``condition`` holds; WrongCall if it is none."""
+    """Return the ids of finished trials that match ``condition``. Raise UsageError if the condition is invalid."""
     from sparsweep.analysis.load import load_trials
     from sparsweep.analysis.queries import matching
 
@@ -182,10 +187,16 @@ def finished_where(condition: str, store: Store) -> list[str]:
 
 
 def chosen_trials(table: pd.DataFrame, where: str | None, sort: str | None, smallest_first: bool) -> pd.DataFrame:
-    """Return the rows of a :func:`trial_table` that are asked for, in the order asked for.
+    """Filter and sort the rows of a :func:`trial_table`.
+
+    Args:
+        table: The trials.
+        where: Condition on columns, None for all rows.
+        sort: Column to sort by, None for the order of the table.
+        smallest_first: Whether to sort in ascending order.
 
     Raises:
-        WrongCall: The condition cannot be applied, or there is no such column.
+        UsageError: The condition is invalid or the column is unknown.
     """
     from sparsweep.analysis.queries import matching, ordered
 
@@ -196,26 +207,26 @@ def chosen_trials(table: pd.DataFrame, where: str | None, sort: str | None, smal
 
 
 def trial_csv(table: pd.DataFrame) -> str:
-    """Return all columns of a :func:`trial_table` as CSV that a spreadsheet computes nothing of."""
+    """Return all columns of a :func:`trial_table` as CSV, escaped so that spreadsheets evaluate no formulas."""
     from sparsweep.analysis.spreadsheet import to_csv
 
     return to_csv(table).decode().rstrip("\n")
 
 
 def trial_lines(table: pd.DataFrame, where: str | None, sort: str | None) -> str:
-    """Return a :func:`trial_table` as a person reads it: who a trial is, its accuracy, and the columns asked about."""
+    """Format a :func:`trial_table` with the default columns and the columns that ``where`` and ``sort`` name."""
     from sparsweep.analysis.queries import named_columns
 
-    asked = [*named_columns(where or "", table.columns), *([] if sort is None else [sort])]
+    requested = [*named_columns(where or "", table.columns), *([] if sort is None else [sort])]
     errors = ["error"] if table["error"].notna().any() else []
-    columns = list(dict.fromkeys([*SHOWN, *asked, *errors]))
+    columns = list(dict.fromkeys([*SHOWN, *requested, *errors]))
     if table.empty:
-        return "no trial"
+        return "no trials"
     return str(table[columns].to_string(index=False, na_rep="", float_format=lambda value: f"{value:.4g}"))
 
 
 def load_claims(paths: list[str]) -> list[Claim]:
-    """The paper's claims, and those in a user's files."""
+    """Return the paper's claims and the claims of the YAML files ``paths``. Raise UsageError for invalid files."""
     from sparsweep.analysis.claims import ClaimError, paper_claims, read_claims
 
     try:

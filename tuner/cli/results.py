@@ -46,7 +46,7 @@ def figures(
     spread: SpreadName = Spread.std,
     plugins: Plugins = [],
 ) -> None:
-    """Draw the figures that the results of sweeps allow: PNG, PDF and the CSV behind each."""
+    """Draw all figures that the results of the sweeps support, as PNG, PDF and CSV."""
     from sparsweep.analysis import figures as gallery
     from sparsweep.analysis.choice import chosen
     from sparsweep.tuner.planning.remaking import lost_scores
@@ -79,7 +79,7 @@ def claims(
     as_json: AsJson = False,
     plugins: Plugins = [],
 ) -> None:
-    """Say which of the paper's claims (and your own) the results support, contradict or leave open."""
+    """Test the paper's claims (and your own) against the results: supported, contradicted or open."""
     from sparsweep.analysis.claims import as_json as plain
     from sparsweep.analysis.claims import evaluate, format_verdicts
 
@@ -95,7 +95,7 @@ def report(
     more: ClaimFiles = [],
     plugins: Plugins = [],
 ) -> None:
-    """Write one HTML page about sweeps: results to filter, claims, figures, trials, failures, cost, provenance."""
+    """Write one HTML page about sweeps: filterable results, claims, figures, trials, failures, cost, provenance."""
     from datetime import UTC, datetime
 
     from sparsweep.analysis.claims import evaluate
@@ -107,8 +107,8 @@ def report(
     described, store, results = load_results(sweeps, overrides, storage)
     for line in lost_scores(described, store):
         print_message(line)
-    standings = [SweepSection(**status.report_input(sweep, store)) for sweep in described]
-    page = render(results, standings, evaluate(results, stated), store.root, datetime.now(UTC))
+    sections = [SweepSection(**status.report_input(sweep, store)) for sweep in described]
+    page = render(results, sections, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
     store.write(path, page.encode())
     print_result(store.uri(path))
@@ -116,14 +116,16 @@ def report(
 
 def study(
     sweep: SweepName,
-    output: Annotated[str | None, typer.Option(metavar="FILE", help="Default: SWEEP.db, in this folder.")] = None,
+    output: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Output file. Default: SWEEP.db in the current folder.")
+    ] = None,
     storage: Storage = DEFAULT_STORAGE,
     plugins: Plugins = [],
 ) -> None:
-    """Write a search as an Optuna study, to be opened in optuna-dashboard."""
+    """Write a search as an Optuna study file for optuna-dashboard."""
     described, store = open_sweep(sweep, [], storage, as_it_was_run=True)
     if described.search is None:
-        raise UsageError(f"SWEEP {sweep!r}: it has grids and no search, so there is no study")
+        raise UsageError(f"SWEEP {sweep!r}: has no search, only grids. Name a sweep with a search.")
     from sparsweep.tuner.search.export_study import write
 
     print_result(f"optuna-dashboard {write(described, store, output)}")

@@ -1,4 +1,7 @@
-"""How a command comes to its storage and its sweep. What it needs is imported inside: ``--help`` answers at once."""
+"""Functions that open the storage and the sweep of a command.
+
+Modules are imported inside functions, because ``--help`` must start fast.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +18,15 @@ if TYPE_CHECKING:
 
 
 def refuse_lost_folder() -> None:
-    """Raise WrongCall if the folder in which the command was called has been removed: no path means anything there."""
+    """Raise UsageError if the current folder was deleted, because relative paths cannot be resolved there."""
     try:
         os.getcwd()
     except OSError as error:
-        raise UsageError(f"the current folder is gone ({error.strerror}). Change to one that exists: cd") from None
+        raise UsageError(f"the current folder was deleted ({error.strerror}). Change the folder: cd") from None
 
 
 def load_plugins(modules: list[str]) -> list[str]:
-    """Import modules that bring methods of others, so that sweeps can name them; the same list, for the option."""
+    """Import plug-in modules, whose methods sweeps can then name. Return ``modules`` as the option's value."""
     from sparsweep.trainables.plugins import PluginError, load_plugins
 
     try:
@@ -34,28 +37,33 @@ def load_plugins(modules: list[str]) -> list[str]:
 
 
 def open_store(storage: str) -> Store:
-    """Return the storage. Raises WrongCall if it cannot be one: no such address, a file, or out of reach."""
+    """Open a storage.
+
+    Args:
+        storage: A folder, or an s3:// or gs:// address.
+
+    Raises:
+        UsageError: The address is invalid or unreachable, or the path is a file.
+    """
     from sparsweep.trainables.storage.store import Store
 
     try:
         store = Store(storage)
         store.check_folder()
         store.check_reachable()
-    except (ValueError, NotADirectoryError) as error:  # Arrow's are among them
+    except (ValueError, NotADirectoryError) as error:  # includes Arrow's errors
         raise UsageError(f"--storage {shlex.quote(storage)}: {error}") from None
     except OSError as error:
         remedy = "Check the address, the network and the credentials."
-        raise UsageError(
-            f"--storage {shlex.quote(storage)}: cannot be reached: {short_message(error)}. {remedy}"
-        ) from None
+        raise UsageError(f"--storage {shlex.quote(storage)}: unreachable: {short_message(error)}. {remedy}") from None
     return store
 
 
 def open_marked_store(storage: str) -> Store:
-    """Return the storage for a command that removes or rewrites files in it.
+    """Open a storage for a command that removes or rewrites files.
 
     Raises:
-        WrongCall: The folder does not carry the mark of a storage.
+        UsageError: The folder has no storage marker file.
     """
     from sparsweep.trainables.storage import mark
     from sparsweep.tuner.state import sweep_record
@@ -65,16 +73,23 @@ def open_marked_store(storage: str) -> Store:
         sweeps = sweep_record.list_sweeps(store)
         remedy = f"sparsweep resume {sweeps[0]}" if sweeps else "sparsweep run SWEEP"
         raise UsageError(
-            f"--storage {storage}: not marked as a storage (no {mark.NAME}). "
-            f"Mark it first: {remedy}{storage_option(storage)}"
+            f"--storage {storage}: not a sparsweep storage (no file {mark.NAME}). "
+            f"Create the file first: {remedy}{storage_option(storage)}"
         )
     return store
 
 
 def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: bool) -> tuple[Sweep, Store]:
-    """The sweep and its storage. ``as_it_was_run``: as its last run here had it, overrides included, if there was one.
+    """Open a sweep and its storage.
 
-    A sweep with an impossible trial is refused before anything is written.
+    Args:
+        name: A built-in sweep, the path of a YAML file, or the name of a sweep in the storage.
+        overrides: ``path=value`` strings.
+        storage: A folder or address.
+        as_it_was_run: Whether to load the sweep as recorded by its last run here, if any, with its overrides.
+
+    Raises:
+        UsageError: The sweep has an error or an invalid trial. Nothing is written.
     """
     from sparsweep.tuner.config.grid import SweepError
     from sparsweep.tuner.config.sweep import read_sweep
@@ -86,7 +101,7 @@ def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: boo
         if described is None:
             described = read_sweep(name, overrides)
             refuse_namesake(described, store)
-            if as_it_was_run:  # the path of a file that was run under the name that it gives
+            if as_it_was_run:  # the record has the name inside the file, which may differ from `name`
                 described = sweep_record.load_sweep(described.name, store, overrides) or described
     except SweepError as error:
         raise UsageError(str(error)) from None
@@ -94,16 +109,25 @@ def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: boo
 
 
 def open_recorded_sweep(name: str, overrides: list[str], storage: str) -> tuple[Sweep, Store]:
-    """Return a sweep as its last run here had it, and its storage. Raises WrongCall if it never ran here."""
+    """Open a sweep as recorded by its last run here.
+
+    Args:
+        name: The sweep.
+        overrides: ``path=value`` strings.
+        storage: A folder or address.
+
+    Raises:
+        UsageError: The sweep never ran in this storage.
+    """
     described, store = open_sweep(name, overrides, storage, as_it_was_run=True)
     if described.name not in store.list_subfolders("sweeps"):
         start = f"sparsweep run {shlex.quote(name)}{storage_option(storage)}"
-        raise UsageError(f"SWEEP {name}: has not been run in {storage}. Start it: {start}")
+        raise UsageError(f"SWEEP {name}: never run in {storage}. Start it: {start}")
     return described, store
 
 
 def open_readable_sweeps(names: Iterable[str], storage: str) -> tuple[list[Sweep], list[str]]:
-    """Return those sweeps of a storage that can be read, and a line for each that cannot."""
+    """Return the readable sweeps among ``names`` in ``storage``, and one error line per unreadable sweep."""
     sweeps, problems = [], []
     for name in names:
         try:
@@ -114,10 +138,9 @@ def open_readable_sweeps(names: Iterable[str], storage: str) -> tuple[list[Sweep
 
 
 def refuse_namesake(sweep: Sweep, store: Store) -> None:
-    """Raise WrongCall if the sweep recorded under the name of ``sweep`` comes from another file and is another sweep.
+    """Raise UsageError if the storage has a different sweep of the same name from another file.
 
-    A file that was edited, moved or copied to another machine stays the same sweep: its source is the same, or its
-    trials are some of the earlier ones or more than these.
+    An edited, moved or copied file is the same sweep if its path is equal or one set of trials contains the other.
     """
     from sparsweep.tuner.state import sweep_record
 
@@ -130,21 +153,32 @@ def refuse_namesake(sweep: Sweep, store: Store) -> None:
     if earlier.search == sweep.search and (old <= new or new <= old):
         return
     raise UsageError(
-        f"SWEEP {sweep.name}: another sweep of this name was run here (from {other}, got {sweep.source}). "
-        f"Give one a name: --set name={sweep.name}-2, or name: in the file. The same name there goes on with the other."
+        f"SWEEP {sweep.name}: another sweep of this name ran here (from {other}, got {sweep.source}). "
+        f"Rename one: --set name={sweep.name}-2, or name: in the file. Writing name: {sweep.name} in the file "
+        "continues the other sweep."
     )
 
 
 def open_sweeps(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store]:
-    """Sweeps, each as its last run here had it, and their storage."""
+    """Return the sweeps, each as recorded by its last run here, and their storage."""
     opened = [open_sweep(name, overrides, storage, as_it_was_run=True) for name in names]
     return [sweep for sweep, _ in opened], opened[0][1]
 
 
 def resolve_id_prefix(beginning: str, known: Iterable[str], what: str, storage: str) -> str:
-    """The one id among ``known`` that begins so; WrongCall, in terms of ``what`` they are, if there is not one."""
+    """Return the unique id in ``known`` that starts with ``beginning``.
+
+    Args:
+        beginning: Prefix of an id.
+        known: Candidate ids.
+        what: Noun for the candidates in the error message.
+        storage: The storage, for the error message.
+
+    Raises:
+        UsageError: No id or several ids match.
+    """
     matches = sorted(run for run in known if run.startswith(beginning))
     if len(matches) != 1:
-        several = f"{len(matches)} {what}s begin so: {', '.join(matches[:5])}" if matches else f"no {what} begins so"
+        several = f"{len(matches)} {what}s match: {', '.join(matches[:5])}" if matches else f"no {what} matches"
         raise UsageError(f"TRIAL {beginning!r}: {several} in {storage}")
     return matches[0]

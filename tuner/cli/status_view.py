@@ -1,4 +1,4 @@
-"""A running sweep on a terminal: how far it is, what runs, what failed and what waits for it."""
+"""Status of a sweep as text lines and as a live terminal view: progress, running, failed and blocked runs."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sparsweep.tuner.planning.status import OUTCOMES, first_line, sweep_status
 
 REFRESH_SECONDS = 2.0
 MAX_ROWS = 10
-"""Runs of each kind; the rest is counted."""
+"""Maximum number of rows per section. A last row gives the number of further runs."""
 STYLES = {"done": "green", "running": "cyan", "failed": "bold red", "blocked": "yellow", "pending": "dim"}
 ID_CHARS = 8
-"""Characters of an id that are shown; commands take as many."""
+"""Length of displayed id prefixes. Commands accept them as ids."""
 
 
 def render(report: Mapping[str, Any]) -> RenderableType:
-    """One screen of ``report`` (see ``status.report``)."""
+    """Render a report of :func:`~sparsweep.tuner.planning.status.sweep_status` as one screen."""
     parts: list[RenderableType] = [_head(report), _bar(report)]
     if report["running_now"]:
         parts += [Text(), _running(report["running_now"])]
@@ -47,20 +47,20 @@ def _head(report: Mapping[str, Any]) -> Text:
 
 
 def _bar(report: Mapping[str, Any]) -> Table:
-    """How much is done, the time left and the rate of all that runs; or that nothing drives the sweep."""
+    """Return the progress bar with ETA and images per second, or with the resume command if no driver is alive."""
     done, trials = report["done"], report["trials"] or 1
     rate = sum(run.get("images_per_second") or 0 for run in report["running_now"])
-    words = [f"{done / trials:.0%}"]
+    parts = [f"{done / trials:.0%}"]
     if report["seconds_left"] is not None:
-        words.append(f"ETA {format_duration(report['seconds_left'])}")
+        parts.append(f"ETA {format_duration(report['seconds_left'])}")
     if rate:
-        words.append(f"{rate:,.0f} images/s")
+        parts.append(f"{rate:,.0f} images/s")
     if not report["alive"] and done < trials:
-        words.append(f"not running: sparsweep resume {report['sweep']}")
+        parts.append(f"not running: sparsweep resume {report['sweep']}")
     line = Table.grid(padding=(0, 2), expand=True)
     line.add_column(ratio=1)
     line.add_column(no_wrap=True, justify="right")
-    line.add_row(ProgressBar(total=trials, completed=done), "  ".join(words))
+    line.add_row(ProgressBar(total=trials, completed=done), "  ".join(parts))
     return line
 
 
@@ -87,7 +87,7 @@ def _running(runs: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _section(title: str, items: Sequence[Sequence[Text]]) -> list[Text]:
-    """The first of ``items`` (each some lines, cut at the edge of the screen), and how many more there are."""
+    """Return a section with the first :data:`MAX_ROWS` items (each one or more lines, cropped to the screen)."""
     if not items:
         return []
     lines = [line for item in items[:MAX_ROWS] for line in item]
@@ -112,27 +112,27 @@ def _blocked(run: Mapping[str, Any], failed: Mapping[str, str]) -> list[Text]:
 
 
 def _last(message: str) -> str:
-    """The last line of an error: what a traceback says at its end."""
+    """Return the last line of an error message, which names the exception in a traceback."""
     return (message.strip().splitlines() or [""])[-1]
 
 
 def format_status(report: dict[str, Any]) -> list[str]:
-    """A report as a person reads it."""
+    """Format a report of :func:`~sparsweep.tuner.planning.status.sweep_status` as lines."""
     counts = ", ".join(f"{report[name]} {name}" for name in OUTCOMES if report[name] or name == "done")
     if report.get("stopped"):
         counts += f"; {report['stopped']} more stopped early"
-    said = [f"{report['sweep']}: {report['trials']} trials: {counts}"]
+    lines = [f"{report['sweep']}: {report['trials']} trials: {counts}"]
     for run in report["running_now"]:
-        said.append(f"  running {run['trial']} ({run['what']}): epoch {run['epoch']} of {run['epochs']}")
+        lines.append(f"  running {run['trial']} ({run['what']}): epoch {run['epoch']} of {run['epochs']}")
     for run in report["failures"]:
-        said.append(f"  failed {run['trial']} ({run['what']}), attempt {run['attempt']}: {first_line(run)}")
+        lines.append(f"  failed {run['trial']} ({run['what']}), attempt {run['attempt']}: {first_line(run)}")
     for run in report["blocked_by"]:
-        said.append(f"  blocked {run['trial']} ({run['what']}): waits for {run['by']}, which failed")
-    return said
+        lines.append(f"  blocked {run['trial']} ({run['what']}): waits for {run['by']}, which failed")
+    return lines
 
 
 def watch(sweep: Sweep, store: Store) -> None:
-    """Show the sweep on the terminal, again and again, until nothing runs it and nothing is left that could run."""
+    """Refresh the status of a sweep on the terminal until no driver is alive and no trial is left to run."""
     with Live(render(sweep_status(sweep, store)), refresh_per_second=4) as live:
         while True:
             now = sweep_status(sweep, store)

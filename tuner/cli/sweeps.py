@@ -1,4 +1,4 @@
-"""Commands that plan, run and watch sweeps."""
+"""Commands that plan, run and monitor sweeps."""
 
 from __future__ import annotations
 
@@ -44,20 +44,21 @@ from sparsweep.tuner.terminal import print_message, print_result
 
 
 def calibrate(
-    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="The trainings of which to measure.")] = "paper",
+    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="Sweep whose models are benchmarked.")] = "paper",
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     plugins: Plugins = [],
 ) -> None:
-    """Measure how fast this machine trains each kind of network in a sweep, so that plan knows hours."""
+    """Benchmark the training speed of each model in a sweep on this node. The plan command then estimates hours."""
     from sparsweep.tuner.hardware.throughput import format_rate, measure
     from sparsweep.tuner.planning.graph import build_graph
     from sparsweep.tuner.planning.trials import current_trials
 
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
-    check_writable(store)  # before minutes of measuring
-    for found in measure(build_graph(current_trials(described, store)).runs.values(), store, described.resources):
-        print_result(format_rate(found))
+    check_writable(store)  # fail before a benchmark of several minutes
+    runs = build_graph(current_trials(described, store)).runs.values()
+    for measurement in measure(runs, store, described.resources):
+        print_result(format_rate(measurement))
 
 
 def plan(
@@ -70,7 +71,7 @@ def plan(
     list_runs: ListRuns = False,
     plugins: Plugins = [],
 ) -> None:
-    """Say what would run, what is shared or done, and what it costs; run nothing."""
+    """Show the missing and finished runs of a sweep, their FLOPs and time. Start nothing."""
     from sparsweep.tuner.planning.estimate import estimate, format_estimate, list_runs_to_do, node_cost
 
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
@@ -100,14 +101,14 @@ def run(
     fail_fast: FailFast = False,
     plugins: Plugins = [],
 ) -> None:
-    """Run what is missing of a sweep; trials that failed before are left to resume."""
+    """Run the missing trials of a sweep. Skip failed trials, which resume retries."""
     described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
     for line in (
         Remarks.on(described, store).code_lines() if rerun is None else forget_for_rerun(described, store, rerun)
     ):
         print_message(line)
-    launch = RunOptions(described, store, address, track, profile, options_to_repeat(context), fail_fast, take_over)
-    run_sweep(launch, data, remark_lines, retry=False)
+    options = RunOptions(described, store, address, track, profile, options_to_repeat(context), fail_fast, take_over)
+    run_sweep(options, data, remark_lines, retry=False)
 
 
 def resume(
@@ -123,24 +124,24 @@ def resume(
     fail_fast: FailFast = False,
     plugins: Plugins = [],
 ) -> None:
-    """Resume a sweep in this storage and retry failed trials; or make lost weights or scores again."""
+    """Resume a sweep in this storage and retry failed trials. With --remake, recreate deleted files instead."""
     described, store = open_recorded_sweep(sweep, overrides, storage)
-    launch = RunOptions(described, store, address, track, None, options_to_repeat(context), fail_fast, take_over)
+    options = RunOptions(described, store, address, track, None, options_to_repeat(context), fail_fast, take_over)
     if remake is None:
-        run_sweep(launch, data, remark_lines, retry=True)
+        run_sweep(options, data, remark_lines, retry=True)
     else:
-        remake_artifacts(launch, data, remake)
+        remake_artifacts(options, data, remake)
 
 
 def status(
-    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="All sweeps run here if left out.")] = None,
+    sweep: Annotated[str | None, typer.Argument(metavar="[SWEEP]", help="Default: all sweeps in this storage.")] = None,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Keep looking, until it has ended or Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh until the sweep ends. Stop with Ctrl-C.")] = False,
     plugins: Plugins = [],
 ) -> None:
-    """Say what is done, running, failed (and why), and blocked (and by what)."""
+    """Show the number of done, running, failed, blocked and pending trials, with errors and causes."""
     from sparsweep.tuner.cli import status_view
     from sparsweep.tuner.planning.status import sweep_status
     from sparsweep.tuner.state import sweep_record
@@ -148,10 +149,10 @@ def status(
     store = open_store(storage)
     names = [sweep] if sweep else sweep_record.list_sweeps(store)
     if not names:
-        raise UsageError(f"--storage {storage}: no sweep has been run here")
+        raise UsageError(f"--storage {storage}: no sweep has run here. Start one: sparsweep run SWEEP")
     if watch:
         if sweep is None or as_json:
-            raise UsageError("--watch: looks at one SWEEP, on a terminal: name it, and leave out --json")
+            raise UsageError("--watch: needs one SWEEP and no --json. Name a sweep and remove --json.")
         status_view.watch(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
         return
     if sweep:
@@ -162,8 +163,8 @@ def status(
             print_message(line)
     reports = [sweep_status(described, store) for described in sweeps]
     if as_json:
-        reports = [facts | Remarks.on(found, store).facts() for facts, found in zip(reports, sweeps, strict=True)]
+        reports = [facts | Remarks.on(each, store).facts() for facts, each in zip(reports, sweeps, strict=True)]
         print_result(json.dumps(reports[0] if sweep else reports))
         return
-    for facts, found in zip(reports, sweeps, strict=True):
-        print_result("\n".join([*status_view.format_status(facts), *remark_lines(found, store)]))
+    for facts, each in zip(reports, sweeps, strict=True):
+        print_result("\n".join([*status_view.format_status(facts), *remark_lines(each, store)]))

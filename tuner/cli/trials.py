@@ -1,4 +1,4 @@
-"""Commands about single trials: list, show, log, export, forget."""
+"""Commands for single trials: trials, show, logs, export, forget."""
 
 from __future__ import annotations
 
@@ -31,19 +31,21 @@ from sparsweep.tuner.terminal import print_result
 def trials(
     sweep: SweepName,
     where: Where = None,
-    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Order by a column, the largest first.")] = None,
-    smallest_first: Annotated[bool, typer.Option("--smallest-first", help="Turn the order of --sort around.")] = False,
+    sort: Annotated[str | None, typer.Option(metavar="COLUMN", help="Sort by a column, largest value first.")] = None,
+    smallest_first: Annotated[
+        bool, typer.Option("--smallest-first", help="Sort with the smallest value first.")
+    ] = False,
     overrides: Overrides = [],
     storage: Storage = DEFAULT_STORAGE,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with all columns.")] = False,
     plugins: Plugins = [],
 ) -> None:
-    """List the trials of a sweep: ids for show, logs and export, states, settings, accuracies."""
+    """List the trials of a sweep with ids (for show, logs and export), states, settings and accuracies."""
     from sparsweep.tuner.cli.result_tables import chosen_trials, trial_csv, trial_lines, trial_table
 
     if as_json and as_csv:
-        raise UsageError("--json, --csv: choose one of the two")
+        raise UsageError("--json, --csv: cannot be combined. Choose one.")
     table = chosen_trials(
         trial_table(*open_sweep(sweep, overrides, storage, as_it_was_run=True)), where, sort, smallest_first
     )
@@ -54,7 +56,7 @@ def trials(
 
 
 def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = False, plugins: Plugins = []) -> None:
-    """Show one trial: its spec, its results and where its files are; of a failed one, its error."""
+    """Show the spec, the results and the file paths of a trial, or the error of a failed trial."""
     from sparsweep.tuner.planning.status import known_runs, trial_details
 
     store = open_store(storage)
@@ -69,16 +71,16 @@ def show(trial: TrialId, storage: Storage = DEFAULT_STORAGE, as_json: AsJson = F
 
 
 def logs(trial: TrialId, storage: Storage = DEFAULT_STORAGE) -> None:
-    """Show what a trial or another run said, wherever it ran: attempts, epochs, warnings, errors."""
+    """Print the log of a trial or another run: attempts, epochs, warnings and errors."""
     store = open_store(storage)
-    found = resolve_id_prefix(trial, store.list_ids("logs"), "log", storage)
-    print_result((store.read(f"logs/{found}.txt") or b"").decode(errors="replace").rstrip("\n"))
+    run = resolve_id_prefix(trial, store.list_ids("logs"), "log", storage)
+    print_result((store.read(f"logs/{run}.txt") or b"").decode(errors="replace").rstrip("\n"))
 
 
 def export(
     trial: TrialId, output: Output = None, onnx: Onnx = False, storage: Storage = DEFAULT_STORAGE, plugins: Plugins = []
 ) -> None:
-    """Write the trained network of a trial as plain tensors and masks, to be used without this package."""
+    """Export the trained network of a trial as plain tensors and masks that load without sparsweep."""
     from sparsweep.tuner.cli.exporting import write
 
     store = open_store(storage)
@@ -89,21 +91,21 @@ def export(
 
 def forget(
     trials: Annotated[
-        list[str] | None, typer.Argument(metavar="[TRIAL...]", help="Ids, or beginnings of them.")
+        list[str] | None, typer.Argument(metavar="[TRIAL...]", help="Trial ids, or unique prefixes.")
     ] = None,
     where: Where = None,
     storage: Storage = DEFAULT_STORAGE,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without, they are only shown.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete the files. Default: only list the trials.")] = False,
     plugins: Plugins = [],
 ) -> None:
-    """Show finished or failed trials and, if told to, remove what is stored of them: a run makes them again."""
+    """List finished or failed trials. With --yes, delete their results; the next run repeats them."""
     from sparsweep.tuner.cli.result_tables import finished_where
     from sparsweep.tuner.planning.forgetting import files_of, remove_files
     from sparsweep.tuner.planning.status import known_runs
 
     store = open_marked_store(storage)
     if bool(trials) == (where is not None):
-        raise UsageError("TRIAL or --where: give ids of trials, or a condition on finished ones, one of the two")
+        raise UsageError("TRIAL, --where: exactly one is needed. Give trial ids, or a condition on finished trials.")
     if where is None:
         known = known_runs(store)
         chosen = [resolve_id_prefix(trial, known, "finished or failed trial", storage) for trial in trials or []]

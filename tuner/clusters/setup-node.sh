@@ -1,10 +1,10 @@
 #!/bin/bash
-# Prepares a machine of a cluster: the package with its pinned versions, and Ray's token authentication in every shell.
-# Run by the cluster files after this repository lies in ~/sparsweep; running it again changes nothing.
+# Prepare a node of a cluster: install the package with pinned versions and enable Ray's token authentication in shells.
+# The cluster files run this script after copying the repository to ~/sparsweep. A second run changes nothing.
 set -eu
 environment=$HOME/sparsweep-env
-if ! python3 -c 'import ensurepip' 2> /dev/null; then      # Debian and Ubuntu have it apart
-  apt="sudo apt-get --yes -o DPkg::Lock::Timeout=600"       # a machine that has just started may be updating itself
+if ! python3 -c 'import ensurepip' 2> /dev/null; then      # a separate package on Debian and Ubuntu
+  apt="sudo apt-get --yes -o DPkg::Lock::Timeout=600"       # a new node may be updating itself
   $apt update
   $apt install python3-venv
 fi

@@ -1,1 +1,1 @@
-"""Sweep files: grids, search spaces, overrides, and what they mean."""
+"""Sweep files: grids, search spaces and overrides."""

@@ -1,4 +1,8 @@
-"""How many seeds each point of a sweep gets: some to start with, more where they are needed."""
+"""Adaptive number of seeds per point: every point starts with ``from`` seeds and gets one more at a time, up to ``to``.
+
+A point gets another seed while its comparison is undecided. The comparison uses the paired differences to dense in
+``test_accuracy``. It is undecided while its confidence interval contains 0 and is wider than ``margin``.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,23 @@ MAX_SEEDS = 10_000
 
 
 class AdaptiveSeeds(FrozenModel):
-    """Every point starts with ``from`` seeds; one more at a time, up to ``to``, where its comparison is undecided.
+    """Settings of adaptive seeds (see the module docstring for the rule)."""
 
-    A comparison (the paired differences to dense in ``test_accuracy``) is undecided while its interval contains 0 and
-    is wider than ``margin``.
-    """
-
-    first: int = Field(default=0, ge=0, description="the first seed; the others follow it")
-    start: int = Field(alias="from", ge=2, le=MAX_SEEDS, description="seeds that every point starts with")
-    most: int = Field(alias="to", le=MAX_SEEDS, description="seeds that a point has at the most")
-    until: Literal["decided"] = Field(default="decided", description="when a point gets no further seed")
-    margin: float = Field(default=0.02, gt=0, lt=1, description="width (of accuracies in [0, 1]) that is narrow enough")
-    level: float = Field(default=0.95, ge=0.5, lt=1, description="confidence of the interval")
+    first: int = Field(default=0, ge=0, description="first seed; the next seeds are consecutive")
+    start: int = Field(alias="from", ge=2, le=MAX_SEEDS, description="initial number of seeds per point")
+    most: int = Field(alias="to", le=MAX_SEEDS, description="maximum number of seeds per point")
+    until: Literal["decided"] = Field(default="decided", description="condition after which a point gets no more seeds")
+    margin: float = Field(
+        default=0.02, gt=0, lt=1, description="maximum interval width (accuracy in [0, 1]) of a decided comparison"
+    )
+    level: float = Field(default=0.95, ge=0.5, lt=1, description="confidence level of the interval")
 
     @model_validator(mode="after")
     def _not_fewer_than_at_the_start(self) -> AdaptiveSeeds:
         if self.most < self.start:
-            raise SpecError("to", f"{self.most} is less than from: {self.start}")
+            raise SpecError("to", f"must be at least from, {self.start} (got {self.most})")
         return self
 
     def numbers(self, count: int) -> list[int]:
-        """The first ``count`` seeds."""
+        """Return the first ``count`` seeds."""
         return list(range(self.first, self.first + count))

@@ -1,4 +1,4 @@
-"""The grids of a sweep file: what a value in them stands for, and how values are put on top of each other."""
+"""Grids of a sweep file: expansion of lists and ranges into single values, and merging of mappings."""
 
 from __future__ import annotations
 
@@ -15,16 +15,24 @@ from sparsweep.trainables.specs.recipe import Recipe, override_recipe
 
 RANGE_KEYS = {"from", "to", "step"}
 MAX_RANGE_LENGTH = 10**9
-"""Of a range: more than a sweep can have trials, and few enough to be counted exactly."""
+"""Maximum number of values in a range: larger than any sweep, and small enough for exact arithmetic."""
 REGISTRIES: dict[str, Registry[Any]] = {"sparsifier": sparsifiers, "difficulty": difficulties}
 
 
 class SweepError(Exception):
-    """The sweep cannot be run as it is written: one line that names the field, the value and the choices."""
+    """Error in a sweep file. The message is one line with the field, the value and the choices."""
 
 
 def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
-    """Every single value that ``value`` stands for."""
+    """Yield every single value of a grid entry: lists and ranges expand, and the keys of a mapping multiply.
+
+    Args:
+        value: A value, list, range or mapping.
+        path: Keys from the trial to ``value``.
+
+    Raises:
+        SweepError: A range is invalid.
+    """
     if isinstance(value, Mapping) and value.keys() == RANGE_KEYS:
         yield from expand_range(value, path)
     elif isinstance(value, Mapping):
@@ -39,7 +47,7 @@ def expand(value: Any, path: tuple[str, ...] = ()) -> Iterator[Any]:
 
 
 def num_combinations(value: Any, path: tuple[str, ...] = ()) -> int:
-    """How many values :func:`expand` gives, without making one."""
+    """Return the number of values that :func:`expand` yields, without expanding."""
     if isinstance(value, Mapping) and value.keys() == RANGE_KEYS:
         return range_length(value, path)
     if isinstance(value, Mapping):
@@ -50,18 +58,26 @@ def num_combinations(value: Any, path: tuple[str, ...] = ()) -> int:
 
 
 def is_list_field(path: Sequence[str]) -> bool:
-    """Whether the field at ``path`` holds a list, at any depth of its part of the trial."""
+    """Return whether the field at ``path`` has a list as its value, at any depth of its part of the trial."""
     if len(path) < 2:
         return False
     part, name = path[0], path[-1]
     kinds: list[type[FrozenModel]] = [Recipe] if part == "recipe" else []
-    if part in REGISTRIES:  # asked anew, for a plugin may have brought more
+    if part in REGISTRIES:  # read each time, because plug-ins may register more
         kinds = [REGISTRIES[part][kind] for kind in REGISTRIES[part].names()]
     return any("tuple" in str(kind.model_fields[name].annotation) for kind in kinds if name in kind.model_fields)
 
 
 def expand_range(limits: Mapping[str, Any], path: Sequence[str]) -> Iterator[float]:
-    """``{from: .1, to: .9, step: .1}``: both ends included, in exact decimal steps; errors as :func:`range_length`."""
+    """Yield the values of a range in exact decimal steps, both ends included.
+
+    Args:
+        limits: Mapping such as ``{from: 0.1, to: 0.9, step: 0.1}``.
+        path: Keys from the trial to the range, for error messages.
+
+    Raises:
+        SweepError: The range is invalid, see :func:`range_length`.
+    """
     number = range_length(limits, path)
     start, step = (Decimal(str(limits[key])) for key in ("from", "step"))
     for index in range(number):
@@ -70,28 +86,34 @@ def expand_range(limits: Mapping[str, Any], path: Sequence[str]) -> Iterator[flo
 
 
 def range_length(limits: Mapping[str, Any], path: Sequence[str]) -> int:
-    """How many values a range has. SweepError if it is none, its steps miss its end, or they are too many."""
+    """Return the number of values in a range.
+
+    Args:
+        limits: Mapping with ``from``, ``to`` and ``step``.
+        path: Keys from the trial to the range, for error messages.
+
+    Raises:
+        SweepError: The limits are invalid, the steps miss ``to``, or the range is too long.
+    """
     place = ".".join(map(str, path))
     try:
         start, stop, step = (Decimal(str(limits[key])) for key in ("from", "to", "step"))
         if step <= 0 or stop < start or not all(number.is_finite() for number in (start, stop, step)):
             raise ArithmeticError
         steps = (stop - start) / step
-    except (ArithmeticError, ValueError):  # a ValueError: more digits than Python writes
-        why = f"a range needs numbers from <= to and step > 0, got {shown(dict(limits))}"
+    except (ArithmeticError, ValueError):  # ValueError: too many digits for Python
+        why = f"a range needs numbers with from <= to and step > 0 (got {shown(dict(limits))})"
         raise SweepError(f"{place}: {why}") from None
     if steps > MAX_RANGE_LENGTH:
-        raise SweepError(
-            f"{place}: a range of {steps:.3g} steps, at most {MAX_RANGE_LENGTH:,} (got {shown(dict(limits))})"
-        )
+        raise SweepError(f"{place}: {steps:.3g} steps, the maximum is {MAX_RANGE_LENGTH:,} (got {shown(dict(limits))})")
     if (last := start + int(steps) * step) != stop:
-        why = f"its steps end at {last:f} and miss its end (got {shown(dict(limits))})"
-        raise SweepError(f"{place}: {why}. Write to: {last:f}, or another step.")
+        why = f"the last step is {last:f}, not the end of the range (got {shown(dict(limits))})"
+        raise SweepError(f"{place}: {why}. Write to: {last:f}, or change the step.")
     return int(steps) + 1
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with ``over`` on top; mappings merge key by key, everything else is replaced."""
+    """Return ``base`` updated with ``over``. Mappings merge key by key; all other values are replaced."""
     both_maps = {k for k in base.keys() & over.keys() if isinstance(base[k], Mapping) and isinstance(over[k], Mapping)}
     merged = {**base, **{key: merge(base[key], over[key]) if key in both_maps else over[key] for key in over}}
     if "recipe" in both_maps:

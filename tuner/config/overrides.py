@@ -1,8 +1,10 @@
-"""``--set PATH=VALUE``: fields of a sweep's content changed before it is read.
+"""Overrides ``--set PATH=VALUE``, applied to the content of a sweep file before validation.
 
-A field of the sweep itself is set there. A field of trials is set where the file sets it, else for all trials;
-``grids.1.sparsity`` in one grid alone, counted from 0 as in messages. A method's own field (``sparsifier.prune_rate``)
-is set for the methods that have it, and a new method takes the place of all but the dense reference.
+- A field of the sweep (``retries``) is set in the sweep.
+- A field of trials (``seed``) is set where the file sets it, otherwise in ``base`` for all trials.
+- ``grids.1.sparsity`` is set in one grid only. Grids are numbered from 0, as in messages.
+- A field of a method (``sparsifier.prune_rate``) is set for all methods that have the field.
+- A new method (``sparsifier``) replaces all methods except the dense reference.
 """
 
 from __future__ import annotations
@@ -27,30 +29,30 @@ PARTS: dict[str, Registry[Any]] = {
     "sparsifier": sparsifiers,
     "difficulty": difficulties,
 }
-"""Fields of a trial that hold a named value with fields of its own."""
+"""Fields of a trial whose value is a registered name with its own fields."""
 MOST_LEVELS = 20
-"""Names in a path."""
+"""Maximum number of names in a path."""
 FOR_ALL_TRIALS = {"recipe", "evaluation"}
-"""Fields that are set for grids too that say nothing of them."""
+"""Fields that are always set in ``base``, so that they also apply to grids that do not mention them."""
 
 
 def apply_override(content: dict[str, Any], override: str, fields: Iterable[str]) -> None:
     """Set ``path=value`` in a sweep's content.
 
     Args:
-        content: What a sweep file says; it is changed.
-        override: A path of names joined by dots, ``=`` and a value in YAML.
-        fields: The fields of a sweep.
+        content: Content of a sweep file, changed in place.
+        override: Names joined by dots, ``=``, and a value in YAML.
+        fields: Names of the fields of a sweep.
 
     Raises:
-        SweepError: There is no such field or grid, or the value is no YAML.
+        SweepError: The field or grid is unknown, or the value is invalid YAML.
     """
     path, equals, text = override.partition("=")
     keys, shown_override = path.split("."), shortened(override)
     own = [field for field in fields if field not in {"base", "grids", "figures", "source"}]
     shared = list(TrialSpec.model_fields)
     if not equals or not all(keys) or len(keys) > MOST_LEVELS:
-        raise SweepError(f"--set {shown_override}: give it as path=value, for example recipe.epochs=5")
+        raise SweepError(f"--set {shown_override}: not of the form path=value. Example: recipe.epochs=5")
     try:
         value = plain_yaml.load(text)
         if keys[0] == "grids":
@@ -70,7 +72,7 @@ def _set_in_grid(content: dict[str, Any], keys: Sequence[str], value: Any) -> No
     number = keys[1] if len(keys) > 2 else ""
     numbers = {str(place): place for place, grid in enumerate(grids) if isinstance(grid, dict)}
     if number not in numbers:
-        raise SweepError(f"a field of one grid is grids.N.FIELD, with N from 0 to {len(grids) - 1}")
+        raise SweepError(f"unknown grid. Write grids.N.FIELD with N from 0 to {len(grids) - 1}.")
     if keys[2] not in TrialSpec.model_fields:
         raise SweepError(unknown_choice("field", keys[2], TrialSpec.model_fields))
     grid = grids[numbers[number]]
@@ -82,7 +84,7 @@ def _set_in_trials(content: dict[str, Any], keys: Sequence[str], value: Any) -> 
     base = content["base"] = content.get("base") or {}
     grids = [grid for grid in _grids(content) if isinstance(grid, dict)]
     if not isinstance(base, dict):
-        raise SweepError(f"base: a mapping with fields of trials, got {shown(base)}")
+        raise SweepError(f"base: must be a mapping with fields of trials (got {shown(base)})")
     holders = [part for part in (base, *grids) if field in part or (field in FOR_ALL_TRIALS and part is base)] or [base]
     if field in PARTS and len(keys) > 1:
         _set_in_parts(holders, keys, value)
@@ -95,7 +97,7 @@ def _set_in_trials(content: dict[str, Any], keys: Sequence[str], value: Any) -> 
 
 def _grids(content: Mapping[str, Any]) -> list[Any]:
     grids = content.get("grids")
-    return grids if isinstance(grids, list) else []  # anything else is refused when the sweep is read
+    return grids if isinstance(grids, list) else []  # validation of the sweep rejects other types
 
 
 def _is_dense(sparsifier: Any) -> bool:
@@ -103,33 +105,34 @@ def _is_dense(sparsifier: Any) -> bool:
 
 
 def _set_in_parts(holders: Sequence[dict[str, Any]], keys: Sequence[str], value: Any) -> None:
-    """Set a field of data sets, networks, methods or difficulties, for those that have it; SweepError if none has."""
+    """Set a field of all data sets, models, sparsifiers or difficulties that have it. Raise SweepError if none has."""
     part, field = keys[0], keys[1]
     known: set[str] = set()
-    found = False
 
     def has_field(named: Any) -> bool:
-        nonlocal found
         name = named.get("name") if isinstance(named, Mapping) else named
         if not isinstance(name, str) or name not in PARTS[part].names():
-            return True  # what it is will be said when it is read
+            return True  # validation reports the unknown name later
         fields = PARTS[part][name].model_fields
         known.update(fields)
-        found = found or field in fields
         return field in fields
 
     for holder in holders:
         holder.update(set_path(holder, keys, value, has_field))
-    if known and not found:
+    if known and field not in known:
         raise SweepError(unknown_choice(f"field of any {part} here", field, sorted(known - {"name"})))
 
 
 def set_path(
     holder: Mapping[str, Any], keys: Sequence[str], value: Any, applies: Callable[[Any], bool] = lambda part: True
 ) -> dict[str, Any]:
-    """Return a copy of ``holder`` with ``value`` at ``keys``, in each part of a list for which it ``applies``.
+    """Return a copy of ``holder`` with ``value`` at the path ``keys``.
 
-    A name on the way (``sparsifier: set``) becomes a mapping.
+    Args:
+        holder: A mapping. A name on the path (``sparsifier: set``) becomes a mapping.
+        keys: Keys from ``holder`` to the value.
+        value: The new value.
+        applies: Returns whether a list item on the path receives the value.
     """
     key, rest = keys[0], keys[1:]
     if not rest:

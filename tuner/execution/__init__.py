@@ -1,1 +1,1 @@
-"""Running a sweep through Ray Tune, and watching it."""
+"""Execution of a sweep with Ray Tune, and its monitoring."""

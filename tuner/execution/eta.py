@@ -1,7 +1,7 @@
-"""How fast runs go, measured shape by shape, and how long the rest will take.
+"""Estimate of the remaining time (ETA) of a sweep, from measured rates.
 
-A run of one shape (see ``order``) says little of another's: each has a rate of its own, in seconds of a
-slot for an operation. What has not been measured yet is taken for as fast as everything so far.
+Rates are measured per step signature (see ``schedule``), in slot seconds per FLOP. Signatures without a measurement
+use the mean rate of all runs so far.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from sparsweep.tuner.planning.schedule import step_signature
 
 @dataclass
 class RunProgress:
-    """A run under way: its ``share`` of the work done, and the ``time`` and ``share`` since when it is measured."""
+    """Progress of one running run.
+
+    Attributes:
+        spec: The run.
+        since: Time of the first measurement, in seconds.
+        since_progress: Progress at that time, in [0, 1].
+        progress: Current progress, in [0, 1].
+    """
 
     spec: RunSpec
     since: float
@@ -26,87 +33,104 @@ class RunProgress:
 
 
 class EtaEstimator:
-    """Follows the runs of a sweep: :meth:`add_runs`, then for each :meth:`begin`, :meth:`follow`, :meth:`finish`.
+    """ETA of a sweep: call :meth:`add_runs`, then :meth:`start`, :meth:`update` and :meth:`finish` for each run.
 
-    Measured from the first sign of training on: before that Ray starts. O(1) an event.
+    The measurement starts with the first update, because Ray starts before it. Each call costs O(1).
+
+    Attributes:
+        first_update: Time of the first update in seconds, None before it.
+        running: Running runs by id.
+        planned: Number of known runs.
+        total: FLOPs of all known runs, by step signature.
+        done: FLOPs of all ended runs, by step signature.
+        seconds: Measured slot seconds of all ended attempts, by step signature.
+        operations: FLOPs in these seconds, by step signature.
     """
 
     def __init__(self) -> None:
         self.first_update: float | None = None
         self.running: dict[str, RunProgress] = {}
         self.planned = 0
-        self.total: defaultdict[str, float] = defaultdict(float)  # operations known of
-        self.done: defaultdict[str, float] = defaultdict(float)  # by runs that are not running any more
-        self.seconds: defaultdict[str, float] = defaultdict(float)  # of slots, that were measured
-        self.operations: defaultdict[str, float] = defaultdict(float)  # done in them
+        self.total: defaultdict[str, float] = defaultdict(float)
+        self.done: defaultdict[str, float] = defaultdict(float)
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.operations: defaultdict[str, float] = defaultdict(float)
 
     def add_runs(self, specs: Iterable[RunSpec]) -> None:
-        """Runs that are to be made."""
+        """Add planned runs."""
         for spec in specs:
             self.planned += 1
             self.total[step_signature(spec)] += training_flops(spec)
 
     def start(self, run: str, spec: RunSpec, now: float) -> None:
+        """Record the start of a run at time ``now``."""
         self.running[run] = RunProgress(spec, now)
 
     def update(self, run: str, share: float, now: float) -> None:
-        """``run`` has done ``share`` of its work."""
+        """Record that ``run`` has finished the fraction ``share`` of its work at time ``now``."""
         if run in self.running:
             self.running[run].progress = share
         if self.first_update is None:
             self.first_update = now
-            for course in self.running.values():
-                course.since, course.since_progress = now, course.progress
+            for progress in self.running.values():
+                progress.since, progress.since_progress = now, progress.progress
 
     def finish(self, run: str, now: float, final: bool) -> None:
-        """``run`` is over; ``counts``: finished or failed for good, not to be tried again."""
-        course = self.running.pop(run, None)
-        if course is None:
+        """Record the end of an attempt. ``final``: the run is finished or failed and will not be retried."""
+        progress = self.running.pop(run, None)
+        if progress is None:
             return
-        self._measure(course, now)
+        self._measure(progress, now)
         if final:
-            self.done[step_signature(course.spec)] += training_flops(course.spec)
+            self.done[step_signature(progress.spec)] += training_flops(progress.spec)
 
-    def _measure(self, course: RunProgress, now: float) -> None:
+    def _measure(self, progress: RunProgress, now: float) -> None:
         if self.first_update is not None:
-            kind = step_signature(course.spec)
-            self.seconds[kind] += now - course.since
-            self.operations[kind] += (course.progress - course.since_progress) * training_flops(course.spec)
+            kind = step_signature(progress.spec)
+            self.seconds[kind] += now - progress.since
+            self.operations[kind] += (progress.progress - progress.since_progress) * training_flops(progress.spec)
 
     def operations_done(self) -> float:
-        """By all runs so far."""
+        """Return the FLOPs of all runs so far."""
         return sum(self.done.values()) + sum(self._operations_running().values())
 
     def operations_total(self, unknown: int = 0) -> float:
-        """Of all runs, ``unknown`` ones that a search has yet to suggest included, which count as those before."""
+        """Return the FLOPs of all planned runs plus ``unknown`` later suggestions of mean cost."""
         known = sum(self.total.values())
         return known * (1 + unknown / self.planned) if self.planned else 0.0
 
     def seconds_left(self, now: float, unknown: int = 0) -> float | None:
-        """Until everything is done, with as many runs at a time as so far; None where nothing was measured yet."""
+        """Return the seconds until the end of the sweep, or None without measurements.
+
+        Assumes the mean number of parallel runs so far.
+
+        Args:
+            now: Current time in seconds.
+            unknown: Number of runs that a search has not suggested yet.
+        """
         seconds, operations = self._measured(now)
         slots, work = sum(seconds.values()), sum(operations.values())
         if self.first_update is None or now <= self.first_update or work <= 0 or slots <= 0:
             return None
         rates = {kind: seconds[kind] / operations[kind] if operations[kind] else slots / work for kind in self.total}
-        under_way = self._operations_running()
-        left = sum((self.total[kind] - self.done[kind] - under_way[kind]) * rates[kind] for kind in rates)
+        running = self._operations_running()
+        left = sum((self.total[kind] - self.done[kind] - running[kind]) * rates[kind] for kind in rates)
         left += unknown * sum(self.total[kind] * rates[kind] for kind in rates) / self.planned
         return left * (now - self.first_update) / slots
 
     def _operations_running(self) -> defaultdict[str, float]:
-        """Operations that running runs have done."""
-        found: defaultdict[str, float] = defaultdict(float)
-        for course in self.running.values():
-            found[step_signature(course.spec)] += course.progress * training_flops(course.spec)
-        return found
+        """Return the FLOPs that running runs have finished, by step signature."""
+        operations: defaultdict[str, float] = defaultdict(float)
+        for progress in self.running.values():
+            operations[step_signature(progress.spec)] += progress.progress * training_flops(progress.spec)
+        return operations
 
     def _measured(self, now: float) -> tuple[defaultdict[str, float], defaultdict[str, float]]:
-        """Slot seconds and the operations done in them, of runs that ended and of those that run."""
+        """Return the measured slot seconds and FLOPs of ended and running runs, by step signature."""
         seconds, operations = self.seconds.copy(), self.operations.copy()
-        for course in self.running.values():
-            seconds[step_signature(course.spec)] += now - course.since
-            operations[step_signature(course.spec)] += (course.progress - course.since_progress) * training_flops(
-                course.spec
+        for progress in self.running.values():
+            seconds[step_signature(progress.spec)] += now - progress.since
+            operations[step_signature(progress.spec)] += (progress.progress - progress.since_progress) * training_flops(
+                progress.spec
             )
         return seconds, operations

@@ -1,4 +1,4 @@
-"""Notices that Ray is lost, its node or its control store, before Ray itself ends this process without a word."""
+"""Monitor of Ray's node and control store. Detects their loss before Ray exits this process without a message."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from sparsweep.tuner.terminal import print_message
 
 LOOK_SECONDS = 1.0
 Lost = Callable[[str], None]
-"""What is done, by another thread than the main one, when the named server is lost. It must end the process."""
+"""Function called in another thread with the name of a lost server. It must end the process."""
 
 
 def leave(name: str) -> None:
-    """End the process: Ray's own calls may hang now, those that shut it down too."""
-    print_message(f"sparsweep: Ray's {name} was lost")
+    """End the process at once, because all calls of Ray may hang now, also its shutdown."""
+    print_message(f"sparsweep: lost Ray's {name}")
     os._exit(2)
 
 
 class Lifeline:
-    """Servers that must answer, each with the seconds for which it may be silent.
+    """Monitor of servers with a timeout for each.
 
     Attributes:
-        addresses: Host and port by the name of a server.
-        patience: Seconds by the same name. Ray gives up its node after 15 and its control store after 60.
+        addresses: Host and port by name of the server.
+        patience: Timeout in seconds by name. Ray's own timeouts are 15 s for its node and 60 s for its control store.
     """
 
     def __init__(self, addresses: Mapping[str, tuple[str, int]], patience: Mapping[str, float]) -> None:
@@ -35,7 +35,11 @@ class Lifeline:
         self._silent_since: dict[str, float] = {}
 
     def look(self, now: float) -> str | None:
-        """Connect to each server once; return the name of one that has been silent for too long, if there is one."""
+        """Connect to each server once. Return the name of a server that timed out, or None.
+
+        Args:
+            now: Current monotonic time in seconds.
+        """
         for name, address in self.addresses.items():
             if answers(address):
                 self._silent_since.pop(name, None)
@@ -45,7 +49,7 @@ class Lifeline:
 
     @contextlib.contextmanager
     def watched(self, lost: Lost) -> Iterator[None]:
-        """Look every second meanwhile, and call ``lost`` once a server is."""
+        """Check the servers every second inside the context, and call ``lost`` when one timed out."""
         ended = threading.Event()
 
         def watch() -> None:
@@ -64,7 +68,7 @@ class Lifeline:
 
 
 def answers(address: tuple[str, int]) -> bool:
-    """Return whether something takes connections there. A process that is stopped or busy still does."""
+    """Return whether a server accepts connections at ``address``. A stopped or busy process still does."""
     try:
         socket.create_connection(address, timeout=LOOK_SECONDS).close()
     except OSError:

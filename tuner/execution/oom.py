@@ -1,4 +1,4 @@
-"""Trials for which a share of a GPU had too little memory: the rest of the sweep is run with larger shares."""
+"""Handling of GPU out-of-memory errors: the missing trials run again with a larger GPU fraction."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from sparsweep.tuner.ray_errors import unwrap
 
 
 class GpuOutOfMemoryMonitor(DriverCallback):
-    """Notices trials that found no memory on a GPU, and from the first on lets no more begin.
+    """Callback that detects GPU out-of-memory errors and then starts no more runs.
 
-    ``runs``: the ids of those trials. That they failed is in ``failures``, but they are not given up for it.
+    Attributes:
+        runs: Ids of runs that ran out of memory. Their errors are in ``failures``, but they run again.
     """
 
     def __init__(self, algorithm: GraphSearch) -> None:
@@ -36,12 +37,18 @@ class GpuOutOfMemoryMonitor(DriverCallback):
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether PyTorch found no memory. An error of its own cannot be here without it: other errors do not load it."""
+    """Return whether ``error`` is a CUDA out-of-memory error. If torch is not imported, it cannot be."""
     return "torch" in sys.modules and isinstance(error, torch.OutOfMemoryError)
 
 
 def remaining_state(state: SweepState, failed: set[str], store: Store) -> SweepState:
-    """What is left of ``state`` to be run again, without the runs that ``failed`` meanwhile and what waits for them."""
+    """Return the state of the missing runs for another attempt.
+
+    Args:
+        state: State before the attempt.
+        failed: Ids of runs that failed for other reasons than memory. They and their dependents are not retried.
+        store: The storage.
+    """
     now = compute_state(state.graph, store)
     given_up = frozenset((state.failed | failed) & now.todo)
     return SweepState(state.graph, now.todo, given_up, blocked_runs(state.graph, set(now.todo), set(given_up)))

@@ -1,4 +1,4 @@
-"""A search through Tune: the study suggests as slots come free, prerequisites run first, every end is told."""
+"""Tune searcher for hyperparameter searches: the Optuna study suggests trials as slots become free."""
 
 from __future__ import annotations
 
@@ -9,21 +9,28 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule, Tri
 
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.config.sweep import Search
+from sparsweep.tuner.config.search import Search
 from sparsweep.tuner.execution.queue import RunQueue
 from sparsweep.tuner.execution.search import DynamicGraphSearch
 from sparsweep.tuner.execution.tune_adapter import SubmissionOrderScheduler, without_unmeasured_results
 from sparsweep.tuner.search.study import OptunaStudy
 
 MAX_EPOCHS = 100_000
-"""Trials end by themselves; ASHA only wants to know that they do."""
+"""``max_t`` of ASHA. Larger than any trial, because trials end by themselves."""
 
 
 class OptunaSearch(DynamicGraphSearch):
-    """Gives Tune the suggestions of a study, at most ``parallel`` at a time, and their prerequisites."""
+    """Searcher that supplies the suggestions of a study and their prerequisites.
 
-    def __init__(self, release: RunQueue, study: OptunaStudy, store: Store, parallel: int) -> None:
-        super().__init__(release, store)
+    Args:
+        queue: Runs of earlier suggestions.
+        study: The Optuna study.
+        store: The storage.
+        parallel: Maximum number of open suggestions.
+    """
+
+    def __init__(self, queue: RunQueue, study: OptunaStudy, store: Store, parallel: int) -> None:
+        super().__init__(queue, store)
         self.study, self.max_open_trials = study, parallel
         self.exhausted = False
 
@@ -45,8 +52,7 @@ class OptunaSearch(DynamicGraphSearch):
         spec = self.queue.graph.runs[trial_id]
         self.in_flight.discard(trial_id)
         if error:
-            lost = [trial_id, *self.queue.fail(trial_id)]
-            for run in lost:
+            for run in [trial_id, *self.queue.fail(trial_id)]:
                 self._tell_study(run, "failed")
             return
         self.queue.finish(trial_id)
@@ -54,7 +60,7 @@ class OptunaSearch(DynamicGraphSearch):
             return
         if self.store.is_finished(trial_id):
             self.study.tell_finished(spec)
-        else:  # the scheduler stopped it, which Tune calls done too: nothing will go on from its checkpoint
+        else:  # stopped early by the scheduler (also complete for Tune), so its checkpoint is useless
             self.store.delete_checkpoint(trial_id)
             self._tell_study(trial_id, "pruned")
 
@@ -68,7 +74,12 @@ class OptunaSearch(DynamicGraphSearch):
 
 
 def scheduler(search: Search, study: OptunaStudy) -> TrialScheduler:
-    """Return what stops suggested trials that fall behind in test accuracy. Prerequisites run to their end."""
+    """Return the Tune scheduler for early stopping by test accuracy. It never stops prerequisites.
+
+    Args:
+        search: The search.
+        study: Its study, which names the suggested trials.
+    """
     if search.stopping == "none":
         return SubmissionOrderScheduler()
     options: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What a running sweep says: progress, ETA and failures on the terminal, a log and a heartbeat in the store."""
+"""Monitoring of a running sweep: progress, ETA and failures on the terminal; log and heartbeat in the store."""
 
 from __future__ import annotations
 
@@ -26,13 +26,21 @@ from sparsweep.tuner.terminal import printable
 log = logging.getLogger(__name__)
 
 LINE_SECONDS = 15.0
-"""Between two lines of progress where the output is not a terminal."""
-TOLD = ("epoch", "epochs", "train_loss", "test_accuracy", "images_per_second")
-"""What the heartbeat tells of a running trial."""
+"""Seconds between two progress lines if the output is not a terminal."""
+HEARTBEAT_FIELDS = ("epoch", "epochs", "train_loss", "test_accuracy", "images_per_second")
+"""Fields of a running trial in the heartbeat."""
 
 
 class ProgressCallback(DriverCallback):
-    """Follows one run of a sweep through Tune's events."""
+    """Tune callback that logs the events of a sweep.
+
+    Args:
+        name: Name of the sweep.
+        state: Its state at the start.
+        store: The storage.
+        expected: Total number of runs of a search, None for grids.
+        lease: The driver's lease, which carries the heartbeat.
+    """
 
     def __init__(
         self, name: str, state: SweepState, store: Store, expected: int | None = None, lease: Lease | None = None
@@ -41,7 +49,7 @@ class ProgressCallback(DriverCallback):
         self.name, self.store, self.console = name, store, Console(stderr=True)
         self.graph, self.eta = state.graph, EtaEstimator()
         self.eta.add_runs(state.graph.runs[run] for run in state.ready)
-        self.known = set(state.ready)  # runs that were planned, or turned up since
+        self.known = set(state.ready)  # planned runs and runs added since
         self.expected = expected or 0
         self.done: set[str] = set()
         self.failed: set[str] = set()
@@ -79,29 +87,29 @@ class ProgressCallback(DriverCallback):
     def on_trial_result(
         self, iteration: int, trials: list[RunTrial], trial: RunTrial, result: dict[str, Any], **info: Any
     ) -> None:
-        known = {name: result[name] for name in TOLD if result.get(name) is not None}
-        self.running[trial.trial_id] = {**known, "node": result.get("hostname", "")}
+        fields = {name: result[name] for name in HEARTBEAT_FIELDS if result.get(name) is not None}
+        self.running[trial.trial_id] = {**fields, "node": result.get("hostname", "")}
         self.eta.update(trial.trial_id, result["epoch"] / result["epochs"], time.monotonic())
 
     def on_trial_complete(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self._end_attempt(trial)
         last = trial.last_result
         if last.get("epoch", 0) < last.get("epochs", 0):
-            self.log_line(f"stopped early, behind others {self._label(trial)}")
+            self.log_line(f"stopped early {self._label(trial)}")
         elif last.get("done"):
             self.done.add(trial.trial_id)
             self.log_line(f"finished {self._label(trial)}")
 
     def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self._end_attempt(trial, counts=False)
-        self.log_line(f"trying again {self._label(trial)}: {summarize(trial.error)}")
+        self.log_line(f"retrying {self._label(trial)}: {summarize(trial.error)}")
 
     def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self._end_attempt(trial)
         self.failed.add(trial.trial_id)
         error = trial.error
         if error is not None and not isinstance(error, RayTaskError):
-            # The worker died or never began, so it could not write the failure itself.
+            # The worker died or never started, so it did not write the failure itself.
             self.store.write_failure(trial.trial_id, self.name, error)
         self.log_line(f"FAILED {self._label(trial)}: {summarize(error)}", echo=True)
 
@@ -123,37 +131,37 @@ class ProgressCallback(DriverCallback):
             self.console.print(f"{self.name}: {self.summary()}", highlight=False, soft_wrap=True)
 
     def _write(self, write: Callable[[], None]) -> None:
-        """A journal that cannot be written is no reason to stop training: what cannot be stored will fail by itself."""
+        """Call ``write`` and only log its OSError. If the storage is full, the runs themselves fail."""
         try:
             write()
         except OSError as error:
-            if error.errno is None or error.errno != self._last_errno:  # it comes again every few seconds
-                log.warning("the journal of %s could not be written: %s", self.name, error)
+            if error.errno is None or error.errno != self._last_errno:  # log a repeated error once
+                log.warning("cannot write the log of %s: %s", self.name, error)
             self._last_errno = error.errno
 
-    # Words -----------------------------------------------------------------------------------------------------------
+    # Messages --------------------------------------------------------------------------------------------------------
 
     @property
     def num_unknown(self) -> int:
-        """Runs that a search has yet to suggest."""
+        """Number of runs that a search has not suggested yet."""
         return max(self.expected - len(self.known), 0)
 
     def summary(self) -> str:
-        """Done of all, running, failed, and the time left at the rate so far."""
-        words = [f"{len(self.done)}/{max(self.expected, len(self.known))} done", f"{len(self.running)} running"]
+        """Return the numbers of done, running and failed runs, and the ETA."""
+        parts = [f"{len(self.done)}/{max(self.expected, len(self.known))} done", f"{len(self.running)} running"]
         if self.failed:
-            words.append(f"{len(self.failed)} failed")
+            parts.append(f"{len(self.failed)} failed")
         left = self.seconds_left()
         if left is not None:
-            words.append(f"ETA {format_duration(left)}")
-        return ", ".join(words)
+            parts.append(f"ETA {format_duration(left)}")
+        return ", ".join(parts)
 
     def seconds_left(self) -> float | None:
-        """By the rates measured so far; None until a run has finished."""
+        """Return the estimated seconds left, or None until a run is finished."""
         return self.eta.seconds_left(time.monotonic(), self.num_unknown) if self.done else None
 
     def log_line(self, text: str, echo: bool = False) -> None:
-        """Add a line to the log, and to the terminal if it is of weight."""
+        """Append a line to the log and, if ``echo``, print it to the terminal."""
         self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
         if echo:
             self.console.print(f"{self.name}: {printable(text)}", highlight=False, markup=False, soft_wrap=True)

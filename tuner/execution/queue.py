@@ -1,4 +1,4 @@
-"""Releases runs to Tune as their prerequisites finish: no barrier between phases, every run under our own id."""
+"""Priority queue of runs that become ready as their prerequisites finish, without barriers between phases."""
 
 from __future__ import annotations
 
@@ -11,10 +11,19 @@ from sparsweep.tuner.planning.schedule import Key, longest_first
 
 
 class RunQueue:
-    """The order of a graph's runs: what may start now, and what each end sets free.
+    """Queue of the ready runs of a graph.
 
-    Adding, releasing and finishing a run costs O(log n), whatever the size of the graph; failing one, what it blocks.
-    ``order`` gives the key of a run: of those that may start, the one with the smallest starts first.
+    Adding, starting and finishing a run cost O(log n) each. A failure costs O(number of blocked runs).
+
+    Args:
+        graph: All runs.
+        todo: Ids of the missing runs.
+        order: Sort key of a run; the ready run with the smallest key starts first. Default: longest first.
+
+    Attributes:
+        unmet: Unfinished prerequisites of each waiting run.
+        pending: Ids of runs that are neither finished nor failed nor blocked.
+        failed: Ids of failed runs.
     """
 
     def __init__(self, graph: RunGraph, todo: frozenset[str], order: Callable[[str], Key] | None = None) -> None:
@@ -28,7 +37,7 @@ class RunQueue:
         self.add(run for run in graph.runs if run in todo)
 
     def add(self, runs: Iterable[str]) -> None:
-        """Runs of the graph that are to be made, prerequisites first."""
+        """Add missing runs of the graph, prerequisites first."""
         new = [run for run in runs if run not in self.pending]
         self.pending.update(new)
         for run in new:
@@ -37,19 +46,19 @@ class RunQueue:
             self._push_if_ready(run)
 
     def _push_if_ready(self, run: str) -> None:
-        """Make ``run`` ready if it waits for nothing."""
+        """Make ``run`` ready if all its prerequisites are finished."""
         if not self.unmet[run]:
             del self.unmet[run]
             heapq.heappush(self._ready, (self._order(run), next(self._count), run))
 
     def next(self) -> str | None:
-        """A run to start now, or None if all others wait for one that is running."""
+        """Return the next run to start, or None if no run is ready."""
         if not self._ready:
             return None
         return heapq.heappop(self._ready)[-1]
 
     def finish(self, run: str) -> None:
-        """``run`` is done: what waited for it alone becomes ready."""
+        """Mark ``run`` as finished. Dependents without other unfinished prerequisites become ready."""
         self.pending.discard(run)
         for dependent in self.graph.dependents.get(run, ()):
             if dependent in self.unmet:
@@ -57,25 +66,25 @@ class RunQueue:
                 self._push_if_ready(dependent)
 
     def fail(self, run: str) -> list[str]:
-        """``run`` failed for good: what needs it, at any distance, is blocked, and returned."""
+        """Mark ``run`` as failed. Block and return its direct and indirect dependents."""
         self.failed.add(run)
         self.pending.discard(run)
-        blocked, left = [], [run]
-        while left:
-            for dependent in self.graph.dependents.get(left.pop(), ()):
+        blocked, stack = [], [run]
+        while stack:
+            for dependent in self.graph.dependents.get(stack.pop(), ()):
                 if dependent in self.unmet:
                     del self.unmet[dependent]
                     self.pending.discard(dependent)
                     blocked.append(dependent)
-                    left.append(dependent)
+                    stack.append(dependent)
         return blocked
 
     @property
     def has_ready(self) -> bool:
-        """Whether something can start now."""
+        """Whether a run can start now."""
         return bool(self._ready)
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is left to start, now or later."""
+        """Whether no run is left to start, now or later."""
         return not self._ready and not self.unmet

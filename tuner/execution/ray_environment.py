@@ -1,4 +1,4 @@
-"""What Ray reads from the environment when it is imported: how a private cluster runs, and where home is."""
+"""Environment variables that Ray reads at import: settings of a private cluster, and the home folder."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ PRIVATE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_ENABLE_UV_RUN_RUNTIME_
 
 
 def prepare(address: str) -> None:
-    """Set the environment of this process and those that it starts. What the user has set stays.
+    """Set the environment variables of this process and its children. Variables that the user has set are kept.
 
-    A private cluster (``address`` is ``local``)
+    A private cluster (``address`` is ``local``):
 
-    * binds every server to loopback: the switch is Ray's own, for systems on which it has no clusters;
-    * hands its token down in the environment, which other users cannot read. Ray would write one to
-      ``~/.ray/auth_token``, readable by all, and home may be read-only;
-    * has workers in this very environment. Under ``uv run`` Ray would build another one for them.
+    * binds all servers to loopback. Ray's switch for it is meant for systems without cluster support.
+    * passes its token in the environment, which other users cannot read. Ray itself would write the token to
+      ``~/.ray/auth_token``, readable by all users, and the home folder may be read-only.
+    * runs workers in the current Python environment. Under ``uv run`` Ray would build another environment.
 
-    Where no home folder is known, as in some containers, Ray cannot be imported: it gets one that can be lost.
+    Without a home folder, as in some containers, Ray cannot be imported. Then ``HOME`` is a temporary folder.
     """
     if address == "local":
         for name, value in {**PRIVATE, "RAY_AUTH_TOKEN": secrets.token_hex(32)}.items():

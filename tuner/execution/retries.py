@@ -1,7 +1,8 @@
-"""Why a run ended without a result, and whether and when it is tried again: the one place that decides.
+"""Retry policy of failed runs.
 
-What a run raises, or dies of on a machine that lives on, is its own failure: it is tried again a few times. The loss of
-its machine (preempted, crashed, cut off) is not: it is tried again without limit. Each time a little later.
+- An error of the run itself (an exception, or a dead worker on a live node) is retried ``retries`` times.
+- A lost node (preempted, crashed, disconnected) is retried without limit.
+- The delay before each retry doubles.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from sparsweep.trainables.storage.store import ArtifactLost
 from sparsweep.tuner.ray_errors import is_lost_node, unwrap
 
 NON_RETRYABLE = (
-    ArtifactLost,  # which only the run that left it makes again
-    ArithmeticError,  # of which a loss that is not a number is one
+    ArtifactLost,  # only a rerun of its prerequisite recreates the artifact
+    ArithmeticError,  # includes a NaN loss
     AssertionError,
     AttributeError,
     ImportError,
@@ -24,16 +25,25 @@ NON_RETRYABLE = (
     TypeError,
     ValueError,
 )
-"""Deterministic errors: not retried until ``sparsweep resume``. A RuntimeError may be a GPU's, an OSError a disk's."""
+"""Deterministic errors: not retried until ``sparsweep resume``.
+
+RuntimeError and OSError are not included, because a GPU or a disk may raise them temporarily.
+"""
 MAX_DELAY_S = 60.0
 
 
 class TrialTimeout(Exception):
-    """No epoch of the run ended in time, so that it was killed."""
+    """Raised when a run was killed because no epoch ended within ``trial_timeout``."""
 
 
 class RetryPolicy:
-    """The failures of one run under one driver. ``limit``: how many of its own it may have and still be tried again."""
+    """Failures of one run under one driver.
+
+    Attributes:
+        limit: Maximum number of the run's own errors that are retried.
+        errors: Number of the run's own errors.
+        losses: Number of lost nodes.
+    """
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -51,15 +61,18 @@ class RetryPolicy:
 
     @property
     def should_retry(self) -> bool:
-        """Whether the run is to be tried again after its newest failure."""
+        """Whether to retry the run after its newest failure."""
         return self.errors <= self.limit and not self._is_deterministic
 
     @property
     def delay_s(self) -> float:
-        """Seconds to let pass before that: 1, 2, 4 and so on."""
+        """Delay in seconds before the next retry: 1, 2, 4, ..., at most 60."""
         return min(2.0 ** (self.errors + self.losses - 1), MAX_DELAY_S)
 
 
 def is_deterministic(error: Exception) -> bool:
-    """Return whether another attempt would raise ``error`` again. Arrow's errors are ValueErrors, but of a storage."""
+    """Return whether a retry would raise ``error`` again.
+
+    Arrow's errors are excluded: they are ValueErrors, but a storage may raise them temporarily.
+    """
     return isinstance(error, NON_RETRYABLE) and not isinstance(error, pa.ArrowException)

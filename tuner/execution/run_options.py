@@ -1,4 +1,4 @@
-"""A sweep and how it is to be run."""
+"""Options of a run of a sweep."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Tracker(StrEnum):
-    """What can follow a sweep beside our own tables."""
+    """External experiment trackers."""
 
     tensorboard = "tensorboard"
     wandb = "wandb"
@@ -23,12 +23,17 @@ class Tracker(StrEnum):
 
 @dataclass(frozen=True)
 class RunOptions:
-    """``sweep`` in ``store``, on the Ray cluster at ``address``.
+    """A sweep and the options of its run.
 
-    ``address``: ``local`` for a private cluster on this machine, ``auto`` or host:port for one that is there;
-    ``trackers``: where it is to be seen as well; ``profile``: the run of which one epoch is to be profiled;
-    ``options``: those of the call, to be repeated; ``fail_fast``: whether the first run that fails ends it;
-    ``take_over``: end another driver of the sweep.
+    Attributes:
+        sweep: The sweep.
+        store: The storage.
+        address: ``local`` for a private cluster on this node, ``auto`` or ``host:port`` for a running cluster.
+        trackers: Experiment trackers that also log the sweep.
+        profile: Id of the run of which one epoch is profiled.
+        options: Command-line options that the resume command repeats.
+        fail_fast: Whether the first failed run stops the sweep.
+        take_over: Whether to stop another driver of the sweep.
     """
 
     sweep: Sweep
@@ -42,5 +47,5 @@ class RunOptions:
 
     @property
     def resume_command(self) -> str:
-        """The command that goes on with the sweep, with the options of this one."""
+        """Command that resumes the sweep with the same options."""
         return shlex.join(["sparsweep", "resume", self.sweep.name, *self.options])

@@ -1,4 +1,4 @@
-"""The temporary folder of a driver: its own, of this user alone, and gone with it or with the next driver's start."""
+"""Temporary folder of a driver: private to the user, removed at the driver's end or at the next driver's start."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from sparsweep.trainables.storage.filesystem import private_folder
 SOCKET_LENGTH = (103 if sys.platform == "darwin" else 107) - len(
     "/session_2026-11-30_22-05-05_123456_4194304/sockets/plasma_store"
 )
-"""Longest path, in bytes, of a folder in which Ray can make its sockets."""
+"""Maximum length in bytes of a folder's path so that Ray's socket paths fit the system's limit."""
 PREFIX = "d-"
 
 
 @contextlib.contextmanager
 def temporary_folder() -> Iterator[Path]:
-    """Make a temporary folder for this driver; remove it at the end, unless Ray failed and its logs tell why.
+    """Create a temporary folder for this driver and remove it at the end. Keep it for its logs if Ray failed.
 
-    Folders of drivers that were killed are removed first: their locks are free.
+    First removes the folders of killed drivers, whose locks are free.
 
     Raises:
-        OSError: There is no folder for it.
+        OSError: The folder cannot be created.
     """
     base = short_folder()
-    with _locked(base / "lock"):  # so that no driver takes a folder being made for one that was left
+    with _locked(base / "lock"):  # or another driver could remove the new, still unlocked folder
         _remove_left(base)
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
         lock = (folder / "lock").open("w")
@@ -44,13 +44,13 @@ def temporary_folder() -> Iterator[Path]:
             raise
         finally:
             if not keep:
-                shutil.rmtree(folder, ignore_errors=True)  # some of Ray's processes may still write
+                shutil.rmtree(folder, ignore_errors=True)  # Ray processes may still write
 
 
 def short_folder() -> Path:
-    """Return this user's own folder for Ray's files.
+    """Return this user's private folder for Ray's files.
 
-    It lies in ``$RAY_TMPDIR``, else where temporary files lie, or in ``/tmp`` where that is too long for sockets.
+    It is in ``$RAY_TMPDIR`` or the system's temporary folder, or in ``/tmp`` if that path is too long for sockets.
     """
     name = f"/{PREFIX}12345678"
     base = private_folder(os.environ.get("RAY_TMPDIR"))
@@ -68,7 +68,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _remove_left(base: Path) -> None:
     for folder in base.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):  # BlockingIOError where its driver lives
+        with contextlib.suppress(OSError):  # BlockingIOError: its driver is alive
             with (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Searchers that give Tune the runs of a sweep, each under its own id."""
+"""Tune searchers that supply the runs of a sweep under their own ids."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ from sparsweep.tuner.planning.graph import missing_runs
 
 
 class GraphSearch(RunSearch):
-    """Gives Tune the runs of a :class:`RunQueue`, each as a trial whose id is the run's and whose config is that id.
+    """Searcher that supplies the runs of a :class:`RunQueue` as Tune trials with the run id as id and config.
 
-    ``limit``: how many Tune holds at most. As many as can run means that each takes over the worker of the one that
-    ended; Tune would reserve, and give back, resources for each one more. None: as many as Tune asks for, which tells
-    a cluster that it should grow. ``closed``: nothing more begins; what runs comes to its end.
+    Attributes:
+        queue: The runs.
+        limit: Maximum number of Tune trials in flight. With the number of slots, each trial reuses the worker of an
+            ended one; for every further trial Tune would reserve and release resources. None: no limit, so that a
+            cluster adds nodes for pending trials.
+        draining: If true, no run starts any more, and running runs continue to their end.
+        in_flight: Ids of runs that Tune has.
     """
 
-    def __init__(self, release: RunQueue, limit: int | None = None) -> None:
+    def __init__(self, queue: RunQueue, limit: int | None = None) -> None:
         super().__init__()
-        self.queue, self.limit = release, limit
+        self.queue, self.limit = queue, limit
         self.draining = False
         self.in_flight: set[str] = set()
 
@@ -39,7 +43,7 @@ class GraphSearch(RunSearch):
         return None if run is None else self.trial(run)
 
     def trial(self, run: str, **config: Any) -> Trial:
-        """``run`` for Tune, with what its trainable is told beside its id."""
+        """Return the Tune trial of ``run``, with ``config`` as further configuration."""
         self.in_flight.add(run)
         return self.make_trial(run, {"run": run, **config})
 
@@ -54,22 +58,22 @@ class GraphSearch(RunSearch):
         return super().is_finished() or self.draining or self.nothing_left()
 
     def nothing_left(self) -> bool:
-        """Return whether no run will start any more."""
+        """Return whether no more run will start."""
         return self.queue.exhausted
 
 
 class DynamicGraphSearch(GraphSearch):
-    """Gives Tune the runs of a graph that grows meanwhile, each with its spec beside its id."""
+    """Searcher for a graph to which runs are added during the sweep. The config contains the spec of each run."""
 
-    def __init__(self, release: RunQueue, store: Store, limit: int | None = None) -> None:
-        super().__init__(release, limit)
+    def __init__(self, queue: RunQueue, store: Store, limit: int | None = None) -> None:
+        super().__init__(queue, limit)
         self.store = store
 
     def trial(self, run: str, **config: Any) -> Trial:
         return super().trial(run, spec=to_json(self.queue.graph.runs[run]), **config)
 
     def add_trial(self, trial: TrialSpec) -> None:
-        """A new point of the sweep: it, and what it misses to start, are to be run."""
+        """Add a new trial of the sweep and its missing prerequisites."""
         graph = self.queue.graph
         new = graph.add_trial(trial)
         runs = new if trial.id in new else [*new, trial.id]
@@ -77,4 +81,4 @@ class DynamicGraphSearch(GraphSearch):
         self.queue.add(run for run in runs if run in todo)
 
     def nothing_left(self) -> bool:
-        return not self.queue.pending  # a run that ends may add to the graph
+        return not self.queue.pending  # the end of a run may add more runs

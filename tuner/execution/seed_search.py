@@ -1,4 +1,4 @@
-"""A sweep with adaptive seeds, through Tune: further seeds start as soon as a result asks for them."""
+"""Tune searcher for sweeps with adaptive seeds. It adds seeds as soon as results require them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sparsweep.tuner.search.adaptive_seeds import AdaptiveSeedPlan, update_from_
 
 
 class AdaptiveSeedSearch(DynamicGraphSearch):
-    """Gives Tune the runs of a sweep and the further seeds that its points turn out to need."""
+    """Searcher that supplies the runs of a sweep and further seeds for undecided comparisons."""
 
-    def __init__(self, release: RunQueue, growth: AdaptiveSeedPlan, store: Store, limit: int | None = None) -> None:
-        super().__init__(release, store, limit)
-        self.plan = growth
+    def __init__(self, queue: RunQueue, plan: AdaptiveSeedPlan, store: Store, limit: int | None = None) -> None:
+        super().__init__(queue, store, limit)
+        self.plan = plan
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         super().on_trial_complete(trial_id, result, error)

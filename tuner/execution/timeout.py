@@ -1,4 +1,4 @@
-"""Ends runs that hang: no epoch of them has ended for longer than the sweep allows. Ends a sweep that must not fail."""
+"""Tune callbacks that kill hanging runs (``trial_timeout``) and stop a sweep at its first failure (``fail_fast``)."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from sparsweep.tuner.execution.tune_adapter import DriverCallback, RunTrial, kil
 
 
 class EpochTimeout(DriverCallback):
-    """Kills the worker of a run from which nothing was heard for ``seconds``, whatever it is doing.
+    """Callback that kills the worker of a run without a report for ``seconds``.
 
-    A run is heard of when an epoch ends, or once a second where epochs are shorter. Its time begins when a worker has
-    taken it up, so that waiting for a free machine does not count; loading its data and its first epoch do, as do
-    evaluation and whatever it writes at its end.
+    A run reports at the end of each epoch, at most once per second. The time starts when a worker starts the run, so
+    waiting for a free node does not count. Loading data, evaluation and writing results count.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -36,14 +35,14 @@ class EpochTimeout(DriverCallback):
 
     def on_step_end(self, iteration: int, trials: list[RunTrial], **info: Any) -> None:
         now = time.monotonic()
-        for trial in [trial for trial, heard in self._last_result.items() if now - heard > self.seconds]:
+        for trial in [trial for trial, reported in self._last_result.items() if now - reported > self.seconds]:
             del self._last_result[trial]
-            reason = f"no epoch ended within {self.seconds:g} s (resources.trial_timeout): killed"
+            reason = f"no epoch ended within {self.seconds:g} s (resources.trial_timeout), the run was killed"
             kill_worker(trial, TrialTimeout(reason))
 
 
 class FailFast(DriverCallback):
-    """Stops the whole sweep, as a signal does, once a run has failed for good."""
+    """Callback that stops the sweep in order once a run has failed after all retries."""
 
     def on_trial_error(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         request_stop()

@@ -1,1 +1,1 @@
-"""What the devices can do: training throughput, and how many trials share a GPU."""
+"""Benchmarks of devices: training throughput, and the number of trials that share a GPU."""

@@ -1,4 +1,4 @@
-"""How many trials share a GPU: as many as make it faster, by processes that each have a fraction of it."""
+"""Number of trials that share a GPU, each in its own process: increased while the total throughput increases."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 TRIALS_PER_GPU = (1, 2, 3, 4, 6, 8)
-"""Trials on one card that are tried, one after the other."""
+"""Numbers of trials per GPU that are measured, in order."""
 MIN_GAIN = 0.05
-"""A rung must be faster than the one before by this share, or the climb ends."""
+"""Minimum relative gain in throughput; a smaller gain ends the measurement."""
 
 
 class OutOfGpuMemory(Exception):
-    """So many trials do not fit into the memory of a card."""
+    """Raised when the trials do not fit into the memory of a GPU."""
 
 
 def best_trials_per_gpu(rate: Callable[[int], float]) -> tuple[int, dict[int, float]]:
-    """The number of trials that a card should hold, and the rates measured on the way.
+    """Measure increasing numbers of trials per GPU until the gain is below :data:`MIN_GAIN`.
 
-    ``rate``: images a second of so many trials together; NoRoom if they do not fit, which at one trial is the
-    caller's to handle.
+    Args:
+        rate: Returns the total images per second for a number of trials. Raises OutOfGpuMemory if they do not fit.
+
+    Returns:
+        The best number of trials per GPU, and all measured rates.
+
+    Raises:
+        OutOfGpuMemory: Even one trial does not fit.
     """
     rates: dict[int, float] = {}
     best = TRIALS_PER_GPU[0]
@@ -39,20 +45,23 @@ def best_trials_per_gpu(rate: Callable[[int], float]) -> tuple[int, dict[int, fl
 
 
 def gpu_fraction(count: int) -> float:
-    """The fraction of a card for each of ``count`` trials, in the four decimals that Ray keeps, rounded down."""
+    """Return the GPU fraction of each of ``count`` trials, rounded down to Ray's precision of 4 decimals."""
     return math.floor(10_000 / count) / 10_000
 
 
 def larger_fraction(fraction: float) -> float | None:
-    """The share for a trial for which ``fraction`` of a card was too little; None if it had a whole one."""
-    below = [count for count in TRIALS_PER_GPU if count < round(1 / fraction)]
-    return gpu_fraction(below[-1]) if below else None
+    """Return the next larger GPU fraction after an out-of-memory error, or None for a full GPU."""
+    smaller_counts = [count for count in TRIALS_PER_GPU if count < round(1 / fraction)]
+    return gpu_fraction(smaller_counts[-1]) if smaller_counts else None
 
 
 def is_mps_running(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether NVIDIA's multi-process service runs on this machine, so that processes use a card at the same time.
+    """Return whether NVIDIA's Multi-Process Service (MPS) runs on this node.
 
-    Without it they take turns. Its daemon leaves its process id in its folder.
+    With MPS, processes use a GPU at the same time; without it they take turns. The daemon's PID file shows its state.
+
+    Args:
+        environment: Environment variables. ``CUDA_MPS_PIPE_DIRECTORY`` sets the folder of the PID file.
     """
     folder = Path(environment.get("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps"))
     try:

@@ -1,6 +1,6 @@
-"""What the devices at hand can do: images a second of each kind of training, and how many trials should share a card.
+"""Benchmarks on the available devices: images per second per kind of trial, and trials per GPU.
 
-What is found stays in the storage (see ``calibration``).
+The storage keeps the measurements (see ``calibration``).
 """
 
 from __future__ import annotations
@@ -37,19 +37,35 @@ from sparsweep.tuner.state.calibration import read_measurements, save_measuremen
 RATE_SECONDS = 2.0
 JOINT_RATE_SECONDS = 1.5
 START_DELAY_S = 0.5
-"""Seconds between telling processes to begin and their beginning, so that they do it together."""
+"""Delay in seconds between the start command and the start, so that all processes start together."""
 
 
 def unique_step_kinds(specs: Iterable[RunSpec], engine: ExecutionConfig) -> dict[str, TrialSpec]:
-    """One trial of each kind among ``specs``, by the kind's JSON."""
+    """Return one trial of each kind among ``specs``.
+
+    Args:
+        specs: Runs.
+        engine: Execution config, which is part of the kind.
+
+    Returns:
+        Trials by the JSON of their :func:`~sparsweep.tuner.state.calibration.step_kind`.
+    """
     trials = [spec.trained_trial for spec in specs if spec.trained_trial is not None]
     return {json.dumps(step_kind(trial, engine), sort_keys=True): trial for trial in reversed(trials)}
 
 
 def measure(specs: Iterable[RunSpec], store: Store, resources: Resources) -> Iterator[dict[str, Any]]:
-    """Measure every kind of training among ``specs`` on this machine's GPU, or on a trial's threads without one.
+    """Measure the throughput of every kind of trial and save it.
 
-    What was found is kept; a kind that does not fit into memory has ``images_per_second`` None.
+    Uses this node's GPU, or without a GPU the number of CPU threads of a trial.
+
+    Args:
+        specs: Runs, of which one trial per kind is measured.
+        store: The storage for the measurements.
+        resources: Resources of a trial.
+
+    Yields:
+        Each measurement. ``images_per_second`` is None if the trial does not fit into memory.
     """
     torch.set_num_threads(resources.cpus)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -58,40 +74,41 @@ def measure(specs: Iterable[RunSpec], store: Store, resources: Resources) -> Ite
             rate: float | None = ThroughputProbe(spec, device, resources.execution).rate(RATE_SECONDS)
         except torch.OutOfMemoryError:
             rate = None
-        found = {"what": "rate", "kind": json.loads(kind), "card": device_name(device), "images_per_second": rate}
-        save_measurement(found, store)
-        yield found
+        measurement = {"what": "rate", "kind": json.loads(kind), "card": device_name(device), "images_per_second": rate}
+        save_measurement(measurement, store)
+        yield measurement
 
 
 def format_rate(found: Mapping[str, Any]) -> str:
-    """A measured rate as a person reads it."""
+    """Format a throughput measurement as one line."""
     kind, rate = found["kind"], found["images_per_second"]
     network = "".join(f" {field} {value}" for field, value in kind["model"].items() if field != "name")
     what = f"{kind['model']['name']}{network} at {kind['resolution'][0]} px, {kind['precision']}"
     what += f", batch {kind['batch_size']}"
-    what += "".join(f", {lever} {'on' if on else 'off'}" for lever, on in kind.get("engine", {}).items())
+    what += "".join(f", {setting} {'on' if on else 'off'}" for setting, on in kind.get("engine", {}).items())
     speed = "does not fit into memory" if rate is None else f"{rate:,.0f} images/s"
-    attack = "no attack" if kind["attack"] == PASSES else f"under attack ({kind['attack']:g} forward passes an image)"
+    attack = "no attack" if kind["attack"] == PASSES else f"under attack ({kind['attack']:g} forward passes per image)"
     return f"{what}, {attack}: {speed} on {found['card']}"
 
 
-# How many trials share a card ----------------------------------------------------------------------------------------
+# Number of trials per GPU --------------------------------------------------------------------------------------------
 
 
 class ThroughputActor:
-    """A process with a part of a device, that trains when told to."""
+    """Ray actor that trains on a fraction of a device for a benchmark."""
 
     def __init__(self, spec: str, engine: ExecutionConfig, device: str, modules: Sequence[str], folder: str) -> None:
         plugins.begin_worker(folder, modules)
-        self.device = torch.device(device)  # loads PyTorch, which reading a spec may want
+        self.device = torch.device(device)  # imports PyTorch, which reading a spec may need
         self.spec, self.engine = from_json(spec), engine
         self.throughput_probe: ThroughputProbe | None = None
 
     def ready(self) -> bool:
+        """Return True once the actor has started."""
         return True
 
     def prepare(self) -> bool:
-        """Take up memory and warm up; False if there is no room."""
+        """Allocate memory and warm up. Return False if the memory is not sufficient."""
         trial = self.spec.trained_trial
         assert trial is not None
         try:
@@ -101,7 +118,7 @@ class ThroughputActor:
         return True
 
     def rate(self, begin: float, seconds: float) -> float:
-        """Images a second over ``seconds``, from the moment ``begin`` on."""
+        """Return the images per second over ``seconds``, starting at the Unix time ``begin``."""
         assert self.throughput_probe is not None
         time.sleep(max(0.0, begin - time.time()))
         return self.throughput_probe.rate(seconds)
@@ -109,15 +126,26 @@ class ThroughputActor:
 
 @contextmanager
 def start_actors(spec: TrialSpec, engine: ExecutionConfig, device: str, count: int) -> Iterator[Sequence[Any]]:
-    """``count`` processes on one and the same card (``device`` cuda) or machine (cpu)."""
-    on_card = device == "cuda"
-    group = placement_group([{"GPU": 1.0} if on_card else {"CPU": 1.0}])
+    """Start actors on the same GPU (``device`` is ``cuda``) or the same node (``cpu``).
+
+    Args:
+        spec: The trial to benchmark.
+        engine: Execution config.
+        device: ``cuda`` or ``cpu``.
+        count: Number of actors.
+
+    Yields:
+        The actors.
+    """
+    on_gpu = device == "cuda"
+    group = placement_group([{"GPU": 1.0} if on_gpu else {"CPU": 1.0}])
     try:
-        options: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1 / count if on_card else 0}
-        place = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
-        made = ray.remote(ThroughputActor).options(scheduling_strategy=place, **options)
+        options: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1 / count if on_gpu else 0}
+        strategy = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+        factory = ray.remote(ThroughputActor).options(scheduling_strategy=strategy, **options)
         actors = [
-            made.remote(to_json(spec), engine, device, plugins.requested_modules(), os.getcwd()) for _ in range(count)
+            factory.remote(to_json(spec), engine, device, plugins.requested_modules(), os.getcwd())
+            for _ in range(count)
         ]
         ray.get([actor.ready.remote() for actor in actors])
         yield actors
@@ -126,48 +154,64 @@ def start_actors(spec: TrialSpec, engine: ExecutionConfig, device: str, count: i
 
 
 def joint_rate(actors: Sequence[Any], count: int) -> float:
-    """Images a second of the first ``count`` processes at the same time; NoRoom if one does not fit."""
-    busy = actors[:count]
-    if not all(ray.get([actor.prepare.remote() for actor in busy])):
+    """Return the total images per second of the first ``count`` actors at the same time.
+
+    Args:
+        actors: All actors.
+        count: Number of actors to run.
+
+    Raises:
+        OutOfGpuMemory: An actor does not fit into memory.
+    """
+    active = actors[:count]
+    if not all(ray.get([actor.prepare.remote() for actor in active])):
         raise OutOfGpuMemory(f"{count} trials do not fit")
     begin = time.time() + START_DELAY_S
-    return float(sum(ray.get([actor.rate.remote(begin, JOINT_RATE_SECONDS) for actor in busy])))
+    return float(sum(ray.get([actor.rate.remote(begin, JOINT_RATE_SECONDS) for actor in active])))
 
 
 def measure_gpu_sharing(
     specs: Iterable[RunSpec], engine: ExecutionConfig, store: Store, say: Callable[[str], None], device: str = "cuda"
 ) -> int:
-    """How many trials like the costliest of ``specs`` should share a card; measured if this storage does not know.
+    """Return the number of trials that should share a GPU, for the trial with the most FLOPs per image.
 
-    SweepError if PyTorch cannot use what Ray takes for a card.
+    Args:
+        specs: Runs with training.
+        engine: Execution config.
+        store: The storage. An earlier measurement in it is reused, a new one is saved.
+        say: Logs a message.
+        device: ``cuda`` or ``cpu``.
+
+    Raises:
+        SweepError: Ray has a GPU that PyTorch cannot use.
     """
     spec = max(unique_step_kinds(specs, engine).values(), key=flops_per_image)
-    looking = ray.remote(probe_device).options(num_cpus=0, num_gpus=0.01 if device == "cuda" else 0).remote(device)
+    probe = ray.remote(probe_device).options(num_cpus=0, num_gpus=0.01 if device == "cuda" else 0).remote(device)
     try:
-        card, mps = ray.get(looking)
+        gpu, mps = ray.get(probe)
     except RayTaskError as error:
         raise unwrap(error) from error
-    about = {"what": "share", "kind": {**step_kind(spec, engine), "mps": mps}, "card": card}
-    for known in read_measurements(store, "share"):
-        if all(known[name] == value for name, value in about.items()):
-            return int(known["trials"])
+    key = {"what": "share", "kind": {**step_kind(spec, engine), "mps": mps}, "card": gpu}
+    for earlier in read_measurements(store, "share"):
+        if all(earlier[name] == value for name, value in key.items()):
+            return int(earlier["trials"])
     try:
         with start_actors(spec, engine, device, TRIALS_PER_GPU[-1]) as actors:
             best, rates = best_trials_per_gpu(lambda count: joint_rate(actors, count))
     except OutOfGpuMemory:
-        return 1  # the trial itself will say so
-    save_measurement({**about, "trials": best, "rates": rates}, store)
-    said = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
-    say(f"{best} trials share a card (images/s of so many together: {said}; MPS {'runs' if mps else 'off'})")
+        return 1  # the trial itself will raise the error
+    save_measurement({**key, "trials": best, "rates": rates}, store)
+    by_count = ", ".join(f"{count}: {rate:,.0f}" for count, rate in rates.items())
+    say(f"{best} trials per GPU (total images/s by number of trials: {by_count}; MPS {'on' if mps else 'off'})")
     return best
 
 
 def probe_device(device: str) -> tuple[str, bool]:
-    """The name of the device in this process, and whether MPS lets processes use it at the same time."""
+    """Return the name of this process's device and whether MPS runs. Raise SweepError if PyTorch cannot use it."""
     try:
         return device_name(torch.device(device)), is_mps_running()
     except (AssertionError, RuntimeError) as error:  # a build without CUDA; no driver, or one too old
         raise SweepError(
-            f"resources.gpus: auto: Ray has a GPU on {socket.gethostname()}, but PyTorch there cannot use it "
-            f"({summarize(error)}); mend that, or --set resources.gpus=0 to run on CPUs"
+            f"resources.gpus: 'auto' failed, PyTorch cannot use Ray's GPU on {socket.gethostname()} "
+            f"({summarize(error)}). Fix PyTorch there, or use CPUs: --set resources.gpus=0"
         ) from error

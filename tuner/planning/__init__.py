@@ -1,1 +1,1 @@
-"""What a sweep consists of and what of it is missing: the graph of runs, estimates, status, unused files."""
+"""Runs of a sweep and their state: graph of runs, estimates, status, unused files."""

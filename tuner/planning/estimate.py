@@ -1,4 +1,4 @@
-"""What a sweep costs before it is run: what is shared or done, operations, and hours from measured throughput."""
+"""Estimate of a sweep before its run: missing runs, FLOPs, and hours from measured throughput."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ from sparsweep.tuner.state.calibration import step_kind
 
 
 def estimate(sweep: Sweep, store: Store) -> dict[str, Any]:
-    """What would run, and what it costs; ``hours`` is None where no trial like these has been measured here."""
+    """Return the facts that ``sparsweep plan`` shows: numbers of runs, FLOPs and hours.
+
+    Args:
+        sweep: The sweep.
+        store: The storage with finished results and measurements.
+
+    Returns:
+        JSON-compatible facts. ``hours`` is None if the storage has no measurement for a kind of trial.
+    """
     trials = current_trials(sweep, store) if sweep.search is None else expected_trials(sweep, store)
     state = compute_state(build_graph(trials), store)
     todo = [state.graph.runs[run] for run in state.todo]
@@ -52,92 +60,98 @@ def estimate(sweep: Sweep, store: Store) -> dict[str, Any]:
 
 
 def list_runs_to_do(sweep: Sweep, store: Store) -> list[dict[str, str]]:
-    """Return ``run`` (its id) and ``what`` it is of all that is to be done, prerequisites first.
+    """Return ``run`` (id) and ``what`` (description) of all missing runs, prerequisites first.
 
-    What a search will suggest is not known: of its trials, those that were suggested.
+    For a search, only suggestions already drawn are included.
     """
     state = compute_state(build_graph(current_trials(sweep, store)), store)
     return [{"run": run, "what": str(spec)} for run, spec in state.graph.runs.items() if run in state.todo]
 
 
 def short_trainings(runs: Iterable[RunSpec]) -> int:
-    """Trials among ``runs`` with so few steps that their networks will be under-trained."""
+    """Return the number of trials with fewer than ``MIN_STEPS`` steps, whose networks will be under-trained."""
     return sum(run.steps < MIN_STEPS for run in runs if isinstance(run, TrialSpec))
 
 
 def expected_seeds(seeds: AdaptiveSeeds, trials: Mapping[str, TrialSpec]) -> dict[str, int]:
-    """Seeds of a point, ``from`` so many ``to`` so many, and the trials that there can be ``at_most``."""
+    """Return the minimum (``from``) and maximum (``to``) seeds per point, and the maximum number of trials."""
     arms = sum(trial.seed == seeds.first for trial in trials.values())
     return {"from": seeds.start, "to": seeds.most, "at_most": arms * seeds.most}
 
 
 def expected_trials(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
-    """Trials that a search may make: those suggested so far, and for those to come as many drawn at random."""
+    """Return the suggestions drawn so far and, for each later suggestion, one random sample of the space."""
     from sparsweep.tuner.search.study import new_study, suggested_spec
 
     assert sweep.search is not None
     trials = current_trials(sweep, store)
     study = new_study(sweep.search)
-    # Random cells may be equal where a space is small; a few more draws than trials fill up what they can.
+    # In a small space random samples may repeat, so draw up to twice the number of trials.
     for _ in range(2 * sweep.search.trials):
         if len(trials) >= sweep.search.trials:
             break
-        with suppress(SweepError):  # what can be no trial is left out of the search, too
+        with suppress(SweepError):  # the search also skips invalid suggestions
             spec = suggested_spec(sweep, study.ask())
             trials[spec.id] = spec
     return trials
 
 
 def format_estimate(facts: Mapping[str, Any]) -> list[str]:
-    """A price as a person reads it."""
-    said = [facts["sweep"], f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)"]
+    """Format the facts of :func:`estimate` as lines."""
+    lines = [facts["sweep"], f"  trials         {facts['trials']} ({facts['done']} done, {facts['missing']} to run)"]
     if failed := facts["failed"]:
-        said.append(f"  failed before  {failed} runs: run leaves them and what needs them out, resume retries them")
+        lines.append(f"  failed         {failed} runs: run skips them and their dependents, resume retries them")
     if seeds := facts.get("seeds"):
-        found = f"{seeds['from']} to {seeds['to']} a point, until its comparison with dense is decided"
-        said.append(f"  seeds          {found}: at most {seeds['at_most']} trials")
+        per_point = f"{seeds['from']} to {seeds['to']} per point, until the comparison with dense is decided"
+        lines.append(f"  seeds          {per_point}: at most {seeds['at_most']} trials")
     if short := facts["undertrained_expected"]:
-        why = f"less than {MIN_STEPS:,} steps: expect under-trained networks, on which claims are not judged"
-        said.append(f"  warning        {short} trials train for {why}")
-    said += [
-        f"  prerequisites  {facts['prerequisites']} besides ({facts['prerequisites_missing']} to run)",
-        f"  training       {facts['train_flops']:.3g} FLOPs as the hardware does them (masks save no time)",
+        why = f"fewer than {MIN_STEPS:,} steps: under-trained networks expected, claims not tested on them"
+        lines.append(f"  warning        {short} trials train for {why}")
+    lines += [
+        f"  prerequisites  {facts['prerequisites']} more runs ({facts['prerequisites_missing']} to run)",
+        f"  training       {facts['train_flops']:.3g} FLOPs on hardware (masks save no time)",
         f"  time           {format_hours(facts)}",
     ]
     if "cost" in facts:
-        known = "not known, as the time is not" if facts["cost"] is None else f"{facts['cost']:.2f}"
-        said.append(f"  cost           {known} (nodes at {facts['node_hour']:g} an hour; without the head)")
-    return said
+        cost = "unknown, because the time is unknown" if facts["cost"] is None else f"{facts['cost']:.2f}"
+        lines.append(f"  cost           {cost} ({facts['node_hour']:g} per node-hour; without the head node)")
+    return lines
 
 
 def format_hours(facts: Mapping[str, Any]) -> str:
-    """How long the runs to come take one after the other, and how that is known."""
+    """Format the sequential time of all missing runs and the basis of this estimate."""
     if facts["hours"] is None:
-        return "unknown: sparsweep calibrate measures it"
+        return "unknown. Measure the speed: sparsweep calibrate"
     if not facts["hours_rest_on"]:
-        return "none: nothing is left to train"
-    return f"{format_duration(3600 * facts['hours'])} one after the other, {' and '.join(facts['hours_rest_on'])}"
+        return "none: no training left"
+    return f"{format_duration(3600 * facts['hours'])} sequentially, {' and '.join(facts['hours_rest_on'])}"
 
 
 def format_duration(seconds: float) -> str:
-    """``2 h 05 min``, ``3 min 10 s`` or ``8 s``."""
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-    return f"{whole // 60} min {whole % 60:02} s" if whole >= 60 else f"{whole} s"
+    """Format seconds like ``2 h 05 min``, ``3 min 10 s`` or ``8 s``."""
+    rounded = round(seconds)
+    if rounded >= 3600:
+        return f"{rounded // 3600} h {rounded % 3600 // 60:02} min"
+    return f"{rounded // 60} min {rounded % 60:02} s" if rounded >= 60 else f"{rounded} s"
 
 
 def node_cost(facts: Mapping[str, Any], node_hour: float, trials_per_node: int) -> dict[str, Any]:
-    """``cost`` of nodes that take ``node_hour`` an hour and run so many trials at once, in the same money.
+    """Return the ``cost`` of all missing runs, without the head node and without startup and idle time of nodes.
 
-    None where the hours are not known. Not in it: the head, and what a node costs before and after its work.
+    Args:
+        facts: Facts of :func:`estimate`.
+        node_hour: Price per node-hour, in any currency.
+        trials_per_node: Number of trials that one node runs at once.
+
+    Returns:
+        ``cost`` in the same currency (None if the hours are unknown) and ``node_hour``.
     """
     hours = facts["hours"]
     return {"cost": None if hours is None else hours / trials_per_node * node_hour, "node_hour": node_hour}
 
 
 def num_images(spec: RunSpec) -> int:
-    """Training images that a run processes."""
+    """Return the number of training images that a run processes."""
     trial = spec.trained_trial
     if trial is None:
         return 0
@@ -146,27 +160,29 @@ def num_images(spec: RunSpec) -> int:
 
 
 def training_flops(spec: RunSpec) -> float:
-    """Training operations of a run on hardware, which gains nothing from unstructured masks: those of the dense net."""
+    """Return the training FLOPs of a run: those of the dense network, since unstructured masks save no time."""
     return flops_per_image(spec) * num_images(spec)
 
 
 def flops_per_image(spec: RunSpec) -> float:
-    """Operations of training on one image; 0 where nothing is trained."""
+    """Return the training FLOPs per image; 0 for runs without training."""
     trial = spec.trained_trial
     return forward_equivalents(spec) * dense_flops(trial.model, trial.dataset) if trial else 0.0
 
 
 def forward_equivalents(spec: RunSpec) -> float:
-    """Forward passes that a training image costs in a step of ``spec``."""
+    """Return the cost of a training step per image, in forward passes; 0 for runs without training."""
     return difficulties.cast(spec.trained_trial.difficulty).loss_fn.forward_equivalents if spec.trained_trial else 0.0
 
 
 @dataclass(frozen=True)
 class ThroughputModel:
-    """How fast trials have been, and what is known of those that have not been run: passes of an image a second.
+    """Measured training throughput by kind of trial.
 
-    ``finished``: by data set, model and precision, evaluation included; ``calibrated``: by the JSON of ``step_kind``,
-    training alone, with the card; the newest where there are several; ``engine``: how those to come are to run.
+    Attributes:
+        finished: Forward passes per second of each finished trial, evaluation included, by data set, model, precision.
+        calibrated: Newest images per second (training only) and GPU name, by the JSON of ``step_kind``.
+        engine: Execution config of the missing runs.
     """
 
     finished: Mapping[tuple[str, str, str], list[float]]
@@ -174,21 +190,23 @@ class ThroughputModel:
     engine: ExecutionConfig
 
     def rate(self, trial: TrialSpec) -> tuple[float, str] | None:
-        """The rate of ``trial`` and what it rests on; None if nothing is known."""
+        """Return the forward passes per second of ``trial`` and their source, or None without measurements."""
         measured = self.finished.get((trial.dataset.name, trial.model.name, trial.recipe.precision))
         if measured:
             return median(measured), f"from {len(measured)} finished trials"
-        known = self.calibrated.get(json.dumps(step_kind(trial, self.engine), sort_keys=True))
-        if known is None:
+        measurement = self.calibrated.get(json.dumps(step_kind(trial, self.engine), sort_keys=True))
+        if measurement is None:
             return None
-        images_a_second, card = known
-        return images_a_second * forward_equivalents(trial), f"calibrated on {card}"
+        images_per_second, gpu = measurement
+        return images_per_second * forward_equivalents(trial), f"calibrated on {gpu}"
 
 
 def load_throughput_model(store: Store, engine: ExecutionConfig) -> ThroughputModel:
-    """What the storage tells of the speed of trials under ``engine``.
+    """Load the measured throughput from a storage, without rows of unknown methods or without a duration.
 
-    Rows that tell nothing are left out: of methods that are not known here, or without a duration.
+    Args:
+        store: The storage.
+        engine: Execution config of the missing runs.
     """
     columns = ["dataset", "model", "precision", "seconds", "difficulty_parameters", "spec", *IMAGE_COLUMNS]
     table, _ = tables.read_table(store.storage, "trials", columns=columns)
@@ -198,13 +216,13 @@ def load_throughput_model(store: Store, engine: ExecutionConfig) -> ThroughputMo
         kind = row["difficulty_parameters"]
         if kind not in passes:
             passes[kind] = _passes_of(row["spec"])
-        of_image, processed, seconds = passes[kind], images_trained(row), row["seconds"]
-        if of_image and processed and seconds and seconds > 0:
-            finished[row["dataset"], row["model"], row["precision"]].append(of_image * processed / seconds)
+        per_image, processed, seconds = passes[kind], images_trained(row), row["seconds"]
+        if per_image and processed and seconds and seconds > 0:
+            finished[row["dataset"], row["model"], row["precision"]].append(per_image * processed / seconds)
     calibrated = {
-        json.dumps(found["kind"], sort_keys=True): (found["images_per_second"], found["card"])
-        for found in calibration.read_measurements(store, "rate")
-        if found["images_per_second"] is not None
+        json.dumps(measurement["kind"], sort_keys=True): (measurement["images_per_second"], measurement["card"])
+        for measurement in calibration.read_measurements(store, "rate")
+        if measurement["images_per_second"] is not None
     }
     return ThroughputModel(finished, calibrated, engine)
 
@@ -213,15 +231,19 @@ IMAGE_COLUMNS = ("samples", "epochs", "steps", "batch_size")
 
 
 def images_trained(row: Mapping[str, Any]) -> float | None:
-    """Training images that a finished trial went through, None if ``row``, its :data:`IMAGE_COLUMNS`, does not say."""
+    """Return the number of training images that a finished trial processed, or None if a column is empty.
+
+    Args:
+        row: The :data:`IMAGE_COLUMNS` of the trial.
+    """
     if not (row["samples"] and row["epochs"] and row["batch_size"]):
         return None
-    passes = row["epochs"] if row["steps"] is None else row["steps"] / math.ceil(row["samples"] / row["batch_size"])
-    return float(row["samples"] * passes)
+    epochs = row["epochs"] if row["steps"] is None else row["steps"] / math.ceil(row["samples"] / row["batch_size"])
+    return float(row["samples"] * epochs)
 
 
 def _passes_of(spec: str | None) -> float | None:
-    """Return the forward passes per image of a stored spec, or None if it is damaged or its methods are not known."""
+    """Return the forward passes per image of a stored spec, or None if it is damaged or has unknown methods."""
     try:
         return forward_equivalents(from_json(spec or ""))
     except (ValueError, LookupError, TypeError):
@@ -229,15 +251,15 @@ def _passes_of(spec: str | None) -> float | None:
 
 
 def estimate_hours(specs: Iterable[RunSpec], rates: ThroughputModel) -> tuple[float | None, list[str]]:
-    """Hours of one slot for ``specs``, and what they rest on; None where the speed of some trial is not known."""
+    """Return the sequential hours of ``specs`` and the sources of the estimate; None if a throughput is unknown."""
     seconds, grounds = 0.0, dict[str, None]()
     for spec in specs:
         if spec.trained_trial is None:
             continue
-        found = rates.rate(spec.trained_trial)
-        if found is None:
+        measured = rates.rate(spec.trained_trial)
+        if measured is None:
             return None, []
-        rate, ground = found
+        rate, ground = measured
         seconds += forward_equivalents(spec) * num_images(spec) / rate
         grounds[ground] = None
     return seconds / 3600, list(grounds)

@@ -1,4 +1,4 @@
-"""Finished or failed runs taken back, so that they are made again: by id, by a condition, or because code changed."""
+"""Removal of finished or failed results, so that they run again: by id, by a condition, or after code changes."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ from sparsweep.tuner.planning.graph import RunGraph, closure
 from sparsweep.tuner.planning.repair import TABLES
 
 CHANGED = "changed"
-"""Stands for all trials that were made by other code, whatever the module."""
+"""Value of ``--rerun`` that selects all trials with different code in any module."""
 
 
 def changed_trials(trials: Iterable[str], store: Store) -> dict[str, list[str]]:
-    """Return the finished ones of ``trials`` that were made by other code than is loaded here, by module."""
+    """Return the finished ones of ``trials`` that ran with different code than this process, by module."""
     table, _ = tables.read_table(store.storage, "trials", set(trials), ["trial", "code"])
     return by_module(dict(zip(table["trial"].to_pylist(), map(load_code, table["code"].to_pylist()), strict=True)))
 
 
 def by_module(codes: Mapping[str, Code]) -> dict[str, list[str]]:
-    """Return which of the trials in ``codes`` were made by other code than is loaded here, by module."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    """Return the trials in ``codes`` that ran with different code than this process, by module."""
+    changed: defaultdict[str, list[str]] = defaultdict(list)
     for trial, code in codes.items():
         for module in changed_modules(code):
-            found[module].append(trial)
-    return dict(found)
+            changed[module].append(trial)
+    return dict(changed)
 
 
 def runs_to_rerun(what: str, graph: RunGraph, store: Store) -> list[str]:
-    """Return the ids of the runs in ``graph`` that ``--rerun`` wants made again.
+    """Return the ids of the runs in ``graph`` that ``--rerun`` selects.
 
     Args:
-        what: ``changed`` for all trials of other code, a module for those of other code of it, or the beginning of
-            the id of a finished trial. What such trials need is made again too, as far as it comes from the module.
-        graph: The graph of a sweep.
+        what: ``changed`` (all trials with different code), a module (trials with different code in it), or a prefix
+            of the id of a finished trial. Prerequisites that use the changed modules are included.
+        graph: The runs of a sweep.
         store: The storage.
 
     Raises:
-        WrongCall: Nothing was made by other code of such a module, and no one trial begins so.
+        UsageError: ``what`` is neither a changed module nor a unique prefix.
     """
     changed = changed_trials(graph.runs, store)
     modules = set(changed) if what == CHANGED else {what} & set(changed)
@@ -63,8 +63,8 @@ def _finished_trial(what: str, graph: RunGraph, changed: Collection[str], store:
     matches = [run for run in trials if run.startswith(what)]
     if len(matches) != 1:
         raise UsageError(
-            f"--rerun {what}: {len(matches)} finished trials of this sweep begin so in {store.storage}, and it is no "
-            f"module whose code has changed ({', '.join(sorted(changed)) or 'there is none'}). Or give: {CHANGED}. "
+            f"--rerun {what}: neither a changed module ({', '.join(sorted(changed)) or 'none'}) nor a unique id "
+            f"({len(matches)} finished trials of this sweep match in {store.storage}). Or give: {CHANGED}. "
             "Failed trials are retried by sparsweep resume."
         )
     return matches[0]
@@ -76,20 +76,25 @@ def forget(runs: Collection[str], store: Store) -> None:
 
 
 def remove_files(files: Mapping[str, Iterable[str]], store: Store) -> None:
-    """Remove ``files``, in the order in which :func:`files_of` gives them."""
+    """Remove ``files`` in the order of :func:`files_of`."""
     for paths in files.values():
         for path in paths:
             store.delete(path)
 
 
 def files_of(runs: Collection[str], store: Store) -> dict[str, list[str]]:
-    """Return the paths of the files to remove for each of ``runs``; the row that marks it comes first."""
-    wanted, found = set(runs), {run: [store.result_path(table, run) for table in TABLES] for run in runs}
+    """Return the files of each run, first the row that marks the run as finished.
+
+    Args:
+        runs: Ids of runs.
+        store: The storage.
+    """
+    wanted, files = set(runs), {run: [store.result_path(table, run) for table in TABLES] for run in runs}
     failures = (store.result_path("failures", name) for name in store.list_ids("results/failures"))
     for path in [*sorted(failures), *sorted(store.artifact_paths())]:
         run = path.rpartition("/")[2][:16]
         if run in wanted:
-            found[run].append(path)
+            files[run].append(path)
     for run in store.checkpoints() & wanted:
-        found[run].append(f"checkpoints/{run}.pt")
-    return found
+        files[run].append(f"checkpoints/{run}.pt")
+    return files

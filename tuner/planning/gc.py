@@ -1,10 +1,10 @@
-"""Files of a storage that no sweep in it needs any more: listed first, removed only when told to.
+"""Garbage collection: files of a storage that no sweep needs. ``gc`` lists them and removes them with ``--yes``.
 
-Needed are the artifacts that a run still to be made starts from, and the checkpoints of runs still to be made, over
-all sweeps that were run in the storage. Weights of finished trials and scores serve commands after that; they are kept
-unless given up by name, and ``resume --remake`` makes them again. Results are never touched.
+Needed files: the artifacts that missing runs start from, and the checkpoints of missing runs, over all sweeps in the
+storage. Weights of finished trials and scores are kept for later commands, unless an option discards them;
+``resume --remake`` recreates them. Results are never removed.
 
-Removed are files of this package alone: their names are those that it gives, and no symbolic link leads to them.
+Only files with names that sparsweep writes are removed, and no symbolic links are followed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ COLLECTED_FILES = {
     "corrupted": ("artifacts/corrupted", rf"{_RUN}\.images"),
     "checkpoints": ("checkpoints", rf"{_RUN}\.pt"),
 }
-"""Kinds of files that can become garbage: their folder, and the names that this package gives in it."""
+"""Kinds of files that can become garbage, with their folder and name pattern."""
 WRITTEN_FILES = {
     **dict(COLLECTED_FILES.values()),
     **{f"results/{table}": rf"{_RUN}(-\d+)?\.parquet" for table in SCHEMAS},
@@ -37,19 +37,19 @@ WRITTEN_FILES = {
     "compacted": rf"({'|'.join(SCHEMAS)})\.parquet",
     "logs": rf"{_RUN}\.txt",
 }
-"""Folders in which a writer that died can leave a draft, and the names that it would have given."""
+"""Folders where a killed writer can leave a temporary file, and the patterns of the final names."""
 COMMANDS = {"weights": "export", "scores": "sample images in figures and report"}
-"""What works with a kind of files after its sweeps are done."""
+"""Commands that use a kind of files after the end of its sweeps."""
 
 
 @dataclass(frozen=True)
 class UnusedFiles:
-    """Files by kind (those of :data:`COLLECTED_FILES`, and ``drafts``), each with its bytes.
+    """Sizes in bytes of unused files, by kind (:data:`COLLECTED_FILES` and ``drafts``, i.e. temporary files) and path.
 
     Attributes:
-        files: What can be removed.
-        kept: What no run needs but :data:`COMMANDS` do.
-        used: What can be removed although :data:`COMMANDS` need it.
+        files: Files to remove.
+        kept: Files to keep for :data:`COMMANDS`, although no run needs them.
+        used: Files to remove although :data:`COMMANDS` need them.
     """
 
     files: dict[str, dict[str, int]]
@@ -58,29 +58,29 @@ class UnusedFiles:
 
     @property
     def size(self) -> int:
-        """Bytes in all that can be removed."""
+        """Total number of bytes to remove."""
         return sum(sum(sizes.values()) for sizes in self.files.values())
 
     def lines(self, store: Store) -> list[str]:
-        """Describe the garbage, one line per kind; of a kind that commands use, say which will not work."""
+        """Format the garbage, one line per kind, with the commands that stop working."""
         return [f"  {kind:<12} {_amount(sizes)}{self._use(kind, store)}" for kind, sizes in self.files.items()]
 
     def _use(self, kind: str, store: Store) -> str:
         if kept := self.kept.get(kind):
-            return f"; kept for {COMMANDS[kind]}: {_amount(kept).strip()}; --{kind} removes them too"
+            return f"; kept for {COMMANDS[kind]}: {_amount(kept).strip()}. Remove them with --{kind}."
         if used := self.used.get(kind):
             again = f"sparsweep resume SWEEP --remake {kind}{storage_option(store.storage)}"
-            return f"; stops {COMMANDS[kind]} for all {len(used)} until: {again}"
+            return f"; disables {COMMANDS[kind]} for all {len(used)} until: {again}"
         return ""
 
 
 def find_unused(sweeps: Iterable[Sweep], store: Store, given_up: Collection[str] = ()) -> UnusedFiles:
-    """Find everything that nothing needs.
+    """Return all files that no sweep needs.
 
     Args:
-        sweeps: All sweeps that are to be resumed in this storage.
+        sweeps: All sweeps in the storage.
         store: The storage.
-        given_up: Kinds of :data:`COMMANDS` that are not kept for the commands.
+        given_up: Kinds of :data:`COMMANDS` to remove although the commands use them.
     """
     needed = _needed_by_runs(sweeps, store)
     finished = {store.artifact_path("weights", trial) for trial in store.finished()}
@@ -88,15 +88,15 @@ def find_unused(sweeps: Iterable[Sweep], store: Store, given_up: Collection[str]
     kept: dict[str, dict[str, int]] = {}
     used: dict[str, dict[str, int]] = {}
     for kind, (folder, pattern) in COLLECTED_FILES.items():
-        spare = {path: size for path, size in _named(store, folder, pattern).items() if path not in needed}
-        useful = {path: size for path, size in spare.items() if kind == "scores" or path in finished}
+        unneeded = {path: size for path, size in _named(store, folder, pattern).items() if path not in needed}
+        useful = {path: size for path, size in unneeded.items() if kind == "scores" or path in finished}
         (used if kind in given_up else kept)[kind] = useful
-        files[kind] = {path: size for path, size in spare.items() if path not in kept.get(kind, {})}
+        files[kind] = {path: size for path, size in unneeded.items() if path not in kept.get(kind, {})}
     return UnusedFiles({**files, "drafts": _temp_files(store)}, kept, used)
 
 
 def _needed_by_runs(sweeps: Iterable[Sweep], store: Store) -> set[str]:
-    """Return the paths that runs still to be made start from."""
+    """Return the paths of checkpoints and artifacts that missing runs start from."""
     needed: set[str] = set()
     for sweep in sweeps:
         state = compute_state(build_graph(current_trials(sweep, store)), store)
@@ -108,37 +108,37 @@ def _needed_by_runs(sweeps: Iterable[Sweep], store: Store) -> set[str]:
 
 
 def _temp_files(store: Store) -> dict[str, int]:
-    """Return the files that were being written when their writer died (see ``atomic_write``)."""
+    """Return the temporary files of killed writers (see ``atomic_write``)."""
     journals = {f"sweeps/{name}": r"(sweep\.yaml|driver\.json|log\.txt)" for name in sweep_record.list_sweeps(store)}
-    drafts: dict[str, int] = {}
+    temp_files: dict[str, int] = {}
     for folder, pattern in {**WRITTEN_FILES, **journals}.items():
-        drafts |= _named(store, folder, rf"_{pattern}\.[0-9a-f]{{32}}")
-    return drafts
+        temp_files |= _named(store, folder, rf"_{pattern}\.[0-9a-f]{{32}}")
+    return temp_files
 
 
 def _named(store: Store, folder: str, pattern: str) -> dict[str, int]:
-    """Return the files of ``folder`` whose whole name matches ``pattern``, with their bytes."""
+    """Return the sizes of the files in ``folder`` whose full name matches ``pattern``."""
     return {
         path: size for path, size in store.list_sizes(folder).items() if re.fullmatch(pattern, path[len(folder) + 1 :])
     }
 
 
 def refuse_running(store: Store) -> None:
-    """Raise WrongCall if a sweep is running in ``store``."""
+    """Raise UsageError if a sweep is running in ``store``."""
     for name in sorted(store.list_subfolders("sweeps")):
         try:
             refuse_if_driven(name, store)
         except SweepAlreadyRunning as error:
-            raise UsageError(f"--storage {store.storage}: {error}: wait until it has ended") from None
+            raise UsageError(f"--storage {store.storage}: {error}. Wait for its end.") from None
 
 
 def find_temp_files(store: Store) -> UnusedFiles:
-    """Find what writers that died left: all that is known to be unused where a sweep cannot be read."""
+    """Return only temporary files: the only files known to be unused if a sweep is unreadable."""
     return UnusedFiles({"drafts": _temp_files(store)}, {}, {})
 
 
 def delete(garbage: UnusedFiles, store: Store) -> None:
-    """Remove the garbage."""
+    """Remove all files in ``garbage.files``."""
     for sizes in garbage.files.values():
         for path in sizes:
             store.delete(path)
@@ -149,7 +149,7 @@ def _amount(sizes: dict[str, int]) -> str:
 
 
 def format_bytes(size: float) -> str:
-    """``3.4 MB``."""
+    """Format a number of bytes like ``3.4 MB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"

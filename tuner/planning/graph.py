@@ -1,4 +1,4 @@
-"""Trials and their prerequisites as one graph; what of it is done, missing, failed or blocked."""
+"""Graph of trials and prerequisites, and its state: finished, missing, failed and blocked runs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,13 @@ from sparsweep.trainables.storage.store import Store
 
 @dataclass
 class RunGraph:
-    """All runs of a sweep by id: its own trials (``points``) and everything that they need, each once.
+    """All runs of a sweep: its own trials and their prerequisites, without duplicates. A search adds runs later.
 
-    Prerequisites stand before what needs them. A search adds to it while it runs.
+    Attributes:
+        trials: Ids of the sweep's own trials, in order (an ordered set).
+        runs: All runs by id, prerequisites before their dependents.
+        prerequisites: Ids of the direct prerequisites of each run.
+        dependents: Ids of the runs that directly need a run.
     """
 
     trials: dict[str, None] = field(default_factory=dict)
@@ -25,7 +29,7 @@ class RunGraph:
     dependents: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def add_trial(self, trial: TrialSpec) -> list[str]:
-        """Add a trial of the sweep, and what it needs; returns the ids that are new, prerequisites first."""
+        """Add a trial and its prerequisites. Return the new ids, prerequisites first."""
         self.trials[trial.id] = None
         return self._add(trial)
 
@@ -43,12 +47,12 @@ class RunGraph:
 
     @property
     def prerequisite_runs(self) -> tuple[str, ...]:
-        """Runs that are needed but are not points of the sweep."""
+        """Ids of prerequisites that are not trials of the sweep itself."""
         return tuple(run for run in self.runs if run not in self.trials)
 
 
 def build_graph(trials: Mapping[str, TrialSpec]) -> RunGraph:
-    """The graph of ``trials``."""
+    """Return the graph of ``trials`` and their prerequisites."""
     graph = RunGraph()
     for trial in trials.values():
         graph.add_trial(trial)
@@ -57,10 +61,13 @@ def build_graph(trials: Mapping[str, TrialSpec]) -> RunGraph:
 
 @dataclass(frozen=True)
 class SweepState:
-    """What the store says of a graph.
+    """State of a graph in a storage.
 
-    ``todo``: the runs that have to be made, points and prerequisites; of these ``failed`` failed the last time they
-    were tried and ``blocked`` wait for a failed one (by the run that blocks them).
+    Attributes:
+        graph: The runs.
+        todo: Missing runs, trials and prerequisites.
+        failed: Missing runs whose last attempt failed.
+        blocked: Missing runs that need a failed run: blocked id to failed id.
     """
 
     graph: RunGraph
@@ -70,30 +77,30 @@ class SweepState:
 
     @property
     def ready(self) -> frozenset[str]:
-        """The runs to make that neither failed nor wait for one that failed."""
+        """Missing runs that are neither failed nor blocked."""
         return self.todo - self.failed - self.blocked.keys()
 
     def retried(self) -> SweepState:
-        """The same with nothing held back: what failed is to be tried again."""
+        """Return the state with all failed and blocked runs ready for a retry."""
         return SweepState(self.graph, self.todo, frozenset())
 
     def trials_in(self, runs: Iterable[str]) -> list[str]:
-        """Those of ``runs`` that are points of the sweep, in its order."""
+        """Return the trials of the sweep among ``runs``, in the order of the sweep."""
         chosen = set(runs)
-        return [point for point in self.graph.trials if point in chosen]
+        return [trial for trial in self.graph.trials if trial in chosen]
 
 
 def compute_state(graph: RunGraph, store: Store) -> SweepState:
-    """Ask the store what of ``graph`` is left to do: one listing a folder, whatever the number of trials."""
+    """Compute the state of ``graph`` in ``store`` with one listing per folder."""
     return _state(graph, missing_runs(graph, graph.runs, store.finished(), store.artifact_paths(), store), store)
 
 
 def compute_artifact_state(graph: RunGraph, runs: Collection[str], store: Store) -> SweepState:
-    """Ask the store which of ``runs`` have lost an artifact, and what is missing to make it again.
+    """Compute which runs must repeat because artifacts were deleted.
 
     Args:
-        graph: The graph of a sweep.
-        runs: Runs of it whose artifacts are wanted. All other runs are left as they are.
+        graph: The runs of a sweep.
+        runs: Runs whose artifacts are required. Other runs only repeat if these need them.
         store: The storage.
     """
     wanted = closure(graph, runs)
@@ -115,18 +122,18 @@ def missing_runs(
     store: Store,
     remade: Collection[str] = (),
 ) -> set[str]:
-    """Return the runs that have to be made: points without a result, and what they miss to start.
+    """Return the missing runs: trials without a result, and prerequisites without their artifacts.
 
     Args:
-        graph: The graph that holds ``runs``.
-        runs: The runs to look at, prerequisites first.
+        graph: The graph that contains ``runs``.
+        runs: The runs to check, prerequisites first.
         finished: Ids of trials with a result.
-        artifacts: Paths of all artifacts that there are.
-        store: The storage, which names the artifacts of a run.
-        remade: Runs whose own artifacts are wanted, though nothing may be left that needs them.
+        artifacts: Paths of all existing artifacts.
+        store: The storage, which defines the artifact paths of a run.
+        remade: Runs whose artifacts are required even if no missing run needs them.
     """
     todo: set[str] = set()
-    # Backwards, so that a prerequisite is looked at after everything that may need it.
+    # Reverse order, because a prerequisite is only missing if one of its dependents is missing.
     for run in reversed(list(runs)):
         wanted = run in remade or any(dependent in todo for dependent in graph.dependents.get(run, ()))
         if (run in graph.trials and run not in finished) or (
@@ -137,24 +144,33 @@ def missing_runs(
 
 
 def closure(graph: RunGraph, runs: Iterable[str]) -> set[str]:
-    """``runs`` and everything that they need, at any distance."""
-    found: set[str] = set()
-    left = list(runs)
-    while left:
-        run = left.pop()
-        if run not in found:
-            found.add(run)
-            left += graph.prerequisites[run]
-    return found
+    """Return ``runs`` and all their direct and indirect prerequisites."""
+    visited: set[str] = set()
+    stack = list(runs)
+    while stack:
+        run = stack.pop()
+        if run not in visited:
+            visited.add(run)
+            stack += graph.prerequisites[run]
+    return visited
 
 
 def artifacts_of(spec: RunSpec, store: Store) -> set[str]:
-    """The files that dependents of ``spec`` need."""
+    """Return the paths of the files that dependents of ``spec`` need."""
     return {path for path in output_paths(spec, store) if path.startswith("artifacts/")}
 
 
 def blocked_runs(graph: RunGraph, todo: set[str], failed: set[str]) -> dict[str, str]:
-    """The runs in ``todo`` that cannot start because something they need, at any distance, failed; and what it is."""
+    """Return the blocked runs: runs in ``todo`` with a failed direct or indirect prerequisite.
+
+    Args:
+        graph: The runs of a sweep.
+        todo: Missing runs.
+        failed: Missing runs that failed.
+
+    Returns:
+        Blocked id to failed id.
+    """
     blocked: dict[str, str] = {}
     for run in graph.runs:  # prerequisites first
         if run not in todo or run in failed:

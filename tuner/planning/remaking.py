@@ -1,4 +1,4 @@
-"""Artifacts of finished runs that are gone: which runs make them again, and the command that does."""
+"""Deleted artifacts of finished runs: the runs that recreate them, and the command for it."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sparsweep.tuner.planning.trials import current_trials, score_rankings
 
 
 def runs_to_remake(what: str, graph: RunGraph, store: Store) -> list[str]:
-    """Return the ids of the runs in ``graph`` whose artifacts ``--remake`` names by a word.
+    """Return the ids of the runs in ``graph`` whose artifacts ``--remake`` selects.
 
     Args:
         what: ``weights`` (of all finished trials) or ``scores``.
-        graph: The graph of a sweep.
+        graph: The runs of a sweep.
         store: The storage.
     """
     if what == "scores":
@@ -29,21 +29,21 @@ def runs_to_remake(what: str, graph: RunGraph, store: Store) -> list[str]:
 
 
 def command_for(trial: str, store: Store) -> str:
-    """Return the command that makes the weights of a finished trial again."""
+    """Return the command that recreates the weights of a finished trial."""
     table, _ = tables.read_table(store.storage, "trials", trials=[trial], columns=["sweep"])
     (sweep,) = table["sweep"].to_pylist()
     return f"sparsweep resume {sweep} --remake {trial}{storage_option(store.storage)}"
 
 
 def lost_scores(sweeps: Iterable[Sweep], store: Store) -> list[str]:
-    """Return a line for each sweep whose finished trials were ranked by scores that are gone, with the remedy."""
+    """Return one line with the fix per sweep whose finished trials used scores that were deleted."""
     finished = store.finished()
-    there = {name.partition("-")[0] for name in store.artifacts("scores")}
+    existing = {name.partition("-")[0] for name in store.artifacts("scores")}
     lines = []
     for sweep in sweeps:
-        done = [spec for trial, spec in current_trials(sweep, store).items() if trial in finished]
-        lost = {run for _, runs in score_rankings(done) for run in runs} - there
+        specs = [spec for trial, spec in current_trials(sweep, store).items() if trial in finished]
+        lost = {run for _, runs in score_rankings(specs) for run in runs} - existing
         if lost:
-            again = f"sparsweep resume {sweep.name} --remake scores{storage_option(store.storage)}"
-            lines.append(f"{sweep.name}: no sample images: the scores of {len(lost)} runs are gone. Remedy: {again}")
+            fix = f"sparsweep resume {sweep.name} --remake scores{storage_option(store.storage)}"
+            lines.append(f"{sweep.name}: no sample images: the scores of {len(lost)} runs are missing. Fix: {fix}")
     return lines

@@ -1,4 +1,4 @@
-"""Results that cannot be read, or are not whole: removed before a sweep is resumed, so that they are made again."""
+"""Removal of damaged or incomplete results before a resume, so that their trials run again."""
 
 from __future__ import annotations
 
@@ -15,32 +15,39 @@ from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 
 TABLES = ("trials", "epochs", "layers")
-"""The tables of a finished trial. Its row in the first one marks it as finished, so that one is removed first."""
+"""Tables of a finished trial. The row in the first table marks the trial as finished, so it is removed first."""
 
 
 def remove_damaged_results(runs: Mapping[str, RunSpec], store: Store) -> list[str]:
-    """Remove all rows of those trials among ``runs`` of which a file is damaged or lacks rows. Return their ids.
+    """Remove the results of all trials with a damaged file or with missing rows.
 
-    The rows in ``trials`` are read whole, with their checksums; of the longer tables what tells whether every epoch and
-    every layer is there.
+    Reads the ``trials`` table completely, with checksums. Of the longer tables, reads only the columns that show
+    whether every epoch and every layer has a row.
+
+    Args:
+        runs: Runs of a sweep by id.
+        store: The storage.
+
+    Returns:
+        Sorted ids of the removed trials.
     """
     trials, paths = tables.read_table(store.storage, "trials", runs)
     epochs, cut_epochs = tables.read_table(store.storage, "epochs", runs, ["trial", "epoch"])
     layers, cut_layers = tables.read_table(store.storage, "layers", runs, ["trial", "position", "flops"])
-    courses = _by_trial(epochs, "epoch", "min", "max", "count", "count_distinct")
-    networks = _by_trial(layers, "position", "max", "count_distinct", "count")
+    epoch_stats = _by_trial(epochs, "epoch", "min", "max", "count", "count_distinct")
+    layer_stats = _by_trial(layers, "position", "max", "count_distinct", "count")
     flops = _by_trial(layers, "flops", "sum")
     damaged = {PurePosixPath(path).stem for path in (*paths, *cut_epochs, *cut_layers)} & runs.keys()
     for row in trials.select(["trial", "spec", "inference_flops"]).to_pylist():
         trial = row["trial"]
         spec = runs[trial]
-        whole = (
+        is_complete = (
             _is_spec(row["spec"])
             and isinstance(spec, TrialSpec)
-            and courses.get(trial) == expected_epochs(spec)
-            and _is_network(networks.get(trial), flops.get(trial, [None])[0], row["inference_flops"])
+            and epoch_stats.get(trial) == expected_epochs(spec)
+            and _is_network(layer_stats.get(trial), flops.get(trial, [None])[0], row["inference_flops"])
         )
-        if not whole:
+        if not is_complete:
             damaged.add(trial)
     for trial in damaged:
         for table in TABLES:
@@ -49,22 +56,22 @@ def remove_damaged_results(runs: Mapping[str, RunSpec], store: Store) -> list[st
 
 
 def _by_trial(table: pa.Table, column: str, *functions: str) -> dict[str, list[Any]]:
-    """What ``functions`` (of Arrow) make of ``column`` for each trial."""
-    found = table.group_by("trial").aggregate([(column, function) for function in functions])
+    """Return the results of Arrow's aggregation ``functions`` of ``column`` for each trial."""
+    grouped = table.group_by("trial").aggregate([(column, function) for function in functions])
     names = [f"{column}_{function}" for function in functions]
-    return {row["trial"]: [row[name] for name in names] for row in found.to_pylist()}
+    return {row["trial"]: [row[name] for name in names] for row in grouped.to_pylist()}
 
 
 def expected_epochs(spec: TrialSpec) -> list[int]:
-    """The first and the last epoch that ``spec`` trains, how many rows there are, and how many different ones."""
+    """Return the first epoch, last epoch, number of rows and number of distinct epochs of a complete trial."""
     last = spec.recipe.epochs
     return [last - spec.num_epochs + 1, last, spec.num_epochs, spec.num_epochs]
 
 
 def _is_network(positions: list[int] | None, flops: float | None, in_all: float | None) -> bool:
-    """Return whether every layer has a row: they are counted from 0, and take as many FLOPs as the network does.
+    """Return whether every layer has a row: positions start at 0, and the FLOPs of all layers sum to the network's.
 
-    Tables of the first version may not know the FLOPs.
+    Tables of the first version may have no FLOPs.
     """
     if positions is None or None in positions:
         return False

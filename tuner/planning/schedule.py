@@ -1,6 +1,6 @@
-"""In which order the runs of a sweep start: cheapest figure first, what many wait for first, the longest first.
+"""Start order of the runs of a sweep: cheapest figure first, then runs with many dependents, then the longest.
 
-The runs of one shape follow each other: a worker that has just trained such a network keeps what it made for it.
+Runs with equal steps are adjacent, because a worker reuses its compiled and captured steps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ Key = tuple[float | str, ...]
 
 
 def scheduling_key(sweep: Sweep, graph: RunGraph, todo: Iterable[str]) -> Callable[[str], Key]:
-    """The order that ``sweep`` asks for."""
+    """Return the sort key for the order of ``sweep``.
+
+    Args:
+        sweep: The sweep.
+        graph: Its runs.
+        todo: Ids of the missing runs.
+    """
     if sweep.order == "file":
         return file_order(graph)
     return (
@@ -27,11 +33,11 @@ def scheduling_key(sweep: Sweep, graph: RunGraph, todo: Iterable[str]) -> Callab
 
 
 def longest_first(graph: RunGraph) -> Callable[[str], Key]:
-    """What many wait for first; then shape by shape, costly ones first; within a shape the longest first."""
+    """Return a key: most dependents first, then most FLOPs per image, then by step signature, then most FLOPs."""
 
     def key(run: str) -> Key:
-        spec, waiting = graph.runs[run], len(graph.dependents.get(run, ()))
-        return (-waiting, -flops_per_image(spec), step_signature(spec), -training_flops(spec))
+        spec, num_dependents = graph.runs[run], len(graph.dependents.get(run, ()))
+        return (-num_dependents, -flops_per_image(spec), step_signature(spec), -training_flops(spec))
 
     return key
 
@@ -39,9 +45,13 @@ def longest_first(graph: RunGraph) -> Callable[[str], Key]:
 def cheapest_figure_first(
     graph: RunGraph, todo: Iterable[str], figures: Iterable[Iterable[str]]
 ) -> Callable[[str], Key]:
-    """The cheapest of ``figures`` (each the ids of its trials) first, and within it :func:`longest_first`.
+    """Return a key: cheapest figure first, and :func:`longest_first` within a figure.
 
-    A figure costs what of it, prerequisites included, is in ``todo``. What several share belongs to the first of them.
+    Args:
+        graph: All runs.
+        todo: Ids of the missing runs.
+        figures: Trial ids of each figure. The cost of a figure is the FLOPs of its missing runs and prerequisites.
+            Shared runs belong to the first figure.
     """
     missing = set(todo)
     parts = [closure(graph, figure) & missing for figure in figures]
@@ -54,13 +64,13 @@ def cheapest_figure_first(
 
 
 def file_order(graph: RunGraph) -> Callable[[str], Key]:
-    """The order of the sweep file; a prerequisite just before the first trial that needs it."""
+    """Return a key for the order of the sweep file, each prerequisite before the first trial that needs it."""
     place = {run: number for number, run in enumerate(graph.runs)}
     return lambda run: (place[run],)
 
 
 def step_signature(spec: RunSpec) -> str:
-    """Equal for runs whose steps are alike: what a worker made for the one serves the other."""
+    """Return a string that is equal for runs with equal training steps, for which a worker can reuse its setup."""
     trial = spec.trained_trial
     if trial is None:
         return ""

@@ -1,4 +1,4 @@
-"""How a sweep stands, as the store and the driver's heartbeat say it."""
+"""Status of a sweep, computed from the store and the driver's heartbeat."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTCOMES = ("done", "running", "failed", "blocked", "pending")
 
 
 def sweep_status(sweep: Sweep, store: Store) -> dict[str, Any]:
-    """Counts of the sweep's own trials by outcome, and the reasons of what failed or is blocked."""
+    """Compute the status of a sweep: number of trials per outcome, running runs, failures and blocked trials."""
     state = compute_state(build_graph(current_trials(sweep, store)), store)
     driver = read_live_lease(sweep.name, store)
     running = {} if driver is None else driver.running
@@ -27,9 +27,9 @@ def sweep_status(sweep: Sweep, store: Store) -> dict[str, Any]:
     outcome = _outcomes(state, running, store.finished())
     counts = {name: sum(found == name for found in outcome.values()) for name in OUTCOMES}
 
-    def about(runs: Iterable[str], words: Callable[[str], Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def rows(runs: Iterable[str], details: Callable[[str], Mapping[str, Any]]) -> list[dict[str, Any]]:
         return [
-            {"trial": run, "what": str(state.graph.runs[run]), **_without_control_characters(words(run))}
+            {"trial": run, "what": str(state.graph.runs[run]), **_without_control_characters(details(run))}
             for run in runs
         ]
 
@@ -41,17 +41,17 @@ def sweep_status(sweep: Sweep, store: Store) -> dict[str, Any]:
         **({} if sweep.search is None else {"stopped": num_early_stopped(sweep.name, store)}),
         "alive": driver is not None,
         "seconds_left": None if driver is None else driver.seconds_left,
-        "running_now": about([run for run in running if run in state.graph.runs], lambda run: running[run]),
-        "failures": about(
+        "running_now": rows([run for run in running if run in state.graph.runs], lambda run: running[run]),
+        "failures": rows(
             sorted(state.failed),
             lambda run: {key: failures[run][key] for key in ("error", "message", "attempt", "node")},
         ),
-        "blocked_by": about(state.trials_in(state.blocked), lambda run: {"by": state.blocked[run]}),
+        "blocked_by": rows(state.trials_in(state.blocked), lambda run: {"by": state.blocked[run]}),
     }
 
 
 def outcomes(sweep: Sweep, store: Store) -> dict[str, str]:
-    """Which of :data:`OUTCOMES` each trial of a sweep is in, by id."""
+    """Return the outcome (one of :data:`OUTCOMES`) of each trial of a sweep, by id."""
     state = compute_state(build_graph(current_trials(sweep, store)), store)
     driver = read_live_lease(sweep.name, store)
     return _outcomes(state, {} if driver is None else driver.running, store.finished())
@@ -59,29 +59,36 @@ def outcomes(sweep: Sweep, store: Store) -> dict[str, str]:
 
 def _outcomes(state: SweepState, running: Mapping[str, Any], finished: set[str]) -> dict[str, str]:
     missing = set(state.graph.trials) - finished
-    return {point: classify(point, missing, running, state) for point in state.graph.trials}
+    return {trial: classify(trial, missing, running, state) for trial in state.graph.trials}
 
 
 def first_line(failure: Mapping[str, Any]) -> str:
-    """Return class and first line of an error, from a row of ``failures``."""
+    """Return the class and the first line of an error from a row of ``failures``."""
     message = (str(failure["message"] or "").strip().splitlines() or [""])[0]
     return f"{failure['error']}: {message}"
 
 
-def _without_control_characters(words: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a storage says of a run, without control characters: a live view writes it as it is."""
-    return {name: printable(value) if isinstance(value, str) else value for name, value in words.items()}
+def _without_control_characters(details: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored details of a run without control characters, because the live view prints them unchanged."""
+    return {name: printable(value) if isinstance(value, str) else value for name, value in details.items()}
 
 
 def report_input(sweep: Sweep, store: Store) -> dict[str, Any]:
-    """What a report says of a sweep: name, description, ``spec`` (YAML), newest ``log``, ``report``."""
+    """Return the facts about a sweep for a report: name, description, ``spec`` (YAML), newest ``log``, ``report``."""
     log = (store.read(f"sweeps/{sweep.name}/log.txt") or b"").decode(errors="replace")
     texts = {"name": sweep.name, "description": sweep.description, "spec": sweep.dump(), "log": log}
     return {**texts, "report": sweep_status(sweep, store)}
 
 
 def classify(point: str, missing: set[str], running: Mapping[str, Any], state: SweepState) -> str:
-    """Which of :data:`OUTCOMES` a point of the sweep is in."""
+    """Return the outcome (one of :data:`OUTCOMES`) of a trial.
+
+    Args:
+        point: Id of the trial.
+        missing: Ids of trials without a result.
+        running: Running runs by id, from the driver's heartbeat.
+        state: State of the sweep.
+    """
     if point not in missing:
         return "done"
     if point in running:
@@ -92,21 +99,25 @@ def classify(point: str, missing: set[str], running: Mapping[str, Any], state: S
 
 
 def known_runs(store: Store) -> set[str]:
-    """Ids of all runs that finished or failed here."""
+    """Return the ids of all finished or failed runs in a storage."""
     return store.finished() | store.failures().keys()
 
 
 def trial_details(trial: str, store: Store) -> dict[str, Any]:
-    """``spec``, ``results`` and ``files`` of a finished trial; ``failure`` of one that failed and has not finished.
+    """Return ``spec``, ``results`` and ``files`` of a finished trial, or ``failure`` of a failed trial.
+
+    Args:
+        trial: Id of a finished or failed trial.
+        store: The storage.
 
     Raises:
-        WrongCall: The result is damaged.
+        UsageError: The result is damaged.
     """
     if trial not in store.finished():
         return {"failure": store.failures()[trial]}
     table, _ = tables.read_table(store.storage, "trials", trials=[trial])
     if not table.num_rows:
-        raise UsageError(f"TRIAL {trial}: its result is damaged. Resume its sweep to make it again.")
+        raise UsageError(f"TRIAL {trial}: damaged result. Resume its sweep to repeat the trial.")
     row = table.to_pylist()[0]
     paths = {name: store.result_path(name, trial) for name in ("trials", "epochs", "layers")}
     paths["weights"] = store.artifact_path("weights", trial)
@@ -116,5 +127,5 @@ def trial_details(trial: str, store: Store) -> dict[str, Any]:
 
 def _parsed(spec: str | None) -> Any:
     """Return the parts of a stored spec, or its text if it is damaged."""
-    found = tables.parse_json(spec)
-    return found.get("spec", spec) if isinstance(found, dict) else spec
+    content = tables.parse_json(spec)
+    return content.get("spec", spec) if isinstance(content, dict) else spec

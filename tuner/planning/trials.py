@@ -1,4 +1,4 @@
-"""The trials that a sweep has by now, in this storage: grids are known beforehand; searches, growing seeds are not."""
+"""Current trials of a sweep in a storage. Trials of searches and adaptive seeds depend on stored results."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from sparsweep.tuner.state.suggestions import suggestions
 
 
 def current_trials(sweep: Sweep, store: Store) -> dict[str, TrialSpec]:
-    """The trials of a sweep by id: those of its grids, with the seeds that they have grown to, or of its search.
+    """Return the current trials of a sweep by id: its grids with all adaptive seeds so far, or its suggestions so far.
 
-    A suggestion that was stopped early, or that can be no trial, is none of them.
+    Excludes suggestions that were stopped early or are invalid.
     """
     if sweep.search is not None:
         return {made.spec.id: made.spec for made in suggestions(sweep.name, store) if made.spec and made.ended is None}
     if sweep.seeds is not None:
-        from sparsweep.tuner.search.adaptive_seeds import load_plan  # SciPy's statistics take a second to import
+        from sparsweep.tuner.search.adaptive_seeds import load_plan  # slow import: scipy.stats takes about 1 s
 
         return load_plan(sweep, store).trials
     return sweep.trials
 
 
 def score_rankings(trials: Iterable[TrialSpec]) -> list[tuple[str, tuple[str, ...]]]:
-    """JSON of a data set, and the ids of the runs whose scores were averaged: one for each that ``trials`` used."""
-    found: dict[tuple[str, tuple[str, ...]], None] = {}
+    """Return each ranking that ``trials`` use: the JSON of the data set, and the ids of the averaged scoring runs."""
+    rankings: dict[tuple[str, tuple[str, ...]], None] = {}
     for trial in trials:
         runs = tuple(need.id for need in trial.prerequisites() if isinstance(need, ScoringSpec))
         if runs:
-            found[trial.dataset.model_dump_json(), runs] = None
-    return list(found)
+            rankings[trial.dataset.model_dump_json(), runs] = None
+    return list(rankings)

@@ -1,1 +1,1 @@
-"""Trials that are chosen while a sweep runs: by Optuna, or because a comparison needs more seeds."""
+"""Trials chosen during a sweep: suggestions of Optuna, and further seeds of undecided comparisons."""

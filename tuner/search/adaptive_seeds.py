@@ -1,11 +1,11 @@
-"""The points of a sweep whose seeds grow (see ``seeds``): a function of the sweep and of the results there are.
+"""Plan of a sweep with adaptive seeds (``seeds``): its trials as a function of the sweep and of stored results.
 
-A point is an arm (everything but the seed) with so many seeds; each is paired with dense of the same seed, which is a
-point too. Whether an arm gets another seed is decided on its first n pairs, for n from ``from`` on and in the order
-of the seeds, so a resume comes to the same decisions, and trials that another sweep has finished change none.
+An arm is a trial without its seed. Each seed of an arm is paired with dense of the same seed, which is an arm too. The
+decision about another seed uses the first n pairs in the order of the seeds, for n = ``from``, ``from`` + 1, and so on.
+Therefore a resume makes the same decisions, and finished trials of other sweeps do not change them.
 
-Looking again after every seed makes chance findings likelier than ``level`` says of one look: of normal differences
-around 0, 16.7 % have an interval of 95 % clear of 0 at some look from n = 3 to 10, and 4.3 % one of 99 %.
+Repeated tests after every seed increase the false positive rate above that of one test at ``level``. For normal
+differences with mean 0, 16.7 % of the 95 % intervals exclude 0 at some n from 3 to 10, and 4.3 % of the 99 % intervals.
 """
 
 from __future__ import annotations
@@ -27,43 +27,55 @@ OUTCOME = "test_accuracy"
 
 
 def is_undecided(differences: Sequence[float], seeds: AdaptiveSeeds) -> bool:
-    """Whether Student's interval of the mean of ``differences`` [n >= 2] contains 0 and is wider than the margin."""
+    """Return whether a comparison with dense is undecided.
+
+    It is undecided if Student's t interval of the mean difference contains 0 and is wider than the margin.
+
+    Args:
+        differences: Paired differences in test accuracy, at least 2.
+        seeds: Margin and confidence level.
+    """
     if np.ptp(differences) == 0:
-        return False  # an interval of no width
+        return False  # the interval has width 0
     low, high = stats.ttest_1samp(differences, 0.0).confidence_interval(seeds.level)
     return bool(low <= 0 <= high and high - low > seeds.margin)
 
 
 class AdaptiveSeedPlan:
-    """The trials that a sweep with ``seeds`` has by now: :meth:`finished` adds to them."""
+    """Current trials of a sweep with adaptive seeds. :meth:`add_results` adds trials.
+
+    Attributes:
+        seeds: The settings of the sweep.
+        trials: Current trials by id.
+    """
 
     def __init__(self, sweep: Sweep) -> None:
         assert sweep.seeds is not None
         self.seeds = sweep.seeds
         self.trials: dict[str, TrialSpec] = {}
         self._accuracy: dict[str, float] = {}
-        self._pairs: dict[str, list[tuple[str, str]]] = {}  # by the arm's trial of the first seed: arm and dense
-        self._arms: defaultdict[str, list[TrialSpec]] = defaultdict(list)  # that are compared by a trial
+        self._pairs: dict[str, list[tuple[str, str]]] = {}  # (arm, dense) ids per seed, by the arm's first trial
+        self._arms: defaultdict[str, list[TrialSpec]] = defaultdict(list)  # arms whose comparison uses a trial
         for arm in sweep.trials.values():
             if arm.seed == self.seeds.first:
                 self._pairs[arm.id] = []
                 self._add(arm, self.seeds.start)
 
     def add_results(self, accuracy: Mapping[str, float]) -> list[TrialSpec]:
-        """Take in the accuracies of finished trials, by id; returns the trials that they add."""
+        """Add the test accuracies of finished trials, by id. Return the trials of further seeds."""
         self._accuracy |= accuracy
         arms = {arm.id: arm for trial in accuracy for arm in self._arms[trial]}
         return [trial for arm in arms.values() if self._needs_more(arm) for trial in self._add(arm, 1)]
 
     def _needs_more(self, arm: TrialSpec) -> bool:
         pairs = self._pairs[arm.id]
-        known = all(trial in self._accuracy for pair in pairs for trial in pair)
-        if len(pairs) >= self.seeds.most or not known:
+        is_complete = all(trial in self._accuracy for pair in pairs for trial in pair)
+        if len(pairs) >= self.seeds.most or not is_complete:
             return False
         return is_undecided([self._accuracy[sparse] - self._accuracy[dense] for sparse, dense in pairs], self.seeds)
 
     def _add(self, arm: TrialSpec, count: int) -> list[TrialSpec]:
-        """``count`` more seeds for ``arm``; returns the trials that are new to the sweep."""
+        """Add ``count`` seeds to ``arm``. Return the trials that are new to the sweep."""
         pairs, new = self._pairs[arm.id], []
         for seed in self.seeds.numbers(len(pairs) + count)[len(pairs) :]:
             sparse = arm.replace(seed=seed)
@@ -78,7 +90,16 @@ class AdaptiveSeedPlan:
 
 
 def update_from_store(growth: AdaptiveSeedPlan, new: Iterable[TrialSpec], store: Store) -> list[TrialSpec]:
-    """Take in what the store knows of ``new`` trials, and of those that this adds; returns all that were added."""
+    """Add stored results of ``new`` trials, and repeatedly of the trials that these add.
+
+    Args:
+        growth: The plan to update.
+        new: Trials that may be finished.
+        store: The storage.
+
+    Returns:
+        All added trials.
+    """
     added: list[TrialSpec] = []
     while new := growth.add_results(accuracies(new, store)):
         added += new
@@ -86,14 +107,14 @@ def update_from_store(growth: AdaptiveSeedPlan, new: Iterable[TrialSpec], store:
 
 
 def accuracies(trials: Iterable[TrialSpec], store: Store) -> dict[str, float]:
-    """Test accuracies of those of ``trials`` that are finished."""
+    """Return the test accuracies of the finished ones of ``trials`` by id."""
     wanted = [trial.id for trial in trials]
     table, _ = tables.read_table(store.storage, "trials", wanted, ["trial", OUTCOME])
     return {row["trial"]: row[OUTCOME] for row in table.to_pylist() if row[OUTCOME] is not None}
 
 
 def load_plan(sweep: Sweep, store: Store) -> AdaptiveSeedPlan:
-    """The growth of ``sweep`` as the results in ``store`` have it."""
-    growth = AdaptiveSeedPlan(sweep)
-    update_from_store(growth, list(growth.trials.values()), store)
-    return growth
+    """Load the adaptive-seed plan of ``sweep`` from stored results."""
+    plan = AdaptiveSeedPlan(sweep)
+    update_from_store(plan, list(plan.trials.values()), store)
+    return plan

@@ -1,6 +1,6 @@
-"""A search for optuna-dashboard: its suggestions and what came of them, as a study in an SQLite file.
+"""Export of a search to an SQLite file for optuna-dashboard.
 
-The file is made from the storage and is nothing that a search ever reads; written again, it shows what is new.
+The file is built from the storage. Searches never read it; a new export updates it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,16 @@ from sparsweep.tuner.search.study import OptunaStudy, new_study
 
 
 def write(sweep: Sweep, store: Store, file: str | None) -> str:
-    """Write the study of ``sweep`` to ``file`` (default: its name in this folder); returns the address of it."""
+    """Write the study of a search to an SQLite file.
+
+    Args:
+        sweep: The search.
+        store: The storage.
+        file: Path of the file, None for the name of the sweep in the current folder.
+
+    Returns:
+        Optuna storage address of the file.
+    """
     assert sweep.search is not None
     trials = OptunaStudy(sweep, store).study.get_trials(deepcopy=False)
     address = f"sqlite:///{Path(file or f'{sweep.name}.db').absolute()}"

@@ -1,7 +1,7 @@
-"""A search as an Optuna study: every suggestion is a trial of ours, kept in the storage before it is run.
+"""Optuna study of a search. Each suggestion is stored before its trial runs.
 
-A study is made anew from the suggestions that the storage has: what is finished is told again from the result tables,
-what is not is run and not suggested again.
+A resume rebuilds the study from the stored suggestions. Finished trials are told to Optuna from the result tables;
+unfinished trials run again and are not suggested again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.grid import SweepError, merge
+from sparsweep.tuner.config.search import Search
 from sparsweep.tuner.config.space import sample
-from sparsweep.tuner.config.sweep import Search, Sweep
+from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.state.suggestions import Suggestion, numbers, save, suggestions
 
 log = logging.getLogger(__name__)
@@ -42,15 +43,19 @@ SAMPLERS: dict[str, Callable[[Search, int], BaseSampler]] = {
         warn_independent_sampling=False,
     ),
 }
-"""By name, from the search and a suggestion's own seed."""
+"""Constructors of samplers by name. Arguments: the search and the seed of one suggestion."""
 SEQUENTIAL_SAMPLERS = {"nsga2", "qmc"}
-"""Samplers that keep count, in the study, of what they were asked for: generations, the place in a sequence."""
+"""Samplers that store a counter in the study: the generation, or the index in a sequence."""
 
 
 def sampler(search: Search, number: int) -> BaseSampler:
-    """What makes the ``number``-th suggestion: a function of the seed, the number and what was told before.
+    """Return the sampler of one suggestion, which depends only on the seed and the number.
 
-    So a study that is made anew goes on where it was, and does not draw again what it drew at its beginning.
+    Therefore a rebuilt study continues the sequence and does not repeat its first suggestions.
+
+    Args:
+        search: The search.
+        number: Number of the suggestion.
     """
     own = int(np.random.SeedSequence([search.sampler_seed, number]).generate_state(1)[0])
     with warnings.catch_warnings():
@@ -59,7 +64,14 @@ def sampler(search: Search, number: int) -> BaseSampler:
 
 
 class OptunaStudy:
-    """The search of a sweep: :meth:`ask` for trials, :meth:`finished` or :meth:`tell_failed` for each."""
+    """Optuna study of a sweep's search: :meth:`ask` for trials, then :meth:`tell_finished` or :meth:`tell_failed`.
+
+    Attributes:
+        study: The study in Optuna.
+        open_trials: Optuna trials without a result, by trial id.
+        next_number: Numbers of suggestions left to draw.
+        pending: Stored suggestions that still need to run.
+    """
 
     def __init__(self, sweep: Sweep, store: Store) -> None:
         assert sweep.search is not None
@@ -73,14 +85,14 @@ class OptunaStudy:
             self._replay(suggestion)
 
     def _replay(self, suggestion: Suggestion) -> None:
-        """Take up an earlier suggestion: told if its end is known, to be run if not."""
+        """Add a stored suggestion to the study: tell its result, or add it to :attr:`pending`."""
         self.study.enqueue_trial(dict(suggestion.params))
         self.study.sampler = sampler(self.search, suggestion.number)
         trial = self.study.ask()
         if self.search.sampler in SEQUENTIAL_SAMPLERS:
-            _ = trial.relative_params  # made only when they are asked for
-        known = self._drawn(trial, suggestion)
-        if not known or suggestion.spec is None:
+            _ = trial.relative_params  # computed lazily; updates the sampler's counter
+        is_valid = self._drawn(trial, suggestion)
+        if not is_valid or suggestion.spec is None:
             self.study.tell(trial, state=TrialState.FAIL)
             if suggestion.spec is not None and self.values(suggestion.spec) is None:
                 self.pending.append(suggestion.spec)
@@ -95,19 +107,21 @@ class OptunaStudy:
             self.pending.append(suggestion.spec)
 
     def _drawn(self, trial: optuna.Trial, suggestion: Suggestion) -> bool:
-        """Draw what ``suggestion`` was from the space; False if its parameters are of no kind that the space has."""
+        """Draw the parameters of ``suggestion`` from the space again. Return False if they do not match the space."""
         try:
             sample(self.search.space, trial)
         except (ValueError, TypeError) as error:
             why = shortened(str(error))
-            log.warning("%s: suggestion %d tells the search nothing: %s", self.sweep.name, suggestion.number, why)
+            log.warning(
+                "%s: suggestion %d does not match the search space: %s", self.sweep.name, suggestion.number, why
+            )
             return False
         return True
 
     def ask(self) -> TrialSpec | None:
-        """The next trial to run, or None if as many as the search may try were suggested.
+        """Return the next trial to run, or None if all suggestions are drawn.
 
-        A suggestion that is finished in the storage, by whichever sweep, is told at once and not returned.
+        A suggestion that is already finished in the storage, by any sweep, is told to Optuna and not returned.
         """
         if self.pending:
             return self.pending.pop(0)
@@ -118,7 +132,7 @@ class OptunaStudy:
             try:
                 spec = suggested_spec(self.sweep, trial)
             except SweepError as error:
-                log.warning("%s: suggestion %d is left out: %s", self.sweep.name, number, error)
+                log.warning("%s: skipping suggestion %d: %s", self.sweep.name, number, error)
                 save(self.sweep.name, self.store, Suggestion(number, None, trial.params, "impossible"))
                 self.study.tell(trial, state=TrialState.FAIL)
                 continue
@@ -134,18 +148,18 @@ class OptunaStudy:
         return None
 
     def tell_finished(self, spec: TrialSpec) -> None:
-        """``spec`` has its row in the results."""
+        """Tell Optuna the result of a finished trial."""
         self._tell(spec.id, self.values(spec))
 
     def tell_failed(self, spec: TrialSpec, why: str) -> None:
-        """``spec`` came to no result: it ``failed``, or was ``pruned``. A failure may be retried by a resume."""
+        """Tell Optuna that a trial ``failed`` or was ``pruned`` (argument ``why``). A resume may retry failures."""
         for trial in self.open_trials.get(spec.id, []):
             if why == "pruned":
                 save(self.sweep.name, self.store, Suggestion(trial.user_attrs[NUMBER], spec, trial.params, why))
         self._tell(spec.id, None, TrialState.PRUNED if why == "pruned" else TrialState.FAIL)
 
     def values(self, spec: RunSpec) -> list[float] | None:
-        """What the search is after, of a finished trial; None if it is not finished."""
+        """Return the objectives of a finished trial, or None if it is not finished."""
         if not self.store.is_finished(spec.id):
             return None
         table, _ = tables.read_table(self.store.storage, "trials", [spec.id], list(self.search.objectives))
@@ -155,32 +169,32 @@ class OptunaStudy:
         return [math.nan if row[name] is None else row[name] for name in self.search.objectives]
 
     def _tell(self, run: str, values: list[float] | None, otherwise: TrialState = TrialState.FAIL) -> None:
-        # Optuna refuses NaN and would leave its trial running for ever: what has no number has failed.
-        known = values is not None and not any(math.isnan(value) for value in values)
+        # Optuna rejects NaN and would leave the trial running, so a NaN objective counts as failed.
+        has_values = values is not None and not any(math.isnan(value) for value in values)
         for trial in self.open_trials.pop(run, []):
-            if known:
+            if has_values:
                 self.study.tell(trial, values)
             else:
                 self.study.tell(trial, state=otherwise)
 
     def format_best(self) -> list[str]:
-        """The best suggestions, a line each."""
+        """Format the best suggestions, one line each."""
         names = list(self.search.objectives)
-        said = [
+        lines = [
             "  best "
             + ", ".join(f"{name} {value:.6g}" for name, value in zip(names, trial.values, strict=True))
             + f": {', '.join(f'{key} {value}' for key, value in trial.params.items())}"
             for trial in self.best()
         ]
-        return list(dict.fromkeys(said))  # where a space is small, the best is suggested again
+        return list(dict.fromkeys(lines))  # a small space may repeat the best suggestion
 
     def best(self) -> list[FrozenTrial]:
-        """The best trial, or with several objectives those that no other beats in all of them."""
+        """Return the best trial, or the Pareto front for several objectives."""
         return self.study.best_trials if self.study.get_trials(states=[TrialState.COMPLETE]) else []
 
 
 def _label(trial: optuna.Trial, number: int, spec: TrialSpec) -> None:
-    """Say in Optuna's ``trial`` which suggestion it is, which may not be its own number, and of which trial of ours."""
+    """Store the suggestion's number (Optuna's own number may differ) and the trial id in the Optuna trial."""
     trial.set_user_attr(NUMBER, number)
     trial.set_user_attr("trial", spec.id)
 
@@ -189,17 +203,31 @@ NUMBER = "suggestion"
 
 
 def suggested_spec(sweep: Sweep, trial: optuna.Trial) -> TrialSpec:
-    """The trial of ours that Optuna's ``trial`` draws from the space; SweepError if there can be none such."""
+    """Draw a trial from the search space.
+
+    Args:
+        sweep: The search.
+        trial: Optuna trial that suggests the values.
+
+    Raises:
+        SweepError: The sample is not a valid trial.
+    """
     assert sweep.search is not None
     cell = sample(sweep.search.space, trial)
     try:
         return TrialSpec.model_validate(merge(sweep.base, cell))
     except ValidationError as error:
-        raise SweepError(f"search.space: a suggestion cannot be: {format_error(error)}: {cell}") from None
+        raise SweepError(f"search.space: invalid sample {cell}: {format_error(error)}") from None
 
 
 def new_study(search: Search, storage: str | None = None, name: str | None = None) -> optuna.Study:
-    """An empty study; ``storage``: an Optuna storage address, to be opened in optuna-dashboard."""
+    """Create an empty Optuna study.
+
+    Args:
+        search: The search, which gives the directions and names of the objectives.
+        storage: Optuna storage address, None for memory.
+        name: Name of the study.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         directions=list(search.objectives.values()),

@@ -1,1 +1,1 @@
-"""What a sweep keeps in its storage besides results: its record, its lease, suggestions, measurements."""
+"""State of a sweep in its storage besides results: record, driver lease, suggestions, measurements."""

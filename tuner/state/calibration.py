@@ -1,4 +1,4 @@
-"""What was measured of devices with a storage: ``calibration/*.json``, read by ``plan`` and by ``gpus: auto``."""
+"""Throughput measurements in a storage (``calibration/*.json``), used by ``plan`` and by ``gpus: auto``."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from sparsweep.trainables.training.execution import ExecutionConfig
 
 
 def step_kind(spec: TrialSpec, engine: ExecutionConfig) -> dict[str, Any]:
-    """All that the speed of a training step depends on, beside the device; of the levers, those that were turned."""
-    turned = engine.model_dump(exclude_defaults=True)
+    """Return the key of a throughput measurement: everything except the device that affects the step time.
+
+    Args:
+        spec: The trial.
+        engine: Execution config. The key contains only its non-default settings.
+    """
+    non_default = engine.model_dump(exclude_defaults=True)
     shape = model_input_shape(spec.dataset.image_shape, spec.model.channels, spec.model.min_size)
     return {
         "model": spec.model.model_dump(mode="json"),
@@ -27,26 +32,36 @@ def step_kind(spec: TrialSpec, engine: ExecutionConfig) -> dict[str, Any]:
         "precision": spec.recipe.precision,
         "batch_size": spec.recipe.batch_size,
         "attack": difficulties.cast(spec.difficulty).loss_fn.forward_equivalents,
-        **({"engine": turned} if turned else {}),
+        **({"engine": non_default} if non_default else {}),
     }
 
 
 def save_measurement(found: dict[str, Any], store: Store) -> None:
-    """Write one calibration in place of an earlier one of the same kind and card."""
-    about = json.dumps([found["what"], found["kind"], found["card"]], sort_keys=True)
-    name = hashlib.sha256(about.encode()).hexdigest()[:16]
+    """Write a measurement. It replaces an earlier one of the same kind on the same GPU.
+
+    Args:
+        found: Fields of :class:`Rate` or :class:`Share` without the time.
+        store: The storage.
+    """
+    key = json.dumps([found["what"], found["kind"], found["card"]], sort_keys=True)
+    name = hashlib.sha256(key.encode()).hexdigest()[:16]
     store.write(f"calibration/{name}.json", json.dumps({**found, "at": datetime.now(UTC).isoformat()}).encode())
 
 
 def read_measurements(store: Store, what: str) -> list[dict[str, Any]]:
-    """What was calibrated with this storage, the newest last. Other files, and damaged ones, are left out."""
+    """Return the measurements of one type, newest last. Skip damaged and foreign files.
+
+    Args:
+        store: The storage.
+        what: ``rate`` or ``share``.
+    """
     contents = [store.read(f"calibration/{name}.json") or b"" for name in sorted(store.list_ids("calibration"))]
     entries = [entry for content in contents if (entry := _parsed(content)).get("what") == what]
     return sorted(entries, key=lambda entry: entry["at"])
 
 
 class Rate(BaseModel):
-    """How fast trials of a kind train on a card; None where they do not fit."""
+    """Measured training speed of one kind of trial on one GPU; None if the trial does not fit into its memory."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     what: Literal["rate"]
@@ -57,7 +72,7 @@ class Rate(BaseModel):
 
 
 class Share(BaseModel):
-    """How many trials of a kind train on a card at once."""
+    """Measured optimal number of trials of one kind that share one GPU."""
 
     what: Literal["share"]
     kind: dict[str, Any]
@@ -67,7 +82,7 @@ class Share(BaseModel):
 
 
 def _parsed(content: bytes) -> dict[str, Any]:
-    """Return a calibration, or an empty one if ``content`` is none."""
+    """Return the fields of a measurement, or an empty dict if ``content`` is invalid."""
     for kind in (Rate, Share):
         with suppress(ValidationError):
             return kind.model_validate_json(content).model_dump()

@@ -1,4 +1,4 @@
-"""What of a driver's word can be shown: another version, a copy cut short or a hand may have written it."""
+"""Validation of a driver's heartbeat, which another version, a truncated copy or a user may have written."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 
 class RunningRun(BaseModel):
-    """What a driver says of a run that is running now."""
+    """Heartbeat of one running run."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     epoch: int
@@ -20,25 +20,25 @@ class RunningRun(BaseModel):
 
 
 class TimeLeft(BaseModel):
-    """The seconds that a driver expects to need yet."""
+    """Estimated remaining seconds of a sweep."""
 
     model_config = ConfigDict(allow_inf_nan=False)
     seconds_left: float | None = Field(default=None, ge=0, lt=1e12)
 
 
 def valid_runs(said: Any) -> dict[str, dict[str, Any]]:
-    """The runs in ``said`` by id, without those that are not described as they should be."""
-    found = {}
-    for run, words in said.items() if isinstance(said, dict) else ():
+    """Return the valid entries of ``said`` by run id."""
+    valid = {}
+    for run, fields in said.items() if isinstance(said, dict) else ():
         try:
-            found[run] = RunningRun.model_validate(words).model_dump(exclude_unset=True)
+            valid[run] = RunningRun.model_validate(fields).model_dump(exclude_unset=True)
         except ValidationError:
             continue
-    return found
+    return valid
 
 
 def valid_seconds(said: Any) -> float | None:
-    """The number of seconds in ``said``; None if there is none, or it is no duration."""
+    """Return ``said`` as seconds, or None if it is missing or invalid."""
     try:
         return TimeLeft(seconds_left=said).seconds_left
     except ValidationError:

@@ -1,4 +1,4 @@
-"""What a search has suggested: ``sweeps/NAME/suggestions/NUMBER.json``, written before the trial is run."""
+"""Suggestions of a search: ``sweeps/NAME/suggestions/NUMBER.json``, written before the trial runs."""
 
 from __future__ import annotations
 
@@ -20,9 +20,13 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Suggestion:
-    """The ``number``-th suggestion of a search, its trial, and the end it came to if it was not finished.
+    """One suggestion of a search.
 
-    ``ended``: ``pruned``, or ``impossible`` where there can be no such trial; then ``spec`` is None.
+    Attributes:
+        number: Number of the suggestion, from 0.
+        spec: The trial, None if ``ended`` is ``impossible``.
+        params: Optuna's parameters.
+        ended: ``pruned`` (stopped early), ``impossible`` (invalid trial), or None.
     """
 
     number: int
@@ -32,7 +36,7 @@ class Suggestion:
 
 
 class _Content(BaseModel):
-    """What a file holds."""
+    """Content of a suggestion file."""
 
     spec: dict[str, Any] | None
     params: dict[str, bool | int | float | str | None]
@@ -40,36 +44,36 @@ class _Content(BaseModel):
 
 
 def suggestions(name: str, store: Store) -> Iterator[Suggestion]:
-    """What the search ``name`` has suggested in this storage, in order.
+    """Yield the suggestions of the search ``name`` in order. Log and skip files with an invalid trial.
 
-    A file whose trial cannot be read, as of a method that is not known here, is named and left out.
+    A trial is also invalid if its plug-in method is not loaded.
     """
     for number, content in _contents(name, store).items():
         try:
             spec = None if content.spec is None else TrialSpec.model_validate(content.spec)
         except ValidationError as error:
-            warn_once(f"{name}: suggestion {number} is left out: {format_error(error)}")
+            warn_once(f"{name}: skipping suggestion {number}: {format_error(error)}")
             continue
         yield Suggestion(number, spec, content.params, content.ended)
 
 
 def numbers(name: str, store: Store) -> set[int]:
-    """The numbers that are taken. That of a damaged file is not: a resume suggests it anew."""
+    """Return the numbers of all readable suggestions. A resume draws damaged ones again."""
     return set(_contents(name, store))
 
 
 def num_suggestions(name: str, store: Store) -> int:
-    """How many suggestions the search ``name`` has made here."""
+    """Return the number of suggestions of the search ``name``."""
     return len(numbers(name, store))
 
 
 def num_early_stopped(name: str, store: Store) -> int:
-    """How many of them were stopped early, for falling behind."""
+    """Return the number of suggestions that were stopped early."""
     return sum(suggestion.ended == "pruned" for suggestion in suggestions(name, store))
 
 
 def save(name: str, store: Store, suggestion: Suggestion) -> None:
-    """Write one suggestion of the search ``name``, or how it ended."""
+    """Write a suggestion of the search ``name``, or replace it to record its end."""
     content = _Content.model_construct(
         spec=None if suggestion.spec is None else suggestion.spec.model_dump(mode="json"),
         params=dict(suggestion.params),
@@ -83,19 +87,20 @@ def _path(name: str, number: int) -> str:
 
 
 def _contents(name: str, store: Store) -> dict[int, _Content]:
-    """The whole files by number; damaged ones are named. Files of other names, such as copies, are not ours."""
-    found = {}
+    """Return the content of valid files by number. Log damaged files and ignore files with other names."""
+    contents = {}
     for label in sorted(store.list_ids(f"sweeps/{name}/suggestions")):
         if not re.fullmatch(r"\d{6}", label, re.ASCII):
             continue
         content = store.read(_path(name, int(label)))
         try:
-            found[int(label)] = _Content.model_validate_json(content or b"")
+            contents[int(label)] = _Content.model_validate_json(content or b"")
         except ValidationError:
-            warn_once(f"{name}: suggestion {label} is damaged and left out. A resume of the sweep makes it again.")
-    return found
+            warn_once(f"{name}: skipping damaged suggestion {label}. Resume the sweep to draw it again.")
+    return contents
 
 
 @cache
 def warn_once(message: str) -> None:
+    """Log a warning, once per process for equal messages."""
     log.warning(message)

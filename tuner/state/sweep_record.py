@@ -1,4 +1,4 @@
-"""``sweeps/NAME/`` in a storage: the sweep as it was run, and its newest log (``driver_lease``: its driver)."""
+"""Record of a sweep in a storage (``sweeps/NAME/``): the sweep of its last run and its newest log."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from sparsweep.tuner.config.sweep import SWEEP_NAME, Sweep, SweepError, parse_sw
 
 
 def save_sweep(sweep: Sweep, store: Store) -> None:
-    """Keep the sweep as it is run, so that ``resume``, ``status`` and ``figures`` mean the same trials.
+    """Record a sweep with its overrides, so that ``resume``, ``status`` and ``figures`` use the same trials.
 
-    Also marks the storage, if this is the first sweep here or an earlier version ran the others.
+    Also writes the storage marker if it is missing (first sweep, or a storage of an earlier version).
     """
     store.mark()
     store.write(f"sweeps/{sweep.name}/plugins.json", json.dumps(plugins.requested_modules()).encode())
@@ -23,15 +23,23 @@ def save_sweep(sweep: Sweep, store: Store) -> None:
 
 
 def list_sweeps(store: Store) -> list[str]:
-    """Return the names of the sweeps that were run here, in order. Other folders in ``sweeps/`` are not ours."""
+    """Return the sorted names of all recorded sweeps. Ignore other folders in ``sweeps/``."""
     return [name for name in sorted(store.list_subfolders("sweeps")) if store.exists(f"sweeps/{name}/sweep.yaml")]
 
 
 def load_sweep(name: str, store: Store, overrides: list[str]) -> Sweep | None:
-    """A sweep as it was last run here, or None if it never was (``name`` may be a path: then it was not).
+    """Load a sweep as recorded by its last run.
+
+    Args:
+        name: Name of the sweep. A path has no record.
+        store: The storage.
+        overrides: Further ``path=value`` strings.
+
+    Returns:
+        The sweep, or None without a record.
 
     Raises:
-        SweepError: The record is damaged, or names methods of plugins that are not loaded; says which were then.
+        SweepError: The record is damaged, or its plug-ins are not loaded. The message names them.
     """
     if not re.fullmatch(SWEEP_NAME, name):
         return None
@@ -47,17 +55,17 @@ def load_sweep(name: str, store: Store, overrides: list[str]) -> Sweep | None:
         if not missing:
             raise
         options = " ".join(f"--plugin {module}" for module in missing)
-        raise SweepError(f"{name}: it was run with {options}. Give that here too ({error})") from None
+        raise SweepError(f"{name}: missing plug-ins of the last run. Add {options} ({error})") from None
 
 
 def _plugins(name: str, store: Store) -> set[str]:
-    """Return the plugins that the newest run of a sweep was given."""
-    found = parse_json(store.read(f"sweeps/{name}/plugins.json"))
-    return {module for module in found if isinstance(module, str)} if isinstance(found, list) else set()
+    """Return the plug-in modules of the last run of a sweep."""
+    modules = parse_json(store.read(f"sweeps/{name}/plugins.json"))
+    return {module for module in modules if isinstance(module, str)} if isinstance(modules, list) else set()
 
 
 def source(name: str, store: Store) -> str | None:
-    """Return the file that the sweep recorded as ``name`` was named after, or None if that is not known."""
+    """Return the source file of the sweep recorded as ``name``, or None if unknown."""
     try:
         content = plain_yaml.load((store.read(f"sweeps/{name}/sweep.yaml") or b"").decode())
     except ValueError:
@@ -66,5 +74,5 @@ def source(name: str, store: Store) -> str | None:
 
 
 def write_log(name: str, store: Store, lines: list[str]) -> None:
-    """Replace the log of the newest run of the sweep."""
+    """Replace the log of the last run of a sweep."""
     store.write(f"sweeps/{name}/log.txt", "".join(f"{line}\n" for line in lines).encode())

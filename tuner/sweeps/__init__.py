@@ -1,1 +1,1 @@
-"""The sweeps that come with the package, a YAML file each."""
+"""Built-in sweeps, one YAML file each."""
