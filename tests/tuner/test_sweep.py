@@ -299,7 +299,7 @@ def test_a_length_of_a_grid_replaces_that_of_the_base() -> None:
 
 def test_two_lengths_are_refused_in_one_line() -> None:
     text = "base: {dataset: digits, model: resnet8, recipe: {steps: 9, epochs: 5}}\ngrids: [{sparsifier: dense}]"
-    with pytest.raises(SweepError, match=r"recipe\.steps: the length is given twice \(steps 9 and epochs 5\)"):
+    with pytest.raises(SweepError, match=r"recipe\.steps: steps and epochs disagree \(got steps 9 and epochs 5\)"):
         parse_sweep(text, "mine").trials  # noqa: B018
 
 
