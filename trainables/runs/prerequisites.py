@@ -12,7 +12,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData, tensor_view
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.difficulties import PrerequisiteOutputs
 from sparsweep.trainables.storage.provenance import Code, load_code
-from sparsweep.trainables.storage.tables import code_of_scores
+from sparsweep.trainables.storage.score_files import code_of_scores
 from sparsweep.trainables.runs.soundness import check_images, check_scores
 from sparsweep.trainables.difficulties.corruption import CorruptionSpec
 from sparsweep.trainables.specs.partial import ScoringSpec

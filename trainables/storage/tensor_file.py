@@ -1,8 +1,8 @@
-"""Tensors on their way to storage and back: one versioned value, its checksum in front, never unpickled.
+"""Tensor files: one versioned value with a checksum, read without running pickled code.
 
-The file is one line of text (format, SHA-256 of the rest, id of the run) and the bytes of ``torch.save``. Reading
-checks sum and id first and then loads with ``weights_only=True``: a torn file is found, so is one that was copied under
-another name, and a hostile one runs nothing. Files of earlier versions have no id, and are read without that check.
+A file is one line of text (format, SHA-256 of the rest, id of the run), then the bytes of ``torch.save``. The reader
+checks checksum and id, then loads with ``weights_only=True``. It therefore rejects a truncated file and a file copied
+from another run, and a malicious file cannot run code. Files of earlier versions have no id; their id is not checked.
 """
 
 from __future__ import annotations
@@ -18,19 +18,24 @@ TENSOR_MAGIC = b"sparsweep-tensors-1"
 
 
 class CorruptFileError(Exception):
-    """The bytes are not what was written: truncated, altered, of another format, or of another run."""
+    """Error for a file that is truncated, altered, of another format, or of another run."""
 
 
 Check = Callable[[Any], object]
-"""Raises Damaged on content that is whole, and still not what its run would have left."""
+"""Function that raises CorruptFileError if the content, although its checksum matches, cannot come from its run."""
 
 
 def accept(content: Any) -> None:
-    """Let any content pass whose checksum and run are right."""
+    """Accept any content. Use it where the checks of checksum and run are enough."""
 
 
 def dumps(value: Any, run: str = "") -> bytes:
-    """Bytes of ``value``: tensors and plain Python values in dicts, lists and tuples; with the id of their ``run``."""
+    """Return the bytes of a tensor file.
+
+    Args:
+        value: Tensors and plain Python values in dicts, lists and tuples.
+        run: Id of the run that made it.
+    """
     buffer = io.BytesIO()
     torch.save(value, buffer)
     body = buffer.getvalue()
@@ -39,10 +44,14 @@ def dumps(value: Any, run: str = "") -> bytes:
 
 
 def loads(content: bytes, run: str = "") -> Any:
-    """What :func:`encode` was given, on the CPU.
+    """Return the value in the bytes of a tensor file, with all tensors on the CPU.
+
+    Args:
+        content: The bytes that :func:`dumps` returned.
+        run: Id of the run that must own the file. An empty id skips this check.
 
     Raises:
-        Damaged: The bytes are not whole, or of another run than ``run``.
+        CorruptFileError: The file is damaged or has another format, or belongs to another run.
     """
     head, _, body = content.partition(b"\n")
     magic, _, rest = head.partition(b" ")
@@ -54,13 +63,12 @@ def loads(content: bytes, run: str = "") -> Any:
     check_owner(owner.decode(errors="replace"), run)
     try:
         return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the reader makes of bytes that torch.save did not write
-        raise CorruptFileError(
-            f"not tensors alone: {type(error).__name__} {str(error).partition(chr(10))[0]}"
-        ) from error
+    except Exception as error:  # torch.load raises any error on bytes that torch.save did not write
+        reason = f"{type(error).__name__} {str(error).partition(chr(10))[0]}"
+        raise CorruptFileError(f"torch.load cannot read it with weights_only=True: {reason}") from error
 
 
 def check_owner(owner: str, run: str) -> None:
-    """Raise Damaged if a file that names ``owner`` as its run is not of ``run``. An empty id is not checked."""
+    """Raise CorruptFileError if the recorded ``owner`` of a file is not ``run``. Ignore empty ids."""
     if owner and run and owner != run:
-        raise CorruptFileError(f"it is of another run, {owner}")
+        raise CorruptFileError(f"it belongs to another run, {owner}")
