@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sparsweep.analysis.arguments import storage_text
-from sparsweep.trainables.storage import tables
+from sparsweep.trainables.storage import score_files, tables
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def load_samples(
     """
     parts = [pd.DataFrame(columns=list(SAMPLES))]
     for ranking in rankings:
-        table, damaged = tables.read_scores(storage_text(storage), ranking.runs)
+        table, damaged = score_files.read_scores(storage_text(storage), ranking.runs)
         for path in damaged:
             tables.warn_damaged("scores", path)
         chosen = select_extremes(table.to_pandas(), classes, each)

@@ -344,7 +344,7 @@ def test_a_users_file_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        ("- claim: [", "not YAML"),
+        ("- claim: [", "invalid YAML"),
         ("- {claim: Mine!, statement: s, source: h, parts: []}", r"0\.claim: String should match"),
         (
             "- {claim: a, statement: s, source: h, parts: [{rule: maybe}]}",
@@ -367,7 +367,7 @@ def test_a_users_file_is_read(tmp_path):
             "- {claim: a, statement: s, source: h, parts: [{rule: level, says: x, methods: [set], expect: {over: 1}}]}",
             r"0\.parts\.0\.level\.expect\.over: unknown field; choose from above, below, within",
         ),
-        ("- {claim: a, source: h, claim: b}", r"line 1: 'claim' is given already, in line 1\. Remove one of them\."),
+        ("- {claim: a, source: h, claim: b}", r"line 1: duplicate key 'claim', see line 1\. Remove one\."),
         ("hello", "Input should be a valid tuple"),
     ],
 )

@@ -167,7 +167,7 @@ def test_compacting_writes_the_copy_of_whatever_there_is(tmp_path, caplog):
     torn = finish(store, 3)
     torn.write_bytes(torn.read_bytes()[:-20])
     assert snapshot.compact(store.storage, "trials") == (3, 3)
-    assert f"makes it again: {torn}" in caplog.text
+    assert f"to create it again: {torn}" in caplog.text
     assert snapshot.compact(store.storage, "failures") == (0, 0)
     assert sorted(pd.read_parquet(copy(store))["seed"]) == [0, 1, 2]
     files = {path.stem for path in Path(store.root, "results/trials").iterdir()}

@@ -139,7 +139,10 @@ def test_published_statistics_are_for_three_channels() -> None:
     ("fields", "said"),
     [
         ({"name": "cifar10", "statistics": "standard"}, "dataset.statistics: "),
-        ({"name": "cifar10", "validation": 50_000}, "dataset.validation: 50000 leaves nothing to train on of 50000"),
+        (
+            {"name": "cifar10", "validation": 50_000},
+            "dataset.validation: must be less than the 50000 training images (got 50000)",
+        ),
         ({"name": "cifar10", "validation": -1}, "dataset.validation: "),
     ],
     ids=str,

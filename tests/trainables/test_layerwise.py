@@ -124,7 +124,9 @@ def test_what_cannot_be_is_refused_with_the_field_the_value_and_the_choices() ->
     assert error({"name": "random", "distribution": "uniform_plus", "dense_last": True}) == (
         "sparsifier.dense_last: the distribution says itself how dense the first and last are"
     )
-    assert error({"name": "snip", "dense_last": True}, 0.999).startswith("sparsity: the layers that must be kept hold ")
+    assert error({"name": "snip", "dense_last": True}, 0.999).startswith(
+        "sparsity: the layers that must stay active have "
+    )
     assert error({"name": "uniform", "distribution": "erk"}) == (
         "sparsifier.distribution: Input should be 'uniform' (got 'erk')"
     )

@@ -217,8 +217,8 @@ def test_the_others_train_on_one_image(name: str) -> None:
 
 def test_a_last_batch_of_one_image_is_refused_with_its_remedies() -> None:
     assert refusal(recipe={"batch_size": 49_999}) == (
-        "recipe.batch_size: 49999 leaves a last batch of 1 of 50000 training samples, vgg16 trains on 2 or more; "
-        "choose another recipe.batch_size or data_ratio, or recipe.drop_last: true"
+        "recipe.batch_size: the last batch has 1 of 50000 training samples, vgg16 needs at least 2 (got 49999). "
+        "Change recipe.batch_size or data_ratio, or set recipe.drop_last: true."
     )
 
 
@@ -239,9 +239,12 @@ def test_each_remedy_helps(fields: dict[str, Any]) -> None:
 def test_a_scoring_run_with_a_last_batch_of_one_image_is_refused_with_its_trial() -> None:
     """The trial's own 25,000 samples are in whole batches of two and more; the scores need all 50,000."""
     said = refusal(recipe={"batch_size": 49_999}, difficulty="el2n", data_ratio=0.5)
-    assert "recipe.batch_size: 49999 leaves a last batch of 1 of 50000 training samples" in said
+    assert "recipe.batch_size: the last batch has 1 of 50000 training samples" in said
 
 
 def test_leaving_out_the_only_batch_is_refused() -> None:
     said = refusal(model="resnet18", recipe={"batch_size": 128, "drop_last": True}, data_ratio=0.002)
-    assert said == "recipe.drop_last: true leaves no batch of 128 of 100 training samples"
+    assert said == (
+        "recipe.drop_last: true leaves no batch: 100 training samples, batches of 128. "
+        "Reduce recipe.batch_size, or set recipe.drop_last: false."
+    )

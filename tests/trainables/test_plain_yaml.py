@@ -62,9 +62,9 @@ def test_order_is_kept() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("a: 1\nb: 2\na: 3", "line 3: 'a' is given already, in line 1. Remove one of them."),
-        ("- x\n- {a: 1, 'a': 2}", "line 2: 'a' is given already, in line 2. Remove one of them."),
-        ("a:\n  b:\n    c: 1\n    c: 1", "line 4: 'c' is given already, in line 3. Remove one of them."),
+        ("a: 1\nb: 2\na: 3", "line 3: duplicate key 'a', see line 1. Remove one."),
+        ("- x\n- {a: 1, 'a': 2}", "line 2: duplicate key 'a', see line 2. Remove one."),
+        ("a:\n  b:\n    c: 1\n    c: 1", "line 4: duplicate key 'c', see line 3. Remove one."),
     ],
 )
 def test_a_key_that_stands_twice_is_refused_with_its_lines(text: str, why: str) -> None:
@@ -83,5 +83,5 @@ NO_YAML = ["[", "{[1]: 2}", "!!int x", "a: &a [*a]", "--- 1\n--- 2", "!!python/n
 
 @pytest.mark.parametrize("text", NO_YAML)
 def test_what_is_no_yaml_is_one_line(text: str) -> None:
-    with pytest.raises(YAMLError, match=r"^not YAML: [^\n]+$"):
+    with pytest.raises(YAMLError, match=r"^invalid YAML: [^\n]+$"):
         load(text)

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from sparsweep.trainables.storage import schemas, tables
+from sparsweep.trainables.storage import schemas, score_files, tables
 from sparsweep.trainables.storage.store import Store
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tables_v1"
@@ -62,7 +62,7 @@ def test_a_file_of_a_later_version_is_refused_by_name(store: Store) -> None:
     newest = schemas.TABLES_VERSION
     newer = {**table.schema.metadata, b"sparsweep.tables": str(newest + 1).encode()}
     pq.write_table(table.replace_schema_metadata(newer), path)
-    why = rf"^{path}: tables of version {newest + 1}; this sparsweep reads up to {newest}: "
+    why = rf"^{path}: tables of version {newest + 1}, this sparsweep reads up to {newest}\. "
     with pytest.raises(tables.TableVersionError, match=why):
         tables.read_table(store.storage, "trials")
 
@@ -140,7 +140,7 @@ def test_scores_are_read_by_run_and_name(store: Store) -> None:
     write_scores(store, "aaaa-el2n", [0.5, 1.0])
     write_scores(store, "aaaa-grand", [3.0, 4.0])
     write_scores(store, "bbbb-el2n", [0.7, 0.9])
-    rows, damaged = tables.read_scores(store.storage, ["aaaa", "cccc"])
+    rows, damaged = score_files.read_scores(store.storage, ["aaaa", "cccc"])
     assert damaged == []
     assert rows.select(["run", "name", "sample", "score"]).to_pylist() == [
         {"run": "aaaa", "name": name, "sample": sample, "score": score}
@@ -151,9 +151,9 @@ def test_scores_are_read_by_run_and_name(store: Store) -> None:
 def test_damaged_scores_are_named(store: Store) -> None:
     path = write_scores(store, "aaaa-el2n", [0.5, 1.0])
     path.write_bytes(path.read_bytes()[:-9])
-    rows, damaged = tables.read_scores(store.storage, ["aaaa"])
+    rows, damaged = score_files.read_scores(store.storage, ["aaaa"])
     assert (len(rows), damaged) == (0, [str(path)])
 
 
 def test_a_storage_without_scores_has_none(store: Store) -> None:
-    assert len(tables.read_scores(store.storage, ["aaaa"])[0]) == 0
+    assert len(score_files.read_scores(store.storage, ["aaaa"])[0]) == 0

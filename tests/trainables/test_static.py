@@ -229,6 +229,6 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
 
 def test_a_file_beyond_the_bound_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(bytes(11))
-    with pytest.raises(OSError, match="more than 10 bytes"):
+    with pytest.raises(OSError, match="larger than the limit of 10 bytes"):
         user_files.read_user_file(str(tmp_path / "large"), 10)
     assert user_files.read_user_file(str(tmp_path / "large"), 11) == bytes(11)

@@ -121,13 +121,19 @@ def test_a_recipe_in_epochs_is_written_as_before_there_were_steps() -> None:
 @pytest.mark.parametrize(
     ("recipe", "why"),
     [
-        ({"steps": 100, "epochs": 12}, "recipe.steps: the length is given twice (steps 100 and epochs 12). Give one."),
+        (
+            {"steps": 100, "epochs": 12},
+            "recipe.steps: steps and epochs disagree (got steps 100 and epochs 12). Give one.",
+        ),
         ({"steps": 0}, "recipe.steps: Input should be greater than or equal to 1 (got 0)"),
         (
             {"steps": 1.5},
             "recipe.steps: Input should be a valid integer",
         ),
-        ({"steps": 10**9, "batch_size": 1437}, "recipe.steps: more than 100000 epochs of 1 steps (got 1000000000)"),
+        (
+            {"steps": 10**9, "batch_size": 1437},
+            "recipe.steps: must be at most 100000 epochs of 1 steps (got 1000000000)",
+        ),
     ],
 )
 def test_a_length_that_makes_no_sense_is_one_line(recipe: dict[str, Any], why: str) -> None:

@@ -183,7 +183,7 @@ def test_a_truncated_checkpoint_is_said_and_dropped(store: Store, kept: int, cap
     path.write_bytes(path.read_bytes()[:kept])
     with caplog.at_level(logging.WARNING):
         assert store.read_checkpoint(RUN) is None
-    assert f"checkpoint of {RUN} is damaged" in caplog.text and "starting it again" in caplog.text
+    assert f"checkpoint of {RUN} is damaged" in caplog.text and "The run starts again" in caplog.text
     assert store.checkpoints() == set()
 
 
@@ -237,7 +237,7 @@ def test_scores_are_sorted_by_sample_whatever_their_order_in_the_file(store: Sto
 @pytest.mark.parametrize("kind", ["weights", "scores"])
 def test_missing_artifacts_are_named(store: Store, kind: str) -> None:
     with pytest.raises(
-        FileNotFoundError, match=f"the {kind} of {RUN}[-el2n]* are not in .*; a resume makes them again"
+        FileNotFoundError, match=rf"the {kind} of {RUN}[-el2n]* are not in .*\. Resume the sweep to create them again"
     ):
         read(store, kind)
 
@@ -260,7 +260,7 @@ def test_truncated_artifacts_are_named_and_removed(store: Store, kind: str, kept
     path = written(store, kind)
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(
-        FileNotFoundError, match=f"the {kind} of {RUN}[-el2n]* are damaged .* removed; a resume makes them"
+        FileNotFoundError, match=rf"the {kind} of {RUN}[-el2n]* are damaged .* removed\. Resume the sweep"
     ):
         read(store, kind)
     assert not path.exists()

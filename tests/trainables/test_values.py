@@ -175,7 +175,7 @@ def test_registry_refuses_a_class_of_the_same_name_in_another_module() -> None:
 
 
 def test_registry_refuses_a_class_without_a_name() -> None:
-    with pytest.raises(TypeError, match=r"Fruit\.name must have a default"):
+    with pytest.raises(TypeError, match=r"Fruit\.name: no default"):
         kitchen().register(Fruit)
 
 

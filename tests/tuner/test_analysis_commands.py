@@ -243,7 +243,7 @@ def test_tables_of_a_later_version_are_refused_in_one_line(
         said = capfd.readouterr().err.splitlines()
         assert ended.value.code == 2
         newest = schemas.TABLES_VERSION
-        wanted = f"tables of version {newest + 1}; this sparsweep reads up to {newest}: update it"
+        wanted = f"tables of version {newest + 1}, this sparsweep reads up to {newest}. Update sparsweep."
         assert wanted in said[-1] and len(said) == 1
 
 

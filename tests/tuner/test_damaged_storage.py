@@ -196,7 +196,7 @@ THEIRS = SWEEP.replace("resnet8", "theirnet")
             THEIRS.encode(),
             "theirs: missing plug-ins of the last run. Add --plugin their_methods (theirs: grids.0: model:",
         ),
-        (b"grids: [", "theirs: not YAML"),
+        (b"grids: [", "theirs: invalid YAML"),
         (b"\xff\x00", "theirs: sweeps/theirs/sweep.yaml is damaged"),
         (b"", "theirs: a sweep must be a mapping"),
     ],

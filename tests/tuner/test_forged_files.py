@@ -135,7 +135,7 @@ def checkpoint_of(run: str, other: str) -> Forgery:
     def forge(ground: Ground) -> str:
         ground.forget(run)
         ground.store.write(f"checkpoints/{run}.pt", ground.begun.read(f"checkpoints/{other}.pt") or b"")
-        return f"it is of another run, {other}"
+        return f"it belongs to another run, {other}"
 
     return forge
 
@@ -210,7 +210,7 @@ def test_a_run_starts_again_from_a_checkpoint_that_is_not_its_own(
     with caplog.at_level(logging.WARNING):
         assert resume(ground.store) == []
     (line,) = [record.getMessage() for record in caplog.records]
-    assert said in line and "starting it again" in line and "\n" not in line
+    assert said in line and "The run starts again" in line and "\n" not in line
     assert_the_same(ground.store, whole)
 
 
@@ -262,7 +262,7 @@ def weights_of(run: str, other: str, child: str) -> Forgery:
     def forge(ground: Ground) -> str:
         ground.forget(child)
         shutil.copy(ground.path("weights", other), ground.path("weights", run))
-        return f"it is of another run, {other}"
+        return f"it belongs to another run, {other}"
 
     return forge
 
@@ -310,7 +310,7 @@ def scores_of(other: str) -> Forgery:
     def forge(ground: Ground) -> str:
         ground.forget(SET)
         shutil.copy(ground.path("scores", other), ground.path("scores", SCORING))
-        return f"it is of another run, {other}"
+        return f"it belongs to another run, {other}"
 
     return forge
 
@@ -329,9 +329,9 @@ SCORES: dict[str, Forgery] = {
     "null": table_with(column("score", lambda values: [None, *values[1:]]), "not finite"),
     "infinite": table_with(column("score", lambda values: values / 0.0), "scores are not finite"),
     "all equal": table_with(column("score", np.ones_like), "all 1437 scores are equal"),
-    "text": table_with(column("score", lambda values: [str(value) for value in values]), "its columns are"),
-    "whole numbers": table_with(column("score", lambda values: values.astype(int)), "its columns are"),
-    "no samples": table_with(lambda table: table.drop_columns(["sample"]), "its columns are"),
+    "text": table_with(column("score", lambda values: [str(value) for value in values]), "the columns must be"),
+    "whole numbers": table_with(column("score", lambda values: values.astype(int)), "the columns must be"),
+    "no samples": table_with(lambda table: table.drop_columns(["sample"]), "the columns must be"),
     "other labels": table_with(column("label", lambda values: values[::-1].copy()), "labels are those of other data"),
 }
 
@@ -350,7 +350,7 @@ def images_with(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 def images_of(ground: Ground) -> str:
     ground.forget(DENSE)
     shutil.copy(ground.path("corrupted", OTHER_CORRUPTION), ground.path("corrupted", CORRUPTION))
-    return f"it is of another run, {OTHER_CORRUPTION}"
+    return f"it belongs to another run, {OTHER_CORRUPTION}"
 
 
 def resized(images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -375,7 +375,9 @@ ARTIFACTS = {
 def test_an_artifact_that_is_not_its_own_is_removed_and_made_again(ground: Ground, whole: Store, kind: str) -> None:
     said = ARTIFACTS[kind](ground)
     lines = resume(ground.store)
-    assert said in lines[0] and "were removed; a resume makes them again" in lines[0] and "\n" not in lines[0]
+    assert (
+        said in lines[0] and "were removed. Resume the sweep to create them again." in lines[0] and "\n" not in lines[0]
+    )
     assert resume(ground.store) == []
     assert_the_same(ground.store, whole)
 

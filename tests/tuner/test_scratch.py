@@ -34,7 +34,7 @@ def test_nobody_else_may_enter_it(base: Path) -> None:
 @pytest.mark.parametrize("other", ["file", "link"])
 def test_what_another_user_may_have_made_is_refused(base: Path, tmp_path: Path, other: str) -> None:
     base.touch() if other == "file" else base.symlink_to(tmp_path)
-    with pytest.raises(OSError, match="not a folder of yours"), temporary_folder():
+    with pytest.raises(OSError, match="not a folder that you own"), temporary_folder():
         pass
     assert list(tmp_path.iterdir()) == []
 
@@ -43,7 +43,7 @@ def test_what_another_user_may_have_made_is_refused(base: Path, tmp_path: Path, 
 def test_a_folder_of_another_user_is_refused(base: Path) -> None:
     base.mkdir()
     os.chown(base, 12345, 12345)
-    with pytest.raises(OSError, match="not a folder of yours"), temporary_folder():
+    with pytest.raises(OSError, match="not a folder that you own"), temporary_folder():
         pass
 
 

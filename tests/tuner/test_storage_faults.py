@@ -12,8 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from sparsweep.trainables.storage import addresses
-from sparsweep.trainables.storage import store as stores
+from sparsweep.trainables.storage import addresses, files
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.config.sweep import parse_sweep
@@ -73,17 +72,17 @@ def test_a_storage_that_cannot_be_written(
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(number, os.strerror(number), "somewhere")
 
-    monkeypatch.setattr(stores, "atomic_write", refuse)
+    monkeypatch.setattr(files, "atomic_write", refuse)
     monkeypatch.setattr(Store, "delete", refuse)
     monkeypatch.setattr(pq, "write_table", refuse)
     assert os.strerror(number) in error_line(command)
 
 
 ADDRESSES = {
-    "s3:/bucket/runs": "a slash is missing after s3:/ (got 's3:/bucket/runs'). Addresses begin with s3:// or gs://.",
-    "abfs://c@a/x": "abfs:// is unknown (got 'abfs://c@a/x'). Name a folder, or an s3:// or gs:// address.",
-    "http://host/x": "http:// is unknown (got 'http://host/x'). Name a folder, or an s3:// or gs:// address.",
-    "~nobodyhere/runs": "the home folder in '~nobodyhere/runs' is not known. Write the whole path.",
+    "s3:/bucket/runs": "a slash is missing after s3:/ (got 's3:/bucket/runs'). Addresses start with s3:// or gs://.",
+    "abfs://c@a/x": "unknown scheme abfs:// (got 'abfs://c@a/x'). Give a folder, or an s3:// or gs:// address.",
+    "http://host/x": "unknown scheme http:// (got 'http://host/x'). Give a folder, or an s3:// or gs:// address.",
+    "~nobodyhere/runs": "the home folder is unknown (got '~nobodyhere/runs'). Write the full path.",
 }
 
 
@@ -132,4 +131,4 @@ def test_only_googles_addresses_need_to_be_hurried(address: str, hurried: str) -
 def test_a_storage_that_is_a_file(error_line: Call, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").touch()
     said = error_line(f"{command.format(trial='0' * 16)} --storage file")
-    assert said == "sparsweep: --storage file: not a folder. Name a folder, or an s3:// or gs:// address."
+    assert said == "sparsweep: --storage file: not a folder. Give a folder, or an s3:// or gs:// address."

@@ -163,16 +163,16 @@ def test_an_override_that_means_nothing_is_one_line(override: str, said: str) ->
         (("sparsity: {from: 0.1, to: 0.9, step: 0.4}", "sparsity: {from: 1, to: 0, step: 1}"), r"sparsity: a range"),
         (("recipe: digits", "data_ratio: 0"), r"data_ratio: .*greater than 0 \(got 0\)"),
         (("grids:", "grid:"), r"unknown field 'grid' \(did you mean grids\?\); choose from name"),
-        (("grids:", "grids: ["), r"not YAML"),
+        (("grids:", "grids: ["), r"invalid YAML"),
         (
             ("step: 0.4", "step: 0.3"),
             r"sparsity: the last step is 0\.7, not the end of the range \(got .*Write to: 0\.7, or",
         ),
         (
             ("sparsity: {", "sparsity: 0.5\n    sparsity: {"),
-            r"^small: line 7: 'sparsity' .* in line 6\.",
+            r"^small: line 7: .*'sparsity', see line 6\.",
         ),
-        (("seed: [0, 1]", "seed: 0, seed: 1"), r"^small: line 2: 'seed' is given already, in line 2"),
+        (("seed: [0, 1]", "seed: 0, seed: 1"), r"^small: line 2: duplicate key 'seed', see line 2"),
         (("step: 0.4", "step: .nan"), r"a range needs numbers"),
         (("sparsifier: dense", "{sparsifier: set}"), r"sparsity: set needs one in \(0, 1\), got 0"),
         (("sparsifier: dense", "{sparsifier: dense, sparsity: .5}"), r"sparsity: dense trains at sparsity 0, got 0.5"),
@@ -215,7 +215,7 @@ def test_an_override_says_nothing_twice_inside() -> None:
     override = "sparsifier={name: set, prune_rate: .1, prune_rate: .2}"
     with pytest.raises(SweepError) as error:
         parse_sweep(SMALL, "small", [override])
-    why = "line 1: 'prune_rate' is given already, in line 1. Remove one of them."
+    why = "line 1: duplicate key 'prune_rate', see line 1. Remove one."
     assert str(error.value) == f"--set {override}: {why}"
 
 
@@ -304,7 +304,7 @@ def test_a_length_of_a_grid_replaces_that_of_the_base() -> None:
 
 def test_two_lengths_are_refused_in_one_line() -> None:
     text = "base: {dataset: digits, model: resnet8, recipe: {steps: 9, epochs: 5}}\ngrids: [{sparsifier: dense}]"
-    with pytest.raises(SweepError, match=r"recipe\.steps: the length is given twice \(steps 9 and epochs 5\)"):
+    with pytest.raises(SweepError, match=r"recipe\.steps: steps and epochs disagree \(got steps 9 and epochs 5\)"):
         parse_sweep(text, "mine").trials  # noqa: B018
 
 

@@ -14,8 +14,8 @@ from sparsweep.trainables.runs.soundness import check_images, check_scores
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.storage.provenance import Code, load_code
+from sparsweep.trainables.storage.score_files import code_of_scores
 from sparsweep.trainables.storage.store import Store
-from sparsweep.trainables.storage.tables import code_of_scores
 
 
 def read_outputs(store: Store, data: DeviceData, made_by: Callable[[Code], None]) -> PrerequisiteOutputs:

@@ -1,1 +1,1 @@
-"""Specifications: frozen, validated, hashed values, without PyTorch and without Ray."""
+"""Specifications: frozen, validated, hashed values without PyTorch and without Ray."""

@@ -1,7 +1,7 @@
-"""Frozen, validated values, and registries of them by name.
+"""Base classes of specifications (frozen, validated values) and registries of them by name.
 
-Everything a trial is made of is such a value: it cannot change, it refuses what it does not know, and its
-JSON form is complete (defaults included), so that a hash of it identifies a trial for ever.
+A trial consists only of these values. A value cannot change and rejects unknown fields. Its JSON form is complete
+(defaults included), so the hash of the JSON identifies a trial permanently.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from pydantic import (
 
 
 class SpecError(ValueError):
-    """A field of a specification is wrong.
+    """Error for an invalid field of a specification.
 
     Attributes:
-        path: Dotted path of the field, from the value that is validated. Empty for the value itself.
-        reason: What is wrong with it, with the value and the choices.
+        path: Dotted path of the field, relative to the validated value. Empty for the value itself.
+        reason: The problem, with the given value and the valid choices.
     """
 
     def __init__(self, path: str, reason: str) -> None:
@@ -37,23 +37,28 @@ class SpecError(ValueError):
         self.path, self.reason = path, reason
 
     def moved(self, old: str, new: str) -> SpecError:
-        """Return the error with ``new`` in place of the beginning ``old`` of its path."""
-        inside = self.path == old or self.path.startswith(f"{old}.")
-        return SpecError(new + self.path[len(old) :], self.reason) if inside else self
+        """Return this error with the path prefix ``old`` replaced by ``new``.
+
+        Args:
+            old: Dotted prefix. If the path does not start with it, the error is returned unchanged.
+            new: Dotted prefix to use instead.
+        """
+        has_prefix = self.path == old or self.path.startswith(f"{old}.")
+        return SpecError(new + self.path[len(old) :], self.reason) if has_prefix else self
 
 
 HASH_CONTEXT = {"for": "id"}
-"""Serialisation context in which a value leaves out what says where something lies and not what it is."""
+"""Pydantic context for hashing: exclude file paths, keep content digests."""
 
 
 class FrozenModel(BaseModel):
-    """A frozen value whose unknown fields are refused by name, with the fields there are."""
+    """Frozen pydantic model. An unknown field raises an error that lists the valid fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def summary(cls) -> str:
-        """First line of the class's docstring, for listings; empty if it has none."""
+        """Return the first line of the class docstring, or an empty string if there is no docstring."""
         return (cls.__doc__ or "").strip().partition("\n")[0]
 
     @model_validator(mode="before")
@@ -68,61 +73,68 @@ class FrozenModel(BaseModel):
 
 
 class FileBacked(FrozenModel):
-    """A value with fields that are not always part of it.
+    """Value with fields that are excluded from its JSON form or from its hash.
 
-    ``path_fields`` names those that say where something lies on a machine: a digest among the other fields says what
-    lies there. :attr:`idle` names those that change nothing.
+    Attributes:
+        path_fields: Names of fields with file paths. They are excluded from the hash, because a path depends on the
+            node. Another field holds a digest of the file's content.
     """
 
     path_fields: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def idle(self) -> frozenset[str]:
-        """Fields that change nothing, given the others. They hold their defaults and are left out of the JSON form."""
+        """Names of fields without effect, given the other fields. They are excluded from the JSON form."""
         return frozenset()
 
     @model_serializer(mode="wrap")
     def _without_idle_fields(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        left_out = self.idle | self.path_fields if info.context == HASH_CONTEXT else self.idle
-        return {name: value for name, value in serialize(self).items() if name not in left_out}
+        excluded = self.idle | self.path_fields if info.context == HASH_CONTEXT else self.idle
+        return {name: value for name, value in serialize(self).items() if name not in excluded}
 
 
 class HashableDict(dict[str, float]):
-    """A field's mapping of names to numbers, which can be hashed since nothing changes it."""
+    """Mapping of names to numbers with a hash. Fields of frozen models need one; do not modify it."""
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
 
 
 class NamedSpec(FrozenModel):
-    """A value with a ``name``; subclasses narrow it to one literal with that literal as the default."""
+    """Value with a ``name``. A subclass declares ``name`` as one literal, which is also its default."""
 
     name: str
 
 
 MAX_SHOWN = 200
-"""Characters of a value or a reason that a message shows."""
+"""Maximum number of characters of a value or a reason in a message."""
 
 
 def shortened(text: str) -> str:
-    """Return ``text`` as one line of at most :data:`SHOWN` characters."""
+    """Return ``text`` as one line of at most :data:`MAX_SHOWN` characters."""
     line = " ".join(text[: 4 * MAX_SHOWN].split())
     return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 4]} ..."
 
 
 def shown(value: object) -> str:
-    """Return ``value`` as messages show it: on one line, cut where it is long, whatever it is."""
+    """Return the representation of any ``value`` for a message: one line, truncated if it is long."""
     try:
         return shortened(repr(value))
-    except (ValueError, RecursionError):  # a number of more digits than Python writes; what holds itself
+    except (ValueError, RecursionError):  # an integer with too many digits; a container that contains itself
         return f"a very long {type(value).__name__}"
 
 
 def unknown_choice(kind: str, given: object, choices: Iterable[str]) -> str:
-    """Say that ``given`` is not one of ``choices``, and which of them was probably meant."""
+    """Return the message that ``given`` is not one of ``choices``, with the most similar choice.
+
+    Args:
+        kind: Noun for the choices, e.g. "field".
+        given: The unknown value.
+        choices: The valid names.
+    """
     names = [str(choice) for choice in choices]
-    close = difflib.get_close_matches(str(given)[:MAX_SHOWN], names, n=1) if isinstance(given, str) else []
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    matches = difflib.get_close_matches(str(given)[:MAX_SHOWN], names, n=1) if isinstance(given, str) else []
+    hint = f" (did you mean {matches[0]}?)" if matches else ""
     return f"unknown {kind} {shown(given)}{hint}; choose from {', '.join(names)}"
 
 
@@ -130,31 +142,44 @@ T = TypeVar("T", bound=NamedSpec)
 
 
 class Registry(Generic[T]):
-    """The classes of one kind by name: ``registry["set"]``, ``registry.parse("set")``, ``registry.parse({...})``."""
+    """Classes of one kind by name: ``registry["set"]``, ``registry.parse("set")``, ``registry.parse({...})``."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._classes: dict[str, type[T]] = {}
 
     def register(self, cls: type[T]) -> type[T]:
-        """Class decorator: make ``cls`` known under the default of its ``name`` field."""
+        """Register ``cls`` under the default of its ``name`` field. Use as a class decorator.
+
+        Raises:
+            TypeError: The ``name`` field has no default.
+            ValueError: Another class has the same name.
+        """
         name = cls.model_fields["name"].default
         if not isinstance(name, str):
-            raise TypeError(f"{cls.__name__}.name must have a default: the name it registers under")
+            raise TypeError(f"{cls.__name__}.name: no default. Set the default to the registered name.")
         known = self._classes.get(name, cls)  # a module that is imported again registers its classes again
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise ValueError(f"two classes register as {self.kind} {name!r}")
+            raise ValueError(f"name: two classes register as {self.kind} {name!r}. Rename one of them.")
         self._classes[name] = cls
         return cls
 
     def names(self) -> list[str]:
+        """Return all registered names, sorted."""
         return sorted(self._classes)
 
     def __getitem__(self, name: str) -> type[T]:
         return self._classes[name]
 
     def parse(self, value: Any) -> T:
-        """Build a value from a name, a mapping with ``name``, or the value itself; ValueError if there is no such."""
+        """Return the value that ``value`` describes.
+
+        Args:
+            value: A registered name, a mapping with ``name`` and fields, or a value (returned unchanged).
+
+        Raises:
+            SpecError: The name is unknown, or a field is invalid.
+        """
         if isinstance(value, NamedSpec):
             return value  # type: ignore[return-value]
         fields = dict(value) if isinstance(value, Mapping) else {"name": value}
@@ -167,18 +192,23 @@ class Registry(Generic[T]):
             raise SpecError(*first_error(error)) from None
 
     def load_all(self, package: ModuleType, leave_out: Collection[str] = ()) -> None:
-        """Import the modules of ``package``, so that a new file registers its class. ``leave_out``: names of others."""
+        """Import the modules of ``package``. Each module registers its classes.
+
+        Args:
+            package: The package to search.
+            leave_out: Names of modules that are not imported.
+        """
         for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
             if module.name.rpartition(".")[-1] not in leave_out:
                 importlib.import_module(module.name)
 
     def cast(self, value: NamedSpec) -> T:
-        """Return ``value``, which is of this kind, under its full type."""
+        """Return ``value`` with the static type of this registry. No check at run time."""
         return cast(T, value)
 
 
 def first_error(error: ValidationError) -> tuple[str, str]:
-    """Path and reason of the first problem in ``error``, e.g. ``("recipe.epochs", "... (got 0)")``."""
+    """Return path and reason of the first problem in ``error``, e.g. ``("recipe.epochs", "... (got 0)")``."""
     problem = error.errors(include_url=False)[0]
     path = ".".join(str(part) for part in problem["loc"])
     cause = problem.get("ctx", {}).get("error")
@@ -191,6 +221,6 @@ def first_error(error: ValidationError) -> tuple[str, str]:
 
 
 def format_error(error: ValidationError) -> str:
-    """One line for the first problem in ``error``."""
+    """Return one line for the first problem in ``error``."""
     path, reason = first_error(error)
     return f"{path}: {reason}" if path else reason

@@ -1,4 +1,4 @@
-"""Runs that are the first epochs of a trial: scoring runs and snapshots."""
+"""Runs of the first epochs of a trial: scoring runs and snapshots."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 
 class PartialTrainingSpec(RunSpec):
-    """The first ``epochs`` epochs of a ``trial``."""
+    """Run of the first ``epochs`` epochs of ``trial``."""
 
     trial: TrialSpec
     epochs: int = Field(ge=1)
@@ -35,19 +35,28 @@ class PartialTrainingSpec(RunSpec):
 
 
 class ScoringSpec(PartialTrainingSpec):
-    """The first epochs of a dense ``trial`` on the whole training set, which is scored on the way and at the end.
+    """First epochs of a dense ``trial`` on the whole training set. The run computes scores of all training samples.
 
-    ``scores`` are not part of its id: trials that want several scores of one run share it.
+    ``scores`` are excluded from the id: trials with different scores share one scoring run.
     """
 
     scores: tuple[str, ...]
 
     @classmethod
     def of(cls, trial: TrialSpec, seed: int, epochs: int, score: str) -> ScoringSpec:
-        """Return the scoring run of ``seed`` that computes ``score`` of the training set of ``trial``."""
-        dense = registry_of("sparsifier").parse("dense")
-        same = TrialSpec(dataset=trial.dataset, model=trial.model, sparsifier=dense, recipe=trial.recipe, seed=seed)
-        return cls(trial=same, epochs=epochs, scores=(score,))
+        """Return a scoring run for the training set of ``trial``.
+
+        Args:
+            trial: Trial with the data set, model and recipe to use.
+            seed: Seed of the scoring run.
+            epochs: Number of epochs to train.
+            score: Name of the score.
+        """
+        sparsifier = registry_of("sparsifier").parse("dense")
+        dense = TrialSpec(
+            dataset=trial.dataset, model=trial.model, sparsifier=sparsifier, recipe=trial.recipe, seed=seed
+        )
+        return cls(trial=dense, epochs=epochs, scores=(score,))
 
     def hashed_fields(self) -> dict[str, Any]:
         return self.model_dump(mode="json", context=HASH_CONTEXT, exclude={"scores"})
@@ -56,12 +65,12 @@ class ScoringSpec(PartialTrainingSpec):
         return self.replace(scores=tuple(sorted({*self.scores, *other.scores})))
 
     def __str__(self) -> str:
-        what = f"{', '.join(self.scores)} of {self.trial.dataset.name}/{self.trial.model.name}"
-        return f"{what} seed {self.trial.seed} epoch {self.epochs}"
+        scores = f"{', '.join(self.scores)} of {self.trial.dataset.name}/{self.trial.model.name}"
+        return f"{scores} seed {self.trial.seed} epoch {self.epochs}"
 
 
 class SnapshotSpec(PartialTrainingSpec):
-    """The first epochs of a ``trial``, whose weights are stored: lottery tickets are rewound to them."""
+    """First epochs of ``trial``. The run stores its weights; lottery tickets are rewound to them."""
 
     def __str__(self) -> str:
         return f"weights of {self.trial} at epoch {self.epochs}"

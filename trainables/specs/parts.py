@@ -1,6 +1,7 @@
-"""What a trial asks of its four parts without computing anything: data set, model, sparsifier, difficulty.
+"""Base classes of the four parts of a trial (data set, model, sparsifier, difficulty), without PyTorch.
 
-The packages ``data``, ``models``, ``sparsifiers`` and ``difficulties`` extend these classes by what needs PyTorch.
+The packages ``data``, ``models``, ``sparsifiers`` and ``difficulties`` extend these classes by the code that needs
+PyTorch.
 """
 
 from __future__ import annotations
@@ -27,29 +28,29 @@ REGISTRIES: dict[Part, str] = {
     "sparsifier": "sparsweep.trainables.sparsifiers:sparsifiers",
     "difficulty": "sparsweep.trainables.difficulties:difficulties",
 }
-"""Where the registry of each part is. Named, not imported: their packages import this one."""
+"""Module and name of each part's registry. Imported on first use, because these packages import this module."""
 
 
 def registry_of(part: Part) -> Registry[Any]:
-    """Return the registry of ``part``, filled with the classes of its package."""
+    """Import the package of ``part`` and return its registry."""
     package, _, name = REGISTRIES[part].partition(":")
     registry: Registry[Any] = getattr(importlib.import_module(package), name)
     return registry
 
 
 class DatasetSpec(NamedSpec):
-    """A source of labelled images: what is known of it without loading it."""
+    """Description of a data set of labeled images, known without loading the images."""
 
-    validation: int = Field(default=0, ge=0, description="training images that are held out to validate on")
+    validation: int = Field(default=0, ge=0, description="number of training images held out for validation")
 
     @property
     def available(self) -> int:
-        """Number of training images, including those that are held out."""
+        """Number of training images, held-out images included."""
         raise NotImplementedError
 
     @property
     def train_size(self) -> int:
-        """Number of training images without those that are held out."""
+        """Number of training images without held-out images."""
         return self.available - self.validation
 
     @property
@@ -59,29 +60,30 @@ class DatasetSpec(NamedSpec):
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of an image as stored."""
+        """Shape (channels, height, width) of a stored image."""
         raise NotImplementedError
 
     @model_validator(mode="after")
-    def _leave_something_to_train_on(self) -> Self:
+    def _require_train_images(self) -> Self:
         if self.train_size < 1:
-            reason = f"{self.validation} leaves nothing to train on of {self.available} images"
+            reason = f"must be less than the {self.available} training images (got {self.validation})"
             raise SpecError("validation", reason)
         return self
 
     def check(self, spec: TrialSpec) -> None:
-        """Raise SpecError if ``spec`` cannot use these images."""
+        """Raise SpecError if ``spec`` cannot use this data set."""
 
 
 class ModelSpec(NamedSpec):
-    """A network architecture: what is known of it without building it.
+    """Description of a network architecture, known without building the network.
 
     Attributes:
-        channels: Channels of the images that it takes (1: grey, 3: RGB).
-        min_size: Smallest side of an image in pixels. Smaller images are enlarged to it.
-        min_batch: Fewest images that it can train on at once. 2 if a norm has one value per image, for it needs their
-            variance.
-        auto_precision: What ``precision: auto`` means: bf16 for networks that are large enough for tensor cores.
+        channels: Number of input channels (1: gray, 3: RGB).
+        min_size: Minimum side of an input image in pixels. Smaller images are enlarged.
+        min_batch: Minimum number of images per training batch. It is 2 if a batch norm has one value per image,
+            because a variance needs two values.
+        auto_precision: Precision for ``precision: auto``. It is bf16 for networks that are large enough to use tensor
+            cores.
     """
 
     channels: ClassVar[int]
@@ -90,37 +92,42 @@ class ModelSpec(NamedSpec):
     auto_precision: ClassVar[Literal["fp32", "bf16"]] = "fp32"
 
     def check(self, spec: TrialSpec) -> None:
-        """Raise SpecError if the images of ``spec`` do not suit it."""
+        """Raise SpecError if the network cannot use the images of ``spec``."""
 
     def layers(self, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-        """Return the maskable layers in network order for images of ``shape`` (channels, height, width)."""
+        """Return the maskable layers in network order.
+
+        Args:
+            classes: Number of classes.
+            shape: Shape (channels, height, width) of the input images.
+        """
         raise NotImplementedError
 
 
 class SparsifierSpec(NamedSpec):
-    """A method: what is known of it without computing masks."""
+    """Description of a sparsification method, known without computing masks."""
 
     def canonical(self, sparsity: float) -> Self:
-        """Return the one way to write this method in a trial of ``sparsity``, so that equal trials have one id."""
+        """Return the canonical form of this method at ``sparsity``, so that equal trials have equal ids."""
         return self
 
     def check(self, spec: TrialSpec) -> None:
         """Raise SpecError if the method cannot train ``spec``."""
 
     def check_updates(self, spec: TrialSpec) -> None:
-        """Raise SpecError if the masks are to change during training but never would."""
+        """Raise SpecError if the method updates masks during training but ``spec`` has no update."""
 
     def prerequisites(self, spec: TrialSpec) -> tuple[RunSpec, ...]:
-        """Return the trials and snapshots whose weights ``spec`` needs before it can start."""
+        """Return the trials and snapshots whose weights ``spec`` needs."""
         return ()
 
     def start_epoch(self, spec: TrialSpec) -> int:
-        """Return the epoch, counted from 0, at which training starts. Above 0 if a prerequisite trained the first."""
+        """Return the first epoch to train, counted from 0. Above 0 if a prerequisite trained the earlier epochs."""
         return 0
 
 
 class DifficultySpec(NamedSpec):
-    """A way to make training data hard: what is known of it without data."""
+    """Description of a way to make training data hard, known without data."""
 
     stage: ClassVar[Stage] = "selection"
 
@@ -131,32 +138,32 @@ class DifficultySpec(NamedSpec):
 
     @property
     def eval_images(self) -> EvalImages:
-        """The test images whose accuracy is ``test_accuracy``."""
+        """Kind of test images whose accuracy is ``test_accuracy``."""
         return "clean"
 
     @property
     def learnable(self) -> float | None:
-        """Fraction of the training labels that a converged network predicts; None if no fit is expected."""
+        """Fraction of the training labels that a converged network predicts. None if no fit is expected."""
         return 1.0
 
     @property
     def measured(self) -> frozenset[str]:
-        """The accuracies that a trial has because of it, besides the one on clean images."""
+        """Names of the accuracies that this difficulty adds to the clean accuracy."""
         return frozenset()
 
     def check(self, spec: TrialSpec) -> None:
-        """Raise SpecError if ``spec`` cannot be made this hard."""
+        """Raise SpecError if this difficulty cannot be applied to ``spec``."""
 
     def num_scoring_runs(self, spec: TrialSpec) -> int:
-        """Return the number of scoring runs among :meth:`prerequisites`, without making them."""
+        """Return the number of scoring runs in :meth:`prerequisites`, without creating them."""
         return 0
 
     def prerequisites(self, spec: TrialSpec) -> tuple[RunSpec, ...]:
-        """Return the runs whose scores or images ``spec`` needs before it can start."""
+        """Return the runs whose scores or images ``spec`` needs."""
         return ()
 
 
-# A field that holds one registered part, given by its name or in full.
+# Types of fields with one registered part. The input is a name, or a mapping with all fields.
 DatasetField = Annotated[
     SerializeAsAny[DatasetSpec], BeforeValidator(lambda value: registry_of("dataset").parse(value))
 ]

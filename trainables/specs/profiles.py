@@ -1,7 +1,8 @@
-"""Profiles: named bundles of fidelity choices. A profile gives defaults; a field that a spec states itself wins.
+"""Fidelity profiles: named sets of default values. A field that a spec sets explicitly overrides its profile.
 
-``clean`` is what every field's own default says. ``paper`` follows the text where that differs. ``authors`` does what
-the released code does (its faults are numbered D1-D27 in the README); each of these is a field that can be set alone.
+``clean`` uses the default of every field. ``paper`` follows the text of the paper where the two differ. ``authors``
+follows the released code. The README numbers the faults of that code D1-D27. Each fault is a field that can also be set
+alone.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ from typing import Any, Literal, get_args
 
 Profile = Literal["clean", "paper", "authors"]
 
-# What the authors' code does in all methods (D7), with masks that it draws (D6), with SNIP's scores (D1, D2).
+# Choices of the authors' code: in all methods (D7), for random masks (D6), for SNIP scores (D1, D2).
 DENSE_GRADIENTS: dict[str, Any] = {"dense_gradients": True}
 BERNOULLI_MASKS: dict[str, Any] = {**DENSE_GRADIENTS, "counts": "bernoulli"}
 SNIP_FIELDS: dict[str, Any] = {**BERNOULLI_MASKS, "loss": "nll", "weights": "redrawn"}
-# The one subset that they draw for all seeds (D19).
+# The authors' code uses one subset for all seeds (D19).
 SUBSET: dict[str, Any] = {"subset_seed": 12345}
 
 PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
     "clean": {},
     "paper": {
-        # The text names no end of the updates; one after the last step would be evaluated untrained (D9).
+        # The text gives no end of the updates. After an update at the last step, new weights would stay untrained (D9).
         "sparsifier": {"set": {"stop_fraction": 0.999}},
         "difficulty": {"adversarial": {"batch_norm": "train"}},
     },
@@ -45,19 +46,21 @@ PROFILES: dict[Profile, dict[str, dict[str, dict[str, Any]]]] = {
         },
     },
 }
-"""Profile -> field of the trial -> registered name -> the values that it starts from."""
+"""Profile -> field of the trial -> registered name -> default values."""
 
 STANDALONE_STAGE: dict[str, dict[str, str]] = {"authors": {"adversarial": "attack"}}
-"""Profile -> a difficulty that selects nothing itself and takes the profile's selection -> its stage.
+"""Profile -> difficulty without a selection of its own -> its stage in a composed difficulty.
 
-Given alone it is that stage of a composed one; the tables call both alike.
+Such a difficulty, given alone, becomes a composed difficulty with the profile's selection. The tables use one name for
+both forms.
 """
 
 
 def apply_profile(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a trial with its profile's values under those that it states; an unknown profile changes nothing.
+    """Return the fields of a trial, with the profile's values for all fields that are not set.
 
-    Only what is given as a name or a mapping is filled in: a value that was built before has all its fields.
+    Only parts given as a name or a mapping change: a part that is already a value has all its fields. An unknown
+    profile changes nothing.
     """
     profile = fields.get("profile", "clean")
     bundle = PROFILES[profile] if isinstance(profile, str) and profile in PROFILES else {}
@@ -72,25 +75,25 @@ def apply_profile(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name(value: Any) -> str:
-    """The name in what may be a name or a mapping; empty for everything else."""
+    """Return the registered name in a name or a mapping, empty for other types."""
     return str(value.get("name", "")) if isinstance(value, Mapping) else value if isinstance(value, str) else ""
 
 
 def _composed(value: Any, stages: Mapping[str, str]) -> Any:
-    """``value``, or the composed difficulty of which it is the stage that ``stages`` says."""
+    """Return ``value`` as a stage of a composed difficulty if ``stages`` lists it, else unchanged."""
     stage = stages.get(_name(value))
     return {"name": "composed", stage: value} if stage else value
 
 
 def _with_defaults(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
-    """``value`` with defaults by its name."""
+    """Return ``value`` with the defaults for its name."""
     own = defaults.get(_name(value))
     given = {"name": value} if isinstance(value, str) else value
     return {**own, **given} if own else value
 
 
 def _with_all_defaults(value: Any, defaults: Mapping[str, Mapping[str, Any]]) -> Any:
-    """``value`` with defaults by its name, and so every registered value inside of it (a composed difficulty)."""
+    """Return ``value`` with the defaults for its name, nested values included (as in a composed difficulty)."""
     if isinstance(value, Mapping):
         value = {key: part if key == "name" else _with_all_defaults(part, defaults) for key, part in value.items()}
     return _with_defaults(value, defaults)

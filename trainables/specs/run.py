@@ -1,4 +1,4 @@
-"""What all runs share: an id, prerequisites, a length; and their JSON form."""
+"""Base class of all runs (id, prerequisites, number of epochs) and their JSON form."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ if TYPE_CHECKING:
     from sparsweep.trainables.specs.trial import TrialSpec
 
 SCHEMA_VERSION = 1
-"""Part of every id. Raised when the meaning of a field changes, so that old results are not taken for new ones."""
+"""Part of every id. Increase it when the meaning of a field changes: old and new results then have different ids."""
 
 
 def digest(kind: str, content: Mapping[str, Any]) -> str:
-    """Return 16 hex digits of the SHA-256 of ``content`` as canonical JSON with its kind and the schema version."""
-    whole = {"schema": SCHEMA_VERSION, "kind": kind, "spec": content}
-    text = json.dumps(whole, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Return the first 16 hex digits of the SHA-256 of kind, content and schema version as canonical JSON.
+
+    Args:
+        kind: Name of the kind of run.
+        content: JSON-compatible fields.
+    """
+    envelope = {"schema": SCHEMA_VERSION, "kind": kind, "spec": content}
+    text = json.dumps(envelope, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class RunSpec(FrozenModel):
-    """A run: a frozen value with an id that follows from all its fields.
+    """Specification of a run: a frozen value. Its id is a hash of its fields.
 
-    Whatever does not change the result (workers, devices, storage, progress) is not a field. Defaults are part of the
-    id, so a later change of a default never renames an old run.
+    Settings that do not change the result (workers, devices, storage, progress) are not fields. Default values are part
+    of the hash, so a later change of a default does not change the id of an old run.
     """
 
     @classmethod
@@ -39,11 +44,11 @@ class RunSpec(FrozenModel):
 
     @cached_property
     def id(self) -> str:
-        """16 hex digits: SHA-256 of the canonical JSON, the kind and the schema version."""
+        """First 16 hex digits of the SHA-256 of the canonical JSON, the kind and the schema version."""
         return digest(type(self).__name__, self.hashed_fields())
 
     def hashed_fields(self) -> dict[str, Any]:
-        """Return the fields that tell this run from others: all but those that only say what to keep of it."""
+        """Return the fields that identify this run: all fields that change its result."""
         return self.model_dump(mode="json", context=HASH_CONTEXT)
 
     def prerequisites(self) -> tuple[RunSpec, ...]:
@@ -51,22 +56,22 @@ class RunSpec(FrozenModel):
         return ()
 
     def merge(self, other: Self) -> Self:
-        """Return one run with the outputs of this one and of ``other``, which has the same id."""
+        """Return a run with the outputs of this run and of ``other``. Both have the same id."""
         return self
 
     @property
     def dataset_spec(self) -> DatasetSpec:
-        """The data set that it needs."""
+        """Data set that the run loads."""
         raise NotImplementedError
 
     @property
     def trained_trial(self) -> TrialSpec | None:
-        """The trial whose recipe trains its network; None if it trains nothing."""
+        """Trial whose recipe the run trains. None if the run trains nothing."""
         return None
 
     @property
     def num_epochs(self) -> int:
-        """Number of epochs to train, or of parts of the work."""
+        """Number of epochs to train, or number of work units if the run trains nothing."""
         raise NotImplementedError
 
     def replace(self, **changes: Any) -> Self:
@@ -76,11 +81,11 @@ class RunSpec(FrozenModel):
 
 
 RUN_KINDS: dict[str, type[RunSpec]] = {}
-"""Every kind of run by its name."""
+"""All run classes by name."""
 
 
 def to_json(spec: RunSpec) -> str:
-    """Return JSON from which :func:`load` makes the same run."""
+    """Return the JSON of a run. :func:`from_json` reads it."""
     return json.dumps({"kind": type(spec).__name__, "spec": spec.model_dump(mode="json")})
 
 
@@ -88,9 +93,9 @@ def from_json(text: str) -> RunSpec:
     """Return the run that :func:`to_json` wrote.
 
     Raises:
-        KeyError: Its kind is unknown.
-        ValidationError: A field is.
+        KeyError: The kind of run is unknown.
+        ValidationError: A field is invalid.
     """
     content = json.loads(text)
-    registry_of("difficulty")  # runs that a difficulty needs are defined beside it
+    registry_of("difficulty")  # imports the run classes that difficulties define
     return RUN_KINDS[content["kind"]].model_validate(content["spec"])

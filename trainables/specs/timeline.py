@@ -1,7 +1,7 @@
-"""When a sparsifier acts and how strongly: whole step numbers, and functions of the progress of training.
+"""Schedules of a sparsifier: integer step numbers, and functions of training progress.
 
-A decay takes a rate from ``start`` to ``end``, a ramp takes the sparsity from 0 to ``final``, while progress goes from
-0 to 1. Progress is that of steps: (step - first) / (last - first), and an action *at* a step happens just before it.
+A decay changes a rate from ``start`` to ``end`` while progress goes from 0 to 1. A ramp changes the sparsity from 0 to
+``final``. Progress is (step - first) / (last - first). An action *at* a step happens just before that step.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import Literal, get_args
 
 @dataclass(frozen=True)
 class TrainingSteps:
-    """The length of a training run. Steps are counted from 0; an action *at* step t happens just before step t.
+    """Length of a training run. Steps are counted from 0.
 
-    ``budget``: steps in all, where the last epoch is shorter than the others.
+    Attributes:
+        epochs: Number of epochs.
+        steps_per_epoch: Number of optimizer steps per epoch.
+        budget: Total number of steps if the last epoch is shorter than the others, else None.
     """
 
     epochs: int
@@ -25,18 +28,19 @@ class TrainingSteps:
 
     @property
     def steps(self) -> int:
+        """Total number of steps."""
         return self.epochs * self.steps_per_epoch if self.budget is None else self.budget
 
     def first_step(self, epoch: int) -> int:
-        """Steps of the first ``epoch`` epochs."""
+        """Return the first step of ``epoch``, counted from 0."""
         return min(epoch * self.steps_per_epoch, self.steps)
 
     def epochs_to_steps(self, epochs: float) -> int:
-        """Steps in ``epochs`` epochs, at least one: with little data an interval never rounds down to nothing."""
+        """Return the number of steps in ``epochs`` epochs, at least 1 (small data sets have few steps per epoch)."""
         return max(1, round(epochs * self.steps_per_epoch))
 
     def step_at(self, fraction: float) -> int:
-        """The step at ``fraction`` in [0, 1] of training; never beyond the last one, so that what is due happens."""
+        """Return the step at ``fraction`` in [0, 1] of training, at most the last step so that its action happens."""
         return min(round(fraction * self.steps), self.steps - 1)
 
 
@@ -44,27 +48,27 @@ class TrainingSteps:
 
 
 def constant(progress: float, start: float, end: float) -> float:
-    """``start`` throughout."""
+    """Return ``start`` at every progress."""
     return start
 
 
 def linear(progress: float, start: float, end: float) -> float:
-    """A straight line."""
+    """Interpolate linearly from ``start`` to ``end``."""
     return start + (end - start) * progress
 
 
 def cosine(progress: float, start: float, end: float) -> float:
-    """``start`` at progress 0, ``end`` at progress 1, half a cosine between (Dettmers & Zettlemoyer 2019)."""
+    """Interpolate from ``start`` to ``end`` along half a cosine period (Dettmers & Zettlemoyer 2019)."""
     return end + (start - end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def exponential(progress: float, start: float, end: float) -> float:
-    """A constant factor a step: start^(1 - progress) * end^progress. Both must be above 0."""
+    """Interpolate by a constant factor per step: start^(1 - progress) * end^progress. Both must be above 0."""
     return start * (end / start) ** progress
 
 
 def steps(progress: float, start: float, end: float) -> float:
-    """``start`` for three quarters, half way to ``end`` for the fourth, then ``end`` (Yuan et al., MEST, 2021)."""
+    """Return ``start`` below progress 0.75, the mean of both below 1, then ``end`` (Yuan et al., MEST, 2021)."""
     return start if progress < 0.75 else (start + end) / 2 if progress < 1 else end
 
 
@@ -83,12 +87,12 @@ assert set(DECAYS) == set(get_args(Decay))
 
 
 def cubic(progress: float, final: float) -> float:
-    """Sparsity 0 at progress 0 and ``final`` at 1: final * (1 - (1 - progress)^3) (Zhu & Gupta 2017, equation 1)."""
+    """Return the sparsity final * (1 - (1 - progress)^3) (Zhu & Gupta 2017, equation 1)."""
     return final * (1 - (1 - progress) ** 3)
 
 
 def geometric(progress: float, final: float) -> float:
-    """The density falls by a constant factor a step: 1 - (1 - final)^progress (Tanaka et al. 2020)."""
+    """Return 1 - (1 - final)^progress: the density falls by a constant factor per step (Tanaka et al. 2020)."""
     return 1 - (1 - final) ** progress
 
 
@@ -100,5 +104,5 @@ RAMPS: dict[SparsitySchedule, Callable[[float, float], float]] = {
     "exponential": geometric,
     "constant": lambda progress, final: final,
 }
-"""``constant`` is one-shot pruning: all at the first event."""
+"""Sparsity ramps by name. ``constant`` is one-shot pruning: the first event prunes all weights."""
 assert set(RAMPS) == set(get_args(SparsitySchedule))

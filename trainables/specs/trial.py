@@ -1,4 +1,4 @@
-"""What a trial is: a frozen, validated, hashed value. The same spec is the same trial everywhere."""
+"""Specification of a trial: a frozen, validated, hashed value. Equal specifications are the same trial everywhere."""
 
 from __future__ import annotations
 
@@ -23,35 +23,35 @@ from sparsweep.trainables.specs.run import RunSpec, digest
 
 
 class Evaluation(FrozenModel):
-    """When a network is judged on the test set. The last epoch always is."""
+    """When a network is evaluated on the test set. The last epoch is always evaluated."""
 
-    every: int = Field(default=1, ge=1, description="epochs between two evaluations")
+    every: int = Field(default=1, ge=1, description="number of epochs between two evaluations")
 
 
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 
 
 def subset_size(total: int, data_ratio: float) -> int:
-    """Return how many of ``total`` samples a ratio in (0, 1] keeps: the nearest whole number, at least 1."""
+    """Return the number of samples at a data ratio in (0, 1]: rounded to the nearest integer, at least 1."""
     return max(1, round(total * data_ratio))
 
 
 class TrialSpec(RunSpec):
-    """One training run."""
+    """Specification of one training run."""
 
     dataset: DatasetField = Field(description="images to train and test on: a name, or {name: ..., fields}")
     model: ModelField = Field(description="network: a name, or {name: ..., fields}")
     sparsifier: SparsifierField = Field(description="method: a name, or {name: ..., fields}")
-    sparsity: Sparsity = Field(default=0.0, description="fraction of maskable weights that is zero")
+    sparsity: Sparsity = Field(default=0.0, description="fraction of maskable weights that is masked (zero)")
     difficulty: DifficultyField = Field(
         default_factory=lambda: registry_of("difficulty").parse("none"),
-        description="what makes the samples hard: a name, or {name: ..., fields}",
+        description="how the samples are made hard: a name, or {name: ..., fields}",
     )
-    data_ratio: float = Field(default=1.0, gt=0, le=1, description="fraction of the training set that is used")
+    data_ratio: float = Field(default=1.0, gt=0, le=1, description="fraction of the training set to use")
     recipe: Recipe = Field(default=Recipe(), description="how the network is trained")
-    evaluation: Evaluation = Field(default=Evaluation(), description="when the network is judged")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="the replicate: initial weights, masks, order of batches")
-    profile: Profile = Field(default="clean", description="named bundle of fidelity choices")
+    evaluation: Evaluation = Field(default=Evaluation(), description="when the network is evaluated")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of initial weights, masks and batch order")
+    profile: Profile = Field(default="clean", description="fidelity profile: named set of default values")
 
     @model_validator(mode="before")
     @classmethod
@@ -61,7 +61,7 @@ class TrialSpec(RunSpec):
     @field_validator("recipe")
     @classmethod
     def _canonical_recipe(cls, recipe: Recipe, info: ValidationInfo) -> Recipe:
-        if not {"dataset", "model"} <= info.data.keys():  # one of them is wrong, which is the error to report
+        if not {"dataset", "model"} <= info.data.keys():  # one of them is invalid: pydantic reports that error
             return recipe
         canonical = recipe.canonical(info.data["model"].auto_precision)
         return canonical.in_epochs(canonical.steps_per_pass(info.data["dataset"].train_size))
@@ -74,23 +74,24 @@ class TrialSpec(RunSpec):
         return self
 
     def _check_batches(self) -> None:
-        """Raise SpecError if an epoch would have no batch, or one that is too small for the network."""
-        size, least = self.recipe.batch_size, self.model.min_batch
+        """Raise SpecError if an epoch has no batch, or if a batch is too small for the network."""
+        size, min_batch = self.recipe.batch_size, self.model.min_batch
         rest = self.num_samples % size
         if self.recipe.drop_last and self.num_samples < size:
             raise SpecError(
-                "recipe.drop_last", f"true leaves no batch of {size} of {self.num_samples} training samples"
+                "recipe.drop_last",
+                f"true leaves no batch: {self.num_samples} training samples, batches of {size}. "
+                "Reduce recipe.batch_size, or set recipe.drop_last: false.",
             )
-        if not self.recipe.drop_last and 0 < rest < least:
-            remedy = "choose another recipe.batch_size or data_ratio, or recipe.drop_last: true"
+        if not self.recipe.drop_last and 0 < rest < min_batch:
             raise SpecError(
                 "recipe.batch_size",
-                f"{size} leaves a last batch of {rest} of {self.num_samples} training samples, "
-                f"{self.model.name} trains on {least} or more; {remedy}",
+                f"the last batch has {rest} of {self.num_samples} training samples, {self.model.name} needs at least "
+                f"{min_batch} (got {size}). Change recipe.batch_size or data_ratio, or set recipe.drop_last: true.",
             )
-        if least > 1:
+        if min_batch > 1:
             try:
-                self.prerequisites()  # scoring runs train on all samples: the checks of their making count here too
+                self.prerequisites()  # scoring runs train on all samples: creating them runs the same check
             except ValidationError as error:
                 raise SpecError("", format_error(error)) from None
 
@@ -111,9 +112,10 @@ class TrialSpec(RunSpec):
 
     @property
     def comparison(self) -> str:
-        """16 hex digits that two trials share if they differ in nothing but sparsifier, sparsity and seed."""
-        own = {"sparsifier", "sparsity", "seed"}
-        return digest("Comparison", {name: value for name, value in self.hashed_fields().items() if name not in own})
+        """Digest of all fields except sparsifier, sparsity and seed (16 hex digits). Equal for comparable trials."""
+        excluded = {"sparsifier", "sparsity", "seed"}
+        shared = {name: value for name, value in self.hashed_fields().items() if name not in excluded}
+        return digest("Comparison", shared)
 
     @property
     def num_samples(self) -> int:
@@ -122,26 +124,26 @@ class TrialSpec(RunSpec):
 
     @property
     def pass_steps(self) -> int:
-        """Optimizer steps of one pass over the trial's training samples."""
+        """Number of optimizer steps per pass over the training samples of the trial."""
         return self.recipe.steps_per_pass(self.num_samples)
 
     @property
     def epoch_steps(self) -> int:
-        """Optimizer steps of one epoch: a pass, or one over the whole training set if the recipe is in steps."""
+        """Number of optimizer steps per epoch: one pass, over the whole training set if the recipe is in steps."""
         return self.pass_steps if self.recipe.steps is None else self.recipe.steps_per_pass(self.dataset.train_size)
 
     @property
     def steps(self) -> int:
-        """Optimizer steps of the whole training."""
+        """Total number of optimizer steps."""
         return self.recipe.steps or self.recipe.epochs * self.pass_steps
 
     def images_until(self, epoch: int) -> int:
         """Return the number of training images that the first ``epoch`` epochs process."""
         steps = min(epoch * self.epoch_steps, self.steps)
-        whole, rest = divmod(steps, self.pass_steps)
+        passes, rest = divmod(steps, self.pass_steps)
         size = self.recipe.batch_size
-        in_pass = self.pass_steps * size if self.recipe.drop_last else self.num_samples
-        return whole * in_pass + min(rest * size, in_pass)
+        pass_images = self.pass_steps * size if self.recipe.drop_last else self.num_samples
+        return passes * pass_images + min(rest * size, pass_images)
 
     def __str__(self) -> str:
         name = self.sparsifier.name if self.sparsity == 0 else f"{self.sparsifier.name} {self.sparsity:g}"
@@ -153,7 +155,7 @@ _SPARSITY = TypeAdapter(Sparsity)
 
 
 def _with_canonical_method(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return ``fields`` with the canonical form of the method. Fields that are wrong stay, to be reported later."""
+    """Return ``fields`` with the canonical form of the sparsifier. Invalid fields stay and are reported later."""
     with suppress(ValueError, LookupError):
         sparsity = _SPARSITY.validate_python(fields.get("sparsity", 0.0))
         method = registry_of("sparsifier").parse(fields["sparsifier"])

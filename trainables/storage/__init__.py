@@ -1,1 +1,1 @@
-"""Where results, artifacts and checkpoints are stored, and how they are read and written."""
+"""Storage of results, artifacts and checkpoints: file formats, readers and writers."""

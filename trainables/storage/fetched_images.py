@@ -1,4 +1,4 @@
-"""Files of images from a bucket, kept on this machine so that its processes share one copy in memory."""
+"""Local copies of image files from a bucket. All processes of a node share one copy in memory."""
 
 from __future__ import annotations
 
@@ -12,24 +12,30 @@ from sparsweep.trainables.storage.filesystem import atomic_write, private_folder
 from sparsweep.trainables.storage.tensor_file import CorruptFileError
 
 HEAD_BYTES = 4096
-"""Longer than a first line, which has a checksum and the shapes of two arrays."""
+"""Number of bytes that certainly contain the first line: a checksum and the shapes of two arrays."""
 
 
 def open_through_cache(filesystem: fs.FileSystem, path: str, run: str = "") -> dict[str, np.ndarray]:
-    """Return the arrays of an image file in a bucket, by name, read-only and mapped from a copy here.
+    """Return the arrays of an image file in a bucket, by name: read-only and memory-mapped from a local copy.
 
-    The copy is used only if its first line, which has the checksum of the rest, is that of the file in the bucket.
+    The first line of a file contains the checksum of the rest. A local copy is valid only if its first line equals the
+    first line of the file in the bucket.
+
+    Args:
+        filesystem: File system of the bucket.
+        path: Path of the file in the bucket.
+        run: Id of the run that must own the file. An empty id skips this check.
 
     Raises:
-        FileNotFoundError: There is no such file in the bucket, whatever may be here.
-        Damaged: The file in the bucket is not whole, or of another run than ``run``.
+        FileNotFoundError: The file is not in the bucket, even if a local copy exists.
+        CorruptFileError: The file in the bucket is damaged, or belongs to another run.
     """
     local = private_folder() / "images" / path.rpartition("/")[2]
     with filesystem.open_input_file(path) as remote:
         if _head(local) == _first_line(remote.read(HEAD_BYTES)):
             try:
                 return image_file.open_mapped(local, run)
-            except CorruptFileError:  # here; the bucket's may be whole
+            except CorruptFileError:  # only the local copy is damaged: fetch the file again
                 pass
         remote.seek(0)
         atomic_write(str(local), remote.read())
@@ -41,7 +47,7 @@ def open_through_cache(filesystem: fs.FileSystem, path: str, run: str = "") -> d
 
 
 def _head(local: Path) -> bytes | None:
-    """Return the first line of the copy here, None if there is no copy."""
+    """Return the first line of the local copy, or None if there is no copy."""
     try:
         with local.open("rb") as file:
             return _first_line(file.read(HEAD_BYTES))

@@ -1,4 +1,4 @@
-"""Local files that appear whole or not at all, and paths to them."""
+"""Atomic writes of local files, and local paths."""
 
 from __future__ import annotations
 
@@ -14,73 +14,78 @@ from pathlib import Path
 
 
 def expand_home(path: str | Path) -> Path:
-    """Return ``path`` with the home folder in the place of ``~``.
+    """Return ``path`` with ``~`` replaced by the home folder.
 
     Raises:
-        ValueError: There is no such user, or the home folder of this one is not known, as in some containers.
+        ValueError: The user does not exist, or the home folder is unknown (as in some containers).
     """
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise ValueError(f"the home folder in {str(path)!r} is not known. Write the whole path.") from None
+        raise ValueError(f"the home folder is unknown (got {str(path)!r}). Write the full path.") from None
 
 
 def atomic_write(target: str, content: bytes) -> None:
-    """Write a local file, whole or not at all: under another name first, on the disk, then renamed."""
-    with _temp_file(target, content) as draft:
-        os.replace(draft, target)
+    """Write a local file atomically: write a temporary file, flush it to disk, rename it to ``target``."""
+    with _temp_file(target, content) as temporary:
+        os.replace(temporary, target)
 
 
 def atomic_create(target: str, content: bytes) -> None:
-    """Write a local file that was not there, whole or not at all.
+    """Create a local file atomically.
+
+    Args:
+        target: Path of the new file.
+        content: Bytes to write.
 
     Raises:
-        FileExistsError: There is one, or another process was faster.
+        FileExistsError: The file exists already, or another process created it first.
     """
-    with _temp_file(target, content) as draft:
+    with _temp_file(target, content) as temporary:
         try:
-            os.link(draft, target)
+            os.link(temporary, target)
         except FileExistsError:
             raise
         except OSError:  # a file system without hard links
-            os.replace(draft, target)
+            os.replace(temporary, target)
         else:
-            os.remove(draft)
+            os.remove(temporary)
 
 
 @contextmanager
 def _temp_file(target: str, content: bytes) -> Iterator[str]:
-    """Yield the name of a file beside ``target`` that holds ``content``; removed if an error comes."""
+    """Yield the path of a temporary file with ``content``, in the folder of ``target``. Remove it after an error."""
     folder, _, name = target.rpartition("/")
     os.makedirs(folder, exist_ok=True)
-    draft = f"{folder}/_{name}.{uuid.uuid4().hex}"  # readers of Parquet folders skip names that begin with _
+    temporary = f"{folder}/_{name}.{uuid.uuid4().hex}"  # readers of Parquet folders skip names that start with _
     try:
-        with open(draft, "wb") as file:
+        with open(temporary, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        yield draft
+        yield temporary
     except BaseException:
-        if os.path.exists(draft):
-            os.remove(draft)
+        if os.path.exists(temporary):
+            os.remove(temporary)
         raise
 
 
 def private_folder(parent: str | None = None) -> Path:
-    """Return this user's own folder for temporary files, which is made where it is missing.
+    """Return the user's private folder for temporary files. Create it if it does not exist.
 
     Args:
-        parent: Where it lies; the system's folder for temporary files if None.
+        parent: Parent folder. Default: the system's folder for temporary files.
 
     Raises:
-        OSError: It cannot be made, or it is somebody else's, or others may enter it: what lies in it could be theirs.
+        OSError: The folder cannot be created, is not a folder, or belongs to another user (its files are untrusted).
     """
     folder = Path(parent or tempfile.gettempdir()) / f"sparsweep-{os.getuid()}"
     with contextlib.suppress(FileExistsError):
         folder.mkdir(mode=0o700, parents=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise OSError(errno.EACCES, "not a folder of yours. Remove it, or set TMPDIR to a folder of yours", str(folder))
-    if found.st_mode & 0o077:  # of an earlier version
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
+        reason = "not a folder that you own. Remove it, or set TMPDIR to a folder that you own"
+        raise OSError(errno.EACCES, reason, str(folder))
+    if status.st_mode & 0o077:  # earlier versions created folders that others can read
         folder.chmod(0o700)
     return folder

@@ -1,7 +1,7 @@
-"""Images on their way to storage and back: raw uint8 arrays with a checksum in front, mapped into memory when read.
+"""Image files: raw uint8 arrays with a checksum, memory-mapped for reading.
 
-A mapped file stands in memory once a machine, however many processes read it. The file is a line of JSON (format,
-SHA-256 of the rest, id of the run, names and shapes) and the bytes of the arrays one after the other.
+All processes of a node share one copy of a mapped file in memory. A file starts with one line of JSON: format, SHA-256
+of the rest, id of the run, names and shapes. The bytes of the arrays follow in order.
 """
 
 from __future__ import annotations
@@ -21,7 +21,12 @@ IMAGE_MAGIC = "sparsweep-images-1"
 
 
 def dumps(arrays: Mapping[str, np.ndarray], run: str = "") -> bytes:
-    """Bytes of uint8 ``arrays`` by name, with the id of their ``run``."""
+    """Return the bytes of an image file.
+
+    Args:
+        arrays: uint8 arrays by name.
+        run: Id of the run that made them.
+    """
     body = b"".join(np.ascontiguousarray(array, dtype=np.uint8).tobytes() for array in arrays.values())
     shapes = {name: list(array.shape) for name, array in arrays.items()}
     head = {"format": IMAGE_MAGIC, "sha256": hashlib.sha256(body).hexdigest(), "run": run, "shapes": shapes}
@@ -29,10 +34,14 @@ def dumps(arrays: Mapping[str, np.ndarray], run: str = "") -> bytes:
 
 
 def open_mapped(path: Path, run: str = "") -> dict[str, np.ndarray]:
-    """What :func:`encode` was given, read-only, from a local file.
+    """Return the arrays of a local image file by name: read-only and memory-mapped.
+
+    Args:
+        path: Path of the file.
+        run: Id of the run that must own the file. An empty id skips this check. Files of earlier versions have no id.
 
     Raises:
-        Damaged: The bytes are not whole, or of another run than ``run``. Files of earlier versions name none.
+        CorruptFileError: The file is damaged or has another format, or belongs to another run.
     """
     with path.open("rb") as file:
         line = file.readline(1_000_000)
@@ -40,19 +49,16 @@ def open_mapped(path: Path, run: str = "") -> dict[str, np.ndarray]:
             head = json.loads(line)
             shapes, checksum, owner = head["shapes"], head["sha256"], head.get("run", "")
             sizes = [math.prod(shape) for shape in shapes.values()]
-            sides = [side for shape in shapes.values() for side in shape]
-            if (
-                head["format"] != IMAGE_MAGIC
-                or not shapes
-                or not all(type(side) is int and side >= 0 for side in sides)
-            ):
+            dimensions = [size for shape in shapes.values() for size in shape]
+            is_valid = all(type(size) is int and size >= 0 for size in dimensions)
+            if head["format"] != IMAGE_MAGIC or not shapes or not is_valid:
                 raise ValueError
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise CorruptFileError("not an image file of this version") from None
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    whole = np.frombuffer(mapped, dtype=np.uint8, offset=len(line))
-    if len(whole) != sum(sizes) or hashlib.sha256(whole.data).hexdigest() != checksum:
+    body = np.frombuffer(mapped, dtype=np.uint8, offset=len(line))
+    if len(body) != sum(sizes) or hashlib.sha256(body.data).hexdigest() != checksum:
         raise CorruptFileError("checksum does not match")
     check_owner(owner, run)
-    parts = np.split(whole, np.cumsum(sizes)[:-1])
+    parts = np.split(body, np.cumsum(sizes)[:-1])
     return {name: part.reshape(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}

@@ -1,6 +1,6 @@
-"""The mark of a storage: a file at its root, written by the first sweep that is run there.
+"""Mark of a storage: a file at its root, written by the first sweep in that storage.
 
-Files are removed or rewritten only where it is. Any other folder may belong to somebody else, whatever the names in it.
+Commands delete or rewrite files only in a marked storage. A folder without the mark may belong to another program.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ sparsweep writes, rewrites and removes files of its own in this folder.
 
 
 def is_marked(storage: str) -> bool:
-    """Return whether ``storage`` carries the mark. A file of that name with other content is none."""
+    """Return whether ``storage`` has the mark. A file with the same name and other content does not count."""
     filesystem, root = addresses.resolve_storage(storage)
     try:
         with filesystem.open_input_file(f"{root}/{NAME}") as file:

@@ -1,7 +1,7 @@
-"""Which code made a result: version and digest of the source of every module that a run comes from, and the commit.
+"""Provenance of a result: version and source digest of every module that the run used, and the git commit.
 
-A digest is no part of a trial's id. The id says what was asked for: it is the same on all machines, under all
-versions, and after a comment was changed. So results of other code are kept, and said wherever a sweep is looked at.
+A source digest is not part of a trial's id. The id depends only on the specification: it is the same on every node, for
+every version, and after a change of a comment. Results of other code are therefore kept, and status commands list them.
 """
 
 from __future__ import annotations
@@ -19,30 +19,30 @@ from pathlib import Path
 from typing import TypeAlias
 
 OWN = "sparsweep"
-"""The name under which the code of this package is recorded."""
+"""Name of this package in the recorded code."""
 OWN_MODULE = __name__.partition(".")[0]
-"""The top-level name under which this package is imported."""
+"""Top-level name of this package in imports."""
 
 Code: TypeAlias = Mapping[str, frozenset[str]]
-"""By module the codes, ``VERSION DIGEST``, that something was made by; several where it was resumed under another."""
+"""Module -> its codes, each ``VERSION DIGEST``. A run that was resumed with other code has several codes."""
 
 
 def merge_code(*codes: Code) -> Code:
-    """Return the code of what was made by all of ``codes``."""
-    found: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    """Return the union of ``codes`` per module."""
+    merged: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for code in codes:
         for module, sources in code.items():
-            found[module] |= sources
-    return dict(found)
+            merged[module] |= sources
+    return dict(merged)
 
 
 def dump_code(code: Code) -> str:
-    """Return ``code`` as the JSON of the column ``code``."""
+    """Return ``code`` as JSON for the column ``code``."""
     return json.dumps({module: sorted(sources) for module, sources in code.items()}, sort_keys=True)
 
 
 def load_code(text: str | None) -> Code:
-    """Return the code that a column says; nothing if it is not known or damaged."""
+    """Parse the column ``code``. Return an empty mapping if the column is null or damaged."""
     try:
         return {str(module): frozenset(map(str, sources)) for module, sources in json.loads(text or "{}").items()}
     except (ValueError, TypeError, AttributeError):
@@ -50,17 +50,17 @@ def load_code(text: str | None) -> Code:
 
 
 def changed_modules(code: Code) -> list[str]:
-    """Return the modules of ``code`` that are loaded here with another source. What is not loaded is not judged."""
-    there = [module for module in code if module == OWN or module in sys.modules]
-    return sorted(module for module in there if code[module] != {loaded_code(module)})
+    """Return the modules of ``code`` that this process has loaded with another source. Ignore modules not loaded."""
+    loaded = [module for module in code if module == OWN or module in sys.modules]
+    return sorted(module for module in loaded if code[module] != {loaded_code(module)})
 
 
 @cache
 def loaded_code(module: str) -> str:
-    """Return version and digest of a top-level module, ``0.1 3fa9...``, as they were when this was first asked.
+    """Return version and source digest of a top-level module, e.g. ``0.1 3fa9...``. The first call caches the result.
 
-    A package counts with all its Python files, a module with its one file: 16 hex digits of a SHA-256. What a module
-    imports from elsewhere does not count. ``?`` stands for a version or a source that cannot be found.
+    The digest is 16 hex digits of a SHA-256 over all Python files of the package, or over the one file of the module.
+    Imports from other packages do not count. ``?`` means an unknown version or source.
     """
     return f"{_version_of(module)} {_digest_of(__package__ if module == OWN else module)}"
 
@@ -91,7 +91,7 @@ def _version_of(module: str) -> str:
 
 @cache
 def commit() -> str | None:
-    """The git commit of this code, with ``+`` if files have changed since; None outside a checkout."""
+    """Return the git commit of this code, with ``+`` if tracked files have changed. None outside a checkout."""
     here = Path(__file__).parent
 
     def git(*arguments: str) -> str:
@@ -108,6 +108,6 @@ def commit() -> str | None:
 
 @cache
 def versions() -> str:
-    """JSON: versions of everything that computed the result."""
+    """Return the versions of Python and the libraries as JSON."""
     libraries = {name: version(name) for name in ("sparsweep", "torch", "numpy")}
     return json.dumps({"python": platform.python_version(), **libraries})

@@ -1,4 +1,4 @@
-"""Reading the result tables: what is sound in them, and the names of the files that are not."""
+"""Reader of the result tables. It returns the rows of all valid files, and the paths of damaged files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from sparsweep.trainables.storage.addresses import resolve_storage, table_folder
 from sparsweep.trainables.storage.schemas import SCHEMAS, TABLES_VERSION, VERSION_KEY
 
 JSON_COLUMNS = {"versions", *(f"{part}_parameters" for part in ("dataset", "model", "sparsifier", "difficulty"))}
-"""Columns of ``trials`` that whoever compares trials parses: each is a JSON object, or null."""
+"""Columns of ``trials`` with a JSON object or null. The reader checks them, because callers parse them."""
 
 
 log = logging.getLogger(__name__)
 
 
 class TableVersionError(ValueError):
-    """A file was written by a later version of this software, whose columns may mean something else."""
+    """Error for a file of a later version of this package, whose columns can have another meaning."""
 
 
 Filters = Sequence[Sequence[tuple[str, str, Any]]]
-"""Alternatives, each of conditions that a row must all meet: ``[[("sparsity", ">=", 0.8)]]``, as pyarrow has them."""
+"""Row filter in pyarrow's form: OR of ANDs of conditions, e.g. ``[[("sparsity", ">=", 0.8)]]``."""
 
 
 def read_table(
@@ -41,31 +41,48 @@ def read_table(
     columns: Sequence[str] | None = None,
     filters: Filters | None = None,
 ) -> tuple[pa.Table, list[str]]:
-    """The rows of ``table`` (only ``trials``, ``columns`` and what meets ``filters``), and the files that are damaged.
+    """Return the rows of a table, and the paths of damaged files. Other files are not affected by a damaged one.
 
-    A damaged file costs its own rows, not the others. Columns that an older file does not have are null. ValueError
-    on a column that is not declared; :class:`TableVersionError` on a file of a later version.
+    Args:
+        storage: Local path or address of the storage.
+        table: Name of the table.
+        trials: Ids of the trials to read. Default: all.
+        columns: Columns to return. Default: all. Columns that an older file lacks are null.
+        filters: Conditions on the rows. Default: none.
+
+    Raises:
+        ValueError: A column is not declared.
+        TableVersionError: A file was written by a later version.
     """
     wanted = None if trials is None else set(trials)
     infos = list_files(storage, table)
-    if wanted is not None:  # a file of one trial bears its name, a failure's also the attempt
+    if wanted is not None:  # a file of one trial has its id in the name; a failure also has the attempt
         infos = [info for info in infos if (owner := trial_in_file_name(info)) is None or owner in wanted]
     return read_files(storage, table, infos, make_selection(table, wanted, columns, filters))
 
 
 def list_files(storage: str, table: str) -> list[fs.FileInfo]:
-    """The whole files of a table, by name; none if the table is not there."""
+    """Return the finished files of a table, sorted by path. Empty if the table does not exist.
+
+    Args:
+        storage: Local path or address of the storage.
+        table: Name of the table.
+    """
     filesystem, root = resolve_storage(storage)
     folder = fs.FileSelector(table_folder(root, table), allow_not_found=True)
     infos = filesystem.get_file_info(folder)
-    whole = [info for info in infos if info.is_file and not info.base_name.startswith(("_", "."))]
-    return sorted((info for info in whole if info.extension == "parquet"), key=lambda info: info.path)
+    files = [info for info in infos if info.is_file and not info.base_name.startswith(("_", "."))]
+    return sorted((info for info in files if info.extension == "parquet"), key=lambda info: info.path)
 
 
 def is_whole(filesystem: fs.FileSystem, info: fs.FileInfo) -> bool:
-    """Return whether a Parquet file was written to its end, which its last bytes say.
+    """Return whether a Parquet file is complete, judged by its size and its last bytes.
 
-    An object store has whole files or none, so there the size is enough and no request is made.
+    An object store never has partial files, so the size is enough there and no request is sent.
+
+    Args:
+        filesystem: File system of the file.
+        info: The file.
     """
     if not info.is_file or not info.size:
         return False
@@ -80,14 +97,20 @@ _PARQUET_END = b"PAR1"
 
 
 def trial_in_file_name(info: fs.FileInfo) -> str | None:
-    """Return the trial whose rows alone are in a file, or None if its name does not say."""
+    """Return the id of the one trial with rows in a file, or None if the file name has no id."""
     match = re.search(r"[0-9a-f]{16}", info.base_name)
-    return match[0] if match and "/memberships/" not in info.path else None  # a sweep may be named like a trial
+    return match[0] if match and "/memberships/" not in info.path else None  # a sweep's name can look like an id
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which ``columns`` of which rows: all, or those that meet ``where``, an expression over the columns ``asks``."""
+    """Columns and rows to read.
+
+    Attributes:
+        columns: Columns to return.
+        filter_columns: Columns that ``where`` uses.
+        where: Condition on the rows. None: all rows.
+    """
 
     columns: tuple[str, ...]
     filter_columns: tuple[str, ...] = ()
@@ -95,7 +118,7 @@ class Selection:
 
 
 def _typed(table: str, column: str, value: Any) -> Any:
-    """Return what a filter compares ``column`` with; of a collection an array of its type, which an empty one lacks."""
+    """Return the value of a condition. Convert a collection to an Arrow array, because an empty one has no type."""
     if not isinstance(value, (set, frozenset, list, tuple)):
         return value
     return pa.array(list(value), SCHEMAS[table].field(column).type)
@@ -107,25 +130,45 @@ def make_selection(
     columns: Sequence[str] | None = None,
     filters: Filters | None = None,
 ) -> Selection:
-    """What to read of ``table``; ValueError that names the choices on a column that is not declared."""
+    """Return the selection for the arguments of :func:`read_table`.
+
+    Args:
+        table: Name of the table.
+        trials: Ids of the trials. Default: all.
+        columns: Columns to return. Default: all.
+        filters: Conditions on the rows. Default: none.
+
+    Raises:
+        ValueError: A column is not declared. The message lists all columns.
+    """
     names = SCHEMAS[table].names
     of_trials = [] if trials is None else [("trial", "in", set(trials))]
     groups = [[*group, *of_trials] for group in filters or [[]]]
-    chosen, asks = tuple(columns or names), tuple(dict.fromkeys(name for group in groups for name, _, _ in group))
-    check_columns(table, (*chosen, *asks))
+    chosen, used = tuple(columns or names), tuple(dict.fromkeys(name for group in groups for name, _, _ in group))
+    check_columns(table, (*chosen, *used))
     groups = [[(name, op, _typed(table, name, value)) for name, op, value in group] for group in groups]
-    return Selection(chosen, asks, pq.filters_to_expression(groups) if asks else None)
+    return Selection(chosen, used, pq.filters_to_expression(groups) if used else None)
 
 
 def check_columns(table: str, names: Iterable[str]) -> None:
-    """Raise ValueError, which names the choices, on a column that is not declared."""
+    """Raise ValueError if one of ``names`` is not a column of ``table``. The message lists all columns."""
     for name in names:
         if name not in SCHEMAS[table].names:
             raise ValueError(f"{table}: unknown column {name!r}; choose from {', '.join(SCHEMAS[table].names)}")
 
 
 def read_files(storage: str, table: str, infos: Iterable[fs.FileInfo], wanted: Selection) -> tuple[pa.Table, list[str]]:
-    """As :func:`read`, of the given files."""
+    """Return the selected rows of the given files, and the paths of damaged files.
+
+    Args:
+        storage: Local path or address of the storage.
+        table: Name of the table.
+        infos: The files.
+        wanted: Columns and rows to read.
+
+    Raises:
+        TableVersionError: A file was written by a later version.
+    """
     filesystem, _ = resolve_storage(storage)
 
     def part(info: fs.FileInfo) -> pa.Table | str:
@@ -136,24 +179,24 @@ def read_files(storage: str, table: str, infos: Iterable[fs.FileInfo], wanted: S
         except (pa.ArrowException, ValueError, OSError):
             return info.path
 
-    with ThreadPoolExecutor(_READERS) as readers:  # Arrow reads outside Python's lock
+    with ThreadPoolExecutor(_READERS) as readers:  # Arrow releases the GIL while it reads
         parts = list(readers.map(part, infos))
-    whole = [found for found in parts if isinstance(found, pa.Table)]
+    valid = [result for result in parts if isinstance(result, pa.Table)]
     empty = SCHEMAS[table].empty_table().select(wanted.columns)
-    rows = _without_infinities(pa.concat_tables([empty, *whole]))
-    return rows, [found for found in parts if isinstance(found, str)]
+    rows = _without_infinities(pa.concat_tables([empty, *valid]))
+    return rows, [result for result in parts if isinstance(result, str)]
 
 
 _READERS = 8
 
 
 def _without_infinities(rows: pa.Table) -> pa.Table:
-    """Return ``rows`` with null for what is not a finite number: as a mean or a rate it would spoil all others."""
-    for place, field in enumerate(rows.schema):
+    """Replace infinities and NaN by null: one such value would make every mean infinite or NaN."""
+    for index, field in enumerate(rows.schema):
         if pa.types.is_floating(field.type):
-            column = rows.column(place)
+            column = rows.column(index)
             finite = pc.if_else(pc.is_finite(column), column, pa.scalar(None, field.type))
-            rows = rows.set_column(place, field, finite)
+            rows = rows.set_column(index, field, finite)
     return rows
 
 
@@ -163,20 +206,20 @@ def _read_file(filesystem: fs.FileSystem, info: fs.FileInfo, table: str, wanted:
         version = int((parquet.schema_arrow.metadata or {}).get(VERSION_KEY, TABLES_VERSION))
         if version > TABLES_VERSION:
             raise TableVersionError(
-                f"{path}: tables of version {version}; this sparsweep reads up to {TABLES_VERSION}: update it"
+                f"{path}: tables of version {version}, this sparsweep reads up to {TABLES_VERSION}. Update sparsweep."
             )
         _check_owner(parquet, table, info)
-        # First what is asked about, so that of a file without such rows nothing else is read.
+        # Read the filter columns first: if no row matches, no other column is read.
         if wanted.where is not None and not len(_columns(parquet, table, wanted.filter_columns).filter(wanted.where)):
             return SCHEMAS[table].empty_table().select(wanted.columns)
-        found = _columns(parquet, table, tuple(dict.fromkeys((*wanted.columns, *wanted.filter_columns))))
-    return (found if wanted.where is None else found.filter(wanted.where)).select(wanted.columns)
+        rows = _columns(parquet, table, tuple(dict.fromkeys((*wanted.columns, *wanted.filter_columns))))
+    return (rows if wanted.where is None else rows.filter(wanted.where)).select(wanted.columns)
 
 
 def _check_owner(parquet: pq.ParquetFile, table: str, info: fs.FileInfo) -> None:
-    """Raise ArrowInvalid if a file does not hold what its name says: a copy of another file, or other rows."""
+    """Raise ArrowInvalid if the content does not match the file name (a copied file, or rows of other trials)."""
     if "trial" not in parquet.schema_arrow.names:
-        raise pa.ArrowInvalid("not one of our tables: it has no column trial")
+        raise pa.ArrowInvalid("not a result table: it has no column trial")
     owner = trial_in_file_name(info)
     if owner is None:
         return
@@ -184,28 +227,28 @@ def _check_owner(parquet: pq.ParquetFile, table: str, info: fs.FileInfo) -> None
         raise pa.ArrowInvalid(f"a copy of the file of {owner} under another name")
     trials = parquet.read(["trial"], use_threads=False)["trial"].to_pylist()
     if set(trials) - {owner} or (table == "trials" and len(trials) != 1):
-        raise pa.ArrowInvalid(f"rows of other trials than {owner}, or not one row")
+        raise pa.ArrowInvalid(f"must have exactly one row of {owner} in trials, and no rows of other trials")
 
 
 def _columns(parquet: pq.ParquetFile, table: str, names: Sequence[str]) -> pa.Table:
-    """The columns as declared; those that the file does not have are null."""
-    there = set(parquet.schema_arrow.names)
-    found = parquet.read([name for name in names if name in there], use_threads=False)
-    rows = parquet.metadata.num_rows
+    """Return the columns with their declared types. Columns that the file lacks are null."""
+    present = set(parquet.schema_arrow.names)
+    stored = parquet.read([name for name in names if name in present], use_threads=False)
+    num_rows = parquet.metadata.num_rows
     fields = [SCHEMAS[table].field(name) for name in names]
     schema = pa.schema(fields, metadata=SCHEMAS[table].metadata)
-    arrays = [found[f.name].cast(f.type) if f.name in there else pa.nulls(rows, f.type) for f in fields]
+    arrays = [stored[f.name].cast(f.type) if f.name in present else pa.nulls(num_rows, f.type) for f in fields]
     columns = pa.table(arrays, schema=schema)
-    columns.validate(full=True)  # text that is not UTF-8
+    columns.validate(full=True)  # finds text that is not UTF-8
     for name in JSON_COLUMNS & set(columns.column_names):
         for text in columns[name].to_pylist():
             if text is not None and not isinstance(parse_json(text), dict):
-                raise pa.ArrowInvalid(f"{name} is no JSON object")
+                raise pa.ArrowInvalid(f"{name} is not a JSON object")
     return columns
 
 
 def parse_json(text: str | bytes | None) -> Any:
-    """The value in ``text``, None if that is damaged: no JSON, or nested too deeply to be read."""
+    """Return the value in ``text``, or None if it is invalid JSON or nested too deeply."""
     try:
         return json.loads(text or b"null")
     except (ValueError, RecursionError):
@@ -214,69 +257,12 @@ def parse_json(text: str | bytes | None) -> Any:
 
 @cache
 def warn_damaged(table: str, path: str) -> None:
-    """Name a damaged file in the log, once a process."""
-    log.warning("%s: a damaged file is left out, a resume of its sweep makes it again: %s", table, path)
+    """Log the path of a damaged file, once per process."""
+    log.warning("%s: damaged file skipped. Resume its sweep to create it again: %s", table, path)
 
 
 def newest_failures(storage: str) -> dict[str, dict[str, Any]]:
-    """The newest row of ``failures`` for each trial."""
+    """Return the newest row of ``failures`` for each trial, by id."""
     table, _ = read_table(storage, "failures")
     rows = [row for row in table.to_pylist() if None not in (row["at"], row["attempt"])]
     return {row["trial"]: row for row in sorted(rows, key=lambda row: (row["at"], row["attempt"]))}
-
-
-def read_scores(storage: str, runs: Iterable[str]) -> tuple[pa.Table, list[str]]:
-    """Scores of the training samples by scoring ``runs``, and the files that are damaged or of another run.
-
-    A row a run, score and sample: ``run``, ``name`` of the score, ``sample`` (index), ``label``, ``score``. Runs
-    without scores are left out.
-    """
-    filesystem, root = resolve_storage(storage)
-    wanted, parts, damaged = set(runs), [_SCORES.empty_table()], []
-    folder = fs.FileSelector(f"{root}/artifacts/scores", allow_not_found=True)
-    for info in sorted(filesystem.get_file_info(folder), key=lambda info: info.path):
-        run, _, name = info.base_name.removesuffix(".parquet").partition("-")
-        if run not in wanted or not name or info.extension != "parquet":
-            continue
-        try:
-            with filesystem.open_input_file(info.path) as file:
-                found = scores_in(file)
-            if run_of_scores(found) not in ("", run):
-                raise pa.ArrowInvalid("of another run")
-            columns = [pa.array([run] * len(found)), pa.array([name] * len(found)), *found.columns]
-            parts.append(pa.table(columns, names=_SCORES.names).cast(_SCORES))
-        except (pa.ArrowException, OSError):
-            damaged.append(info.path)
-    return pa.concat_tables(parts), damaged
-
-
-OWNER_KEY, CODE_KEY = b"sparsweep.run", b"sparsweep.code"
-"""Where a file of scores names its run and the code that made it (see ``provenance``), in its schema's metadata."""
-
-
-def scores_in(file: Any) -> pa.Table:
-    """The columns ``sample``, ``label`` (whole numbers) and ``score`` of a file that a scoring run left.
-
-    Raises:
-        pyarrow.ArrowException: It is no whole Parquet file, or has no such columns.
-    """
-    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-        kinds = [(field.name, field.type) for field in parquet.schema_arrow]
-        if kinds != [(field.name, field.type) for field in _SCORES][2:]:
-            raise pa.ArrowInvalid(f"its columns are {', '.join(f'{name} ({kind})' for name, kind in kinds)}")
-        return parquet.read()
-
-
-def run_of_scores(scores: pa.Table) -> str:
-    """The run that a file of scores names, empty in files of earlier versions."""
-    return (scores.schema.metadata or {}).get(OWNER_KEY, b"").decode(errors="replace")
-
-
-def code_of_scores(scores: pa.Table) -> str:
-    """The code that made ``scores``, as the column ``code`` has it; empty where the file does not say."""
-    return (scores.schema.metadata or {}).get(CODE_KEY, b"").decode(errors="replace")
-
-
-_SCORES = pa.schema(
-    {"run": pa.string(), "name": pa.string(), "sample": pa.int64(), "label": pa.int64(), "score": pa.float64()}
-)
