@@ -1,0 +1,1 @@
+"""Runs from their start to the files that they write: trials, snapshots, scoring runs, corruptions."""
