@@ -8,10 +8,10 @@ from itertools import takewhile
 
 from pydantic import BaseModel
 
-from sparsweep.trainables.storage.provenance import OWN, OWN_MODULE, Code, loaded_code
 from sparsweep.trainables.difficulties.scores.base import SCORES
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.run import RunSpec
+from sparsweep.trainables.storage.provenance import OWN, OWN_MODULE, Code, loaded_code
 
 
 def code_of(spec: RunSpec) -> Code:

@@ -7,16 +7,15 @@ from functools import partial
 
 import pyarrow as pa
 
-from sparsweep.trainables.specs.run import RunSpec
-from sparsweep.trainables.pipeline.device_data import DeviceData, tensor_view
-from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.difficulties import PrerequisiteOutputs
-from sparsweep.trainables.storage.provenance import Code, load_code
-from sparsweep.trainables.storage.tables import code_of_scores
+from sparsweep.trainables.lazy import torch
+from sparsweep.trainables.pipeline.device_data import DeviceData, tensor_view
 from sparsweep.trainables.runs.soundness import check_images, check_scores
-from sparsweep.trainables.difficulties.corruption import CorruptionSpec
 from sparsweep.trainables.specs.partial import ScoringSpec
+from sparsweep.trainables.specs.run import RunSpec
+from sparsweep.trainables.storage.provenance import Code, load_code
 from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.storage.tables import code_of_scores
 
 
 def read_outputs(store: Store, data: DeviceData, made_by: Callable[[Code], None]) -> PrerequisiteOutputs:

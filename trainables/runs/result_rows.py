@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from sparsweep.trainables.runs.spec_columns import spec_columns
-from sparsweep.trainables.training.convergence import epochs_to_fit, is_undertrained, late_trend
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.training.flops import PASSES, dense_flops, forward_flops
-from sparsweep.trainables.storage.provenance import Code, commit, dump_code, versions
+from sparsweep.trainables.runs.spec_columns import spec_columns
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.provenance import Code, commit, dump_code, versions
+from sparsweep.trainables.training.convergence import epochs_to_fit, is_undertrained, late_trend
+from sparsweep.trainables.training.flops import PASSES, dense_flops, forward_flops
 from sparsweep.trainables.training.trainer import Trainer
 
 EPOCH_COLUMNS = (

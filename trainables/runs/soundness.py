@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from sparsweep.trainables.storage.tensor_file import CorruptFileError
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.models import maskable
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masks import is_plain
-from sparsweep.trainables.training.trainer import EpochMetrics, Trainer
 from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.tensor_file import CorruptFileError
+from sparsweep.trainables.training.trainer import EpochMetrics, Trainer
 
 if TYPE_CHECKING:
     from sparsweep.trainables.data import Dataset

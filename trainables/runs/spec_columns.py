@@ -8,9 +8,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from sparsweep.trainables.storage.schemas import SCHEMAS, build_table
-from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.specs.run import to_json
+from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage.schemas import SCHEMAS, build_table
 
 
 def spec_columns(spec: TrialSpec) -> dict[str, Any]:
