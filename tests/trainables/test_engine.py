@@ -35,17 +35,17 @@ from sparsweep.trainables.testing import (
     first_samples,
     tiny_trial,
 )
-from sparsweep.trainables.training import execution
+from sparsweep.trainables.training import compilation, execution
 from sparsweep.trainables.training.execution import ExecutionConfig, Replay, Step, StepRunnerCache
 from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import begin, trial
 
 CAPTURED = ["dense", "random", "set", "rigl", "gmp", "snfs", "dsr", {"name": "set", "dense_gradients": True}]
 EAGER = {
-    "movement": "looks at every step",
-    "bayesian_connectivity": "looks at every step",
-    "topkast": "ExplorationPenaltyParams does not say which tensors",
-    "nm": "SrSteParams does not say which tensors",
+    "movement": "reads the gradients of every step",
+    "bayesian_connectivity": "reads the gradients of every step",
+    "topkast": "ExplorationPenaltyParams does not set graph_tensors",
+    "nm": "SrSteParams does not set graph_tensors",
 }
 PGD = {"name": "adversarial", "steps": 2, "test_steps": 1}
 
@@ -326,7 +326,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
         return graph.forward
 
     monkeypatch.setattr(execution.torch, "compile", partial(torch.compile, backend=compile_nothing))
-    monkeypatch.setenv(execution.COMPILE_CACHE_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(compilation.COMPILE_CACHE_VARIABLE, str(tmp_path))
     return found
 
 
@@ -351,8 +351,8 @@ def test_every_machine_of_a_worker_is_compiled(graphs: list[Any]) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for a CPU with g++")
 def test_compiled_code_trains_alike_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(execution, "COMPILE_CACHE", str(tmp_path))
-    monkeypatch.setenv(execution.COMPILE_CACHE_VARIABLE, default_cache_dir())
+    monkeypatch.setattr(compilation, "COMPILE_CACHE", str(tmp_path))
+    monkeypatch.setenv(compilation.COMPILE_CACHE_VARIABLE, default_cache_dir())
     spec = spec_of("set")
     found, expected = run(spec, StepRunnerCache(ExecutionConfig(compile=True))), run(spec, StepRunnerCache())
     for weight, wanted in zip(found.model.parameters(), expected.model.parameters(), strict=True):
@@ -366,12 +366,12 @@ def test_compiled_code_is_kept_where_the_user_says_or_at_home(
     given: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PyTorch's own choice, which it makes the user's as soon as it is asked, is lost with the temporary files."""
-    monkeypatch.setenv(execution.COMPILE_CACHE_VARIABLE, default_cache_dir() if given == "torch" else given or "")
+    monkeypatch.setenv(compilation.COMPILE_CACHE_VARIABLE, default_cache_dir() if given == "torch" else given or "")
     if given is None:
-        monkeypatch.delenv(execution.COMPILE_CACHE_VARIABLE)
-    execution.use_persistent_inductor_cache()
+        monkeypatch.delenv(compilation.COMPILE_CACHE_VARIABLE)
+    compilation.use_persistent_inductor_cache()
     home = str(Path("~/.cache/sparsweep/inductor").expanduser())
-    assert os.environ[execution.COMPILE_CACHE_VARIABLE] == (given if given == "/own" else home)
+    assert os.environ[compilation.COMPILE_CACHE_VARIABLE] == (given if given == "/own" else home)
 
 
 def test_the_cpu_captures_nothing() -> None:

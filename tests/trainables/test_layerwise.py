@@ -110,7 +110,7 @@ def test_what_cannot_be_is_refused_with_the_field_the_value_and_the_choices() ->
         "sparsifier.distribution: unknown distribution 'global'"
     )
     assert error({"name": "random", "distribution": {**quarter, first: 1.5}}) == (
-        f"sparsifier.distribution: the density of layer {first} must lie in [0, 1], got 1.5"
+        f"sparsifier.distribution: the density of layer {first} must be in [0, 1] (got 1.5)."
     )
     assert error({"name": "random", "distribution": {first: 0.5}}).startswith(
         "sparsifier.distribution: no density for layer1.0.conv1.weight, "
@@ -119,10 +119,11 @@ def test_what_cannot_be_is_refused_with_the_field_the_value_and_the_choices() ->
         "sparsifier.distribution: unknown layer 'fc'; choose from conv1.weight, "
     )
     assert error({"name": "random", "distribution": quarter}) == (
-        f"sparsifier.distribution: it keeps {TOTAL / 4:.0f} of {TOTAL} weights: say sparsity 0.750000, not 0.8"
+        f"sparsifier.distribution: the densities keep {TOTAL / 4:.0f} of {TOTAL} weights, not {round(TOTAL / 5)}. "
+        "Set sparsity to 0.750000 (got 0.8)."
     )
     assert error({"name": "random", "distribution": "uniform_plus", "dense_last": True}) == (
-        "sparsifier.dense_last: the distribution says itself how dense the first and last are"
+        "sparsifier.dense_last: the distribution sets this density (got true). Leave it out."
     )
     assert error({"name": "snip", "dense_last": True}, 0.999).startswith(
         "sparsity: the layers that must stay active have "
@@ -131,7 +132,7 @@ def test_what_cannot_be_is_refused_with_the_field_the_value_and_the_choices() ->
         "sparsifier.distribution: Input should be 'uniform' (got 'erk')"
     )
     assert error({"name": "snip", "counts": "bernoulli"}) == (
-        "sparsifier.counts: bernoulli is for positions that are drawn: set shuffle: true"
+        "sparsifier.counts: 'bernoulli' needs random positions (got shuffle: false). Set shuffle: true."
     )
 
 

@@ -83,13 +83,13 @@ def test_entries_that_do_not_count_are_not_in_the_id() -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"through": [0.5, 0.2]}, "sparsifier.through: must be ascending sparsities above 0, got [0.5, 0.2]"),
-        ({"through": [0.0, 0.2]}, "sparsifier.through: must be ascending sparsities above 0, got [0.0, 0.2]"),
+        ({"through": [0.5, 0.2]}, "sparsifier.through: must be ascending sparsities above 0 (got [0.5, 0.2])."),
+        ({"through": [0.0, 0.2]}, "sparsifier.through: must be ascending sparsities above 0 (got [0.0, 0.2])."),
         (
             {"through": [0.2, 0.5, 0.9], "rounds": 2},
-            "sparsifier.rounds: 2, but through names 2 sparsities below 0.8: leave one of the two out",
+            "sparsifier.rounds: through lists 2 sparsities below 0.8 (got 2 rounds). Leave out rounds or through.",
         ),
-        ({"rewind_to": 2}, "sparsifier.rewind_to: must be less than recipe.epochs, 2, got 2"),
+        ({"rewind_to": 2}, "sparsifier.rewind_to: must be less than recipe.epochs 2 (got 2)."),
         ({"rounds": 0}, "sparsifier.rounds: Input should be greater than or equal to 1 (got 0)"),
     ],
     ids=str,

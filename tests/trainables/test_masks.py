@@ -38,7 +38,7 @@ def test_masks_count_by_layer_and_together() -> None:
 
 
 def test_masks_refuse_numbers() -> None:
-    with pytest.raises(TypeError, match=r"mask a must be boolean, not torch\.float32"):
+    with pytest.raises(TypeError, match=r"mask a: must be boolean \(got torch\.float32\)"):
         Masks({"a": torch.ones(2)})
 
 

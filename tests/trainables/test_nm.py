@@ -74,9 +74,9 @@ def error(sparsity: float, **fields: object) -> str:
 
 
 def test_the_pattern_decides_the_sparsity() -> None:
-    assert error(0.8) == "sparsity: 2:4 is 0.5, got 0.8"
-    assert error(0.5, n=1, m=3) == "sparsity: 1:3 is 0.666667, got 0.5"
-    assert error(0.5, n=4, m=4) == "sparsifier.n: must be less than m, 4, got 4"
+    assert error(0.8) == "sparsity: 2:4 needs 0.5 (got 0.8)."
+    assert error(0.5, n=1, m=3) == "sparsity: 1:3 needs 0.666667 (got 0.5)."
+    assert error(0.5, n=4, m=4) == "sparsifier.n: must be less than m 4 (got 4)."
     assert trial(sparsifier={"name": "nm", "n": 1, "m": 3}, sparsity=0.666667).sparsity == 0.666667
 
 

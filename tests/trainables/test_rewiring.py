@@ -48,14 +48,18 @@ def test_rigl_falls_to_nothing_where_it_stops() -> None:
 @pytest.mark.parametrize("name", ["set", "rigl", "itop", "mest", "snfs", "dsr"])
 def test_a_share_that_would_rise_is_refused(name: str) -> None:
     method = {"name": name, "prune_rate": 0.1, "final_prune_rate": 0.2}
-    with pytest.raises(ValidationError, match=r"sparsifier\.final_prune_rate: 0\.2 is above prune_rate, 0\.1"):
+    with pytest.raises(
+        ValidationError, match=r"sparsifier\.final_prune_rate: must not exceed prune_rate 0\.1 \(got 0\.2\)"
+    ):
         trial(sparsifier=method, sparsity=0.5)
 
 
 def test_an_exponential_decay_to_nothing_is_refused() -> None:
     """From the second update on it would replace nothing."""
     method = {"name": "rigl", "decay": "exponential"}
-    with pytest.raises(ValidationError, match=r"sparsifier\.final_prune_rate: exponential decay never reaches 0"):
+    with pytest.raises(
+        ValidationError, match=r"sparsifier\.final_prune_rate: must be above 0 for exponential decay \(got 0\)"
+    ):
         trial(sparsifier=method, sparsity=0.5)
     trial(sparsifier={**method, "final_prune_rate": 0.01}, sparsity=0.5)
 
@@ -111,7 +115,7 @@ def test_share_out_by_hand(total: int, shares: list[float], room: list[int], cou
 
 
 def test_what_fits_nowhere_is_refused() -> None:
-    with pytest.raises(ValueError, match="7 weights do not fit into 6 places"):
+    with pytest.raises(ValueError, match="7 weights do not fit into 6 positions"):
         allocate_proportionally(7, [1, 1], [2, 4])
 
 

@@ -35,7 +35,7 @@ def test_every_epoch_is_told_once(store: Store) -> None:
     with log.capture():
         log.log_epochs(Progress(3, 3, epoch(3)), [*history, epoch(3)])
     lines = [line.partition(" ")[2] for line in written(store).splitlines()]
-    assert lines[0].startswith("set 0.8 on digits on ") and lines[-1] == "done"
+    assert lines[0].startswith("set 0.8 on digits on ") and lines[-1] == "finished"
     assert lines[1:-1] == [
         f"epoch {number}: lr 0.1, train_loss 2, train_accuracy 0.25, density 0.2" for number in (1, 2, 3)
     ]

@@ -142,7 +142,7 @@ def test_scores_that_are_no_numbers_are_not_left(
 ) -> None:
     """NaN has no place in a ranking: sorting would put it somewhere without a word."""
     monkeypatch.setitem(SCORES, "broken", lambda data: scores.FinalScore(lambda view: view.labels / 0.0 * 0.0, data))
-    with pytest.raises(DivergedError, match="broken is of no use: 120 of 120 scores are not finite"):
+    with pytest.raises(DivergedError, match="broken: unusable scores: 120 of 120 scores are not finite"):
         open_here(scoring_spec("broken"), data, store).run_for(float("inf"))
     assert store.artifacts("scores") == set()
 

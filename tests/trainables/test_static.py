@@ -98,7 +98,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(masks: Masks, tmp_path: P
     first, *_ = masks
     assert error(tmp_path / "none.pt").startswith(f"file: {tmp_path}/none.pt: ")
     assert error(written(tmp_path, {**masks, first: masks[first] * 2.0}, "two.pt")) == (
-        f"file: {tmp_path}/two.pt holds no masks (.pt or .npz are read): the mask of {first} is not made of 0 and 1"
+        f"file: {tmp_path}/two.pt has no masks in .pt or .npz format: the mask of {first} has values other than 0 and 1"
     )
     short = {name: mask for name, mask in masks.items() if name != first}
     assert error(written(tmp_path, short, "short.pt")) == (
@@ -110,7 +110,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(masks: Masks, tmp_path: P
     )
     kept = sum(masks.counts().values())
     assert error(written(tmp_path, dict(masks)), sparsity=0.5) == (
-        f"sparsity: {tmp_path}/masks.pt keeps {kept} of {masks.size} weights, which is 0.750000, got 0.5"
+        f"sparsity: {tmp_path}/masks.pt keeps {kept} of {masks.size} weights (got 0.5). Set sparsity to 0.750000."
     )
     assert "digest: String should match pattern" in error(tmp_path / "masks.pt", digest="abc")
 
@@ -121,7 +121,7 @@ def test_a_file_of_another_kind_is_said_to_hold_no_masks(name: str, tmp_path: Pa
     for content in (b"", b"layer,mask\n", b"PK\x03\x04 torn"):
         file.write_bytes(content)
         said = error(file)
-        assert said.startswith(f"file: {file} holds no masks (.pt or .npz are read)") and "\n" not in said
+        assert said.startswith(f"file: {file} has no masks in .pt or .npz format") and "\n" not in said
 
 
 class Hostile:
@@ -135,7 +135,7 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "plain.pt").write_bytes(pickle.dumps(Hostile(), protocol=2))
     np.savez(tmp_path / "hostile.npz", a=np.array([Hostile()], dtype=object))
     for name in ("hostile.pt", "plain.pt", "hostile.npz"):
-        assert "holds no masks" in error(tmp_path / name)
+        assert "has no masks" in error(tmp_path / name)
     assert not (tmp_path / "ran").exists()
 
 
@@ -160,7 +160,7 @@ def odd_tensors(mask: torch.Tensor) -> dict[str, Any]:
 def test_a_tensor_that_is_no_mask_is_refused_in_one_line(masks: Masks, tmp_path: Path, kind: str) -> None:
     first, *_ = masks
     said = error(written(tmp_path, {**masks, first: odd_tensors(masks[first])[kind]}))
-    assert said.startswith(f"file: {tmp_path}/masks.pt holds no masks") or said.startswith(f"file: {first} is ")
+    assert said.startswith(f"file: {tmp_path}/masks.pt has no masks") or said.startswith(f"file: {first} is ")
     assert (first in said) == (kind != "nested"), "PyTorch loads nothing of a file with nested tensors"
     assert "\n" not in said and len(said) < 500
 
@@ -200,7 +200,7 @@ def test_what_unpacks_to_more_than_masks_is_not_unpacked(tmp_path: Path, name: s
         archive.writestr("conv1.weight.npy", bytes(2**26))
     assert (tmp_path / name).stat().st_size < 100_000
     said = error(tmp_path / name)
-    assert "it unpacks to 67,108,864 bytes, masks of 4,964 weights to 1,207,424 at the most" in said
+    assert "it unpacks to 67,108,864 bytes; masks of 4,964 weights need at most 1,207,424" in said
 
 
 def test_an_archive_that_lies_about_its_size_is_refused(masks: Masks, tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_an_archive_that_lies_about_its_size_is_refused(masks: Masks, tmp_path: 
         archive.writestr("conv1.weight.npy", bytes(2**26))
     content = file.read_bytes()
     file.write_bytes(content.replace((2**26).to_bytes(4, "little"), (1000).to_bytes(4, "little")))
-    assert error(file).startswith(f"file: {file} holds no masks")
+    assert error(file).startswith(f"file: {file} has no masks")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "link to itself"])

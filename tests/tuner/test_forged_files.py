@@ -176,11 +176,15 @@ def without(name: str) -> Callable[[Any], Any]:
 CHECKPOINTS: dict[str, Forgery] = {
     "another seed": checkpoint_of(SET, named("set", 1)),
     "another difficulty": checkpoint_of(OMP, named("omp", 1)),
-    "a list": checkpoint_with(lambda state: [1, 2, 3], "it has other parts"),
-    "a list within": checkpoint_with(lambda state: {**state, "training": [1]}, "the training has other parts"),
-    "no seconds": checkpoint_with(without("seconds"), "it has other parts"),
+    "a list": checkpoint_with(lambda state: [1, 2, 3], "it has an unexpected structure"),
+    "a list within": checkpoint_with(
+        lambda state: {**state, "training": [1]}, "the training has an unexpected structure"
+    ),
+    "no seconds": checkpoint_with(without("seconds"), "it has an unexpected structure"),
     "text for seconds": checkpoint_with(lambda state: {**state, "seconds": "2"}, "seconds is not a finite float"),
-    "no masks": checkpoint_with(training_with(topology=without("masks")), "training.topology has other parts"),
+    "no masks": checkpoint_with(
+        training_with(topology=without("masks")), "training.topology has an unexpected structure"
+    ),
     "no model": checkpoint_with(lambda state: {**state, "training": without("model")(state["training"])}, "training"),
     "NaN": checkpoint_with(training_with(model=all_tensors(nan)), "is not finite"),
     "other shape": checkpoint_with(
@@ -189,15 +193,17 @@ CHECKPOINTS: dict[str, Forgery] = {
     "other type": checkpoint_with(training_with(model=all_tensors(torch.Tensor.half)), "is float16"),
     "sparse": checkpoint_with(training_with(model=all_tensors(torch.Tensor.to_sparse)), "training.model."),
     "no data": checkpoint_with(training_with(model=all_tensors(lambda value: value.to("meta"))), "training.model."),
-    "no optimizer": checkpoint_with(training_with(optimizer=[]), "the training has other parts"),
+    "no optimizer": checkpoint_with(training_with(optimizer=[]), "the training has an unexpected structure"),
     "text": checkpoint_with(training_with(train_flops="many"), "training.train_flops is not a finite float"),
     "at its end": checkpoint_with(training_with(epoch=3, history=lambda past: past * 3), "training.history"),
     "no history": checkpoint_with(training_with(history=[]), "training.history"),
-    "other epoch": checkpoint_with(training_with(epoch=2), "training.epoch is not the last of its history"),
+    "other epoch": checkpoint_with(training_with(epoch=2), "training.epoch is not the last epoch of training.history"),
     "dense": checkpoint_with(
-        training_with(topology=lambda parts: {"masks": all_tensors(torch.ones_like)(parts["masks"])}), "weights before"
+        training_with(topology=lambda parts: {"masks": all_tensors(torch.ones_like)(parts["masks"])}), "masks before"
     ),
-    "scoring without a model": checkpoint_with(training_with(model={}), "training.model has other parts", run=SCORING),
+    "scoring without a model": checkpoint_with(
+        training_with(model={}), "training.model has an unexpected structure", run=SCORING
+    ),
     "scores of text": checkpoint_with(lambda state: {**state, "scores": "el2n"}, "its scores", run=SCORING),
 }
 
@@ -277,12 +283,14 @@ WEIGHTS: dict[str, Forgery] = {
     "a snapshot of another seed": weights_of(SNAPSHOT, named("weights of", 1), LTH),
     "NaN": weights_with(model(nan), "is not finite"),
     "NaN in a snapshot": weights_with(model(nan), "is not finite", SNAPSHOT, LTH),
-    "one value": weights_with(model(torch.zeros_like), "one value everywhere"),
+    "one value": weights_with(model(torch.zeros_like), "all values of weights.model are equal"),
     "other shape": weights_with(model(torch.flatten), "is float32 [1], not float32 [1, 1, 1, 1]"),
-    "a list": weights_with(lambda left: [left], "weights has other parts"),
-    "no model": weights_with(without("model"), "weights has other parts"),
-    "no lineage": weights_with(without("lineage"), "weights has other parts"),
-    "a text for the model": weights_with(lambda left: {**left, "model": "dense"}, "weights.model has other parts"),
+    "a list": weights_with(lambda left: [left], "weights has an unexpected structure"),
+    "no model": weights_with(without("model"), "weights has an unexpected structure"),
+    "no lineage": weights_with(without("lineage"), "weights has an unexpected structure"),
+    "a text for the model": weights_with(
+        lambda left: {**left, "model": "dense"}, "weights.model has an unexpected structure"
+    ),
     "a text for the cost": weights_with(lambda left: {**left, "train_flops": "dear"}, "weights.train_flops"),
     "a text in the lineage": weights_with(lambda left: {**left, "lineage": {"a": "b"}}, "weights.lineage.a"),
 }
@@ -322,9 +330,11 @@ def some_nan(values: np.ndarray) -> np.ndarray:
 
 SCORES: dict[str, Forgery] = {
     "another run": scores_of(named("el2n", 1)),
-    "fewer samples": table_with(lambda table: table.slice(0, 1000), "1000 scores, not one for each of 1437"),
+    "fewer samples": table_with(
+        lambda table: table.slice(0, 1000), "one score per sample (got 1000 scores for 1437 samples)"
+    ),
     "none": table_with(lambda table: table.slice(0, 0), "0 scores"),
-    "a sample twice": table_with(column("sample", lambda values: values // 2), "not one for each"),
+    "a sample twice": table_with(column("sample", lambda values: values // 2), "one score per sample"),
     "NaN": table_with(column("score", some_nan), "1 of 1437 scores are not finite"),
     "null": table_with(column("score", lambda values: [None, *values[1:]]), "not finite"),
     "infinite": table_with(column("score", lambda values: values / 0.0), "scores are not finite"),
@@ -332,7 +342,9 @@ SCORES: dict[str, Forgery] = {
     "text": table_with(column("score", lambda values: [str(value) for value in values]), "the columns must be"),
     "whole numbers": table_with(column("score", lambda values: values.astype(int)), "the columns must be"),
     "no samples": table_with(lambda table: table.drop_columns(["sample"]), "the columns must be"),
-    "other labels": table_with(column("label", lambda values: values[::-1].copy()), "labels are those of other data"),
+    "other labels": table_with(
+        column("label", lambda values: values[::-1].copy()), "its labels differ from those of the data set"
+    ),
 }
 
 
@@ -360,9 +372,9 @@ def resized(images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 CORRUPTION, OTHER_CORRUPTION = named("digits under"), named("digits under", 1)
 IMAGES: dict[str, Forgery] = {
     "another severity": images_of,
-    "another shape": images_with(resized, "its images are"),
-    "fewer": images_with(lambda images: {split: part[1:] for split, part in images.items()}, "its images are"),
-    "no test images": images_with(without("test"), "its images are"),
+    "another shape": images_with(resized, "its images have shapes"),
+    "fewer": images_with(lambda images: {split: part[1:] for split, part in images.items()}, "its images have shapes"),
+    "no test images": images_with(without("test"), "its images have shapes"),
 }
 ARTIFACTS = {
     f"{kind}: {name}": forge

@@ -174,8 +174,8 @@ def test_an_override_that_means_nothing_is_one_line(override: str, said: str) ->
         ),
         (("seed: [0, 1]", "seed: 0, seed: 1"), r"^small: line 2: duplicate key 'seed', see line 2"),
         (("step: 0.4", "step: .nan"), r"a range needs numbers"),
-        (("sparsifier: dense", "{sparsifier: set}"), r"sparsity: set needs one in \(0, 1\), got 0"),
-        (("sparsifier: dense", "{sparsifier: dense, sparsity: .5}"), r"sparsity: dense trains at sparsity 0, got 0.5"),
+        (("sparsifier: dense", "{sparsifier: set}"), r"sparsity: set needs a value in \(0, 1\) \(got 0\)"),
+        (("sparsifier: dense", "{sparsifier: dense, sparsity: .5}"), r"sparsity: must be 0 for 'dense' \(got 0\.5\)"),
         (
             ("recipe: digits", "recipe: digits, difficulty: el2n, data_ratio: .5, seed: []"),
             r"grids: no trials",
@@ -227,11 +227,11 @@ def test_bad_overrides_are_one_clear_line(override: str) -> None:
 
 
 IDLE = [
-    ("set", 3, "update_every: set would never change its masks in 3 epochs (got 4). Lower it, or raise recipe.epochs."),
-    ("{name: rigl, update_every: 1}", 1, "update_every: rigl would never change its masks in 1 epochs (got 1). "),
-    ("{name: mest, update_every: 2, stop_fraction: 0.4}", 4, "update_every: mest would never change its masks in 4 "),
-    ("{name: bayesian_connectivity, update_interval: 99}", 1, "update_interval: bayesian_connectivity would never "),
-    ("{name: nm, update_every: 3}", 2, "update_every: nm would never change its masks in 2 epochs (got 3). Lower it"),
+    ("set", 3, "update_every: set never changes its masks in 3 epochs (got 4). Lower it, or raise recipe.epochs."),
+    ("{name: rigl, update_every: 1}", 1, "update_every: rigl never changes its masks in 1 epochs (got 1). "),
+    ("{name: mest, update_every: 2, stop_fraction: 0.4}", 4, "update_every: mest never changes its masks in 4 "),
+    ("{name: bayesian_connectivity, update_interval: 99}", 1, "update_interval: bayesian_connectivity never changes "),
+    ("{name: nm, update_every: 3}", 2, "update_every: nm never changes its masks in 2 epochs (got 3). Lower it"),
     ("{name: gmp, events: multiples}", 3, "events: no multiple of 4 epochs lies between steps "),
 ]
 

@@ -1,7 +1,7 @@
-"""A run from its beginning to what it leaves in storage: resumed from its checkpoint, advanced, finished.
+"""Base classes of runs: a run starts or resumes from its checkpoint, advances, and writes its outputs.
 
-Four kinds, one life: a trial leaves rows and weights, a snapshot weights, a scoring run scores, a corruption images.
-Nothing here knows of Ray.
+Run types and outputs: trial: rows, weights; snapshot: weights; scoring: scores; corruption: images. This package does
+not depend on Ray.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ from sparsweep.trainables.training.trainer import EpochMetrics, Trainer
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is; ``last`` is its newest epoch, if it trains."""
+    """Progress of a run.
+
+    Attributes:
+        epoch: Finished epochs.
+        epochs: Epochs of the full run.
+        last: Metrics of the newest epoch, or None if the run does not train.
+    """
 
     epoch: int
     epochs: int
@@ -37,13 +43,18 @@ class Progress:
 
     @property
     def is_finished(self) -> bool:
+        """Whether the run has reached its last epoch."""
         return self.epoch >= self.epochs
 
 
 @dataclass(frozen=True)
 class RunInputs:
-    """What a run starts from: the data set as loaded, and as a network wants it on the device of the run; and what its
-    worker kept of the run before.
+    """Inputs that a worker provides to a run.
+
+    Attributes:
+        load_images: Loads the data set.
+        device_data: Returns the data set of a trial in the form of its network, on the device of the run.
+        runner_cache: Runner of the worker's previous run.
     """
 
     load_images: Callable[[], ImageData]
@@ -56,24 +67,31 @@ class Run(ABC):
 
     progress: Progress
     history: Sequence[EpochMetrics] = ()
-    """The epochs so far, if it trains."""
+    """Metrics of the epochs so far. Empty if the run does not train."""
     images_per_second: float | None = None
+    """Training throughput so far, or None if the run does not train."""
 
     @abstractmethod
     def run_for(self, seconds: float) -> Progress:
-        """Work for at least ``seconds``, then leave a checkpoint or, at the end, the results."""
+        """Run for at least ``seconds``, then write a checkpoint or, at the end, the outputs."""
 
     @staticmethod
     @abstractmethod
     def output_paths(spec: Any, store: Store) -> tuple[str, ...]:
-        """The files in the store that a finished run of ``spec`` leaves behind."""
+        """Return the paths of the files that a finished run of ``spec`` writes.
+
+        Args:
+            spec: Spec of the run.
+            store: Storage of the run.
+        """
 
 
 class TrainingRun(Run):
-    """A run that trains a network. Making it continues from the newest checkpoint there is.
+    """Run that trains a network. The constructor resumes from the newest checkpoint, if any.
 
     Attributes:
-        code: What made it and what it started from: several sources of a module that changed on the way.
+        code: Code of the run and of its inputs. A module has several versions if it changed between attempts.
+        seconds: Run time of all attempts so far.
     """
 
     def __init__(
@@ -93,7 +111,7 @@ class TrainingRun(Run):
 
     @property
     def images_per_second(self) -> float:  # type: ignore[override]
-        """Training images per second so far, evaluation left out."""
+        """Training images per second so far, without evaluation."""
         return self.training.num_images / self.training.train_seconds
 
     @property
@@ -101,12 +119,12 @@ class TrainingRun(Run):
         return Progress(len(self.history), self.spec.num_epochs, self.history[-1] if self.history else None)
 
     def run_for(self, seconds: float) -> Progress:
-        began = time.perf_counter()
+        start = time.perf_counter()
         while not self.progress.is_finished:
             self.train_epoch()
-            if time.perf_counter() - began >= seconds:
+            if time.perf_counter() - start >= seconds:
                 break
-        self.seconds += time.perf_counter() - began
+        self.seconds += time.perf_counter() - start
         with phase("storage"):
             if self.progress.is_finished:
                 self.finish()
@@ -116,23 +134,30 @@ class TrainingRun(Run):
         return self.progress
 
     def train_epoch(self) -> None:
+        """Train one epoch."""
         self.training.train_epoch()
 
     def state(self) -> dict[str, Any]:
+        """Return the state for a checkpoint."""
         return {"seconds": self.seconds, "training": self.training.state(), "code": dump_code(self.code)}
 
     def check(self, state: Any) -> None:
-        """Raise Damaged unless :meth:`restore`, at the beginning, can go on from ``state``."""
+        """Check that :meth:`restore` can continue from ``state``. Called before the first step.
+
+        Raises:
+            CorruptFileError: The state is not that of this run.
+        """
         if not isinstance(state, dict) or not {"seconds", "training"} <= state.keys():
-            raise CorruptFileError("it has other parts")
+            raise CorruptFileError("it has an unexpected structure")
         check_like(state["seconds"], self.seconds, "seconds")
         check_training(state["training"], self.training, self.spec.num_epochs)
 
     def restore(self, state: dict[str, Any]) -> None:
+        """Continue from :meth:`state`."""
         self.seconds = state["seconds"]
         self.code = merge_code(self.code, load_code(state.get("code")))
         self.training.restore(state["training"])
 
     @abstractmethod
     def finish(self) -> None:
-        """Write what the run leaves behind."""
+        """Write the outputs of the run."""

@@ -1,4 +1,4 @@
-"""Runs that leave corrupted images."""
+"""Runs that write corrupted images."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from sparsweep.trainables.storage.store import Store
 
 
 class CorruptionRun(Run):
-    """A data set under corruption: it leaves the images."""
+    """Run that corrupts a data set and writes the images."""
 
     def __init__(self, spec: CorruptionSpec, inputs: RunInputs, store: Store, sweep: str) -> None:
         self.spec, self.inputs, self.store = spec, inputs, store

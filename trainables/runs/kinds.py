@@ -1,4 +1,4 @@
-"""Every kind of run: what it leaves in a storage, whether it is finished, how it is opened."""
+"""Run types: their outputs, whether a run is finished, and how a run is opened."""
 
 from __future__ import annotations
 
@@ -23,16 +23,33 @@ RUN_TYPES: dict[type[RunSpec], Any] = {
 
 
 def output_paths(spec: RunSpec, store: Store) -> tuple[str, ...]:
-    """The files in ``store`` that a finished run of ``spec`` leaves behind."""
+    """Return the paths of the files in ``store`` that a finished run of ``spec`` writes.
+
+    Args:
+        spec: Spec of the run.
+        store: Storage of the run.
+    """
     return RUN_TYPES[type(spec)].output_paths(spec, store)
 
 
 def is_finished(spec: RunSpec, store: Store) -> bool:
-    """Whether ``spec`` was run to its end in this storage, by whomever."""
-    whole = not isinstance(spec, TrialSpec) or store.is_finished(spec.id)
-    return whole and all(store.exists(path) for path in output_paths(spec, store))
+    """Return whether a run of ``spec`` is finished in this storage.
+
+    Args:
+        spec: Spec of the run.
+        store: Storage of the run.
+    """
+    has_rows = not isinstance(spec, TrialSpec) or store.is_finished(spec.id)
+    return has_rows and all(store.exists(path) for path in output_paths(spec, store))
 
 
 def open_run(spec: RunSpec, inputs: RunInputs, store: Store, sweep: str) -> Run:
-    """The run of ``spec``, continued from its checkpoint if it has one."""
+    """Open the run of ``spec``, from its checkpoint if there is one.
+
+    Args:
+        spec: Spec of the run.
+        inputs: Inputs from the worker.
+        store: Storage of the run.
+        sweep: Name of the sweep that starts the run.
+    """
     return RUN_TYPES[type(spec)](spec, inputs, store, sweep)

@@ -1,4 +1,4 @@
-"""Which modules a run comes from: the classes of all its parts, of its scores and of what it needs."""
+"""Modules that a run depends on: the classes of its spec, of its scores and of its prerequisites."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from sparsweep.trainables.storage.provenance import OWN, OWN_MODULE, Code, loade
 
 
 def code_of(spec: RunSpec) -> Code:
-    """Return the code that makes ``spec`` and all that it needs, as it was imported into this process."""
+    """Return the imported code of the modules that ``spec`` and its prerequisites depend on."""
     return {module: frozenset({loaded_code(module)}) for module in sorted(modules_of(spec))}
 
 
 def modules_of(spec: RunSpec) -> set[str]:
-    """Return the top-level modules whose classes ``spec`` and its prerequisites are made of."""
-    found = {OWN, *_modules_in(spec)}
-    return found.union(*(modules_of(needed) for needed in spec.prerequisites()))
+    """Return the top-level modules whose classes ``spec`` and its prerequisites use."""
+    modules = {OWN, *_modules_in(spec)}
+    return modules.union(*(modules_of(parent) for parent in spec.prerequisites()))
 
 
 def _modules_in(value: object) -> Iterator[str]:
-    """Yield the top-level modules of the classes of a value and of all values in it."""
+    """Yield the top-level modules of the classes of a value and of all nested values."""
     if isinstance(value, BaseModel):
         yield from _modules_of_class(type(value))
         for part in value.__dict__.values():
@@ -39,14 +39,14 @@ def _modules_in(value: object) -> Iterator[str]:
 
 
 def _modules_of_class(cls: type) -> Iterator[str]:
-    """Yield the modules of a class and of those that it derives from, up to the first one of this package."""
+    """Yield the modules of a class and of its bases, up to the first base of this package."""
     modules = (base.__module__.partition(".")[0] for base in cls.__mro__)
     return takewhile(lambda module: module not in {OWN_MODULE, "pydantic"}, modules)
 
 
 def _module_of_score(name: str) -> str:
     make = SCORES[name]
-    # A score of the network at the end is registered as a function that an argument of a class of ours holds.
+    # A score of the final network is registered as a function: the argument of a class of this package.
     source = make.args[0] if isinstance(make, partial) else make
     module = source.__module__.partition(".")[0]
     return OWN if module == OWN_MODULE else module

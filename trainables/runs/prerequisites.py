@@ -1,4 +1,4 @@
-"""What a trial finds of scoring runs and corruptions in a storage, each checked against the data set it was made of."""
+"""Outputs of scoring and corruption runs that a trial reads, each checked against its data set."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from sparsweep.trainables.storage.store import Store
 
 
 def read_outputs(store: Store, data: DeviceData, made_by: Callable[[Code], None]) -> PrerequisiteOutputs:
-    """Scores and corrupted images of the data set that is placed as ``data``.
+    """Return readers of the scores and corrupted images of a data set.
 
-    What is not as its run would have left it is removed, and ArtifactLost raised: a resume makes it again. Of scores
-    that are used ``made_by`` is told the code.
+    The readers delete a damaged output and raise ArtifactLost. A resume then creates the output again.
+
+    Args:
+        store: Storage of the outputs.
+        data: Data set on the device of the run.
+        made_by: Called with the code of all scores that are read.
     """
 
     def scored(run: ScoringSpec, score: str) -> torch.Tensor:
@@ -40,7 +44,12 @@ def read_outputs(store: Store, data: DeviceData, made_by: Callable[[Code], None]
 
 
 def image_shapes(run: RunSpec, data: DeviceData) -> dict[str, tuple[int, ...]]:
-    """Shapes of the images that ``run`` leaves, by split, of a data set that is placed as ``data``."""
+    """Return the shapes of the images that ``run`` writes, by split.
+
+    Args:
+        run: Corruption run.
+        data: Data set on the device of the run.
+    """
     labels = {"train": data.train_labels, "test": data.test_labels, "validation": data.validation_labels}
     shapes = {split: (len(part), *run.dataset_spec.image_shape) for split, part in labels.items()}
     return {split: shape for split, shape in shapes.items() if shape[0] or split != "validation"}

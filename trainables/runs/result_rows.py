@@ -1,4 +1,4 @@
-"""The rows that a finished trial leaves in the tables (see ``records``)."""
+"""Rows of the result tables that a finished trial writes (see ``storage.schemas``)."""
 
 from __future__ import annotations
 
@@ -27,16 +27,37 @@ EPOCH_COLUMNS = (
     "density",
     "seconds",
 )
+ACCURACY_COLUMNS = (
+    "test_accuracy",
+    "clean_accuracy",
+    "corrupted_accuracy",
+    "robust_accuracy",
+    "autoattack_accuracy",
+    "validation_accuracy",
+    "train_accuracy",
+)
 
 
 def epoch_rows(spec: TrialSpec, training: Trainer) -> list[dict[str, Any]]:
+    """Return the rows of the table ``epochs``.
+
+    Args:
+        spec: Finished trial.
+        training: Its training.
+    """
     return [{"trial": spec.id, **{name: getattr(epoch, name) for name in EPOCH_COLUMNS}} for epoch in training.history]
 
 
 def layer_rows(spec: TrialSpec, training: Trainer) -> list[dict[str, Any]]:
+    """Return the rows of the table ``layers``.
+
+    Args:
+        spec: Finished trial.
+        training: Its training.
+    """
     topology, rows = training.masked_params, []
     explored = topology.ever_active.counts()
-    stayed = {name: int((mask & topology.initial[name]).sum()) for name, mask in topology.masks.items()}
+    still_active = {name: int((mask & topology.initial[name]).sum()) for name, mask in topology.masks.items()}
     for position, (name, mask) in enumerate(topology.masks.items()):
         density, nonzero = topology.densities[name], topology.counts[name]
         rows.append(
@@ -50,7 +71,7 @@ def layer_rows(spec: TrialSpec, training: Trainer) -> list[dict[str, Any]]:
                 "density": density,
                 "flops": forward_flops({name: training.layer_flops[name]}, {name: density}),
                 "explored": explored[name] / mask.numel(),
-                "initial_overlap": stayed[name] / nonzero if nonzero else None,
+                "initial_overlap": still_active[name] / nonzero if nonzero else None,
             }
         )
     return rows
@@ -64,7 +85,16 @@ def trial_row(
     run_metadata: Mapping[str, Any],
     code: Code,
 ) -> dict[str, Any]:
-    """The row in ``trials``. ``lineage``: FLOPs of every prerequisite by id; ``course``: sweep, seconds, started_at."""
+    """Return the row of the table ``trials``.
+
+    Args:
+        spec: Finished trial.
+        training: Its training.
+        layers: Rows of :func:`layer_rows`.
+        lineage: FLOPs of every prerequisite by id.
+        run_metadata: The columns ``sweep``, ``seconds`` and ``started_at``.
+        code: Code of the run and of its inputs.
+    """
     last = training.history[-1]
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
     weights, kept = training.masks.size, sum(training.masked_params.counts.values())
@@ -73,13 +103,7 @@ def trial_row(
         **run_metadata,
         "density": training.density,
         "mask_updates": training.mask_updates,
-        "test_accuracy": last.test_accuracy,
-        "clean_accuracy": last.clean_accuracy,
-        "corrupted_accuracy": last.corrupted_accuracy,
-        "robust_accuracy": last.robust_accuracy,
-        "autoattack_accuracy": last.autoattack_accuracy,
-        "validation_accuracy": last.validation_accuracy,
-        "train_accuracy": last.train_accuracy,
+        **{name: getattr(last, name) for name in ACCURACY_COLUMNS},
         **convergence_columns(spec, training),
         "train_loss": last.train_loss,
         "parameters": parameters,
@@ -91,17 +115,29 @@ def trial_row(
         "exploration_rate": sum(row["explored"] * row["weights"] for row in layers) / weights,
         "mask_overlap": sum((row["initial_overlap"] or 0) * row["nonzero"] for row in layers) / kept,
         "images_per_second": training.num_images / training.train_seconds,
-        "device": device_name(training.device),
-        "threads": torch.get_num_threads(),
-        "finished_at": datetime.now(UTC),
-        "commit": commit(),
-        "versions": versions(),
+        **environment_columns(training.device),
         "code": dump_code(code),
     }
 
 
+def environment_columns(device: torch.device) -> dict[str, Any]:
+    """Return the columns about hardware, software and time of this process."""
+    return {
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "finished_at": datetime.now(UTC),
+        "commit": commit(),
+        "versions": versions(),
+    }
+
+
 def convergence_columns(spec: TrialSpec, training: Trainer) -> dict[str, Any]:
-    """The columns that say whether the network was trained to its end (see ``convergence``)."""
+    """Return the columns about the convergence of the training (see ``training.convergence``).
+
+    Args:
+        spec: Finished trial.
+        training: Its training.
+    """
     history, learnable, fit = training.history, spec.difficulty.learnable, training.fit_accuracy()
     epochs = [epoch.epoch for epoch in history]
     trend = late_trend(epochs, [epoch.test_accuracy for epoch in history], spec.recipe.epochs)
@@ -115,11 +151,12 @@ def convergence_columns(spec: TrialSpec, training: Trainer) -> dict[str, Any]:
 
 
 def scoring_flops(spec: TrialSpec) -> float:
-    """Training operations of the scoring runs that ranked the samples of ``spec``; what scores cost is left out."""
+    """Return the training operations of the scoring runs of ``spec``, without those of the scores."""
     runs = [run for run in spec.difficulty.prerequisites(spec) if isinstance(run, ScoringSpec)]
     dense = dense_flops(spec.model, spec.dataset)
     return float(sum(PASSES * dense * run.trial.num_samples * run.epochs for run in runs))
 
 
 def device_name(device: torch.device) -> str:
+    """Return the name of the GPU model or of the CPU architecture."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else f"{platform.machine()} CPU"

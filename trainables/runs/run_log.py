@@ -1,4 +1,4 @@
-"""The log of one run, kept in the storage wherever it ran: ``logs/RUN.txt``, added to by every attempt."""
+"""Log of one run in the storage: ``logs/RUN.txt``, appended by every attempt on every node."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = logging.getLogger(__name__)
 
 
 class RunLog(logging.Handler):
-    """Collects what a run says (its epochs, warnings, log records and errors) and writes it after every step.
+    """Handler that collects a run's epochs, warnings, log records and errors, and writes them after every step.
 
-    A log that cannot be written is no reason to stop training.
+    A log that cannot be written does not stop the training.
     """
 
     def __init__(self, run: str, store: Store) -> None:
@@ -30,41 +30,55 @@ class RunLog(logging.Handler):
         self._num_logged = 0
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Append a log record."""
         self.write_line(f"{record.levelname.lower()}: {record.getMessage()}")
 
-    def write_line(self, words: str) -> None:
-        self.text += f"{datetime.now(UTC).isoformat(timespec='seconds')} {words}\n"
+    def write_line(self, message: str) -> None:
+        """Append one line with a time stamp."""
+        self.text += f"{datetime.now(UTC).isoformat(timespec='seconds')} {message}\n"
 
     def log_start(self, what: str, device: str, progress: Progress, epochs: Sequence[EpochMetrics]) -> None:
-        """The first words of an attempt, which may have ``epochs`` behind it."""
+        """Log the start of an attempt.
+
+        Args:
+            what: Name of the run.
+            device: Name of the device.
+            progress: Progress of the run, after its checkpoint is restored.
+            epochs: Epochs of earlier attempts.
+        """
         self._num_logged = len(epochs)
-        whence = f", from its checkpoint after epoch {progress.epoch}" if progress.epoch else ""
-        self.write_line(f"{what} on {socket.gethostname()}, {device}{whence}")
+        origin = f", from its checkpoint after epoch {progress.epoch}" if progress.epoch else ""
+        self.write_line(f"{what} on {socket.gethostname()}, {device}{origin}")
 
     def log_epochs(self, progress: Progress, epochs: Sequence[EpochMetrics]) -> None:
-        """What is new among the ``epochs`` of the run."""
+        """Log the new epochs, and the end of the run.
+
+        Args:
+            progress: Progress of the run.
+            epochs: All epochs of the run so far.
+        """
         for epoch in epochs[self._num_logged :]:
-            measured = {name: value for name, value in vars(epoch).items() if name not in ("epoch", "seconds")}
-            words = ", ".join(f"{name} {value:.4g}" for name, value in measured.items() if value is not None)
-            self.write_line(f"epoch {epoch.epoch}: {words}")
+            values = {name: value for name, value in vars(epoch).items() if name not in ("epoch", "seconds")}
+            metrics = ", ".join(f"{name} {value:.4g}" for name, value in values.items() if value is not None)
+            self.write_line(f"epoch {epoch.epoch}: {metrics}")
         self._num_logged = len(epochs)
         if progress.is_finished:
-            self.write_line("done")
+            self.write_line("finished")
 
     @contextmanager
     def capture(self) -> Iterator[None]:
-        """Hear log records and warnings meanwhile, keep an error's traceback, and write all of it at the end."""
+        """Collect log records, warnings and the traceback of an error in the enclosed code, then write them."""
         root = logging.getLogger("sparsweep.trainables")
         root.addHandler(self)
         try:
-            with warnings.catch_warnings(record=True) as heard:
+            with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("default")
                 yield
         except BaseException:
             self.write_line(traceback.format_exc().rstrip())
             raise
         finally:
-            for warning in heard:
+            for warning in caught:
                 self.write_line(f"warning: {warning.message}")
             root.removeHandler(self)
             self._write()

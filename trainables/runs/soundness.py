@@ -1,7 +1,7 @@
-"""What a run left is what it would have left: names, shapes, types and numbers, for each kind of file.
+"""Checks of stored files against the files that a run would write: names, shapes, dtypes and values.
 
-A file may be whole, bear the right id, and still not be usable: made by another version, by hand, or by an error of
-ours. The same checks are made before a run leaves something, so that nothing is refused that was made by the rules.
+A complete file with the correct id may still be unusable: another version, a user or a bug may have written it. Runs
+make the same checks before they write a file. A reader therefore never rejects a valid file.
 """
 
 from __future__ import annotations
@@ -29,17 +29,26 @@ if TYPE_CHECKING:
 
 _NUMBERS: dict[type, Any] = {int: int, float: int | float}
 FIELDS = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(EpochMetrics)}
-"""Of an epoch in a checkpoint, and whether it must be there."""
+"""Fields of an epoch in a checkpoint, and whether each is required."""
 
 
 def check_like(found: Any, example: Any, place: str) -> None:
-    """Raise Damaged, which names the ``place``, unless ``found`` is built as ``example`` is.
+    """Check that ``found`` has the structure of ``example``.
 
-    Mappings have the same keys; tensors the same shape and type, in plain memory; numbers are finite.
+    Mappings must have the same keys. Tensors must have the same shape and dtype, and be dense CPU tensors. Numbers must
+    be finite.
+
+    Args:
+        found: Value from the file.
+        example: Value with the expected structure.
+        place: Path of the value in the file, for errors.
+
+    Raises:
+        CorruptFileError: The structure differs.
     """
     if isinstance(example, Mapping):
         if not isinstance(found, Mapping) or found.keys() != example.keys():
-            raise CorruptFileError(f"{place} has other parts")
+            raise CorruptFileError(f"{place} has an unexpected structure")
         for key, part in example.items():
             check_like(found[key], part, f"{place}.{key}")
     elif isinstance(example, torch.Tensor):
@@ -50,92 +59,128 @@ def check_like(found: Any, example: Any, place: str) -> None:
 
 
 def describe(value: Any) -> str:
-    """A few words on a tensor, or the type of another value."""
+    """Return dtype and shape of a tensor, or the type of another value."""
     if not isinstance(value, torch.Tensor) or value.is_nested:
         return type(value).__name__
     return f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
 
 
 def check_finite(model: Mapping[str, torch.Tensor], place: str) -> None:
-    """Raise Damaged unless all numbers of ``model`` are finite."""
+    """Check that all numbers of ``model`` are finite.
+
+    Args:
+        model: Tensors by name.
+        place: Path of the tensors in the file, for errors.
+
+    Raises:
+        CorruptFileError: A number is not finite.
+    """
     for name, value in model.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise CorruptFileError(f"{place}.{name} is not finite")
 
 
 def check_training(found: Any, training: Trainer, length: int) -> None:
-    """Raise Damaged unless ``training``, which has just begun, can go on from the state ``found``.
+    """Check that ``training``, before its first step, can continue from the state ``found``.
 
-    ``length``: the epochs that are trained in all.
+    Args:
+        found: State from a checkpoint.
+        training: Training that may continue.
+        length: Number of epochs of the full training.
+
+    Raises:
+        CorruptFileError: The state is not that of this training.
     """
-    like = training.state()
+    expected = training.state()
     try:
-        parts = {**found, "optimizer": found["optimizer"]["state"]}  # the rest of it is the recipe's
-        history, topology = parts.pop("history"), parts["topology"]
+        content = {**found, "optimizer": found["optimizer"]["state"]}  # the recipe determines the rest
+        history, topology = content.pop("history"), content["topology"]
         if "initial" in topology:
-            like["topology"] |= dict.fromkeys(("initial", "explored"), like["topology"]["masks"])
+            expected["topology"] |= dict.fromkeys(("initial", "explored"), expected["topology"]["masks"])
     except (LookupError, TypeError):
-        raise CorruptFileError("the training has other parts") from None
-    del like["history"]
-    check_like(parts, {**like, "optimizer": like["optimizer"]["state"]}, "training")
-    check_finite(parts["model"], "training.model")
-    _check_history(history, training.epoch, parts["epoch"], length)
+        raise CorruptFileError("the training has an unexpected structure") from None
+    del expected["history"]
+    check_like(content, {**expected, "optimizer": expected["optimizer"]["state"]}, "training")
+    check_finite(content["model"], "training.model")
+    _check_history(history, training.epoch, content["epoch"], length)
     try:
-        training.validated_masks(Masks(topology["masks"]), training.timeline.first_step(parts["epoch"]) - 1)
+        training.validated_masks(Masks(topology["masks"]), training.timeline.first_step(content["epoch"]) - 1)
     except AssertionError as error:
-        raise CorruptFileError(str(error)) from None
+        raise CorruptFileError(str(error).removesuffix(".")) from None
 
 
 def _check_history(history: Any, first: int, epoch: int, length: int) -> None:
-    """Raise Damaged unless ``history`` is that of the epochs from ``first`` on up to ``epoch``, before the last."""
+    """Check that ``history`` has the epochs from ``first`` + 1 to ``epoch``, and not the last of all ``length``."""
     if not isinstance(history, list) or not 0 < len(history) < length:
-        raise CorruptFileError(f"training.history is not that of 1 to {length - 1} epochs")
+        raise CorruptFileError(f"training.history is_required have 1 to {length - 1} epochs")
     for number, record in enumerate(history, start=first + 1):
-        needed = {name for name, must in FIELDS.items() if must}
-        if not isinstance(record, dict) or not needed <= record.keys() <= FIELDS.keys() or record["epoch"] != number:
-            raise CorruptFileError("training.history has other epochs")
+        required = {name for name, is_required in FIELDS.items() if is_required}
+        if not isinstance(record, dict) or not required <= record.keys() <= FIELDS.keys() or record["epoch"] != number:
+            raise CorruptFileError("training.history has unexpected epochs")
         for name, value in record.items():
-            if value is not None or name in needed - {"test_accuracy"}:
+            if value is not None or name in required - {"test_accuracy"}:
                 check_like(value, number if name == "epoch" else 0.0, f"training.history.{name}")
     check_like(epoch, 0, "training.epoch")
     if epoch != history[-1]["epoch"]:
-        raise CorruptFileError("training.epoch is not the last of its history")
+        raise CorruptFileError("training.epoch is not the last epoch of training.history")
 
 
 @cache
 def _state_of(model: Model, dataset: Dataset) -> tuple[dict[str, torch.Tensor], tuple[str, ...]]:
-    """The state of a network without its data, and the names of its maskable weights."""
+    """Return the state of a network without data, and the names of its maskable weights."""
     with torch.device("meta"):
         network = model.build(dataset.classes, ([0.0] * model.channels, [1.0] * model.channels))
     return network.state_dict(), tuple(maskable(network))
 
 
 def check_weights(left: Any, trial: TrialSpec) -> None:
-    """Raise Damaged unless ``left`` is what a training of the network of ``trial`` leaves (see ``runs``)."""
+    """Check that ``left`` is the output of a training of ``trial`` (see ``runs.trial``).
+
+    Args:
+        left: Content of a weights file.
+        trial: Trial that was trained.
+
+    Raises:
+        CorruptFileError: The content is not that of this trial.
+    """
     state, names = _state_of(trial.model, trial.dataset)
     masks = {name: torch.empty_like(state[name], dtype=torch.bool) for name in names}
     lineage = left.get("lineage") if isinstance(left, dict) else None
     ancestors = dict.fromkeys(lineage if isinstance(lineage, dict) else (), 0.0)
-    needed = {"model": state, "masks": masks, "train_flops": 0.0, "lineage": ancestors}
-    parts = {name: left[name] for name in needed if name in left} if isinstance(left, dict) else left
-    check_like(parts, needed, "weights")  # another version may leave more than this one needs
+    expected = {"model": state, "masks": masks, "train_flops": 0.0, "lineage": ancestors}
+    content = {name: left[name] for name in expected if name in left} if isinstance(left, dict) else left
+    check_like(content, expected, "weights")  # another version may write additional keys
     check_finite(left["model"], "weights.model")
     ends = torch.stack([end for name in names for end in left["model"][name].aminmax()])
     if ends.min() == ends.max():
-        raise CorruptFileError("weights.model has one value everywhere")
+        raise CorruptFileError("all values of weights.model are equal")
 
 
 def check_scores(scores: pa.Table, labels: np.ndarray) -> None:
-    """Raise Damaged unless ``scores`` (by ``sample``) are of training samples of these ``labels``, and rank them."""
+    """Check that ``scores`` belong to training samples with these ``labels``, and rank them.
+
+    Args:
+        scores: Table with the columns ``sample``, ``label`` and ``score``.
+        labels: int64 ``(N,)``, labels of the training set.
+
+    Raises:
+        CorruptFileError: Samples or labels differ, or the scores are unusable.
+    """
     if not np.array_equal(scores["sample"].to_numpy(), np.arange(len(labels))):
-        raise CorruptFileError(f"{len(scores)} scores, not one for each of {len(labels)} samples")
+        raise CorruptFileError(
+            f"it must have one score per sample (got {len(scores)} scores for {len(labels)} samples)"
+        )
     if not np.array_equal(scores["label"].to_numpy(), labels):
-        raise CorruptFileError("its labels are those of other data")
+        raise CorruptFileError("its labels differ from those of the data set")
     check_ranking(scores["score"].to_numpy())
 
 
 def check_ranking(values: np.ndarray) -> None:
-    """Raise Damaged unless ``values`` are finite and tell samples apart."""
+    """Check that ``values`` are finite and not all equal.
+
+    Raises:
+        CorruptFileError: The values cannot rank samples.
+    """
     if not np.isfinite(values).all():
         raise CorruptFileError(f"{np.count_nonzero(~np.isfinite(values))} of {len(values)} scores are not finite")
     if len(values) > 1 and values.min() == values.max():
@@ -143,7 +188,15 @@ def check_ranking(values: np.ndarray) -> None:
 
 
 def check_images(images: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise Damaged unless ``images`` by split have these ``shapes``."""
-    found = {split: part.shape for split, part in images.items()}
-    if found != shapes:
-        raise CorruptFileError(f"its images are {found}, not {dict(shapes)}")
+    """Check the shapes of corrupted images.
+
+    Args:
+        images: uint8 ``(N, C, H, W)`` by split.
+        shapes: Expected shapes by split.
+
+    Raises:
+        CorruptFileError: A shape differs.
+    """
+    actual = {split: part.shape for split, part in images.items()}
+    if actual != shapes:
+        raise CorruptFileError(f"its images have shapes {actual}, not {dict(shapes)}")

@@ -1,4 +1,4 @@
-"""The columns of ``trials`` that follow from the spec alone: what a trial is, finished or not."""
+"""Columns of the table ``trials`` that follow from the spec, for finished and unfinished trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparsweep.trainables.storage.schemas import SCHEMAS, build_table
 
 
 def spec_columns(spec: TrialSpec) -> dict[str, Any]:
-    """Return the columns of a trial that its spec tells, by name."""
+    """Return the columns of a trial that follow from its spec, by name."""
     return {
         "trial": spec.id,
         "comparison": spec.comparison,
@@ -42,6 +42,6 @@ def spec_columns(spec: TrialSpec) -> dict[str, Any]:
 
 
 def planned_trials(specs: Iterable[TrialSpec]) -> pa.Table:
-    """Return a row of the table ``trials`` for each of ``specs``, null in every column that only a training fills."""
+    """Return rows of the table ``trials`` for ``specs``, with null in every column that needs a training."""
     empty: dict[str, Any] = dict.fromkeys(SCHEMAS["trials"].names)
     return build_table("trials", [{**empty, **spec_columns(spec)} for spec in specs])

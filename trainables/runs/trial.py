@@ -1,4 +1,4 @@
-"""Runs that leave weights: trials and snapshots."""
+"""Runs that write weights: trials and snapshots."""
 
 from __future__ import annotations
 
@@ -22,32 +22,37 @@ from sparsweep.trainables.training.trainer import DivergedError, Trainer
 
 
 class WeightsRun(TrainingRun):
-    """A run that leaves weights: those of a trial, or of its first epochs."""
+    """Run that writes the weights of a trial, or of its first epochs."""
 
     def __init__(self, spec: RunSpec, trial: TrialSpec, inputs: RunInputs, store: Store, sweep: str) -> None:
         self.lineage: dict[str, float] = {}
         started_from: list[Code] = []
 
-        def trained(parent: RunSpec) -> dict[str, torch.Tensor]:
+        def load_parent_state(parent: RunSpec) -> dict[str, torch.Tensor]:
             assert parent.trained_trial is not None
-            left = store.read_weights(parent.id, partial(check_weights, trial=parent.trained_trial))
-            self.lineage |= {**left["lineage"], parent.id: left["train_flops"]}
-            started_from.append(load_code(left.get("code")))
-            return left["model"]
+            weights = store.read_weights(parent.id, partial(check_weights, trial=parent.trained_trial))
+            self.lineage |= {**weights["lineage"], parent.id: weights["train_flops"]}
+            started_from.append(load_code(weights.get("code")))
+            return weights["model"]
 
-        placed = inputs.device_data(trial)
-        sources = read_outputs(store, placed, started_from.append)
+        original = inputs.device_data(trial)
+        outputs = read_outputs(store, original, started_from.append)
         difficulty = difficulties.cast(trial.difficulty)
-        indices = difficulty.select(trial, placed.train_labels.cpu(), sources)
-        data = difficulty.transform(trial, placed, sources)
-        training = Trainer(trial, data, indices, trained, inputs.runner_cache)
+        indices = difficulty.select(trial, original.train_labels.cpu(), outputs)
+        data = difficulty.transform(trial, original, outputs)
+        training = Trainer(trial, data, indices, load_parent_state, inputs.runner_cache)
         super().__init__(spec, training, store, sweep, started_from)
-        for needed in trial.prerequisites():
-            if isinstance(needed, SnapshotSpec) and needed.trial.id in self.lineage:
-                self.lineage.pop(needed.id, None)  # its epochs are the first of that trial: they count once
+        for parent in trial.prerequisites():
+            if isinstance(parent, SnapshotSpec) and parent.trial.id in self.lineage:
+                self.lineage.pop(parent.id, None)  # its epochs are also those of its trial: count them once
 
     def write_weights(self) -> None:
-        """Keep the weights, and what they cost: ``lineage`` holds the FLOPs of everything they came from."""
+        """Write the weights and their cost. ``lineage`` has the FLOPs of all ancestors.
+
+        Raises:
+            AssertionError: A masked weight is not zero.
+            DivergedError: The weights are not finite, or all equal.
+        """
         training = self.training
         masked = [
             (weight.detach() * (1 - factor)).abs().max()
@@ -55,7 +60,7 @@ class WeightsRun(TrainingRun):
         ]
         if torch.stack(masked).max() != 0:
             raise AssertionError("a masked weight is not zero at the end of training")
-        left = {
+        content = {
             "model": {name: value.cpu() for name, value in training.model.state_dict().items()},
             "masks": {name: mask.cpu() for name, mask in training.masks.items()},
             "train_flops": training.train_flops,
@@ -63,14 +68,14 @@ class WeightsRun(TrainingRun):
             "code": dump_code(self.code),
         }
         try:
-            check_weights(left, training.spec)
+            check_weights(content, training.spec)
         except CorruptFileError as error:
-            raise DivergedError(f"the training left nothing of use: {error}") from None
-        self.store.write_weights(self.spec.id, left)
+            raise DivergedError(f"the trained weights are unusable: {error}") from None
+        self.store.write_weights(self.spec.id, content)
 
 
 class TrialRun(WeightsRun):
-    """A trial: it leaves its weights, and its rows in the tables ``epochs``, ``layers`` and ``trials``."""
+    """Run of a trial. It writes the weights, and rows of the tables ``epochs``, ``layers`` and ``trials``."""
 
     spec: TrialSpec
 
@@ -84,8 +89,8 @@ class TrialRun(WeightsRun):
     def finish(self) -> None:
         self.write_weights()
         layers = layer_rows(self.spec, self.training)
-        course = {"sweep": self.sweep, "seconds": self.seconds, "started_at": self.started_at}
-        trial = trial_row(self.spec, self.training, layers, self.lineage, course, self.code)
+        metadata = {"sweep": self.sweep, "seconds": self.seconds, "started_at": self.started_at}
+        trial = trial_row(self.spec, self.training, layers, self.lineage, metadata, self.code)
         tables: Mapping[str, list[dict[str, Any]]] = {
             "epochs": epoch_rows(self.spec, self.training),
             "layers": layers,
@@ -95,7 +100,7 @@ class TrialRun(WeightsRun):
 
 
 class SnapshotRun(WeightsRun):
-    """The first epochs of a trial: it leaves its weights."""
+    """Run of the first epochs of a trial. It writes the weights."""
 
     spec: SnapshotSpec
 

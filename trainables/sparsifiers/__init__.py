@@ -1,4 +1,4 @@
-"""The sparsifiers. A method is one file here with one class that registers itself."""
+"""Sparsifiers. One method is one file with one class that registers itself."""
 
 import sys
 

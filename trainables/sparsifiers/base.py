@@ -1,14 +1,17 @@
-"""What a sparsifier is: a frozen value that returns masks. It owns neither the optimiser nor the loop.
+"""Base class of all sparsifiers, and the contexts that a sparsifier reads.
 
-Most are *scores x distribution x schedule*: see ``masks``, ``distributions`` and ``schedules`` beside this file. A new
-method is one file here with one registered class; sweeps, figures and contract tests find it by its name.
+A sparsifier is a frozen value that returns masks. The optimizer and the training loop belong to the trainer.
+
+Most methods combine scores, a distribution of layer densities and a schedule (see ``masks``, ``specs.distributions``
+and ``specs.timeline``). A new method is one file in this folder with one registered class. Sweeps, figures and contract
+tests find the class by its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
 from pydantic import Field
 
@@ -23,21 +26,23 @@ from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.specs.trial import TrialSpec
 
-if TYPE_CHECKING:
-    pass
-
 StateDict: TypeAlias = "Mapping[str, torch.Tensor]"
-"""A network's ``state_dict``."""
+"""Mapping from name to tensor, as a network's ``state_dict`` returns."""
 
 
 @dataclass(frozen=True)
 class InitContext:
-    """What a sparsifier may look at before training.
+    """Inputs of a sparsifier before training.
 
-    ``model``: the network on its device, at its initial weights (or at ``starting_state`` where that is given);
-    ``batch(k)``: the k-th augmented batch of an epoch that is drawn for masks alone (k = 0 if left out; the first again
-    after the last), (float32 [B, C, H, W], int64 [B]), the same at every call; ``trained(spec)``: the final state of a
-    prerequisite; ``generator``: for masks alone.
+    Attributes:
+        spec: Trial that is trained.
+        model: Network on its device, at its initial weights or at :meth:`Sparsifier.parent_state` if the method has
+            one.
+        generator: Random numbers for masks only.
+        mask_batch: ``mask_batch(k)`` returns augmented batch k of an epoch that is drawn for masks only: images,
+            float32 ``(B, C, H, W)``, and labels, int64 ``(B,)``. The default is k = 0. After the last batch the first
+            one follows. Equal calls return equal batches.
+        load_parent_state: ``load_parent_state(spec)`` returns the final state of a prerequisite.
     """
 
     spec: TrialSpec
@@ -48,33 +53,46 @@ class InitContext:
 
     @property
     def weights(self) -> dict[str, torch.Tensor]:
-        """The maskable weights, by name, detached."""
+        """Maskable weights by name, detached."""
         return {name: weight.detach() for name, weight in maskable(self.model).items()}
 
     @property
     def num_active(self) -> int:
-        """How many weights the asked sparsity leaves."""
+        """Number of active weights at the trial's sparsity."""
         return num_active(sum(weight.numel() for weight in self.weights.values()), self.spec.sparsity)
 
     def layer_counts(self, distribution: Callable[[distributions.Shapes, float], dict[str, float]]) -> dict[str, int]:
-        """How many weights each layer keeps under ``distribution``; together exactly ``kept``."""
+        """Return the number of active weights of each layer under ``distribution``.
+
+        Args:
+            distribution: Function of layer shapes and total density that returns layer densities.
+
+        Returns:
+            Counts by layer name. Their sum is exactly :attr:`num_active`.
+        """
         shapes = {name: tuple(weight.shape) for name, weight in self.weights.items()}
         size = sum(weight.numel() for weight in self.weights.values())
         return distributions.allocate(shapes, distribution(shapes, self.num_active / size), self.num_active)
 
 
-def _not_at_hand() -> Tensors:
-    raise LookupError("outside training there are no gradients and no momenta")
+def _unavailable() -> Tensors:
+    raise LookupError("gradients and momenta are not available outside training")
 
 
 @dataclass(frozen=True)
 class UpdateContext:
-    """What a sparsifier may look at just before training step ``step``: the weights as trained so far.
+    """Inputs of a sparsifier just before training step ``step``.
 
-    ``weights``: by name, detached; masked ones are zero, or their last value where the topology keeps it;
-    ``gradients()``: the dense gradient of the coming batch's loss at these weights, in the same order (an additional
-    forward and backward pass, which is counted; the network is left as it was); ``momenta()``: the optimiser's;
-    ``memory``: what :meth:`Sparsifier.memory` began with, kept from one moment to the next and in checkpoints.
+    Attributes:
+        spec: Trial that is trained.
+        step: Step that follows, counted from 0.
+        timeline: Length of the training in steps and epochs.
+        weights: Current weights by name, detached. Masked weights are zero, or their last value for latent parameters.
+        generator: Random numbers for this step's masks.
+        dense_gradients: Returns the dense gradient of the next batch's loss at ``weights``, in the same order. One call
+            costs one forward and one backward pass, which are counted. The network does not change.
+        momenta: Returns the momentum buffers of the optimizer.
+        state: Tensors from :meth:`Sparsifier.init_state`. They persist between updates and in checkpoints.
     """
 
     spec: TrialSpec
@@ -82,98 +100,138 @@ class UpdateContext:
     timeline: TrainingSteps
     weights: Mapping[str, torch.Tensor]
     generator: torch.Generator
-    dense_gradients: Callable[[], Tensors] = _not_at_hand
-    momenta: Callable[[], Tensors] = _not_at_hand
+    dense_gradients: Callable[[], Tensors] = _unavailable
+    momenta: Callable[[], Tensors] = _unavailable
     state: Tensors = field(default_factory=dict)
 
 
 class Sparsifier(SparsifierSpec):
-    """A method that decides which weights are there."""
+    """Method that selects the active weights of a network."""
 
     label: ClassVar[str] = ""
-    """How figures call the method; empty: its name. Methods of this package have theirs in the figures."""
+    """Label of the method in figures. Empty: its name. The figures define the labels of this package's methods."""
     color: ClassVar[str] = ""
-    """Color of the method in figures, as ``#rrggbb``; empty: one that follows from its name."""
+    """Color of the method in figures, as ``#rrggbb``. Empty: a color derived from its name."""
     interval_field: ClassVar[str] = "update_every"
-    """Field that says how often the masks change, where they do."""
+    """Name of the field that sets the interval between two mask updates."""
     needs_every_gradient: ClassVar[bool] = False
-    """Whether :meth:`on_gradients` is to be called in every step."""
+    """Whether the trainer calls :meth:`on_gradients` in every step."""
     needs_dense_gradients: ClassVar[bool] = True
-    """Whether :meth:`on_gradients` also reads gradients of weights that are not trained. They cost operations."""
+    """Whether :meth:`on_gradients` reads gradients of untrained weights. These gradients cost operations."""
 
     def check(self, spec: TrialSpec) -> None:
-        """ValueError if the method cannot train ``spec``."""
+        """Check that the method can train ``spec``.
+
+        Raises:
+            SpecError: The method cannot train at this sparsity, or with these settings.
+        """
         if spec.sparsity == 0:
-            raise SpecError("sparsity", f"{self.name} needs one in (0, 1), got 0; dense is the method without")
+            raise SpecError("sparsity", f"{self.name} needs a value in (0, 1) (got 0). Use 'dense' for sparsity 0.")
 
     def check_updates(self, spec: TrialSpec) -> None:
-        """ValueError if the masks are to change while training, and would not: the method would be another one.
+        """Check that a dynamic method updates its masks at least once.
 
-        Sweep files are held to it. A spec is not, so that results of such trials can still be read.
+        Sweep files must pass this check. A spec need not pass: results of older trials stay readable.
+
+        Raises:
+            SpecError: The training is too short for one mask update.
         """
         if self.dynamic and not self.update_steps(timeline_of(spec)):
-            why = f"{self.name} would never change its masks in {spec.recipe.epochs} epochs"
-            found = getattr(self, self.interval_field)
+            problem = f"{self.name} never changes its masks in {spec.recipe.epochs} epochs"
+            interval = getattr(self, self.interval_field)
             raise SpecError(
-                f"sparsifier.{self.interval_field}", f"{why} (got {found:g}). Lower it, or raise recipe.epochs."
+                f"sparsifier.{self.interval_field}", f"{problem} (got {interval:g}). Lower it, or raise recipe.epochs."
             )
 
     @property
     def dynamic(self) -> bool:
-        """Whether the masks are to change while training."""
+        """Whether the masks change during training."""
         return type(self).update is not Sparsifier.update
 
     def parent_state(self, start: InitContext) -> StateDict | None:
-        """Weights and buffers to start from; None for the trial's own initial ones."""
+        """Return the weights and buffers to start from, or None for the trial's own initial weights."""
         return None
 
     def initialize(self, start: InitContext) -> Masks:
-        """The masks before the first step."""
+        """Return the masks before the first step."""
         raise NotImplementedError
 
     def initial_flops(self, dense: float, batch_size: int) -> float:
-        """Operations that :meth:`initialize` costs; ``dense``: those of one image's forward pass, unmasked."""
+        """Return the operations that :meth:`initialize` costs.
+
+        Args:
+            dense: Operations of one image's forward pass through the dense network.
+            batch_size: Images per batch.
+        """
         return 0.0
 
     def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
-        """What becomes of masked weights, their gradients and momenta while training."""
+        """Return the object that masks weights, gradients and momenta during training."""
         return MaskedParams(weights, optimizer, masks)
 
     def init_state(self, start: InitContext) -> Tensors:
-        """Tensors that the method carries through training, on the device of the weights."""
+        """Return the tensors that the method keeps during training, on the device of the weights."""
         return {}
 
     def on_gradients(self, moment: UpdateContext, gradients: Tensors) -> None:
-        """After every backward pass, where ``watches``: ``gradients`` are dense and may be changed in place."""
+        """Process the gradients after every backward pass if :attr:`needs_every_gradient` is set.
+
+        Args:
+            moment: Inputs of this step.
+            gradients: Dense gradients by name. The method may change them in place.
+        """
 
     def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
-        """The steps in [0, timeline.steps] just before which :meth:`update` is due (the last: after training)."""
+        """Return the steps in [0, timeline.steps] before which :meth:`update` runs. The last one is after training."""
         return ()
 
     def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        """New masks. The loop zeroes the weights and momenta that they remove; weights that they add start at zero.
+        """Return the new masks.
 
-        (A topology that keeps the values of masked weights brings those back instead.)
+        The trainer sets dropped weights and their momenta to zero. Grown weights start at zero. With latent parameters,
+        grown weights start at their last value instead.
+
+        Args:
+            masks: Current masks.
+            moment: Inputs of this update.
         """
         raise NotImplementedError
 
     def sparsity_at(self, step: int, spec: TrialSpec, timeline: TrainingSteps) -> float:
-        """The sparsity that is asked for from just before ``step`` until the next update."""
+        """Return the target sparsity from just before ``step`` until the next update.
+
+        Args:
+            step: Training step, counted from 0.
+            spec: Trial that is trained.
+            timeline: Length of the training.
+        """
         return spec.sparsity
 
     def num_active_at(self, total: int, step: int, spec: TrialSpec, timeline: TrainingSteps) -> int:
-        """How many of ``total`` weights the masks must keep from just before ``step`` until the next update."""
+        """Return the target number of active weights from just before ``step`` until the next update.
+
+        Args:
+            total: Number of maskable weights.
+            step: Training step, counted from 0.
+            spec: Trial that is trained.
+            timeline: Length of the training.
+        """
         return num_active(total, self.sparsity_at(step, spec, timeline))
 
     def count_tolerance(self, total: int, spec: TrialSpec) -> int:
-        """By how many weights the masks may miss :meth:`num_active_at`: none, unless each weight is drawn by itself."""
+        """Return the allowed deviation from :meth:`num_active_at`: 0, except for Bernoulli masks.
+
+        Args:
+            total: Number of maskable weights.
+            spec: Trial that is trained.
+        """
         return 0
 
 
 class MaskedSparsifier(Sparsifier):
-    """A method with masks: what all such have in common."""
+    """Sparse method with a choice between masked and dense gradients."""
 
-    dense_gradients: bool = Field(default=False, description="gradients and momenta of masked weights are kept (D7)")
+    dense_gradients: bool = Field(default=False, description="keep gradients and momenta of masked weights (D7)")
 
     def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
         return (DenseMomentumParams if self.dense_gradients else MaskedParams)(weights, optimizer, masks)
@@ -183,15 +241,15 @@ sparsifiers: Registry[Sparsifier] = Registry("sparsifier")
 
 
 def timeline_of(spec: TrialSpec) -> TrainingSteps:
-    """The length of the training of ``spec``, known without its data."""
+    """Return the length of the training of ``spec``, without loading its data."""
     return TrainingSteps(spec.recipe.epochs, spec.epoch_steps, spec.recipe.steps)
 
 
 def layer_shapes(model: ModelSpec, dataset: DatasetSpec) -> dict[str, tuple[int, ...]]:
-    """Shapes of the maskable weights by name, in the order of the network, known without building it."""
+    """Return the shapes of the maskable weights by name, in network order, without building the network."""
     return {layer.name: layer.shape for layer in layers_of(model, dataset)}
 
 
 def dense_counterpart(spec: TrialSpec) -> TrialSpec:
-    """The same trial without sparsity: the dense network that LTH and OMP prune, and the dense point of a figure."""
+    """Return ``spec`` with the dense network: the parent of LTH and OMP, and the dense point of figures."""
     return spec.replace(sparsifier="dense", sparsity=0.0)

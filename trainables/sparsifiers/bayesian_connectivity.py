@@ -1,16 +1,24 @@
-"""Bayesian connectivity sampling: connections come and go by a random walk.
+"""Bayesian connectivity sampling: a random walk activates and deactivates connections.
 
 Özdenizci & Legenstein, "Training Adversarially Robust Sparse Networks via Bayesian Connectivity Sampling", ICML 2021,
-after Bellec et al., "Deep Rewiring: Training Very Sparse Deep Networks", ICLR 2018. A connection has a sign for ever
-and a strength w sign > 0. Strengths follow the gradient of loss and prior plus noise (a Langevin walk); one that falls
-to zero becomes dormant, and at once another dormant connection, drawn at random, is woken at strength zero: of which
-layer is drawn in proportion to layer sizes, which one evenly. So the number is constant in the network, not in its
-layers, and the masks are samples of a posterior over connectivities.
+after Bellec et al., "Deep Rewiring: Training Very Sparse Deep Networks", ICLR 2018.
 
-The prior is the recipe's weight decay, as in the authors' code, and an L1 penalty where ``l1`` asks for one, as in Deep
-Rewiring. Departures: signs are those of the initial weights; ERK layer densities at the start (there: chosen by hand
-for each network); the noise is added to the gradient, so that momentum sees it (there: to the strength after the
-step); a dormant connection has no momentum. What is drawn for a full layer goes to the others by their size.
+A connection has a fixed sign and a strength w sign > 0. Strengths follow the gradient of loss and prior plus noise (a
+Langevin walk). A connection with strength zero becomes dormant. At the same update, another dormant connection is drawn
+at random and grows at strength zero. The layer is drawn in proportion to layer sizes, the position uniformly. The
+number of active weights is constant in the network but not per layer. The masks are samples of a posterior over
+connectivities.
+
+The prior is the recipe's weight decay, as in the authors' code. If ``l1`` is above 0, an L1 penalty is added, as in
+Deep Rewiring.
+
+Departures:
+
+- Signs are those of the initial weights.
+- Training starts at ERK layer densities (authors: set by hand for each network).
+- The noise is added to the gradient, before momentum (authors: to the strength, after the step).
+- A dormant connection has no momentum.
+- If a layer is full, its surplus goes to the other layers in proportion to their sizes.
 """
 
 from __future__ import annotations
@@ -32,7 +40,7 @@ from sparsweep.trainables.specs.timeline import TrainingSteps
 
 @sparsifiers.register
 class BayesianConnectivity(RandomMask):
-    """Connections of fixed sign that fall dormant at zero, where random others are woken, in every step."""
+    """Bayesian connectivity sampling: drop weights whose sign would change, grow random ones, in every step."""
 
     interval_field: ClassVar[str] = "update_interval"
     needs_every_gradient: ClassVar[bool] = True
@@ -40,7 +48,7 @@ class BayesianConnectivity(RandomMask):
 
     name: Literal["bayesian_connectivity"] = "bayesian_connectivity"
     noise: float = Field(default=1e-6, ge=0, description="standard deviation of the noise on gradients (authors: 1e-6)")
-    l1: float = Field(default=0.0, ge=0, description="weight of an L1 penalty on strengths (Deep Rewiring's prior)")
+    l1: float = Field(default=0.0, ge=0, description="weight of the L1 penalty on strengths (Deep Rewiring's prior)")
     update_interval: int = Field(default=1, ge=1, description="steps between two updates (both papers: 1)")
 
     def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
@@ -59,15 +67,15 @@ class BayesianConnectivity(RandomMask):
         return range(self.update_interval, timeline.steps + 1, self.update_interval)
 
     def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        alive = Masks({name: mask & (moment.weights[name] != 0) for name, mask in masks.items()})
-        # Two transfers for all layers: how many are woken in which layer is drawn on the host.
-        there, living = masks.counts(), alive.counts()
-        room = [mask.numel() - living[name] for name, mask in masks.items()]
+        kept = Masks({name: mask & (moment.weights[name] != 0) for name, mask in masks.items()})
+        # Two device-to-host transfers for all layers: the host draws the number of grown weights per layer.
+        num_active, num_kept = masks.counts(), kept.counts()
+        capacity = [mask.numel() - num_kept[name] for name, mask in masks.items()]
         random = np.random.default_rng(_seed(moment.generator))
         sizes = [mask.numel() for mask in masks.values()]
-        counts = draw_layers(sum(there.values()) - sum(living.values()), sizes, room, random)
-        drawn = zip(alive.items(), room, counts, strict=True)
-        return Masks({name: mask | draw_places(~mask, free, count, random) for (name, mask), free, count in drawn})
+        counts = draw_layers(sum(num_active.values()) - sum(num_kept.values()), sizes, capacity, random)
+        layers = zip(kept.items(), capacity, counts, strict=True)
+        return Masks({name: mask | draw_places(~mask, free, count, random) for (name, mask), free, count in layers})
 
 
 def _seed(generator: torch.Generator) -> int:
@@ -75,21 +83,40 @@ def _seed(generator: torch.Generator) -> int:
 
 
 def draw_layers(count: int, sizes: Sequence[int], room: Sequence[int], random: np.random.Generator) -> list[int]:
-    """How many of ``count`` connections each layer gets: each is drawn by itself, in proportion to ``sizes``.
+    """Draw the number of connections that grow in each layer.
 
-    None above its ``room``; what is beyond it goes to the others in proportion to their sizes.
+    Each connection draws its layer independently, in proportion to ``sizes``. The surplus of a full layer goes to the
+    others in proportion to their sizes.
+
+    Args:
+        count: Number of connections that grow in all layers.
+        sizes: Number of weights per layer.
+        room: Capacity per layer. No layer gets more.
+        random: Generator of the draw.
+
+    Returns:
+        Number of connections per layer. The sum is ``count``.
     """
     drawn = random.multinomial(count, np.asarray(sizes) / sum(sizes)).tolist()
-    taken = [min(wanted, free) for wanted, free in zip(drawn, room, strict=True)]
-    left = [free - found for free, found in zip(room, taken, strict=True)]
-    extra = allocate_proportionally(count - sum(taken), sizes, left)
-    return [found + more for found, more in zip(taken, extra, strict=True)]
+    assigned = [min(target, free) for target, free in zip(drawn, room, strict=True)]
+    remaining = [free - number for free, number in zip(room, assigned, strict=True)]
+    extra = allocate_proportionally(count - sum(assigned), sizes, remaining)
+    return [number + more for number, more in zip(assigned, extra, strict=True)]
 
 
 def draw_places(places: torch.Tensor, free: int, count: int, random: np.random.Generator) -> torch.Tensor:
-    """``count`` of the ``free`` true elements of ``places``, evenly drawn; boolean, of its shape.
+    """Draw ``count`` of the true elements of ``places`` uniformly.
 
-    Costs one pass over the layer and no sorting, for it may happen in every step.
+    The cost is one pass over the layer without sorting, because this function may run in every step.
+
+    Args:
+        places: Boolean mask of the candidate positions.
+        free: Number of true elements in ``places``.
+        count: Number of positions to draw.
+        random: Generator of the draw.
+
+    Returns:
+        Boolean tensor with the shape of ``places``.
     """
     drawn = torch.zeros_like(places)
     if count:
@@ -99,12 +126,12 @@ def draw_places(places: torch.Tensor, free: int, count: int, random: np.random.G
 
 
 class SignConstrainedParams(MaskedParams):
-    """Every weight keeps the sign that it began with: a step that would change it ends at zero."""
+    """Masked parameters with fixed signs: a step that would change a sign sets the weight to zero."""
 
     graph_tensors = ("mask_floats", "signs")
 
     def __init__(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> None:
-        # The weights are the trial's initial ones whenever a topology is made, before a checkpoint is restored too.
+        # Here the weights are always the trial's initial ones: a checkpoint is restored after this call.
         self.signs = [torch.where(weight.detach() < 0, -1.0, 1.0) for weight in weights.values()]
         super().__init__(weights, optimizer, masks)
 

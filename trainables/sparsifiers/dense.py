@@ -1,4 +1,4 @@
-"""The dense network: the reference of every comparison and the parent of pruning after training."""
+"""Dense network: the reference of every comparison and the parent of pruning after training."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 @sparsifiers.register
 class Dense(Sparsifier):
-    """No sparsity: all weights are trained."""
+    """Dense network: all weights are trained."""
 
     name: Literal["dense"] = "dense"
 
     def check(self, spec: TrialSpec) -> None:
         if spec.sparsity != 0:
-            raise SpecError("sparsity", f"dense trains at sparsity 0, got {spec.sparsity}")
+            raise SpecError("sparsity", f"must be 0 for 'dense' (got {spec.sparsity}).")
 
     def initialize(self, start: InitContext) -> Masks:
         return Masks.full(start.weights)

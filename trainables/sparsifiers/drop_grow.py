@@ -1,9 +1,12 @@
-"""Rewiring: what methods share that drop weights and grow as many elsewhere, again and again while training.
+"""Base classes of dynamic sparse training: drop weights and grow as many elsewhere at regular intervals.
 
-One update, :meth:`DropAndGrow.update`, in four steps that a method may replace one by one: which weights are removed
-(:meth:`~DropAndGrow.drop_masks`, by :meth:`~DropAndGrow.drop_scores`, the smallest first), how many grow in each layer
-(:meth:`~DropAndGrow.grow_counts`), and where (by :meth:`~DropAndGrow.grow_scores`, the largest first). Counts are
-exact and by rank; they stay on the device, so that the host waits for it only where layers exchange weights.
+One update, :meth:`DropAndGrow.update`, has four steps. A method may override each of them:
+
+- :meth:`~DropAndGrow.drop_masks` selects the weights to drop, those with the smallest :meth:`~DropAndGrow.drop_scores`;
+- :meth:`~DropAndGrow.grow_counts` returns the number of weights that grow in each layer;
+- :meth:`~DropAndGrow.grow_scores` ranks the positions; the largest grow.
+
+Counts are exact and by rank. They stay on the device. The host synchronizes only where layers exchange weights.
 """
 
 from __future__ import annotations
@@ -23,52 +26,56 @@ from sparsweep.trainables.specs.timeline import DECAYS, Decay, TrainingSteps
 from sparsweep.trainables.specs.trial import TrialSpec
 
 DropGroup: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
-"""Some weights of a layer (boolean, its shape), and how many of them are to be removed (whole number, no shape)."""
+"""Boolean mask of some weights of a layer, and the number of them to drop (integer tensor without dimensions)."""
 
 Count: TypeAlias = "torch.Tensor | int"
 
 
 class PeriodicUpdates(Sparsifier):
-    """A method that acts on its masks at equal intervals."""
+    """Method that updates its masks at equal intervals."""
 
     update_every: float = Field(default=4.0, gt=0, description="epochs between two updates")
     stop_fraction: float = Field(
-        default=0.75, gt=0, le=1, description="no update after this share of training; 1: one may follow the last step"
+        default=0.75,
+        gt=0,
+        le=1,
+        description="no update after this share of training; 1: one may follow the last step",
     )
 
     def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         interval = timeline.epochs_to_steps(self.update_every)
         last = round(self.stop_fraction * timeline.steps)
-        if self.stop_fraction < 1:  # a short training rounds up to its end: what grew there would be judged untrained
+        if self.stop_fraction < 1:  # rounding may give the end of a short training, where grown weights stay untrained
             last = min(last, timeline.steps - 1)
         return range(interval, last + 1, interval)
 
 
 class DropAndGrow(PeriodicUpdates, RandomMask, MaskedSparsifier):
-    """Drop and grow within layers of ERK density, from a random mask: SET, RigL and their kin.
+    """Drop and grow within layers of ERK density, from a random mask: SET, RigL and related methods.
 
-    Where less is empty than should be dropped (low sparsity), only as many weights go as there are empty places, and
-    all of those grow: the choice of places then has no say. With ``regrow_dropped`` it has.
+    At low sparsity a layer may have fewer masked positions than weights to drop. Only as many weights are dropped as
+    the layer has masked positions, and all of these positions grow. Growth scores then have no effect, except with
+    ``regrow_dropped``.
     """
 
-    prune_rate: float = Field(default=0.3, gt=0, lt=1, description="share of the weights replaced at first")
-    final_prune_rate: float = Field(default=0.0, ge=0, lt=1, description="the same share at the end of its decay")
-    decay: Decay = Field(default="cosine", description="how it gets there")
+    prune_rate: float = Field(default=0.3, gt=0, lt=1, description="initial share of the weights replaced per update")
+    final_prune_rate: float = Field(default=0.0, ge=0, lt=1, description="share at the end of the decay")
+    decay: Decay = Field(default="cosine", description="decay from prune_rate to final_prune_rate")
     decay_fraction: float = Field(default=1.0, gt=0, le=1, description="share of training at which the decay ends")
     regrow_dropped: bool = Field(
-        default=False, description="what is dropped may grow back in the same update, with its old value (D8)"
+        default=False, description="a dropped weight may grow back in the same update, with its old value (D8)"
     )
 
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
         if self.final_prune_rate > self.prune_rate:
-            why = f"{self.final_prune_rate} is above prune_rate, {self.prune_rate}"
-            raise SpecError("sparsifier.final_prune_rate", f"{why}")
+            problem = f"must not exceed prune_rate {self.prune_rate} (got {self.final_prune_rate})."
+            raise SpecError("sparsifier.final_prune_rate", problem)
         if self.decay == "exponential" and self.final_prune_rate == 0:
-            raise SpecError("sparsifier.final_prune_rate", "exponential decay never reaches 0; give one above 0")
+            raise SpecError("sparsifier.final_prune_rate", "must be above 0 for exponential decay (got 0).")
 
     def rate(self, moment: UpdateContext) -> float:
-        """The share of the weights that is replaced now."""
+        """Return the share of the weights that this update replaces."""
         progress = moment.step / (self.decay_fraction * moment.timeline.steps)
         return DECAYS[self.decay](min(progress, 1.0), self.prune_rate, self.final_prune_rate)
 
@@ -77,49 +84,69 @@ class DropAndGrow(PeriodicUpdates, RandomMask, MaskedSparsifier):
         kept = Masks({name: mask & ~removed[name] for name, mask in masks.items()})
         places = {name: ~(kept if self.regrow_dropped else masks)[name] for name in masks}
         counts = self.grow_counts(kept, removed, places, moment)
-        preference = self.grow_scores(moment)
-        return Masks({name: kept[name] | top_k_within(preference[name], places[name], counts[name]) for name in masks})
+        scores = self.grow_scores(moment)
+        return Masks({name: kept[name] | top_k_within(scores[name], places[name], counts[name]) for name in masks})
 
     def capacity(self, mask: torch.Tensor) -> torch.Tensor | int:
-        """How many of a layer's weights can be removed and as many grown."""
+        """Return the maximum number of weights that can be dropped and regrown in a layer."""
         return mask.numel() if self.regrow_dropped else (~mask).sum()
 
     def drop_masks(self, masks: Masks, moment: UpdateContext) -> Tensors:
-        """The weights to drop (boolean, by layer): of every layer as many as can grow in it again."""
+        """Return the weights to drop, as boolean tensors by layer.
+
+        No layer drops more weights than can grow in it again.
+
+        Args:
+            masks: Current masks.
+            moment: Inputs of this update.
+        """
         rate, importance = self.rate(moment), self.drop_scores(moment)
         removed = {}
         for name, mask in masks.items():
-            sides = self.drop_groups(moment.weights[name], mask, rate)
-            removed[name] = bottom_k_within(importance[name], sides, self.capacity(mask))
+            groups = self.drop_groups(moment.weights[name], mask, rate)
+            removed[name] = bottom_k_within(importance[name], groups, self.capacity(mask))
         return removed
 
     def drop_groups(self, weights: torch.Tensor, mask: torch.Tensor, rate: float) -> Sequence[DropGroup]:
-        """The groups of a layer's weights that are ranked apart: all in one, unless a method splits them."""
+        """Return the groups of a layer's weights that are ranked separately. The default is one group.
+
+        Args:
+            weights: Weights of the layer.
+            mask: Current mask of the layer.
+            rate: Share of the weights to drop.
+        """
         return [(mask, num_to_drop(mask, rate))]
 
     def drop_scores(self, moment: UpdateContext) -> Tensors:
-        """What keeps a weight: the smallest go."""
+        """Return the importance of each weight. The smallest are dropped."""
         return {name: weight.abs() for name, weight in moment.weights.items()}
 
     def grow_counts(self, kept: Masks, removed: Tensors, places: Tensors, moment: UpdateContext) -> Mapping[str, Count]:
-        """How many weights grow in each layer: as many as were dropped there."""
-        return {name: lost.sum() for name, lost in removed.items()}
+        """Return the number of weights that grow in each layer: as many as the layer drops.
+
+        Args:
+            kept: Masks after the drop.
+            removed: Dropped weights, as boolean tensors by layer.
+            places: Positions where weights may grow, as boolean tensors by layer.
+            moment: Inputs of this update.
+        """
+        return {name: dropped.sum() for name, dropped in removed.items()}
 
     def grow_scores(self, moment: UpdateContext) -> Tensors:
-        """What speaks for a place: the largest grow."""
+        """Return the score of each position. The largest grow."""
         return random_scores(moment)
 
 
-# Where weights grow ---------------------------------------------------------------------------------------------------
+# Growth scores -------------------------------------------------------------------------------------------------------
 
 
 def random_scores(moment: UpdateContext) -> Tensors:
-    """Every place alike."""
+    """Return independent uniform scores."""
     return uniform_scores(moment.weights, moment.generator)
 
 
 def gradient_scores(moment: UpdateContext) -> Tensors:
-    """|dL/dw| of the coming batch, of weights that are not there too."""
+    """Return |dL/dw| of the next batch for all weights, masked ones included."""
     return {name: gradient.abs() for name, gradient in moment.dense_gradients().items()}
 
 
@@ -127,36 +154,75 @@ def gradient_scores(moment: UpdateContext) -> Tensors:
 
 
 def num_to_drop(side: torch.Tensor, rate: float) -> torch.Tensor:
-    """The share ``rate`` of the weights in ``side``: the nearest whole number, on the device."""
+    """Return the share ``rate`` of the weights in ``side``, rounded to the nearest integer, on the device.
+
+    Args:
+        side: Boolean mask of the weights.
+        rate: Share in [0, 1].
+    """
     return (rate * side.sum()).round().long()
 
 
 def scale_to_capacity(counts: Sequence[torch.Tensor], room: Count) -> list[torch.Tensor]:
-    """``counts`` if all of them together find ``room``, else each shrunk alike."""
+    """Scale ``counts`` down by one common factor if their sum exceeds ``room``.
+
+    Args:
+        counts: Desired numbers of weights.
+        room: Total capacity.
+    """
     total = torch.stack(list(counts)).sum().clamp(min=1)
     return [torch.minimum(count, count * room // total) for count in counts]
 
 
 def top_k_within(scores: torch.Tensor, places: torch.Tensor, count: Count) -> torch.Tensor:
-    """The ``count`` highest of the scores in ``places``, ties to the earlier; boolean, of the shape of ``scores``."""
+    """Select the ``count`` largest scores within ``places``. Of equal scores the earlier one is selected.
+
+    Args:
+        scores: Scores of a layer.
+        places: Boolean mask of the candidates, with the shape of ``scores``.
+        count: Number of elements to select.
+
+    Returns:
+        Boolean tensor with the shape of ``scores``.
+    """
     return places & largest(torch.where(places, scores, -torch.inf), count)
 
 
 def bottom_k_within(importance: torch.Tensor, sides: Sequence[DropGroup], room: Count) -> torch.Tensor:
-    """The least important weights of each side, as many as it asks for, but together no more than ``room``."""
+    """Select the least important weights of each group.
+
+    Args:
+        importance: Importance of each weight of a layer.
+        sides: Groups of weights, each with the number to select.
+        room: Maximum number of weights selected from all groups.
+
+    Returns:
+        Boolean tensor with the shape of ``importance``.
+    """
     counts = scale_to_capacity([count for _, count in sides], room)
-    found = [top_k_within(-importance, side, count) for (side, _), count in zip(sides, counts, strict=True)]
-    return torch.stack(found).any(0)
+    selected = [top_k_within(-importance, side, count) for (side, _), count in zip(sides, counts, strict=True)]
+    return torch.stack(selected).any(0)
 
 
 def allocate_proportionally(total: int, shares: Sequence[float], room: Sequence[int]) -> list[int]:
-    """``total`` in whole numbers in proportion to ``shares``, none above its ``room``; exact.
+    """Divide ``total`` into integers in proportion to ``shares``, by largest remainders.
 
-    What does not fit into a layer goes to the others in proportion to their shares again, and where none of them has
-    a share, in proportion to their room. Largest remainders; ValueError if all rooms together are less than ``total``.
+    The surplus of a full layer goes to the others in proportion to their shares. If all of these shares are 0, the
+    surplus follows the capacities.
+
+    Args:
+        total: Integer to divide.
+        shares: Weight of each layer in the division.
+        room: Capacity of each layer.
+
+    Returns:
+        One integer per layer, at most its capacity. The sum is ``total``.
+
+    Raises:
+        ValueError: ``total`` is negative or exceeds the sum of the capacities.
     """
     if not 0 <= total <= sum(room):
-        raise ValueError(f"{total} weights do not fit into {sum(room)} places")
+        raise ValueError(f"{total} weights do not fit into {sum(room)} positions")
     counts = [0] * len(room)
     layers, missing = [layer for layer, places in enumerate(room) if places], total
     while layers and missing:
@@ -177,7 +243,13 @@ def allocate_proportionally(total: int, shares: Sequence[float], room: Sequence[
 
 
 def round_to_total(parts: Mapping[int, float], total: int, length: int) -> list[int]:
-    """``parts``, by place, as whole numbers that add up to ``total``: the largest remainders are rounded up."""
+    """Round ``parts`` to integers with the sum ``total``: the largest remainders are rounded up.
+
+    Args:
+        parts: Values by layer index. Missing layers count as 0.
+        total: Sum of the result.
+        length: Number of layers.
+    """
     counts = [int(parts.get(place, 0)) for place in range(length)]
     for place in sorted(parts, key=lambda place: counts[place] - parts[place])[: total - sum(counts)]:
         counts[place] += 1

@@ -1,11 +1,12 @@
-"""The masks of a network while it trains: what gradients reach, what masked weights and momenta do meanwhile.
+"""Masked weights, gradients and momenta of a network during training.
 
-Three regimes. In all of them a masked weight is exactly zero wherever the network is run, judged or saved:
+Three regimes follow. In each of them a masked weight is exactly zero wherever the network runs, is evaluated or saved:
 
-- :class:`MaskedParams`: gradients and momenta of masked weights are zero; what is removed is forgotten;
-- :class:`DenseMomentumParams`: the optimiser sees dense gradients, and a grown weight starts with the momentum of its
-place;
-- :class:`LatentParams`: a masked weight keeps its last value out of sight, and comes back with it.
+- :class:`MaskedParams`: gradients and momenta of masked weights are zero. Dropped values are lost;
+- :class:`DenseMomentumParams`: the optimizer gets dense gradients. A grown weight starts with the momentum of its
+  position;
+- :class:`LatentParams`: a masked weight keeps its last value in a separate tensor. A grown weight starts from that
+  value.
 """
 
 from __future__ import annotations
@@ -17,16 +18,26 @@ from sparsweep.trainables.lazy import no_grad, torch
 from sparsweep.trainables.sparsifiers.masks import Masks
 
 Tensors: TypeAlias = "dict[str, torch.Tensor]"
+"""Tensors by weight name."""
 
 
 class MaskedParams:
-    """Masks in force on ``weights`` (the maskable parameters by name) that ``optimizer`` trains."""
+    """Masks applied to the maskable parameters that an optimizer trains.
+
+    Attributes:
+        weights: Maskable parameters by name.
+        masks: Current masks.
+        initial: Masks before the first step.
+        ever_active: Weights that were active at any step.
+        counts: Number of active weights by layer.
+        mask_floats: Current masks as 0 and 1, in the dtype and memory layout of the weights.
+    """
 
     graph_tensors: ClassVar[tuple[str, ...] | None] = ("mask_floats",)
-    """The attributes that :meth:`pgd_step` reads beside weights and optimiser: tensors, which change in place.
+    """Attributes that :meth:`step` reads beside weights and optimizer, or None. They are tensors that change in place.
 
-    A step is then the same operations on the same tensors every time, and can be recorded and replayed. A class with a
-    step of its own says so itself, or its steps are not.
+    A CUDA graph can then capture a step and replay it on the same tensors. A subclass with its own :meth:`step` must
+    set this attribute again. Otherwise its steps are not captured.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -44,74 +55,76 @@ class MaskedParams:
         self.apply_masks()
 
     def reuse_buffers(self, other: MaskedParams) -> None:
-        """Take over the tensors of ``other``'s steps (of the same class and network) for one's own values."""
+        """Copy own values into the tensors of ``other`` and use these tensors (same class and network)."""
         for name in self.graph_tensors or ():
-            own, place = getattr(self, name), getattr(other, name)
-            torch._foreach_copy_(_listed(place), _listed(own))
-            setattr(self, name, place)
+            own, buffer = getattr(self, name), getattr(other, name)
+            torch._foreach_copy_(_as_list(buffer), _as_list(own))
+            setattr(self, name, buffer)
 
-    # What a sparsifier sees ------------------------------------------------------------------------------------------
+    # Values for sparsifiers ------------------------------------------------------------------------------------------
 
     def dense_values(self) -> Tensors:
-        """The weights as far as they are known, by name, detached: zero where nothing is kept of a masked one.
+        """Return detached weights by name, including latent values of masked weights.
 
-        In the standard layout, whatever the network's; they are not to be written to.
+        The tensors have the standard (contiguous) memory layout. Callers must not write to them.
         """
         return {name: weight.detach().contiguous() for name, weight in self.weights.items()}
 
     def momenta(self) -> Tensors:
-        """The momentum of every maskable weight, by name; zeros before the first step."""
-        found = {name: self._momentum(weight) for name, weight in self.weights.items()}
-        kept = {name: torch.zeros_like(self.weights[name]) if m is None else m for name, m in found.items()}
-        return {name: momentum.contiguous() for name, momentum in kept.items()}
+        """Return the momentum of every maskable weight by name. Momenta are zero before the first step."""
+        buffers = {name: self._momentum(weight) for name, weight in self.weights.items()}
+        momenta = {name: torch.zeros_like(self.weights[name]) if m is None else m for name, m in buffers.items()}
+        return {name: momentum.contiguous() for name, momentum in momenta.items()}
 
     @property
     def gradient_densities(self) -> dict[str, float]:
-        """The fraction of each layer's weights whose gradient a step computes."""
+        """Fraction of each layer's weights whose gradient a step computes."""
         return self.densities
 
     @property
     def densities(self) -> dict[str, float]:
-        """The fraction of each layer's weights that is there."""
+        """Fraction of each layer's weights that is active."""
         return {name: count / self.masks[name].numel() for name, count in self.counts.items()}
 
     # Training --------------------------------------------------------------------------------------------------------
 
     def step(self) -> None:
-        """What follows the backward pass: one optimiser step after which every masked weight is zero."""
+        """Take one optimizer step after the backward pass. Every masked weight is zero afterwards."""
         torch._foreach_mul_(self.gradients(), self.mask_floats)
         self.optimizer.step()
 
     def gradients(self) -> list[torch.Tensor]:
-        """The gradients of the maskable weights, in their order."""
+        """Return the gradients of the maskable weights, in network order."""
         return [weight.grad for weight in self.weights.values() if weight.grad is not None]
 
     @no_grad
     def set_masks(self, masks: Masks) -> None:
-        """New masks from the next step on."""
+        """Apply new masks from the next step on."""
         self.ever_active = Masks({name: self.ever_active[name] | mask for name, mask in masks.items()})
         self.unmask()
         self.store_masks(masks)
         self.reset_momenta()
 
     def unmask(self) -> None:
-        """Give the weights all their known values, just before masks change."""
+        """Restore all known values of the weights, just before the masks change."""
 
     def reset_momenta(self) -> None:
-        """Just after masks changed: what is removed has no momentum."""
+        """Set the momenta of dropped weights to zero, just after the masks change."""
         self._mask_momenta(self.mask_floats)
 
     @no_grad
     def apply_masks(self) -> None:
+        """Set masked weights to zero."""
         torch._foreach_mul_(list(self.weights.values()), self.mask_floats)
 
     def store_masks(self, masks: Masks) -> None:
+        """Replace the current masks and apply them."""
         self.masks, self.counts = masks, masks.counts()
         torch._foreach_copy_(self.mask_floats, list(masks.values()))
         self.apply_masks()
 
     def _factors(self, masks: Mapping[str, torch.Tensor]) -> list[torch.Tensor]:
-        """1 where a weight is there, else 0; in the layout of the weight, for which there are fast kernels."""
+        """Return 1 for active and 0 for masked weights, in the memory layout of each weight: its kernels are faster."""
         return [torch.empty_like(self.weights[name]).copy_(mask) for name, mask in masks.items()]
 
     def _mask_momenta(self, factors: list[torch.Tensor]) -> None:
@@ -126,26 +139,26 @@ class MaskedParams:
     # State -----------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensors]:
-        """All that the weights and the optimiser do not tell; static masks stand there once."""
+        """Return the state beside weights and optimizer. Static masks are stored once."""
         state = {"masks": dict(self.masks)}
         if self.masks is not self.initial:
             state |= {"initial": dict(self.initial), "explored": dict(self.ever_active)}
         return state
 
     def restore(self, state: Mapping[str, Tensors]) -> None:
-        """Go on where :meth:`state` was taken, weights and optimiser being back already."""
+        """Restore :meth:`state`, after weights and optimizer are restored."""
         masks = Masks(state["masks"])
         self.initial = Masks(state["initial"]) if "initial" in state else masks
         self.ever_active = Masks(state["explored"]) if "explored" in state else masks
         self.store_masks(masks)
 
 
-def _listed(tensors: Tensors | list[torch.Tensor]) -> list[torch.Tensor]:
+def _as_list(tensors: Tensors | list[torch.Tensor]) -> list[torch.Tensor]:
     return list(tensors.values()) if isinstance(tensors, dict) else tensors
 
 
 class DenseMomentumParams(MaskedParams):
-    """Gradients and momenta are dense; weights are masked after the step (Dettmers & Zettlemoyer 2019; defect D7)."""
+    """Masked weights with dense gradients and momenta (Dettmers & Zettlemoyer 2019; defect D7)."""
 
     graph_tensors = ("mask_floats",)
 
@@ -159,14 +172,17 @@ class DenseMomentumParams(MaskedParams):
         self.apply_masks()
 
     def reset_momenta(self) -> None:
-        """Nothing: the authors' networks keep the momentum of a removed weight for the next one in its place."""
+        """Do nothing: in the authors' code a grown weight gets the momentum of its position."""
 
 
 class LatentParams(MaskedParams):
-    """Masked weights keep their value in ``latent``; gradients reach the weights in ``reach`` (at least the masks).
+    """Masked parameters that keep the values of masked weights. Gradients reach a superset of the active weights.
 
-    ``reached(values, masks)`` gives the masks of the weights that are trained while ``masks`` are in force (Top-KAST's
-    set B); a weight outside stays as it is, untouched by gradient, momentum and decay.
+    Attributes:
+        latent: Values of masked weights by name, zero for active weights.
+        reached: ``reached(values, masks)`` returns the masks of the trained weights while ``masks`` apply (set B of
+            Top-KAST). Gradient, momentum and decay leave all other weights unchanged.
+        trainable: Current masks of the trained weights.
     """
 
     graph_tensors = ("mask_floats", "reach_factors", "latent")
@@ -195,10 +211,10 @@ class LatentParams(MaskedParams):
     @no_grad
     def step(self) -> None:
         torch._foreach_mul_(self.gradients(), self.reach_factors)
-        # Only what is reached takes part in the step, so that decay leaves the rest alone.
-        hidden = list(self.latent.values())
-        reached = torch._foreach_mul(hidden, self.reach_factors)
-        torch._foreach_sub_(hidden, reached)
+        # Only trainable weights take part in the step. Weight decay must not change the others.
+        latent = list(self.latent.values())
+        reached = torch._foreach_mul(latent, self.reach_factors)
+        torch._foreach_sub_(latent, reached)
         torch._foreach_add_(list(self.weights.values()), reached)
         self.optimizer.step()
         self.apply_masks()
@@ -218,9 +234,9 @@ class LatentParams(MaskedParams):
     @no_grad
     def apply_masks(self) -> None:
         weights = list(self.weights.values())
-        shown = torch._foreach_mul(weights, self.mask_floats)
-        torch._foreach_add_(list(self.latent.values()), torch._foreach_sub(weights, shown))
-        torch._foreach_copy_(weights, shown)
+        masked = torch._foreach_mul(weights, self.mask_floats)
+        torch._foreach_add_(list(self.latent.values()), torch._foreach_sub(weights, masked))
+        torch._foreach_copy_(weights, masked)
 
     def state(self) -> dict[str, Tensors]:
         return {**super().state(), "latent": dict(self.latent), "reach": dict(self.trainable)}

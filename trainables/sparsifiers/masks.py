@@ -1,4 +1,4 @@
-"""Masks: which weights of which layer are there. One immutable value, exact counts, stable choices."""
+"""Masks: the active weights of each layer, as an immutable value with exact counts and stable selection."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from sparsweep.trainables.lazy import torch
 
 
 class Masks(Mapping[str, "torch.Tensor"]):
-    """A boolean tensor for every maskable weight, by name, in the order of the layers (True: the weight is there)."""
+    """Boolean tensor for every maskable weight, by name, in network order. True means that the weight is active."""
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         for name, tensor in tensors.items():
             if tensor.dtype is not torch.bool:
-                raise TypeError(f"mask {name} must be boolean, not {tensor.dtype}")
+                raise TypeError(f"mask {name}: must be boolean (got {tensor.dtype}).")
         self._tensors = dict(tensors)
 
     def __getitem__(self, name: str) -> torch.Tensor:
@@ -29,7 +29,7 @@ class Masks(Mapping[str, "torch.Tensor"]):
 
     @classmethod
     def full(cls, weights: Mapping[str, torch.Tensor]) -> Masks:
-        """Every weight is there."""
+        """Return masks in which every weight is active."""
         return cls({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in weights.items()})
 
     @property
@@ -38,20 +38,21 @@ class Masks(Mapping[str, "torch.Tensor"]):
         return sum(mask.numel() for mask in self.values())
 
     def counts(self) -> dict[str, int]:
-        """Number of weights that are there, by layer (one transfer from the device)."""
+        """Return the number of active weights by layer, with one device-to-host transfer."""
         totals = torch.stack([mask.sum() for mask in self.values()]).tolist()
         return dict(zip(self, totals, strict=True))
 
     def density(self) -> float:
-        """Fraction of all maskable weights that are there, in [0, 1]."""
+        """Return the fraction of all maskable weights that is active, in [0, 1]."""
         return sum(self.counts().values()) / self.size
 
     def equal(self, other: Masks) -> bool:
+        """Return whether names, order and values are equal."""
         return list(self) == list(other) and all(torch.equal(self[name], other[name]) for name in self)
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether ``value`` is a tensor of numbers in memory: not sparse, nested, quantized or without data."""
+    """Return whether ``value`` is a dense CPU tensor: not sparse, nested, quantized or without data."""
     return (
         isinstance(value, torch.Tensor)
         and value.layout is torch.strided
@@ -61,12 +62,17 @@ def is_plain(value: Any) -> bool:
 
 
 def num_active(total: int, sparsity: float) -> int:
-    """How many of ``total`` weights remain at ``sparsity`` in [0, 1): the nearest whole number, at least 1."""
+    """Return the number of active weights: the nearest integer, at least 1.
+
+    Args:
+        total: Number of weights.
+        sparsity: Sparsity in [0, 1).
+    """
     return max(1, round((1 - sparsity) * total))
 
 
 def ranks(scores: torch.Tensor) -> torch.Tensor:
-    """Rank of every element, 0 for the largest; of equal elements the earlier one ranks first. Shape of ``scores``."""
+    """Return the rank of every element, 0 for the largest. Of equal elements the earlier one ranks first."""
     order = torch.argsort(scores.flatten(), descending=True, stable=True)
     result = torch.empty_like(order)
     result[order] = torch.arange(len(order), device=order.device)
@@ -74,35 +80,50 @@ def ranks(scores: torch.Tensor) -> torch.Tensor:
 
 
 def largest(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-    """Which ``count`` elements are the largest; of equal ones the earlier. Boolean, of the shape of ``scores``.
+    """Select the ``count`` largest elements. Of equal elements the earlier one is selected.
 
-    Two ways to the same mask. On a GPU sorting is quick, and a ``count`` that lies there is not waited for. On a CPU
-    sorting eleven million weights takes half as long as a training step of their network; to find the one at which to
-    draw the line takes an eighth of that.
+    Two algorithms give the same mask. A GPU sorts fast, and the host does not synchronize for a ``count`` on the GPU. A
+    CPU needs half the time of a training step to sort the network's weights (11 million). Partial selection of the
+    threshold needs an eighth of that time.
+
+    Args:
+        scores: Scores of any shape.
+        count: Number of elements to select.
+
+    Returns:
+        Boolean tensor with the shape of ``scores``.
     """
     return (top_k_by_threshold if scores.device.type == "cpu" else top_k_by_sort)(scores, count)
 
 
 def top_k_by_sort(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+    """Select the ``count`` largest elements by a full sort (see :func:`largest`)."""
     return ranks(scores) < count
 
 
 def top_k_by_threshold(scores: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-    # Where training has diverged there are scores that are no numbers: they count as large, as in sorting.
+    # A diverged training has NaN scores. They count as large, as in sorting.
+    """Select the ``count`` largest elements by the value of the smallest of them (see :func:`largest`)."""
     values = scores.detach().flatten().nan_to_num(inf, inf, -inf)
     kept = int(count)
-    rest = len(values) - kept
-    if not 0 < rest < len(values):
-        return torch.full_like(scores, rest <= 0, dtype=torch.bool)
-    line = values.kthvalue(rest + 1).values  # numpy.partition takes half the time, and ten times that where many tie
-    found = values > line
-    on_the_line = (values == line).nonzero().squeeze(1)
-    found[on_the_line[: kept - int(found.sum())]] = True
-    return found.view_as(scores)
+    num_masked = len(values) - kept
+    if not 0 < num_masked < len(values):
+        return torch.full_like(scores, num_masked <= 0, dtype=torch.bool)
+    # numpy.partition takes half the time of kthvalue, but ten times as long with many equal values.
+    threshold = values.kthvalue(num_masked + 1).values
+    selected = values > threshold
+    ties = (values == threshold).nonzero().squeeze(1)
+    selected[ties[: kept - int(selected.sum())]] = True
+    return selected.view_as(scores)
 
 
 def top_k_global(scores: Mapping[str, torch.Tensor], count: int) -> Masks:
-    """Keep exactly the ``count`` largest of all scores together ("global" pruning)."""
+    """Keep exactly the ``count`` largest of all scores ("global" pruning).
+
+    Args:
+        scores: Scores by layer name.
+        count: Number of active weights in the network.
+    """
     flat = torch.cat([score.flatten() for score in scores.values()])
     kept = largest(flat, count)
     parts = kept.split([score.numel() for score in scores.values()])
@@ -110,17 +131,35 @@ def top_k_global(scores: Mapping[str, torch.Tensor], count: int) -> Masks:
 
 
 def top_k_per_layer(scores: Mapping[str, torch.Tensor], counts: Mapping[str, int]) -> Masks:
-    """Keep exactly the ``counts[name]`` largest scores of every layer."""
+    """Keep exactly the ``counts[name]`` largest scores of every layer.
+
+    Args:
+        scores: Scores by layer name.
+        counts: Number of active weights by layer name.
+    """
     return Masks({name: largest(score, counts[name]) for name, score in scores.items()})
 
 
 def random_per_layer(
     weights: Mapping[str, torch.Tensor], counts: Mapping[str, int], generator: torch.Generator
 ) -> Masks:
-    """Keep exactly ``counts[name]`` weights of every layer, drawn uniformly."""
+    """Keep exactly ``counts[name]`` weights of every layer, drawn uniformly.
+
+    Args:
+        weights: Weights by layer name.
+        counts: Number of active weights by layer name.
+        generator: CPU generator of the draw.
+    """
     return top_k_per_layer(uniform_scores(weights, generator), counts)
 
 
 def uniform_scores(weights: Mapping[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
-    """Independent U(0, 1) scores of the shape of every weight, on its device, the same whatever the device."""
+    """Draw independent U(0, 1) scores in the shape of every weight.
+
+    The values do not depend on the device of the weights.
+
+    Args:
+        weights: Weights by layer name.
+        generator: CPU generator of the draw.
+    """
     return {name: torch.rand(w.shape, generator=generator).to(w.device) for name, w in weights.items()}

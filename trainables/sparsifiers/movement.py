@@ -1,14 +1,17 @@
 """Movement pruning: keep the weights that move away from zero.
 
-Sanh et al., "Movement Pruning: Adaptive Sparsity by Fine-Tuning", NeurIPS 2020. Every weight has a score, the sum
-over the steps of - w dL/dw: it rises while a descent step makes |w| larger. The mask keeps the weights with the
-largest scores, of the whole network, and fewer and fewer along the cubic of gradual pruning. Gradients pass the mask
-straight to the scores, so a weight that is masked keeps its value and its score moves on: it can come back.
+Sanh et al., "Movement Pruning: Adaptive Sparsity by Fine-Tuning", NeurIPS 2020. The score of a weight is the sum over
+all steps of - w dL/dw. The score rises while descent steps increase |w|. The masks keep the largest scores of the whole
+network, with the cubic schedule of gradual pruning. Gradients reach the scores through the mask (straight-through). A
+masked weight therefore keeps its value, its score still changes, and it can grow again.
 
-Departures: the paper fine-tunes a pretrained language model and renews the mask in every step; here training starts
-from scratch, and masks are renewed on the schedule of ``gmp``, then stay. The learning rate of the scores is left out,
-for it scales all of them alike and ranks nothing differently. Scores need the gradients of all weights in every step:
-2 f_S + f_D operations an image.
+Departures:
+
+- Training starts from random weights (paper: fine-tunes a pretrained language model).
+- Masks change on the schedule of ``gmp``, then stay (paper: in every step).
+- The learning rate of the scores is left out: it scales all scores equally and does not change their ranking.
+
+Scores need the gradients of all weights in every step: 2 f_S + f_D operations per image.
 """
 
 from __future__ import annotations
@@ -26,12 +29,14 @@ from sparsweep.trainables.sparsifiers.masks import Masks
 
 @sparsifiers.register
 class Movement(GMP):
-    """Gradual pruning of the weights that move towards zero; they can come back."""
+    """Movement pruning: gradually prune the weights that move towards zero. They can grow again."""
 
     needs_every_gradient: ClassVar[bool] = True
 
     name: Literal["movement"] = "movement"  # type: ignore[assignment]
-    dense_gradients: Literal[False] = Field(default=False, description="scores, not momenta, see masked weights")
+    dense_gradients: Literal[False] = Field(
+        default=False, description="gradients of masked weights change their scores, not their momenta"
+    )
 
     def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
         return LatentParams(weights, optimizer, masks, reached=lambda values, masks: masks)

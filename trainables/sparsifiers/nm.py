@@ -1,16 +1,17 @@
-"""N:M sparsity: at most N of every M weights in a row, the pattern that sparse tensor cores compute with.
+"""N:M sparsity: at most N of every M consecutive weights are active, the pattern of sparse tensor cores.
 
-Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From Scratch", ICLR 2021 (SR-STE): in every
-step the N largest magnitudes of each group of M are used, gradients reach all weights as if they were used
-(straight-through), and the masked ones are drawn to zero by ``decay`` * w in their gradient, so that they do not come
-and go. ``training: fixed`` keeps the masks of the initial magnitudes instead.
+Zhou et al., "Learning N:M Fine-grained Structured Sparse Neural Networks From Scratch", ICLR 2021 (SR-STE). In every
+step the N largest magnitudes of each group of M are active. Gradients reach all weights as if all were active
+(straight-through). The term ``decay`` * w in the gradient pulls masked weights to zero and stabilizes the masks.
+``training: fixed`` keeps the masks of the initial magnitudes instead.
 
-Groups lie along the inner dimension of the matrix product that hardware makes of a layer: [out, in] of a linear layer,
-[out, height, width, in] of a convolution, so that M neighbours are input channels at one place of the kernel wherever M
-divides their number. A row that M does not divide ends in an incomplete group: those of a layer are filled together, by
-magnitude, to the layer's N/M (within one weight), so that the total is exact; for hardware such a layer is dense.
+Groups lie along the inner dimension of the hardware's matrix product: ``(out, in)`` of a linear layer, ``(out, height,
+width, in)`` of a convolution. M neighbors are input channels at one kernel position if M divides the number of
+channels. If M does not divide a row, the row ends in an incomplete group. The incomplete groups of a layer are filled
+together, by magnitude, to the layer's N/M (within one weight). The total is exact, but hardware treats this layer as
+dense.
 
-Departure from their code: every convolution and linear layer is masked, the classifier and the first one too.
+Departure from the authors' code: every convolution and linear layer is masked, the classifier and the first one too.
 """
 
 from __future__ import annotations
@@ -33,23 +34,23 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 @sparsifiers.register
 class NM(Sparsifier):
-    """N of every M neighbouring weights (2:4 unless told), by magnitude in every step (SR-STE), or fixed."""
+    """N of every M neighboring weights (default 2:4), by magnitude in every step (SR-STE), or fixed."""
 
     name: Literal["nm"] = "nm"
-    n: int = Field(default=2, ge=1, description="weights that stay in a group")
-    m: int = Field(default=4, ge=2, description="weights of a group")
+    n: int = Field(default=2, ge=1, description="active weights per group")
+    m: int = Field(default=4, ge=2, description="weights per group")
     training: Literal["sr_ste", "fixed"] = Field(
         default="sr_ste",
-        description="sr_ste: masks follow the magnitudes; fixed: those of the initial weights",
+        description="sr_ste: masks follow the magnitudes; fixed: masks of the initial weights",
     )
     decay: float = Field(default=2e-4, ge=0, description="pull of masked weights to zero (SR-STE: 2e-4)")
-    update_every: float = Field(default=0.0, ge=0, description="epochs between two choices of masks (0: every step)")
+    update_every: float = Field(default=0.0, ge=0, description="epochs between two mask updates (0: every step)")
 
     def check(self, spec: TrialSpec) -> None:
         if self.n >= self.m:
-            raise SpecError("sparsifier.n", f"must be less than m, {self.m}, got {self.n}")
+            raise SpecError("sparsifier.n", f"must be less than m {self.m} (got {self.n}).")
         if not math.isclose(spec.sparsity, 1 - self.n / self.m, abs_tol=1e-6):
-            raise SpecError("sparsity", f"{self.n}:{self.m} is {1 - self.n / self.m:.6g}, got {spec.sparsity:g}")
+            raise SpecError("sparsity", f"{self.n}:{self.m} needs {1 - self.n / self.m:.6g} (got {spec.sparsity:g}).")
 
     @property
     def dynamic(self) -> bool:
@@ -76,7 +77,7 @@ class NM(Sparsifier):
         return self.choose(moment.weights)
 
     def choose(self, weights: Mapping[str, torch.Tensor]) -> Masks:
-        """The N largest magnitudes of every group."""
+        """Return masks of the N largest magnitudes of every group."""
         shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
         total = round(distributions.num_weights(shapes) * self.n / self.m)
         counts = distributions.allocate(shapes, distributions.uniform(shapes, self.n / self.m), total)
@@ -84,7 +85,7 @@ class NM(Sparsifier):
 
 
 class SrSteParams(LatentParams):
-    """Gradients reach all weights, and ``decay`` draws the masked ones to zero (SR-STE)."""
+    """Latent parameters whose gradients reach all weights. ``decay`` pulls the masked ones to zero (SR-STE)."""
 
     def __init__(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks, decay: float) -> None:
         self.decay = decay
@@ -92,22 +93,29 @@ class SrSteParams(LatentParams):
 
     @no_grad
     def step(self) -> None:
-        # The latent values are those of the masked weights, and zero elsewhere.
+        # Latent values are zero for active weights: the decay acts on masked weights only.
         torch._foreach_add_(self.gradients(), list(self.latent.values()), alpha=self.decay)
         super().step()
 
 
 def group_mask(weight: torch.Tensor, n: int, m: int, count: int) -> torch.Tensor:
-    """The mask of one layer: the ``n`` largest |w| of every whole group of ``m``, ``count`` weights in all.
+    """Select the ``n`` largest |w| of every complete group of ``m``. Of equal magnitudes the earlier one is selected.
 
-    ``weight``: [out, in] or [out, in, height, width]. Of equal magnitudes the earlier one in the row stays.
+    Args:
+        weight: Weights of one layer, ``(out, in)`` or ``(out, in, height, width)``.
+        n: Active weights per group.
+        m: Weights per group.
+        count: Active weights of the layer. Incomplete groups fill up to this number.
+
+    Returns:
+        Boolean tensor with the shape of ``weight``.
     """
     inner_last = weight.abs().movedim(1, -1)
     rows = inner_last.flatten(1)
-    whole = rows.shape[1] // m * m
-    groups, rest = rows[:, :whole].reshape(-1, m), rows[:, whole:]
-    best = groups.argsort(dim=1, descending=True, stable=True)[:, :n]
-    in_groups = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, best, True)
+    num_grouped = rows.shape[1] // m * m
+    groups, rest = rows[:, :num_grouped].reshape(-1, m), rows[:, num_grouped:]
+    top_n = groups.argsort(dim=1, descending=True, stable=True)[:, :n]
+    in_groups = torch.zeros_like(groups, dtype=torch.bool).scatter_(1, top_n, True)
     in_rest = largest(rest, count - n * len(groups))
-    mask = torch.cat([in_groups.view(len(rows), whole), in_rest], dim=1)
+    mask = torch.cat([in_groups.view(len(rows), num_grouped), in_rest], dim=1)
     return mask.view(inner_last.shape).movedim(-1, 1)

@@ -1,8 +1,8 @@
 """One-shot magnitude pruning after training, then training again from the pruned weights.
 
-Han et al., "Learning both Weights and Connections", NeurIPS 2015, in one shot and globally (paper, appendix A.1): the
-dense network is trained in full on the same data, its smallest weights are removed, and what is left is trained again
-with the full schedule and a new optimiser; batch-norm statistics are kept.
+Han et al., "Learning both Weights and Connections", NeurIPS 2015, in one shot and globally (paper, appendix A.1). The
+dense network is trained fully on the same data, and its smallest weights are pruned. The pruned network is trained
+again with the full schedule and a new optimizer. Batch-norm statistics are kept.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One-shot magnitude pruning with ERK layer densities (paper, section 4.1, Figure 8: "OMP_ERK").
 
-As OMP, but each layer keeps its ERK share of weights, the largest of the layer. Departure from the authors' code,
-towards the text: there the mask was random, and magnitudes played no part (``shuffle``, D4).
+As OMP, but each layer keeps the largest of its weights at its ERK density. Departure from the authors' code, as the
+paper's text says: the authors' mask was random, and magnitudes had no effect (``shuffle``, D4).
 """
 
 from __future__ import annotations
@@ -19,4 +19,4 @@ class OMPERK(OMP):
     """One-shot magnitude pruning within layers of ERK density, then training again from the dense weights."""
 
     name: Literal["omp_erk"] = "omp_erk"  # type: ignore[assignment]
-    distribution: Literal["erk"] = Field(default="erk", description="how dense each layer is")
+    distribution: Literal["erk"] = Field(default="erk", description="layer densities")

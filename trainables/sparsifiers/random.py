@@ -1,7 +1,7 @@
 """Random pruning before training, with ERK layer densities (paper, section 4.1: "Random pruning").
 
-Liu et al., "The Unreasonable Effectiveness of Random Pruning", ICLR 2022. The mask is drawn once and stays. Departure
-from the authors' code: exact counts a layer, where it draws each weight by itself (``counts``).
+Liu et al., "The Unreasonable Effectiveness of Random Pruning", ICLR 2022. The mask is drawn once and stays fixed.
+Departure from the authors' code: exact counts per layer (authors: independent draws per weight; see ``counts``).
 """
 
 from __future__ import annotations
@@ -14,6 +14,6 @@ from sparsweep.trainables.sparsifiers.layer_budget import RandomMask
 
 @sparsifiers.register
 class Random(RandomMask, MaskedSparsifier):
-    """A random mask with ERK layer densities, fixed from the start."""
+    """Random mask with ERK layer densities, fixed from the start."""
 
     name: Literal["random"] = "random"

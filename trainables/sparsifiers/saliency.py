@@ -1,6 +1,6 @@
-"""Saliency scores: how much each weight matters. Pure functions of a network and some batches.
+"""Saliency scores: the importance of each weight, as pure functions of a network and some batches.
 
-The network is left as it was (batch-norm statistics included). Scores are detached and have the shapes of the weights.
+The network does not change, batch-norm statistics included. Scores are detached and have the shapes of the weights.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from sparsweep.trainables.lazy import functional, init, nn, no_grad, torch
 from sparsweep.trainables.models import maskable
 
 Batch: TypeAlias = "tuple[torch.Tensor, torch.Tensor]"
-"""Images, float32 [B, C, H, W] in [0, 1], and labels, int64 [B]."""
+"""Images, float32 ``(B, C, H, W)`` in [0, 1], and labels, int64 ``(B,)``."""
 SaliencyLoss: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], torch.Tensor]"
+"""Loss of logits, float32 ``(B, classes)``, and labels, int64 ``(B,)``: a number."""
 
 LossName = Literal["cross_entropy", "nll"]
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the mean cross-entropy."""
     return functional.cross_entropy(logits, labels)
 
 
 def logit_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Minus the mean of the label's raw logit, as the authors' code has it (defect D1)."""
+    """Return minus the mean of the label's raw logit, as in the authors' code (defect D1)."""
     return functional.nll_loss(logits, labels)
 
 
@@ -32,16 +34,26 @@ LOSSES: dict[LossName, SaliencyLoss] = {"cross_entropy": cross_entropy, "nll": l
 
 
 def magnitudes(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """|w| of every maskable weight."""
+    """Return |w| of every maskable weight."""
     return {name: weight.abs() for name, weight in weights.items()}
 
 
 def connection_sensitivity(
     model: nn.Module, batches: Sequence[Batch], loss: SaliencyLoss = cross_entropy
 ) -> dict[str, torch.Tensor]:
-    """|w * dL/dw| for the loss of ``batches`` (Lee et al., SNIP, ICLR 2019, equation 6 without its normaliser).
+    """Return |w * dL/dw| for the loss of ``batches``.
 
-    The network is in training mode, as the method has it.
+    Lee et al., SNIP, ICLR 2019, equation 6 without the normalization.
+
+    The network is in training mode, as in the paper's method.
+
+    Args:
+        model: Network at the weights to score.
+        batches: Batches whose losses are summed.
+        loss: Loss of one batch.
+
+    Returns:
+        Scores by weight name.
     """
     probe = copy.deepcopy(model).train()
     weights = maskable(probe)
@@ -52,13 +64,25 @@ def connection_sensitivity(
 def sum_of_gradients(
     probe: nn.Module, weights: Mapping[str, torch.Tensor], batches: Sequence[Batch], loss: SaliencyLoss
 ) -> dict[str, torch.Tensor]:
-    """The gradient of the sum of the batches' mean losses with respect to ``weights``, by name."""
+    """Return the gradient of the sum of the batches' mean losses with respect to ``weights``, by name.
+
+    Args:
+        probe: Network that contains ``weights``.
+        weights: Parameters by name.
+        batches: Batches whose losses are summed.
+        loss: Loss of one batch.
+    """
     parts = [torch.autograd.grad(loss(probe(images), labels), list(weights.values())) for images, labels in batches]
     return {name: torch.stack(grads).sum(0) for name, grads in zip(weights, zip(*parts, strict=True), strict=True)}
 
 
 def reinitialized(model: nn.Module, generator: torch.Generator) -> nn.Module:
-    """A copy of ``model`` with its maskable weights drawn anew, Xavier normal (Glorot & Bengio 2010; defect D2)."""
+    """Return a copy of ``model`` with new maskable weights, Xavier normal (Glorot & Bengio 2010; defect D2).
+
+    Args:
+        model: Network to copy.
+        generator: CPU generator of the draw.
+    """
     fresh = copy.deepcopy(model)
     with torch.no_grad():
         for weight in maskable(fresh).values():
@@ -67,11 +91,19 @@ def reinitialized(model: nn.Module, generator: torch.Generator) -> nn.Module:
 
 
 def grasp_scores(model: nn.Module, batches: Sequence[Batch], temperature: float) -> dict[str, torch.Tensor]:
-    """w * (H g): how much of the gradient's norm each weight carries (Wang et al., GraSP, ICLR 2020).
+    """Return w * (H g): the contribution of each weight to the gradient norm (Wang et al., GraSP, ICLR 2020).
 
-    g and H: gradient and Hessian of the cross-entropy of ``batches`` with logits divided by ``temperature``. To first
-    order, removing the weight changes g'g by -2 times this; so weights of large positive score are to be kept. The
-    network is in training mode, as in the method's own code.
+    g and H are gradient and Hessian of the cross-entropy of ``batches`` with logits divided by ``temperature``. To
+    first order, removing the weight changes g'g by -2 times this score. Weights with large positive scores are kept.
+    The network is in training mode, as in the authors' code.
+
+    Args:
+        model: Network at its initial weights.
+        batches: Batches whose losses are summed.
+        temperature: Divisor of the logits.
+
+    Returns:
+        Scores by weight name.
     """
     probe = copy.deepcopy(model).train()
     weights = maskable(probe)
@@ -91,7 +123,15 @@ def hessian_product(
     loss: SaliencyLoss,
     vector: Mapping[str, torch.Tensor],
 ) -> dict[str, torch.Tensor]:
-    """The Hessian of the sum of the batches' mean losses with respect to ``weights`` times ``vector``, by name."""
+    """Return the Hessian of the sum of the batches' mean losses with respect to ``weights`` times ``vector``, by name.
+
+    Args:
+        probe: Network that contains ``weights``.
+        weights: Parameters by name.
+        batches: Batches whose losses are summed.
+        loss: Loss of one batch.
+        vector: Tensors by name, in the shapes of ``weights``.
+    """
     inputs = list(weights.values())
     parts = []
     for images, labels in batches:
@@ -105,10 +145,10 @@ def hessian_product(
 
 @no_grad
 def abs_network(model: nn.Module) -> nn.Module:
-    """The network whose paths :func:`synaptic_flow` adds up: every parameter and buffer is its absolute value.
+    """Return a copy of the network for :func:`synaptic_flow`: every parameter and buffer has its absolute value.
 
-    In evaluation mode, so that images do not act on each other; without standardisation of its input; and in float64,
-    in which products along many layers neither vanish nor overflow.
+    The copy is in evaluation mode: images do not affect each other. Its input is not standardized. Its dtype is
+    float64: products along many layers neither vanish nor overflow.
     """
     from sparsweep.trainables.models.modules import Normalize
 
@@ -124,10 +164,17 @@ def abs_network(model: nn.Module) -> nn.Module:
 def synaptic_flow(
     probe: nn.Module, image_shape: Sequence[int], masks: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
-    """|w dR/dw|, R: the sum of the logits of an all-ones image (Tanaka et al., NeurIPS 2020).
+    """Return |w dR/dw|, where R is the sum of the logits of an all-ones image (Tanaka et al., NeurIPS 2020).
 
-    ``probe``: an :func:`abs_network` network; ``image_shape``: (channels, height, width); ``masks``: weights outside
-    count as zero. Where layers have no biases the scores of each layer sum to R: flow is conserved.
+    If layers have no biases, the scores of each layer sum to R: flow is conserved.
+
+    Args:
+        probe: Network of :func:`abs_network`.
+        image_shape: (channels, height, width).
+        masks: Masks by weight name. Masked weights count as zero.
+
+    Returns:
+        Scores by weight name, float64.
     """
     weights = {name: (w.detach() * masks[name]).requires_grad_() for name, w in maskable(probe).items()}
     image = torch.ones(1, *image_shape, dtype=torch.float64, device=next(iter(weights.values())).device)

@@ -1,12 +1,13 @@
 """SNIP: prune once before training, by the effect of each connection on the loss.
 
-Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensitivity", ICLR 2019: the score of a weight is
-|w dL/dw| (its equation 6). One mini-batch of the trial's own training set, global ranking, fixed mask (paper,
-appendix A.1).
+Lee et al., "SNIP: Single-shot Network Pruning based on Connection Sensitivity", ICLR 2019. The score of a weight is |w
+dL/dw| (equation 6). One mini-batch of the trial's own training set, global ranking, fixed mask (paper, appendix A.1).
 
-Departures from the authors' code, all towards the text: cross-entropy on logits (there: the negative log-likelihood of
-raw logits, D1), scores of the very weights that are then trained (there: of freshly drawn ones, D2), and the mask
-itself is used (there: only its layer densities, with positions drawn again, D3).
+Departures from the authors' code, all as the paper's text says:
+
+- the loss is the cross-entropy of logits (authors: negative log-likelihood of raw logits, D1);
+- the scored weights are those that are then trained (authors: newly drawn ones, D2);
+- the mask itself is used (authors: only its layer densities, with positions drawn again, D3).
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ from sparsweep.trainables.sparsifiers.saliency import LOSSES, LossName, connecti
 
 @sparsifiers.register
 class SNIP(SaliencyPruning):
-    """Connection sensitivity on one batch before training; global, fixed mask."""
+    """Connection sensitivity on one batch before training, with a global ranking and a fixed mask."""
 
     name: Literal["snip"] = "snip"
-    batches: int = Field(default=1, ge=1, description="batches whose gradients are added up (paper: 1)")
-    loss: LossName = Field(default="cross_entropy", description="nll: of raw logits, without the softmax (D1)")
+    batches: int = Field(default=1, ge=1, description="batches whose gradients are summed (paper: 1)")
+    loss: LossName = Field(default="cross_entropy", description="nll: of raw logits, without softmax (D1)")
     weights: Literal["initial", "redrawn"] = Field(
-        default="initial", description="redrawn: scores of other weights than those that are trained (D2)"
+        default="initial", description="redrawn: score newly drawn weights, not those that are trained (D2)"
     )
 
     def scores(self, start: InitContext) -> Tensors:

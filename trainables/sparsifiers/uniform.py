@@ -1,7 +1,7 @@
 """Random pruning before training, with the same density in every layer (paper, section 4.1: "Uniform pruning").
 
-As in the authors' code the first convolution and the classifier are pruned like all others; unlike there, the number
-of weights of each layer is exact (``counts``).
+As in the authors' code the first convolution and the classifier are pruned like all other layers. Departure: the number
+of active weights of each layer is exact (``counts``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sparsweep.trainables.sparsifiers.layer_budget import RandomMask
 
 @sparsifiers.register
 class Uniform(RandomMask, MaskedSparsifier):
-    """A random mask with the same density in every layer, fixed from the start."""
+    """Random mask with the same density in every layer, fixed from the start."""
 
     name: Literal["uniform"] = "uniform"
-    distribution: Literal["uniform"] = Field(default="uniform", description="how dense each layer is")
+    distribution: Literal["uniform"] = Field(default="uniform", description="layer densities")

@@ -1,1 +1,1 @@
-"""The training of one network: steps, masks, epochs, evaluation."""
+"""Training of one network: steps, masks, epochs, evaluation."""

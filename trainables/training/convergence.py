@@ -1,16 +1,16 @@
-"""Whether a network was trained to its end, from the history of its training.
+"""Convergence of a training, from its history.
 
-A result of a network that was stopped early tells how fast a method trains, and not how well it learns. A trial is
-*under-trained* if one of these holds:
+The result of a network that was stopped early shows how fast a method trains, not how well it learns. A trial is
+*under-trained* if one of these conditions holds:
 
-- it does not fit its own training samples: ``fit_accuracy`` is below :data:`FIT` of what can be learned;
-- it is still rising: over the last quarter of training the line through the test accuracies gains more than
-  :data:`RISE`, and more than noise around a flat line would (one-sided t-test at :data:`NOISE`).
+- the network does not fit its own training samples: ``fit_accuracy`` is below :data:`FIT` of the learnable share;
+- accuracy still rises: over the last quarter of training a line through the test accuracies gains more than
+  :data:`RISE`, and significantly more than a flat line with noise (one-sided t-test at :data:`NOISE`).
 
-What can be learned is the difficulty's to say (``Difficulty.learnable``). Of wrong labels, none must be memorized: with
-20 % label noise, 80 % can be learned. Under attack, no fit is asked for, and the trend decides alone.
+The difficulty defines the learnable share (``Difficulty.learnable``). Wrong labels need not be memorized: with 20 %
+label noise, 80 % are learnable. Under attack no fit is required, and only the trend counts.
 
-A network too small to fit its samples counts as under-trained too, for nothing in one training tells the two apart.
+A network too small to fit its samples counts as under-trained too: one training cannot separate the two cases.
 """
 
 from __future__ import annotations
@@ -22,24 +22,30 @@ from dataclasses import dataclass
 import numpy as np
 
 FIT = 0.98
-"""Share of the learnable training labels that a network trained to its end predicts."""
+"""Share of the learnable training labels that a converged network predicts."""
 RISE = 0.01
-"""Gain of test accuracy over the last quarter of training that counts as still rising."""
+"""Gain of test accuracy over the last quarter of training above which accuracy still rises."""
 NOISE = 0.01
-"""Share of flat, noisy curves that may be taken for rising ones: a claim looks at dozens of trials."""
+"""Significance level: share of flat, noisy curves that count as rising. A claim tests dozens of trials."""
 LATE = 0.25
-"""Share of training, at its end, over which the trend is taken."""
+"""Share of training, at its end, that the trend covers."""
 MIN_STEPS = 1000
-"""Optimizer steps below which ``plan`` expects under-trained networks, on any of the data sets here."""
+"""Optimizer steps below which ``plan`` expects under-trained networks, on any of the built-in data sets."""
 MAX_FACTOR = 20
-"""Extrapolations beyond so many times the epochs that were trained are reported as unknown."""
+"""Maximum ratio of extrapolated to trained epochs. Larger extrapolations are reported as unknown."""
 MIN_POINTS = 3
-"""Points that a line needs to have a standard error."""
+"""Minimum number of points of a line with a standard error."""
 
 
 @dataclass(frozen=True)
 class Trend:
-    """A line through ``points`` evaluations: its ``gain`` over the last quarter of training, its standard ``error``."""
+    """Line through the last evaluations of a training.
+
+    Attributes:
+        gain: Gain of accuracy over the last quarter of training.
+        error: Standard error of the gain.
+        points: Number of evaluations.
+    """
 
     gain: float
     error: float
@@ -47,8 +53,8 @@ class Trend:
 
     @property
     def rising(self) -> bool:
-        """Whether the gain is larger than :data:`RISE` and than noise explains."""
-        from scipy.special import stdtrit  # here alone: a driver imports this module for its numbers
+        """Whether the gain exceeds :data:`RISE` and is significant."""
+        from scipy.special import stdtrit  # slow import: the driver needs only this module's constants
 
         return self.gain > max(RISE, self.error * float(stdtrit(self.points - 2, 1 - NOISE)))
 
@@ -58,11 +64,11 @@ def late_trend(epochs: Sequence[int], accuracies: Sequence[float | None], num_ep
 
     Args:
         epochs: Epochs after which the network was evaluated, counted from 1.
-        accuracies: Test accuracies in [0, 1] at these epochs; None where there was no evaluation.
-        num_epochs: Epochs of the whole training.
+        accuracies: Test accuracies in [0, 1] at these epochs, or None without an evaluation.
+        num_epochs: Epochs of the full training.
 
     Returns:
-        The trend, or None if fewer than three evaluations fall into that quarter.
+        The trend, or None if the quarter has fewer than three evaluations.
     """
     first = (1 - LATE) * num_epochs
     points = [(epoch, value) for epoch, value in zip(epochs, accuracies, strict=True) if value is not None]
@@ -78,15 +84,15 @@ def late_trend(epochs: Sequence[int], accuracies: Sequence[float | None], num_ep
 
 
 def is_undertrained(fit_accuracy: float, learnable: float | None, trend: Trend | None) -> bool | None:
-    """Apply the rule of this module.
+    """Return whether a trial is under-trained (see the module docstring).
 
     Args:
         fit_accuracy: Accuracy of the final network on its own training samples, in [0, 1].
-        learnable: Share of the training labels that can be learned; None if no fit is asked for.
-        trend: That of the test accuracy, or None if it is unknown.
+        learnable: Share of the training labels that can be learned, or None if no fit is required.
+        trend: Trend of the test accuracy, or None if unknown.
 
     Returns:
-        True or False, or None if the trend is unknown and nothing else tells.
+        True or False, or None if the trend is unknown and the fit does not decide.
     """
     if learnable is not None and fit_accuracy < FIT * learnable:
         return True
@@ -100,20 +106,20 @@ def epochs_to_fit(
     learnable: float | None,
     num_epochs: int,
 ) -> int | None:
-    """Extrapolate how many epochs the same schedule, stretched, needs to fit its samples.
+    """Extrapolate the number of epochs that the same schedule, stretched, needs to fit the samples.
 
-    The training error is taken to fall as a power of the epochs, e = a * t^-b. The power is that of the later half of
-    the epochs at the initial learning rate. Stretching the schedule by a factor k then divides the final error by k^b.
+    The model is a power law of the training error: e = a * t^-b. The exponent b is fitted to the later half of the
+    epochs at the initial learning rate. A schedule stretched by a factor k then divides the final error by k^b.
 
     Args:
-        train_accuracies: Accuracy of each epoch's training batches, in [0, 1].
+        train_accuracies: Accuracy on each epoch's training batches, in [0, 1].
         rates: Learning rate of each epoch.
         fit_accuracy: As for :func:`is_undertrained`.
         learnable: As for :func:`is_undertrained`.
-        num_epochs: Epochs of the whole training.
+        num_epochs: Epochs of the full training.
 
     Returns:
-        The number of epochs; None if the samples are fitted, no fit is asked for, or it cannot be told.
+        Number of epochs, or None if the samples are fitted, no fit is required, or the number is unknown.
     """
     if learnable is None or fit_accuracy >= FIT * learnable:
         return None

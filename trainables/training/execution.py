@@ -1,16 +1,14 @@
-"""How training steps run on a device, and what a worker keeps from one training to the next.
+"""Execution of training steps on a device, and the state that a worker keeps between trainings.
 
-Nothing here is part of a trial. A :class:`StepRunner` is a network with its optimiser at fixed places in memory, and
-on a GPU its training step captured as CUDA graphs, one for each size of batch; a :class:`StepRunnerCache` hands the
-machine of one training to the next if that has the same shapes. A captured step is a list of operations on fixed
-tensors, so all that changes is written into them: batches, random numbers, masks, learning rate, and the weights of
-the next training.
+Nothing in this module is part of a trial. A :class:`StepRunner` has a network and its optimizer at fixed addresses in
+memory. On a GPU it captures the training step as CUDA graphs, one per batch size. A :class:`StepRunnerCache` reuses the
+runner of the last training if the next one has the same shapes. A CUDA graph replays fixed tensors. Batches, random
+numbers, masks, the learning rate and the next training's weights are therefore copied into these tensors.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -27,7 +25,8 @@ from sparsweep.trainables.pipeline.network import AutocastNetwork
 from sparsweep.trainables.sparsifiers.masked_params import MaskedParams
 from sparsweep.trainables.specs.base import FrozenModel
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.storage.filesystem import expand_home
+from sparsweep.trainables.training.compilation import compiled
+from sparsweep.trainables.training.evaluation import evaluate_in_float32
 
 if TYPE_CHECKING:
     from sparsweep.trainables.pipeline.device_data import DeviceData
@@ -35,42 +34,48 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Step: TypeAlias = "Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]"
-"""A training step on images, labels and random numbers; it gives [sum of losses, hits]."""
+"""Training step on images, labels and random numbers. It returns the sum of losses and the number of hits."""
 
 Replay: TypeAlias = "tuple[Callable[[], object], torch.Tensor]"
-"""Runs a captured step on the tensors that it was captured with; where it leaves what the step gives."""
+"""Function that replays a captured step on its fixed tensors, and the tensor that then has the result."""
 
 Capture: TypeAlias = "Callable[[Step, tuple[torch.Tensor, ...]], Replay]"
+"""Function that captures a step on fixed tensors."""
 
 WARMUP_STEPS = 2
-"""Steps of each size of batch that run as they are before one is captured: libraries set themselves up in them."""
+"""Eager steps per batch size before the capture: libraries initialize in them."""
 
 MAX_GRAPHS = 2
-"""Sizes of batch whose captured steps a machine keeps: the whole one, and that of an epoch's last batch."""
-
-COMPILE_CACHE = "~/.cache/sparsweep/inductor"
-COMPILE_CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+"""Maximum number of captured batch sizes per runner: the full size and that of an epoch's last batch."""
 
 
 class ExecutionConfig(FrozenModel):
-    """Levers of speed, each of which can be switched off. None is part of a trial.
+    """Settings that change the speed of a training step but are not part of a trial.
 
-    ``graphs`` changes no bit. ``channels_last`` and ``compile`` choose other kernels: the last bits differ, as they do
-    between two cards or two versions of PyTorch, and a trial must be resumed under the same.
+    ``graphs`` does not change any bit of the results. ``channels_last`` and ``compile`` select other kernels: the last
+    bits differ, as between two GPU models or two versions of PyTorch. A trial must be resumed with the same settings.
     """
 
-    graphs: bool = Field(default=True, description="on a GPU a training step is replayed from a CUDA graph")
-    channels_last: bool = Field(default=True, description="under bf16 on a GPU, the layout of its tensor cores")
-    compile: bool = Field(default=False, description="torch.compile, with a cache on disk; minutes when it is cold")
+    graphs: bool = Field(default=True, description="replay training steps from CUDA graphs on a GPU")
+    channels_last: bool = Field(default=True, description="memory layout of tensor cores, for bf16 on a GPU")
+    compile: bool = Field(
+        default=False, description="torch.compile with a cache on disk; the first compilation takes minutes"
+    )
 
     def layout(self, device: torch.device, precision: str) -> torch.memory_format:
+        """Return the memory layout of the network.
+
+        Args:
+            device: Device of the training.
+            precision: Precision of the recipe.
+        """
         fast = self.channels_last and device.type == "cuda" and precision == "bf16"
         return torch.channels_last if fast else torch.contiguous_format
 
 
 @dataclass(frozen=True)
 class StepSignature:
-    """All that a captured step depends on beside the values of its tensors."""
+    """Properties that a captured step depends on, apart from the values of its tensors."""
 
     model: Model
     classes: int
@@ -85,7 +90,12 @@ class StepSignature:
 
     @classmethod
     def of(cls, spec: TrialSpec, data: DeviceData) -> StepSignature:
-        """What the training of ``spec`` must share with another to be run by the same machine."""
+        """Return the signature of the training of ``spec``. Trainings with equal signatures can share a runner.
+
+        Args:
+            spec: Trial to train.
+            data: Data set on the device of the training.
+        """
         recipe = spec.recipe
         return cls(
             models.cast(spec.model),
@@ -102,7 +112,15 @@ class StepSignature:
 
 
 class StepRunner:
-    """A network on its device with its optimiser, for one training after another of one ``kind``."""
+    """Network on its device with its optimizer, for consecutive trainings of one signature.
+
+    Attributes:
+        network: Network in the precision of the recipe.
+        training_network: The same network, compiled if the config requires it.
+        lr: Learning rate as a tensor on the device.
+        capture_fn: Function that captures steps, or None for eager execution.
+        capture_enabled: Whether the current training can be captured.
+    """
 
     def __init__(self, kind: StepSignature, model: nn.Module, engine: ExecutionConfig) -> None:
         self.signature = kind
@@ -112,7 +130,7 @@ class StepRunner:
         self.training_network = self.network
         if engine.compile:
             self.training_network = replace(self.network, forward=compiled(self.model, kind.batch_size))
-        # A tensor, and momenta that are there from the first step on: a captured step finds both where they were.
+        # A learning rate tensor and initial momenta: a captured step needs both at fixed addresses.
         self.lr = torch.zeros((), device=kind.device)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(),
@@ -131,52 +149,64 @@ class StepRunner:
         self.clear_graphs()
 
     def clear_graphs(self) -> None:
-        """Drop what was captured."""
+        """Drop all captured steps."""
         self.graphs: OrderedDict[int, tuple[tuple[torch.Tensor, ...], Replay]] = OrderedDict()
         self.warmup_counts: Counter[int] = Counter()
 
     def reset(self, state: dict[str, torch.Tensor]) -> None:
-        """Begin again, from the network ``state`` and without momentum."""
+        """Start from the network ``state`` without momentum."""
         self.model.load_state_dict(state)
         self.model.zero_grad(set_to_none=True)
         for values in self.optimizer.state.values():
             values["momentum_buffer"].zero_()
 
     def attach_masks(self, topology: MaskedParams, watches: bool) -> None:
-        """Train under ``topology`` from now on; steps captured under another of its class go on.
+        """Train with ``topology`` from now on. Captured steps stay valid for parameters of the same class.
 
-        ``watches``: whether the sparsifier looks at every step.
+        Args:
+            topology: Masked parameters of the training.
+            watches: Whether the sparsifier reads the gradients of every step.
         """
         if self.masked_params is not None and type(topology) is type(self.masked_params):
             topology.reuse_buffers(self.masked_params)
         else:
             self.clear_graphs()
         self.masked_params = topology
-        obstacle = self.capture_blocker(topology, watches)
-        self.capture_enabled = self.capture_fn is not None and obstacle is None
-        if self.capture_fn is not None and obstacle is not None:
-            warn_once(f"training steps run without CUDA graphs: {obstacle}")
+        reason = self.capture_blocker(topology, watches)
+        self.capture_enabled = self.capture_fn is not None and reason is None
+        if self.capture_fn is not None and reason is not None:
+            warn_once(f"training steps run without CUDA graphs: {reason}")
 
     def capture_blocker(self, topology: MaskedParams, watches: bool) -> str | None:
-        """What keeps a step from being captured, in words; None if nothing does."""
+        """Return the reason why a step cannot be captured, or None if it can.
+
+        Args:
+            topology: Masked parameters of the training.
+            watches: Whether the sparsifier reads the gradients of every step.
+        """
         if watches:
-            return "the sparsifier looks at every step"
+            return "the sparsifier reads the gradients of every step"
         if not self.signature.loss_fn.supports_cuda_graphs:
-            return f"{type(self.signature.loss_fn).__name__} does not say that its loss can be"
+            return f"{type(self.signature.loss_fn).__name__} does not set supports_cuda_graphs"
         if topology.graph_tensors is None:
-            return f"{type(topology).__name__} does not say which tensors its steps read"
+            return f"{type(topology).__name__} does not set graph_tensors"
         return None
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """The momenta of an optimiser's ``state_dict``; all else in it is the recipe's."""
+        """Restore the momenta of an optimizer's ``state_dict``. All other entries come from the recipe."""
         for index, parameter in enumerate(self.model.parameters()):
             for name, value in saved["state"].get(index, {}).items():
                 self.optimizer.state[parameter][name].copy_(value)
 
     def run_step(self, step: Step, *inputs: torch.Tensor) -> torch.Tensor:
-        """``step`` on ``inputs`` (images, labels, random numbers), replayed once it has been captured.
+        """Run ``step`` on ``inputs``, as a CUDA graph once it is captured.
 
-        What it gives is overwritten by the next call.
+        Args:
+            step: Training step.
+            inputs: Images, labels and random numbers.
+
+        Returns:
+            Result of the step. The next call overwrites it.
         """
         if self.capture_fn is None or not self.capture_enabled:
             return step(*inputs)
@@ -185,63 +215,55 @@ class StepRunner:
             self.warmup_counts[size] += 1
             if self.warmup_counts[size] <= WARMUP_STEPS:
                 return run_on_side_stream(step, inputs)
-            places = tuple(value.clone() for value in inputs)
-            if len(self.graphs) == MAX_GRAPHS:  # a step holds the memory of all that it computes
+            buffers = tuple(value.clone() for value in inputs)
+            if len(self.graphs) == MAX_GRAPHS:  # each graph keeps its memory pool
                 self.graphs.popitem(last=False)
             try:
-                self.graphs[size] = places, self.capture_fn(step, places)
+                self.graphs[size] = buffers, self.capture_fn(step, buffers)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
-                warn_once(f"training steps run without CUDA graphs: capturing one failed ({error})")
+                warn_once(f"training steps run without CUDA graphs: the capture failed ({error})")
                 self.capture_fn = None
                 return step(*inputs)
-        self.graphs.move_to_end(size)  # the one to be dropped first is the one used longest ago
-        places, (replay, result) = self.graphs[size]
-        for place, value in zip(places, inputs, strict=True):
-            place.copy_(value)
+        self.graphs.move_to_end(size)  # order by last use: the least recently used graph is dropped first
+        buffers, (replay, result) = self.graphs[size]
+        for buffer, value in zip(buffers, inputs, strict=True):
+            buffer.copy_(value)
         replay()
         return result
 
 
 class StepRunnerCache:
-    """What a worker keeps: the machine of its last training."""
+    """Cache of a worker with the runner of its last training."""
 
     def __init__(self, engine: ExecutionConfig | None = None) -> None:
         self.engine = engine or ExecutionConfig()
         self.runner: StepRunner | None = None
 
     def acquire(self, kind: StepSignature, model: nn.Module) -> StepRunner:
-        """A machine of ``kind`` at the weights of ``model``: the last one, if it is of that kind."""
+        """Return a runner of ``kind`` at the weights of ``model``: the cached one if its signature is equal.
+
+        Args:
+            kind: Signature of the training.
+            model: Network at its initial weights.
+        """
         if self.runner is not None and self.runner.signature == kind:
             self.runner.reset(model.state_dict())
         else:
-            self.runner = None  # its memory is free before the next one takes some, here or in a trial beside
+            self.runner = None  # free its memory first, for the next runner or another trial on the same GPU
             torch.cuda.empty_cache()
             self.runner = StepRunner(kind, model, self.engine)
         return self.runner
 
 
-def evaluate_in_float32(model: nn.Module) -> None:
-    """Make the last layer of ``model`` compute in float32 where its logits are judged and not trained on.
-
-    bfloat16 keeps 8 bits: of 10,000 test images some 56 had two equal highest logits, and the first class won. The last
-    layer is the last convolution or linear layer. Without autocast nothing changes.
-    """
-    *_, last = (layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear))
-    last.register_forward_hook(_in_float32)
-
-
-def _in_float32(layer: nn.Module, inputs: tuple[torch.Tensor, ...], logits: torch.Tensor) -> torch.Tensor | None:
-    trains = layer.training and torch.is_grad_enabled()
-    if trains or not torch.is_autocast_enabled(logits.device.type):
-        return None
-    with torch.autocast(logits.device.type, enabled=False):
-        return layer.forward(inputs[0].float())
-
-
 def run_on_side_stream(step: Step, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    """``step`` as it is, on a stream of its own where there are streams: what is captured next must not wait for it."""
+    """Run ``step`` eagerly on a side stream, as CUDA graph warm-up requires. Without CUDA, run it directly.
+
+    Args:
+        step: Training step.
+        inputs: Images, labels and random numbers.
+    """
     device = inputs[0].device
     if device.type != "cuda":
         return step(*inputs)
@@ -255,40 +277,24 @@ def run_on_side_stream(step: Step, inputs: tuple[torch.Tensor, ...]) -> torch.Te
 
 @cache
 def side_stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the side stream of ``device``."""
     return torch.cuda.Stream(device)
 
 
 def cuda_capture(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
-    """``step`` on ``places`` as a CUDA graph; capturing computes nothing."""
+    """Capture ``step`` as a CUDA graph. The capture computes nothing.
+
+    Args:
+        step: Training step.
+        places: Fixed tensors that the graph reads: images, labels and random numbers.
+    """
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, stream=side_stream(places[0].device)):
         result = step(*places)
     return graph.replay, result
 
 
-def compiled(model: nn.Module, batch_size: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """``model``, compiled for batches of that size; what was compiled once is found on disk by later processes.
-
-    Others it takes as it is: an epoch has one, at most, and compiling for it would cost more than it ever saves.
-    """
-    use_persistent_inductor_cache()
-    # PyTorch compiles a function eight times and then leaves it as it is: the machines before this one do not count.
-    torch.compiler.reset()
-    fast = torch.compile(model, dynamic=False)
-    return lambda images: fast(images) if len(images) == batch_size else model(images)
-
-
-def use_persistent_inductor_cache() -> None:
-    """Let compiled code outlive the machine's temporary files, unless the user says where it is to be.
-
-    PyTorch writes its own choice, a temporary folder, into the same variable as soon as its compiler is imported.
-    """
-    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # seconds, for those alone who compile
-
-    if os.environ.get(COMPILE_CACHE_VARIABLE, default_cache_dir()) == default_cache_dir():
-        os.environ[COMPILE_CACHE_VARIABLE] = str(expand_home(COMPILE_CACHE))
-
-
 @cache
 def warn_once(message: str) -> None:
+    """Log a warning once per process."""
     log.warning(message)

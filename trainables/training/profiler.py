@@ -1,6 +1,6 @@
-"""Where the time of one epoch goes: the shares of its phases, and a trace of its first steps to look into.
+"""Profile of one epoch: the time of its phases, and a trace of its first steps.
 
-``profiles/RUN/trace.json`` in the storage opens in Perfetto or chrome://tracing; ``summary.txt`` is one screen.
+``profiles/RUN/trace.json`` in the storage opens in Perfetto or chrome://tracing. ``summary.txt`` fits on one screen.
 """
 
 from __future__ import annotations
@@ -19,25 +19,31 @@ from sparsweep.trainables.storage.store import Store
 T = TypeVar("T")
 
 TRACED_STEPS = 20
-"""The trace stops then: it holds every operation, and one of a whole epoch could not be opened."""
+"""Steps in the trace. It records every operation, and viewers cannot open the trace of a full epoch."""
 PHASES = {
-    "data": "making batches: gathering, cropping, flipping",
-    "forward": "the loss of a batch, attacks included",
-    "backward": "its gradients",
-    "mask": "masking them, and the optimiser's step",
-    "step": "the rest of a training step; all of it where a CUDA graph replays it",
-    "update": "the sparsifier choosing new masks",
+    "data": "batches: gather, crop, flip",
+    "forward": "loss of a batch, attacks included",
+    "backward": "gradients of the loss",
+    "mask": "masking of the gradients, and the optimizer step",
+    "step": "rest of a training step; the full step if a CUDA graph replays it",
+    "update": "mask updates of the sparsifier",
     "evaluation": "accuracies on the test set",
-    "storage": "checkpoint or results",
+    "storage": "checkpoints and results",
     "idle": "everything else",
 }
 
 
 class EpochProfiler:
-    """The time spent in each phase while it is the one that :func:`phase` reports to.
+    """Time spent in each phase while :func:`phase` reports to this profiler.
 
-    Time within a phase inside of another counts for the inner one. On a GPU each phase waits until the device is done,
-    so that what was queued in it counts for it.
+    Time in a nested phase counts for the inner phase only. On a GPU each phase synchronizes the device at its ends. A
+    phase therefore includes the device time of its operations.
+
+    Attributes:
+        spent: Seconds by phase.
+        steps: Training steps so far.
+        trace: Profiler of PyTorch.
+        tracing: Whether the trace records.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -52,19 +58,21 @@ class EpochProfiler:
         self.tracing = False
 
     def start_trace(self) -> None:
+        """Start the trace."""
         self.trace.start()
         self.tracing = True
         self._since = time.perf_counter()
 
     def stop_trace(self) -> None:
+        """Stop the trace if it records."""
         if self.tracing:
             self.lap()
             self.trace.stop()
             self.tracing = False
-            self._since = time.perf_counter()  # what the profiler needs to end is nobody's time
+            self._since = time.perf_counter()  # exclude the time that the trace needs to stop
 
     def lap(self) -> None:
-        """What has passed since the last mark was spent in the innermost phase that is open."""
+        """Add the time since the last mark to the innermost open phase."""
         if self.device.type == "cuda" and not torch.cuda.is_current_stream_capturing():
             torch.cuda.synchronize(self.device)
         now = time.perf_counter()
@@ -73,6 +81,7 @@ class EpochProfiler:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        """Time the enclosed code as phase ``name``."""
         self.lap()
         self._open.append(name)
         try:
@@ -83,36 +92,41 @@ class EpochProfiler:
             self._open.pop()
 
     def begin_step(self) -> None:
-        """A batch has been made."""
+        """Count a training step, after its batch is ready."""
         self.steps += 1
         if self.steps > TRACED_STEPS:
             self.stop_trace()
 
     def format(self) -> list[str]:
-        """One screen."""
-        whole = sum(self.spent.values())
+        """Return the summary as lines."""
+        total = sum(self.spent.values())
         rows = [
-            f"{name:<10} {100 * self.spent[name] / whole:5.1f} %  {self.spent[name]:8.3f} s  {what}"
-            for name, what in PHASES.items()
+            f"{name:<10} {100 * self.spent[name] / total:5.1f} %  {self.spent[name]:8.3f} s  {text}"
+            for name, text in PHASES.items()
         ]
-        return [f"one epoch, {self.steps} steps, {whole:.3f} s", *rows]
+        return [f"one epoch, {self.steps} steps, {total:.3f} s", *rows]
 
 
 _current: EpochProfiler | None = None
 
 
 def phase(name: str) -> AbstractContextManager[None]:
-    """Say that what follows is one of :data:`PHASES`. Costs nothing unless this process is being profiled."""
+    """Time the enclosed code as one of :data:`PHASES`. Without a profile the cost is negligible."""
     return nullcontext() if _current is None else _current.phase(name)
 
 
 def iterate_phase(name: str, items: Iterable[T]) -> Iterator[T]:
-    """The batches ``items``, the making of each of which is the phase ``name``; with each a step begins."""
-    rest = iter(items)
+    """Yield ``items`` and time the creation of each item as phase ``name``. Each item starts a step.
+
+    Args:
+        name: One of :data:`PHASES`.
+        items: Batches of an epoch.
+    """
+    iterator = iter(items)
     while True:
         with phase(name):
             try:
-                item = next(rest)
+                item = next(iterator)
             except StopIteration:
                 return
         if _current is not None:
@@ -121,7 +135,17 @@ def iterate_phase(name: str, items: Iterable[T]) -> Iterator[T]:
 
 
 def profile_call(run: str, device: torch.device, store: Store, work: Callable[[], T]) -> T:
-    """Do ``work``, and leave its profile in ``profiles/RUN/``."""
+    """Call ``work`` and write its profile to ``profiles/RUN/``.
+
+    Args:
+        run: Id of the run.
+        device: Device of the training.
+        store: Storage of the profile.
+        work: Function to profile.
+
+    Returns:
+        Result of ``work``.
+    """
     global _current
     profile = _current = EpochProfiler(device)
     try:

@@ -1,4 +1,4 @@
-"""How many images a second one training gets through on the device at hand, with random images in place of data."""
+"""Throughput of one training on the current device, measured with random images."""
 
 from __future__ import annotations
 
@@ -11,40 +11,53 @@ from sparsweep.trainables.training.execution import ExecutionConfig, StepRunnerC
 from sparsweep.trainables.training.trainer import Trainer
 
 BATCHES = {"cuda": 50, "cpu": 4}
-"""Batches between two looks at the clock: on a GPU a few would not fill it."""
+"""Batches between two time measurements. A few batches would not fill a GPU."""
 MAX_EPOCHS = 100_000
-"""Epochs and epochs between evaluations, neither of which is ever reached."""
+"""Number of epochs, and epochs between evaluations: the measurement reaches neither."""
 
 
 class ThroughputProbe:
-    """A training of steps like those of ``spec``, warmed up; torch.OutOfMemoryError if it is too large.
-
-    Of the dense network: a mask neither saves nor costs time worth the name. ``engine``: how its steps run.
-    """
+    """Training with the same steps as a trial, on the dense network: masks do not change the step time much."""
 
     def __init__(self, spec: TrialSpec, device: torch.device, engine: ExecutionConfig) -> None:
-        alike = spec.replace(
+        """Prepare the training and run one epoch as warm-up.
+
+        Args:
+            spec: Trial to measure.
+            device: Device of the training.
+            engine: Execution of the steps.
+
+        Raises:
+            torch.OutOfMemoryError: The training does not fit into the memory of the device.
+        """
+        dense = spec.replace(
             sparsifier="dense",
             sparsity=0.0,
             data_ratio=1.0,
             recipe={**spec.recipe.model_dump(exclude={"steps"}), "epochs": MAX_EPOCHS},
             evaluation={"every": MAX_EPOCHS},
         )
-        data = random_images(alike, BATCHES[device.type] * spec.recipe.batch_size, device)
-        self.training = Trainer(alike, data, torch.arange(len(data.train_labels)), no_parent, StepRunnerCache(engine))
+        data = random_images(dense, BATCHES[device.type] * spec.recipe.batch_size, device)
+        self.training = Trainer(dense, data, torch.arange(len(data.train_labels)), no_parent, StepRunnerCache(engine))
         self.training.train_epoch()
 
     def rate(self, seconds: float) -> float:
-        """Images per second over at least ``seconds``, and one epoch or more."""
+        """Return the images per second over at least ``seconds`` and at least one epoch."""
         training = self.training
-        began, images, trained = time.perf_counter(), training.num_images, training.train_seconds
-        while training.num_images == images or time.perf_counter() - began < seconds:
+        start, first_images, first_seconds = time.perf_counter(), training.num_images, training.train_seconds
+        while training.num_images == first_images or time.perf_counter() - start < seconds:
             training.train_epoch()
-        return (training.num_images - images) / (training.train_seconds - trained)
+        return (training.num_images - first_images) / (training.train_seconds - first_seconds)
 
 
 def random_images(spec: TrialSpec, count: int, device: torch.device) -> DeviceData:
-    """``count`` training images, and a test image, of the shape that the network of ``spec`` gets."""
+    """Return random training images and one test image in the input shape of the network of ``spec``.
+
+    Args:
+        spec: Trial to measure.
+        count: Number of training images.
+        device: Device of the images.
+    """
     shape = model_input_shape(spec.dataset.image_shape, spec.model.channels, spec.model.min_size)
     images = torch.randint(256, (count, *shape), dtype=torch.uint8, device=device)
     labels = torch.randint(spec.dataset.classes, (count,), device=device)
@@ -53,4 +66,9 @@ def random_images(spec: TrialSpec, count: int, device: torch.device) -> DeviceDa
 
 
 def no_parent(spec: object) -> dict[str, torch.Tensor]:
-    raise LookupError(f"a dense trial has no prerequisite, asked for {spec}")
+    """Reject every prerequisite.
+
+    Raises:
+        LookupError: Always.
+    """
+    raise LookupError(f"a dense trial has no prerequisite (got {spec}).")
