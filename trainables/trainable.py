@@ -135,6 +135,8 @@ class SparseTrainable(tune.Trainable):
         def placed(trial: TrialSpec) -> DeviceData:
             key = (dataset, trial.model.channels, trial.model.min_size)
             if key not in self.device_data_cache:
+                # One data set at a time: a worker goes through many, and a GPU's memory would fill up.
+                self.device_data_cache.clear()
                 self.device_data_cache[key] = to_device_data(
                     images(), trial.model.channels, trial.model.min_size, self.device
                 )

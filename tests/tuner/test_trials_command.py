@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import parse_sweep
+from sparsweep.tuner.state import sweep_record
 from support.fake_results import write_results
 
 Command = Callable[..., tuple[int, str, str]]
@@ -88,7 +92,7 @@ def test_a_sweep_that_was_never_run_is_listed_whole(tmp_path: Path, call: Comman
 
 
 def test_an_empty_choice_is_said(storage: Store, call: Command) -> None:
-    assert listed(call, storage, "--where", "seed == 7") == [["no", "trial"]]
+    assert listed(call, storage, "--where", "seed == 7") == [["no", "trials"]]
 
 
 @pytest.mark.parametrize(
@@ -115,3 +119,23 @@ def test_plan_lists_the_runs_to_do(storage: Store, call: Command, tmp_path: Path
     assert [run["run"] for run in facts["runs"]] == trials[4:]
     out = call("plan", str(path), "--list", "--storage", storage.storage)[1]
     assert f"  {trials[5]}  snip 0.9 on digits/resnet8 none 1 seed 0" in out
+
+
+@pytest.mark.parametrize("command", ["status", "status six", "trials six", "report six"])
+def test_a_command_lists_the_storage_once(
+    command: str, storage: Store, call: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many sweeps it shows: a listing of ten thousand files in a bucket takes seconds."""
+    for name in ("six", "more"):
+        sweep_record.save_sweep(parse_sweep(SWEEP, name), storage)
+    counts: Counter[str] = Counter()
+    finished, failures = Store.finished, tables.newest_failures
+
+    def count(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *arguments: counts.update([name]) or function(*arguments)
+
+    monkeypatch.setattr(Store, "finished", count("finished", finished))
+    monkeypatch.setattr(tables, "newest_failures", count("failures", failures))
+    code, _, err = call(*command.split(), "--storage", storage.storage)
+    assert code == 0, err
+    assert max(counts.values()) == 1, counts

@@ -12,6 +12,7 @@ import re
 import socket
 import traceback as tracebacks
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -43,6 +44,24 @@ class ArtifactLost(FileNotFoundError):
     def __init__(self, problem: str) -> None:
         super().__init__(f"{problem}. Resume the sweep to create them again.")
         self.problem = problem
+
+
+ID_CHARACTERS = 16
+
+
+@dataclass(frozen=True)
+class StorageListing:
+    """Contents of a storage at one moment. A command lists once and passes this on.
+
+    Attributes:
+        finished: Ids of finished trials.
+        artifacts: Paths of all artifacts.
+        failures: Newest failure of each run that has failed and is not finished: a row of ``failures``, by id.
+    """
+
+    finished: frozenset[str]
+    artifacts: frozenset[str]
+    failures: dict[str, dict[str, Any]]
 
 
 class Store(FileStore):
@@ -120,10 +139,15 @@ class Store(FileStore):
 
     def failures(self) -> dict[str, dict[str, Any]]:
         """Return the newest failure of each run that has failed and is not finished, by id."""
-        created = self.artifacts("scores") | self.artifacts("corrupted")
-        finished = self.finished() | {name.partition("-")[0] for name in created}
+        return self.listing().failures
+
+    def listing(self) -> StorageListing:
+        """List finished trials, artifacts and failures, each once."""
+        finished, artifacts = self.finished(), self.artifact_paths()
+        created = {Path(path).name[:ID_CHARACTERS] for path in artifacts if not path.startswith("artifacts/weights/")}
         newest = tables.newest_failures(self.storage)
-        return {trial: row for trial, row in newest.items() if trial not in finished}
+        failures = {run: row for run, row in newest.items() if run not in finished | created}
+        return StorageListing(frozenset(finished), frozenset(artifacts), failures)
 
     def _write_table(self, path: str, table: pa.Table) -> None:
         self.write(path, schemas.to_parquet(table))

@@ -164,7 +164,8 @@ def trial_table(sweep: Sweep, store: Store) -> pd.DataFrame:
     from sparsweep.tuner.planning.status import first_line, outcomes
     from sparsweep.tuner.planning.trials import current_trials
 
-    trials, states, failures = current_trials(sweep, store), outcomes(sweep, store), store.failures()
+    listing = store.listing()
+    trials, states, failures = current_trials(sweep, store), outcomes(sweep, store, listing), listing.failures
     finished, _ = snapshot.read(store.storage, "trials", trials)
     finished_ids = set(finished["trial"].to_pylist())
     unfinished = planned_trials(spec for spec in trials.values() if spec.id not in finished_ids)

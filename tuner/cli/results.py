@@ -60,7 +60,7 @@ def figures(
         raise nothing_finished(described, storage)
     with in_one_line():
         results = chosen(results, methods, panels)
-    for line in lost_scores(described, store):
+    for line in lost_scores(described, store, store.listing()):
         print_message(line)
     folder = f"figures/{'+'.join(names)}"
     for picture in gallery.pictures(results, names, kinds):
@@ -105,9 +105,10 @@ def report(
 
     stated = load_claims(more)
     described, store, results = load_results(sweeps, overrides, storage)
-    for line in lost_scores(described, store):
+    listing = store.listing()
+    for line in lost_scores(described, store, listing):
         print_message(line)
-    sections = [SweepSection(**status.report_input(sweep, store)) for sweep in described]
+    sections = [SweepSection(**status.report_input(sweep, store, listing)) for sweep in described]
     page = render(results, sections, evaluate(results, stated), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
     store.write(path, page.encode())

@@ -161,7 +161,8 @@ def status(
         sweeps, problems = open_readable_sweeps(names, storage)
         for line in problems:
             print_message(line)
-    reports = [sweep_status(described, store) for described in sweeps]
+    listing = store.listing()
+    reports = [sweep_status(described, store, listing) for described in sweeps]
     if as_json:
         reports = [facts | Remarks.on(each, store).facts() for facts, each in zip(reports, sweeps, strict=True)]
         print_result(json.dumps(reports[0] if sweep else reports))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from sparsweep.trainables.runs.kinds import output_paths
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.storage.store import StorageListing, Store
 
 
 @dataclass
@@ -90,9 +91,16 @@ class SweepState:
         return [trial for trial in self.graph.trials if trial in chosen]
 
 
-def compute_state(graph: RunGraph, store: Store) -> SweepState:
-    """Compute the state of ``graph`` in ``store`` with one listing per folder."""
-    return _state(graph, missing_runs(graph, graph.runs, store.finished(), store.artifact_paths(), store), store)
+def compute_state(graph: RunGraph, store: Store, listing: StorageListing | None = None) -> SweepState:
+    """Compute what remains to do.
+
+    Args:
+        graph: The runs of a sweep.
+        store: The storage.
+        listing: Contents of ``store``, if the caller has listed them already.
+    """
+    held = listing or store.listing()
+    return _state(graph, missing_runs(graph, graph.runs, held.finished, held.artifacts, store), held)
 
 
 def compute_artifact_state(graph: RunGraph, runs: Collection[str], store: Store) -> SweepState:
@@ -105,20 +113,20 @@ def compute_artifact_state(graph: RunGraph, runs: Collection[str], store: Store)
     """
     wanted = closure(graph, runs)
     order = [run for run in graph.runs if run in wanted]
-    todo = missing_runs(graph, order, wanted, store.artifact_paths(), store, remade=runs)
-    return _state(graph, todo, store)
+    held = store.listing()
+    return _state(graph, missing_runs(graph, order, wanted, held.artifacts, store, remade=runs), held)
 
 
-def _state(graph: RunGraph, todo: set[str], store: Store) -> SweepState:
-    failed = todo & store.failures().keys()
+def _state(graph: RunGraph, todo: set[str], listing: StorageListing) -> SweepState:
+    failed = todo & listing.failures.keys()
     return SweepState(graph, frozenset(todo), frozenset(failed), blocked_runs(graph, todo, failed))
 
 
 def missing_runs(
     graph: RunGraph,
     runs: Iterable[str],
-    finished: set[str],
-    artifacts: set[str],
+    finished: AbstractSet[str],
+    artifacts: AbstractSet[str],
     store: Store,
     remade: Collection[str] = (),
 ) -> set[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import PurePosixPath
 
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
-from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.storage.store import StorageListing, Store
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.errors import storage_option
 from sparsweep.tuner.planning.graph import RunGraph
@@ -35,13 +36,13 @@ def command_for(trial: str, store: Store) -> str:
     return f"sparsweep resume {sweep} --remake {trial}{storage_option(store.storage)}"
 
 
-def lost_scores(sweeps: Iterable[Sweep], store: Store) -> list[str]:
+def lost_scores(sweeps: Iterable[Sweep], store: Store, listing: StorageListing) -> list[str]:
     """Return one line with the fix per sweep whose finished trials used scores that were deleted."""
-    finished = store.finished()
-    existing = {name.partition("-")[0] for name in store.artifacts("scores")}
+    scores = [PurePosixPath(path).name for path in listing.artifacts if path.startswith("artifacts/scores/")]
+    existing = {name.partition("-")[0] for name in scores}
     lines = []
     for sweep in sweeps:
-        specs = [spec for trial, spec in current_trials(sweep, store).items() if trial in finished]
+        specs = [spec for trial, spec in current_trials(sweep, store).items() if trial in listing.finished]
         lost = {run for _, runs in score_rankings(specs) for run in runs} - existing
         if lost:
             fix = f"sparsweep resume {sweep.name} --remake scores{storage_option(store.storage)}"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from sparsweep.trainables.storage import tables
-from sparsweep.trainables.storage.store import Store
+from sparsweep.trainables.storage.store import StorageListing, Store
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.planning.graph import SweepState, build_graph, compute_state
@@ -18,13 +18,20 @@ from sparsweep.tuner.terminal import printable
 OUTCOMES = ("done", "running", "failed", "blocked", "pending")
 
 
-def sweep_status(sweep: Sweep, store: Store) -> dict[str, Any]:
-    """Compute the status of a sweep: number of trials per outcome, running runs, failures and blocked trials."""
-    state = compute_state(build_graph(current_trials(sweep, store)), store)
+def sweep_status(sweep: Sweep, store: Store, listing: StorageListing | None = None) -> dict[str, Any]:
+    """Compute the status of a sweep: number of trials per outcome, running runs, failures and blocked trials.
+
+    Args:
+        sweep: The sweep.
+        store: The storage.
+        listing: Contents of ``store``, if the caller has listed them already.
+    """
+    held = listing or store.listing()
+    state = compute_state(build_graph(current_trials(sweep, store)), store, held)
     driver = read_live_lease(sweep.name, store)
     running = {} if driver is None else driver.running
-    failures = store.failures()
-    outcome = _outcomes(state, running, store.finished())
+    failures = held.failures
+    outcome = _outcomes(state, running, held.finished)
     counts = {name: sum(found == name for found in outcome.values()) for name in OUTCOMES}
 
     def rows(runs: Iterable[str], details: Callable[[str], Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -50,15 +57,15 @@ def sweep_status(sweep: Sweep, store: Store) -> dict[str, Any]:
     }
 
 
-def outcomes(sweep: Sweep, store: Store) -> dict[str, str]:
+def outcomes(sweep: Sweep, store: Store, listing: StorageListing) -> dict[str, str]:
     """Return the outcome (one of :data:`OUTCOMES`) of each trial of a sweep, by id."""
-    state = compute_state(build_graph(current_trials(sweep, store)), store)
+    state = compute_state(build_graph(current_trials(sweep, store)), store, listing)
     driver = read_live_lease(sweep.name, store)
-    return _outcomes(state, {} if driver is None else driver.running, store.finished())
+    return _outcomes(state, {} if driver is None else driver.running, listing.finished)
 
 
-def _outcomes(state: SweepState, running: Mapping[str, Any], finished: set[str]) -> dict[str, str]:
-    missing = set(state.graph.trials) - finished
+def _outcomes(state: SweepState, running: Mapping[str, Any], finished: Collection[str]) -> dict[str, str]:
+    missing = set(state.graph.trials).difference(finished)
     return {trial: classify(trial, missing, running, state) for trial in state.graph.trials}
 
 
@@ -73,11 +80,11 @@ def _without_control_characters(details: Mapping[str, Any]) -> dict[str, Any]:
     return {name: printable(value) if isinstance(value, str) else value for name, value in details.items()}
 
 
-def report_input(sweep: Sweep, store: Store) -> dict[str, Any]:
+def report_input(sweep: Sweep, store: Store, listing: StorageListing) -> dict[str, Any]:
     """Return the facts about a sweep for a report: name, description, ``spec`` (YAML), newest ``log``, ``report``."""
     log = (store.read(f"sweeps/{sweep.name}/log.txt") or b"").decode(errors="replace")
     texts = {"name": sweep.name, "description": sweep.description, "spec": sweep.dump(), "log": log}
-    return {**texts, "report": sweep_status(sweep, store)}
+    return {**texts, "report": sweep_status(sweep, store, listing)}
 
 
 def classify(point: str, missing: set[str], running: Mapping[str, Any], state: SweepState) -> str:
@@ -98,9 +105,10 @@ def classify(point: str, missing: set[str], running: Mapping[str, Any], state: S
     return "blocked" if point in state.blocked else "pending"
 
 
-def known_runs(store: Store) -> set[str]:
+def known_runs(store: Store) -> frozenset[str]:
     """Return the ids of all finished or failed runs in a storage."""
-    return store.finished() | store.failures().keys()
+    listing = store.listing()
+    return listing.finished | listing.failures.keys()
 
 
 def trial_details(trial: str, store: Store) -> dict[str, Any]:
