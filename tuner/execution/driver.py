@@ -94,8 +94,8 @@ def run_attempt(
 ) -> set[str]:
     """Run all ready runs with the same resources.
 
-    Args as in :func:`execute`. ``datasets`` are the images in Ray's object store, ``shape`` the resources of one trial
-    (``cpu`` and optionally ``gpu``), and ``folder`` is the driver's temporary folder.
+    The arguments are those of :func:`execute`, and three more. ``datasets`` are the images in Ray's object store.
+    ``shape`` are the resources of one trial (``cpu``, optionally ``gpu``). ``folder`` is the driver's temporary folder.
 
     Returns:
         Ids of runs that ran out of GPU memory.
