@@ -88,7 +88,7 @@ def test_a_sweep_that_was_never_run_is_listed_whole(tmp_path: Path, call: Comman
 
 
 def test_an_empty_choice_is_said(storage: Store, call: Command) -> None:
-    assert listed(call, storage, "--where", "seed == 7") == [["no", "trial"]]
+    assert listed(call, storage, "--where", "seed == 7") == [["no", "trials"]]
 
 
 @pytest.mark.parametrize(
