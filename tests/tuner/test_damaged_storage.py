@@ -328,7 +328,7 @@ def test_a_damaged_suggestion_is_named_and_made_again(
     code, out, _ = call("status", "sought")
     assert code == 0 and "3 trials" in out
     (named,) = caplog.records
-    assert "suggestion 000001 is damaged" in named.getMessage()
+    assert "skipping damaged suggestion 000001" in named.getMessage()
     again = OptunaStudy(parse_sweep(SEARCH, "sought"), store)
     assert [spec.id for spec in again.pending] == [made.spec.id for made in searched if made.number != 1]
     while again.ask() is not None:

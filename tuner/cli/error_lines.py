@@ -32,7 +32,7 @@ REPORT = "See the traceback with --debug."
 
 def exit_code_and_line(error: BaseException) -> tuple[int, str]:
     """Return the exit code of an error and the line to print. The line is empty if no message is needed."""
-    if isinstance(error, (typer.Abort, KeyboardInterrupt)):  # before a sweep began
+    if isinstance(error, (typer.Abort, KeyboardInterrupt)):  # before the start of a sweep
         return 130, ""
     if isinstance(error, UsageError):
         return 2, str(error)

@@ -66,7 +66,7 @@ def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:
     searches = [sweep for sweep in sweeps if sweep.search is not None]
     if not searches:
         return {}
-    from sparsweep.tuner.search.study import OptunaStudy  # Optuna takes a second to import
+    from sparsweep.tuner.search.study import OptunaStudy  # slow import: about 1 s
 
     return {sweep.name: OptunaStudy(sweep, store).study for sweep in searches}
 

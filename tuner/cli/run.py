@@ -197,16 +197,7 @@ def exit_when_stopped(why: str) -> None:
 def execute_sweep(options: RunOptions, state: SweepState, images: dict[str, ImageData], lease: Lease) -> None:
     """Run all ready runs with Tune. Exit with 128 + signal number after a signal."""
     sweep, store = options.sweep, options.store
-    done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
-    expected = None
-    if sweep.search:
-        from sparsweep.tuner.state.suggestions import num_suggestions
-
-        made = num_suggestions(sweep.name, store)
-        expected = len(state.ready) + sweep.search.trials - made
-        print_message(f"{sweep.name}: {sweep.search.trials} suggestions, {made} already drawn")
-    else:
-        print_message(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} already finished")
+    expected = _print_start(sweep, store, state)
     prepare(options.address)
     from sparsweep.tuner.config.grid import SweepError
     from sparsweep.tuner.execution.driver import execute
@@ -236,6 +227,19 @@ def execute_sweep(options: RunOptions, state: SweepState, images: dict[str, Imag
         raise UsageError(f"--address {options.address}: {error}") from None
     except SweepError as error:
         raise UsageError(f"{sweep.name}: {error}") from None
+
+
+def _print_start(sweep: Sweep, store: Store, state: SweepState) -> int | None:
+    """Print the number of runs to do. Return the expected total number of runs of a search, None for grids."""
+    if sweep.search is None:
+        done, total = len(state.graph.runs) - len(state.todo), len(state.graph.runs)
+        print_message(f"{sweep.name}: {len(state.ready)} runs to do, {done} of {total} already finished")
+        return None
+    from sparsweep.tuner.state.suggestions import num_suggestions
+
+    drawn = num_suggestions(sweep.name, store)
+    print_message(f"{sweep.name}: {sweep.search.trials} suggestions, {drawn} already drawn")
+    return len(state.ready) + sweep.search.trials - drawn
 
 
 def print_summary(sweep: Sweep, store: Store, remarks: Remarks) -> None:

@@ -195,16 +195,8 @@ def parse_sweep(
         content = plain_yaml.load(text)
     except YAMLError as error:
         raise SweepError(f"{name}: {error}") from None
-    if not isinstance(content, dict):
-        fields = ", ".join(Sweep.model_fields)
-        raise SweepError(f"{name}: a sweep must be a mapping with {fields} (got {shown(content)})")
-    has_name = "name" in content
-    content = {"name": name, **content}
-    for field, kind, expected in (("base", dict, "a mapping of fields"), ("grids", list, "a list of mappings")):
-        if content.get(field) is None:
-            content[field] = kind()
-        elif not isinstance(content[field], kind):
-            raise SweepError(f"{name}: {field}: must be {expected} (got {shown(content[field])})")
+    has_name = isinstance(content, dict) and "name" in content
+    content = _with_defaults(content, name)
     content |= with_included(content, name, including)
     content.pop("include", None)
     for override in overrides:
@@ -218,6 +210,20 @@ def parse_sweep(
     if not sweep.trials and not sweep.search:
         raise SweepError(f"{name}: grids: no trials. Every list needs at least one value.")
     return sweep
+
+
+def _with_defaults(content: Any, name: str) -> dict[str, Any]:
+    """Return the content of a sweep file with name, ``base`` and ``grids``. Raise SweepError for wrong types."""
+    if not isinstance(content, dict):
+        fields = ", ".join(Sweep.model_fields)
+        raise SweepError(f"{name}: a sweep must be a mapping with {fields} (got {shown(content)})")
+    content = {"name": name, **content}
+    for field, kind, expected in (("base", dict, "a mapping of fields"), ("grids", list, "a list of mappings")):
+        if content.get(field) is None:
+            content[field] = kind()
+        elif not isinstance(content[field], kind):
+            raise SweepError(f"{name}: {field}: must be {expected} (got {shown(content[field])})")
+    return content
 
 
 def with_included(content: Mapping[str, Any], name: str, including: tuple[str, ...]) -> dict[str, Any]:

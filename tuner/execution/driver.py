@@ -55,7 +55,7 @@ def execute(
     Args:
         options: The sweep and its run options.
         state: State of the sweep.
-        images: Images by the JSON of their data set. Removed from the dict once they are in Ray's object store.
+        images: Images by the JSON of their data set. Moved from this dict to Ray's object store.
         progress: Callback that logs progress and writes heartbeats.
         followers: More Tune callbacks (trackers).
         lost: Function that ends the process if Ray is lost.
@@ -63,12 +63,10 @@ def execute(
     Raises:
         Stopped: A signal was received.
         SweepError: The resources of a trial never fit.
-        ConnectionError: Ray does not start or is unreachable.
+        ConnectionError: Ray is unreachable.
     """
     tune_adapter.set_environment()
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(stop_signals())
-        folder = stack.enter_context(temporary_folder())
+    with stop_signals(), temporary_folder() as folder, contextlib.ExitStack() as stack:
         stack.enter_context(cluster(options.address, folder))
         stack.enter_context(lifeline(options.address).watched(lost))
         received = stack.enter_context(stop_signals())  # again: ray.init replaced the handlers
@@ -96,14 +94,8 @@ def run_attempt(
 ) -> set[str]:
     """Run all ready runs with the same resources.
 
-    Args:
-        options: The sweep and its run options.
-        state: State of the sweep.
-        datasets: Images in Ray's object store by the JSON of their data set.
-        shape: Resources of one trial: ``cpu`` and, if any, ``gpu``.
-        progress: Callback that logs progress.
-        followers: More Tune callbacks.
-        folder: Temporary folder of the driver.
+    The arguments are those of :func:`execute`, and three more. ``datasets`` are the images in Ray's object store.
+    ``shape`` are the resources of one trial (``cpu``, optionally ``gpu``). ``folder`` is the driver's temporary folder.
 
     Returns:
         Ids of runs that ran out of GPU memory.

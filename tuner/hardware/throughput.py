@@ -210,7 +210,7 @@ def probe_device(device: str) -> tuple[str, bool]:
     """Return the name of this process's device and whether MPS runs. Raise SweepError if PyTorch cannot use it."""
     try:
         return device_name(torch.device(device)), is_mps_running()
-    except (AssertionError, RuntimeError) as error:  # a build without CUDA; no driver, or one too old
+    except (AssertionError, RuntimeError) as error:  # PyTorch without CUDA; missing or old driver
         raise SweepError(
             f"resources.gpus: 'auto' failed, PyTorch cannot use Ray's GPU on {socket.gethostname()} "
             f"({summarize(error)}). Fix PyTorch there, or use CPUs: --set resources.gpus=0"

@@ -32,7 +32,7 @@ def sweep_status(sweep: Sweep, store: Store, listing: StorageListing | None = No
     running = {} if driver is None else driver.running
     failures = held.failures
     outcome = _outcomes(state, running, held.finished)
-    counts = {name: sum(found == name for found in outcome.values()) for name in OUTCOMES}
+    counts = {name: sum(value == name for value in outcome.values()) for name in OUTCOMES}
 
     def rows(runs: Iterable[str], details: Callable[[str], Mapping[str, Any]]) -> list[dict[str, Any]]:
         return [
