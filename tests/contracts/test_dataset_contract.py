@@ -131,4 +131,4 @@ def test_missing_files_are_one_line_with_the_remedy(name: str, declared: Declare
         declared(name).load(tmp_path)
     said = str(error.value)
     assert said.startswith(f"{name}: no ") and "\n" not in said
-    assert said.endswith(f"fetch it with: sparsweep data get {name} --data {tmp_path}")
+    assert said.endswith(f"download it with: sparsweep data get {name} --data {tmp_path}")

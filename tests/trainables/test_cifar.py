@@ -130,9 +130,7 @@ def test_statistics_are_those_of_what_is_trained_on(name: str, tmp_path: Path, m
 def test_published_statistics_are_for_three_channels() -> None:
     with pytest.raises(ValidationError) as error:
         TrialSpec(dataset={"name": "cifar10", "statistics": "adversarial"}, model="resnet8", sparsifier="dense")
-    assert format_error(error.value) == (
-        "dataset.statistics: adversarial is for 3 channels, resnet8 takes 1; choose train"
-    )
+    assert format_error(error.value) == ("dataset.statistics: adversarial has 3 channels, resnet8 needs 1. Use train.")
 
 
 @pytest.mark.parametrize(
@@ -160,7 +158,7 @@ def complaint(name: str, root: Path, kind: type[DataError]) -> str:
     with pytest.raises(kind) as error:
         datasets.parse(name).load(root)
     said = str(error.value)
-    assert "\n" not in said and said.endswith(f"fetch it with: sparsweep data get {name} --data {root}")
+    assert "\n" not in said and said.endswith(f"download it with: sparsweep data get {name} --data {root}")
     return said
 
 
@@ -173,7 +171,7 @@ def test_missing(name: str, tmp_path: Path) -> None:
 
 def test_the_remedy_names_no_folder_that_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARSWEEP_DATA", str(tmp_path))
-    with pytest.raises(MissingDataError, match=r"fetch it with: sparsweep data get cifar10$"):
+    with pytest.raises(MissingDataError, match=r"download it with: sparsweep data get cifar10$"):
         datasets.parse("cifar10").load()
 
 
@@ -248,13 +246,13 @@ WHOLE = np.zeros((100, 3072), np.uint8)
 def test_a_file_with_other_content_is_damaged(content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, "cifar10")
     write_batches(monkeypatch, tmp_path, "cifar10", "test_files", {"test_batch": python2_pickle(content)})
-    assert "it holds no images with labels below 10" in complaint("cifar10", tmp_path, CorruptDataError)
+    assert "no images with labels below 10" in complaint("cifar10", tmp_path, CorruptDataError)
 
 
 def test_too_few_images_are_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, "cifar10")
     monkeypatch.setattr(datasets["cifar10"], "train_images", 50_000)
-    assert "hold 200 images, not 50000" in complaint("cifar10", tmp_path, CorruptDataError)
+    assert "have 200 images, not 50000" in complaint("cifar10", tmp_path, CorruptDataError)
 
 
 # Fetching ------------------------------------------------------------------------------------------------------------
@@ -296,7 +294,7 @@ def test_an_archive_of_another_checksum_is_refused(publish: Publish, tmp_path: P
     archive = publish("cifar10")
     archive.write_bytes(archive.read_bytes()[:-1])
     cls: Any = datasets["cifar10"]
-    with pytest.raises(DataError, match=r"cannot be fetched into .*: File not found or corrupted") as error:
+    with pytest.raises(DataError, match=r"cannot be downloaded to .*: File not found or corrupted") as error:
         cls.fetch(tmp_path / "data")
     assert str(error.value).startswith(cls.url) and "\n" not in str(error.value)
     assert not (tmp_path / "data" / cls.folder).exists()
@@ -305,7 +303,7 @@ def test_an_archive_of_another_checksum_is_refused(publish: Publish, tmp_path: P
 def test_an_address_that_leads_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
     cls: Any = datasets["cifar10"]
     monkeypatch.setattr(cls, "url", f"{serve(tmp_path)}/nothing.tar.gz")
-    with pytest.raises(DataError, match=r"nothing\.tar\.gz cannot be fetched into .*: HTTP Error 404: File not found"):
+    with pytest.raises(DataError, match=r"nothing\.tar\.gz cannot be downloaded to .*: HTTP Error 404: File not found"):
         cls.fetch(tmp_path / "data")
 
 

@@ -164,7 +164,7 @@ def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
     for name in (".DS_Store", "._ice.png", "Thumbs.db", "LICENCE"):
         (folder / name).write_bytes(b"no photograph")
     assert corrupted_trial(types="frost", frost_folder=str(folder)).id == before.id
-    assert f"{folder}: 2 left out: LICENCE, Thumbs.db." in caplog.text
+    assert f"{folder}: 2 skipped: LICENCE, Thumbs.db." in caplog.text
     assert len(load_photographs(folder, 0.2, 8, 8)) == 1
     (folder / "ice.png").unlink()
     with pytest.raises(ValidationError, match=r"frost_folder: .*frost holds no photograph that ends in \.bmp"):

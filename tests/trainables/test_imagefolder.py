@@ -171,36 +171,34 @@ def test_a_home_folder_can_be_meant(folder: Path, tmp_path: Path, monkeypatch: p
 
 
 def test_a_relative_path_is_refused() -> None:
-    assert refusal("pictures") == (
-        "dataset.path: pictures is relative; give it from / or ~ on, to mean the same everywhere"
-    )
+    assert refusal("pictures") == ("dataset.path: must be absolute (got pictures). Start it with / or ~.")
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert refusal(tmp_path / "none") == (
-        f"dataset.path: {tmp_path}/none/train is no folder; images (.bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, "
-        ".webp) are expected in train/CLASS and test/CLASS"
+        f"dataset.path: {tmp_path}/none/train is not a folder. Put images (.bmp, .jpeg, .jpg, .pgm, .png, .ppm, "
+        ".tif, .tiff, .webp) into train/CLASS and test/CLASS."
     )
 
 
 def test_classes_must_be_those_of_both_parts(folder: Path) -> None:
     shutil.rmtree(folder / "test" / "eel")
     said = refusal(folder)
-    assert said.endswith("class eel is in train and not in test; both must have the same classes")
+    assert said.endswith("class eel is in train but not in test. Both need the same classes.")
     (folder / "test" / "eel").mkdir()
     assert refusal(folder).endswith(
-        "test/eel holds no image that ends in .bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp"
+        "test/eel has no image that ends in .bmp, .jpeg, .jpg, .pgm, .png, .ppm, .tif, .tiff, .webp"
     )
 
 
 def test_a_class_of_the_test_set_alone_is_refused(folder: Path) -> None:
     shutil.copytree(folder / "test" / "eel", folder / "test" / "fox")
-    assert refusal(folder).endswith("class fox is in test and not in train; both must have the same classes")
+    assert refusal(folder).endswith("class fox is in test but not in train. Both need the same classes.")
 
 
 def test_a_folder_without_classes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty" / "train").mkdir(parents=True)
-    assert refusal(tmp_path / "empty").endswith("empty/train holds no folder of a class")
+    assert refusal(tmp_path / "empty").endswith("empty/train has no class folders")
 
 
 def test_one_class_alone_is_refused(folder: Path) -> None:
@@ -208,8 +206,8 @@ def test_one_class_alone_is_refused(folder: Path) -> None:
     for part in ("train", "test"):
         shutil.rmtree(folder / part / "cat"), shutil.rmtree(folder / part / "eel")
     assert refusal(folder) == (
-        f"dataset.path: {folder}: one class alone, with nothing to tell it from (got dog). "
-        "Put the images of each class into a folder of its own, train/CLASS and test/CLASS."
+        f"dataset.path: {folder}: at least two classes are needed (got only dog). "
+        "Put the images of each class into its own folders, train/CLASS and test/CLASS."
     )
 
 
@@ -217,9 +215,7 @@ def test_images_without_any_contrast_are_refused(folder: Path, tmp_path: Path) -
     """Of one colour, all of them: their deviation is 0 in every channel, and nothing could be learnt."""
     for path in find_images(folder / "train").images.values():
         Image.new("RGB", (16, 16), (90, 20, 0)).save(path, "PNG")
-    with pytest.raises(
-        CorruptDataError, match=r"/train: all pixels of all images have one colour\. Replace the images\.$"
-    ):
+    with pytest.raises(CorruptDataError, match=r"/train: all pixels have the same color\. Replace the images\.$"):
         described(folder).load(tmp_path)
     shutil.copytree(folder, tmp_path / "other")
     Image.new("RGB", (16, 16), (91, 20, 0)).save(tmp_path / "other" / path.relative_to(folder), "PNG")
@@ -246,7 +242,7 @@ def test_a_name_in_another_unicode_form_is_the_same_name(folder: Path, tmp_path:
     assert len(described(tmp_path / "mac").load(tmp_path).test_images) == 9
     shutil.move(tmp_path / "mac", tmp_path / "both")
     shutil.copytree(folder / "test" / "caf\u00e9", tmp_path / "both" / "test" / "caf\u00e9")
-    assert "two classes are named 'caf\u00e9', in two forms of Unicode. Merge them." in refusal(tmp_path / "both")
+    assert "two classes have the name 'caf\u00e9' in different Unicode forms. Merge them." in refusal(tmp_path / "both")
 
 
 def test_what_is_left_out_is_counted_and_named_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -256,7 +252,9 @@ def test_what_is_left_out_is_counted_and_named_once(folder: Path, caplog: pytest
     (folder / "test" / "dog" / "._0.png").touch()
     trial(folder), trial(folder)
     (said,) = [record.getMessage() for record in caplog.records]
-    assert said.startswith(f"{folder}: 4 left out: train/loose.png, val/, train/cat/film.mp4 and 1 more. Images end in")
+    assert said.startswith(
+        f"{folder}: 4 skipped: train/loose.png, val/, train/cat/film.mp4 and 1 more. Image files end in"
+    )
 
 
 def test_images_below_a_class_are_its_images(folder: Path, tmp_path: Path) -> None:
@@ -273,7 +271,7 @@ def test_a_digest_that_is_given_is_held_to(folder: Path) -> None:
     digest = trial(folder).dataset.model_dump()["digest"]
     assert trial(folder, digest=digest).id == trial(folder).id
     said = refusal(folder, digest="0" * 16)
-    assert said == f"dataset.digest: {folder} has {digest}, not {'0' * 16}: its files are others"
+    assert said == f"dataset.digest: the files in {folder} have digest {digest} (got {'0' * 16})"
 
 
 @pytest.mark.parametrize("fields", [{"image_size": 0}, {"validation": 15}, {"digest": "none"}, {"size": 3}], ids=str)
@@ -286,7 +284,7 @@ def test_a_folder_that_has_changed_since_is_not_read(folder: Path, tmp_path: Pat
     file = folder / "train" / "cat" / "0.png"
     file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(
-        CorruptDataError, match=rf"{folder} has changed: .* not the trial's {dataset.digest}; bring [^\n]*$"
+        CorruptDataError, match=rf"{folder} has changed: .* not the trial's {dataset.digest}; restore [^\n]*$"
     ):
         dataset.load(tmp_path)
 
@@ -294,7 +292,7 @@ def test_a_folder_that_has_changed_since_is_not_read(folder: Path, tmp_path: Pat
 def test_a_folder_that_has_gone_since_is_missing(folder: Path, tmp_path: Path) -> None:
     dataset = described(folder)
     shutil.rmtree(folder)
-    with pytest.raises(MissingDataError, match=rf"^{folder}/train is no folder; [^\n]*$"):
+    with pytest.raises(MissingDataError, match=rf"^{folder}/train is not a folder\. [^\n]*$"):
         dataset.load(tmp_path)
 
 

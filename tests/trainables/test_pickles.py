@@ -75,7 +75,7 @@ def test_calls_are_refused_and_not_made(
     before = os.listdir(tmp_path)
     content = pickle.dumps({"data": [call]}, protocol)
     with pytest.raises(
-        CorruptDataError, match=r"^[^\n]*file is damaged: (it names \S+, and|bytes are)[^\n]*; get another$"
+        CorruptDataError, match=r"^[^\n]*file is damaged: (it names \S+, which|bytes are)[^\n]*; get another$"
     ):
         read(tmp_path / "file", content)
     assert os.listdir(tmp_path) == [*before, "file"]

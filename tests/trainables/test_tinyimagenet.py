@@ -109,13 +109,13 @@ def complaint(root: Path) -> str:
     with pytest.raises(CorruptDataError) as error:
         load(root)
     said = str(error.value)
-    assert "\n" not in said and said.endswith(f"; fetch it with: sparsweep data get tinyimagenet --data {root}")
+    assert "\n" not in said and said.endswith(f"; download it with: sparsweep data get tinyimagenet --data {root}")
     return said
 
 
 def test_missing(tmp_path: Path) -> None:
     with pytest.raises(
-        MissingDataError, match=rf"no tiny-imagenet-200 in {tmp_path}; fetch it with: sparsweep data get"
+        MissingDataError, match=rf"no tiny-imagenet-200 in {tmp_path}; download it with: sparsweep data get"
     ):
         load(tmp_path)
 

@@ -118,7 +118,7 @@ def test_an_address_that_does_not_answer_is_one_line(
     said = call("data", "get", "cifar100")
     assert (said.code, said.out) == (2, "")
     assert said.err.splitlines()[-1].endswith(
-        f"nothing.tar.gz cannot be fetched into {tmp_path}/data: HTTP Error 404: File not found"
+        f"nothing.tar.gz cannot be downloaded to {tmp_path}/data: HTTP Error 404: File not found"
     )
 
 
@@ -145,14 +145,14 @@ def test_a_sweep_whose_data_is_missing_is_refused_before_anything_starts(
     assert (said.code, said.out) == (2, "")
     assert said.err == (
         f"sparsweep: {name}: no {datasets[name].folder} in {tmp_path}/data; "  # type: ignore[attr-defined]
-        f"fetch it with: sparsweep data get {name}\n"
+        f"download it with: sparsweep data get {name}\n"
     )
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == before
 
 
 def test_the_remedy_is_for_the_folder_that_was_given(call: Call, no_ray: None, tmp_path: Path) -> None:
     said = call("run", "smoke", "--set", "dataset=cifar10", "--set", "model=resnet18", "--data", "/nowhere")
-    assert said.code == 2 and said.err.endswith("fetch it with: sparsweep data get cifar10 --data /nowhere\n")
+    assert said.code == 2 and said.err.endswith("download it with: sparsweep data get cifar10 --data /nowhere\n")
 
 
 def test_a_sweep_whose_data_is_damaged_is_refused(
@@ -175,7 +175,7 @@ def test_a_folder_that_is_no_data_set_is_a_wrong_sweep(call: Call, tmp_path: Pat
     dataset = f"{{name: imagefolder, path: {tmp_path}/none, image_size: 32}}"
     said = call("plan", "smoke", "--set", f"dataset={dataset}", "--set", "model=resnet18")
     assert said.code == 2 and said.err.startswith("sparsweep: smoke: grids.0: dataset.path: ")
-    assert len(said.err.splitlines()) == 1 and f"{tmp_path}/none/train is no folder" in said.err
+    assert len(said.err.splitlines()) == 1 and f"{tmp_path}/none/train is not a folder" in said.err
 
 
 def test_images_are_read_once_for_all_runs_that_use_them(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Labelled images. A data set is one file in this folder with one class that registers itself."""
+"""Data sets of labeled images. Each data set is one file in this folder with one class that registers itself."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What a data set is: uint8 images and labels in memory, fetched once and shared by every trial of a node."""
+"""Base class of data sets. Images (uint8) and labels are loaded once and shared by all trials of a node."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from sparsweep.trainables.specs.base import Registry
 from sparsweep.trainables.specs.parts import DatasetSpec
 
 Statistics = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and standard deviation of each channel, of pixels in [0, 1]."""
+"""Mean and standard deviation per channel, for pixels in [0, 1]."""
 
 CHUNK = 1000
-"""Images that are worked on at a time where a copy in a wider type is needed."""
+"""Number of images per chunk in operations that need a copy with a wider type."""
 
 
 @dataclass(frozen=True)
 class ImageData:
-    """A data set in memory, as NumPy arrays: uint8 images [N, C, H, W] with C of 1 or 3, int64 labels in [0, classes).
+    """Data set in memory: uint8 images (N, C, H, W) with C = 1 or 3, int64 labels (N,) in [0, classes).
 
-    The driver puts it into Ray's object store once; there every process of a node reads the same pages of shared
-    memory, for an array taken out of the store is a read-only view of them. :func:`to_device_data` keeps it that way
-    on a CPU, so that many workers hold one copy between them. Nothing may write into these arrays.
+    The driver puts it into Ray's object store once. All processes of a node then read the same shared memory, because
+    an array from the store is a read-only view. :func:`to_device_data` keeps these views on a CPU, so many workers
+    share one copy. Do not write into these arrays.
 
-    ``validation_images`` were held out of the training set and may be none. ``statistics``: published ones to
-    normalise by; None for those of the training images.
+    Attributes:
+        validation_images: Images held out of the training set. Can be empty.
+        statistics: Published statistics for normalization. None: use those of the training images.
     """
 
     train_images: np.ndarray
@@ -40,16 +41,21 @@ class ImageData:
 
 
 class Dataset(DatasetSpec):
-    """A source of labelled images; a subclass registers under its name and loads itself."""
+    """Base class of data sets. A subclass registers under its name and implements :meth:`load`."""
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
-        """What the classes are called, in the order of their labels; numbers where no file under ``root`` says."""
+        """Return the class names in label order, from files under ``root``. Without files: "class 0", "class 1", ..."""
         return tuple(f"class {label}" for label in range(self.classes))
 
     def load(self, root: Path | None = None) -> ImageData:
-        """The images, from files under ``root`` (default: :func:`trainables.data.paths.data_root`) where there are any.
+        """Load the data set.
 
-        MissingData or DamagedData, each with one line that names the file and the remedy.
+        Args:
+            root: Folder of all data sets. Default: :func:`trainables.data.paths.data_root`.
+
+        Raises:
+            MissingDataError: A file is missing. The message is one line with the file and the fix.
+            CorruptDataError: A file is damaged. The message is one line with the file and the fix.
         """
         raise NotImplementedError
 

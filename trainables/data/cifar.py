@@ -1,7 +1,7 @@
-"""The files of CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009).
+"""Reader for CIFAR-10 and CIFAR-100 (Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009).
 
-A file is a pickled dictionary with the images as uint8 [N, 3072] (a row: 1024 red pixels by rows, then green, then
-blue) and a list of labels. Each is checked by its published MD5 before it is read.
+A file is a pickled dictionary with a list of labels and the images as uint8 (N, 3072). A row has 1024 red pixels in
+row-major order, then green, then blue. The published MD5 of a file is checked before the file is read.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ SHAPE = (3, 32, 32)
 
 
 class CIFAR(DownloadableDataset):
-    """Shared by both. Held-out images are the last by index, as in the authors' adversarial training."""
+    """Base class of both data sets. Held-out images are the last ones, as in the authors' adversarial training."""
 
     train_images = 50_000
     test_images = 10_000
     train_files: ClassVar[Mapping[str, str]]
     test_files: ClassVar[Mapping[str, str]]
-    """MD5 of each file by its name, in the order of the samples."""
+    """MD5 of each file by name, in sample order."""
     label_key: ClassVar[bytes]
     names_file: ClassVar[str]
     names_key: ClassVar[bytes]
@@ -58,18 +58,18 @@ class CIFAR(DownloadableDataset):
         parts = [self._read_file(folder / name, remedy) for name in files]
         images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         if len(images) != count:
-            found = f"{', '.join(files)} hold {len(images)} images, not {count}"
-            raise CorruptDataError(f"{folder} is damaged: {found}; {remedy}")
+            problem = f"{', '.join(files)} have {len(images)} images, not {count}"
+            raise CorruptDataError(f"{folder} is damaged: {problem}; {remedy}")
         return images.reshape(-1, *SHAPE), labels
 
     def _read_file(self, path: Path, remedy: str) -> tuple[np.ndarray, np.ndarray]:
         content = read_arrays(path, remedy)
         try:
             images, labels = content[b"data"], np.asarray(content[self.label_key], np.int64)
-            whole = images.dtype == np.uint8 and images.shape == (len(labels), np.prod(SHAPE))
-            sound = whole and labels.min() >= 0 and labels.max() < self.classes
+            has_images = images.dtype == np.uint8 and images.shape == (len(labels), np.prod(SHAPE))
+            is_valid = has_images and labels.min() >= 0 and labels.max() < self.classes
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
-            sound = False
-        if not sound:
-            raise CorruptDataError(f"{path} is damaged: it holds no images with labels below {self.classes}; {remedy}")
+            is_valid = False
+        if not is_valid:
+            raise CorruptDataError(f"{path} is damaged: no images with labels below {self.classes}; {remedy}")
         return images, labels

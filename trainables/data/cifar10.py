@@ -1,8 +1,8 @@
-"""CIFAR-10: 60,000 colour images of 32x32 pixels, ten classes (see :mod:`trainables.data.cifar`).
+"""CIFAR-10: 60,000 color images of 32x32 pixels, 10 classes (see :mod:`trainables.data.cifar`).
 
-Paper: adversarial training of VGG16, first 45,000 images to train and last 5,000 to validate (``validation: 5000``).
-The ``adversarial`` deviations .2023/.1994/.2010 are common in published code and smaller than those of the pixels
-(.2470/.2435/.2616, which ``train`` finds).
+Paper: adversarial training of VGG16 on the first 45,000 images; the last 5,000 are for validation (``validation:
+5000``). The ``adversarial`` standard deviations 0.2023/0.1994/0.2010 are common in published code. They are smaller
+than the true values 0.2470/0.2435/0.2616, which ``train`` computes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class CIFAR10(CIFAR):
 
     name: Literal["cifar10"] = "cifar10"
     statistics: Literal["train", "adversarial"] = Field(
-        default="train", description="means and deviations that inputs are normalised by: its own, or a published set"
+        default="train", description="mean and standard deviation for normalization: of the images, or published ones"
     )
 
     url = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"

@@ -1,7 +1,7 @@
-"""CIFAR-100: 60,000 colour images of 32x32 pixels, a hundred classes (see :mod:`trainables.data.cifar`).
+"""CIFAR-100: 60,000 color images of 32x32 pixels, 100 classes (see :mod:`trainables.data.cifar`).
 
-Paper: EL2N and corruptions on all 50,000 training images (ResNet18, VGG19); adversarial training of ResNet18 on the
-first 45,000, with the last 5,000 to validate (``validation: 5000``) and ``recipe.rotation: 15``.
+Paper: EL2N and corruptions on all 50,000 training images (ResNet18, VGG19). Adversarial training of ResNet18 on the
+first 45,000 images; the last 5,000 are for validation (``validation: 5000``), with ``recipe.rotation: 15``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class CIFAR100(CIFAR):
 
     name: Literal["cifar100"] = "cifar100"
     statistics: Literal["train", "standard", "adversarial"] = Field(
-        default="train", description="means and deviations that inputs are normalised by: its own, or a published set"
+        default="train", description="mean and standard deviation for normalization: of the images, or published ones"
     )
 
     url = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"

@@ -1,8 +1,8 @@
-"""The handwritten digits that come inside scikit-learn: real images, no download.
+"""Handwritten digits from scikit-learn: real images, no download.
 
-1797 grey 8x8 images of ten classes (Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998).
-The library has no official split; ours is fixed: a fifth of each class, drawn once with a constant seed, is the
-test set. Held-out images are the last of the training set, in the library's order.
+1797 gray 8x8 images of 10 classes (Alpaydin & Kaynak, "Optical Recognition of Handwritten Digits", UCI, 1998).
+The library has no official split. Our split is fixed: the test set is a random fifth of each class, drawn with a
+constant seed. Held-out images are the last images of the training set, in the library's order.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from sparsweep.trainables.data.splits import split_last
 
 SPLIT_SEED = 0
 TEST_FRACTION = 0.2
-LEVELS = 16  # the pixels are counts of 0..16
+LEVELS = 16  # pixels are integers from 0 to 16
 
 
 @datasets.register
 class Digits(Dataset):
-    """Handwritten digits, 8x8 grey, 10 classes, 1437 training and 360 test images; no download."""
+    """Handwritten digits, 8x8 gray, 10 classes, 1437 training and 360 test images; no download."""
 
     name: Literal["digits"] = "digits"
 
@@ -42,7 +42,7 @@ class Digits(Dataset):
         return tuple(str(digit) for digit in range(self.classes))
 
     def load(self, root: Path | None = None) -> ImageData:
-        # Imported here: scikit-learn takes a second to import and only this function needs it.
+        # Imported here: the import takes a second, and only this function needs scikit-learn.
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
 

@@ -1,4 +1,4 @@
-"""What the data sets of the paper have in common: an archive to download, and published channel statistics."""
+"""Base class of downloadable data sets: an archive and published channel statistics."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 
 class DownloadableDataset(Dataset):
-    """A published data set. Its sizes and checksums are class attributes, so that a test can put small files in place.
+    """Published data set. Sizes and checksums are class attributes, so a test can replace them and use small files.
 
-    The field ``statistics`` chooses what the channels are normalised by: ``train``, those of the training images
-    (without the ones held out); or constants of the authors' code: ``standard`` from its loader for standard training
-    (EL2N, corruptions), ``adversarial`` from its adversarial training.
+    The field ``statistics`` selects the channel statistics for normalization. ``train``: those of the training images,
+    without held-out images. The other values are constants of the authors' code: ``standard`` from its loader for
+    standard training (EL2N, corruptions), ``adversarial`` from its adversarial training.
     """
 
     url: ClassVar[str]
     md5: ClassVar[str]
     folder: ClassVar[str]
-    """Name of the folder that the archive holds."""
+    """Name of the folder in the archive."""
     train_images: ClassVar[int]
     test_images: ClassVar[int]
     class_count: ClassVar[int]
     published_statistics: ClassVar[Mapping[str, Statistics]]
-    """Constants by the name that the field ``statistics`` has for them."""
+    """Constants by value of the field ``statistics``."""
     statistics: str
 
     @property
@@ -44,30 +44,33 @@ class DownloadableDataset(Dataset):
 
     @classmethod
     def fix_hint(cls, root: Path) -> str:
-        """What to do where a file is missing or damaged."""
-        where = "" if root == data_root() else f" --data {root}"
-        return f"fetch it with: sparsweep data get {cls.model_fields['name'].default}{where}"
+        """Return the command that downloads the data set into ``root``, for error messages."""
+        option = "" if root == data_root() else f" --data {root}"
+        return f"download it with: sparsweep data get {cls.model_fields['name'].default}{option}"
 
     def check(self, spec: TrialSpec) -> None:
         channels = self.image_shape[0]
         if self.statistics in self.published_statistics and spec.model.channels != channels:
             raise SpecError(
                 "dataset.statistics",
-                f"{self.statistics} is for {channels} channels, {spec.model.name} takes "
-                f"{spec.model.channels}; choose train",
+                f"{self.statistics} has {channels} channels, {spec.model.name} needs {spec.model.channels}. Use train.",
             )
 
     @classmethod
     def fetch(cls, root: Path) -> None:
-        """Download the archive into ``root``, unless it is there, check it and unpack it; DataError if that fails."""
-        # Imported here: torchvision takes seconds to import and only this function needs it.
+        """Download the archive into ``root`` (if it is missing), check its MD5 and unpack it.
+
+        Raises:
+            DataError: The download, the check or the unpacking failed.
+        """
+        # Imported here: the import takes seconds, and only this function needs torchvision.
         from torchvision.datasets.utils import download_and_extract_archive
 
         try:
             download_and_extract_archive(cls.url, str(root), md5=cls.md5)
         except (OSError, RuntimeError, HTTPException, EOFError, tarfile.TarError, zipfile.BadZipFile) as error:
             reason = " ".join(str(error).split())
-            raise DataError(f"{cls.url} cannot be fetched into {root}: {reason or type(error).__name__}") from None
+            raise DataError(f"{cls.url} cannot be downloaded to {root}: {reason or type(error).__name__}") from None
 
     def load(self, root: Path | None = None) -> ImageData:
         root = data_root(root)
@@ -76,5 +79,5 @@ class DownloadableDataset(Dataset):
         return self.read(root)
 
     def read(self, root: Path) -> ImageData:
-        """The images from the folder in ``root``, which is there."""
+        """Load the data set from its folder in ``root``, which exists."""
         raise NotImplementedError

@@ -1,7 +1,7 @@
-"""Image files decoded once, into an array file that later runs map into memory.
+"""Cache of decoded images: an array file, memory-mapped by later runs.
 
-Decoding 110,000 small JPEGs takes a minute or so, mapping the result takes none. The array file is named after a digest
-of the files that it was made from, appears whole or not at all, and can be deleted at any time.
+Decoding 110,000 small JPEG files takes about a minute, memory-mapping the result takes almost no time. The name of the
+array file contains a digest of its source files. The file is written atomically and can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -23,35 +23,44 @@ from sparsweep.trainables.data.paths import CorruptDataError, DataError
 log = logging.getLogger(__name__)
 
 CACHE = "decoded"
-"""Folder of the array files, in the folder of all data sets."""
+"""Name of the folder with the array files, inside the folder of all data sets."""
 RULE = 2
-"""Raised when the same file gives other pixels than before: arrays that were made by an older rule are not read."""
+"""Version of the decoder. Increase it when the pixels of a decoded file change: older array files are then ignored."""
 DECODE_CHUNK = 1000
-"""Images in memory at a time while they are decoded."""
+"""Number of images in memory during decoding."""
 
 
 def digest(lines: Iterable[str]) -> str:
-    """16 hex digits of the SHA-256 of ``lines``."""
+    """Return the first 16 hex digits of the SHA-256 of ``lines``."""
     text = "".join(f"{line}\n" for line in lines)
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def listing_digest(files: Mapping[str, Path]) -> str:
-    """Digest of ``files`` by name: of their names and sizes, in this order, not of their content."""
+    """Return the digest of the names and sizes of ``files``, in order. The content is not read."""
     return digest(f"{name} {path.stat().st_size}" for name, path in files.items())
 
 
 def state_digest(files: Iterable[Path]) -> str:
-    """Digest of the files as they lie on this disk: another one as soon as a file was written again."""
+    """Return the digest of the paths, sizes and modification times of ``files``. Any rewrite changes it."""
     states = ((path, path.stat()) for path in files)
     return digest(f"{path} {state.st_size} {state.st_mtime_ns}" for path, state in states)
 
 
 def load_or_decode(files: Sequence[Path], size: int, cache: Path, remedy: str) -> np.ndarray:
-    """The image ``files`` as uint8 RGB [N, 3, size, size], from ``cache`` if they are there.
+    """Return image files as a read-only, memory-mapped uint8 RGB array (N, 3, size, size).
 
-    An image of another size is scaled (bilinearly, the shorter side to ``size``) and cropped at the centre. DamagedData
-    if one cannot be decoded, DataError if the cache cannot be written. The array is a read-only view of the file.
+    An image of another size is scaled bilinearly (shorter side to ``size``), then center-cropped.
+
+    Args:
+        files: Paths of the images.
+        size: Side of the result in pixels.
+        cache: Folder of the array files.
+        remedy: Fix to append to error messages.
+
+    Raises:
+        CorruptDataError: An image cannot be decoded.
+        DataError: The array file cannot be written or read.
     """
     path = cache / f"{state_digest(files)}-{size}-{RULE}.npy"
     shape = (len(files), 3, size, size)
@@ -61,17 +70,17 @@ def load_or_decode(files: Sequence[Path], size: int, cache: Path, remedy: str) -
         _decode_into(path, shape, files, remedy)
         images = _mapped(path, shape)
         if images is None:
-            raise DataError(f"{path}, just written, cannot be read")
+            raise DataError(f"{path} cannot be read, although it was just written")
     return images
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The array in ``path``, or None if it is not a whole one of this shape."""
+    """Return the array in ``path``, or None if it is missing, damaged or of another shape."""
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
-    # As a plain array, which Ray stores without copying it first.
+    # A plain array: Ray copies a memmap before it stores it.
     return images.view(np.ndarray) if images.shape == shape and images.dtype == np.uint8 else None
 
 
@@ -82,27 +91,27 @@ def _decode_into(path: Path, shape: tuple[int, ...], files: Sequence[Path], reme
         except CorruptDataError as error:
             raise CorruptDataError(f"{error}; {remedy}") from None
 
-    draft = path.with_name(f"_{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f"_{path.name}.{uuid.uuid4().hex}")
     try:
-        draft.parent.mkdir(parents=True, exist_ok=True)
-        # Written, not mapped: on a full disk a write says so, where a mapping ends the process.
-        with draft.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        # Written, not memory-mapped: on a full disk a write raises OSError, but a mapping kills the process.
+        with temporary.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
             for start in range(0, len(files), DECODE_CHUNK):
                 file.write(np.stack(list(pool.map(decode, files[start : start + DECODE_CHUNK]))).tobytes())
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from None
     finally:
         with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def decode_image(path: Path, size: int) -> np.ndarray:
-    """One image file as uint8 RGB [3, size, size]."""
+    """Return one image file as uint8 RGB (3, size, size), scaled and center-cropped."""
     from PIL import Image, ImageOps
 
     fitted = ImageOps.fit(read_image(path), (size, size), Image.Resampling.BILINEAR)

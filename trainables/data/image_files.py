@@ -1,12 +1,12 @@
-"""Files of images: which files of a folder are images, and what their pixels are. All readers share these two rules.
+"""Image files: which files of a folder are images, and how they become pixels. All readers use these rules.
 
-Listing: images end in one of :data:`SUFFIXES` and lie in the folder or below it. Hidden files and folders (a dot in
-front) are no part of a folder. All other files, and links to folders, are left out, and :func:`warn_left_out` names
-them. A name is known in Unicode's composed form (NFC), for one name has other bytes on macOS than on Linux.
+Listing: image files end in one of :data:`SUFFIXES`; subfolders are searched too. Hidden files and folders (leading dot)
+are ignored. All other files, and links to folders, are skipped; :func:`warn_left_out` logs them. Names are converted to
+Unicode's composed form (NFC), because macOS and Linux store the same name with different bytes.
 
-Pixels: 8-bit RGB, upright by the orientation that cameras write (EXIF). Grey is repeated, 16-bit grey is divided by
-257, transparent pixels are laid on white, and a file of several pictures stands for its first. Whole numbers of 32 bits
-and fractions have no known white and are refused.
+Pixels: 8-bit RGB, rotated by the EXIF orientation. Gray is repeated, 16-bit gray is divided by 257, transparent pixels
+are blended with white, and a file with several images yields the first one. Images with 32-bit integers or floats raise
+an error, because the value of white is unknown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 NAMED = 3
-"""Files left out that a warning names, before it counts the rest."""
+"""Maximum number of skipped files whose names are in a warning."""
 
 
 # Listing -------------------------------------------------------------------------------------------------------------
@@ -39,22 +39,27 @@ NAMED = 3
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """What a folder holds: its images by name (``cat/0.png``), in order, and the names of what is left out."""
+    """Listing of a folder.
+
+    Attributes:
+        images: Paths by name (``cat/0.png``), sorted by name.
+        left_out: Names of skipped files and links.
+    """
 
     images: Mapping[str, Path]
     left_out: tuple[str, ...]
 
     def under(self, prefix: str) -> ImageFiles:
-        """Return the same with ``prefix`` in front of every name, as a folder above has them."""
+        """Return this listing with ``prefix`` added to every name (the names in a parent folder)."""
         images = {prefix + name: path for name, path in self.images.items()}
         return ImageFiles(images, tuple(prefix + name for name in self.left_out))
 
 
 def find_images(folder: Path) -> ImageFiles:
-    """List ``folder`` and the folders below it.
+    """List ``folder`` and its subfolders.
 
     Raises:
-        DamagedData: A name is not UTF-8, or two names are the same in composed form.
+        CorruptDataError: A name is not UTF-8, or two names have the same composed form.
         OSError: A folder cannot be read.
     """
     images: dict[str, Path] = {}
@@ -68,13 +73,23 @@ def find_images(folder: Path) -> ImageFiles:
                 continue
             name = normalize_name(_name(folder, path), folder)
             if name in images:
-                raise CorruptDataError(f"{folder}: two files are named {name!r}, in two forms of Unicode. Rename one.")
+                raise CorruptDataError(
+                    f"{folder}: two files have the name {name!r} in different Unicode forms. Rename one."
+                )
             images[name] = path
     return ImageFiles(dict(sorted(images.items())), tuple(sorted(left_out)))
 
 
 def normalize_name(name: str, folder: Path) -> str:
-    """Return ``name``, of a thing in ``folder``, in Unicode's composed form. Raises DamagedData if it is not UTF-8."""
+    """Return a file name in Unicode's composed form (NFC).
+
+    Args:
+        name: Name of the file or folder.
+        folder: Its parent folder, for the error message.
+
+    Raises:
+        CorruptDataError: The name is not UTF-8.
+    """
     try:
         name.encode()
     except UnicodeEncodeError:
@@ -83,22 +98,23 @@ def normalize_name(name: str, folder: Path) -> str:
 
 
 def printable(name: str) -> str:
-    """Return ``name`` with ``\\xe9`` in place of a byte that is not UTF-8."""
+    r"""Return ``name`` with every byte that is not UTF-8 escaped, e.g. ``\xe9``."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def is_hidden(name: str) -> bool:
+    """Return whether a file name has a leading dot."""
     return name.startswith(".")
 
 
 @cache
 def warn_left_out(folder: Path, left_out: tuple[str, ...]) -> None:
-    """Log, once a process, how many files of ``folder`` are left out, and the first of their names."""
+    """Log the number of skipped files of ``folder`` and the first names, once per process."""
     if left_out:
         names = ", ".join(printable(name) for name in left_out[:NAMED])
         more = f" and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
         formats = ", ".join(SUFFIXES)
-        log.warning("%s: %d left out: %s%s. Images end in %s.", folder, len(left_out), names, more, formats)
+        log.warning("%s: %d skipped: %s%s. Image files end in %s.", folder, len(left_out), names, more, formats)
 
 
 def _name(folder: Path, path: Path) -> str:
@@ -113,15 +129,19 @@ def _fail(error: OSError) -> NoReturn:
 
 
 def read_image(path: Path) -> Image.Image:
-    """Return the image in ``path`` as RGB of 8 bits, upright. Raises DamagedData if it cannot be decoded."""
+    """Return an image file as 8-bit RGB, rotated by its EXIF orientation.
+
+    Raises:
+        CorruptDataError: The file cannot be decoded.
+    """
     from PIL import Image, ImageOps
 
     try:
         with Image.open(path) as image:
-            wide = image.mode == "I" and image.format == "PPM"  # the one format that says that white is 65,535
+            wide = image.mode == "I" and image.format == "PPM"  # in PPM, white is 65,535
             upright = ImageOps.exif_transpose(image)
             return _as_rgb(_eight_bits(upright) if wide or image.mode.startswith("I;16") else upright)
-    except Exception as error:  # Pillow's decoders raise whatever the bytes lead them to
+    except Exception as error:  # Pillow's decoders raise many types of errors on damaged files
         raise CorruptDataError(f"{path} cannot be decoded: {' '.join(str(error).split())}") from None
 
 
@@ -135,7 +155,7 @@ def _as_rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     if image.mode in ("I", "F"):
-        raise ValueError(f"which value is white is not known of pixels of 32 bits (mode {image.mode}), save 8 or 16")
+        raise ValueError(f"the value of white is unknown for 32-bit pixels (mode {image.mode}), save 8 or 16 bits")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

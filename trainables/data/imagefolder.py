@@ -1,13 +1,14 @@
-"""A folder of one's own images: ``train/CLASS/*`` and ``test/CLASS/*``, folders below a class included.
+"""User images in a folder: ``train/CLASS/*`` and ``test/CLASS/*``, subfolders of a class included.
 
-What counts as an image and how it becomes RGB is said in :mod:`trainables.data.image_files`; what is left out is named
-in the log. Classes are numbered in the order of their names; images lie in the order of class and file name; held-out
-images are those of a fixed permutation (see :func:`trainables.data.splits.split_permuted`). Each image is scaled
-bilinearly until its shorter side has ``image_size`` pixels, and is cropped at the centre.
+:mod:`trainables.data.image_files` defines which files are images and how they become RGB. Skipped files are logged.
+Classes are numbered in the order of their names. Images are sorted by class and file name. Held-out images come from a
+fixed permutation (see :func:`trainables.data.splits.split_permuted`). Each image is scaled bilinearly until its shorter
+side has ``image_size`` pixels, then center-cropped.
 
-A trial is what its images are and not where they lie: the path is no part of its id, a digest of the names and sizes of
-all files is. The folder is listed once a process; what was found (``digest``, ``train_images``, ``class_count``) is
-part of the spec, so that workers need no folder, and is checked again when the images are loaded.
+The id of a trial depends on the images, not on their location: it contains a digest of the names and sizes of all
+files, but not the path. The folder is listed once per process. The result (``digest``, ``train_images``,
+``class_count``) is part of the spec, so workers do not need the folder to validate a spec. It is checked again when the
+images are loaded.
 """
 
 from __future__ import annotations
@@ -40,12 +41,20 @@ PARTS = ("train", "test")
 REMEDY = "replace or remove it"
 
 Files = Mapping[str, Path]
-"""Images by their names in a folder, in order."""
+"""Paths of images by their names in a folder, sorted by class and name."""
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The image files of a folder by part, and their labels; the names of its classes, and of what is left out."""
+    """Listing of an image folder.
+
+    Attributes:
+        classes: Class names in label order.
+        files: Image files by part ("train", "test").
+        labels: int64 labels (N,) by part.
+        digest: Digest of the names and sizes of all files.
+        left_out: Names of skipped files and folders.
+    """
 
     classes: tuple[str, ...]
     files: Mapping[str, Files]
@@ -54,7 +63,7 @@ class Listing:
     left_out: tuple[str, ...]
 
     def summary(self) -> dict[str, Any]:
-        """What of it is in a spec."""
+        """Return the fields of the spec that the folder determines."""
         return {
             "digest": self.digest,
             "train_images": len(self.files["train"]),
@@ -63,56 +72,64 @@ class Listing:
 
 
 def list_folder(folder: Path) -> Listing:
-    """The images in ``folder``; MissingData or DamagedData with one line that names what is not as it should be."""
-    found = {part: _list_part(folder, part) for part in PARTS}
-    classes = _checked_classes(folder, found)
-    files = {part: {name: path for one in found[part].values() for name, path in one.images.items()} for part in PARTS}
+    """List an image folder.
+
+    Raises:
+        MissingDataError: ``train`` or ``test`` does not exist.
+        CorruptDataError: A class has no images or is missing in one part, or a name is invalid.
+    """
+    parts = {part: _list_part(folder, part) for part in PARTS}
+    classes = _checked_classes(folder, parts)
+    files = {part: {name: path for one in parts[part].values() for name, path in one.images.items()} for part in PARTS}
     numbers = np.arange(len(classes))  # int64
-    labels = {part: np.repeat(numbers, [len(one.images) for one in found[part].values()]) for part in PARTS}
-    left_out = [name for part in PARTS for one in found[part].values() for name in one.left_out]
+    labels = {part: np.repeat(numbers, [len(one.images) for one in parts[part].values()]) for part in PARTS}
+    left_out = [name for part in PARTS for one in parts[part].values() for name in one.left_out]
     digest = listing_digest({**files["train"], **files["test"]})
-    return Listing(classes, files, labels, digest, (*_beside(folder), *left_out))
+    return Listing(classes, files, labels, digest, (*_unused_entries(folder), *left_out))
 
 
-def _checked_classes(folder: Path, found: Mapping[str, Mapping[str, ImageFiles]]) -> tuple[str, ...]:
-    """The names of the classes, in order; DamagedData unless both parts have the same, and more than one."""
-    for name in found["train"].keys() ^ found["test"].keys():
-        there, missing = PARTS if name in found["train"] else PARTS[::-1]
+def _checked_classes(folder: Path, parts: Mapping[str, Mapping[str, ImageFiles]]) -> tuple[str, ...]:
+    """Return the class names in order. Raise CorruptDataError unless both parts have the same two or more classes."""
+    for name in parts["train"].keys() ^ parts["test"].keys():
+        present, missing = PARTS if name in parts["train"] else PARTS[::-1]
         raise CorruptDataError(
-            f"{folder}: class {name} is in {there} and not in {missing}; both must have the same classes"
+            f"{folder}: class {name} is in {present} but not in {missing}. Both need the same classes."
         )
-    classes = tuple(found["train"])
+    classes = tuple(parts["train"])
     if len(classes) == 1:
         raise CorruptDataError(
-            f"{folder}: one class alone, with nothing to tell it from (got {classes[0]}). "
-            "Put the images of each class into a folder of its own, train/CLASS and test/CLASS."
+            f"{folder}: at least two classes are needed (got only {classes[0]}). "
+            "Put the images of each class into its own folders, train/CLASS and test/CLASS."
         )
     return classes
 
 
 def _list_part(folder: Path, part: str) -> dict[str, ImageFiles]:
-    """What the folders of the classes hold, by class, in order; names are those in ``folder``."""
-    place, formats = folder / part, ", ".join(SUFFIXES)
-    if not place.is_dir():
-        raise MissingDataError(f"{place} is no folder; images ({formats}) are expected in train/CLASS and test/CLASS")
+    """Return the images of one part by class, sorted. Names are relative to ``folder``."""
+    part_folder, formats = folder / part, ", ".join(SUFFIXES)
+    if not part_folder.is_dir():
+        raise MissingDataError(
+            f"{part_folder} is not a folder. Put images ({formats}) into train/CLASS and test/CLASS."
+        )
     classes: dict[str, Path] = {}
-    for path in place.iterdir():
+    for path in part_folder.iterdir():
         if path.is_dir() and not is_hidden(path.name):
-            name = normalize_name(path.name, place)
+            name = normalize_name(path.name, part_folder)
             if name in classes:
-                raise CorruptDataError(f"{place}: two classes are named {name!r}, in two forms of Unicode. Merge them.")
+                problem = f"two classes have the name {name!r} in different Unicode forms"
+                raise CorruptDataError(f"{part_folder}: {problem}. Merge them.")
             classes[name] = path
     if not classes:
-        raise CorruptDataError(f"{place} holds no folder of a class")
-    found = {name: find_images(path).under(f"{part}/{name}/") for name, path in sorted(classes.items())}
-    for name, pictures in found.items():
-        if not pictures.images:
-            raise CorruptDataError(f"{place / name} holds no image that ends in {formats}")
-    return found
+        raise CorruptDataError(f"{part_folder} has no class folders")
+    files = {name: find_images(path).under(f"{part}/{name}/") for name, path in sorted(classes.items())}
+    for name, class_files in files.items():
+        if not class_files.images:
+            raise CorruptDataError(f"{part_folder / name} has no image that ends in {formats}")
+    return files
 
 
-def _beside(folder: Path) -> list[str]:
-    """What lies where no image is looked for: folders beside the parts, and files beside the classes."""
+def _unused_entries(folder: Path) -> list[str]:
+    """Return the names of entries that are never searched: folders next to the parts, files next to the classes."""
     folders = [f"{path.name}/" for path in folder.iterdir() if path.is_dir() and path.name not in PARTS]
     files = [f"{part}/{path.name}" for part in PARTS for path in (folder / part).iterdir() if not path.is_dir()]
     return sorted(name for name in (*folders, *files) if not is_hidden(Path(name).name))
@@ -120,27 +137,30 @@ def _beside(folder: Path) -> list[str]:
 
 @cache
 def summarize_folder(path: str) -> dict[str, Any]:
+    """List the folder once per process, log skipped files and return :meth:`Listing.summary`."""
     listing = list_folder(Path(path))
     warn_left_out(Path(path), listing.left_out)
     return listing.summary()
 
 
 def _is_plain(images: np.ndarray) -> bool:
-    """Return whether all pixels have one colour."""
+    """Return whether all pixels of all images have the same color."""
     return all((image == images[0, :, :1, :1]).all() for image in images)
 
 
 @datasets.register
 class ImageFolder(Dataset, FileBacked):
-    """Your own images: a folder with train/CLASS/*.png and test/CLASS/*.png (or .jpg, ...), fitted to a square."""
+    """Your own images: a folder with train/CLASS/*.png and test/CLASS/*.png (or .jpg, ...), cropped to squares."""
 
     name: Literal["imagefolder"] = "imagefolder"
     path_fields = frozenset({"path"})
-    path: str = Field(description="the folder, absolute or with ~; no part of a trial's id")
-    image_size: int = Field(ge=8, le=1024, description="pixels of a side that every image is fitted to")
-    digest: str = Field(pattern="^[0-9a-f]{16}$", description="of names and sizes of all files; found if not given")
-    train_images: int = Field(ge=1, description="training images in the folder; found")
-    class_count: int = Field(ge=1, description="classes in the folder; found")
+    path: str = Field(description="folder of the images, absolute or with ~; not part of the trial id")
+    image_size: int = Field(ge=8, le=1024, description="side in pixels of the square that each image is fitted to")
+    digest: str = Field(
+        pattern="^[0-9a-f]{16}$", description="digest of names and sizes of all files; computed if not given"
+    )
+    train_images: int = Field(ge=1, description="number of training images; computed")
+    class_count: int = Field(ge=1, description="number of classes; computed")
 
     @model_validator(mode="before")
     @classmethod
@@ -149,16 +169,16 @@ class ImageFolder(Dataset, FileBacked):
             return data
         path = expand_home(data["path"])
         if not path.is_absolute():
-            raise SpecError("path", f"{data['path']} is relative; give it from / or ~ on, to mean the same everywhere")
+            raise SpecError("path", f"must be absolute (got {data['path']}). Start it with / or ~.")
         if {"digest", "train_images", "class_count"} <= data.keys():
             return data
         try:
-            found = summarize_folder(str(path))
+            summary = summarize_folder(str(path))
         except (DataError, OSError) as error:
             raise SpecError("path", f"{error}") from None
-        if data.get("digest", found["digest"]) != found["digest"]:
-            raise SpecError("digest", f"{path} has {found['digest']}, not {data['digest']}: its files are others")
-        return {**data, **found}
+        if data.get("digest", summary["digest"]) != summary["digest"]:
+            raise SpecError("digest", f"the files in {path} have digest {summary['digest']} (got {data['digest']})")
+        return {**data, **summary}
 
     @property
     def available(self) -> int:
@@ -184,11 +204,11 @@ class ImageFolder(Dataset, FileBacked):
         if listing.summary() != self.model_dump(include={"digest", "train_images", "class_count"}):
             raise CorruptDataError(
                 f"{folder} has changed: the digest of its files is {listing.digest}, not the trial's {self.digest}; "
-                "bring the old files back, or run the sweep anew with the new ones"
+                "restore the old files, or start a new sweep with the new files"
             )
         cache_folder, size = data_root(root) / CACHE, self.image_size
         train, test = (load_or_decode([*listing.files[part].values()], size, cache_folder, REMEDY) for part in PARTS)
         if _is_plain(train):
-            raise CorruptDataError(f"{folder}/train: all pixels of all images have one colour. Replace the images.")
+            raise CorruptDataError(f"{folder}/train: all pixels have the same color. Replace the images.")
         left, held = split_permuted(train, listing.labels["train"], self.validation)
         return ImageData(*left, test, listing.labels["test"], self.classes, *held)

@@ -1,4 +1,4 @@
-"""Where the files of data sets lie, and what is said when they are missing or damaged."""
+"""Folder of the data sets, and errors for missing or damaged files."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ DEFAULT_ROOT = "~/.cache/sparsweep/data"
 
 
 class DataError(Exception):
-    """A data set cannot be read: one line that names it or its file, and the remedy."""
+    """Error for a data set that cannot be read. The message is one line with the data set or file, and the fix."""
 
 
 class MissingDataError(DataError, FileNotFoundError):
-    """A data set, or a file of it, is not there."""
+    """Error for a missing data set or a missing file of a data set."""
 
 
 class CorruptDataError(DataError, ValueError):
-    """A file of a data set is not what it should be."""
+    """Error for a damaged or invalid file of a data set."""
 
 
 def data_root(given: str | Path | None = None) -> Path:
-    """The folder of all data sets: ``given``, else the environment's SPARSWEEP_DATA, else ~/.cache/sparsweep/data.
+    """Return the folder of all data sets: ``given``, else SPARSWEEP_DATA, else ~/.cache/sparsweep/data.
 
-    It is laid out as torchvision lays out its own, so a folder that torchvision has filled can be given.
+    The layout is that of torchvision, so a folder filled by torchvision works too.
 
     Raises:
-        MissingData: It is in a home folder, and which that is cannot be found.
+        MissingDataError: The folder is in a home folder, and the home folder is unknown.
     """
     try:
         return expand_home(given or os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
@@ -39,11 +39,21 @@ def data_root(given: str | Path | None = None) -> Path:
 
 
 def check_md5(path: Path, md5: str, remedy: str) -> None:
-    """MissingData if there is no file ``path``, DamagedData if its MD5 is another than ``md5``."""
+    """Check the MD5 of a file.
+
+    Args:
+        path: Path of the file.
+        md5: Expected MD5 in hex digits.
+        remedy: Fix to append to error messages.
+
+    Raises:
+        MissingDataError: The file does not exist.
+        CorruptDataError: The file has another MD5.
+    """
     try:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+            actual = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     except FileNotFoundError:
         raise MissingDataError(f"{path} is missing; {remedy}") from None
-    if found != md5:
-        raise CorruptDataError(f"{path} is damaged: its MD5 is {found}, not {md5}; {remedy}")
+    if actual != md5:
+        raise CorruptDataError(f"{path} is damaged: its MD5 is {actual}, not {md5}; {remedy}")

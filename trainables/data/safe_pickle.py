@@ -1,7 +1,7 @@
-"""Arrays of bytes out of pickle files, without running anything that such a file could name.
+"""Safe reader for pickle files with arrays of bytes. It never runs code from the file.
 
-A pickle is a program: it may call any function that its reader finds for it. The data sets of Krizhevsky come as
-pickles, so they are read by an unpickler that finds only what rebuilds arrays and text, and refuses everything else.
+A pickle is a program: it can call any function that the unpickler imports. The data sets of Krizhevsky are pickles.
+This unpickler allows only the functions that rebuild arrays and text, and raises an error for all others.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from sparsweep.trainables.data.paths import CorruptDataError
 
 
 def _encode(text: str, encoding: str) -> bytes:
-    """In place of ``codecs.encode``, by which Python 3 writes bytes where the protocol has none."""
+    """Replace ``codecs.encode``. Python 3 uses it to write bytes in old pickle protocols."""
     if encoding != "latin1":
-        raise pickle.UnpicklingError(f"bytes are written as latin1, not as {encoding}")
+        raise pickle.UnpicklingError(f"bytes are encoded as latin1 (got {encoding})")
     return text.encode("latin1")
 
 
 _rebuild_array: Callable[..., Any] = np.empty(0).__reduce__()[0]  # type: ignore[assignment]
 
 ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): _rebuild_array,  # its place in NumPy 1
-    ("numpy._core.multiarray", "_reconstruct"): _rebuild_array,  # and in NumPy 2
+    ("numpy.core.multiarray", "_reconstruct"): _rebuild_array,  # NumPy 1
+    ("numpy._core.multiarray", "_reconstruct"): _rebuild_array,  # NumPy 2
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
     ("_codecs", "encode"): _encode,
@@ -37,17 +37,22 @@ ALLOWED: dict[tuple[str, str], Any] = {
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f"it names {module}.{name}, and arrays of bytes need no such thing")
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which is not allowed in a file of arrays")
         return ALLOWED[module, name]
 
 
 def read_arrays(path: Path, remedy: str) -> Any:
-    """What the pickle file ``path`` holds: arrays, numbers, text as bytes, and lists and dictionaries of them.
+    """Return the content of a pickle file: arrays, numbers, text as bytes, and lists and dictionaries of them.
 
-    DamagedData if it is torn or names anything else; nothing that it names is run.
+    Args:
+        path: Path of the file.
+        remedy: Fix to append to error messages.
+
+    Raises:
+        CorruptDataError: The file is truncated, or names a function that is not allowed. No such function is called.
     """
     try:
         with path.open("rb") as file:
             return _ArrayUnpickler(file, encoding="bytes").load()
-    except Exception as error:  # whatever a stranger's bytes can make an unpickler raise
+    except Exception as error:  # an unpickler raises many types of errors on untrusted bytes
         raise CorruptDataError(f"{path} is damaged: {' '.join(str(error).split())}; {remedy}") from None

@@ -1,12 +1,12 @@
-"""TinyImageNet: 64x64 colour images of 200 of ImageNet's classes (Le & Yang, CS 231N, 2015), from its JPEG files.
+"""TinyImageNet: 64x64 color images of 200 ImageNet classes (Le & Yang, CS 231N, 2015), from its JPEG files.
 
-The test set is the official validation set, in the order of ``val_annotations.txt``, for the official test set has no
-labels; classes are numbered in the order of their WordNet ids, and training images lie in the order of class and file
-name. All this is as in the authors' code. Some images are grey; they become RGB by repetition. Images that are held out
-are those of a fixed permutation (see :func:`trainables.data.splits.split_permuted`); with ``validation: 10000``
-they are the ones that the authors' adversarial loader holds out.
+The test set is the official validation set, in the order of ``val_annotations.txt``: the official test set has no
+labels. Classes are numbered in the order of their WordNet ids. Training images are sorted by class and file name. All
+this follows the authors' code. Gray images become RGB by repetition. Held-out images come from a fixed permutation (see
+:func:`trainables.data.splits.split_permuted`). With ``validation: 10000`` they are the same as in the authors'
+adversarial loader.
 
-Paper: EL2N and corruptions on all 100,000 training images with ``resnet34``, whose stem for these images is ``7x7``.
+Paper: EL2N and corruptions on all 100,000 training images, with ``resnet34`` and its ``7x7`` stem.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sparsweep.trainables.data.splits import split_permuted
 SIZE = 64
 
 Labelled = tuple[list[str], np.ndarray]
-"""Names of image files in the folder, and their labels."""
+"""Paths of image files, relative to the folder, and their labels (N,)."""
 
 
 @datasets.register
@@ -36,7 +36,7 @@ class TinyImageNet(DownloadableDataset):
 
     name: Literal["tinyimagenet"] = "tinyimagenet"
     statistics: Literal["train", "standard"] = Field(
-        default="train", description="means and deviations that inputs are normalised by: its own, or a published set"
+        default="train", description="mean and standard deviation for normalization: of the images, or published ones"
     )
 
     url = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
@@ -69,9 +69,9 @@ class TinyImageNet(DownloadableDataset):
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
         folder = data_root(root) / self.folder
         try:
-            # A line: WordNet id, a tab, and what the class is called, with synonyms behind commas.
+            # Format of a line: WordNet id, tab, class name and its synonyms, separated by commas.
             rows = (line.partition("\t") for line in (folder / "words.txt").read_text().splitlines())
-            names = {wnid: words.partition(",")[0].strip() for wnid, _, words in rows}
+            names = {wnid: synonyms.partition(",")[0].strip() for wnid, _, synonyms in rows}
             return tuple(names[wnid] for wnid in self._classes(folder, ""))
         except (CorruptDataError, OSError, KeyError, UnicodeError):
             return super().class_names(root)
@@ -87,18 +87,18 @@ class TinyImageNet(DownloadableDataset):
     def _train_files(self, folder: Path, classes: list[str], remedy: str) -> Labelled:
         names, wanted = [], self.train_images // self.classes
         for wnid in classes:
-            here = find_images(folder / "train" / wnid / "images").images
-            if len(here) != wanted:
-                found = f"it has {len(here)} images, not {wanted}"
-                raise CorruptDataError(f"{folder}/train/{wnid} is damaged: {found}; {remedy}")
-            names += [f"train/{wnid}/images/{name}" for name in here]
+            images = find_images(folder / "train" / wnid / "images").images
+            if len(images) != wanted:
+                problem = f"it has {len(images)} images, not {wanted}"
+                raise CorruptDataError(f"{folder}/train/{wnid} is damaged: {problem}; {remedy}")
+            names += [f"train/{wnid}/images/{name}" for name in images]
         return names, np.repeat(np.arange(self.classes, dtype=np.int64), wanted)
 
     def _test_files(self, folder: Path, classes: list[str], remedy: str) -> Labelled:
         path = folder / "val" / "val_annotations.txt"
         numbers = {wnid: number for number, wnid in enumerate(classes)}
         try:
-            # A line: file name, WordNet id, and the four sides of a box around the object, separated by tabs.
+            # Format of a line: file name, WordNet id, four sides of the bounding box, separated by tabs.
             rows = [line.split("\t")[:2] for line in path.read_text().splitlines()]
             labels = [numbers[wnid] for _, wnid in rows]
         except (OSError, ValueError, KeyError) as error:
