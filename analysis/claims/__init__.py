@@ -10,7 +10,8 @@ For an undecided part, the number of further seeds is given at which a two-sided
 standard deviation stay as observed.
 """
 
-from sparsweep.analysis.claims.evaluate import Finding, Verdict, as_json, evaluate, format_verdicts
+from sparsweep.analysis.claims.evaluate import Finding, Verdict, evaluate
+from sparsweep.analysis.claims.format import as_json, format_verdicts
 from sparsweep.analysis.claims.loader import ClaimError, paper_claims, read_claims
 from sparsweep.analysis.claims.rules import Claim
 

@@ -50,9 +50,7 @@ def panels(
     form: Form = DEFAULT,
     families: bool = True,
 ) -> Figure:
-    """Return a figure with one panel per setting and value of the columns ``by`` of ``points``.
-
-    ``paint`` fills a panel.
+    """Return a figure with one panel per setting and value of the columns ``by`` of ``points``, filled by ``paint``.
 
     ``size``: of a panel in inches. ``families``: whether many methods are split by family. The caller adds the legend.
     """
@@ -60,8 +58,7 @@ def panels(
     found = [panel for _, panel in points.groupby([titles, *by])]
     crowded = families and len({label for key, (label, _) in methods.items() if key[0] != DENSE}) > CROWD
     parts = [part for panel in found for part in (_families(panel) if crowded else [("", panel)])]
-    if crowded:
-        size = (min(size[0], PANEL[0]), min(size[1], PANEL[1]))
+    size = (min(size[0], PANEL[0]), min(size[1], PANEL[1])) if crowded else size
     values = 1 if crowded else points[by[0]].nunique()
     columns, rows = _grid(len(parts), values, _fitting(size[0], form))
     width = form.width or max(columns * size[0], _NARROWEST)
@@ -81,11 +78,16 @@ def panels(
         if titles.nunique() == 1:
             figure.suptitle(labels.wrap(titles.iloc[0], width - 0.2))
         if crowded:
-            figure.set_gid(BY_FAMILY)
-            figure.draw_without_rendering()  # tells how high the axes are
-            for axes in figure.axes:
-                _name_ends(axes, axes.get_position().height * figure.get_figheight())
+            _name_lines(figure)
     return figure
+
+
+def _name_lines(figure: Figure) -> None:
+    """Label the lines of a figure by family at their ends."""
+    figure.set_gid(BY_FAMILY)
+    figure.draw_without_rendering()  # computes the height of the axes
+    for axes in figure.axes:
+        _name_ends(axes, axes.get_position().height * figure.get_figheight())
 
 
 def plain_grid(count: int, size: tuple[float, float], form: Form = DEFAULT) -> tuple[Figure, list[Axes]]:

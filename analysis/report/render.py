@@ -19,7 +19,7 @@ from markupsafe import Markup
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.claims import Verdict
-from sparsweep.analysis.claims.evaluate import WORDS, format_effect, format_verdict, missing_runs, summary
+from sparsweep.analysis.claims.format import WORDS, format_effect, format_verdict, missing_runs, summary
 from sparsweep.analysis.convergence import Convergence, is_undertrained
 from sparsweep.analysis.figures import export, labels
 from sparsweep.analysis.groups import METHOD_KEYS, normalize_keys

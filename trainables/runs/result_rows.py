@@ -96,7 +96,7 @@ def trial_row(
         code: Code of the run and of its inputs.
     """
     last = training.history[-1]
-    parameters = sum(parameter.numel() for parameter in training.model.parameters())
+    parameters = sum(map(torch.Tensor.numel, training.model.parameters()))
     weights, kept = training.masks.size, sum(training.masked_params.counts.values())
     return {
         **spec_columns(spec),
@@ -106,8 +106,7 @@ def trial_row(
         **{name: getattr(last, name) for name in ACCURACY_COLUMNS},
         **convergence_columns(spec, training),
         "train_loss": last.train_loss,
-        "parameters": parameters,
-        "nonzero_parameters": parameters - weights + kept,
+        **{"parameters": parameters, "nonzero_parameters": parameters - weights + kept},
         "train_flops": training.train_flops,
         "inference_flops": training.forward_flops,
         "prerequisite_flops": float(sum(lineage.values())),

@@ -12,7 +12,6 @@ import re
 import socket
 import traceback as tracebacks
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -24,6 +23,7 @@ from pyarrow import fs
 from sparsweep.trainables.storage import image_file, schemas, score_files, tables, tensor_file
 from sparsweep.trainables.storage.fetched_images import open_through_cache
 from sparsweep.trainables.storage.files import FileStore
+from sparsweep.trainables.storage.listing import StorageListing
 from sparsweep.trainables.storage.tensor_file import Check, accept
 
 log = logging.getLogger(__name__)
@@ -46,22 +46,7 @@ class ArtifactLost(FileNotFoundError):
         self.problem = problem
 
 
-ID_CHARACTERS = 16
-
-
-@dataclass(frozen=True)
-class StorageListing:
-    """Contents of a storage at one moment. A command lists once and passes this on.
-
-    Attributes:
-        finished: Ids of finished trials.
-        artifacts: Paths of all artifacts.
-        failures: Newest failure of each run that has failed and is not finished: a row of ``failures``, by id.
-    """
-
-    finished: frozenset[str]
-    artifacts: frozenset[str]
-    failures: dict[str, dict[str, Any]]
+ID_DIGITS = 16
 
 
 class Store(FileStore):
@@ -144,7 +129,7 @@ class Store(FileStore):
     def listing(self) -> StorageListing:
         """List finished trials, artifacts and failures, each once."""
         finished, artifacts = self.finished(), self.artifact_paths()
-        created = {Path(path).name[:ID_CHARACTERS] for path in artifacts if not path.startswith("artifacts/weights/")}
+        created = {Path(path).name[:ID_DIGITS] for path in artifacts if not path.startswith("artifacts/weights/")}
         newest = tables.newest_failures(self.storage)
         failures = {run: row for run, row in newest.items() if run not in finished | created}
         return StorageListing(frozenset(finished), frozenset(artifacts), failures)

@@ -53,8 +53,9 @@ def _parts_of_a_sweep() -> dict[str, type[FrozenModel]]:
     from sparsweep.trainables.specs.trial import Evaluation, TrialSpec
     from sparsweep.trainables.training.execution import ExecutionConfig
     from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
+    from sparsweep.tuner.config.resources import Resources
     from sparsweep.tuner.config.search import Search
-    from sparsweep.tuner.config.sweep import Resources, Sweep
+    from sparsweep.tuner.config.sweep import Sweep
 
     return {
         "sweep": Sweep,

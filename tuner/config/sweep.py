@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from sparsweep.trainables.data import Dataset, datasets
 from sparsweep.trainables.specs.base import FrozenModel, SpecError, format_error, shortened, shown, unknown_choice
@@ -22,10 +22,10 @@ from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import plain_yaml
 from sparsweep.trainables.storage.plain_yaml import YAMLError
 from sparsweep.trainables.storage.user_files import read_user_text
-from sparsweep.trainables.training.execution import ExecutionConfig
 from sparsweep.tuner.config.adaptive_seeds import AdaptiveSeeds
 from sparsweep.tuner.config.grid import SweepError, expand, merge, num_combinations
 from sparsweep.tuner.config.overrides import apply_override
+from sparsweep.tuner.config.resources import Resources
 from sparsweep.tuner.config.search import Search
 from sparsweep.tuner.config.space import check_space
 
@@ -35,34 +35,6 @@ MOST_GRIDS = 10_000
 MOST_LEVELS = 20
 """Maximum depth of nested ``include``."""
 SWEEP_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
-
-
-class Resources(FrozenModel):
-    """Resources of one trial."""
-
-    cpus: int = Field(default=1, ge=1, description="CPU threads")
-    gpus: float | Literal["auto"] = Field(default="auto", description="fraction or number of GPUs; auto: benchmarked")
-    execution: ExecutionConfig = Field(
-        default=ExecutionConfig(), description="how training steps run; changes no trial"
-    )
-    trial_timeout: float | None = Field(
-        default=None, gt=0, description="maximum seconds per epoch; a slower trial counts as hanging and is killed"
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_former_name(cls, data: Any) -> Any:
-        """Read sweeps that were recorded before 0.2.0, when ``execution`` was called ``engine``."""
-        if isinstance(data, Mapping) and "engine" in data and "execution" not in data:
-            return {("execution" if name == "engine" else name): value for name, value in data.items()}
-        return data
-
-    @field_validator("gpus")
-    @classmethod
-    def _share_or_whole(cls, gpus: float | str) -> float | str:
-        if isinstance(gpus, float) and (gpus < 0 or (gpus > 1 and gpus != int(gpus))):
-            raise ValueError(f"must be a fraction in [0, 1] or a whole number of GPUs (got {gpus})")
-        return gpus
 
 
 class Sweep(FrozenModel):

@@ -19,7 +19,8 @@ from sparsweep.trainables.specs.run import to_json
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.trainable import SparseTrainable
 from sparsweep.tuner.config.grid import SweepError
-from sparsweep.tuner.config.sweep import Resources, Sweep
+from sparsweep.tuner.config.resources import Resources
+from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.execution import tune_adapter
 from sparsweep.tuner.execution.lifeline import Lost, leave
 from sparsweep.tuner.execution.oom import GpuOutOfMemoryMonitor, remaining_state

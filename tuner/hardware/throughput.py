@@ -28,7 +28,7 @@ from sparsweep.trainables.training.execution import ExecutionConfig
 from sparsweep.trainables.training.flops import PASSES
 from sparsweep.trainables.training.throughput import ThroughputProbe
 from sparsweep.tuner.config.grid import SweepError
-from sparsweep.tuner.config.sweep import Resources
+from sparsweep.tuner.config.resources import Resources
 from sparsweep.tuner.hardware.gpu_sharing import TRIALS_PER_GPU, OutOfGpuMemory, best_trials_per_gpu, is_mps_running
 from sparsweep.tuner.planning.estimate import flops_per_image
 from sparsweep.tuner.ray_errors import summarize, unwrap

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from sparsweep.trainables.runs.kinds import output_paths
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
-from sparsweep.trainables.storage.store import StorageListing, Store
+from sparsweep.trainables.storage.listing import StorageListing
+from sparsweep.trainables.storage.store import Store
 
 
 @dataclass

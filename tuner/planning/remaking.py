@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
-from sparsweep.trainables.storage.store import StorageListing, Store
+from sparsweep.trainables.storage.listing import StorageListing
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.errors import storage_option
 from sparsweep.tuner.planning.graph import RunGraph

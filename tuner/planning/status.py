@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from sparsweep.trainables.storage import tables
-from sparsweep.trainables.storage.store import StorageListing, Store
+from sparsweep.trainables.storage.listing import StorageListing
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.planning.graph import SweepState, build_graph, compute_state
