@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from typing import Any
 
-from sparsweep.analysis.claims.evaluate import Finding, Verdict, VerdictLabel
+from sparsweep.analysis.claims.evaluate import Finding, Verdict, VerdictLabel, count_range
 from sparsweep.analysis.claims.rules import Claim, override_filter
 
 WORDS: tuple[VerdictLabel, ...] = ("supported", "contradicted", "undecided", "not decided", "not tested")
