@@ -1,4 +1,4 @@
-"""One trial, in PyTorch: what it is (``spec``), what it does (``training``), what it leaves behind (``store``).
+"""Trials in PyTorch: their specs (``specs``), their execution (``training``, ``runs``) and their outputs (``storage``).
 
-Only ``trainables.trainable`` imports Ray; everything else runs wherever PyTorch runs.
+Only ``trainables.trainable`` imports Ray. All other modules need only PyTorch.
 """

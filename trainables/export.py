@@ -1,8 +1,8 @@
-"""A trained sparse network for others: a file of plain tensors, PyTorch's own pruning, ONNX.
+"""Export of a trained sparse network: a file of plain tensors, PyTorch's own pruning, ONNX.
 
-The file holds ``state_dict`` (masked weights are zero), ``masks`` (boolean, by the name of the weight) and ``spec``
-(JSON), and loads with ``torch.load(file, weights_only=True)`` and nothing of this package. Networks take float32 images
-[N, C, H, W] in [0, 1] (standardisation is a layer of theirs) and give logits [N, classes].
+The file has ``state_dict`` (masked weights are zero), ``masks`` (boolean, by weight name) and ``spec`` (JSON). It loads
+with ``torch.load(file, weights_only=True)``, without this package. Networks map float32 images ``(N, C, H, W)`` in [0,
+1] to logits ``(N, classes)``. Standardization is a layer of the network.
 """
 
 from __future__ import annotations
@@ -29,16 +29,32 @@ ONNX_PACKAGES = ("onnx", "onnxscript")
 
 
 def export(store: Store, trial: str) -> dict[str, Any]:
-    """What the file of a finished trial holds: ``state_dict``, ``masks`` and ``spec``; FileNotFoundError if lost."""
+    """Return the content of the file of a finished trial: ``state_dict``, ``masks`` and ``spec``.
+
+    Args:
+        store: Storage of the trial.
+        trial: Id of the trial.
+
+    Raises:
+        FileNotFoundError: The weights are missing or damaged.
+    """
     spec = read_spec(store, trial)
-    left = store.read_weights(trial, partial(check_weights, trial=spec))
-    model, masks = left["model"], left["masks"]
-    applied = {name: value * masks[name] if name in masks else value for name, value in model.items()}
-    return {"state_dict": applied, "masks": masks, "spec": to_json(spec)}
+    weights = store.read_weights(trial, partial(check_weights, trial=spec))
+    model, masks = weights["model"], weights["masks"]
+    masked = {name: value * masks[name] if name in masks else value for name, value in model.items()}
+    return {"state_dict": masked, "masks": masks, "spec": to_json(spec)}
 
 
 def read_spec(store: Store, trial: str) -> TrialSpec:
-    """The spec in the row of a finished trial."""
+    """Return the spec in the row of a finished trial.
+
+    Args:
+        store: Storage of the trial.
+        trial: Id of the trial.
+
+    Raises:
+        ValueError: The row is damaged.
+    """
     table, _ = tables.read_table(store.storage, "trials", trials=[trial], columns=["spec"])
     if not table.num_rows:
         raise ValueError("its row is damaged")
@@ -48,7 +64,7 @@ def read_spec(store: Store, trial: str) -> TrialSpec:
 
 
 def network(content: Mapping[str, Any]) -> nn.Module:
-    """The network in what :func:`export` gave, with its weights, in evaluation mode on the CPU."""
+    """Build the network of an :func:`export` with its weights, in evaluation mode on the CPU."""
     spec = from_json(content["spec"])
     assert isinstance(spec, TrialSpec)
     channels = spec.model.channels
@@ -58,9 +74,16 @@ def network(content: Mapping[str, Any]) -> nn.Module:
 
 
 def to_prune(module: nn.Module, masks: Mapping[str, torch.Tensor]) -> nn.Module:
-    """Put ``masks`` in force on ``module`` by ``torch.nn.utils.prune``: ``weight_orig`` and ``weight_mask`` a layer.
+    """Apply ``masks`` to ``module`` with ``torch.nn.utils.prune``: ``weight_orig`` and ``weight_mask`` per layer.
 
-    So it can be trained on by any loop, and ``prune.remove`` makes it final. Returns ``module``.
+    Any training loop can then continue the training. ``prune.remove`` makes the masks permanent.
+
+    Args:
+        module: Network to prune, changed in place.
+        masks: Boolean masks by weight name.
+
+    Returns:
+        The argument ``module``.
     """
     for name, mask in masks.items():
         layer, _, parameter = name.rpartition(".")
@@ -69,16 +92,17 @@ def to_prune(module: nn.Module, masks: Mapping[str, torch.Tensor]) -> nn.Module:
 
 
 def to_torch(content: Mapping[str, Any]) -> bytes:
-    """The bytes of a file for ``torch.load``."""
+    """Return the bytes of a file for ``torch.load``."""
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     return buffer.getvalue()
 
 
 def to_onnx(content: Mapping[str, Any]) -> bytes:
-    """The bytes of an ONNX model: input ``images`` with any number of them, output ``logits``.
+    """Return the bytes of an ONNX model with input ``images``, of any batch size, and output ``logits``.
 
-    ModuleNotFoundError, with what to install, where the packages for it are missing.
+    Raises:
+        ModuleNotFoundError: A package for the conversion is missing.
     """
     missing = [package for package in ONNX_PACKAGES if find_spec(package) is None]
     if missing:

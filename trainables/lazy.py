@@ -1,7 +1,7 @@
-"""PyTorch, loaded when it is first used: it takes more than a second, and half a gigabyte where it comes with CUDA.
+"""Deferred import of PyTorch: the import takes more than a second, and half a gigabyte of memory with CUDA.
 
-Who plans trials, watches them or reads what they left computes nothing with it. All that such a process imports takes
-``torch`` and its parts from here. A method from elsewhere may import ``torch`` as usual, at that price.
+Processes that plan or watch trials, or read results, do not need PyTorch. All modules that these processes import get
+``torch`` and its submodules from here. Plugins may import ``torch`` directly, at this cost.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ R = TypeVar("R")
 
 
 class Deferred(ModuleType):
-    """Stands for the module of its name, which is imported when something of it is first asked for."""
+    """Placeholder for the module of its name. The first attribute access imports the module."""
 
     def __getattr__(self, name: str) -> Any:
         value = getattr(importlib.import_module(self.__name__), name)
-        setattr(self, name, value)  # found here from now on, as fast as in the module itself
+        setattr(self, name, value)  # cached: later accesses are as fast as in the module
         return value
 
 
@@ -38,7 +38,7 @@ else:
 
 
 def no_grad(function: Callable[P, R]) -> Callable[P, R]:
-    """``torch.no_grad()`` as a decorator that does not load PyTorch where the function is defined."""
+    """Decorate ``function`` with ``torch.no_grad()`` without an import of PyTorch at definition time."""
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,153 +1,88 @@
-"""Checks for a sparsifier of one's own: the promises that every method here keeps, on a tiny network in a second.
+"""Checks for user-defined sparsifiers: the guarantees of all built-in methods, on a tiny network in a second.
 
-In a test of a package that brings a method::
+Example test of a package with a method::
 
-    from sparsweep.trainables.testing import check_sparsifier
+        from sparsweep.trainables.testing import check_sparsifier
 
-    def test_my_method() -> None:
-        check_sparsifier(MyMethod(update_every=1))
+        def test_my_method() -> None:
+            check_sparsifier(MyMethod(update_every=1))
 
-Every check raises AssertionError. A method that changes its masks should be given arguments under which it does so at
-the end of an epoch, of three steps: there the checks stop and resume. What a method needs of other trials stands in as
-weights of another seed.
+Every check raises AssertionError. If a method changes its masks, choose arguments with a change at the end of an epoch
+(three steps): the checks stop and resume at these points. Weights of another seed replace the outputs of other trials
+that the method needs.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from sparsweep.trainables.data.base import ImageData
-from sparsweep.trainables.models import Model, maskable
+from sparsweep.trainables._tiny_training import (
+    BATCH_SIZE,
+    EPOCHS,
+    LAYERS,
+    NUM_SAMPLES,
+    TOTAL,
+    TinyConvNet,
+    fake_parent_state,
+    first_samples,
+    init_context,
+    tiny_data,
+    tiny_trial,
+    training,
+)
+from sparsweep.trainables.models import maskable
 from sparsweep.trainables.models.build import build_model
-from sparsweep.trainables.models.modules import Normalize
-from sparsweep.trainables.pipeline.batches import BatchIterator
-from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data
-from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.runs.soundness import check_training
-from sparsweep.trainables.sparsifiers import InitContext, Masks, Sparsifier, sparsifiers
-from sparsweep.trainables.sparsifiers.base import StateDict, layer_shapes
+from sparsweep.trainables.sparsifiers import Masks, Sparsifier, sparsifiers
+from sparsweep.trainables.sparsifiers.base import layer_shapes
 from sparsweep.trainables.sparsifiers.masked_params import DenseMomentumParams, LatentParams
 from sparsweep.trainables.sparsifiers.masks import num_active
 from sparsweep.trainables.specs import distributions
-from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.training.trainer import Trainer
 
-EPOCHS = 4
-NUM_SAMPLES = 24
-BATCH_SIZE = 10  # three batches an epoch, the last of four
-
-
-class TinyConvNet(Model):
-    """A 3x3, a depthwise and a 1x1 convolution and a linear layer with bias. Not registered: no sweep may find it."""
-
-    name: Literal["tiny"] = "tiny"
-    channels = 1
-    min_size = 6
-    width: int = 8
-    features: int = 12
-
-    def build(self, classes: int, statistics: Any) -> nn.Module:
-        return nn.Sequential(
-            Normalize(*statistics),
-            nn.Conv2d(1, self.width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(self.width),
-            nn.ReLU(),
-            nn.Conv2d(self.width, self.width, 3, padding=1, groups=self.width),
-            nn.ReLU(),
-            nn.Conv2d(self.width, self.features, 1, bias=False),
-            nn.BatchNorm2d(self.features),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(self.features, classes),
-        )
-
-
-LAYERS = {"1.weight": (8, 1, 3, 3), "4.weight": (8, 1, 3, 3), "6.weight": (12, 8, 1, 1), "11.weight": (10, 12)}
-"""The maskable weights of :class:`TinyConvNet` as it is at ten classes, in order: 72 + 72 + 96 + 120 = 360 weights."""
-TOTAL = sum(math.prod(shape) for shape in LAYERS.values())
-
-
-@cache
-def tiny_data() -> DeviceData:
-    """24 training and 20 test images of 6x6 random grey pixels, ten classes."""
-    random = np.random.default_rng(0)
-    train, test = (random.integers(0, 256, (count, 1, 6, 6), dtype=np.uint8) for count in (NUM_SAMPLES, 20))
-    labels = [random.integers(0, 10, count) for count in (NUM_SAMPLES, 20)]
-    return to_device_data(ImageData(train, labels[0], test, labels[1], classes=10), 1, 6, torch.device("cpu"))
-
-
-def first_samples(samples: int, device: str = "cpu") -> DeviceData:
-    """:func:`tiny_data` with its first training images alone, on ``device``."""
-    whole = tiny_data()
-    images, labels = whole.train_images[:samples].to(device), whole.train_labels[:samples].to(device)
-    return DeviceData(
-        images, labels, whole.test_images.to(device), whole.test_labels.to(device), 10, whole.mean, whole.std
-    )
-
-
-def tiny_trial(
-    sparsifier: Sparsifier | Mapping[str, Any] | str, sparsity: float = 0.8, seed: int = 0, **changes: Any
-) -> TrialSpec:
-    """A trial of four epochs on the tiny network and data."""
-    recipe = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "crop_padding": 1, "lr": 0.05}
-    fields = {"dataset": "digits", "model": TinyConvNet(), "recipe": recipe, "seed": seed}
-    return TrialSpec(**{**fields, "sparsifier": sparsifier, "sparsity": sparsity, **changes})
-
-
-def fake_parent_state(spec: RunSpec) -> StateDict:
-    """Stands for the final state of a prerequisite: other weights than the initial ones, moved batch-norm buffers."""
-    trial = spec.trained_trial
-    assert trial is not None, "a prerequisite that leaves weights trains a network"
-    model = build_model(trial.replace(seed=trial.seed + 1), tiny_data())
-    generator = derive(trial.seed, "stand-in")
-    state = dict(model.state_dict())
-    for name, value in state.items():
-        if name.endswith(("running_mean", "running_var")):
-            state[name] = torch.rand(value.shape, generator=generator) + 0.5
-    return state
-
-
-def training(spec: TrialSpec, kind: type[Trainer] = Trainer, samples: int = NUM_SAMPLES) -> Trainer:
-    """A training of ``spec`` on the first ``samples`` tiny images, before its first step."""
-    return kind(spec, first_samples(samples), torch.arange(samples), fake_parent_state)
-
-
-def init_context(spec: TrialSpec) -> InitContext:
-    """What the sparsifier of ``spec`` sees before training, at its starting state."""
-    data, recipe = tiny_data(), spec.recipe
-    samples = torch.arange(NUM_SAMPLES)
-    batches = BatchIterator(
-        data.train_images, data.train_labels, samples, recipe.batch_size, recipe.crop_padding, recipe.flip
-    )
-    model = build_model(spec, data)
-
-    def batch(number: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-        return list(batches.iter_epoch(derive(spec.seed, "mask batch")))[number % len(batches)]
-
-    begin = InitContext(spec, model, derive(spec.seed, "masks"), batch, fake_parent_state)
-    state = sparsifiers.cast(spec.sparsifier).parent_state(begin)
-    if state is not None:
-        model.load_state_dict(state)
-    return begin
-
-
-# The promises --------------------------------------------------------------------------------------------------------
+__all__ = [
+    "BATCH_SIZE",
+    "EPOCHS",
+    "LAYERS",
+    "NUM_SAMPLES",
+    "TOTAL",
+    "CheckedTrainer",
+    "TinyConvNet",
+    "check_masks",
+    "check_own_randomness",
+    "check_registered",
+    "check_resume",
+    "check_same",
+    "check_shared_batches",
+    "check_shared_start",
+    "check_shortest",
+    "check_sparsifier",
+    "check_zeros",
+    "comparable",
+    "fake_parent_state",
+    "first_samples",
+    "init_context",
+    "tiny_data",
+    "tiny_trial",
+    "train_and_check",
+    "training",
+]
 
 
 class CheckedTrainer(Trainer):
-    """A training that checks its masks, weights and momenta around every step, and keeps what it saw.
+    """Training that checks its masks, weights and momenta before and after every step.
 
-    ``seen``: the masks of every step; ``heard``: its images, labels and random numbers.
+    Attributes:
+        masks_per_step: Masks of every step.
+        batches_per_step: Images, labels and random numbers of every step.
+        steps: Number of steps so far.
+        evaluations: Number of evaluations so far.
     """
 
     steps = 0
@@ -175,20 +110,25 @@ class CheckedTrainer(Trainer):
 
 
 def check_masks(run: Trainer, step: int) -> None:
-    """The masks are masks of this network, and keep as many weights as they must at ``step``."""
+    """Check that the masks fit the network and have the target number of active weights.
+
+    Args:
+        run: Training to check.
+        step: Training step, counted from 0.
+    """
     shapes = {name: tuple(mask.shape) for name, mask in run.masks.items()}
     layers = layer_shapes(run.spec.model, run.spec.dataset)
-    assert list(shapes.items()) == list(layers.items()), f"masks of shapes {shapes}, not {layers}"
+    assert list(shapes.items()) == list(layers.items()), f"masks have shapes {shapes}, not {layers}"
     sparsifier, total = run.sparsifier, distributions.num_weights(layers)
-    asked = sparsifier.num_active_at(total, step, run.spec, run.timeline)
-    found = sum(int(mask.sum()) for mask in run.masks.values())
-    assert abs(found - asked) <= sparsifier.count_tolerance(total, run.spec), (
-        f"step {step}: {found} weights, not {asked}"
+    target = sparsifier.num_active_at(total, step, run.spec, run.timeline)
+    actual = sum(int(mask.sum()) for mask in run.masks.values())
+    assert abs(actual - target) <= sparsifier.count_tolerance(total, run.spec), (
+        f"step {step}: masks must have {target} active weights (got {actual})."
     )
 
 
 def check_zeros(run: Trainer) -> None:
-    """Every masked weight is zero, and so is its momentum, unless the topology trains it out of sight."""
+    """Check that masked weights and their momenta are zero. Momenta of trainable latent weights are exempt."""
     reached = run.masked_params.trainable if isinstance(run.masked_params, LatentParams) else run.masks
     for name, weight in maskable(run.model).items():
         assert not weight.detach()[~run.masks[name]].any(), f"{name}: a masked weight is not zero"
@@ -198,7 +138,12 @@ def check_zeros(run: Trainer) -> None:
 
 
 def train_and_check(spec: TrialSpec, samples: int = NUM_SAMPLES) -> CheckedTrainer:
-    """Train ``spec`` to its end, with every check around every step; the masks keep what is asked at the end too."""
+    """Train ``spec`` to its end with checks around every step, and check the final masks.
+
+    Args:
+        spec: Trial to train.
+        samples: Number of training images.
+    """
     run = training(spec, CheckedTrainer, samples)
     assert isinstance(run, CheckedTrainer)
     for _ in range(spec.num_epochs):
@@ -208,24 +153,29 @@ def train_and_check(spec: TrialSpec, samples: int = NUM_SAMPLES) -> CheckedTrain
 
 
 def check_resume(spec: TrialSpec, after: int) -> None:
-    """Stopped after some epochs, saved, loaded and trained on: bit for bit as if it had never stopped."""
-    whole, begun = training(spec), training(spec)
+    """Check that a resumed training equals an uninterrupted one, bit for bit.
+
+    Args:
+        spec: Trial to train.
+        after: Epochs before the interruption.
+    """
+    uninterrupted, interrupted = training(spec), training(spec)
     for _ in range(spec.num_epochs):
-        whole.train_epoch()
+        uninterrupted.train_epoch()
     for _ in range(after):
-        begun.train_epoch()
+        interrupted.train_epoch()
     resumed = training(spec)
-    saved = tensor_file.loads(tensor_file.dumps(begun.state()))
-    check_training(saved, resumed, spec.num_epochs)  # a state that it does not know would be taken for a damaged file
+    saved = tensor_file.loads(tensor_file.dumps(interrupted.state()))
+    check_training(saved, resumed, spec.num_epochs)  # unknown state would count as a damaged file
     resumed.restore(saved)
     for _ in range(spec.num_epochs - after):
         resumed.train_epoch()
-    check_same(comparable(resumed), comparable(whole))
-    assert resumed.forward_flops == whole.forward_flops, "operations are counted otherwise after a resume"
+    check_same(comparable(resumed), comparable(uninterrupted))
+    assert resumed.forward_flops == uninterrupted.forward_flops, "a resumed training counts other operations"
 
 
 def comparable(run: Trainer) -> dict[str, object]:
-    """The state of a run without the times it took."""
+    """Return the state of a training without its run times."""
     state = run.state()
     del state["train_seconds"]
     state["history"] = [{**epoch, "seconds": None} for epoch in state["history"]]
@@ -233,7 +183,13 @@ def comparable(run: Trainer) -> dict[str, object]:
 
 
 def check_same(left: object, right: object, path: str = "state") -> None:
-    """Equal in structure, type and every bit."""
+    """Check that two values are equal in structure, type and every bit.
+
+    Args:
+        left: First value.
+        right: Second value.
+        path: Path of the values, for errors.
+    """
     assert type(left) is type(right), path
     if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
         assert left.dtype == right.dtype and left.shape == right.shape, path
@@ -244,60 +200,76 @@ def check_same(left: object, right: object, path: str = "state") -> None:
             check_same(left[key], right[key], f"{path}.{key}")
     elif isinstance(left, list | tuple) and isinstance(right, list | tuple):
         assert len(left) == len(right), path
-        for place_, (one, other) in enumerate(zip(left, right, strict=True)):
-            check_same(one, other, f"{path}.{place_}")
+        for index, (first, second) in enumerate(zip(left, right, strict=True)):
+            check_same(first, second, f"{path}.{index}")
     else:
         assert left == right, path
 
 
 def check_own_randomness(spec: TrialSpec) -> None:
-    """The same masks twice, whatever is drawn from the global generators between."""
+    """Check that two runs have the same masks when the global generators differ."""
     first = train_and_check(spec).masks_per_step
     torch.manual_seed(99), torch.rand(1000), np.random.seed(99), np.random.rand(1000)
-    again = train_and_check(spec).masks_per_step
-    assert all(one.equal(other) for one, other in zip(first, again, strict=True)), "the masks differ between two runs"
+    second = train_and_check(spec).masks_per_step
+    assert all(left.equal(right) for left, right in zip(first, second, strict=True)), (
+        "the masks differ between two runs"
+    )
 
 
 def check_shared_start(spec: TrialSpec) -> None:
-    """It starts from the dense network's initial weights, or from the prerequisite that it names."""
+    """Check that training starts from the dense network's initial weights or from the prerequisite."""
     run = training(spec)
-    begin = init_context(spec)
-    final = sparsifiers.cast(spec.sparsifier).parent_state(begin)
+    start = init_context(spec)
+    parent_state = sparsifiers.cast(spec.sparsifier).parent_state(start)
     dense = build_model(spec.replace(sparsifier="dense", sparsity=0.0), tiny_data())
-    expected = dict(dense.state_dict() if final is None else final)
+    expected = dict(dense.state_dict() if parent_state is None else parent_state)
     for layer, mask in run.masks.items():
         expected[layer] = torch.where(mask, expected[layer], torch.tensor(0.0))
-    found = run.model.state_dict()
-    assert list(found) == list(expected), "another network"
-    for key, value in found.items():  # by value: a masked weight may be -0.0
-        assert torch.equal(value, expected[key]), f"{key} is not as the method says it starts"
+    actual = run.model.state_dict()
+    assert list(actual) == list(expected), "the network has other parameters"
+    for key, value in actual.items():  # by value: a masked weight may be -0.0
+        assert torch.equal(value, expected[key]), f"{key} differs from the initial state that the method declares"
 
 
 def check_shared_batches(spec: TrialSpec) -> None:
-    """It sees the same batches as the dense arm of the comparison, to the pixel."""
+    """Check that the batches are those of the dense arm of the comparison, to the pixel."""
     dense = train_and_check(spec.replace(sparsifier="dense", sparsity=0.0))
     skipped = (EPOCHS - spec.num_epochs) * len(dense.batches)
     check_same(train_and_check(spec).batches_per_step, dense.batches_per_step[skipped:], "batches")
 
 
 def check_shortest(spec: TrialSpec, samples: int) -> None:
-    """One epoch of a batch or two is the shortest training there is; it ends at the asked sparsity too."""
+    """Check the target sparsity after the shortest training: one epoch of one or two batches.
+
+    Args:
+        spec: Trial to train.
+        samples: Number of training images.
+    """
     recipe = spec.recipe.model_copy(update={"epochs": 1})
     run = train_and_check(spec.replace(recipe=recipe), samples)
-    found, asked = sum(run.masks.counts().values()), num_active(TOTAL, spec.sparsity)
-    why = f"an epoch of {samples} samples ends with {found} weights, not {asked}"
-    assert abs(found - asked) <= sparsifiers.cast(spec.sparsifier).count_tolerance(TOTAL, spec), why
+    actual, target = sum(run.masks.counts().values()), num_active(TOTAL, spec.sparsity)
+    problem = f"one epoch of {samples} samples must end with {target} active weights (got {actual})."
+    assert abs(actual - target) <= sparsifiers.cast(spec.sparsifier).count_tolerance(TOTAL, spec), problem
 
 
 def check_registered(sparsifier: Sparsifier) -> None:
-    """A sweep file finds the class under its name."""
-    known, cls = sparsifiers.names(), type(sparsifier)
-    found = sparsifiers[sparsifier.name] if sparsifier.name in known else None
-    assert found is cls, f"{cls.__name__} is not registered as {sparsifier.name!r}: put @sparsifiers.register before it"
+    """Check that a sweep file finds the class by its name."""
+    names, cls = sparsifiers.names(), type(sparsifier)
+    registered = sparsifiers[sparsifier.name] if sparsifier.name in names else None
+    problem = f"{cls.__name__} is not registered as {sparsifier.name!r}. Add the decorator @sparsifiers.register."
+    assert registered is cls, problem
 
 
 def check_sparsifier(sparsifier: Sparsifier | Mapping[str, Any] | str, sparsity: float = 0.8) -> None:
-    """Everything that a sweep relies on: exact counts, zeros, resuming, randomness of its own, and fair comparisons."""
+    """Check all properties that a sweep needs: exact counts, zeros, resuming, own randomness, and fair comparisons.
+
+    Args:
+        sparsifier: Method to check: a value, its name, or its fields.
+        sparsity: Target sparsity of the check.
+
+    Raises:
+        AssertionError: The method violates a property.
+    """
     spec = tiny_trial(sparsifier, sparsity)
     check_registered(sparsifiers.cast(spec.sparsifier))
     train_and_check(spec)

@@ -1,7 +1,7 @@
-"""One run as a Ray Tune trainable: it finds its spec by its id, and everything else about it in the store.
+"""Ray Tune trainable of one run. It finds the spec by its id, and all other inputs in the store.
 
-A worker lives long and does many runs (``reset_config``): imports, data sets on the device and threads stay, and where
-the next run trains the same shapes, its network, captured steps and what was compiled.
+A worker executes many runs (``reset_config``). Imports, data sets on the device and threads persist between runs. If
+the next run trains the same shapes, its network, captured steps and compiled code persist too.
 """
 
 from __future__ import annotations
@@ -29,34 +29,33 @@ from sparsweep.trainables.training.execution import ExecutionConfig, StepRunnerC
 from sparsweep.trainables.training.profiler import profile_call
 
 MIN_REPORT_INTERVAL_S = 1.0
-"""A step of Tune is as many epochs as fit: each costs the driver some milliseconds, and leaves a checkpoint."""
+"""Minimum duration of a Tune step in seconds: each step costs the driver some milliseconds and writes a checkpoint."""
 
 
 class CalledExit(ValueError):
-    """A method called ``sys.exit``, which would end the worker as if all were well."""
+    """A method called ``sys.exit``. The worker would otherwise end without an error."""
 
 
 @contextmanager
 def no_exit() -> Iterator[None]:
-    """Raise CalledExit in the place of a SystemExit, unless it is Ray that ends the worker."""
+    """Convert SystemExit in the enclosed code to CalledExit, unless Ray ends the worker.
+
+    Raises:
+        CalledExit: The code called ``sys.exit``.
+    """
     try:
         yield
     except SystemExit as error:
         if hasattr(error, "ray_terminate_msg"):
             raise
-        raise CalledExit(f"sys.exit({error.code!r}) was called while the trial ran") from error
+        raise CalledExit(f"the trial called sys.exit({error.code!r})") from error
 
 
 class SparseTrainable(tune.Trainable):
-    """Runs one trial or scoring run of a sweep. ``config["run"]`` is its id; everything else comes from the store.
-    A search, whose trials are not known beforehand, gives the spec beside the id. ``wait``, after a failure, are
-    seconds to let pass first.
+    """Ray Tune trainable that executes one run of a sweep.
 
-    ``specs``: JSON of every run of the sweep by id; ``datasets``: the images by the data set's JSON, shared by all
-    processes of a node through Ray's object store; ``threads``: CPU threads of a run; ``device``: ``cuda`` where a
-    GPU or a share of one is reserved for it, else ``cpu``; ``modules``: plugins that the driver was told to import;
-    ``folder``: the driver's current one, in which relative paths and such plugins are looked for, where it is there;
-    ``profile``: the run of which one epoch is to be profiled; ``engine``: how training steps run.
+    The keys of ``config`` are ``run``, the id of the run; ``spec``, its JSON, only for trials of a search, which are
+    unknown at the start; and ``wait``, seconds to wait before a retry.
     """
 
     def setup(
@@ -73,6 +72,21 @@ class SparseTrainable(tune.Trainable):
         profile: str | None = None,
         engine: ExecutionConfig | None = None,
     ) -> None:
+        """Prepare a worker for its first run.
+
+        Args:
+            config: Keys as in the class docstring.
+            specs: JSON of every run of the sweep by id.
+            datasets: Images by the JSON of the data set, shared by all processes of a node through Ray's object store.
+            store: Storage of the sweep.
+            sweep: Name of the sweep.
+            threads: CPU threads per run.
+            device: ``cuda`` if a GPU or a share of one is reserved for the run, else ``cpu``.
+            modules: Plugins that the user named in the driver.
+            folder: Current folder of the driver. Relative paths and plugins resolve there if it exists on this node.
+            profile: Id of the run whose epoch is profiled.
+            engine: Execution of training steps.
+        """
         plugins.begin_worker(folder, modules)
         assert specs is not None and datasets is not None and store is not None
         self.specs, self.datasets, self.store, self.sweep = specs, datasets, store, sweep
@@ -88,14 +102,19 @@ class SparseTrainable(tune.Trainable):
         return True
 
     def step(self) -> dict[str, Any]:
-        """Some epochs of the run, at least a second's worth; whatever goes wrong is written to ``failures`` first."""
+        """Train some epochs of the run, for at least a second.
+
+        Every error is first written to the table ``failures``, then raised again.
+        """
         run_id = self.config["run"]
         try:
             with no_exit():
                 return self._step(run_id)
         except Exception as error:
             self.run = None
-            self.workshop = StepRunnerCache(self.workshop.engine)  # what an error left half done is not used again
+            self.workshop = StepRunnerCache(
+                self.workshop.engine
+            )  # an error may leave the old runner in an invalid state
             self.store.write_failure(run_id, self.sweep, error)
             raise
 
@@ -106,7 +125,9 @@ class SparseTrainable(tune.Trainable):
             if self.run is None:
                 time.sleep(self.config.get("wait", 0.0))
                 spec = from_json(self.config.get("spec") or self.specs[run_id])
-                if is_finished(spec, self.store):  # by an attempt that died before it could say so, or another driver
+                if is_finished(
+                    spec, self.store
+                ):  # by an attempt that failed after its last write, or by another driver
                     return {"epoch": spec.num_epochs, "epochs": spec.num_epochs, "done": True}
                 self.run = self._open(spec)
                 self.log.log_start(str(spec), device_name(self.device), self.run.progress, self.run.history)
@@ -122,24 +143,24 @@ class SparseTrainable(tune.Trainable):
         if run_id != self.profile:
             return run.run_for(MIN_REPORT_INTERVAL_S)
         if not run.progress.epoch and run.progress.epochs > 1:
-            return run.run_for(0.0)  # one epoch, in which everything happens for the first time
+            return run.run_for(0.0)  # warm-up epoch: it includes initialization
         self.profile = None
         return profile_call(run_id, self.device, self.store, lambda: run.run_for(0.0))
 
     def _open(self, spec: RunSpec) -> Run:
         dataset = spec.dataset_spec.model_dump_json()
 
-        def images() -> ImageData:
+        def load_images() -> ImageData:
             return ray.get(self.datasets[dataset])
 
-        def placed(trial: TrialSpec) -> DeviceData:
+        def device_data(trial: TrialSpec) -> DeviceData:
             key = (dataset, trial.model.channels, trial.model.min_size)
             if key not in self.device_data_cache:
                 # One data set at a time: a worker goes through many, and a GPU's memory would fill up.
                 self.device_data_cache.clear()
                 self.device_data_cache[key] = to_device_data(
-                    images(), trial.model.channels, trial.model.min_size, self.device
+                    load_images(), trial.model.channels, trial.model.min_size, self.device
                 )
             return self.device_data_cache[key]
 
-        return open_run(spec, RunInputs(images, placed, self.workshop), self.store, self.sweep)
+        return open_run(spec, RunInputs(load_images, device_data, self.workshop), self.store, self.sweep)

@@ -410,17 +410,17 @@ def test_profiles_attack_as_the_authors() -> None:
     ("fields", "message"),
     [
         ({"norm": "l1"}, r"difficulty.norm: .*'linf' or 'l2'.*'l1'"),
-        ({"epsilon": 8}, r"epsilon: pixels are in \[0, 1\], got 8; 8 levels are 8/255"),
-        ({"test_epsilon": "16/8"}, r"test_epsilon: pixels are in \[0, 1\], got 2"),
+        ({"epsilon": 8}, r"epsilon: must be at most 1 \(got 8\)\. For 8 gray levels set 8/255"),
+        ({"test_epsilon": "16/8"}, r"test_epsilon: must be at most 1 \(got 2\)"),
         ({"epsilon": "8/0"}, r"difficulty.epsilon: .*'8/0'"),
         ({"epsilon": 0}, r"difficulty.epsilon: .*greater than 0"),
         ({"epsilon": "inf"}, r"difficulty.epsilon: .*finite"),
         ({"steps": 0}, r"difficulty.steps: .*greater than or equal to 1"),
-        ({"loss": "fgsm_rs", "steps": 3}, r"loss: fgsm_rs is one step in linf, got 3 in linf; choose pgd"),
-        ({"loss": "fgsm_rs", "norm": "l2"}, r"loss: fgsm_rs is one step in linf, got 1 in l2; choose pgd"),
-        ({"loss": "trades", "random_start": False}, r"random_start: trades starts at random, got false"),
-        ({"beta": 3}, r"beta: the weight in trades, .*got 3.0 for pgd"),
-        ({"loss": "trades", "beta": None}, r"beta: the weight in trades, .*got None for trades"),
+        ({"loss": "fgsm_rs", "steps": 3}, r"loss: fgsm_rs needs one step in linf \(got 3 in linf\)\. Use pgd"),
+        ({"loss": "fgsm_rs", "norm": "l2"}, r"loss: fgsm_rs needs one step in linf \(got 1 in l2\)\. Use pgd"),
+        ({"loss": "trades", "random_start": False}, r"random_start: trades needs a random start \(got false\)"),
+        ({"beta": 3}, r"beta: must be a number for trades .*\(got 3\.0 for pgd\)"),
+        ({"loss": "trades", "beta": None}, r"beta: must be a number for trades .*\(got None for trades\)"),
         ({"batch_norm": "frozen"}, r"difficulty.batch_norm: .*'train_frozen'"),
         ({"stepsize": 1}, r"unknown field 'stepsize' \(did you mean step_size\?\)"),
     ],
@@ -463,7 +463,9 @@ def test_autoattack_needs_ten_classes() -> None:
 
     with pytest.raises(ValidationError) as raised:
         attacked(autoattack=True).replace(dataset=Few())
-    assert re.search(r"^difficulty.autoattack: needs 10 classes for .*digits has 9$", format_error(raised.value))
+    assert re.search(
+        r"^difficulty.autoattack: needs at least 10 classes \(got 9 of digits\)\.$", format_error(raised.value)
+    )
 
 
 @pytest.fixture

@@ -77,12 +77,21 @@ def test_what_is_left_to_chance_is_named_after_what_is_done() -> None:
 @pytest.mark.parametrize(
     ("parts", "why"),
     [
-        ({"selection": EL2N}, "selection: alone it needs no composition; give labels, images or attack as well"),
-        ({"images": "adversarial"}, "images: adversarial does not act there; choose from corruption"),
-        ({"selection": "corruption", "attack": ATTACK}, "selection: corruption does not act there; choose from aum, "),
+        (
+            {"selection": EL2N},
+            "selection: a composition needs two parts (got selection only). Add labels, images or attack.",
+        ),
+        (
+            {"images": "adversarial"},
+            "images: adversarial does not act at this stage (got 'images'). Choose from corruption.",
+        ),
+        (
+            {"selection": "corruption", "attack": ATTACK},
+            "selection: corruption does not act at this stage (got 'selection'). Choose from aum, ",
+        ),
         ({"selection": {"name": "composed", "attack": ATTACK}, "labels": NOISE}, "selection: composed does not act"),
         ({"attack": {"name": "adversarial", "norm": "l1"}}, "attack.norm: "),
-        ({"selection": {**EL2N, "epoch": 9}, "attack": ATTACK}, "difficulty.selection.epoch: 9 is beyond recipe"),
+        ({"selection": {**EL2N, "epoch": 9}, "attack": ATTACK}, "difficulty.selection.epoch: must not exceed recipe"),
     ],
 )
 def test_what_cannot_be_composed_is_refused(parts: dict[str, Any], why: str) -> None:

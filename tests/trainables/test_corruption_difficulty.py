@@ -167,7 +167,7 @@ def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
     assert f"{folder}: 2 skipped: LICENCE, Thumbs.db." in caplog.text
     assert len(load_photographs(folder, 0.2, 8, 8)) == 1
     (folder / "ice.png").unlink()
-    with pytest.raises(ValidationError, match=r"frost_folder: .*frost holds no photograph that ends in \.bmp"):
+    with pytest.raises(ValidationError, match=r"frost_folder: no photograph in .*frost\. Supported formats: \.bmp"):
         corrupted_trial(types="frost", frost_folder=str(folder))
     (folder / "a.png").write_bytes(b"no photograph")
     with pytest.raises(ValueError, match=r"^[^\n]*a\.png cannot be decoded: [^\n]*$"):
@@ -178,10 +178,10 @@ def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
     ("fields", "why"),
     [
         ({"types": "gaussian"}, "difficulty.types: unknown corruption 'gaussian'"),
-        ({"types": []}, "types: a list of different types"),
-        ({"types": ["fog", "fog"]}, "types: a list of different types"),
-        ({"types": "h15"}, "frost overlays photographs that do not come with this package"),
-        ({"types": "frost", "frost_folder": "/nowhere"}, "frost_folder: there is no folder /nowhere"),
+        ({"types": []}, "types: must be a list of different types (got [])"),
+        ({"types": ["fog", "fog"]}, "types: must be a list of different types (got ['fog', 'fog'])"),
+        ({"types": "h15"}, "frost_folder: needed: the package has no frost photographs (got null)"),
+        ({"types": "frost", "frost_folder": "/nowhere"}, "frost_folder: folder not found (got /nowhere)"),
         ({"glass": "swap"}, "difficulty.glass: glass_blur is not among the types (got 'swap'). Leave it out."),
         ({"severity": 7}, "difficulty.severity"),
         ({"severity": 0}, "difficulty.severity"),

@@ -88,7 +88,9 @@ def test_what_cannot_be_imported_is_named_in_one_line(content: str | None, why: 
 @pytest.mark.parametrize("given", ["their_methods.py", "./their_methods", "a/folder/their_methods.py"])
 def test_a_file_in_place_of_a_module_is_told_its_name(given: str, folder: Path) -> None:
     (folder / "their_methods.py").write_text(METHOD.format(name="theirs"))
-    with pytest.raises(plugins.PluginError, match=r"is a file\. Give the name of the module, their_methods, from its"):
+    with pytest.raises(
+        plugins.PluginError, match=r"is a file, not a module\. Run in its folder with the module name their_methods"
+    ):
         plugins.load_plugins([given])
 
 

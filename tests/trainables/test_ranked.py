@@ -66,21 +66,21 @@ def test_early_scores_of_one_network_are_one_run() -> None:
 @pytest.mark.parametrize(
     ("difficulty", "recipe", "said"),
     [
-        ({"name": "el2n", "epoch": 8}, {"epochs": 7}, "difficulty.epoch: 8 is beyond recipe.epochs, 7"),
-        ("el2n", {"epochs": 7}, "difficulty.epoch: 20 is beyond recipe.epochs, 7"),
-        ({"name": "vog", "epoch": 1}, {"epochs": 7}, "difficulty.epoch: vog needs 2 epochs or more, got 1"),
-        ("forgetting", {"epochs": 1}, "difficulty.epoch: forgetting needs 2 epochs or more, got 1"),
+        ({"name": "el2n", "epoch": 8}, {"epochs": 7}, "difficulty.epoch: must not exceed recipe.epochs 7 (got 8)."),
+        ("el2n", {"epochs": 7}, "difficulty.epoch: must not exceed recipe.epochs 7 (got 20)."),
+        ({"name": "vog", "epoch": 1}, {"epochs": 7}, "difficulty.epoch: vog needs at least 2 epochs (got 1)."),
+        ("forgetting", {"epochs": 1}, "difficulty.epoch: forgetting needs at least 2 epochs (got 1)."),
         ({"name": "loss", "runs": 0}, {"epochs": 7}, "difficulty.runs: Input should be greater than or equal to 1"),
         ({"name": "grand", "squared": True}, {}, "difficulty: unknown field 'squared'"),
         (
             {"name": "margin", "epoch": 1, "window_start": 0.2},
             {"epochs": 7},
-            "difficulty.window_start: 0.2 needs keep: window, got hardest",
+            "difficulty.window_start: 0.2 needs keep: window (got hardest).",
         ),
         (
             {"name": "entropy", "epoch": 1, "keep": "window", "window_start": 0.8},
             {"epochs": 7},
-            "difficulty.window_start: 0.8 leaves less than data_ratio, 0.3",
+            "difficulty.window_start: must be at most 1 - data_ratio 0.3 (got 0.8).",
         ),
     ],
 )
@@ -102,4 +102,4 @@ def test_each_says_in_its_file_what_it_is() -> None:
     """A citation or a definition, and a line for `sparsweep list`."""
     for name in difficulties.names():
         if issubclass(difficulties[name], ScoreSelection):
-            assert difficulties[name].summary().startswith("The samples "), name
+            assert difficulties[name].summary().startswith("Samples "), name

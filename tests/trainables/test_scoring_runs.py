@@ -148,7 +148,7 @@ def test_scores_that_are_no_numbers_are_not_left(
 
 
 def test_two_scores_of_one_name_are_refused() -> None:
-    with pytest.raises(ValueError, match="two scores register as 'aum'"):
+    with pytest.raises(ValueError, match="score 'aum' is already registered"):
         scores.register_score("aum", SCORES["el2n"])
 
 

@@ -98,7 +98,9 @@ def registered(kind: type[Good]) -> Good:
 
 
 def test_what_is_not_registered_is_caught() -> None:
-    with pytest.raises(AssertionError, match=r"Good is not registered as 'good': put @sparsifiers\.register before it"):
+    with pytest.raises(
+        AssertionError, match=r"Good is not registered as 'good'\. Add the decorator @sparsifiers\.register"
+    ):
         check_sparsifier(Good())
 
 
@@ -115,7 +117,7 @@ def test_what_keeps_the_promises_passes(kind: type[Good]) -> None:
         (GloballyRandom, "the masks differ between two runs"),
         (Forgetful, "state"),
         (NotZero, "a masked weight is not zero"),
-        (Elsewhere, "is not as the method says it starts"),
+        (Elsewhere, "differs from the initial state that the method declares"),
     ],
 )
 def test_every_broken_promise_is_caught(kind: type[Good], why: str) -> None:
@@ -140,5 +142,5 @@ def test_a_training_too_short_for_its_method_is_caught() -> None:
         def update(self, masks: Masks, moment: UpdateContext) -> Masks:
             return random_per_layer(moment.weights, dict.fromkeys(masks, 18), moment.generator)
 
-    with pytest.raises(AssertionError, match="an epoch of 2 samples ends with 360 weights, not 72"):
+    with pytest.raises(AssertionError, match="one epoch of 2 samples must end with 72 active weights \(got 360\)"):
         check_shortest(tiny_trial(Late()), 2)

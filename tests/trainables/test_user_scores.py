@@ -133,14 +133,14 @@ def test_a_digest_taken_once_is_taken_again_when_the_file_changes(write: Write) 
 @pytest.mark.parametrize(
     ("columns", "said"),
     [
-        ({"score": [0.5, None, 0.1, 0.7, 0.3]}, "has no score for sample 1: it is null or NaN"),
-        ({"score": [0.5, 0.9, 0.1, 0.7, float("nan")]}, "has no score for sample 4: it is null or NaN"),
+        ({"score": [0.5, None, 0.1, 0.7, 0.3]}, "has a null or NaN score for sample 1"),
+        ({"score": [0.5, 0.9, 0.1, 0.7, float("nan")]}, "has a null or NaN score for sample 4"),
         ({"score": list("abcde")}, r"has (large_)?string in column 'score', not double"),
-        ({"sample": [0, 1, 2, 3, 3]}, "lacks sample 4; it must have each from 0 to 4 once"),
-        ({"sample": [1, 2, 3, 4, 5]}, "lacks sample 0; it must have each from 0 to 4 once"),
-        ({"sample": [0, 1, 2, 3, -1]}, "lacks sample 4; it must have each from 0 to 4 once"),
+        ({"sample": [0, 1, 2, 3, 3]}, "has no sample 4; each from 0 to 4 must occur once"),
+        ({"sample": [1, 2, 3, 4, 5]}, "has no sample 0; each from 0 to 4 must occur once"),
+        ({"sample": [0, 1, 2, 3, -1]}, "has no sample 4; each from 0 to 4 must occur once"),
         ({"sample": [0, 1, 2, 3, 4.5]}, "has double in column 'sample', not int64"),
-        ({"sample": [0, 1, 2, 3, None]}, "has 1 empty values in column 'sample'"),
+        ({"sample": [0, 1, 2, 3, None]}, "has 1 null values in column 'sample'"),
     ],
 )
 def test_a_bad_file_is_refused_when_the_sweep_is_read(write: Write, columns: dict[str, Any], said: str) -> None:
@@ -156,13 +156,13 @@ def test_a_missing_column_is_named_with_those_there_are(write: Write) -> None:
     pd.DataFrame(GOOD).rename(columns={"score": "el2n"}).to_parquet(path, index=False)
     with pytest.raises(ValidationError) as caught:
         by_file(path)
-    assert format_error(caught.value) == f"difficulty.file: {path} has no column 'score'; it has sample, label, el2n"
+    assert format_error(caught.value) == f"difficulty.file: {path} has no column 'score' (got sample, label, el2n)"
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValidationError) as caught:
         by_file(tmp_path / "none.parquet")
-    assert format_error(caught.value) == f"difficulty.file: there is no file {tmp_path}/none.parquet (on this machine)"
+    assert format_error(caught.value) == f"difficulty.file: {tmp_path}/none.parquet not found on this node"
 
 
 @pytest.mark.parametrize("content", [b"", b"sample,label,score\n0,0,1\n", b"PAR1" + bytes(100)])
@@ -172,14 +172,17 @@ def test_what_is_no_parquet_file_is_said(tmp_path: Path, content: bytes) -> None
     with pytest.raises(ValidationError) as caught:
         by_file(path)
     line = format_error(caught.value)
-    assert line.startswith(f"difficulty.file: {path} is no whole Parquet file: ") and "\n" not in line
+    assert line.startswith(f"difficulty.file: {path} is not a valid Parquet file: ") and "\n" not in line
 
 
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
         ({}, "difficulty.file: Field required"),
-        ({"file": "mine.parquet"}, "difficulty.file: mine.parquet is relative; give it from / or ~ on"),
+        (
+            {"file": "mine.parquet"},
+            "difficulty.file: mine.parquet is relative. Set an absolute path, or one from ~ on.",
+        ),
         ({"file": "/x", "digest": "abc"}, "difficulty.digest: String should match pattern"),
         ({"file": "nowhere://x/y"}, "difficulty.file: "),
         ({"file": 3}, "difficulty.file: Input should be a valid string"),
@@ -196,7 +199,9 @@ def test_bad_fields_are_one_line(fields: dict[str, Any], said: str) -> None:
 def test_a_file_that_changed_since_is_refused(write: Write) -> None:
     spec = by_file(write())
     path = write(score=[9.0, 0.0, 0.0, 0.0, 0.0])
-    with pytest.raises(ValueError, match=f"difficulty.file: {path} has changed: its digest is .* not .* old file back"):
+    with pytest.raises(
+        ValueError, match=f"difficulty.file: {path} has changed: its digest is .* not .* Restore the old file"
+    ):
         select(spec)
 
 
@@ -204,18 +209,18 @@ def test_a_file_that_went_since_is_named(write: Write) -> None:
     path = write()
     spec = by_file(path)
     path.unlink()
-    with pytest.raises(ValueError, match=rf"difficulty.file: there is no file {path} \(on this machine\)"):
+    with pytest.raises(ValueError, match=rf"difficulty.file: {path} not found on this node"):
         select(spec)
 
 
 def test_scores_of_more_samples_than_there_are_are_refused(write: Write) -> None:
-    with pytest.raises(ValueError, match="has scores of 5 samples, the training set has 4"):
+    with pytest.raises(ValueError, match="has scores of 5 samples; the training set has 4"):
         select(by_file(write()), LABELS[:4])
 
 
 def test_scores_of_other_data_are_refused(write: Write) -> None:
     other = torch.tensor([0, 1, 1, 0, 0])
-    with pytest.raises(ValueError, match="has label 2 for sample 2, the training set has 1, and so for 2 of 5"):
+    with pytest.raises(ValueError, match="has label 2 for sample 2; the training set has 1\. 2 of 5 labels differ"):
         select(by_file(write()), other)
 
 
@@ -237,7 +242,7 @@ def test_what_a_scoring_run_left_selects_what_its_difficulty_does(digits: Device
 
 
 def test_it_is_listed_with_a_line() -> None:
-    assert difficulties["scores"].summary().startswith("The samples that the scores in your own Parquet file")
+    assert difficulties["scores"].summary().startswith("Samples with the highest scores in a user's Parquet file")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
@@ -290,7 +295,7 @@ def test_a_file_of_too_many_rows_is_not_unpacked(tmp_path: Path) -> None:
         for _ in range(51):
             writer.write_table(part)
     assert path.stat().st_size < 2_000_000
-    with pytest.raises(ValidationError, match="has 102,000,000 rows, the most that are read are 100,000,000"):
+    with pytest.raises(ValidationError, match="has 102,000,000 rows; the maximum is 100,000,000"):
         by_file(path)
 
 

@@ -1,4 +1,4 @@
-"""How training data is made hard. A difficulty is one file here with one class that registers itself."""
+"""Difficulties of training data. One difficulty is one file with one class that registers itself."""
 
 import sys
 

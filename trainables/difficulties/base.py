@@ -1,7 +1,7 @@
-"""What a difficulty is: which training samples are used, and what is done to them.
+"""Base class of all difficulties: which training samples are used, and how they are changed.
 
 A difficulty acts at one of four stages, in this order: it *selects* samples, changes their *labels*, changes their
-*images* once and for all, or *attacks* every batch while it is trained on. ``composed`` puts one of each together.
+*images* once before training, or *attacks* every batch during training. ``composed`` combines one difficulty per stage.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
 @dataclass(frozen=True)
 class PrerequisiteOutputs:
-    """What prerequisites left behind.
+    """Readers of the outputs of prerequisites.
 
-    ``scores(run, score)``: float64 [N], one for each training sample; ``corrupted(run)``: the data set's images
-    after corruption, uint8 [N, C, H, W] as stored, for ``train``, ``test`` and ``validation``.
+    Attributes:
+        scores: ``scores(run, score)`` returns float64 ``(N,)``, one score per training sample.
+        corrupted: ``corrupted(run)`` returns the corrupted images as stored, uint8 ``(N, C, H, W)``, for ``train``,
+            ``test`` and ``validation``.
     """
 
     scores: Callable[[ScoringSpec, str], torch.Tensor]
@@ -34,36 +36,67 @@ class PrerequisiteOutputs:
 
 
 class Difficulty(DifficultySpec):
-    """A way to make training data hard."""
+    """Method that makes training data hard."""
 
     def check_dependencies(self) -> None:
-        """An exception of one line if a package is missing that training ends up using; asked where it starts."""
+        """Check the packages that the difficulty needs, before training.
+
+        Raises:
+            ModuleNotFoundError: A package is not installed.
+        """
 
     def select(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
-        """Indices of the training samples that ``spec`` uses, ascending, exactly ``subset_size`` of them.
+        """Return the indices of the training samples that ``spec`` uses.
 
-        ``labels``: int64 [N] on the CPU. Depends on the seed and the data, never on the sparsifier, so that the arms
-        of a comparison train on the same samples. A random subset unless a difficulty chooses otherwise.
+        The result depends on the seed and the data, never on the sparsifier. All arms of a comparison train on the same
+        samples. The default is a random subset.
+
+        Args:
+            spec: Trial to train.
+            labels: int64 ``(N,)`` on the CPU, labels of the training set.
+            sources: Outputs of the prerequisites.
+
+        Returns:
+            Exactly ``subset_size`` ascending indices, int64.
         """
         return random_subset(len(labels), subset_size(len(labels), spec.data_ratio), spec.seed)
 
     def transform(self, spec: TrialSpec, data: DeviceData, sources: PrerequisiteOutputs) -> DeviceData:
-        """The data with other labels or images, before training. What is given must not be changed in place."""
+        """Return the data with other labels or images, before training. The input must not be changed in place.
+
+        Args:
+            spec: Trial to train.
+            data: Data set on the device of the training.
+            sources: Outputs of the prerequisites.
+        """
         return data
 
     @property
     def loss_fn(self) -> TrainingLoss:
-        """What a training step minimises."""
+        """Loss that a training step minimizes."""
         return TrainingLoss()
 
     def should_attack(self, epoch: int, last: bool) -> bool:
-        """Whether the network is to be attacked after ``epoch`` epochs (``last``: of all)."""
+        """Return whether the network is attacked after ``epoch`` epochs.
+
+        Args:
+            epoch: Finished epochs.
+            last: Whether the training is finished.
+        """
         return False
 
     def robust_accuracies(
         self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
     ) -> dict[str, float]:
-        """``robust_accuracy`` (and ``autoattack_accuracy``) on uint8 ``images``, where :meth:`should_attack`."""
+        """Return ``robust_accuracy`` (and ``autoattack_accuracy``), if :meth:`should_attack` is true.
+
+        Args:
+            network: Network to attack.
+            images: uint8 ``(N, C, H, W)``.
+            labels: int64 ``(N,)``.
+            seed: Seed of the trial.
+            last: Whether the training is finished.
+        """
         return {}
 
 
@@ -71,5 +104,11 @@ difficulties: Registry[Difficulty] = Registry("difficulty")
 
 
 def random_subset(total: int, size: int, seed: int) -> torch.Tensor:
-    """``size`` of ``total`` indices, uniformly, ascending; the same for every trial of one seed."""
+    """Return uniformly drawn, ascending indices. They are the same for every trial with this seed.
+
+    Args:
+        total: Number of samples.
+        size: Number of indices.
+        seed: Seed of the trial.
+    """
     return torch.randperm(total, generator=derive(seed, "subset"))[:size].sort().values

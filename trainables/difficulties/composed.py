@@ -1,8 +1,8 @@
-"""Difficulties on top of each other: which samples, with which labels, with which images, under which attack.
+"""Composition of difficulties: a selection, label noise, a corruption and an attack.
 
-``{name: composed, selection: {name: el2n}, images: {name: corruption, severity: 3}, attack: adversarial}`` is the
-hardest samples by EL2N, corrupted, then attacked in every batch. Samples are ranked on clean images and true labels:
-each part is what it is alone.
+Example: ``{name: composed, selection: {name: el2n}, images: {name: corruption, severity: 3}, attack: adversarial}``
+trains on the hardest samples by EL2N, corrupted, with every batch attacked. Samples are ranked on clean images and true
+labels. Each part acts as it does alone.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ OptionalStage = Annotated[
 
 @difficulties.register
 class Composed(Difficulty):
-    """A selection, and on top of it label noise, a corruption and an attack, each where given."""
+    """Selection combined with label noise, a corruption and an attack, each optional."""
 
     name: Literal["composed"] = "composed"
     selection: DifficultyStage = Field(
-        default_factory=lambda: difficulties.parse("none"), description="which samples are trained on"
+        default_factory=lambda: difficulties.parse("none"), description="selection of the training samples"
     )
-    labels: OptionalStage = Field(default=None, description="how their labels are made wrong")
-    images: OptionalStage = Field(default=None, description="how images are corrupted")
-    attack: OptionalStage = Field(default=None, description="how every batch is attacked")
+    labels: OptionalStage = Field(default=None, description="noise of the training labels")
+    images: OptionalStage = Field(default=None, description="corruption of the images")
+    attack: OptionalStage = Field(default=None, description="attack on every batch")
 
     @property
     def parts(self) -> dict[str, Difficulty]:
-        """What is given, by stage, in the order in which it acts."""
+        """The given difficulties by stage, in the order in which they act."""
         given = {"selection": self.selection, "labels": self.labels, "images": self.images, "attack": self.attack}
         return {stage: part for stage, part in given.items() if part is not None}
 
@@ -51,10 +51,14 @@ class Composed(Difficulty):
     def _stages_fit(self) -> Composed:
         for stage, part in self.parts.items():
             if part.stage != stage or part.name == self.name:
-                at = ", ".join(name for name in difficulties.names() if difficulties[name].stage == stage)
-                raise SpecError(stage, f"{part.name} does not act there; choose from {at}")
+                choices = ", ".join(name for name in difficulties.names() if difficulties[name].stage == stage)
+                raise SpecError(
+                    stage, f"{part.name} does not act at this stage (got {stage!r}). Choose from {choices}."
+                )
         if len(self.parts) < 2:
-            raise SpecError("selection", "alone it needs no composition; give labels, images or attack as well")
+            raise SpecError(
+                "selection", "a composition needs two parts (got selection only). Add labels, images or attack."
+            )
         return self
 
     @property

@@ -1,12 +1,12 @@
-"""Common corruptions: training and test images alike are corrupted once (paper, section 3.3.1 and appendix A.3).
+"""Common corruptions: training and test images are corrupted once (paper, section 3.3.1 and appendix A.3).
 
 The corruptions are those of Hendrycks & Dietterich, ICLR 2019 (see ``trainables.corruptions``). Every image gets one
-type, drawn by itself, at one severity; what was drawn depends on the corruption's own ``corruption_seed``, the split
-and the image's place in the data set, so that all trials train and are judged on the same pixels. The corrupted data
-set is made once and kept. Images are corrupted as they are stored, before augmentation.
+independently drawn type at one severity. The draw depends on the corruption's own ``corruption_seed``, the split and
+the index of the image in the data set. All trials therefore train and are evaluated on the same pixels. The corrupted
+data set is created once and stored. Images are corrupted as stored, before augmentation.
 
-The paper names three types as examples and gives no list, no assignment and no parameters for severity 6, which the
-benchmark does not have; the defaults are the benchmark's 15 types without frost, drawn uniformly.
+The paper names three types as examples. It gives no list, no assignment and no parameters for severity 6, which the
+benchmark does not have. The defaults are the benchmark's 15 types without frost, drawn uniformly.
 """
 
 from __future__ import annotations
@@ -34,20 +34,24 @@ from sparsweep.trainables.storage.filesystem import expand_home
 
 
 class Corruption(FileBacked):
-    """Which corruption each image of a data set gets, and how strong it is."""
+    """Type and severity of the corruption of each image of a data set."""
 
     path_fields = frozenset({"frost_folder"})
 
-    types: str | tuple[str, ...] = Field(default="h14", description="a set by name, a type, or a list of types")
+    types: str | tuple[str, ...] = Field(default="h14", description="name of a set, a type, or a list of types")
     severity: int = Field(default=5, ge=1, le=6, description="1-5 of the benchmark, 6 extrapolated")
-    test_severity: int | None = Field(default=None, ge=0, le=6, description="of test images; 0: clean, null: same")
-    assignment: Literal["uniform", "balanced", "class_skewed"] = Field(
-        default="uniform", description="how types are spread over images: at random, in equal numbers, or by class"
+    test_severity: int | None = Field(
+        default=None, ge=0, le=6, description="severity of test images; 0: clean, null: same"
     )
-    skew: float = Field(default=0.9, ge=0, le=1, description="class_skewed: chance of a class's own type")
-    frost_folder: str | None = Field(default=None, description="folder of photographs of frost, which frost needs")
-    frost_digest: str | None = Field(default=None, description="of names and sizes of the photographs; found if null")
-    corruption_seed: int = Field(default=0, ge=0, lt=2**31, description="seed of what is random in them")
+    assignment: Literal["uniform", "balanced", "class_skewed"] = Field(
+        default="uniform", description="assignment of types to images: at random, in equal numbers, or by class"
+    )
+    skew: float = Field(default=0.9, ge=0, le=1, description="class_skewed: probability of the type of the class")
+    frost_folder: str | None = Field(default=None, description="folder of frost photographs, for the type frost")
+    frost_digest: str | None = Field(
+        default=None, description="digest of the names and sizes of the photographs; computed if null"
+    )
+    corruption_seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the corruptions")
     glass: Glass = Field(
         default="copy", description="glass_blur: copy pixels as the benchmark's code does, or swap them"
     )
@@ -55,24 +59,24 @@ class Corruption(FileBacked):
     @model_validator(mode="before")
     @classmethod
     def _identify_frost(cls, data: Any) -> Any:
-        """A digest of the folder of frost: a corruption is what it overlays, not where that lies."""
+        """Add the digest of the frost folder: the id contains its photographs, not its path."""
         if not isinstance(data, Mapping) or data.get("frost_digest") or not isinstance(data.get("frost_folder"), str):
             return data
         folder = expand_home(data["frost_folder"])
         if not folder.is_dir():
-            raise SpecError("frost_folder", f"there is no folder {folder}")
+            raise SpecError("frost_folder", f"folder not found (got {folder}).")
         try:
-            found = find_images(folder)
+            listing = find_images(folder)
         except (DataError, OSError) as error:
             raise SpecError("frost_folder", f"{error}") from None
-        if not found.images:
-            raise SpecError("frost_folder", f"{folder} holds no photograph that ends in {', '.join(SUFFIXES)}")
-        warn_left_out(folder, found.left_out)
-        return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(found.images)}
+        if not listing.images:
+            raise SpecError("frost_folder", f"no photograph in {folder}. Supported formats: {', '.join(SUFFIXES)}.")
+        warn_left_out(folder, listing.left_out)
+        return {**data, "frost_folder": str(folder.resolve()), "frost_digest": listing_digest(listing.images)}
 
     @property
     def type_names(self) -> tuple[str, ...]:
-        """The names of the types."""
+        """Names of the types."""
         if isinstance(self.types, str):
             return tuple(TYPE_SETS.get(self.types, (self.types,)))
         return self.types
@@ -87,12 +91,12 @@ class Corruption(FileBacked):
             if name not in CORRUPTIONS:
                 raise SpecError("types", f"{unknown_choice('corruption', name, [*TYPE_SETS, *CORRUPTIONS])}")
         if not self.type_names or len(set(self.type_names)) < len(self.type_names):
-            raise SpecError("types", f"a list of different types, got {list(self.type_names)}")
+            raise SpecError("types", f"must be a list of different types (got {list(self.type_names)}).")
         if "frost" in self.type_names and self.frost_folder is None:
             raise SpecError(
                 "frost_folder",
-                "frost overlays photographs that do not come with this package: give a folder of them, "
-                "or leave frost out (types: h14)",
+                "needed: the package has no frost photographs (got null). "
+                "Set a folder with photographs, or leave out frost (types: h14).",
             )
         return self
 
@@ -108,7 +112,7 @@ class Corruption(FileBacked):
 
 
 class CorruptionSpec(RunSpec):
-    """All images of a data set, corrupted once (``corruption`` says how) and shared by all trials."""
+    """Run that corrupts all images of a data set once, for all trials."""
 
     dataset: DatasetField
     corruption: Corruption
@@ -127,7 +131,7 @@ class CorruptionSpec(RunSpec):
 
 @difficulties.register
 class Corrupted(Difficulty, Corruption):
-    """Training and test images under common corruptions, one type an image."""
+    """Training and test images with common corruptions, one type per image."""
 
     name: Literal["corruption"] = "corruption"
     stage = "images"
@@ -150,20 +154,26 @@ class Corrupted(Difficulty, Corruption):
     def transform(self, spec: TrialSpec, data: DeviceData, sources: PrerequisiteOutputs) -> DeviceData:
         images = sources.corrupted(self.corruption_run(spec))
 
-        def placed(split: str) -> torch.Tensor:
-            fitted = resize_to_model(images[split], data.train_images.shape[1], spec.model.min_size)
-            return fitted.to(data.train_images.device)
+        def prepare(split: str) -> torch.Tensor:
+            resized = resize_to_model(images[split], data.train_images.shape[1], spec.model.min_size)
+            return resized.to(data.train_images.device)
 
-        corrupted = dataclasses.replace(data, train_images=placed("train"), corrupted_images=placed("test"))
+        corrupted = dataclasses.replace(data, train_images=prepare("train"), corrupted_images=prepare("test"))
         if len(data.validation_labels):
-            corrupted = dataclasses.replace(corrupted, validation_images=placed("validation"))
+            corrupted = dataclasses.replace(corrupted, validation_images=prepare("validation"))
         return corrupted
 
 
 def corrupt_dataset(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarray]:
-    """All images of ``data`` under the corruption of ``run``: uint8 [N, C, H, W] by split.
+    """Corrupt all images of ``data``.
 
-    ``train`` and ``test``, and ``validation`` where images are held out: these are corrupted as the test images are.
+    Args:
+        data: Data set to corrupt.
+        run: Spec of the corruption.
+
+    Returns:
+        uint8 ``(N, C, H, W)`` for ``train``, ``test``, and ``validation`` if the data set has validation images.
+        Validation images are corrupted like test images.
     """
     corruption = run.corruption
     test_severity = corruption.severity if corruption.test_severity is None else corruption.test_severity
@@ -171,16 +181,16 @@ def corrupt_dataset(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarra
     splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
     if len(data.validation_labels):
         splits["validation"] = data.validation_images, data.validation_labels
-    made = {}
+    corrupted = {}
     for split, (images, labels) in splits.items():
         if severities[split] == 0:
-            made[split] = images
+            corrupted[split] = images
             continue
         seed, names = corruption.corruption_seed, np.array(corruption.type_names)
         assigned = corruptions.assign(
             len(images), labels, names.tolist(), corruption.assignment, corruption.skew, seed, split
         )
-        made[split] = corruptions.corrupt(
+        corrupted[split] = corruptions.corrupt(
             images,
             names[assigned],
             severities[split],
@@ -189,4 +199,4 @@ def corrupt_dataset(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarra
             frost_folder=corruption.frost_folder,
             glass=corruption.glass,
         )
-    return made
+    return corrupted

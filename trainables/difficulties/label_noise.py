@@ -1,11 +1,11 @@
 """Label noise: a share of the training labels is wrong.
 
-Symmetric noise gives a sample one of the other classes with equal chances (Natarajan et al., "Learning with Noisy
-Labels", NeurIPS 2013); pairwise noise gives it the class that follows its own (Han et al., "Co-teaching", NeurIPS
-2018, the last class being followed by the first). The paper has no label noise; it is a hardness that its field uses.
+Symmetric noise replaces a label by one of the other classes with equal probability (Natarajan et al., "Learning with
+Noisy Labels", NeurIPS 2013). Pairwise noise replaces it by the next class, the last class by the first (Han et al.,
+"Co-teaching", NeurIPS 2018). The paper has no label noise. The method is common in the field.
 
-Exactly the nearest whole number of the training set's labels is wrong, whichever of them are then selected: a sample
-has the same label at every data ratio. Test labels stay.
+Exactly the nearest integer to the share of the training set's labels is wrong, before the selection of samples. A
+sample has the same label at every data ratio. Test labels do not change.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 @difficulties.register
 class LabelNoise(Difficulty):
-    """A share of the training labels is wrong: any other class, or the next one."""
+    """Label noise: a share of the training labels is any other class, or the next class."""
 
     name: Literal["label_noise"] = "label_noise"
     stage = "labels"
     kind: Literal["symmetric", "pairwise"] = Field(
-        default="symmetric", description="a wrong label is any other class, or always the next one"
+        default="symmetric", description="symmetric: any other class; pairwise: the next class"
     )
-    fraction: float = Field(default=0.2, gt=0, lt=1, description="share of the training labels that is wrong")
+    fraction: float = Field(default=0.2, gt=0, lt=1, description="share of wrong training labels")
 
     @property
     def learnable(self) -> float:
-        return 1 - self.fraction  # nobody asks a network to memorize what is wrong
+        return 1 - self.fraction  # wrong labels need not be memorized
 
     def transform(self, spec: TrialSpec, data: DeviceData, sources: PrerequisiteOutputs) -> DeviceData:
         labels = noisy_labels(data.train_labels.cpu(), data.classes, self.kind, self.fraction, spec.seed)
@@ -43,10 +43,21 @@ class LabelNoise(Difficulty):
 
 
 def noisy_labels(labels: torch.Tensor, classes: int, kind: str, fraction: float, seed: int) -> torch.Tensor:
-    """int64 [N] like ``labels``, of which the share ``fraction`` (in (0, 1)) is changed, drawn from ``seed``."""
+    """Replace a share of the labels.
+
+    Args:
+        labels: int64 ``(N,)`` on the CPU.
+        classes: Number of classes.
+        kind: ``symmetric`` or ``pairwise``.
+        fraction: Share of wrong labels, in (0, 1).
+        seed: Seed of the trial.
+
+    Returns:
+        int64 ``(N,)``.
+    """
     generator = derive(seed, "label noise")
     wrong = torch.randperm(len(labels), generator=generator)[: round(fraction * len(labels))]
-    # A step of 1 to classes - 1 around the circle of classes is every other class once.
+    # Steps from 1 to classes - 1, modulo classes, reach every other class once.
     steps = torch.randint(1, classes, (len(wrong),), generator=generator) if kind == "symmetric" else 1
     noisy = labels.clone()
     noisy[wrong] = (labels[wrong] + steps) % classes

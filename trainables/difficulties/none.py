@@ -1,7 +1,7 @@
 """No difficulty: a uniformly random subset of the training data at the data ratio (paper, appendix A.3).
 
-Departure from the authors' code, which draws one subset for all seeds: here each seed has its own, so that the spread
-over seeds includes the choice of the data. ``subset_seed`` draws theirs (defect D19).
+Departure from the authors' code: each seed has its own subset. The spread over seeds therefore includes the choice of
+the data. The authors' code draws one subset for all seeds: ``subset_seed`` does the same (defect D19).
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
 @difficulties.register
 class NoDifficulty(Difficulty):
-    """A random subset of the training data at the data ratio."""
+    """Random subset of the training data at the data ratio."""
 
     name: Literal["none"] = "none"
     subset_seed: int | None = Field(
-        default=None, ge=0, lt=2**32, description="one subset for all trials, drawn as the authors do (they: 12345)"
+        default=None, ge=0, lt=2**32, description="one subset for all trials, as in the authors' code (authors: 12345)"
     )
 
     def select(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
         if self.subset_seed is None:
             return super().select(spec, labels, sources)
-        # NumPy's legacy generator, which is theirs: its stream is frozen for ever.
+        # The authors use NumPy's legacy generator. Its stream never changes.
         size = subset_size(len(labels), spec.data_ratio)
         chosen = np.random.RandomState(self.subset_seed).choice(len(labels), size, replace=False)
         return torch.from_numpy(np.sort(chosen).astype(np.int64))

@@ -1,4 +1,4 @@
-"""Selection by a score: what difficulties share that rank training samples, and that train networks to do so."""
+"""Base classes of difficulties that rank training samples by a score, with or without networks of their own."""
 
 from __future__ import annotations
 
@@ -15,32 +15,42 @@ from sparsweep.trainables.specs.trial import TrialSpec, subset_size
 
 MAX_SEED = 2**31
 MAX_RUNS = 1000
-"""Networks that rank samples: ten are usual, and Baldock et al. train 250."""
+"""Maximum number of networks that rank samples: ten are usual, and Baldock et al. train 250."""
 
 
 class Selection(Difficulty):
-    """The samples at one end of a ranking (or a window of it, or as many by chance). Larger scores are harder."""
+    """Samples from one end of a ranking, from a window of it, or at random. Larger scores are harder."""
 
     keep: Literal["hardest", "easiest", "random", "window"] = Field(
-        default="hardest", description="which samples are trained on: data_ratio says how many"
+        default="hardest", description="samples to train on; data_ratio sets their number"
     )
     window_start: float = Field(default=0.0, ge=0, lt=1, description="share of hardest samples above the window")
-    balanced: bool = Field(default=False, description="the same ratio of every class")
+    balanced: bool = Field(default=False, description="select the same share of every class")
 
     def check(self, spec: TrialSpec) -> None:
         if self.window_start and self.keep != "window":
-            raise SpecError("difficulty.window_start", f"{self.window_start} needs keep: window, got {self.keep}")
+            raise SpecError("difficulty.window_start", f"{self.window_start} needs keep: window (got {self.keep}).")
         if self.keep == "window" and self.window_start + spec.data_ratio > 1 + 1e-9:
             raise SpecError(
-                "difficulty.window_start", f"{self.window_start} leaves less than data_ratio, {spec.data_ratio}"
+                "difficulty.window_start",
+                f"must be at most 1 - data_ratio {spec.data_ratio} (got {self.window_start}).",
             )
 
     def needs_scores(self, spec: TrialSpec) -> bool:
-        """Whether scores decide anything: not if all samples are kept, nor if chance chooses."""
+        """Return whether scores affect the selection: not if all samples are kept or the selection is random."""
         return spec.data_ratio < 1 and self.keep != "random"
 
     def scores(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
-        """float64 [N]: how hard each training sample is; asked for only where it :meth:`needs_scores`."""
+        """Return the score of each training sample. Called only if :meth:`needs_scores` is true.
+
+        Args:
+            spec: Trial to train.
+            labels: int64 ``(N,)`` on the CPU, labels of the training set.
+            sources: Outputs of the prerequisites.
+
+        Returns:
+            float64 ``(N,)``. Larger is harder.
+        """
         raise NotImplementedError
 
     def select(self, spec: TrialSpec, labels: torch.Tensor, sources: PrerequisiteOutputs) -> torch.Tensor:
@@ -51,41 +61,45 @@ class Selection(Difficulty):
 
 
 class ScoreSelection(Selection):
-    """The samples that dense networks, trained on the whole training set, find hardest (or easiest).
+    """Samples that are hardest (or easiest) for dense networks trained on the full training set.
 
-    ``runs`` networks are trained for the first ``epoch`` epochs of the trial's own schedule; a sample's score is its
-    mean over them.
+    ``runs`` networks are trained for the first ``epoch`` epochs of the trial's own schedule. The score of a sample is
+    its mean over these networks.
     """
 
     min_epochs: ClassVar[int] = 1
-    """Epochs without which the score says nothing."""
+    """Minimum number of epochs of a meaningful score."""
 
     runs: int = Field(default=10, ge=1, le=MAX_RUNS, description="networks whose scores are averaged")
-    epoch: int | None = Field(default=20, ge=1, description="epochs that each of them is trained; null: all")
-    first_seed: int = Field(default=1000, ge=0, description="seed of the first of them, apart from the trials' seeds")
+    epoch: int | None = Field(default=20, ge=1, description="epochs of each network; null: all")
+    first_seed: int = Field(
+        default=1000, ge=0, description="seed of the first network; separate from the seeds of trials"
+    )
 
     @property
     def score(self) -> str:
-        """The name of the score (see ``trainables.difficulties.scores.base``)."""
+        """Name of the score (see ``trainables.difficulties.scores.base``)."""
         return self.name
 
     def epochs(self, spec: TrialSpec) -> int:
-        """How many epochs each network is trained."""
+        """Return the number of epochs of each network."""
         return self.epoch or spec.recipe.epochs
 
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
         if self.first_seed + self.runs > MAX_SEED:
             raise SpecError(
-                "difficulty.first_seed", f"{self.first_seed} leaves no room for {self.runs} seeds below 2^31"
+                "difficulty.first_seed", f"all {self.runs} seeds must be below 2^31 (got {self.first_seed})."
             )
         if not self.needs_scores(spec):
             return
         if self.epochs(spec) > spec.recipe.epochs:
-            raise SpecError("difficulty.epoch", f"{self.epoch} is beyond recipe.epochs, {spec.recipe.epochs}")
+            raise SpecError(
+                "difficulty.epoch", f"must not exceed recipe.epochs {spec.recipe.epochs} (got {self.epoch})."
+            )
         if self.epochs(spec) < self.min_epochs:
             raise SpecError(
-                "difficulty.epoch", f"{self.name} needs {self.min_epochs} epochs or more, got {self.epochs(spec)}"
+                "difficulty.epoch", f"{self.name} needs at least {self.min_epochs} epochs (got {self.epochs(spec)})."
             )
 
     def num_scoring_runs(self, spec: TrialSpec) -> int:
@@ -108,25 +122,43 @@ def select_by_score(
     window_start: float = 0.0,
     classes: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Indices, ascending, of the share ``data_ratio`` of samples that ``keep`` wants; of equal scores, earlier first.
+    """Select the share ``data_ratio`` of the samples by their scores. Of equal scores the earlier sample is selected.
 
-    ``scores``: [N], larger is harder; ``classes``: [N] labels if every class is to keep that share (see
-    :func:`largest_remainder`: the total is exact), else None.
+    Args:
+        scores: ``(N,)``. Larger is harder.
+        data_ratio: Share of the samples to select.
+        keep: ``hardest``, ``easiest`` or ``window``.
+        window_start: Share of hardest samples above the window.
+        classes: Labels ``(N,)`` if every class keeps the same share (see :func:`largest_remainder`: the total is
+            exact), else None.
+
+    Returns:
+        Ascending indices, int64.
     """
     size = subset_size(len(scores), data_ratio)
     order = scores.argsort(descending=keep != "easiest", stable=True)
     groups = [order] if classes is None else [order[classes[order] == label] for label in classes.unique()]
     counts = largest_remainder([len(group) for group in groups], size)
-    above = window_start if keep == "window" else 0.0
+    skipped = window_start if keep == "window" else 0.0
     parts = []
     for group, count in zip(groups, counts, strict=True):
-        start = min(round(above * len(group)), len(group) - count)
+        start = min(round(skipped * len(group)), len(group) - count)
         parts.append(group[start : start + count])
     return torch.cat(parts).sort().values
 
 
 def largest_remainder(sizes: Sequence[int], total: int) -> list[int]:
-    """``total`` shared out in proportion to ``sizes``, by largest remainders; of equal ones, earlier first."""
+    """Divide ``total`` in proportion to ``sizes``, by largest remainders.
+
+    Of equal remainders the earlier one is rounded up.
+
+    Args:
+        sizes: Sizes of the groups.
+        total: Integer to divide.
+
+    Returns:
+        One integer per group, with the sum ``total``.
+    """
     exact = torch.tensor([size * total / sum(sizes) for size in sizes], dtype=torch.float64)
     counts = exact.floor().long()
     remainders = (exact - counts).argsort(descending=True, stable=True)

@@ -27,7 +27,7 @@ EPOCH_COLUMNS = (
     "density",
     "seconds",
 )
-ACCURACY_COLUMNS = (
+METRIC_COLUMNS = (
     "test_accuracy",
     "clean_accuracy",
     "corrupted_accuracy",
@@ -35,6 +35,7 @@ ACCURACY_COLUMNS = (
     "autoattack_accuracy",
     "validation_accuracy",
     "train_accuracy",
+    "train_loss",
 )
 
 
@@ -103,10 +104,10 @@ def trial_row(
         **run_metadata,
         "density": training.density,
         "mask_updates": training.mask_updates,
-        **{name: getattr(last, name) for name in ACCURACY_COLUMNS},
+        **{name: getattr(last, name) for name in METRIC_COLUMNS},
         **convergence_columns(spec, training),
-        "train_loss": last.train_loss,
-        **{"parameters": parameters, "nonzero_parameters": parameters - weights + kept},
+        "parameters": parameters,
+        "nonzero_parameters": parameters - weights + kept,
         "train_flops": training.train_flops,
         "inference_flops": training.forward_flops,
         "prerequisite_flops": float(sum(lineage.values())),

@@ -1,7 +1,7 @@
-"""AutoAttack as a second opinion on robustness: four attacks without parameters, which seldom leave PGD's verdict.
+"""AutoAttack: a second measure of robustness with four parameter-free attacks, whose result rarely differs from PGD's.
 
 Croce & Hein, "Reliable Evaluation of Adversarial Robustness with an Ensemble of Diverse Parameter-free Attacks", ICML
-2020, in its standard version. It costs thousands of forward passes an image that withstands it. The package
+2020, standard version. An image that resists all attacks costs thousands of forward passes. The package
 ``pyautoattack`` comes with the extra ``sparsweep[attack]``.
 """
 
@@ -15,13 +15,17 @@ from sparsweep.trainables.pipeline.device_data import to_float
 from sparsweep.trainables.pipeline.network import EVALUATION_BATCH, AutocastNetwork
 
 CLASSES = 10
-"""Fewest classes that the standard version can do with: two of its attacks aim at the nine likeliest wrong ones."""
+"""Minimum number of classes of the standard version: two attacks target the nine most likely wrong classes."""
 
 NAMES = {"linf": "Linf", "l2": "L2"}
 
 
 def require() -> None:
-    """ModuleNotFoundError if AutoAttack is not installed here."""
+    """Check that AutoAttack is installed.
+
+    Raises:
+        ModuleNotFoundError: The package is missing.
+    """
     if find_spec("pyautoattack") is None:
         raise ModuleNotFoundError("autoattack: needs the package pyautoattack: pip install 'sparsweep[attack]'")
 
@@ -29,11 +33,20 @@ def require() -> None:
 def autoattack_accuracy(
     network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, norm: str, epsilon: float, seed: int
 ) -> float:
-    """Share of uint8 ``images`` that the network knows, and knows still after AutoAttack, in [0, 1]."""
+    """Return the share of images that the network classifies correctly after AutoAttack, in [0, 1].
+
+    Args:
+        network: Network to attack.
+        images: uint8 ``(N, C, H, W)``.
+        labels: int64 ``(N,)``.
+        norm: ``linf`` or ``l2``.
+        epsilon: Maximum perturbation, for pixels in [0, 1].
+        seed: Seed of the trial.
+    """
     from pyautoattack import AutoAttack
 
     device = images.device
-    # It seeds and draws from torch's global generators; nothing else of a run may depend on that.
+    # AutoAttack seeds torch's global generators. The fork keeps the rest of the run independent of them.
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         BATCH_NORM_MODES["eval"](network.module),

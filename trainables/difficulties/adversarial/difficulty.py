@@ -1,22 +1,25 @@
-"""Adversarial training: every batch is attacked before the network learns from it (paper, section 3.3.2).
+"""Adversarial training: the network trains on attacked batches (paper, section 3.3.2).
 
-The attack is PGD (see ``trainables.difficulties.adversarial.pgd``) within 8/255 in L-infinity, ten steps of 2/255 from
-a random start, on augmented pixels in [0, 1]; the loss is the cross-entropy of what it finds. At the end the whole
-clean test set is attacked by PGD-20 from one random start. ``test_accuracy`` is the clean one; beside it stands
-``robust_accuracy``, the share of test images that the network knows and that no restart takes from it, so it cannot be
-above the clean one. The paper's text does not give the number of training steps; ten is the authors' code's.
+The attack is PGD (see ``trainables.difficulties.adversarial.pgd``) within 8/255 in L-infinity: ten steps of 2/255 from
+a random start, on augmented pixels in [0, 1]. The loss is the cross-entropy of the attacked images. At the end PGD-20
+attacks the full clean test set from one random start. ``test_accuracy`` is the clean accuracy. ``robust_accuracy`` is
+the share of test images that are classified correctly, both clean and under the attack of every restart. It never
+exceeds the clean accuracy. The paper does not give the number of training steps. Ten is that of the authors' code.
 
-``batch_norm`` is the mode of batch norms during training attacks. The authors attack in training mode, where each of
-the K forward passes of an attack moves the running statistics too, K + 1 times a step, towards half-made adversarial
-images (defect D13; profiles ``paper`` and ``authors``). The default here is ``eval``: the running statistics see what
-the network learns from and nothing else, an image's attack does not depend on the rest of its batch, and the network
-is attacked as it is judged. The authors of TRADES attack so, and Pang et al., "Bag of Tricks for Adversarial
-Training", ICLR 2021, find that it raises clean accuracy at about the same robustness. ``train_frozen`` keeps the
-attack of the paper's authors without its side effect.
+``batch_norm`` is the mode of batch norms during training attacks. The authors attack in training mode. Each of the K
+forward passes of an attack then also updates the running statistics, K + 1 times per step, towards intermediate
+adversarial images (defect D13; profiles ``paper`` and ``authors``). The default here is ``eval``: only the images of
+the loss update the running statistics, the attack on an image does not depend on its batch, and training attacks use
+the same mode as evaluation. The authors of TRADES attack in this mode. Pang et al., "Bag of Tricks for Adversarial
+Training", ICLR 2021, find higher clean accuracy at about the same robustness. ``train_frozen`` is the attack of the
+paper's authors without updates of the running statistics.
 
-Departures from the authors' code: the test set is attacked at the end (they: test and validation sets after every
-epoch; ``test_every: 1`` does so for the test set); what the clean network gets wrong is not attacked; each seed has its
-own random subset (theirs, D19, is a selection of ``composed``, which the profile ``authors`` makes of this).
+Departures from the authors' code:
+
+- The test set is attacked at the end (authors: test and validation sets after every epoch; ``test_every: 1`` does the
+  same for the test set).
+- Images that the clean network classifies wrongly are not attacked.
+- Each seed has its own random subset (authors: D19, a selection of ``composed`` that the profile ``authors`` sets).
 """
 
 from __future__ import annotations
@@ -39,11 +42,11 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 RADII = {"linf": 8 / 255, "l2": 0.5}
 STEP_SIZES = {"linf": 2 / 255, "l2": 0.1}
-"""L-infinity: the paper's. L2: the radius that is usual for CIFAR, and a fifth of it."""
+"""Default step sizes. L-infinity: the paper's values. L2: the usual radius for CIFAR, and a fifth of it."""
 
 
 def _fraction(value: Any) -> Any:
-    """The number that a fraction like ``8/255`` writes; other values as they are, for pydantic to judge."""
+    """Parse a fraction like ``8/255``. Return other values unchanged, for pydantic to check."""
     try:
         return float(Fraction(value)) if isinstance(value, str) else value
     except (ValueError, ZeroDivisionError):
@@ -51,10 +54,10 @@ def _fraction(value: Any) -> Any:
 
 
 Pixels = Annotated[float, BeforeValidator(_fraction), Field(gt=0)]
-"""A distance between images whose pixels are in [0, 1]: a number, or a fraction like ``8/255``."""
+"""Distance between images with pixels in [0, 1]: a number, or a fraction like ``8/255``."""
 
 Fields = dict[str, Any]
-"""The fields above one, by name: what a default that depends on them is computed from."""
+"""Preceding fields by name, from which a default value is computed."""
 
 
 def _step_size(fields: Fields) -> float:
@@ -63,49 +66,62 @@ def _step_size(fields: Fields) -> float:
 
 @difficulties.register
 class Adversarial(Difficulty):
-    """Training images attacked by PGD in every step; judged clean and under attack."""
+    """Adversarial training with PGD in every step, evaluated on clean and attacked images."""
 
     name: Literal["adversarial"] = "adversarial"
     stage = "attack"
 
-    loss: Literal["pgd", "fgsm_rs", "trades"] = Field(default="pgd", description="what a step minimises")
-    norm: Literal["linf", "l2"] = Field(default="linf", description="measure of perturbations")
+    loss: Literal["pgd", "fgsm_rs", "trades"] = Field(default="pgd", description="loss of a training step")
+    norm: Literal["linf", "l2"] = Field(default="linf", description="norm of perturbations")
     epsilon: Pixels = Field(
-        default_factory=lambda above: RADII[above["norm"]], description="largest perturbation in training"
+        default_factory=lambda above: RADII[above["norm"]], description="maximum perturbation in training"
     )
     steps: int = Field(
-        default_factory=lambda above: 1 if above["loss"] == "fgsm_rs" else 10, ge=1, description="of a training attack"
+        default_factory=lambda above: 1 if above["loss"] == "fgsm_rs" else 10,
+        ge=1,
+        description="steps of a training attack",
     )
-    step_size: Pixels = Field(default_factory=_step_size, description="of a training attack")
+    step_size: Pixels = Field(default_factory=_step_size, description="step size of a training attack")
     random_start: bool = Field(default=True, description="training attacks start at random; test attacks always do")
     batch_norm: Literal["eval", "train", "train_frozen"] = Field(
         default="eval",
-        description="batch norms during a training attack; train: as the authors, running ones move (D13)",
+        description="batch norms in a training attack; train: as the authors, updates running statistics (D13)",
     )
     beta: float | None = Field(
-        default_factory=lambda above: 6.0 if above["loss"] == "trades" else None, gt=0, description="weight in trades"
+        default_factory=lambda above: 6.0 if above["loss"] == "trades" else None,
+        gt=0,
+        description="weight of the divergence in trades",
     )
-    test_epsilon: Pixels = Field(default_factory=lambda above: above["epsilon"], description="largest one at test")
+    test_epsilon: Pixels = Field(
+        default_factory=lambda above: above["epsilon"], description="maximum perturbation at test"
+    )
     test_steps: int = Field(default=20, ge=1, description="PGD steps of a test attack")
     test_step_size: Pixels = Field(
-        default_factory=lambda above: STEP_SIZES[above["norm"]], description="of a test attack"
+        default_factory=lambda above: STEP_SIZES[above["norm"]], description="step size of a test attack"
     )
-    test_restarts: int = Field(default=1, ge=1, description="random starts that a test image has to withstand")
-    test_every: int | None = Field(default=None, ge=1, description="epochs between two test attacks; null: at the end")
-    autoattack: bool = Field(default=False, description="AutoAttack too, at the end: pip install 'sparsweep[attack]'")
+    test_restarts: int = Field(default=1, ge=1, description="random starts of the test attack")
+    test_every: int | None = Field(
+        default=None, ge=1, description="epochs between two test attacks; null: only at the end"
+    )
+    autoattack: bool = Field(
+        default=False, description="also run AutoAttack at the end: pip install 'sparsweep[attack]'"
+    )
 
     @model_validator(mode="after")
     def _check_fields(self) -> Self:
         for field in ("epsilon", "test_epsilon"):
             if self.norm == "linf" and getattr(self, field) > 1:
-                raise SpecError(field, f"pixels are in [0, 1], got {getattr(self, field):g}; 8 levels are 8/255")
+                raise SpecError(
+                    field,
+                    f"must be at most 1 (got {getattr(self, field):g}). For 8 gray levels set 8/255.",
+                )
         if self.loss == "fgsm_rs" and (self.norm, self.steps) != ("linf", 1):
-            raise SpecError("loss", f"fgsm_rs is one step in linf, got {self.steps} in {self.norm}; choose pgd")
+            raise SpecError("loss", f"fgsm_rs needs one step in linf (got {self.steps} in {self.norm}). Use pgd.")
         if self.loss != "pgd" and not self.random_start:
-            raise SpecError("random_start", f"{self.loss} starts at random, got false; only pgd need not")
+            raise SpecError("random_start", f"{self.loss} needs a random start (got false). Only pgd works without.")
         if (self.loss == "trades") != (self.beta is not None):
             raise SpecError(
-                "beta", f"the weight in trades, and null for any other loss, got {self.beta} for {self.loss}"
+                "beta", f"must be a number for trades and null for other losses (got {self.beta} for {self.loss})."
             )
         return self
 
@@ -113,7 +129,7 @@ class Adversarial(Difficulty):
         if self.autoattack and spec.dataset.classes < CLASSES:
             raise SpecError(
                 "difficulty.autoattack",
-                f"needs {CLASSES} classes for its targeted attacks, {spec.dataset.name} has {spec.dataset.classes}",
+                f"needs at least {CLASSES} classes (got {spec.dataset.classes} of {spec.dataset.name}).",
             )
 
     @property
@@ -122,7 +138,7 @@ class Adversarial(Difficulty):
 
     @property
     def learnable(self) -> None:
-        return None  # robust networks leave training samples unfitted, however long they are trained
+        return None  # robust networks never fit all training samples
 
     @property
     def loss_fn(self) -> TrainingLoss:
@@ -143,8 +159,8 @@ class Adversarial(Difficulty):
     ) -> dict[str, float]:
         attack = Attack(NORMS[self.norm], self.test_epsilon, self.test_step_size, self.test_steps)
         starts = [derive(seed, "test attack", restart, device=images.device) for restart in range(self.test_restarts)]
-        standing = correct_under_attack(network, images, labels, attack, starts)
-        accuracies = {"robust_accuracy": standing.double().mean().item()}
+        correct = correct_under_attack(network, images, labels, attack, starts)
+        accuracies = {"robust_accuracy": correct.double().mean().item()}
         if last and self.autoattack:
             accuracies["autoattack_accuracy"] = autoattack_accuracy(
                 network, images, labels, self.norm, self.test_epsilon, seed

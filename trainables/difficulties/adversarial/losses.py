@@ -1,13 +1,13 @@
-"""Adversarial training: losses of a network on images that were attacked a moment before.
+"""Losses of adversarial training: each loss attacks its batch first.
 
 A forward pass counts 1, a gradient with respect to weights or to inputs 1 each (RigL, appendix H). An attack needs no
 gradients of weights: each of its K steps costs 2.
 
-| objective | runs | passes |
+| loss | operations | passes |
 |---|---|---|
-| PGD | K attack steps; forward and backward on what they found | 2K + 3 |
+| PGD | K attack steps; forward and backward on the attacked images | 2K + 3 |
 | FGSM-RS | the same with K = 1 | 5 |
-| TRADES | one forward for the attack, K steps; forward and backward on the clean and on the found images | 2K + 7 |
+| TRADES | one forward for the attack, K steps; forward and backward on clean and attacked images | 2K + 7 |
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sparsweep.trainables.pipeline.network import AutocastNetwork
 
 @dataclass(frozen=True)
 class PgdLoss(TrainingLoss):
-    """Cross-entropy on the adversarial images alone (Madry et al., ICLR 2018), as in the paper.
+    """Cross-entropy of the attacked images (Madry et al., ICLR 2018), as in the paper.
 
     One step of 1.25 epsilon from a random start is FGSM-RS (Wong et al., "Fast is better than free", ICLR 2020).
     """
@@ -59,21 +59,25 @@ class PgdLoss(TrainingLoss):
 
 
 INIT_NOISE_STD = 1e-3
-"""Deviation of the normal noise from which TRADES starts: at the clean image itself its gradient is zero."""
+"""Standard deviation of the normal noise from which TRADES starts: at the clean image its gradient is zero."""
 
 
 @dataclass(frozen=True)
 class TradesLoss(TrainingLoss):
-    """Clean cross-entropy plus ``beta`` times the divergence that an attack can cause.
+    """Clean cross-entropy plus ``beta`` times the divergence under attack.
 
     Zhang et al., "Theoretically Principled Trade-off between Robustness and Accuracy", ICML 2019:
 
-        CE(f(x), y) + beta * max KL(f(x) || f(x')) over x' in the ball.
+            CE(f(x), y) + beta * max KL(f(x) || f(x')) over x' in the ball.
 
-    As in its authors' code the start is not clipped to [0, 1]; every step of the attack is. Departures: the clean
-    prediction is computed once before the attack and once for the loss (there: once a step and twice), which changes no
-    gradient but lets batch norms see clean images once a step; in L2 the attack is that of :func:`pgd` (there: steps of
-    2 epsilon / K, clipped before they are projected). The training accuracy is that on the adversarial images.
+    As in its authors' code the start is not clipped to [0, 1], but every step of the attack is.
+
+    Departures:
+
+    - The clean prediction is computed once before the attack and once for the loss (authors: once per step and twice).
+      Gradients do not change, but batch norms get clean images once per step.
+    - In L2 the attack is that of :func:`pgd` (authors: steps of 2 epsilon / K, clipped before the projection).
+    - The training accuracy is that of the attacked images.
     """
 
     supports_cuda_graphs: ClassVar[bool] = True
@@ -106,5 +110,10 @@ class TradesLoss(TrainingLoss):
 
 
 def kl_divergence(clean: torch.Tensor, adversarial: torch.Tensor) -> torch.Tensor:
-    """KL(softmax(clean) || softmax(adversarial)) of logits [B, classes], summed over samples."""
+    """Return KL(softmax(clean) || softmax(adversarial)), summed over samples.
+
+    Args:
+        clean: Logits ``(B, classes)`` of clean images.
+        adversarial: Logits ``(B, classes)`` of attacked images.
+    """
     return functional.kl_div(adversarial.log_softmax(1), clean.log_softmax(1), reduction="sum", log_target=True)

@@ -1,23 +1,23 @@
-"""Projected gradient descent (PGD): images near given ones on which a network does as badly as can be found.
+"""Projected gradient descent (PGD): an attack that finds nearby images with a high loss.
 
-Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018. From a random place within
+Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018. From a random start within
 ``epsilon`` of the image x,
 
-    x' <- clip(x + project(x' + step_size * d - x)),    d = argmax <d, grad L(x')> over ||d|| <= 1,
+        x' <- clip(x + project(x' + step_size * d - x)),    d = argmax <d, grad L(x')> over ||d|| <= 1,
 
-where ``project`` takes a perturbation to the nearest one of norm ``epsilon`` or less, and ``clip`` pixels to [0, 1].
-For L-infinity d is the sign of the gradient, for L2 the gradient over its length. ``epsilon`` and ``step_size`` are in
-units of pixels in [0, 1]: images are attacked as a network is given them, augmented and not yet normalised.
+where ``project`` maps a perturbation to the nearest one with norm ``epsilon`` or less, and ``clip`` maps pixels to [0,
+1]. For L-infinity d is the sign of the gradient, for L2 the gradient divided by its length. ``epsilon`` and
+``step_size`` refer to pixels in [0, 1]. Images are attacked at the input of the network: augmented, not yet normalized.
 
-The order (start, clip; step, project, clip) is that of advertorch, with which the paper's authors attack in
-L-infinity. In L2, which they do not use, advertorch clips before it projects (both orders end in the ball and in
-[0, 1]) and starts from uniform pixels projected on the ball, so nearly always from its surface; here the start is
+The order (start, clip; step, project, clip) is that of advertorch, which the paper's authors use for L-infinity
+attacks. The authors do not use L2. There, advertorch clips before it projects (both orders end in the ball and in [0,
+1]). It starts from uniform pixels projected on the ball, hence nearly always from its surface. Here the start is
 uniform in the ball.
 
-Gradients are those of the summed loss, so that a sample's does not depend on the size of its batch, and with respect
-to the images alone: those of parameters are not computed (the authors' evaluation computes and drops them, defect
-D14). They have the precision that the network trains in: under bf16 a pixel whose gradient is all but zero may get the
-other sign than under fp32.
+Gradients are those of the summed loss: the gradient of a sample does not depend on the batch size. Only gradients of
+the images are computed (the authors' evaluation also computes those of parameters and drops them, defect D14).
+Gradients have the precision of the training. Under bf16 a pixel with a gradient near zero may get the other sign than
+under fp32.
 """
 
 from __future__ import annotations
@@ -33,27 +33,38 @@ from sparsweep.trainables.pipeline.device_data import to_float
 from sparsweep.trainables.pipeline.network import EVALUATION_BATCH, AutocastNetwork
 
 AttackLoss: TypeAlias = "Callable[[torch.Tensor], torch.Tensor]"
-"""What an attack drives up: a scalar of the logits [B, classes], summed over samples."""
+"""Loss that an attack maximizes: a scalar function of the logits ``(B, classes)``, summed over samples."""
 
 
 class Norm(ABC):
-    """A way to measure perturbations, which are float32 [B, C, H, W], each sample by itself."""
+    """Norm of perturbations, float32 ``(B, C, H, W)``, per sample."""
 
     @abstractmethod
     def uniform(self, shape: torch.Size, epsilon: float, generator: torch.Generator) -> torch.Tensor:
-        """Perturbations of ``shape``, uniform in the ball of radius ``epsilon``, on the device of ``generator``."""
+        """Draw perturbations uniformly in the ball of radius ``epsilon``.
+
+        Args:
+            shape: Shape of the perturbations.
+            epsilon: Radius of the ball.
+            generator: Generator of the draw. Its device is that of the result.
+        """
 
     @abstractmethod
     def ascent_direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        """The perturbations of norm 1 along which the loss rises fastest; zero where ``gradient`` is zero."""
+        """Return the perturbations of norm 1 with the steepest ascent, or zero where ``gradient`` is zero."""
 
     @abstractmethod
     def project(self, perturbation: torch.Tensor, epsilon: float) -> torch.Tensor:
-        """The nearest perturbations in the ball of radius ``epsilon``."""
+        """Return the nearest perturbations in the ball of radius ``epsilon``.
+
+        Args:
+            perturbation: Perturbations to project.
+            epsilon: Radius of the ball.
+        """
 
 
 class LInf(Norm):
-    """The largest change of a pixel."""
+    """Maximum change of any pixel."""
 
     def uniform(self, shape: torch.Size, epsilon: float, generator: torch.Generator) -> torch.Tensor:
         return torch.empty(shape, device=generator.device).uniform_(-epsilon, epsilon, generator=generator)
@@ -66,17 +77,17 @@ class LInf(Norm):
 
 
 class L2(Norm):
-    """The Euclidean length of a sample's change, over all its pixels and channels."""
+    """Euclidean length of the change of a sample, over all pixels and channels."""
 
     def uniform(self, shape: torch.Size, epsilon: float, generator: torch.Generator) -> torch.Tensor:
-        # The volume within radius r grows as r to the number of pixels.
+        # The volume within radius r is proportional to r to the power of the number of pixels.
         direction = torch.empty(shape, device=generator.device).normal_(generator=generator)
         radius = torch.empty(shape[0], 1, 1, 1, device=generator.device).uniform_(generator=generator)
         return self.ascent_direction(direction) * (epsilon * radius ** (1 / shape[1:].numel()))
 
     def ascent_direction(self, gradient: torch.Tensor) -> torch.Tensor:
-        # The largest entry becomes 1 before anything is squared: gradients of a network that is sure of itself are so
-        # small that their squares vanish.
+        # Scale the largest entry to 1 first: gradients of a confident network are very small, and their squares
+        # would underflow.
         largest = gradient.abs().amax((1, 2, 3), keepdim=True)
         scaled = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
         return scaled / _length(scaled).clamp(min=1)
@@ -94,7 +105,14 @@ NORMS: dict[str, Norm] = {"linf": LInf(), "l2": L2()}
 
 @dataclass(frozen=True)
 class Attack:
-    """How far images may be moved (``norm``, ``epsilon``), and how that is searched (``step_size``, ``steps``)."""
+    """Parameters of an attack.
+
+    Attributes:
+        norm: Norm of perturbations.
+        epsilon: Maximum norm of a perturbation.
+        step_size: Norm of one step.
+        steps: Number of steps.
+    """
 
     norm: Norm
     epsilon: float
@@ -103,23 +121,47 @@ class Attack:
 
 
 def random_start(images: torch.Tensor, attack: Attack, generator: torch.Generator) -> torch.Tensor:
-    """``images`` moved to a uniformly random place in the ball, then clipped to [0, 1]."""
+    """Return ``images`` plus a uniform perturbation in the ball, clipped to [0, 1].
+
+    Args:
+        images: float32 ``(B, C, H, W)`` in [0, 1].
+        attack: Parameters of the attack.
+        generator: Generator of the draw.
+    """
     return perturb_and_clip(images, attack.norm.uniform(images.shape, attack.epsilon, generator))
 
 
 def perturb_and_clip(images: torch.Tensor, perturbation: torch.Tensor) -> torch.Tensor:
-    """``images`` moved by ``perturbation``, then clipped to [0, 1]."""
+    """Return ``images`` plus ``perturbation``, clipped to [0, 1].
+
+    Args:
+        images: float32 ``(B, C, H, W)`` in [0, 1].
+        perturbation: Tensor with the shape of ``images``.
+    """
     return (images + perturbation).clamp_(0, 1)
 
 
 def pgd_step(images: torch.Tensor, adversarial: torch.Tensor, gradient: torch.Tensor, attack: Attack) -> torch.Tensor:
-    """``adversarial`` one step up the ``gradient``, back in the ball around ``images``, then in [0, 1]."""
+    """Take one step along the gradient, project it to the ball around ``images``, and clip it to [0, 1].
+
+    Args:
+        images: float32 ``(B, C, H, W)`` in [0, 1].
+        adversarial: Current attacked images.
+        gradient: Gradient of the loss at ``adversarial``.
+        attack: Parameters of the attack.
+    """
     perturbation = (adversarial - images).add_(attack.norm.ascent_direction(gradient), alpha=attack.step_size)
     return perturb_and_clip(images, attack.norm.project(perturbation, attack.epsilon))
 
 
 def input_gradient(network: AutocastNetwork, images: torch.Tensor, loss: AttackLoss) -> torch.Tensor:
-    """The gradient of ``loss`` with respect to ``images``, alone."""
+    """Return the gradient of ``loss`` with respect to ``images`` only.
+
+    Args:
+        network: Network to attack.
+        images: float32 ``(B, C, H, W)``.
+        loss: Loss of the attack.
+    """
     inputs = images.detach().requires_grad_()
     with torch.enable_grad():
         return torch.autograd.grad(loss(network(inputs)), inputs)[0]
@@ -128,10 +170,19 @@ def input_gradient(network: AutocastNetwork, images: torch.Tensor, loss: AttackL
 def pgd(
     network: AutocastNetwork, images: torch.Tensor, start: torch.Tensor, attack: Attack, loss: AttackLoss
 ) -> torch.Tensor:
-    """Images within ``attack.epsilon`` of ``images``, found from ``start``, on which ``loss`` is large.
+    """Return images within ``attack.epsilon`` of ``images`` with a high loss.
 
-    ``images`` and ``start``: float32 [B, C, H, W], ``images`` in [0, 1], as is the result, which has no graph. The
-    network runs in the mode that it is in (see :data:`BATCH_NORM_MODES`); nothing waits for the device.
+    The network runs in its current mode (see :data:`BATCH_NORM_MODES`). The host does not synchronize with the device.
+
+    Args:
+        network: Network to attack.
+        images: float32 ``(B, C, H, W)`` in [0, 1].
+        start: float32 ``(B, C, H, W)``, first attacked images.
+        attack: Parameters of the attack.
+        loss: Loss of the attack.
+
+    Returns:
+        float32 ``(B, C, H, W)`` in [0, 1], without a graph.
     """
     adversarial = start
     with temporarily_set(network.module.parameters(), "requires_grad", False):
@@ -141,7 +192,7 @@ def pgd(
 
 
 def summed_cross_entropy(labels: torch.Tensor) -> AttackLoss:
-    """The loss that an attack on classification drives up."""
+    """Return the loss of an attack on classification with these labels."""
     return lambda logits: functional.cross_entropy(logits, labels, reduction="sum")
 
 
@@ -152,50 +203,66 @@ def correct_under_attack(
     attack: Attack,
     generators: Sequence[torch.Generator],
 ) -> torch.Tensor:
-    """Which samples the network knows, and knows still after attacks from starts of all ``generators``: bool [N].
+    """Return which samples are classified correctly, both clean and after an attack from every start.
 
-    ``images``: uint8 [N, C, H, W]. The last image of an attack decides, as in the paper. Every generator draws a start
-    for every sample, so that networks are compared from the same starts, but samples that are lost already are not
-    attacked any more. The network runs, and is left, in evaluation mode.
+    The last image of an attack counts, as in the paper. Every generator draws a start for every sample: all networks
+    are attacked from the same starts. Samples that are already misclassified are not attacked again. The network is
+    left in evaluation mode.
+
+    Args:
+        network: Network to attack.
+        images: uint8 ``(N, C, H, W)``.
+        labels: int64 ``(N,)``.
+        attack: Parameters of the attack.
+        generators: One generator per restart.
+
+    Returns:
+        bool ``(N,)``.
     """
-    survived = []
+    results = []
     with BATCH_NORM_MODES["eval"](network.module):
-        for part, truth in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
-            inputs = to_float(part)
-            standing = _known(network, inputs, truth)
+        for batch, batch_labels in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
+            inputs = to_float(batch)
+            correct = _is_correct(network, inputs, batch_labels)
             for generator in generators:
                 starts = random_start(inputs, attack, generator)
-                left = standing.nonzero().squeeze(1)
-                if len(left):
-                    loss = summed_cross_entropy(truth[left])
-                    adversarial = pgd(network, inputs[left], starts[left], attack, loss)
-                    standing[left] = _known(network, adversarial, truth[left])
-            survived.append(standing)
-    return torch.cat(survived)
+                remaining = correct.nonzero().squeeze(1)
+                if len(remaining):
+                    loss = summed_cross_entropy(batch_labels[remaining])
+                    adversarial = pgd(network, inputs[remaining], starts[remaining], attack, loss)
+                    correct[remaining] = _is_correct(network, adversarial, batch_labels[remaining])
+            results.append(correct)
+    return torch.cat(results)
 
 
 @no_grad
-def _known(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _is_correct(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return network(images).argmax(1) == labels
 
 
-# What batch norms do during an attack ---------------------------------------------------------------------------------
+# Batch norms during an attack -----------------------------------------------------------------------------------------
 
 
 @contextmanager
 def temporarily_set(owners: Iterable[object], attribute: str, value: object) -> Iterator[None]:
-    """``attribute`` of all ``owners`` is ``value`` inside; afterwards each has its own again, whatever happened."""
-    before = [(owner, getattr(owner, attribute)) for owner in owners]
+    """Set an attribute of all ``owners`` in the enclosed code, then restore the old values, also after an error.
+
+    Args:
+        owners: Objects with the attribute.
+        attribute: Name of the attribute.
+        value: Temporary value.
+    """
+    old_values = [(owner, getattr(owner, attribute)) for owner in owners]
     try:
-        for owner, _ in before:
+        for owner, _ in old_values:
             setattr(owner, attribute, value)
         yield
     finally:
-        for owner, own in before:
-            setattr(owner, attribute, own)
+        for owner, old_value in old_values:
+            setattr(owner, attribute, old_value)
 
 
-def _as_it_is(module: nn.Module) -> AbstractContextManager[None]:
+def _unchanged(module: nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
@@ -210,11 +277,11 @@ def _without_tracking(module: nn.Module) -> AbstractContextManager[None]:
 
 BATCH_NORM_MODES: dict[str, Callable[[nn.Module], AbstractContextManager[None]]] = {
     "eval": _evaluating,
-    "train": _as_it_is,
+    "train": _unchanged,
     "train_frozen": _without_tracking,
 }
-"""How a network in training mode is attacked.
+"""Modes of a network in training mode during an attack.
 
-``eval``: by its running statistics, as it is judged; ``train``: by the attacked batch's statistics, and every forward
-pass of the attack moves the running ones; ``train_frozen``: by the batch's, the running ones untouched.
+``eval``: running statistics, as in evaluation. ``train``: statistics of the attacked batch; every forward pass of the
+attack updates the running statistics. ``train_frozen``: statistics of the batch; the running statistics do not change.
 """

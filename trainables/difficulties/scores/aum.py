@@ -1,14 +1,15 @@
-"""Hard samples by the area under the margin: how far a network keeps the label's logit above the others as it learns.
+"""Hard samples by the area under the margin (AUM): the mean logit margin of the label during training.
 
-Pleiss et al., "Identifying Mislabeled Data using the Area Under the Margin Ranking", NeurIPS 2020. With z the logits,
-AUM = mean over epochs of z_y - max over k != y of z_k. The score is -AUM, so that larger is harder: mislabelled and
-ambiguous samples have the smallest margins. One network is trained until the first drop of its learning rate, as
-theirs, for after it hard samples are memorised; ``epoch`` says otherwise. Their threshold samples, which decide from
-where on a sample counts as mislabelled, are not needed to rank.
+Pleiss et al., "Identifying Mislabeled Data using the Area Under the Margin Ranking", NeurIPS 2020. With the logits z:
 
-Departure: margins are taken after every epoch, of the same network for all, in evaluation mode and without
-augmentation; the authors take those of the training step that the sample is part of. It costs a forward pass of the
-training set an epoch.
+        AUM = mean over epochs of z_y - max over k != y of z_k.
+
+The score is -AUM, hence larger is harder: mislabeled and ambiguous samples have the smallest margins. One network is
+trained until the first drop of its learning rate, as in the paper: afterwards hard samples are memorized. ``epoch``
+sets another end. The paper's threshold samples, which define mislabeled samples, are not needed for a ranking.
+
+Departure: margins are measured after every epoch, with the same network for all samples, in evaluation mode and without
+augmentation (authors: in the training step of the sample). The cost is one forward pass of the training set per epoch.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 
 class AUMScore(Score):
-    """Adds up the logit margins of every sample."""
+    """Sum of the logit margins of every sample."""
 
     def __init__(self, data: DeviceData) -> None:
         super().__init__(data)
         self.state = {"margins": torch.zeros_like(data.train_labels, dtype=torch.float64)}
 
-    def on_epoch_end(self, view: ScoringContext) -> None:
-        self.state = {"margins": self.state["margins"] + margin(view.logits.double(), view.labels)}
+    def on_epoch_end(self, context: ScoringContext) -> None:
+        self.state = {"margins": self.state["margins"] + margin(context.logits.double(), context.labels)}
 
-    def compute(self, view: ScoringContext) -> torch.Tensor:
-        return -self.state["margins"] / view.epoch
+    def compute(self, context: ScoringContext) -> torch.Tensor:
+        return -self.state["margins"] / context.epoch
 
 
 register_score("aum", AUMScore)
@@ -45,14 +46,14 @@ register_score("aum", AUMScore)
 
 @difficulties.register
 class AUM(ScoreSelection):
-    """The samples with the smallest area under the margin: the mean logit margin of the label over training."""
+    """Samples with the smallest area under the margin: the mean logit margin of the label during training."""
 
     name: Literal["aum"] = "aum"
     runs: int = Field(default=1, ge=1, le=MAX_RUNS, description="networks whose scores are averaged")
     epoch: int | None = Field(
         default=None,
         ge=1,
-        description="epochs that are followed; null: those before the first drop of the learning rate",
+        description="epochs of each network; null: until the first drop of the learning rate",
     )
 
     def epochs(self, spec: TrialSpec) -> int:

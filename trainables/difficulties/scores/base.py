@@ -1,8 +1,8 @@
-"""Scores of training samples, by name: what a scoring run computes along its way and at its end.
+"""Registry and base classes of scores: values that a scoring run computes for each training sample.
 
-A score that looks at the end alone is a function of a :class:`View`; one that follows training is a class with state.
-All see the whole training set, in evaluation mode and without augmentation. Larger is harder. Each stands with its
-difficulty in a file of ``trainables.difficulties``, which registers it here: this file imports neither.
+A score of the final network is a function of a :class:`ScoringContext`. A score over the training is a class with
+state. All scores use the full training set, in evaluation mode and without augmentation. Larger is harder. Each score
+registers itself from the file of its difficulty. This file imports neither.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class ScoringContext:
-    """A network after an epoch, and the training set to score.
+    """Network after an epoch, and the training set to score.
 
     Attributes:
-        epoch: Number of epochs that the network has been trained.
-        data: The whole data set.
-        trained: The network, in the mode that it was left in.
+        epoch: Finished epochs.
+        data: Data set on the device of the network.
+        trained: Network in its current mode.
         batch_size: Samples per training step.
     """
 
@@ -38,38 +38,44 @@ class ScoringContext:
 
     @property
     def labels(self) -> torch.Tensor:
-        """int64 [N]."""
+        """Labels of the training set, int64 ``(N,)``."""
         return self.data.train_labels
 
     @property
     def network(self) -> AutocastNetwork:
-        """The network, in evaluation mode."""
+        """Network in evaluation mode."""
         self.trained.module.eval()
         return self.trained
 
     def batches(
         self, size: int, start: int = 0, stop: int | None = None
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Training samples from ``start`` up to ``stop``, in order and at most ``size`` at a time.
+        """Yield training samples in order.
 
-        float32 images [B, C, H, W] in [0, 1], int64 labels [B].
+        Args:
+            size: Maximum number of samples per batch.
+            start: First sample.
+            stop: End of the samples, excluded. None is the end of the training set.
+
+        Yields:
+            Images, float32 ``(B, C, H, W)`` in [0, 1], and labels, int64 ``(B,)``.
         """
         images, labels = self.data.train_images[start:stop], self.labels[start:stop]
-        for part, its_labels in zip(images.split(size), labels.split(size), strict=True):
-            yield to_float(part), its_labels
+        for batch, batch_labels in zip(images.split(size), labels.split(size), strict=True):
+            yield to_float(batch), batch_labels
 
     @cached_property
     def logits(self) -> torch.Tensor:
-        """Logits of all training images: float32 [N, classes], computed once an epoch."""
+        """Logits of all training images, float32 ``(N, classes)``, computed once per epoch."""
         return self.network.logits(self.data.train_images)
 
     @cached_property
     @no_grad
     def train_mode_logits(self) -> torch.Tensor:
-        """The same in training mode, where norms use the statistics of a batch: the samples in order, not augmented.
+        """Logits of all training images in training mode, float32 ``(N, classes)``: batch norms use batch statistics.
 
-        Batches are of equal size, within one, and at most as large as those of training. The running statistics of
-        the network stay as they are.
+        Samples are in order and not augmented. Batch sizes differ by at most one, and do not exceed that of training.
+        The running statistics of the network do not change.
         """
         model = self.trained.module
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -82,42 +88,58 @@ class ScoringContext:
 
 
 class Score:
-    """One score of one run, which begins before the first epoch. ``state`` is all that it carries from epoch to epoch,
-    on the device of ``data``, and goes into checkpoints.
+    """Score of one run, created before the first epoch.
+
+    Attributes:
+        state: Tensors that persist between epochs and in checkpoints, on the device of ``data``.
     """
 
     def __init__(self, data: DeviceData) -> None:
         self.state: Tensors = {}
 
-    def on_epoch_end(self, view: ScoringContext) -> None:
-        """Look at the network after an epoch."""
+    def on_epoch_end(self, context: ScoringContext) -> None:
+        """Update the state after an epoch."""
 
-    def compute(self, view: ScoringContext) -> torch.Tensor:
-        """float64 [N], after the last epoch."""
+    def compute(self, context: ScoringContext) -> torch.Tensor:
+        """Return the score of each sample after the last epoch, float64 ``(N,)``."""
         raise NotImplementedError
 
 
 class FinalScore(Score):
-    """A score of the network at the end."""
+    """Score of the final network."""
 
     def __init__(self, score: Callable[[ScoringContext], torch.Tensor], data: DeviceData) -> None:
         super().__init__(data)
         self._score = score
 
-    def compute(self, view: ScoringContext) -> torch.Tensor:
-        return self._score(view)
+    def compute(self, context: ScoringContext) -> torch.Tensor:
+        return self._score(context)
 
 
 SCORES: dict[str, Callable[[DeviceData], Score]] = {}
+"""Registered scores by name."""
 
 
 def register_score(name: str, make: Callable[[DeviceData], Score]) -> None:
-    """Make a score known by ``name``."""
+    """Register a score under ``name``.
+
+    Args:
+        name: Name of the score.
+        make: Function that creates the score of one run.
+
+    Raises:
+        ValueError: The name is already registered.
+    """
     if name in SCORES:
-        raise ValueError(f"two scores register as {name!r}")
+        raise ValueError(f"score {name!r} is already registered")
     SCORES[name] = make
 
 
 def register_final_score(name: str, score: Callable[[ScoringContext], torch.Tensor]) -> None:
-    """Make a score of the network at the end known: a function to float64 [N]."""
+    """Register a score of the final network.
+
+    Args:
+        name: Name of the score.
+        score: Function that returns float64 ``(N,)``.
+    """
     register_score(name, partial(FinalScore, score))

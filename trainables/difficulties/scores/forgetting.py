@@ -1,16 +1,16 @@
-"""Hard samples by forgetting: how often a network unlearns a sample that it had learned.
+"""Hard samples by forgetting: how often a network forgets a sample that it had learned.
 
 Toneva et al., "An Empirical Study of Example Forgetting during Deep Neural Network Learning", ICLR 2019. A forgetting
-event of a sample is an epoch after which it is classified wrongly while it was classified correctly after the epoch
-before. The score is the number of events, averaged over networks (5, as theirs).
+event of a sample is an epoch after which the sample is classified wrongly, but was classified correctly after the
+previous epoch. The score is the number of events, averaged over networks (5, as in the paper).
 
-A sample that was never learned has nothing to forget, yet it is the hardest there is: a count of 0 would put it beside
-the easiest, those that are learned at once and for ever. As in the authors' code it counts as many events as there
-were epochs, which is above any count that can be reached (at most every other epoch forgets).
+A sample that is never learned has no forgetting events, yet is the hardest. A count of 0 would rank it beside the
+easiest samples. As in the authors' code, its count is the number of epochs. No other sample reaches this count: at most
+every second epoch forgets.
 
-Departure: whether a sample is known is asked after every epoch, of the same network for all, in evaluation mode and
-without augmentation; the authors take the prediction made in the training step that the sample is part of. It costs
-a forward pass of the training set an epoch.
+Departure: samples are classified after every epoch, with the same network for all samples, in evaluation mode and
+without augmentation (authors: in the training step of the sample). The cost is one forward pass of the training set per
+epoch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ if TYPE_CHECKING:
 
 
 def ignorance(samples: int, device: torch.device | str = "cpu") -> Tensors:
-    """Before training nothing is known, nothing was ever learned, nothing forgotten."""
+    """Return the state before training: no sample is known, learned or forgotten.
+
+    Args:
+        samples: Number of samples.
+        device: Device of the state.
+    """
     return {
         "known": torch.zeros(samples, dtype=torch.bool, device=device),
         "learned": torch.zeros(samples, dtype=torch.bool, device=device),
@@ -39,7 +44,12 @@ def ignorance(samples: int, device: torch.device | str = "cpu") -> Tensors:
 
 
 def after_epoch(state: Tensors, known: torch.Tensor) -> Tensors:
-    """The state after an epoch that leaves the samples ``known`` (bool [N]) classified correctly."""
+    """Return the state after an epoch.
+
+    Args:
+        state: State before the epoch.
+        known: bool ``(N,)``, samples that are classified correctly after the epoch.
+    """
     return {
         "known": known,
         "learned": state["learned"] | known,
@@ -48,22 +58,27 @@ def after_epoch(state: Tensors, known: torch.Tensor) -> Tensors:
 
 
 def forgetting(state: Tensors, epochs: int) -> torch.Tensor:
-    """Forgetting events: float64 [N]; ``epochs``, their number so far, for samples that were never learned."""
+    """Return the number of forgetting events, float64 ``(N,)``. Samples that were never learned get ``epochs``.
+
+    Args:
+        state: State after the last epoch.
+        epochs: Number of epochs.
+    """
     return torch.where(state["learned"], state["events"], epochs).double()
 
 
 class ForgettingScore(Score):
-    """Counts the forgetting events of every sample."""
+    """Number of forgetting events of every sample."""
 
     def __init__(self, data: DeviceData) -> None:
         super().__init__(data)
         self.state = ignorance(len(data.train_labels), data.train_labels.device)
 
-    def on_epoch_end(self, view: ScoringContext) -> None:
-        self.state = after_epoch(self.state, view.logits.argmax(1) == view.labels)
+    def on_epoch_end(self, context: ScoringContext) -> None:
+        self.state = after_epoch(self.state, context.logits.argmax(1) == context.labels)
 
-    def compute(self, view: ScoringContext) -> torch.Tensor:
-        return forgetting(self.state, view.epoch)
+    def compute(self, context: ScoringContext) -> torch.Tensor:
+        return forgetting(self.state, context.epoch)
 
 
 register_score("forgetting", ForgettingScore)
@@ -71,9 +86,9 @@ register_score("forgetting", ForgettingScore)
 
 @difficulties.register
 class Forgetting(ScoreSelection):
-    """The samples that networks unlearn most often while they train; never learned is hardest."""
+    """Samples that networks forget most often during training. Samples never learned are hardest."""
 
     name: Literal["forgetting"] = "forgetting"
     min_epochs: ClassVar[int] = 2
     runs: int = Field(default=5, ge=1, le=MAX_RUNS, description="networks whose counts are averaged")
-    epoch: int | None = Field(default=None, ge=1, description="epochs that are followed; null: all")
+    epoch: int | None = Field(default=None, ge=1, description="epochs of each network; null: all")

@@ -1,13 +1,13 @@
-"""Hard samples by GraNd: the norm of the gradient that a sample alone would give.
+"""Hard samples by GraNd: the norm of the gradient of a single sample's loss.
 
 Paul et al., "Deep Learning on a Data Diet", NeurIPS 2021, section 2: GraNd = ||d loss / d w||_2 over all parameters of
-the network (weights, biases and norms), with the cross-entropy of one sample, averaged over networks. Norms are in
-evaluation mode, else a sample would have no gradient of its own; no augmentation. Defaults as ``el2n``, whose runs it
-shares; the paper's GraNd at initialisation (epoch 0) is not offered: Kirsch, "Does 'Deep Learning on a Data Diet'
-reproduce?", 2023, could not reproduce it.
+the network (weights, biases and norms), with the cross-entropy of one sample, averaged over networks. Batch norms are
+in evaluation mode: otherwise gradients depend on the batch. Images are not augmented. The defaults are those of
+``el2n``, whose runs this score shares. The paper's GraNd at initialization (epoch 0) is not offered: Kirsch, "Does
+'Deep Learning on a Data Diet' reproduce?", 2023, could not reproduce it.
 
-Gradients are taken for as many samples at once as fit into ``CHUNK`` numbers (1 GiB), at least one; in float32,
-whatever the precision of the recipe, for ``vmap`` does not know autocast. All samples together cost 3 to 4 epochs of
+Gradients are computed for as many samples at once as fit into ``CHUNK`` numbers (1 GiB), at least one. They are in
+float32 at every precision of the recipe: ``vmap`` does not support autocast. All samples together cost 3 to 4 epochs of
 training, once (ResNet18 at 32 pixels on a CPU core; not measured on a GPU).
 """
 
@@ -21,13 +21,18 @@ from sparsweep.trainables.difficulties.selection import ScoreSelection
 from sparsweep.trainables.lazy import functional, nn, torch
 
 CHUNK = 2**28
-"""Gradients, in numbers, that are in memory at once."""
+"""Maximum number of gradient values in memory."""
 
 
 def grand(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The norm of each sample's gradient: float64 [B]. The network must be in evaluation mode and stays as it is.
+    """Return the norm of each sample's gradient, float64 ``(B,)``.
 
-    ``images``: float32 [B, C, H, W] in [0, 1]; ``labels``: int64 [B]. Holds B times the parameters of the network.
+    The memory is B times the parameters of the network.
+
+    Args:
+        module: Network in evaluation mode. It does not change.
+        images: float32 ``(B, C, H, W)`` in [0, 1].
+        labels: int64 ``(B,)``.
     """
     parameters = {name: parameter.detach() for name, parameter in module.named_parameters()}
 
@@ -41,11 +46,11 @@ def grand(module: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torc
     return torch.func.vmap(norm)(images, labels)
 
 
-def grand_of(view: ScoringContext) -> torch.Tensor:
-    """The norms of all training samples: float64 [N]."""
-    module = view.network.module
+def grand_of(context: ScoringContext) -> torch.Tensor:
+    """Return the norms of all training samples, float64 ``(N,)``."""
+    module = context.network.module
     size = max(1, CHUNK // sum(parameter.numel() for parameter in module.parameters()))
-    return torch.cat([grand(module, images, labels) for images, labels in view.batches(size)])
+    return torch.cat([grand(module, images, labels) for images, labels in context.batches(size)])
 
 
 register_final_score("grand", grand_of)
@@ -53,6 +58,6 @@ register_final_score("grand", grand_of)
 
 @difficulties.register
 class GraNd(ScoreSelection):
-    """The samples whose own loss has the largest gradient over all parameters, early in training."""
+    """Samples whose own loss has the largest gradient over all parameters, early in training."""
 
     name: Literal["grand"] = "grand"

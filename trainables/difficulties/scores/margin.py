@@ -1,9 +1,9 @@
-"""Hard samples by their margin: how far the label's probability lies above (or below) that of the best other class.
+"""Hard samples by their margin: the label's probability minus that of the most likely other class.
 
-m = p_y - max over k != y of p_k, in [-1, 1], with p the softmax of a network: negative if it is wrong. The score is
--m, so that larger is harder (the "max margin" error of the released code of Paul et al., "Deep Learning on a Data
-Diet", NeurIPS 2021); mean over networks, in evaluation mode and without augmentation. Networks and epochs are those of
-``el2n``, so that the scores share their runs.
+m = p_y - max over k != y of p_k, in [-1, 1], with p the softmax of a network. The margin is negative for wrong
+predictions. The score is -m, hence larger is harder (the "max margin" error in the code of Paul et al., "Deep Learning
+on a Data Diet", NeurIPS 2021). It is the mean over networks, in evaluation mode and without augmentation. Networks and
+epochs are those of ``el2n``, hence the scores share their runs.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from sparsweep.trainables.lazy import functional, torch
 
 
 def margin(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """What the label has more than the best other class: [N].
+    """Return the label's value minus the largest value of another class, ``(N,)``.
 
-    ``values``: probabilities or logits [N, classes], two classes or more; ``labels``: int64 [N].
+    Args:
+        values: Probabilities or logits ``(N, classes)``, at least two classes.
+        labels: int64 ``(N,)``.
     """
-    own = functional.one_hot(labels, values.shape[1]).bool()
-    return values[own] - values.masked_fill(own, -torch.inf).amax(1)
+    is_label = functional.one_hot(labels, values.shape[1]).bool()
+    return values[is_label] - values.masked_fill(is_label, -torch.inf).amax(1)
 
 
-register_final_score("margin", lambda view: -margin(view.logits.double().softmax(1), view.labels))
+register_final_score("margin", lambda context: -margin(context.logits.double().softmax(1), context.labels))
 
 
 @difficulties.register
 class Margin(ScoreSelection):
-    """The samples whose label has the smallest margin in probability over the other classes, early in training."""
+    """Samples whose label has the smallest probability margin over the other classes, early in training."""
 
     name: Literal["margin"] = "margin"
