@@ -46,6 +46,7 @@ class Results:
 
     @classmethod
     def of(cls, results: Results | pd.DataFrame) -> Results:
+        """Return ``results`` as Results; a frame of trials becomes one."""
         return cls(results) if isinstance(results, pd.DataFrame) else results
 
     def where_rows(self, chosen: pd.Series, asked: pd.Series | None = None) -> Results:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import inspect
+import pkgutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+import sparsweep.analysis
+import sparsweep.trainables
+import sparsweep.tuner
 
 ROOT = Path(__file__).parent.parent
 ROOMS = ("trainables", "tuner", "analysis")
@@ -39,6 +46,24 @@ def test_all_output_goes_through_one_module() -> None:
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         printing = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
         assert not printing or path.relative_to(ROOT).as_posix() == "tuner/terminal.py", path
+
+
+def test_every_public_method_is_documented_where_it_is_declared() -> None:
+    """Overrides need no docstring of their own, which ruff's rule D102 would ask for."""
+    missing = []
+    for package in (sparsweep.trainables, sparsweep.tuner, sparsweep.analysis):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(found.name)
+            for cls in [value for value in vars(module).values() if inspect.isclass(value)]:
+                if cls.__module__ != module.__name__ or cls.__name__.startswith("_"):
+                    continue
+                for name, value in vars(cls).items():
+                    method = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+                    if name.startswith("_") or not inspect.isfunction(method):
+                        continue
+                    if not any(getattr(vars(base).get(name), "__doc__", None) for base in cls.__mro__):
+                        missing.append(f"{module.__name__}.{cls.__name__}.{name}")
+    assert missing == []
 
 
 def loaded(modules: str, of: tuple[str, ...]) -> str:

@@ -91,6 +91,7 @@ class Finding:
 
     @property
     def unit(self) -> str:
+        """Unit of the effect."""
         if self.part.rule == "ratio":
             return "ratio"
         return "accuracy" if self.part.value.endswith("_accuracy") else self.part.value
@@ -113,6 +114,7 @@ class Verdict:
 
     @property
     def verdict(self) -> VerdictLabel:
+        """Contradicted if a part is, supported if all parts are, not tested without trials, else undecided."""
         words = {finding.verdict for finding in self.findings}
         if not words or words == {"not tested"}:
             return "not tested"

@@ -78,6 +78,7 @@ class FigureKind:
 
     @property
     def name(self) -> str:
+        """Name of the figure type."""
         return self.module.__name__.rpartition(".")[2]
 
     def table(self, results: Results | pd.DataFrame) -> pd.DataFrame:
@@ -126,12 +127,15 @@ class Picture:
 
     @property
     def title(self) -> str:
+        """Title above the figure."""
         return self.kind.title
 
     def table(self) -> pd.DataFrame:
+        """Return the tidy numbers of the figure."""
         return self.kind.table(self.results)
 
     def draw(self, form: Form = DEFAULT) -> Figure:
+        """Return the figure."""
         figure = self.kind.draw(self.results, form)
         if self.above:
             with style.context():

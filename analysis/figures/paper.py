@@ -33,6 +33,7 @@ class PaperFigure:
 
     @property
     def title(self) -> str:
+        """Title above the figure."""
         return f"Figure {self.number} {', '.join(self.part)}".rstrip() + " of the paper"
 
     def match(self, trials: pd.DataFrame) -> pd.Series:

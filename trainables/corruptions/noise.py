@@ -11,7 +11,7 @@ from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
 
 
 def gaussian_noise(images: np.ndarray, sources: CorruptionInputs, sd: float) -> np.ndarray:
-    """x + n with n normal, of standard deviation ``sd`` as a fraction of white: noise of a sensor in low light."""
+    """X + n with n normal, of standard deviation ``sd`` as a fraction of white: noise of a sensor in low light."""
     return images + 255 * sd * sources.normal(*images.shape[1:])
 
 
@@ -27,5 +27,5 @@ def impulse_noise(images: np.ndarray, sources: CorruptionInputs, amount: float) 
 
 
 def speckle_noise(images: np.ndarray, sources: CorruptionInputs, sd: float) -> np.ndarray:
-    """x + x n with n normal of standard deviation ``sd``: noise that grows with the brightness."""
+    """X + x n with n normal of standard deviation ``sd``: noise that grows with the brightness."""
     return images * (1 + sd * sources.normal(*images.shape[1:]))

@@ -46,6 +46,7 @@ class CorruptionInputs:
         return [image_rng(self.seed, "corruption", self.split, int(i), self.corruption) for i in self.indices]
 
     def each(self, draw: Callable[[np.random.Generator], object]) -> np.ndarray:
+        """Return one draw per stream, stacked."""
         return np.stack([np.asarray(draw(stream)) for stream in self.streams])
 
     def normal(self, *shape: int) -> np.ndarray:

@@ -99,7 +99,6 @@ def to_device_data(data: ImageData, channels: int, min_size: int, device: torch.
 
     On a CPU images that fit are not copied: the result shares the memory of ``data``, and is as read-only.
     """
-
     train, test, validation = (
         resize_to_model(tensor_view(images), channels, min_size)
         for images in (data.train_images, data.test_images, data.validation_images)

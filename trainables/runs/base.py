@@ -116,6 +116,7 @@ class TrainingRun(Run):
 
     @property
     def progress(self) -> Progress:  # type: ignore[override]
+        """Number of finished epochs, of all, and the newest metrics."""
         return Progress(len(self.history), self.spec.num_epochs, self.history[-1] if self.history else None)
 
     def run_for(self, seconds: float) -> Progress:

@@ -76,6 +76,7 @@ class InitContext:
 
 
 def _unavailable() -> Tensors:
+    """Raise LookupError: there is no training here."""
     raise LookupError("gradients and momenta are not available outside training")
 
 

@@ -92,6 +92,7 @@ class RunTrial(Trial):
         self.retries = RetryPolicy(self.max_failures)
 
     def get_json_state(self) -> tuple[str, str]:
+        """Return empty snapshots."""
         return "{}", "{}"
 
     def handle_error(self, exc: Exception) -> None:
@@ -104,6 +105,7 @@ class RunTrial(Trial):
         return self.retries.should_retry
 
     def update_last_result(self, result: dict[str, Any]) -> None:
+        """Keep the newest result, without statistics."""
         self.run_metadata.last_result = result
         self.run_metadata.last_result_time = time.time()
 
