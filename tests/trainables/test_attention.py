@@ -129,7 +129,7 @@ class Functional(nn.Module):
 
 
 def test_a_weight_whose_operations_are_not_known_is_named() -> None:
-    with pytest.raises(ValueError, match=r"^model: layer\.weight is used by no call of its layer"):
+    with pytest.raises(ValueError, match=r"^model: no call of its layer uses layer\.weight"):
         layer_flops(Functional(), (1, 2, 2))
 
 

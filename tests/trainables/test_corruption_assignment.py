@@ -65,11 +65,11 @@ def test_one_type_is_everybodys() -> None:
     ("changes", "message"),
     [
         ({"assignment": "random"}, "assignment: unknown 'random'; choose from uniform, balanced, class_skewed"),
-        ({"types": ()}, "types: at least one is needed, got none"),
-        ({"types": ("fog",)}, "types: class_skewed needs at least two, got 1"),
-        ({"labels": None}, "labels: class_skewed needs one for each of 100 images"),
-        ({"labels": LABELS[:99]}, "labels: class_skewed needs one for each of 100 images"),
-        ({"skew": 1.5}, r"skew: 1.5 is not a probability in \[0, 1\]"),
+        ({"types": ()}, r"types: must have at least one type \(got none\)"),
+        ({"types": ("fog",)}, r"types: class_skewed needs at least two types \(got 1\)"),
+        ({"labels": None}, "labels: class_skewed needs one label per image, 100"),
+        ({"labels": LABELS[:99]}, "labels: class_skewed needs one label per image, 100"),
+        ({"skew": 1.5}, r"skew: must be a probability in \[0, 1\] \(got 1\.5\)"),
     ],
     ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )

@@ -185,6 +185,6 @@ def test_frost_needs_photographs(tmp_path: Path) -> None:
         corrupt(images, "frost", 1, 0, "train", frost_folder=tmp_path / "nowhere")
     photograph(tmp_path, np.zeros((160, 155, 3), np.uint8))
     with pytest.raises(
-        ValueError, match=r"'ice\.png' of 155x160 pixels is 31x32 at scale 0\.2, smaller than the images of 32x32"
+        ValueError, match=r"'ice\.png' of 155x160 pixels is 31x32 at scale 0\.2, smaller than the images \(32x32\)"
     ):
         corrupt(images, "frost", 1, 0, "train", frost_folder=tmp_path)

@@ -181,7 +181,7 @@ def refusal(**fields: Any) -> str:
 def test_the_large_stem_is_for_large_images(dataset: str, pixels: int) -> None:
     """The digits have 8 pixels and are enlarged to the 32 that the network asks for."""
     said = refusal(dataset=dataset, model={"name": "resnet34", "stem": "7x7"})
-    assert said == (f"model.stem: 7x7 is for images of 64 pixels or more, those of {dataset} have {pixels}; choose 3x3")
+    assert said == (f"model.stem: 7x7 needs images of 64 pixels or more, those of {dataset} have {pixels}. Use 3x3.")
 
 
 def test_the_stem_is_in_the_id() -> None:

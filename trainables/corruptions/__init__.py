@@ -1,12 +1,15 @@
-"""The image corruptions of Hendrycks & Dietterich, *Benchmarking Neural Network Robustness to Common Corruptions and
-Perturbations* (ICLR 2019), as pure functions of arrays: NumPy, SciPy and PIL, no global randomness.
+"""Image corruptions of Hendrycks & Dietterich (ICLR 2019), as pure functions of arrays.
 
-Conventions are those of their released code, results included to within one grey level for what is not random: linear
-algebra on grey levels, fractions cut off at the end. Each module names its departures, ``constants.py`` its sources.
+Paper: *Benchmarking Neural Network Robustness to Common Corruptions and Perturbations*. This package uses NumPy, SciPy
+and PIL, and no global random state.
 
-Departures of all types: every image draws from a stream of its own (there: NumPy's global one); images need not be
-square; a value that rounding leaves just below a whole level is that level. Tiny-ImageNet-C was stored as JPEG of
-quality 85 after it was corrupted; here pixels are kept as they are.
+The conventions are those of the released code: arithmetic on gray levels, fractions truncated at the end. Deterministic
+results agree with that code to within one gray level. Each module lists its departures; ``severities.py`` lists the
+sources of the constants.
+
+Departures of all types: every image has its own random stream (the released code uses NumPy's global one). Images need
+not be square. A value slightly below an integer level, because of rounding errors, becomes that level. Tiny-ImageNet-C
+was stored as JPEG of quality 85 after the corruption; here the pixels are stored unchanged.
 """
 
 from sparsweep.trainables.corruptions.apply import corrupt

@@ -1,12 +1,13 @@
-"""Changes of colour, geometry and coding (Hendrycks & Dietterich, ICLR 2019, section 4.1).
+"""Corruptions of color, geometry and coding (Hendrycks & Dietterich, ICLR 2019, section 4.1).
 
-Functions take uint8 images [N, H, W, 3] and give grey levels, still to be clipped and truncated to uint8.
+Functions take uint8 images (N, H, W, 3) and return gray levels, not yet clipped and truncated to uint8.
 
-The reference changes value and saturation by way of hue. With hue and value fixed, every channel is linear in the
-saturation, and with hue and saturation fixed all channels are proportional to the value: so no hue is needed here.
+The reference code converts to HSV to change value and saturation. This conversion is not necessary. At constant hue and
+value, every channel is linear in the saturation. At constant hue and saturation, all channels are proportional to the
+value.
 
-Departure from the released code: the affine map of elastic transform samples at exact places (OpenCV, which the
-reference calls, rounds them to 1/32 of a pixel).
+Departure from the released code: the affine map of elastic transform samples at exact positions. The reference code
+calls OpenCV, which rounds positions to 1/32 of a pixel.
 """
 
 from __future__ import annotations
@@ -22,16 +23,16 @@ from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
 
 
 def brightness(images: np.ndarray, _: CorruptionInputs, added: float) -> np.ndarray:
-    """The HSV value plus ``added`` times white, at most white; hue and saturation stay."""
+    """Add ``added`` (fraction of white) to the HSV value, at most white. Hue and saturation do not change."""
     value = images.max(axis=3, keepdims=True).astype(float)
     brighter = np.minimum(value + 255 * added, 255)
     return np.where(value > 0, images * (brighter / np.maximum(value, 1)), brighter)
 
 
 def saturate(images: np.ndarray, _: CorruptionInputs, factor: float, added: float) -> np.ndarray:
-    """The HSV saturation times ``factor`` plus ``added``, at most 1; hue and value stay.
+    """Change the HSV saturation to saturation * ``factor`` + ``added``, at most 1. Hue and value do not change.
 
-    Grey has no hue. Where ``added`` colours it, it turns red, as in the reference (hue 0).
+    Gray has no hue. If ``added`` is above 0, gray becomes red (hue 0), as in the reference code.
     """
     value = images.max(axis=3, keepdims=True).astype(float)
     drop = value - images
@@ -43,8 +44,8 @@ def saturate(images: np.ndarray, _: CorruptionInputs, factor: float, added: floa
 
 
 def contrast(images: np.ndarray, _: CorruptionInputs, factor: float) -> np.ndarray:
-    """Distances to the image's mean colour times ``factor``."""
-    # Summed as whole numbers, which is exact in any order: the result must not depend on the batch.
+    """Multiply the distance of each pixel to the mean color of its image by ``factor``."""
+    # An integer sum is exact in any order, so the result does not depend on the batch.
     means = images.sum(axis=(1, 2), keepdims=True, dtype=np.int64) / (images.shape[1] * images.shape[2])
     return means + factor * (images - means)
 
@@ -52,10 +53,16 @@ def contrast(images: np.ndarray, _: CorruptionInputs, factor: float) -> np.ndarr
 def elastic_transform(
     images: np.ndarray, sources: CorruptionInputs, strength: float, smoothness: float, jitter: float
 ) -> np.ndarray:
-    """A random affine map of the image, then a random smooth displacement of its pixels; all in image sides.
+    """Apply a random affine map, then a smooth random displacement of the pixels, with linear interpolation.
 
-    Three points move by at most ``jitter`` in x and in y; the displacement is uniform noise under a Gaussian of
-    ``smoothness``, times ``strength``. Both steps interpolate linearly.
+    All lengths are fractions of the shorter image side.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        sources: Random streams.
+        strength: Factor on the displacement, which is uniform noise blurred by a Gaussian.
+        smoothness: Standard deviation of that Gaussian.
+        jitter: Maximum movement, in x and in y, of the three points that define the affine map.
     """
     side = min(images.shape[1:3])
     rows, columns = _affine_coordinates(images.shape[1], images.shape[2], sources.uniform(-1, 1, 3, 2) * jitter * side)
@@ -68,12 +75,12 @@ def elastic_transform(
 
 
 def _affine_coordinates(height: int, width: int, moves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(rows, columns), each [N, H, W]: where the pixels come from if three points about the centre move by ``moves``.
+    """Return the source (rows, columns) of all pixels, each (N, H, W), if three points near the center move.
 
-    ``moves`` [N, 3, 2] are (right, down) in pixels.
+    ``moves`` (N, 3, 2) are (right, down) in pixels.
     """
-    centre, reach = np.array([width // 2, height // 2]), min(height, width) // 3
-    points = centre + reach * np.array([[1, 1], [1, -1], [-1, -1]])
+    center, reach = np.array([width // 2, height // 2]), min(height, width) // 3
+    points = center + reach * np.array([[1, 1], [1, -1], [-1, -1]])
     homogeneous = np.concatenate([points + moves, np.ones((len(moves), 3, 1))], axis=2)
     back = np.linalg.solve(homogeneous, np.broadcast_to(points.astype(float), moves.shape))[..., None, None]
     y, x = np.mgrid[:height, :width]
@@ -82,7 +89,7 @@ def _affine_coordinates(height: int, width: int, moves: np.ndarray) -> tuple[np.
 
 
 def _sampled(images: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: str) -> np.ndarray:
-    """Values of ``images`` at (``rows``, ``columns``) [N, H, W], linear in between, continued by SciPy's ``mode``."""
+    """Interpolate ``images`` linearly at positions ``rows`` and ``columns`` (N, H, W), with SciPy's border ``mode``."""
     sampled = np.empty_like(images)
     for image, y, x, out in zip(images, rows, columns, sampled, strict=True):
         for channel in range(images.shape[3]):
@@ -91,7 +98,7 @@ def _sampled(images: np.ndarray, rows: np.ndarray, columns: np.ndarray, mode: st
 
 
 def pixelate(images: np.ndarray, _: CorruptionInputs, scale: float) -> np.ndarray:
-    """Averaged down to ``scale`` times the size, and enlarged again, both by PIL's box filter."""
+    """Reduce each image to ``scale`` times its size and enlarge it again, both by PIL's box filter."""
     height, width = images.shape[1:3]
     small = int(width * scale), int(height * scale)
 
@@ -102,7 +109,7 @@ def pixelate(images: np.ndarray, _: CorruptionInputs, scale: float) -> np.ndarra
 
 
 def jpeg_compression(images: np.ndarray, _: CorruptionInputs, quality: int) -> np.ndarray:
-    """Saved as JPEG of ``quality`` by PIL, and read again. Another build of its coder may round otherwise."""
+    """Encode as JPEG of ``quality`` with PIL and decode. Other builds of the JPEG library can round differently."""
 
     def reread(image: Image.Image) -> Image.Image:
         buffer = BytesIO()

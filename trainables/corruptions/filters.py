@@ -1,6 +1,6 @@
-"""The linear filters of the corruptions, with the conventions of the libraries that the reference calls.
+"""Deterministic linear filters, with the conventions of the libraries that the reference code calls.
 
-Images are arrays [N, H, W, C] in grey levels; nothing here is random.
+Images are arrays (N, H, W, C) of gray levels.
 """
 
 from __future__ import annotations
@@ -13,17 +13,24 @@ from scipy import ndimage, sparse
 
 
 def gaussian(images: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur in float32, edges continued: scikit-image's ``gaussian``, cut off at four standard deviations."""
+    """Apply a Gaussian blur of ``sigma`` pixels: float32, edge pixels repeated, truncated at 4 sigma.
+
+    Equals scikit-image's ``gaussian``.
+    """
     return ndimage.gaussian_filter(images.astype(np.float32), sigma, mode="nearest", truncate=4.0, axes=(1, 2))
 
 
 def disk(radius: float, alias_blur: float) -> np.ndarray:
-    """Kernel of a lens out of focus: pixels whose centre is within ``radius``, softened by a 3x3 Gaussian, sum 1.
+    """Return the kernel (K, K) of a lens out of focus, with sum 1.
 
-    ``alias_blur`` is that Gaussian's standard deviation in pixels. The reference puts the same kernel into a field of
-    17x17 zeros.
+    The kernel is a disk of pixels with centers within ``radius``, blurred by a 3x3 Gaussian. The reference code puts
+    the same kernel into a field of 17x17 zeros.
+
+    Args:
+        radius: Radius of the disk in pixels.
+        alias_blur: Standard deviation of the Gaussian in pixels.
     """
-    reach = math.ceil(radius) + 1  # the softening needs a margin of one pixel
+    reach = math.ceil(radius) + 1  # the Gaussian needs a margin of one pixel
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     inside = (x**2 + y**2 <= radius**2).astype(float)
     tail = math.exp(-1 / (2 * alias_blur**2))
@@ -32,16 +39,16 @@ def disk(radius: float, alias_blur: float) -> np.ndarray:
 
 
 def correlate(images: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Each channel correlated with ``kernel`` [K, K] in float32, mirrored about the edge pixels: OpenCV's filter2D."""
+    """Correlate each channel with ``kernel`` (K, K) in float32, mirrored at edge pixels. Equals OpenCV's filter2D."""
     return ndimage.correlate(images.astype(np.float32), kernel[None, :, :, None], mode="mirror")
 
 
 def _zoomed_axis(length: int, factor: float) -> sparse.csr_array:
-    """One axis of :func:`clipped_zoom`, [length, length]: each row holds the two weights of a linear interpolation."""
+    """Return the matrix (length, length) of one axis of :func:`clipped_zoom` (linear interpolation)."""
     cropped = math.ceil(length / factor)
     enlarged = round(cropped * factor)
     first, trim = (length - cropped) // 2, (enlarged - length) // 2
-    # SciPy's zoom maps the first and last pixel centres onto each other.
+    # SciPy's zoom maps the first pixel center to the first, and the last to the last.
     positions = first + (np.arange(length) + trim) * ((cropped - 1) / (enlarged - 1))
     left = np.minimum(positions.astype(int), length - 2)
     right_weight = positions - left
@@ -53,14 +60,26 @@ def _zoomed_axis(length: int, factor: float) -> sparse.csr_array:
 
 
 def clipped_zoom(height: int, width: int, factor: float) -> sparse.csr_array:
-    """The centre of an image enlarged by ``factor`` to the image's size, as a matrix [H*W, H*W] over its pixels."""
+    """Return the matrix (H * W, H * W) that enlarges the center of an image by ``factor`` to the image size.
+
+    Args:
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        factor: Zoom factor, at least 1.
+    """
     return sparse.kron(_zoomed_axis(height, factor), _zoomed_axis(width, factor), format="csr")
 
 
 @lru_cache(maxsize=8)
 def zoom_blur_matrix(height: int, width: int, end: float) -> sparse.csr_array:
-    """Mean of an image and its enlargements by 1, 1.01, ... up to ``end``, as one matrix [H*W, H*W], float32."""
-    factors = np.arange(1, end, 0.01)  # rounding lets some ends in: which ones is part of the benchmark
+    """Return the mean of an image and its enlargements by 1, 1.01, ..., as a float32 matrix (H * W, H * W).
+
+    Args:
+        height: Height of the image in pixels.
+        width: Width of the image in pixels.
+        end: End of the zoom factors, excluded except for rounding errors.
+    """
+    factors = np.arange(1, end, 0.01)  # rounding errors include some ends; the benchmark depends on them
     total = sparse.eye_array(height * width, format="csr")
     for factor in factors:
         total = total + clipped_zoom(height, width, float(factor))
@@ -68,7 +87,15 @@ def zoom_blur_matrix(height: int, width: int, end: float) -> sparse.csr_array:
 
 
 def transformed(images: np.ndarray, matrix: sparse.csr_array) -> np.ndarray:
-    """Every channel of [N, H, W, C] as a vector of pixels, times ``matrix``; float32."""
+    """Multiply each channel, as a vector of pixels, by a matrix.
+
+    Args:
+        images: (N, H, W, C).
+        matrix: (H * W, H * W).
+
+    Returns:
+        float32 (N, H, W, C).
+    """
     count, height, width, channels = images.shape
     pixels = images.transpose(1, 2, 0, 3).reshape(height * width, count * channels).astype(np.float32)
     product = matrix.astype(np.float32, copy=False) @ pixels
@@ -76,11 +103,19 @@ def transformed(images: np.ndarray, matrix: sparse.csr_array) -> np.ndarray:
 
 
 def imagemagick_motion_blur(images: np.ndarray, angles: np.ndarray, radius: int, sigma: float) -> np.ndarray:
-    """Motion blur as ImageMagick's MotionBlurImage does it; float32.
+    """Apply the motion blur of ImageMagick's MotionBlurImage.
 
-    Every pixel becomes the mean of the ``2 * radius + 1`` pixels on a ray that starts at it and leaves at the image's
-    ``angles[i]`` (degrees, from right towards bottom), weighted by half a Gaussian of ``sigma`` pixels; positions are
-    rounded to pixels (halves towards zero), edges continued.
+    A pixel becomes the weighted mean of ``2 * radius + 1`` pixels on a ray that starts at it. The weights are half a
+    Gaussian. Positions are rounded to pixels (halves towards zero), and edge pixels are repeated.
+
+    Args:
+        images: (N, H, W, C).
+        angles: (N,): angle of the ray in degrees, from right towards bottom.
+        radius: Half the length of the ray in pixels.
+        sigma: Standard deviation of the Gaussian in pixels.
+
+    Returns:
+        float32 (N, H, W, C).
     """
     steps = np.arange(2 * radius + 1)
     weights = np.exp(-(steps**2) / (2 * sigma**2))

@@ -1,20 +1,20 @@
-"""Grey levels: from arithmetic back to bytes, and from colour to grey."""
+"""Conversions of gray levels: floats to uint8, and RGB to gray."""
 
 from __future__ import annotations
 
 import numpy as np
 
-# A result that floating point left this far below a whole grey level is that level: a blur of a constant image is the
-# image, and a pixel that nothing happened to keeps its value.
+# Rounding errors can put a value slightly below its integer level; truncation would then lose one level. With this
+# tolerance, a blur of a constant image is that image, and an unchanged pixel keeps its value.
 ROUNDING = 1e-3
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
-    """uint8 of grey levels: clipped to [0, 255], fractions cut off as in the reference (not rounded)."""
+    """Convert gray levels to uint8: clip to [0, 255] and truncate fractions (no rounding), as in the reference code."""
     return np.clip(values + ROUNDING, 0, 255).astype(np.uint8)
 
 
 def luma(images: np.ndarray) -> np.ndarray:
-    """Grey levels [..., 1] of RGB [..., 3] by the ITU-R 601 weights, fractions kept."""
+    """Return the gray levels (..., 1) of RGB (..., 3) by the ITU-R 601 weights, without rounding."""
     red, green, blue = (images[..., channel, None] for channel in range(3))
     return 0.299 * red + 0.587 * green + 0.114 * blue

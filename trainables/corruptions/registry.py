@@ -1,4 +1,4 @@
-"""The types of corruption by name, and the sets of them that experiments draw from."""
+"""Corruption types by name, and named sets of types for experiments."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
 from sparsweep.trainables.corruptions.spatter import spatter
 from sparsweep.trainables.corruptions.weather import fog, frost, snow
 
-# uint8 images [N, H, W, 3], what it draws from, its constants -> grey levels [N, H, W, 3], not yet clipped.
+# (uint8 images (N, H, W, 3), CorruptionInputs, *constants) -> gray levels (N, H, W, 3), not yet clipped.
 CorruptionFunction = Callable[..., np.ndarray]
 
 
 def original(images: np.ndarray, _: CorruptionInputs) -> np.ndarray:
-    """No corruption: the tenth type of LfF's second set."""
+    """Return the images unchanged: the tenth type of the second set of LfF."""
     return images
 
 
@@ -53,9 +53,9 @@ CORRUPTIONS: dict[str, CorruptionFunction] = {
 }
 
 # h15 and h19: the benchmark of Hendrycks & Dietterich (ICLR 2019), without and with its four extra types.
-# h14: h15 without frost, which needs photographs that do not come with this package.
-# lff_type0, lff_type1: the two of Nam et al. (Learning from Failure, NeurIPS 2020), in the order of their code.
-# named3: those that Xiao et al. (BMVC 2024, section 3.3.1) name as examples.
+# h14: h15 without frost, because frost needs photographs that are not part of this package.
+# lff_type0, lff_type1: the two sets of Nam et al. (Learning from Failure, NeurIPS 2020), in the order of their code.
+# named3: the three examples of Xiao et al. (BMVC 2024, section 3.3.1).
 TYPE_SETS: dict[str, tuple[str, ...]] = {
     "h14": tuple(function.__name__ for function in _BENCHMARK if function is not frost),
     "h15": tuple(function.__name__ for function in _BENCHMARK),

@@ -1,14 +1,14 @@
-"""The constants of every corruption at every severity.
+"""Constants of every corruption at every severity.
 
-Severities 1-5 are those of Hendrycks & Dietterich (ICLR 2019), as in their released code: ``make_cifar_c.py`` for
-CIFAR-10-C and CIFAR-100-C (32 pixels), ``make_tinyimagenet_c.py`` for Tiny-ImageNet-C (64 pixels). The two differ: the
-same severity is stronger on larger images.
+Severities 1-5 are those of Hendrycks & Dietterich (ICLR 2019), from their released code: ``make_cifar_c.py`` for
+CIFAR-10-C and CIFAR-100-C (32 pixels), ``make_tinyimagenet_c.py`` for Tiny-ImageNet-C (64 pixels). The two files
+differ: the same severity is stronger for larger images.
 
-Severity 6 exists in neither, though Xiao et al. (BMVC 2024, appendix B) use it. It is ours: each constant goes on as
-it went from 4 to 5, c5 + (c5 - c4), except where a comment says otherwise. A constant that would leave its range, or
-that only shapes the effect and would weaken it, stays at its value of severity 5.
+Severity 6 is in neither file, although Xiao et al. (BMVC 2024, appendix B) use it. Our constants are the linear
+extrapolation c5 + (c5 - c4), except where a comment gives another rule. A constant stays at its value of severity 5 if
+the extrapolation leaves its range. It also stays if it only shapes the effect and the extrapolation would weaken it.
 
-A row holds the parameters of the function of that name, in its order; a table has one row for each severity.
+A row has the parameters of the function of that name, in order. A table has one row per severity.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 Row = tuple[float, ...]
 
 SEVERITIES = (1, 2, 3, 4, 5, 6)
-LARGEST_CIFAR_SIDE = 48  # pixels of the shorter side, half-way between 32 and 64
+LARGEST_CIFAR_SIDE = 48  # shorter side in pixels, the mean of 32 and 64
 
 
 def _column(*values: float) -> tuple[Row, ...]:
@@ -30,7 +30,7 @@ CIFAR: dict[str, tuple[Row, ...]] = {
     "impulse_noise": _column(0.01, 0.02, 0.03, 0.05, 0.07, 0.09),
     "speckle_noise": _column(0.06, 0.10, 0.12, 0.16, 0.20, 0.24),
     "gaussian_blur": _column(0.4, 0.6, 0.7, 0.8, 1.0, 1.2),
-    # 6: alias_blur would be 0, where the softening ends.
+    # 6: alias_blur stays; extrapolated it would be 0, without any blur.
     "defocus_blur": ((0.3, 0.4), (0.4, 0.5), (0.5, 0.6), (1, 0.2), (1.5, 0.1), (2, 0.1)),
     "glass_blur": ((0.05, 1, 1), (0.25, 1, 1), (0.4, 1, 1), (0.25, 1, 2), (0.4, 1, 2), (0.55, 1, 2)),
     "motion_blur": ((6, 1), (6, 1.5), (6, 2), (8, 2), (9, 2.5), (10, 3)),
@@ -41,7 +41,7 @@ CIFAR: dict[str, tuple[Row, ...]] = {
         (0.15, 0.3, 1.75, 0.55, 10, 4, 0.90),
         (0.25, 0.3, 2.25, 0.60, 12, 6, 0.85),
         (0.30, 0.3, 1.25, 0.65, 14, 12, 0.80),
-        (0.35, 0.3, 1.25, 0.65, 16, 18, 0.75),  # zoom would be .25; a higher threshold would let fewer flakes through
+        (0.35, 0.3, 1.25, 0.65, 16, 18, 0.75),  # 6: zoom would be 0.25; a higher threshold would give fewer flakes
     ),
     "frost": ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45), (0.65, 0.5)),
     "fog": ((0.2, 3), (0.5, 3), (0.75, 2.5), (1, 2), (1.5, 1.75), (2, 1.5)),
@@ -54,7 +54,7 @@ CIFAR: dict[str, tuple[Row, ...]] = {
         (0.65, 0.1, 0.3, 0.67, 0.6, 1),
     ),
     "brightness": _column(0.05, 0.10, 0.15, 0.20, 0.30, 0.40),
-    # 6: linear would be 0, a blank image; .12 is the sixth entry in the code of Nam et al. (LfF, NeurIPS 2020).
+    # 6: extrapolated 0, a blank image; 0.12 is the sixth entry in the code of Nam et al. (LfF, NeurIPS 2020).
     "contrast": _column(0.75, 0.5, 0.4, 0.3, 0.15, 0.12),
     "saturate": ((0.3, 0), (0.1, 0), (1.5, 0), (2, 0.1), (2.5, 0.2), (3, 0.3)),
     "elastic_transform": (
@@ -63,7 +63,7 @@ CIFAR: dict[str, tuple[Row, ...]] = {
         (0.08, 0.06, 0.06),
         (0.10, 0.04, 0.05),
         (0.10, 0.03, 0.03),
-        (0.12, 0.03, 0.03),  # strength did not change from 4 to 5: one more step of .02; the others stay
+        (0.12, 0.03, 0.03),  # 6: strength does not change from 4 to 5: add 0.02; the others stay
     ),
     "pixelate": _column(0.95, 0.90, 0.85, 0.75, 0.65, 0.55),
     "jpeg_compression": _column(80, 65, 58, 50, 40, 30),
@@ -86,7 +86,7 @@ TINY_IMAGENET: dict[str, tuple[Row, ...]] = {
         (0.15, 0.3, 1.75, 0.55, 10, 4, 0.70),
         (0.25, 0.3, 2.25, 0.60, 12, 6, 0.65),
         (0.30, 0.3, 1.25, 0.65, 14, 12, 0.60),
-        (0.35, 0.3, 1.25, 0.65, 16, 18, 0.55),  # zoom and threshold stay, as for CIFAR
+        (0.35, 0.3, 1.25, 0.65, 16, 18, 0.55),  # 6: zoom and threshold stay, as for CIFAR
     ),
     "frost": ((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55), (0.65, 0.6)),
     "fog": ((0.4, 3), (0.7, 3), (1, 2.5), (1.5, 2), (2, 1.75), (2.5, 1.5)),
@@ -99,7 +99,7 @@ TINY_IMAGENET: dict[str, tuple[Row, ...]] = {
         (0.65, 0.1, 0.3, 0.66, 0.6, 1),
     ),
     "brightness": _column(0.1, 0.2, 0.3, 0.4, 0.5, 0.6),
-    "contrast": _column(0.4, 0.3, 0.2, 0.1, 0.05, 0.04),  # 6: linear would be 0; the ratio to 5 is that of CIFAR
+    "contrast": _column(0.4, 0.3, 0.2, 0.1, 0.05, 0.04),  # 6: extrapolated 0; the ratio to 5 is that of CIFAR
     "saturate": ((0.3, 0), (0.1, 0), (2, 0), (5, 0.1), (30, 0.2), (55, 0.3)),
     "elastic_transform": (
         (0, 0, 0.08),
@@ -107,24 +107,27 @@ TINY_IMAGENET: dict[str, tuple[Row, ...]] = {
         (0.10, 0.08, 0.06),
         (0.10, 0.03, 0.03),
         (0.16, 0.03, 0.02),
-        (0.22, 0.03, 0.02),  # jitter would be .01 and weaken the effect
+        (0.22, 0.03, 0.02),  # 6: jitter stays; 0.01 would weaken the effect
     ),
     "pixelate": _column(0.9, 0.8, 0.7, 0.6, 0.5, 0.4),
     "jpeg_compression": _column(65, 58, 50, 40, 25, 10),
 }
 
-# How much smaller a photograph of frost is made.
+# Scale factors for photographs of frost.
 CIFAR_FROST_SCALE, TINY_IMAGENET_FROST_SCALE = 0.2, 0.3
 
 
 def constants(corruption: str, severity: int, side: int) -> Row:
-    """Parameters of ``corruption`` at ``severity`` for images with a shorter side of ``side`` pixels.
+    """Return the parameters of a corruption: those of CIFAR up to 48 pixels, those of Tiny ImageNet above.
 
-    Up to 48 pixels those of CIFAR, above those of Tiny ImageNet.
+    Args:
+        corruption: Name of the type.
+        severity: 1 to 6.
+        side: Shorter side of the images in pixels.
     """
     return (CIFAR if side <= LARGEST_CIFAR_SIDE else TINY_IMAGENET)[corruption][severity - 1]
 
 
 def frost_scale(side: int) -> float:
-    """Factor by which photographs of frost are made smaller for images with a shorter side of ``side`` pixels."""
+    """Return the scale factor for photographs of frost, for images with a shorter side of ``side`` pixels."""
     return CIFAR_FROST_SCALE if side <= LARGEST_CIFAR_SIDE else TINY_IMAGENET_FROST_SCALE

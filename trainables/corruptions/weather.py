@@ -1,11 +1,13 @@
 """Snow, frost and fog (Hendrycks & Dietterich, ICLR 2019, section 4.1).
 
-Functions take uint8 images [N, H, W, 3] and give grey levels, still to be clipped and truncated to uint8.
+Functions take uint8 images (N, H, W, 3) and return gray levels, not yet clipped and truncated to uint8.
 
-Departures from the released code (``make_cifar_c.py``, ``make_tinyimagenet_c.py``): frost draws from all photographs
-(the reference never shows the last of its six), which the user brings, and from all windows (the reference never shows
-the last row and the last column of a photograph); snow moves without ImageMagick (see
-:mod:`trainables.corruptions.blur`; at equal random numbers .2 % of the values differ, by 1).
+Departures from the released code (``make_cifar_c.py``, ``make_tinyimagenet_c.py``):
+
+- Frost uses all photographs, which the user provides. The reference code never uses the last of its six photographs.
+- Frost uses all windows. The reference code never uses the last row and the last column of a photograph.
+- The motion blur of snow reimplements ImageMagick (see :mod:`trainables.corruptions.blur`). At equal random numbers,
+  0.2 % of the values differ, by 1.
 """
 
 from __future__ import annotations
@@ -31,9 +33,20 @@ def snow(
     sigma: float,
     kept: float,
 ) -> np.ndarray:
-    """Flakes where enlarged normal noise exceeds ``threshold``, smeared downwards, over a scene gone pale.
+    """Add snowflakes to a paler image. Flakes are enlarged normal noise above a threshold, with motion blur downwards.
 
-    ``kept`` is the weight of the scene as it was against the pale one. The flakes fall once more turned by 180 degrees.
+    The flakes are added twice: once as drawn, once rotated by 180 degrees.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        sources: Random streams.
+        mean: Mean of the noise.
+        sd: Standard deviation of the noise.
+        zoom: Factor of the enlargement.
+        threshold: Minimum noise of a flake.
+        radius: Radius of the motion blur in pixels.
+        sigma: Standard deviation of the motion blur in pixels.
+        kept: Weight of the original image; the pale image has weight 1 - ``kept``.
     """
     height, width = images.shape[1:3]
     noise = mean + sd * sources.normal(height, width, 1)
@@ -45,7 +58,7 @@ def snow(
 
 
 def frost(images: np.ndarray, sources: CorruptionInputs, scene: float, ice: float) -> np.ndarray:
-    """``scene`` times the image plus ``ice`` times a random window of a random photograph of frost."""
+    """Return ``scene`` times the image plus ``ice`` times a random window of a random photograph of frost."""
     height, width = images.shape[1:3]
 
     def window(stream: np.random.Generator) -> np.ndarray:
@@ -58,13 +71,20 @@ def frost(images: np.ndarray, sources: CorruptionInputs, scene: float, ice: floa
 
 
 def load_photographs(folder: str | Path | None, scale: float, height: int, width: int) -> list[np.ndarray]:
-    """The photographs in ``folder``, by name, as uint8 RGB, made smaller by the factor ``scale``.
+    """Load the photographs of a folder as uint8 RGB (H, W, 3), sorted by name and scaled.
 
-    ValueError if there are none, or one is then smaller than ``height`` x ``width`` pixels.
+    Args:
+        folder: The folder.
+        scale: Scale factor, below 1.
+        height: Minimum height after scaling, in pixels.
+        width: Minimum width after scaling, in pixels.
+
+    Raises:
+        ValueError: There is no folder or no photograph, or a scaled photograph is too small.
     """
     if folder is None:
-        raise ValueError("frost_folder: corruption 'frost' needs a folder with your own photographs of frost, got none")
-    from sparsweep.trainables.data.image_files import SUFFIXES, find_images, read_image  # with pydantic
+        raise ValueError("frost_folder: corruption 'frost' needs a folder with photographs of frost (got none)")
+    from sparsweep.trainables.data.image_files import SUFFIXES, find_images, read_image  # imports pydantic
 
     paths = find_images(Path(folder)).images.values() if Path(folder).is_dir() else ()
     if not paths:
@@ -74,20 +94,27 @@ def load_photographs(folder: str | Path | None, scale: float, height: int, width
 
 def _scaled(image: Image.Image, name: str, scale: float, height: int, width: int) -> np.ndarray:
     size = round(image.width * scale), round(image.height * scale)
-    # Where the size is rounded up, the last samples lie on the edge, which PIL takes for black: go on beyond it.
+    # If the size is rounded up, the last samples are on the border, which PIL treats as black: pad by one pixel.
     pixels = np.pad(np.asarray(image), ((0, 1), (0, 1), (0, 0)), mode="edge")
-    # Sampled, not averaged, as by OpenCV's bilinear resize: the crystals stay sharp.
+    # Sampling without averaging, as in OpenCV's bilinear resize, keeps the crystals sharp.
     sampled = Image.fromarray(pixels).transform(
         size, Image.Transform.AFFINE, (1 / scale, 0, 0, 0, 1 / scale, 0), Image.Resampling.BILINEAR
     )
     if size[0] < width or size[1] < height:
         scaled = f"{name!r} of {image.width}x{image.height} pixels is {size[0]}x{size[1]} at scale {scale}"
-        raise ValueError(f"frost_folder: {scaled}, smaller than the images of {width}x{height}")
+        raise ValueError(f"frost_folder: {scaled}, smaller than the images ({width}x{height}). Use larger photographs.")
     return np.asarray(sampled)
 
 
 def fog(images: np.ndarray, sources: CorruptionInputs, thickness: float, decay: float) -> np.ndarray:
-    """A plasma fractal of ``thickness`` times white is added, and the image's brightest value is restored."""
+    """Add a plasma fractal, then scale each image to its original maximum.
+
+    Args:
+        images: uint8 (N, H, W, 3).
+        sources: Random streams.
+        thickness: Maximum of the fractal, as a fraction of white.
+        decay: Decay of the fractal's amplitude (see :func:`plasma`).
+    """
     height, width = images.shape[1:3]
     size = 1 << (max(height, width) - 1).bit_length()
     haze = 255 * thickness * plasma(sources, size, decay)[:, :height, :width, None]
@@ -96,26 +123,31 @@ def fog(images: np.ndarray, sources: CorruptionInputs, thickness: float, decay: 
 
 
 def plasma(sources: CorruptionInputs, size: int, decay: float) -> np.ndarray:
-    """Height maps [N, size, size] in [0, 1] by the diamond-square algorithm; ``size`` is a power of two.
+    """Return height maps (N, size, size) in [0, 1] by the diamond-square algorithm, with periodic borders.
 
-    Every point is the mean of four neighbours at half the distance of the step before, plus a uniform number of an
-    amplitude that shrinks by ``decay`` squared with every step; the map continues on the other side (a torus).
+    Every step halves the distance between points. A new point is the mean of four neighbors plus a uniform random
+    number. The amplitude of this number shrinks by ``decay`` squared per step.
+
+    Args:
+        sources: Random streams.
+        size: Side of the maps, a power of two.
+        decay: Square root of the amplitude's decay per step.
     """
     heights = np.zeros((len(sources.indices), size, size))
     step, wobble = size, 100.0
 
-    def between(*neighbours: np.ndarray) -> np.ndarray:
-        total = sum(neighbours[1:], start=neighbours[0])
+    def between(*neighbors: np.ndarray) -> np.ndarray:
+        total = sum(neighbors[1:], start=neighbors[0])
         return total / 4 + wobble * sources.uniform(-wobble, wobble, *total.shape[1:])
 
     while step > 1:
         half = step // 2
         corners = heights[:, ::step, ::step]
         below, right = np.roll(corners, -1, axis=1), np.roll(corners, -1, axis=2)
-        centres = between(corners, below, right, np.roll(below, -1, axis=2))
-        heights[:, half::step, half::step] = centres
-        heights[:, ::step, half::step] = between(corners, right, centres, np.roll(centres, 1, axis=1))
-        heights[:, half::step, ::step] = between(corners, below, centres, np.roll(centres, 1, axis=2))
+        centers = between(corners, below, right, np.roll(below, -1, axis=2))
+        heights[:, half::step, half::step] = centers
+        heights[:, ::step, half::step] = between(corners, right, centers, np.roll(centers, 1, axis=1))
+        heights[:, half::step, ::step] = between(corners, below, centers, np.roll(centers, 1, axis=2))
         step, wobble = half, wobble / decay
     heights -= heights.min(axis=(1, 2), keepdims=True)
     return heights / heights.max(axis=(1, 2), keepdims=True)

@@ -1,6 +1,6 @@
-"""The networks. A network is one class here that registers itself, with its module in ``trainables.models.modules``.
+"""Networks. A network is one class that registers itself; its modules are in ``trainables.models.modules``.
 
-It knows nothing of masks.
+Networks are independent of masks.
 """
 
 import sys
@@ -8,6 +8,6 @@ import sys
 from sparsweep.trainables.models.base import Model, layers_of, models
 from sparsweep.trainables.models.measured import maskable
 
-models.load_all(sys.modules[__name__], leave_out={"modules"})  # these need PyTorch
+models.load_all(sys.modules[__name__], leave_out={"modules"})  # imports PyTorch
 
 __all__ = ["Model", "layers_of", "maskable", "models"]

@@ -1,4 +1,4 @@
-"""What a network is: a description that builds a module, and the part of it that can be masked."""
+"""Base classes of networks: a description that builds a module and lists its maskable layers."""
 
 from __future__ import annotations
 
@@ -17,34 +17,48 @@ from sparsweep.trainables.specs.parts import DatasetSpec, ModelSpec
 
 
 class Model(ModelSpec):
-    """A network architecture; a subclass registers under its name and builds the module."""
+    """Network architecture. A subclass registers under its name and builds the module."""
 
     def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
-        """The module for images in [0, 1] with channel mean and deviation ``statistics``, its weights torch's own."""
+        """Build the module with PyTorch's default weights. Its inputs are images in [0, 1].
+
+        Args:
+            classes: Number of classes.
+            statistics: Mean and standard deviation per channel, for normalization.
+        """
         raise NotImplementedError
 
     def layers(self, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-        """Return the maskable layers, in the order of the network, for images of ``shape`` (channels, height, width).
+        """Return the maskable layers in network order.
 
-        Networks of this package state them in closed form. By default they are counted on the built network.
+        Networks of this package compute them in closed form. By default they are counted on the built network.
+
+        Args:
+            classes: Number of classes.
+            shape: Shape (channels, height, width) of the input images.
         """
         return measured_layers(self, classes, shape)
 
     def initialise(self, module: nn.Module, generator: torch.Generator) -> None:
-        """Draw the initial weights of ``module``, which :meth:`build` made, on the CPU.
+        """Draw the initial weights of a module.
 
-        By default convolutions are Kaiming normal by fan in and linear layers PyTorch's own, as in the paper's ResNets.
+        Default, as in the paper's ResNets: Kaiming normal (fan in) for convolutions, PyTorch's default for linear
+        layers.
+
+        Args:
+            module: Module on the CPU, made by :meth:`build`.
+            generator: Generator of the weights.
         """
         draw(module, generator, convolution=kaiming_fan_in, linear=torch_default)
 
 
 class ScaledModel(Model):
-    """A network whose numbers of channels can be multiplied."""
+    """Network with a width multiplier."""
 
     width: float = Field(default=1.0, gt=0, le=8, description="multiplier on the number of channels")
 
     def scaled(self, channels: int) -> int:
-        """``channels`` times the width, at least 1."""
+        """Return ``channels`` times the width, rounded, at least 1."""
         return max(1, round(self.width * channels))
 
 
@@ -53,5 +67,5 @@ models: Registry[Model] = Registry("model")
 
 @cache
 def layers_of(model: ModelSpec, dataset: DatasetSpec) -> tuple[Layer, ...]:
-    """Return the maskable layers of ``model`` on the images of ``dataset``, known without building it."""
+    """Return the maskable layers of ``model`` for the images of ``dataset``, in network order."""
     return model.layers(dataset.classes, model_input_shape(dataset.image_shape, model.channels, model.min_size))

@@ -1,4 +1,4 @@
-"""A network at its initial weights."""
+"""Builder of a network with its initial weights."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ from sparsweep.trainables.specs.trial import TrialSpec
 
 
 def build_model(spec: TrialSpec, data: DeviceData) -> nn.Module:
-    """The network of ``spec`` on the CPU at its initial weights, which depend on the seed and nothing else."""
+    """Return the network of a trial on the CPU, with initial weights that depend only on the seed.
+
+    Args:
+        spec: The trial.
+        data: Its data set, with the number of classes and the channel statistics.
+    """
     model, generator = models.cast(spec.model), derive(spec.seed, "weights")
     with torch.random.fork_rng(devices=[]):
-        # Parameters that `initialise` does not know of, such as embeddings, keep what PyTorch draws here.
+        # Parameters that `initialise` does not set, such as embeddings, keep the values that PyTorch draws here.
         torch.manual_seed(generator.initial_seed())
         module = model.build(data.classes, (data.mean, data.std))
     model.initialise(module, generator)

@@ -1,7 +1,7 @@
-"""Layers of networks that do not state them, as those of plug-ins: counted on the network itself.
+"""Maskable layers of networks without a closed form (plug-ins), counted on the built network.
 
-A process that has loaded PyTorch counts at once. One that does without asks a short-lived process that loads it, and
-keeps the answer in ``~/.cache/sparsweep/layers`` under a digest of the network, of its code and of what it is to see.
+A process with PyTorch counts directly. A process without PyTorch starts a short-lived process with PyTorch and caches
+the result in ``~/.cache/sparsweep/layers``. The file name is a digest of the network, its code and its input shape.
 """
 
 from __future__ import annotations
@@ -31,66 +31,77 @@ from sparsweep.trainables.storage.provenance import loaded_code
 CACHE = "~/.cache/sparsweep/layers"
 ANSWER = "from sparsweep.trainables.models.measured import answer; answer()"
 Question = Mapping[str, Any]
-"""``model`` (JSON), ``classes`` and ``shape`` (channels, height, width) of a network."""
+"""Request to the process: ``model`` (JSON), ``classes`` and ``shape`` (channels, height, width)."""
 
 PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-"""Weights of ``nn.MultiheadAttention`` beside its output layer; those that it does not have are None."""
+"""Weights of ``nn.MultiheadAttention`` without its output layer. Unused ones are None."""
 INPUTS = {"q_proj_weight": "query", "k_proj_weight": "key", "v_proj_weight": "value"}
 
 
 def measured_layers(model: ModelSpec, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-    """Return the maskable layers of ``model`` for images of ``shape`` (channels, height, width).
+    """Return the maskable layers of a network in network order.
+
+    Args:
+        model: The network.
+        classes: Number of classes.
+        shape: Shape (channels, height, width) of the input images.
 
     Raises:
-        ValueError: A weight is used by no call of its layer, so that its operations are not known.
+        SpecError: No call of a layer uses its weight, so its FLOPs are unknown.
     """
     if "torch" in sys.modules:
         return built_layers(model, classes, shape)
     question = {"model": model.model_dump(mode="json"), "classes": classes, "shape": list(shape)}
-    file = _cached(question, type(model).__module__.partition(".")[0])
+    file = _cache_file(question, type(model).__module__.partition(".")[0])
     with suppress(OSError, ValueError, LookupError, TypeError):
-        return _layers(file.read_bytes())
-    answer = _ask(question)
-    if answer is None:  # whatever is wrong is an error here
+        return _parse_layers(file.read_bytes())
+    output = _run_process(question)
+    if output is None:  # the process failed: build the network here, so that the error is raised here
         return built_layers(model, classes, shape)
     with suppress(OSError):
-        atomic_write(str(file), answer)
-    return _layers(answer)
+        atomic_write(str(file), output)
+    return _parse_layers(output)
 
 
 def built_layers(model: ModelSpec, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-    """Build the network and count its layers."""
+    """Build a network and count its layers.
+
+    Args:
+        model: The network.
+        classes: Number of classes.
+        shape: Shape (channels, height, width) of the input images.
+    """
     network = registry_of("model").cast(model).build(classes, ([0.0] * model.channels, [1.0] * model.channels))
     return count_layers(network, shape)
 
 
-def _cached(question: Question, module: str) -> Path:
-    about = {**question, "code": loaded_code(module), "torch": version("torch")}
-    name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+def _cache_file(question: Question, module: str) -> Path:
+    key = {**question, "code": loaded_code(module), "torch": version("torch")}
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
     return Path(os.path.expanduser(CACHE)) / f"{name}.json"
 
 
-def _layers(content: bytes) -> tuple[Layer, ...]:
-    found = [(str(name), tuple(map(int, shape)), int(flops)) for name, shape, flops in json.loads(content)]
-    return tuple(Layer(*row) for row in found)
+def _parse_layers(content: bytes) -> tuple[Layer, ...]:
+    rows = [(str(name), tuple(map(int, shape)), int(flops)) for name, shape, flops in json.loads(content)]
+    return tuple(Layer(*row) for row in rows)
 
 
-def _ask(question: Question) -> bytes | None:
-    """Return the layers as JSON from a process with PyTorch, None if it fails."""
+def _run_process(question: Question) -> bytes | None:
+    """Return the layers as JSON, computed by a process with PyTorch. None if the process fails."""
     path = os.pathsep.join(part or os.getcwd() for part in sys.path)
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-P", "-c", ANSWER],
         input=json.dumps({**question, "modules": plugins.requested_modules()}).encode(),
         capture_output=True,
         env={**os.environ, "PYTHONPATH": path},
     )
-    return None if found.returncode else found.stdout
+    return None if result.returncode else result.stdout
 
 
 def answer() -> None:
-    """Print the layers of the network that standard input describes, as JSON."""
+    """Read a request (JSON) from stdin and write the layers of its network as JSON to stdout."""
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a plug-in prints is no answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a plug-in can print to stdout: send that to stderr
     question = json.load(sys.stdin)
     plugins.load_plugins(question["modules"])
     layers = built_layers(registry_of("model").parse(question["model"]), question["classes"], tuple(question["shape"]))
@@ -102,10 +113,10 @@ def answer() -> None:
 
 
 def maskable(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters that a mask applies to, by name: all convolution and linear weights, no biases, no norms.
+    """Return the maskable parameters by name: all convolution and linear weights, no biases and no norms.
 
-    The projections inside ``nn.MultiheadAttention`` are linear weights too: one for queries, keys and values together,
-    or three where their widths differ.
+    The projections in ``nn.MultiheadAttention`` are linear weights too. Queries, keys and values share one weight, or
+    have one each if their widths differ.
     """
     weights: dict[str, torch.Tensor] = {}
     for name, layer in module.named_modules():
@@ -118,12 +129,17 @@ def maskable(module: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def count_layers(network: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-    """Return the maskable layers of ``network``, their operations counted on an empty image of ``shape``.
+    """Return the maskable layers of a network. Their FLOPs are counted in a forward pass of one image of zeros.
 
-    A weight that is used several times counts as often. Of attention its projections count, not its products.
+    A weight that is used several times counts several times. In attention, the projections count; the products of
+    queries, keys and values do not.
+
+    Args:
+        network: The module.
+        shape: Shape (channels, height, width) of the input image.
 
     Raises:
-        ValueError: A weight is used by no call of its layer, so that its operations are not known.
+        SpecError: No call of a layer uses its weight, so its FLOPs are unknown.
     """
     probe = copy.deepcopy(network).eval()
     weights, flops = maskable(probe), defaultdict[str, int](int)
@@ -133,10 +149,10 @@ def count_layers(network: nn.Module, shape: tuple[int, int, int]) -> tuple[Layer
             layer.register_forward_hook(partial(_count_projection, name, weights, flops), with_kwargs=True)
         else:
             layer.register_forward_hook(partial(_count_layer, name, weights, flops))
-    with torch.no_grad(), _layer_by_layer():  # computed: on the device "meta" torch would load its compiler: 100 MB
+    with torch.no_grad(), _layer_by_layer():  # not on the device "meta": PyTorch would load its compiler (100 MB)
         probe(torch.zeros(1, *shape, device=next(probe.parameters()).device))
     if unused := [name for name in weights if name not in flops]:
-        raise SpecError("model", f"{unused[0]} is used by no call of its layer, so its operations cannot be counted")
+        raise SpecError("model", f"no call of its layer uses {unused[0]}, so its FLOPs cannot be counted")
     return tuple(Layer(name, tuple(weight.shape), flops[name]) for name, weight in weights.items())
 
 
@@ -148,7 +164,7 @@ def _count_layer(
     _: tuple[torch.Tensor, ...],
     output: torch.Tensor,
 ) -> None:
-    # Every output position of a channel uses each weight of that channel once; a linear layer has one, or one a token.
+    # Each output position of a channel uses each weight of that channel once. A linear layer has one per token.
     positions = output[0, 0].numel() if isinstance(layer, nn.Conv2d) else output.numel() // output.shape[-1]
     flops[name] += 2 * weights[name].numel() * positions
 
@@ -162,9 +178,9 @@ def _count_projection(
     named: Mapping[str, torch.Tensor],
     _: object,
 ) -> None:
-    """Count the projections of attention, whose output layer is never called by itself."""
-    given = {**dict(zip(("query", "key", "value"), inputs, strict=False)), **named}
-    tokens = {part: given[part].numel() // given[part].shape[-1] for part in ("query", "key", "value")}
+    """Count the FLOPs of the projections of attention. Its output layer is counted here: it is never called itself."""
+    tensors = {**dict(zip(("query", "key", "value"), inputs, strict=False)), **named}
+    tokens = {part: tensors[part].numel() // tensors[part].shape[-1] for part in ("query", "key", "value")}
     path, _, weight = name.rpartition(".")
     if weight == "in_proj_weight":
         flops[name] += 2 * weights[name].numel() // 3 * sum(tokens.values())
@@ -177,7 +193,7 @@ def _count_projection(
 
 @contextmanager
 def _layer_by_layer() -> Iterator[None]:
-    """Let transformers call their layers one by one: a fused kernel would pass them by."""
+    """Disable PyTorch's fused transformer kernel, which does not call the layers and their hooks."""
     fused = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

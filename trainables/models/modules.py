@@ -1,4 +1,4 @@
-"""The modules that the models of this package build. (A model itself is described without PyTorch.)"""
+"""PyTorch modules of the networks in this package. The descriptions of the networks do not import PyTorch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 
 class Normalize(nn.Module):
-    """Standardise channels inside the network, so that its input space is [0, 1] (where attacks are defined)."""
+    """Channel normalization inside the network, so that its inputs are in [0, 1] (where attacks are defined)."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -22,15 +22,24 @@ class Normalize(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Normalize images (N, C, H, W) in [0, 1]."""
         return (images - self.mean) / self.std
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
+    """Return a convolution without bias and with "same" padding.
+
+    Args:
+        inputs: Number of input channels.
+        outputs: Number of output channels.
+        size: Side of the kernel, odd.
+        stride: Stride in pixels.
+    """
     return nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut, which is a 1x1 projection where the shape changes."""
+    """Two 3x3 convolutions and a shortcut. The shortcut is a 1x1 projection if the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
@@ -43,14 +52,15 @@ class BasicBlock(nn.Module):
             self.shortcut = nn.Sequential(convolution(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the feature maps (N, outputs, H / stride, W / stride)."""
         y = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
 
 
 class ResNet(nn.Module):
-    """A stem, stages of basic blocks (each but the first halves the resolution), mean pooling, one linear layer.
+    """Residual network: stem, stages of basic blocks, mean pooling, one linear layer without bias.
 
-    ``stem``: kernel size and stride of the first convolution.
+    Every stage except the first halves the resolution. ``stem`` is (kernel size, stride) of the first convolution.
     """
 
     def __init__(
@@ -77,6 +87,7 @@ class ResNet(nn.Module):
         self.linear = nn.Linear(width, classes, bias=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N, classes) of images (N, C, H, W) in [0, 1]."""
         x = functional.relu(self.bn1(self.conv1(self.normalize(x))))
         for stage in range(1, self.stages + 1):
             x = self.get_submodule(f"layer{stage}")(x)
@@ -84,7 +95,12 @@ class ResNet(nn.Module):
 
 
 def conv_stage(widths: Iterable[int], bias: bool) -> list[nn.Module]:
-    """3x3 convolutions from each width to the next, each with its norm and ReLU."""
+    """Return 3x3 convolutions, each with batch norm and ReLU.
+
+    Args:
+        widths: Number of channels before, between and after the convolutions.
+        bias: Whether the convolutions have a bias.
+    """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(widths):
         layers += [nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True)]
@@ -92,7 +108,7 @@ def conv_stage(widths: Iterable[int], bias: bool) -> list[nn.Module]:
 
 
 class VGG(nn.Module):
-    """Convolutions, the mean over what is left of the image, and a classifier."""
+    """VGG network: convolutions, mean over the last feature map, classifier."""
 
     def __init__(
         self,
@@ -106,4 +122,5 @@ class VGG(nn.Module):
         self.classifier = nn.Sequential(*classifier)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits (N, classes) of images (N, C, H, W) in [0, 1]."""
         return self.classifier(self.features(self.normalize(x)).mean((2, 3)))

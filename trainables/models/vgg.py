@@ -1,12 +1,12 @@
-"""VGG networks with batch normalisation (Simonyan & Zisserman, "Very Deep Convolutional Networks", ICLR 2015).
+"""VGG networks with batch normalization (Simonyan & Zisserman, "Very Deep Convolutional Networks", ICLR 2015).
 
-``vgg16`` is configuration D as SNIP and ITOP have it (Lee et al., ICLR 2019): convolutions with bias, five
-max-poolings, and a classifier of three linear layers in which batch normalisation stands in place of dropout. It
-needs batches of two images or more to train: the norms of its classifier have one value an image.
-``vgg19`` has convolutions without bias, four max-poolings, and one linear layer.
+``vgg16`` is configuration D as in SNIP and ITOP (Lee et al., ICLR 2019): convolutions with bias, five max-pooling
+layers, and a classifier of three linear layers with batch normalization instead of dropout. It needs training batches
+of two images or more, because the batch norms of its classifier have one value per image.
+``vgg19`` has convolutions without bias, four max-pooling layers, and one linear layer.
 
-Departure from the authors' code: the mean is taken over the whole last map, whatever its size. On the paper's images
-of 32 pixels that map is 1x1 (``vgg16``) or is averaged there too (``vgg19``).
+Departure from the authors' code: the mean is over the complete last feature map, for any size. For the paper's images
+of 32 pixels this changes nothing: the map is 1x1 (``vgg16``), or the authors' code averages it too (``vgg19``).
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from sparsweep.trainables.models.initialization import draw, kaiming_fan_out, sm
 from sparsweep.trainables.specs.layers import Layer, convolution, linear, pooled
 
 MODULES_OF_A_CONVOLUTION = 3
-"""The convolution, its norm and its ReLU."""
+"""A convolution, its batch norm and its ReLU."""
 
 
 class VGGModel(ScaledModel):
-    """Shared by the VGG networks: stages of convolutions with a max-pooling between them."""
+    """Base class of the VGG networks: stages of convolutions with max pooling between them."""
 
     channels = 3
     min_size = 32
     auto_precision = "bf16"
     convolutions: ClassVar[tuple[int, ...]]
-    """Convolutions in each of the five stages."""
+    """Number of convolutions in each of the five stages."""
     bias: ClassVar[bool]
     widths: ClassVar[tuple[int, ...]] = (64, 128, 256, 512, 512)
     pooled: ClassVar[bool]
-    """Whether a max-pooling follows the last stage, too."""
+    """Whether max pooling also follows the last stage."""
 
     def build(self, classes: int, statistics: tuple[Sequence[float], Sequence[float]]) -> nn.Module:
         from sparsweep.trainables.models.modules import VGG, conv_stage
@@ -52,30 +52,35 @@ class VGGModel(ScaledModel):
         return VGG(statistics, features, self.classifier(inputs, classes))
 
     def layers(self, classes: int, shape: tuple[int, int, int]) -> tuple[Layer, ...]:
-        found: list[Layer] = []
-        inputs, place, size = self.channels, 0, shape[1:]
+        layers: list[Layer] = []
+        inputs, index, size = self.channels, 0, shape[1:]
         for count, outputs in zip(self.convolutions, map(self.scaled, self.widths), strict=True):
-            if found:
-                place, size = place + 1, pooled(size)
+            if layers:
+                index, size = index + 1, pooled(size)
             for _ in range(count):
-                found.append(convolution(f"features.{place}", inputs, outputs, 3, size))
-                inputs, place = outputs, place + MODULES_OF_A_CONVOLUTION
-        hidden = [linear(f"classifier.{place}", inputs, inputs) for place in self.hidden]
-        return (*found, *hidden, linear(f"classifier.{self.last}", inputs, classes))
+                layers.append(convolution(f"features.{index}", inputs, outputs, 3, size))
+                inputs, index = outputs, index + MODULES_OF_A_CONVOLUTION
+        hidden = [linear(f"classifier.{index}", inputs, inputs) for index in self.hidden]
+        return (*layers, *hidden, linear(f"classifier.{self.last}", inputs, classes))
 
     hidden: ClassVar[tuple[int, ...]] = ()
-    """Places of the hidden linear layers in the classifier."""
+    """Indices of the hidden linear layers in the classifier."""
     last: ClassVar[int] = 0
-    """Place of its last layer."""
+    """Index of the last linear layer in the classifier."""
 
     def classifier(self, width: int, classes: int) -> list[nn.Module]:
-        """The layers from the last ``width`` channels to the logits."""
+        """Return the modules of the classifier.
+
+        Args:
+            width: Number of input features.
+            classes: Number of classes.
+        """
         raise NotImplementedError
 
 
 @models.register
 class VGG16(VGGModel):
-    """The paper's VGG16 (configuration D) for RGB images from 32x32: 15,239,872 maskable weights at 10 classes."""
+    """VGG16 of the paper (configuration D) for RGB images of 32x32 or more: 15,239,872 maskable weights, 10 classes."""
 
     name: Literal["vgg16"] = "vgg16"
     min_batch = 2
@@ -96,7 +101,7 @@ class VGG16(VGGModel):
 
 @models.register
 class VGG19(VGGModel):
-    """The paper's VGG19 for RGB images from 32x32: 20,070,080 maskable weights at 100 classes."""
+    """VGG19 of the paper for RGB images of 32x32 or more: 20,070,080 maskable weights at 100 classes."""
 
     name: Literal["vgg19"] = "vgg19"
     convolutions = (2, 2, 4, 4, 4)

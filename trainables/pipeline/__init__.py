@@ -1,1 +1,1 @@
-"""From stored images to the loss of a batch: device data, batches, augmentation, the network, random numbers."""
+"""Training pipeline: device data, batches, augmentation, network precision, losses and random generators."""

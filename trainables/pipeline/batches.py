@@ -1,4 +1,4 @@
-"""Batches made by tensor operations on the device, from uint8 images that stay there."""
+"""Training batches, made by tensor operations from uint8 images on the device."""
 
 from __future__ import annotations
 
@@ -12,14 +12,20 @@ from sparsweep.trainables.pipeline.device_data import to_float
 
 
 class BatchIterator:
-    """Shuffled, augmented batches of the samples ``indices`` (int64) of a training set.
+    """Shuffled, augmented batches of some samples of a training set.
 
-    ``images``: uint8 [N, C, H, W]; ``labels``: int64 [N]; all three on the device where batches are wanted. The images
-    are shared by all trials that use them: a batch is gathered from them, and no other copy is made.
+    All trials of a node share the images: a batch is gathered from them, without another copy. The augmentations are,
+    in this order: random crop, mirror (probability 1/2), rotation by a uniform random angle. ``drop_last`` drops an
+    incomplete last batch.
 
-    In this order: ``crop_padding`` pixels of zeros are put around an image and a window of the original size is drawn
-    from it; ``flip`` mirrors half of the images left to right; ``rotation`` turns each by an angle that is drawn
-    uniformly, up to so many degrees either way. ``drop_last`` leaves out an incomplete last batch.
+    Attributes:
+        images: uint8 (N, C, H, W), on the device of the batches.
+        labels: int64 (N,), on the same device.
+        indices: int64: the samples to use, on the same device.
+        batch_size: Number of samples per batch.
+        crop_padding: Pixels of zeros around an image before a random crop.
+        flip: Whether half of the images are mirrored left to right.
+        rotation: Maximum angle in degrees, in both directions.
     """
 
     def __init__(
@@ -37,32 +43,42 @@ class BatchIterator:
         self.batch_size = batch_size
         self.crop_padding, self.flip, self.rotation = crop_padding, flip, rotation
         self.epoch_samples = len(indices) - (len(indices) % batch_size if drop_last else 0)
-        """Samples that an epoch goes through."""
+        """Number of samples per epoch, without those of a dropped last batch."""
 
     def __len__(self) -> int:
-        """Batches in an epoch; the last one may be smaller."""
+        """Return the number of batches per epoch. The last batch can be smaller."""
         return math.ceil(self.epoch_samples / self.batch_size)
 
     def stream(
         self, first: int, end: int, generator: Callable[[int], torch.Generator]
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield batches ``first`` to before ``end`` of one pass after another; ``generator`` makes that of a pass."""
+        """Yield the batches ``first`` to ``end - 1`` of a sequence of passes.
+
+        Args:
+            first: Number of the first batch, counted from 0 over all passes.
+            end: Number after the last batch.
+            generator: Function that returns the generator of a pass, given its number.
+        """
         while first < end:
-            number, entered = divmod(first, len(self))
-            yield from islice(self.iter_epoch(generator(number), entered), end - first)
-            first += len(self) - entered
+            number, offset = divmod(first, len(self))
+            yield from islice(self.iter_epoch(generator(number), offset), end - first)
+            first += len(self) - offset
 
     def samples_in(self, steps: int) -> int:
-        """Samples that ``steps`` batches hold, passes one after the other."""
+        """Return the number of samples in the first ``steps`` batches of a sequence of passes."""
         passes, rest = divmod(steps, len(self))
         return passes * self.epoch_samples + min(rest * self.batch_size, self.epoch_samples)
 
     def iter_epoch(self, generator: torch.Generator, first: int = 0) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield one pass in random order, from batch ``first`` on: (float32 [B, C, H, W] in [0, 1], int64 [B]).
+        """Yield the batches of one pass in random order: images float32 (N, C, H, W) in [0, 1], labels int64 (N,).
 
-        The randomness of the whole pass is drawn at once, so that a pass can be entered at any batch.
+        All random numbers of the pass are drawn at its start, so a pass can start at any batch.
+
+        Args:
+            generator: CPU generator of the pass.
+            first: Number of the first batch to yield.
         """
-        # What is drawn and in which order decides every bit of a training: new draws come last.
+        # Draw order is part of reproducibility. Append new random draws at the end.
         count, device = len(self.indices), self.indices.device
         order = torch.randperm(count, generator=generator).to(device)
         offsets = torch.randint(2 * self.crop_padding + 1, (2, count), generator=generator).to(device)

@@ -1,4 +1,4 @@
-"""A data set as one network takes it, on one device: its channels, its image size, its statistics."""
+"""Data set on a device, converted to the channels and image size of one network."""
 
 from __future__ import annotations
 
@@ -11,21 +11,32 @@ from sparsweep.trainables.data.base import ImageData, Statistics
 from sparsweep.trainables.lazy import functional, torch
 
 CHUNK = 1000
-"""Images that are worked on at a time where a copy in a wider type is needed."""
+"""Number of images per chunk in operations that need a copy with a wider type."""
 
 
 def model_input_shape(shape: tuple[int, ...], channels: int, min_size: int) -> tuple[int, int, int]:
-    """(channels, height, width) of images of ``shape`` after :func:`fit`: the shorter side is at least ``min_size``."""
+    """Return the shape (channels, height, width) of images after :func:`resize_to_model`.
+
+    Args:
+        shape: Shape (channels, height, width) of the stored images.
+        channels: Number of input channels of the network.
+        min_size: Minimum of the shorter side in pixels.
+    """
     _, height, width = shape
     scale = max(1.0, min_size / min(height, width))
     return channels, round(height * scale), round(width * scale)
 
 
 def resize_to_model(images: torch.Tensor, channels: int, min_size: int) -> torch.Tensor:
-    """uint8 [N, C, H, W] as a network wants it: ``channels`` channels, sides of at least ``min_size`` pixels.
+    """Convert images to the channels and minimum size of a network. Images that fit are not copied.
 
-    Grey becomes RGB by repetition, RGB becomes grey by the ITU-R 601 luma weights (those of PIL's ``convert("L")``),
-    small images are enlarged by bilinear interpolation. Images that fit are returned as they are.
+    Gray becomes RGB by repetition. RGB becomes gray by the ITU-R 601 luma weights (as in PIL's ``convert("L")``). Small
+    images are enlarged by bilinear interpolation.
+
+    Args:
+        images: uint8 (N, C, H, W).
+        channels: Number of input channels of the network.
+        min_size: Minimum of the shorter side in pixels.
     """
     if images.shape[1] == 1 and channels == 3:
         images = images.expand(-1, 3, -1, -1)
@@ -45,7 +56,7 @@ def _scaled(images: torch.Tensor, size: tuple[int, ...]) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class DeviceData:
-    """A data set as one network wants it, on one device: uint8 images, int64 labels, channel statistics in [0, 1]."""
+    """Data set for one network on one device: uint8 images (N, C, H, W), int64 labels (N,), statistics in [0, 1]."""
 
     train_images: torch.Tensor
     train_labels: torch.Tensor
@@ -55,25 +66,25 @@ class DeviceData:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     corrupted_images: torch.Tensor | None = None
-    """The test images under the trial's corruption."""
+    """Corrupted test images, if the trial has a corruption."""
     validation_images: torch.Tensor = field(default_factory=lambda: torch.empty((0, 1, 1, 1), dtype=torch.uint8))
     validation_labels: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """float32 in [0, 1] of uint8 images, in the standard memory layout.
+    """Convert uint8 images to float32 in [0, 1], with contiguous memory layout.
 
-    The layout matters: networks choose their kernels by it, and kernels differ in the last bits. Strides of a single
-    grey channel are arbitrary until they are set here.
+    PyTorch selects kernels by the memory layout, and kernels differ in the last bits. Without this conversion, the
+    strides of a single gray channel are arbitrary.
     """
     return images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
 
 
 def channel_statistics(images: torch.Tensor) -> Statistics:
-    """Mean and (population) standard deviation of the channels of uint8 ``images``, over 255.
+    """Return mean and population standard deviation per channel of uint8 images, divided by 255.
 
-    Levels are counted, so the result depends neither on the order in which pixels are added nor on a rounding, and
-    no copy of the images is made. A channel without contrast has deviation 1: it is centred, not divided by nothing.
+    The function counts gray levels. The result therefore does not depend on summation order or rounding, and the images
+    are not copied. A constant channel has standard deviation 1, which avoids a division by 0.
     """
     channels = range(images.shape[1])
     counts = torch.zeros(len(channels), 256, dtype=torch.int64)
@@ -88,16 +99,22 @@ def channel_statistics(images: torch.Tensor) -> Statistics:
 
 
 def tensor_view(array: np.ndarray) -> torch.Tensor:
-    """A tensor on the memory of ``array``, which may be shared by processes: it is not to be written to."""
+    """Return a tensor that shares the memory of ``array``. Do not write to it: processes can share this memory."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
 
 
 def to_device_data(data: ImageData, channels: int, min_size: int, device: torch.device) -> DeviceData:
-    """Fit the images of ``data`` to a network (see :func:`fit`) and move everything to ``device``.
+    """Convert a data set for a network (see :func:`resize_to_model`) and move it to a device.
 
-    On a CPU images that fit are not copied: the result shares the memory of ``data``, and is as read-only.
+    On a CPU, images that fit are not copied: the result shares the memory of ``data`` and is read-only.
+
+    Args:
+        data: The data set.
+        channels: Number of input channels of the network.
+        min_size: Minimum of the shorter image side in pixels.
+        device: Target device.
     """
     train, test, validation = (
         resize_to_model(tensor_view(images), channels, min_size)

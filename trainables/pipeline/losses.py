@@ -1,4 +1,4 @@
-"""What a training step minimises. A network is run through :class:`AutocastNetwork`, which knows its precision."""
+"""Base class of training losses: plain cross-entropy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from sparsweep.trainables.pipeline.network import AutocastNetwork
 
 @dataclass(frozen=True)
 class TrainingLoss:
-    """The loss of a batch. This one is plain cross-entropy; others attack the batch first."""
+    """Loss of a batch. This class is plain cross-entropy. Subclasses can attack the batch first."""
 
     supports_cuda_graphs: ClassVar[bool] = True
-    """Whether :meth:`loss` runs the same operations on all batches of a size: these can be recorded and replayed.
+    """Whether :meth:`loss` runs the same operations on all batches of one size, so that a CUDA graph can replay them.
 
-    A class with a loss of its own says so itself, or its steps are not.
+    A subclass that overrides :meth:`loss` must set it explicitly. Otherwise it is False.
     """
 
     def __init_subclass__(cls, **options: Any) -> None:
@@ -26,29 +26,34 @@ class TrainingLoss:
 
     @property
     def forward_equivalents(self) -> float:
-        """Forward passes that a step costs a sample: here one forward, and a backward that costs two (RigL, app. H)."""
+        """Cost of a step per sample in forward passes. A backward pass costs two forward passes (RigL, app. H)."""
         return 3.0
 
     @property
     def weight_gradient_passes(self) -> float:
-        """Those among them that compute the gradients of weights."""
+        """Number of these passes that compute the gradients of weights."""
         return 1.0
 
     def draw_noise(self, images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """The random numbers that :meth:`loss` needs for ``images``; none for plain training.
+        """Return the random numbers that :meth:`loss` needs. Empty for plain training.
 
-        ``generator``: on the images' device, for attacks alone, so that the arms of a comparison are attacked from the
-        same starts.
+        Args:
+            images: float32 (N, C, H, W) in [0, 1].
+            generator: Generator on the device of the images. Only attacks use it, so that all trials of a comparison
+                start their attacks from the same points.
         """
         return images.new_empty(0)
 
     def loss(
         self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The mean loss, with its graph, and the logits that the training accuracy counts.
+        """Return the mean loss, with its autograd graph, and the logits (N, classes) for the training accuracy.
 
-        ``images``: float32 [B, C, H, W] in [0, 1]; ``labels``: int64 [B]; ``noise``: what :meth:`draw_noise` drew for
-        them. The network is in training mode and is left so.
+        Args:
+            network: Network in training mode. It must be in training mode afterwards.
+            images: float32 (N, C, H, W) in [0, 1].
+            labels: int64 (N,).
+            noise: Random numbers from :meth:`draw_noise` for these images.
         """
         logits = network(images)
         return functional.cross_entropy(logits, labels), logits

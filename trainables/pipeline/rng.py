@@ -1,7 +1,7 @@
-"""All randomness: one generator for each (seed, purpose, keys), so that nothing depends on what else was drawn.
+"""Random generators: one per (seed, purpose, keys), so that no draw depends on other draws.
 
-Generators live on the CPU whatever the device, so that a subset, an order or a mask is the same on every machine; only
-the starts of attacks, megabytes a step, are drawn on the device.
+Generators are on the CPU, so a subset, a batch order or a mask is the same on every node and device. Only the starting
+points of attacks (megabytes per step) are drawn on the device.
 """
 
 from __future__ import annotations
@@ -12,9 +12,15 @@ from sparsweep.trainables.lazy import torch
 
 
 def derive(seed: int, purpose: str, *keys: int | str, device: torch.device | str = "cpu") -> torch.Generator:
-    """A generator for ``purpose`` (say ``"order"``) and further ``keys`` (say the epoch), seeded from ``seed``.
+    """Return a generator that is seeded with the first 63 bits of the SHA-256 of (seed, purpose, keys).
 
-    Two different argument lists give independent streams (SHA-256 of the list, first 63 bits).
+    Two different argument lists give independent streams.
+
+    Args:
+        seed: Seed of the run.
+        purpose: What the numbers are for, e.g. ``"order"``.
+        *keys: Further keys, e.g. the epoch.
+        device: Device of the generator.
     """
     name = repr((seed, purpose, *keys)).encode()
     generator = torch.Generator(device)
