@@ -206,7 +206,7 @@ def test_bad_calls_are_one_line_and_write_nothing(
     [
         (("--address", "127.0.0.1:9"), "--address 127.0.0.1:9: no Ray cluster found"),
         (("--address", "auto"), "--address auto: "),
-        (("--set", "resources.cpus=9999"), "resources: a trial needs {'cpu': 9999.0}"),
+        (("--set", "resources.cpus=9999"), "resources: a trial needs more than this node has (got {'cpu': 9999.0}"),
     ],
 )
 def test_a_cluster_that_cannot_serve_is_a_wrong_call(
