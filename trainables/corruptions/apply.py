@@ -50,13 +50,11 @@ def corrupt(
     names = _checked_types(types, len(_checked_images(images)))
     if severity not in SEVERITIES:
         raise ValueError(f"severity: must be one of {', '.join(map(str, SEVERITIES))} (got {severity!r})")
-    positions = np.arange(len(images)) if indices is None else np.asarray(indices)
-    if positions.shape != (len(images),):
-        raise ValueError(f"indices: must have one index per image, {len(images)} (got shape {positions.shape})")
+    positions = _checked_positions(indices, len(images))
     height, width = images.shape[2:]
     side = min(height, width)
-    has_frost = "frost" in names
-    photographs = load_photographs(frost_folder, frost_scale(side), height, width) if has_frost else ()
+    scale = frost_scale(side)
+    photographs = load_photographs(frost_folder, scale, height, width) if "frost" in names else ()
     corrupted = np.empty(images.shape, np.uint8)
     for name, batch in _batches(names, max(1, BATCH_PIXELS // (height * width))):
         sources = CorruptionInputs(seed, split, name, positions[batch], photographs, glass)
@@ -81,6 +79,13 @@ def _checked_types(types: str | Sequence[str] | np.ndarray, count: int) -> np.nd
         if name not in CORRUPTIONS:
             raise ValueError(f"types: unknown corruption {str(name)!r}; choose from {', '.join(sorted(CORRUPTIONS))}")
     return names
+
+
+def _checked_positions(indices: Sequence[int] | np.ndarray | None, count: int) -> np.ndarray:
+    positions = np.arange(count) if indices is None else np.asarray(indices)
+    if positions.shape != (count,):
+        raise ValueError(f"indices: must have one index per image, {count} (got shape {positions.shape})")
+    return positions
 
 
 def _batches(names: np.ndarray, size: int) -> Iterator[tuple[str, np.ndarray]]:
