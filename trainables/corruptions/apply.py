@@ -30,9 +30,8 @@ def corrupt(
 ) -> np.ndarray:
     """Corrupt images and return a new uint8 array of the same shape.
 
-    Gray images are corrupted as RGB with equal channels, then converted back by the ITU-R 601 luma. The random numbers
-    of an image depend only on (seed, split, index, type). Any subset of a split, in any order, therefore gives the same
-    images as the complete split.
+    Gray images are corrupted as RGB, then converted back by the ITU-R 601 luma. The random numbers of an image depend
+    only on (seed, split, index, type). So any subset of a split gives the same images as the complete split.
 
     Args:
         images: uint8 (N, C, H, W) with C = 1 or 3 and sides of at least 8 pixels.
@@ -48,13 +47,11 @@ def corrupt(
         ValueError: An argument is invalid. The message lists the valid choices.
     """
     names = _checked_types(types, len(_checked_images(images)))
-    if severity not in SEVERITIES:
-        raise ValueError(f"severity: must be one of {', '.join(map(str, SEVERITIES))} (got {severity!r})")
     positions = _checked_positions(indices, len(images))
+    _check_severity(severity)
     height, width = images.shape[2:]
     side = min(height, width)
-    scale = frost_scale(side)
-    photographs = load_photographs(frost_folder, scale, height, width) if "frost" in names else ()
+    photographs = load_photographs(frost_folder, frost_scale(side), height, width) if "frost" in names else ()
     corrupted = np.empty(images.shape, np.uint8)
     for name, batch in _batches(names, max(1, BATCH_PIXELS // (height * width))):
         sources = CorruptionInputs(seed, split, name, positions[batch], photographs, glass)
@@ -79,6 +76,11 @@ def _checked_types(types: str | Sequence[str] | np.ndarray, count: int) -> np.nd
         if name not in CORRUPTIONS:
             raise ValueError(f"types: unknown corruption {str(name)!r}; choose from {', '.join(sorted(CORRUPTIONS))}")
     return names
+
+
+def _check_severity(severity: int) -> None:
+    if severity not in SEVERITIES:
+        raise ValueError(f"severity: must be one of {', '.join(map(str, SEVERITIES))} (got {severity!r})")
 
 
 def _checked_positions(indices: Sequence[int] | np.ndarray | None, count: int) -> np.ndarray:
