@@ -46,11 +46,10 @@ def corrupt(
     Raises:
         ValueError: An argument is invalid. The message lists the valid choices.
     """
-    names = _checked_types(types, len(_checked_images(images)))
-    positions = _checked_positions(indices, len(images))
+    count = len(_checked_images(images))
+    names, positions = _checked_types(types, count), _checked_positions(indices, count)
     _check_severity(severity)
-    height, width = images.shape[2:]
-    side = min(height, width)
+    height, width, side = *images.shape[2:], min(images.shape[2:])
     photographs = load_photographs(frost_folder, frost_scale(side), height, width) if "frost" in names else ()
     corrupted = np.empty(images.shape, np.uint8)
     for name, batch in _batches(names, max(1, BATCH_PIXELS // (height * width))):
