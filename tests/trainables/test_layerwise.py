@@ -175,7 +175,7 @@ def test_a_mask_beyond_the_slack_is_refused(digits: DeviceData, monkeypatch: pyt
         return Masks.full(weights)
 
     monkeypatch.setattr("sparsweep.trainables.sparsifiers.layer_budget.RANDOM_MASKS", {"bernoulli": everything})
-    with pytest.raises(AssertionError, match="random left"):
+    with pytest.raises(AssertionError, match="random: masks before step -1 must have"):
         begin(sparse({"name": "random", "counts": "bernoulli"}), digits)
 
 

@@ -165,7 +165,7 @@ def as_mask(name: str, tensor: Any, weights: int) -> torch.Tensor:
         weights: Maximum number of elements.
 
     Raises:
-        ValueError: The value is not such a tensor.
+        ValueError: The value is not a boolean or 0-1 tensor in CPU memory.
     """
     if not is_plain(tensor):
         raise ValueError(f"the mask of {name} is not a dense CPU tensor")

@@ -1,9 +1,9 @@
 """SynFlow: prune before training without data, in many small rounds, hence no layer is ever cut off.
 
 Tanaka, Kunin, Yamins & Ganguli, "Pruning neural networks without any data by iteratively conserving synaptic flow",
-NeurIPS 2020. The score of a weight is its share |w dR/dw| of the flow R from an all-ones image to the logits, with the
-absolute values of all weights. Each of 100 rounds scores the remaining weights and prunes. The density falls by a
-constant factor per round to its target. The ranking is global and the mask fixed.
+NeurIPS 2020. The flow R runs from an all-ones image to the logits, with the absolute values of all weights. The score
+of a weight is its share |w dR/dw| of R. Each of 100 rounds scores the remaining weights and prunes. The density falls
+by a constant factor per round to its target. The ranking is global and the mask fixed.
 
 Departures from the authors' code: float64, in which the flow of no network overflows. Masked weights never grow again
 (authors: weights with the score of the threshold may).

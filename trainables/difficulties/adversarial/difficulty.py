@@ -9,8 +9,8 @@ exceeds the clean accuracy. The paper does not give the number of training steps
 ``batch_norm`` is the mode of batch norms during training attacks. The authors attack in training mode. Each of the K
 forward passes of an attack then also updates the running statistics, K + 1 times per step, towards intermediate
 adversarial images (defect D13; profiles ``paper`` and ``authors``). The default here is ``eval``: only the images of
-the loss update the running statistics, the attack on an image does not depend on its batch, and training attacks use
-the same mode as evaluation. The authors of TRADES attack in this mode. Pang et al., "Bag of Tricks for Adversarial
+the loss update the running statistics. The attack on an image does not depend on its batch. Training attacks use the
+same mode as evaluation. The authors of TRADES attack in this mode. Pang et al., "Bag of Tricks for Adversarial
 Training", ICLR 2021, find higher clean accuracy at about the same robustness. ``train_frozen`` is the attack of the
 paper's authors without updates of the running statistics.
 

@@ -1,9 +1,9 @@
 """Hard samples by their margin: the label's probability minus that of the most likely other class.
 
 m = p_y - max over k != y of p_k, in [-1, 1], with p the softmax of a network. The margin is negative for wrong
-predictions. The score is -m, hence larger is harder (the "max margin" error in the code of Paul et al., "Deep Learning
-on a Data Diet", NeurIPS 2021). It is the mean over networks, in evaluation mode and without augmentation. Networks and
-epochs are those of ``el2n``, hence the scores share their runs.
+predictions. The score is -m, hence larger is harder. It is the "max margin" error in the code of Paul et al., "Deep
+Learning on a Data Diet", NeurIPS 2021. Scores are means over networks, in evaluation mode and without augmentation.
+Networks and epochs are those of ``el2n``, hence the scores share their runs.
 """
 
 from __future__ import annotations
