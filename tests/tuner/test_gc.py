@@ -13,7 +13,7 @@ from sparsweep.trainables.storage import mark
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
 from sparsweep.tuner.config.sweep import Sweep, parse_sweep
-from sparsweep.tuner.planning.gc import COLLECTED_FILES, delete, find_unused, format_bytes
+from sparsweep.tuner.planning.gc import COLLECTED_FILES, delete, find_unused
 from sparsweep.tuner.planning.graph import build_graph, compute_state
 from sparsweep.tuner.state import sweep_record
 from support.s3_server import s3_bucket, sign_in
@@ -302,14 +302,3 @@ def test_an_empty_storage_is_no_storage(
     monkeypatch.chdir(tmp_path)
     assert "storage is empty" in command(*call.split(), "--storage", storage, code=2)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_sizes_are_readable() -> None:
-    assert [format_bytes(size) for size in (0, 999, 1000, 3_450_000, 2e9, 5e13)] == [
-        "0 B",
-        "999 B",
-        "1 kB",
-        "3.45 MB",
-        "2 GB",
-        "50 TB",
-    ]

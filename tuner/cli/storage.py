@@ -37,7 +37,9 @@ def gc(
     plugins: Plugins = [],
 ) -> None:
     """List the artifacts and checkpoints that no sweep in this storage needs. With --yes, delete them."""
-    from sparsweep.tuner.planning.gc import delete, find_temp_files, find_unused, format_bytes, refuse_running
+    from rich.filesize import decimal
+
+    from sparsweep.tuner.planning.gc import delete, find_temp_files, find_unused, refuse_running
     from sparsweep.tuner.state import sweep_record
 
     discarded = [kind for kind, chosen in (("weights", weights), ("scores", scores)) if chosen]
@@ -51,4 +53,4 @@ def gc(
     if yes:
         delete(garbage, store)
     verb = "removed" if yes else "to remove with --yes"
-    print_result(f"{verb}: {format_bytes(garbage.size)} (results are never removed)")
+    print_result(f"{verb}: {decimal(garbage.size)} (results are never removed)")

@@ -13,6 +13,8 @@ import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from rich.filesize import decimal
+
 from sparsweep.trainables.storage.schemas import SCHEMAS
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import SWEEP_NAME, Sweep
@@ -145,13 +147,4 @@ def delete(garbage: UnusedFiles, store: Store) -> None:
 
 
 def _amount(sizes: dict[str, int]) -> str:
-    return f"{len(sizes):>7} files {format_bytes(sum(sizes.values())):>10}"
-
-
-def format_bytes(size: float) -> str:
-    """Format a number of bytes like ``3.4 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
+    return f"{len(sizes):>7} files {decimal(sum(sizes.values())):>10}"
