@@ -261,7 +261,7 @@ def test_a_resume_marks_a_storage_of_an_earlier_version(
     said = command("gc", "--storage", str(tmp_path), code=2)
     assert said.endswith(f"Create the file first: sparsweep resume small --storage {tmp_path}\n")
     command(*said.rpartition(": sparsweep ")[2].split())
-    assert "to remove with --yes: 0 B" in command("gc", "--storage", str(tmp_path))
+    assert "to remove with --yes: 0 bytes" in command("gc", "--storage", str(tmp_path))
 
 
 @pytest.fixture
