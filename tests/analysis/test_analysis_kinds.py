@@ -243,7 +243,7 @@ def test_a_method_that_was_not_run_at_this_sparsity_is_named(attacked):
 
 
 def test_without_attack_there_is_nothing_to_draw(comparison):
-    with pytest.raises(ValueError, match="judged under attack"):
+    with pytest.raises(ValueError, match="evaluated under attack"):
         ROBUST.draw(comparison)
 
 

@@ -79,4 +79,4 @@ def test_damaged_scores_and_missing_data_are_named(storage, caplog):
     assert set(found["n"]) == {1} and found["std"].isna().all()
     damaged, missing = (record.getMessage() for record in caplog.records)
     assert str(broken) in damaged
-    assert missing.startswith("gone: examples of it cannot be shown: ")
+    assert missing.startswith("gone: example images are left out: ")

@@ -57,7 +57,7 @@ def loads(content: bytes, run: str = "") -> Any:
     """Return the value that :func:`dumps` got, on the CPU.
 
     Raises:
-        CorruptFileError: The bytes are damaged, or of another run than ``run``.
+        CorruptFileError: The bytes are damaged, or belong to another run than ``run``.
     """
     head, _, body = content.partition(b"\n")
     magic, _, rest = head.partition(b" ")
@@ -79,7 +79,7 @@ def loads(content: bytes, run: str = "") -> Any:
 def check_owner(owner: str, run: str) -> None:
     """Raise CorruptFileError if a file of the run ``owner`` is not of ``run``. An empty id is not checked."""
     if owner and run and owner != run:
-        raise CorruptFileError(f"it is of another run, {owner}")
+        raise CorruptFileError(f"it belongs to another run, {owner}")
 
 
 def _read_archive(body: bytes) -> Any:
