@@ -113,7 +113,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 
 def ours(frame: FrameType | None) -> str | None:
     """The file of a frame, if it is one of the product."""
-    file = frame.f_code.co_filename if frame else ""
+    file = str(Path(frame.f_code.co_filename).resolve()) if frame else ""
     rooms = tuple(f"{ROOT}/{room}/" for room in ("tuner", "trainables", "analysis"))
     return file if file.startswith(rooms) and Path(file).name not in NET else None
 
