@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -111,9 +112,15 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     return run
 
 
+@cache
+def resolved(file: str) -> str:
+    """The file behind links: .ci/names has some."""
+    return str(Path(file).resolve())
+
+
 def ours(frame: FrameType | None) -> str | None:
     """The file of a frame, if it is one of the product."""
-    file = str(Path(frame.f_code.co_filename).resolve()) if frame else ""
+    file = resolved(frame.f_code.co_filename) if frame else ""
     rooms = tuple(f"{ROOT}/{room}/" for room in ("tuner", "trainables", "analysis"))
     return file if file.startswith(rooms) and Path(file).name not in NET else None
 
