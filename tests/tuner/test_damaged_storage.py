@@ -21,7 +21,7 @@ from sparsweep.trainables import plugins
 from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli import app as cli
-from sparsweep.tuner.cli.session import open_sweep
+from sparsweep.tuner.cli.session import open_sweep_as_run
 from sparsweep.tuner.cli.status_view import render
 from sparsweep.tuner.config.sweep import parse_sweep
 from sparsweep.tuner.errors import UsageError
@@ -216,7 +216,7 @@ def test_a_sweep_that_cannot_be_read_is_named_and_the_others_go_on(
     assert store.exists(f"artifacts/weights/{'0' * 16}.pt"), "what it needs is not known"
     assert call("plan", "mine.yaml")[0] == 0
     with pytest.raises(UsageError, match=r"^theirs: "):
-        open_sweep("theirs", [], store.root, as_it_was_run=True)
+        open_sweep_as_run("theirs", [], store.root)
 
 
 def test_a_sweep_remembers_its_plugins(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

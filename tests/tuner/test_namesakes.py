@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sparsweep.trainables.storage.store import Store
-from sparsweep.tuner.cli.session import open_recorded_sweep, open_sweep
+from sparsweep.tuner.cli.session import open_recorded_sweep, open_sweep, open_sweep_as_run
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.state import sweep_record
@@ -38,7 +39,7 @@ def written(folder: Path, content: str, name: str = "mine") -> str:
 
 def run(path: str, storage: str, *overrides: str) -> Sweep:
     """What ``run`` does before anything is trained."""
-    sweep, store = open_sweep(path, list(overrides), storage, as_it_was_run=False)
+    sweep, store = open_sweep(path, list(overrides), storage)
     sweep_record.save_sweep(sweep, store)
     return sweep
 
@@ -65,15 +66,15 @@ def test_a_file_that_moved_is_the_same_sweep_with_more_trials_or_fewer(
 
 
 @pytest.mark.parametrize(("first", "second"), [(FILE, LONGER), (FILE, SEARCH), (SEARCH, FILE)])
-@pytest.mark.parametrize("as_it_was_run", [False, True])
+@pytest.mark.parametrize("open_it", [open_sweep, open_sweep_as_run])
 def test_another_file_of_that_name_is_refused(
-    tmp_path: Path, storage: str, first: str, second: str, as_it_was_run: bool
+    tmp_path: Path, storage: str, first: str, second: str, open_it: Callable[..., object]
 ) -> None:
     here, there = written(tmp_path / "here", first), written(tmp_path / "there", second)
     recorded = run(here, storage)
     problem = f"SWEEP mine: another sweep of this name ran here (from {here}, got {there}). "
     with pytest.raises(UsageError, match=re.escape(problem) + "Rename one: --set name=mine-2"):
-        open_sweep(there, [], storage, as_it_was_run)
+        open_it(there, [], storage)
     assert open_recorded_sweep("mine", [], storage)[0] == recorded
 
 

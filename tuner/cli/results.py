@@ -28,9 +28,7 @@ from sparsweep.tuner.cli.result_tables import (
     load_results,
     nothing_finished,
 )
-from sparsweep.tuner.cli.session import (
-    open_sweep,
-)
+from sparsweep.tuner.cli.session import open_sweep_as_run
 from sparsweep.tuner.errors import DEFAULT_STORAGE, UsageError
 from sparsweep.tuner.terminal import print_message, print_result
 
@@ -124,7 +122,7 @@ def study(
     plugins: Plugins = [],
 ) -> None:
     """Write a search as an Optuna study file for optuna-dashboard."""
-    described, store = open_sweep(sweep, [], storage, as_it_was_run=True)
+    described, store = open_sweep_as_run(sweep, [], storage)
     if described.search is None:
         raise UsageError(f"SWEEP {sweep!r}: has no search, only grids. Name a sweep with a search.")
     from sparsweep.tuner.search.export_study import write

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sparsweep.tuner.errors import UsageError, short_message, storage_option
@@ -79,33 +80,61 @@ def open_marked_store(storage: str) -> Store:
     return store
 
 
-def open_sweep(name: str, overrides: list[str], storage: str, as_it_was_run: bool) -> tuple[Sweep, Store]:
-    """Open a sweep and its storage.
+def open_sweep(name: str, overrides: list[str], storage: str) -> tuple[Sweep, Store]:
+    """Open a sweep as its file defines it, and its storage.
 
     Args:
-        name: A built-in sweep, the path of a YAML file, or the name of a sweep in the storage.
+        name: A built-in sweep, or the path of a YAML file.
         overrides: ``path=value`` strings.
         storage: A folder or address.
-        as_it_was_run: Whether to load the sweep as recorded by its last run here, if any, with its overrides.
 
     Raises:
         UsageError: The sweep has an error or an invalid trial. Nothing is written.
     """
-    from sparsweep.tuner.config.grid import SweepError
-    from sparsweep.tuner.config.sweep import read_sweep
-    from sparsweep.tuner.state import sweep_record
+    store = open_store(storage)
+    with _errors_in_sweeps():
+        return _read_sweep(name, overrides, store), store
+
+
+def open_sweep_as_run(name: str, overrides: list[str], storage: str) -> tuple[Sweep, Store]:
+    """Open a sweep as its last run here recorded it, overrides included; without a record, as its file defines it.
+
+    Args:
+        name: A built-in sweep, the path of a YAML file, or the name of a sweep in the storage.
+        overrides: Further ``path=value`` strings.
+        storage: A folder or address.
+
+    Raises:
+        UsageError: The sweep has an error or an invalid trial.
+    """
+    from sparsweep.tuner.state.sweep_record import load_sweep
 
     store = open_store(storage)
+    with _errors_in_sweeps():
+        recorded = load_sweep(name, store, overrides)
+        if recorded is None:
+            from_file = _read_sweep(name, overrides, store)
+            # The record has the name inside the file, which may differ from the name of the file.
+            recorded = load_sweep(from_file.name, store, overrides) or from_file
+    return recorded, store
+
+
+def _read_sweep(name: str, overrides: list[str], store: Store) -> Sweep:
+    from sparsweep.tuner.config.sweep import read_sweep
+
+    sweep = read_sweep(name, overrides)
+    refuse_namesake(sweep, store)
+    return sweep
+
+
+@contextmanager
+def _errors_in_sweeps() -> Iterator[None]:
+    from sparsweep.tuner.config.grid import SweepError
+
     try:
-        described = sweep_record.load_sweep(name, store, overrides) if as_it_was_run else None
-        if described is None:
-            described = read_sweep(name, overrides)
-            refuse_namesake(described, store)
-            if as_it_was_run:  # the record has the name inside the file, which may differ from `name`
-                described = sweep_record.load_sweep(described.name, store, overrides) or described
+        yield
     except SweepError as error:
         raise UsageError(str(error)) from None
-    return described, store
 
 
 def open_recorded_sweep(name: str, overrides: list[str], storage: str) -> tuple[Sweep, Store]:
@@ -119,7 +148,7 @@ def open_recorded_sweep(name: str, overrides: list[str], storage: str) -> tuple[
     Raises:
         UsageError: The sweep never ran in this storage.
     """
-    described, store = open_sweep(name, overrides, storage, as_it_was_run=True)
+    described, store = open_sweep_as_run(name, overrides, storage)
     if described.name not in store.list_subfolders("sweeps"):
         start = f"sparsweep run {shlex.quote(name)}{storage_option(storage)}"
         raise UsageError(f"SWEEP {name}: never run in {storage}. Start it: {start}")
@@ -131,7 +160,7 @@ def open_readable_sweeps(names: Iterable[str], storage: str) -> tuple[list[Sweep
     sweeps, problems = [], []
     for name in names:
         try:
-            sweeps.append(open_sweep(name, [], storage, as_it_was_run=True)[0])
+            sweeps.append(open_sweep_as_run(name, [], storage)[0])
         except UsageError as error:
             problems.append(str(error))
     return sweeps, problems
@@ -161,7 +190,7 @@ def refuse_namesake(sweep: Sweep, store: Store) -> None:
 
 def open_sweeps(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store]:
     """Return the sweeps, each as recorded by its last run here, and their storage."""
-    opened = [open_sweep(name, overrides, storage, as_it_was_run=True) for name in names]
+    opened = [open_sweep_as_run(name, overrides, storage) for name in names]
     return [sweep for sweep, _ in opened], opened[0][1]
 
 

@@ -36,6 +36,7 @@ from sparsweep.tuner.cli.session import (
     open_recorded_sweep,
     open_store,
     open_sweep,
+    open_sweep_as_run,
     open_sweeps,
 )
 from sparsweep.tuner.errors import DEFAULT_STORAGE, UsageError
@@ -54,7 +55,7 @@ def calibrate(
     from sparsweep.tuner.planning.graph import build_graph
     from sparsweep.tuner.planning.trials import current_trials
 
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
+    described, store = open_sweep(sweep, overrides, storage)
     check_writable(store)  # fail before a benchmark of several minutes
     runs = build_graph(current_trials(described, store)).runs.values()
     for measurement in measure(runs, store, described.resources):
@@ -74,7 +75,7 @@ def plan(
     """Show the missing and finished runs of a sweep, their FLOPs and time. Start nothing."""
     from sparsweep.tuner.planning.estimate import estimate, format_estimate, list_runs_to_do, node_cost
 
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
+    described, store = open_sweep(sweep, overrides, storage)
     remarks = Remarks.on(described, store)
     facts = estimate(described, store) | {"other_code": remarks.facts()["other_code"]}
     if node_hour is not None:
@@ -102,7 +103,7 @@ def run(
     plugins: Plugins = [],
 ) -> None:
     """Run the missing trials of a sweep. Skip failed trials, which resume retries."""
-    described, store = open_sweep(sweep, overrides, storage, as_it_was_run=False)
+    described, store = open_sweep(sweep, overrides, storage)
     for line in (
         Remarks.on(described, store).code_lines() if rerun is None else forget_for_rerun(described, store, rerun)
     ):
@@ -153,7 +154,7 @@ def status(
     if watch:
         if sweep is None or as_json:
             raise UsageError("--watch: needs one SWEEP and no --json. Name a sweep and remove --json.")
-        status_view.watch(*open_sweep(sweep, overrides, storage, as_it_was_run=True))
+        status_view.watch(*open_sweep_as_run(sweep, overrides, storage))
         return
     if sweep:
         sweeps = open_sweeps(names, overrides, storage)[0]

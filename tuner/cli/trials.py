@@ -18,12 +18,7 @@ from sparsweep.tuner.cli.options import (
     TrialId,
     Where,
 )
-from sparsweep.tuner.cli.session import (
-    open_marked_store,
-    open_store,
-    open_sweep,
-    resolve_id_prefix,
-)
+from sparsweep.tuner.cli.session import open_marked_store, open_store, open_sweep_as_run, resolve_id_prefix
 from sparsweep.tuner.errors import DEFAULT_STORAGE, UsageError
 from sparsweep.tuner.terminal import print_result
 
@@ -46,9 +41,7 @@ def trials(
 
     if as_json and as_csv:
         raise UsageError("--json, --csv: cannot be combined. Choose one.")
-    table = chosen_trials(
-        trial_table(*open_sweep(sweep, overrides, storage, as_it_was_run=True)), where, sort, smallest_first
-    )
+    table = chosen_trials(trial_table(*open_sweep_as_run(sweep, overrides, storage)), where, sort, smallest_first)
     if as_json:
         print_result(table.to_json(orient="records", date_format="iso"))
     else:
