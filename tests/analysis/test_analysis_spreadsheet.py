@@ -54,7 +54,7 @@ def test_the_page_knows_the_same_formulas() -> None:
     ],
 )
 def test_figures_need_no_backend_that_a_notebook_names(backend: str, left: str | None) -> None:
-    code = "import os, analysis.figures; print(os.environ.get('MPLBACKEND'))"
+    code = "import os, sparsweep.analysis.figures; print(os.environ.get('MPLBACKEND'))"
     env = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stdout.strip()) == (0, str(left)), run.stderr

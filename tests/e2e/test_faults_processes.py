@@ -46,9 +46,9 @@ def test_the_driver_is_killed(moment: Callable[[Ground], bool], ground: Ground, 
 SLOW_WRITES = '''
 """Every first write of a row of results stops half-way, with half of it on the disk, until its process is killed."""
 import os, pathlib, time
-from sparsweep.trainables.storage import store
+from sparsweep.trainables.storage import files
 
-whole = store.atomic_write
+whole = files.atomic_write
 
 def half(target, content):
     if "/results/" in target and "failures" not in target:
@@ -58,7 +58,7 @@ def half(target, content):
         time.sleep(600)
     whole(target, content)
 
-store.atomic_write = half
+files.atomic_write = half
 '''
 
 
@@ -89,12 +89,12 @@ def test_a_trials_process_is_killed(ground: Ground, undisturbed: Path) -> None:
 def test_a_process_that_is_killed_each_time_fails_with_its_reason(ground: Ground) -> None:
     """As the kernel's out-of-memory killer does it: the others finish, what needs it is blocked, a resume mends it."""
     (ground.folder / "greedy.py").write_text(
-        "import os, signal\nfrom sparsweep.trainables import runs\n"
-        "once = runs.Trained.train_epoch\n"
+        "import os, signal\nfrom sparsweep.trainables.runs import base\n"
+        "once = base.TrainingRun.train_epoch\n"
         "def epoch(self):\n"
         "    if getattr(self.spec, 'seed', 0) == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    once(self)\n"
-        "runs.Trained.train_epoch = epoch\n"
+        "base.TrainingRun.train_epoch = epoch\n"
     )
     ground.environment = {
         "PYTHONPATH": os.pathsep.join([str(ground.folder), os.environ.get("PYTHONPATH", os.getcwd())])
@@ -119,7 +119,8 @@ def test_a_trial_that_hangs_is_killed_and_goes_on(ground: Ground, undisturbed: P
 
 def test_a_trial_that_always_hangs_fails_by_name(ground: Ground) -> None:
     (ground.folder / "hang.py").write_text(
-        "import time\nfrom sparsweep.trainables import runs\nruns.Trained.train_epoch = lambda self: time.sleep(600)\n"
+        "import time\nfrom sparsweep.trainables.runs import base\n"
+        "base.TrainingRun.train_epoch = lambda self: time.sleep(600)\n"
     )
     ground.environment = {
         "PYTHONPATH": os.pathsep.join([str(ground.folder), os.environ.get("PYTHONPATH", os.getcwd())])

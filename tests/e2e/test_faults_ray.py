@@ -135,13 +135,13 @@ def test_a_sweep_outlives_the_reader_of_its_output(short: Ground, output: str) -
 
 
 WRONG = """
-from sparsweep.trainables.runs import base as runs
-once = runs.Trained.train_epoch
+from sparsweep.trainables.runs import base
+once = base.TrainingRun.train_epoch
 def epoch(self):
     if self.spec.seed == 0:
         {what}
     once(self)
-runs.Trained.train_epoch = epoch
+base.TrainingRun.train_epoch = epoch
 """
 
 
@@ -189,7 +189,7 @@ def test_an_error_in_a_running_driver_is_one_line(short: Ground, seam: str) -> N
         "    def planted(*arguments, **options):\n"
         "        raise RuntimeError('planted\\nin two lines')\n"
         f"    import sparsweep.tuner.execution.ray_environment as e; e.prepare('local')\n"
-        f"    import sparsweep.tuner.execution.driver, tuner.execution.progress\n"
+        f"    import sparsweep.tuner.execution.driver, sparsweep.tuner.execution.progress\n"
         f"    owner = pkgutil.resolve_name({module!r})\n"
         f"    assert hasattr(owner, {name!r})\n"
         f"    setattr(owner, {name!r}, planted)\n"

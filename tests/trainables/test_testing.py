@@ -142,5 +142,5 @@ def test_a_training_too_short_for_its_method_is_caught() -> None:
         def update(self, masks: Masks, moment: UpdateContext) -> Masks:
             return random_per_layer(moment.weights, dict.fromkeys(masks, 18), moment.generator)
 
-    with pytest.raises(AssertionError, match="one epoch of 2 samples must end with 72 active weights \(got 360\)"):
+    with pytest.raises(AssertionError, match=r"one epoch of 2 samples must end with 72 active weights \(got 360\)"):
         check_shortest(tiny_trial(Late()), 2)

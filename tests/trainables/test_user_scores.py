@@ -220,7 +220,7 @@ def test_scores_of_more_samples_than_there_are_are_refused(write: Write) -> None
 
 def test_scores_of_other_data_are_refused(write: Write) -> None:
     other = torch.tensor([0, 1, 1, 0, 0])
-    with pytest.raises(ValueError, match="has label 2 for sample 2; the training set has 1\. 2 of 5 labels differ"):
+    with pytest.raises(ValueError, match=r"has label 2 for sample 2; the training set has 1\. 2 of 5 labels differ"):
         select(by_file(write()), other)
 
 
