@@ -104,7 +104,9 @@ def test_the_real_controller_runs_retries_and_kills(cluster: None, tmp_path: Pat
     )
     results = tuner.fit()
     assert [result.metrics["count"] for result in results] == [3, 3] and not results.errors
-    assert callback.started[:2] == ["fragile", "silent"] and sorted(search.ended) == ["fragile", "silent"]
+    # Two workers start at the same time, so the order of their starts is open.
+    assert sorted(callback.started) == ["fragile", "fragile", "silent", "silent"]
+    assert sorted(search.ended) == ["fragile", "silent"]
     kinds = {type(getattr(error, "cause", error)).__name__ for error in callback.errors}
     assert kinds == {"OSError", "TimeoutError"}
     waits = sorted(float(file.read_text()) for file in tmp_path.glob("delay-*"))
