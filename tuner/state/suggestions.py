@@ -1,4 +1,8 @@
-"""Suggestions of a search: ``sweeps/NAME/suggestions/NUMBER.json``, written before the trial runs."""
+"""Suggestions of a search: ``sweeps/NAME/suggestions/NUMBER.json``, written before the trial runs.
+
+Optuna's journal storage is not used: its trials are numbered by their place in the log, so one lost entry drops the
+results of all later trials, without an error. It also cannot reopen a failed trial, which a resume runs again.
+"""
 
 from __future__ import annotations
 
