@@ -159,8 +159,8 @@ def grid(trials: pd.DataFrame) -> pd.DataFrame:
         crossed = rows[list(SETTING_KEYS)].head(1)
         for axis in (["data_ratio"], list(METHOD_KEYS), ["sparsity"]):
             crossed = crossed.merge(rows[axis].drop_duplicates().sort_values(axis), how="cross")
-        places = zip(crossed["sparsifier_parameters"], crossed["sparsity"], strict=True)
-        crossed = crossed[[_fits(*place) for place in places]]
+        cells = zip(crossed["sparsifier_parameters"], crossed["sparsity"], strict=True)
+        crossed = crossed[[_fits(*cell) for cell in cells]]
         own = rows[list(ARM_KEYS)].drop_duplicates()
         found.append(own if _scattered(own, len(crossed)) else crossed[list(ARM_KEYS)])
     return pd.concat(found, ignore_index=True) if found else trials[list(ARM_KEYS)]
@@ -219,9 +219,9 @@ def fill_methods(summary: pd.DataFrame, asked: pd.DataFrame) -> pd.DataFrame:
     Missing arms have ``n`` = 0 and NaN. ``at_sparsity`` is the sparsity of the comparison, also for dense (0 if alone).
     """
     sparse = summary["sparsifier"] != DENSE
-    places = summary.loc[sparse, [*COMPARISON_KEYS, "sparsity"]].drop_duplicates()
+    cells = summary.loc[sparse, [*COMPARISON_KEYS, "sparsity"]].drop_duplicates()
     wanted = normalize_keys(asked[asked["sparsifier"] != DENSE])[list(ARM_KEYS)].drop_duplicates()
-    wanted = wanted.merge(places, on=[*COMPARISON_KEYS, "sparsity"])
+    wanted = wanted.merge(cells, on=[*COMPARISON_KEYS, "sparsity"])
     whole = fill_grid(summary, pd.concat([summary.loc[~sparse, list(ARM_KEYS)], wanted], ignore_index=True))
     at = whole.groupby(list(COMPARISON_KEYS), dropna=False)["sparsity"].transform("max")
     return whole.assign(at_sparsity=at)

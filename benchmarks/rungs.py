@@ -113,8 +113,8 @@ class Problem:
         return BatchIterator(images, labels, indices, self.batch_size, recipe.crop_padding, recipe.flip)
 
     def training(self, spec: TrialSpec | None = None, engine: ExecutionConfig | None = None) -> Trainer:
-        workshop = StepRunnerCache(engine or ExecutionConfig(graphs=False))
-        return Trainer(spec or self.spec(), self.data, torch.arange(self.samples), lambda spec: {}, workshop)
+        runner_cache = StepRunnerCache(engine or ExecutionConfig(graphs=False))
+        return Trainer(spec or self.spec(), self.data, torch.arange(self.samples), lambda spec: {}, runner_cache)
 
     def loop(self, dtype: torch.dtype = torch.float32, lr: float = LR) -> AuthorsLoop:
         """The authors' loop at the engine's initial weights and masks."""

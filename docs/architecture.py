@@ -1,7 +1,7 @@
-"""Draws docs/architecture.png: the rooms of the code, and how one trial walks through them.
+"""Draws docs/architecture.png: the subpackages of the code, and how one trial walks through them.
 
 The walk is traced: the script reads a sweep file, plans it, runs one trial of one epoch in this process, and notes the
-first function that is called in each room. ``python docs/architecture.py`` writes the picture and prints the walk.
+first function that is called in each subpackage. ``python docs/architecture.py`` writes the picture and prints it.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def run_one_trial(storage: str) -> None:
 
 
 def trace(call: Callable[[], None]) -> dict[str, tuple[int, str]]:
-    """Return the number and the name of the first function that ``call`` entered in each room, by room."""
+    """Return the number and the name of the first function that ``call`` entered in each subpackage, by subpackage."""
     entered: dict[str, tuple[int, str]] = {}
 
     def note(frame: FrameType, event: str, _: Any) -> None:
@@ -89,16 +89,16 @@ def trace(call: Callable[[], None]) -> dict[str, tuple[int, str]]:
 
 
 def draw(entered: dict[str, tuple[int, str]]) -> None:
-    """Draw both packages, the lowest room at the bottom, with the walk's numbers."""
+    """Draw both packages, the lowest subpackage at the bottom, with the walk's numbers."""
     figure, axes = plt.subplots(figsize=(9, 6.2))
-    for left, package, rooms in ((0.0, "tuner", DRIVER), (5.2, "trainables", WORKER)):
+    for left, package, subpackages in ((0.0, "tuner", DRIVER), (5.2, "trainables", WORKER)):
         axes.text(left + 2.2, 10.6, f"sparsweep.{package}", ha="center", fontsize=11, weight="bold")
-        for height, room in enumerate(rooms):
-            number, function = entered.get(f"{package}.{room}", (None, ""))
+        for height, subpackage in enumerate(subpackages):
+            number, function = entered.get(f"{package}.{subpackage}", (None, ""))
             box = FancyBboxPatch((left, height), 4.4, 0.62, boxstyle="round,pad=0.08", ec="#444", lw=0.8)
             box.set_facecolor("#f2f2f2" if number is None else "#dceaf7")
             axes.add_patch(box)
-            axes.text(left + 0.1, height + 0.31, room, va="center", fontsize=10, weight="bold")
+            axes.text(left + 0.1, height + 0.31, subpackage, va="center", fontsize=10, weight="bold")
             if number is not None:
                 axes.text(left + 1.65, height + 0.31, f"{number}  {function}", va="center", fontsize=7.5)
     axes.annotate("", (5.1, 9.3), (4.5, 5.4), arrowprops={"arrowstyle": "->"})
@@ -115,8 +115,8 @@ def main() -> None:
         run_one_trial(f"{folder}/warm")  # imports run functions too
         entered = trace(lambda: run_one_trial(f"{folder}/runs"))
     draw(entered)
-    for room, (number, function) in sorted(entered.items(), key=lambda item: item[1]):
-        print(f"{number:>2}. {room}: {function}")
+    for subpackage, (number, function) in sorted(entered.items(), key=lambda item: item[1]):
+        print(f"{number:>2}. {subpackage}: {function}")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import sparsweep.trainables
 import sparsweep.tuner
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("trainables", "tuner", "analysis")
-FILES = [path for room in ROOMS for path in sorted((ROOT / room).rglob("*.py"))]
+PACKAGES = ("trainables", "tuner", "analysis")
+FILES = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
 
 
 def test_imports_run_one_way() -> None:
@@ -100,8 +100,10 @@ def test_versions_are_pinned_by_name_alone() -> None:
 
 
 def test_every_folder_is_packaged() -> None:
-    """What lies in a room is installed under its name, and nothing else is."""
+    """What lies in a package is installed under its name, and nothing else is."""
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    tracked = subprocess.run(["git", "ls-files", *ROOMS], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    tracked = subprocess.run(
+        ["git", "ls-files", *PACKAGES], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout
     folders = {str(Path(file).parent) for file in tracked.split()}
     assert sorted(listed) == sorted(f"sparsweep.{folder.replace('/', '.')}" for folder in folders)

@@ -94,7 +94,7 @@ class SparseTrainable(tune.Trainable):
         self.device = torch.device(device)
         self.device_data_cache: dict[tuple[str, int, int], DeviceData] = {}
         self.profile = profile
-        self.workshop = StepRunnerCache(engine)
+        self.runner_cache = StepRunnerCache(engine)
         self.run: Run | None = None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -112,8 +112,8 @@ class SparseTrainable(tune.Trainable):
                 return self._step(run_id)
         except Exception as error:
             self.run = None
-            self.workshop = StepRunnerCache(
-                self.workshop.engine
+            self.runner_cache = StepRunnerCache(
+                self.runner_cache.engine
             )  # an error may leave the old runner in an invalid state
             self.store.write_failure(run_id, self.sweep, error)
             raise
@@ -163,4 +163,4 @@ class SparseTrainable(tune.Trainable):
                 )
             return self.device_data_cache[key]
 
-        return open_run(spec, RunInputs(load_images, device_data, self.workshop), self.store, self.sweep)
+        return open_run(spec, RunInputs(load_images, device_data, self.runner_cache), self.store, self.sweep)

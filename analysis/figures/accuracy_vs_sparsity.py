@@ -38,7 +38,7 @@ from sparsweep.analysis.groups import (
 
 _MISSING: dict[str, Any] = {"marker": "x", "markersize": 4, "linestyle": "none"}
 _FOOT = 0.02  # of a panel's height
-_DODGE, _WIDEST_DODGE = 0.08, 0.6  # between two methods and between the outermost, in distances of places
+_DODGE, _WIDEST_DODGE = 0.08, 0.6  # between two methods and between the outermost, in distances of positions
 _TICK, _LONGEST = 0.3, 5  # inches that the label of a tick takes, and its letters
 _SIDE_BY_SIDE = "methods of one sparsity side by side"
 
@@ -104,11 +104,11 @@ def _paint_sparsities(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, 
     """Draw lines over sparsity."""
     shown = _paint_dense(axes, panel, form)
     sparse = panel[panel["sparsifier"] != DENSE].sort_values("sparsity")
-    places = np.sort(sparse["sparsity"].unique())
+    positions = np.sort(sparse["sparsity"].unique())
     own = dict.fromkeys(sparse[list(METHOD_KEYS)].itertuples(index=False, name=None))
     order = [key for key in methods if key in own]
     shared = _shared(sparse)
-    shifts = dodge(places, order) if shared else dict.fromkeys(order, 0.0)
+    shifts = dodge(positions, order) if shared else dict.fromkeys(order, 0.0)
     for key, points in sparse.groupby(list(METHOD_KEYS)):
         label, variant = methods[key]
         looks = {**style.line(str(key[0]), variant), "label": label}
@@ -118,12 +118,12 @@ def _paint_sparsities(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, 
         _add_line(axes, at, points, looks, form)
         shown += marks.points(at, points["accuracy_percent"], points["n"], looks["color"])
         marks.ring_undertrained(axes, at, points["accuracy_percent"], points["undertrained"])
-    if len(places) * _TICK < marks.breadth(axes) and all(len(f"{place:g}") <= _LONGEST for place in places):
-        axes.set_xticks(places, _tick_labels(places, marks.breadth(axes)))
+    if len(positions) * _TICK < marks.breadth(axes) and all(len(f"{position:g}") <= _LONGEST for position in positions):
+        axes.set_xticks(positions, _tick_labels(positions, marks.breadth(axes)))
     else:
         axes.xaxis.set_major_locator(MaxNLocator(6))
-    if len(places) == 1:
-        axes.set_xlim(places[0] - 0.1, places[0] + 0.1)
+    if len(positions) == 1:
+        axes.set_xlim(positions[0] - 0.1, positions[0] + 0.1)
     axes.grid(axis="x", visible=False)
     _finish(axes, panel, shown)
 
@@ -133,10 +133,10 @@ def _paint_methods(axes: Axes, panel: pd.DataFrame, methods: layout.Methods, for
     shown = _paint_dense(axes, panel, form)
     found = {key: points for key, points in panel.groupby(list(METHOD_KEYS)) if key[0] != DENSE}
     order = [key for key in methods if key in found]
-    for place, key in enumerate(order):
+    for position, key in enumerate(order):
         points = found[key]
         looks = {**style.point(str(key[0]), methods[key][1]), "label": "_"}
-        at = pd.Series(float(place), index=points.index)
+        at = pd.Series(float(position), index=points.index)
         _add_line(axes, at, points, looks, form)
         shown += marks.points(at, points["accuracy_percent"], points["n"], looks["color"])
         marks.ring_undertrained(axes, at, points["accuracy_percent"], points["undertrained"])
@@ -158,26 +158,26 @@ def _shared(sparse: pd.DataFrame) -> bool:
     return bool(there.duplicated([*COMPARISON_KEYS, "sparsity"]).any())
 
 
-def _tick_labels(places: np.ndarray, width: float) -> list[str]:
+def _tick_labels(positions: np.ndarray, width: float) -> list[str]:
     """Return the sparsities as texts, empty where one would overlap the previous. ``width``: of the axis in inches."""
-    span = float(places[-1] - places[0]) if len(places) else 0.0
-    room, last, found = _TICK * span / width, -np.inf, []
-    for place in places:
-        fits = place - last >= room
-        found.append(f"{place:g}" if fits else "")
-        last = place if fits else last
+    span = float(positions[-1] - positions[0]) if len(positions) else 0.0
+    space, last, found = _TICK * span / width, -np.inf, []
+    for position in positions:
+        fits = position - last >= space
+        found.append(f"{position:g}" if fits else "")
+        last = position if fits else last
     return found
 
 
-def _add_line(axes: Axes, places: pd.Series, points: pd.DataFrame, looks: dict[str, Any], form: Form) -> None:
+def _add_line(axes: Axes, positions: pd.Series, points: pd.DataFrame, looks: dict[str, Any], form: Form) -> None:
     """Draw one method: markers with bars, a gap for each missing value, and a cross at the foot below it."""
     there = points["n"] > 0
     if there.any():
         spread = form.half(points).to_numpy() if (points["n"] > 1).any() else None
         mean = points["accuracy_percent"].to_numpy()
-        axes.errorbar(places.to_numpy(), mean, yerr=spread, elinewidth=0.8, capsize=2, **looks)
+        axes.errorbar(positions.to_numpy(), mean, yerr=spread, elinewidth=0.8, capsize=2, **looks)
     feet = np.full(np.count_nonzero(~there), _FOOT)
-    axes.plot(places[~there], feet, transform=axes.get_xaxis_transform(), color=looks["color"], **_MISSING)
+    axes.plot(positions[~there], feet, transform=axes.get_xaxis_transform(), color=looks["color"], **_MISSING)
 
 
 def draw_dense_line(axes: Axes, height: float, half: float, label: str | None = None) -> None:
@@ -189,7 +189,7 @@ def draw_dense_line(axes: Axes, height: float, half: float, label: str | None = 
 
 
 def dodge(grid: np.ndarray, methods: list[labels.Key]) -> dict[labels.Key, float]:
-    """Return the offset of each method's markers from the places in ``grid`` (ascending)."""
+    """Return the offset of each method's markers from the positions in ``grid`` (ascending)."""
     between = float(np.diff(grid).min()) if len(grid) > 1 else 0.1
     step = between * min(_DODGE, _WIDEST_DODGE / max(len(methods) - 1, 1))
-    return {key: step * (place - (len(methods) - 1) / 2) for place, key in enumerate(methods)}
+    return {key: step * (position - (len(methods) - 1) / 2) for position, key in enumerate(methods)}

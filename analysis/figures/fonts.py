@@ -87,8 +87,8 @@ def _installed() -> tuple[FontEntry, ...]:
     ]
 
     def order(font: FontEntry) -> tuple[int, str, str]:
-        places = (place for place, start in enumerate(_PREFERRED) if font.name.startswith(start))
-        return next(places, len(_PREFERRED)), font.name, font.fname
+        ranks = (rank for rank, start in enumerate(_PREFERRED) if font.name.startswith(start))
+        return next(ranks, len(_PREFERRED)), font.name, font.fname
 
     return tuple({font.name: font for font in sorted(upright, key=order)}.values())
 

@@ -126,7 +126,7 @@ def _add(axes: Axes, points: pd.DataFrame, shift: float, form: Form, looks: dict
 
 
 def _name_layers(axes: Axes, names: pd.Series) -> None:
-    """Write layer names below their places in network order. If they are too many, every second, third, ..."""
+    """Write layer names below their positions in network order. If they are too many, every second, third, ..."""
     every = max(1, int(np.ceil(len(names) * _NAME / marks.breadth(axes))))
     shown = names.iloc[::every].str.removesuffix(".weight")
     axes.set_xticks(list(shown.index), list(shown), rotation=90, fontsize=6.5)

@@ -156,16 +156,16 @@ def _name_ends(axes: Axes, height: float) -> None:
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     order = sorted(ends, key=lambda label: ends[label][1])
     wanted = np.array([(ends[label][1] - low) / (high - low) for label in order])
-    places = apart(wanted, 1.2 * _END_SIZE / 72 / height)
+    positions = apart(wanted, 1.2 * _END_SIZE / 72 / height)
     axes.set_ylim(low, high)
-    for label, place in zip(order, places, strict=True):
+    for label, position in zip(order, positions, strict=True):
         x, y, color = ends[label]
         far = (x - left) / (right - left) < _NEAR
         looks = {"color": style.MUTED, "linestyle": ":"} if far else {"color": color}  # else it looks like a curve
         axes.annotate(
             label,
             (x, y),
-            (1.04, place),
+            (1.04, position),
             textcoords="axes fraction",
             va="center",
             fontsize=_END_SIZE,
@@ -181,21 +181,21 @@ END = "end"
 
 
 def apart(wanted: np.ndarray, gap: float) -> np.ndarray:
-    """Return places near ``wanted`` (ascending) at least ``gap`` apart, centered in [0, 1] if they fill it."""
-    places = wanted.copy()
-    for index in range(1, len(places)):
-        places[index] = max(places[index], places[index - 1] + gap)
-    most = max(1.0, 0.5 + (len(places) - 1) * gap / 2)
-    for index in range(len(places) - 1, -1, -1):
-        places[index] = min(places[index], most - (len(places) - 1 - index) * gap)
-    return places
+    """Return positions near ``wanted`` (ascending) at least ``gap`` apart, centered in [0, 1] if they fill it."""
+    positions = wanted.copy()
+    for index in range(1, len(positions)):
+        positions[index] = max(positions[index], positions[index - 1] + gap)
+    most = max(1.0, 0.5 + (len(positions) - 1) * gap / 2)
+    for index in range(len(positions) - 1, -1, -1):
+        positions[index] = min(positions[index], most - (len(positions) - 1 - index) * gap)
+    return positions
 
 
 def name_places(axes: Axes, names: Sequence[str], width: float) -> None:
-    """Write ``names`` below the places 0, 1, ... of a panel of ``width`` inches, rotated to fit."""
-    room = width / max(len(names), 1)
-    size = min(8.0, max(5.0, 60 * room))
-    turned = 90 if room < 0.25 else 40
+    """Write ``names`` below the positions 0, 1, ... of a panel of ``width`` inches, rotated to fit."""
+    space = width / max(len(names), 1)
+    size = min(8.0, max(5.0, 60 * space))
+    turned = 90 if space < 0.25 else 40
     looks: dict[str, Any] = (
         {"ha": "center", "va": "top"} if turned == 90 else {"ha": "right", "rotation_mode": "anchor"}
     )
@@ -262,8 +262,8 @@ def add_legend(figure: Figure, handles: Sequence[Artist], title: str | None, for
             head = labels.wrap(title or "", width, size)
             lines = math.ceil(len(handles) / columns) + len(head.splitlines())
             figure.set_figheight(figure.get_figheight() + lines * _LEGEND_LINE + 0.15)
-            place: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "columnspacing": 1.2}
-            made = figure.legend(handles=handles, ncols=columns, title=head or None, handlelength=2.6, **place)
+            position: dict[str, Any] = {"loc": "outside lower center", "frameon": False, "columnspacing": 1.2}
+            made = figure.legend(handles=handles, ncols=columns, title=head or None, handlelength=2.6, **position)
             made.get_title().set_multialignment("center")
         elif title:
             figure.supxlabel(labels.wrap(title, figure.get_figwidth() - 0.1, size), fontsize=size)

@@ -74,9 +74,9 @@ def corrected(tests: int, shown: int, things: str) -> str:
 
 def ring_undertrained(axes: Axes, x: Iterable[float], y: Iterable[float], undertrained: Iterable[int]) -> None:
     """Draw a ring around each point with at least one under-trained trial, in data coordinates."""
-    places = [(across, up) for across, up, count in zip(x, y, undertrained, strict=True) if count]
-    if places:
-        axes.plot(*zip(*places, strict=True), zorder=4, **style.UNDERTRAINED)
+    positions = [(across, up) for across, up, count in zip(x, y, undertrained, strict=True) if count]
+    if positions:
+        axes.plot(*zip(*positions, strict=True), zorder=4, **style.UNDERTRAINED)
 
 
 def remark(axes: Axes, *texts: str) -> None:

@@ -67,8 +67,8 @@ def _corrupted(data: Data, ratio: float, severity: int = 5, **fields: Any) -> Tr
 
 def _attacked(sparsity: float) -> tuple[TrialFilter, ...]:
     shared = {"difficulty": "adversarial", "sparsity": sparsity}
-    places = [{**data, "data_ratio": ratio} for ratio in (1.0, 0.5) for data in (_SMALL, _CIFAR)]
-    return tuple(TrialFilter.model_validate({**shared, **place}) for place in places)
+    settings = [{**data, "data_ratio": ratio} for ratio in (1.0, 0.5) for data in (_SMALL, _CIFAR)]
+    return tuple(TrialFilter.model_validate({**shared, **setting}) for setting in settings)
 
 
 PAPER: tuple[PaperFigure, ...] = (

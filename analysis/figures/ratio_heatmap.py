@@ -135,13 +135,13 @@ def _rows(title: str, block: pd.DataFrame, heads: dict[labels.Key, str], columns
 def _aligned(panel: pd.DataFrame, block: pd.DataFrame) -> pd.DataFrame:
     """Return ``panel`` with a row per place of its setting's grid, so that the cells of all methods align.
 
-    Places without a plan have no values. A search has no grid, so only its own places appear.
+    Cells without a plan have no values. A search has no grid, so only its own cells appear.
     """
     axes = [block[[name]].drop_duplicates() for name in ("data_ratio", "sparsity")]
-    places = axes[0].merge(axes[1], how="cross")
-    if len(block) < SPARSE * len(places) * len(block[list(METHOD_KEYS)].drop_duplicates()):
+    cells = axes[0].merge(axes[1], how="cross")
+    if len(block) < SPARSE * len(cells) * len(block[list(METHOD_KEYS)].drop_duplicates()):
         return panel
-    return places.merge(panel, how="left", on=["data_ratio", "sparsity"])
+    return cells.merge(panel, how="left", on=["data_ratio", "sparsity"])
 
 
 def _columns(panels: int, width: float, widest: float) -> int:

@@ -41,15 +41,15 @@ def draw(searches: studies.Searches, form: Form = DEFAULT) -> Figure:
 
 def _paint(axes: Axes, panel: pd.DataFrame) -> None:
     sweep, objective, count = panel[["sweep", "objective", "suggestions"]].iloc[0]
-    places = range(len(panel))
-    axes.barh(places, panel["importance"], 0.7, color="#0072B2")
-    room = 0.45 * marks.breadth(axes)
-    names = [labels.wrap(name, room, 8) for name in panel["parameter"]]
-    axes.set_yticks(places, names)
+    positions = range(len(panel))
+    axes.barh(positions, panel["importance"], 0.7, color="#0072B2")
+    space = 0.45 * marks.breadth(axes)
+    names = [labels.wrap(name, space, 8) for name in panel["parameter"]]
+    axes.set_yticks(positions, names)
     axes.invert_yaxis()
-    for place, share in zip(places, panel["importance"], strict=True):
+    for position, share in zip(positions, panel["importance"], strict=True):
         text = f"{100 * share:.0f} %"
-        axes.annotate(text, (share, place), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
+        axes.annotate(text, (share, position), (3, 0), textcoords="offset points", va="center", fontsize=7.5)
     axes.set_xlim(0, 1.12 * float(panel["importance"].max()))
     head = [f"{sweep}: {objective.replace('_', ' ')}", f"{count} suggestions"]
     axes.set_title("\n".join(labels.wrap(line, marks.breadth(axes), 9) for line in head), loc="left", fontsize=9)

@@ -43,7 +43,7 @@ MUTED = "#555555"
 """Color of notes."""
 
 MISSING: dict[str, Any] = {"facecolor": "#f0f0f0", "edgecolor": "#9a9a9a", "hatch": "xxxx", "linewidth": 0}
-"""Color of places that were planned and are not finished."""
+"""Color of cells that were planned and are not finished."""
 
 UNDERTRAINED: dict[str, Any] = {
     "marker": "o",

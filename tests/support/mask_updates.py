@@ -23,7 +23,7 @@ def bits(masks: Masks) -> dict[str, list[int]]:
     return {name: mask.int().tolist() for name, mask in masks.items()}
 
 
-def moment(
+def update_context(
     weights: Tensors, step: int = 0, gradients: Tensors | None = None, momenta: Tensors | None = None, **fields: Any
 ) -> UpdateContext:
     """A moment before ``step`` of 100, of a trial that matters little, with these gradients and momenta at hand."""
@@ -39,7 +39,7 @@ def placed(method: DropAndGrow, preference: Tensors) -> DropAndGrow:
     """``method`` as it is, but growing where it is told instead of where chance has it."""
 
     class Told(type(method)):  # type: ignore[misc]
-        def grow_scores(self, moment: UpdateContext) -> Tensors:
+        def grow_scores(self, context: UpdateContext) -> Tensors:
             return preference
 
     return Told(**method.model_dump())

@@ -14,10 +14,10 @@ from sparsweep.trainables.sparsifiers.bayesian_connectivity import (
     BayesianConnectivity,
     SignConstrainedParams,
     draw_layers,
-    draw_places,
+    draw_positions,
 )
 from sparsweep.trainables.training.trainer import Trainer
-from support.mask_updates import mask, moment
+from support.mask_updates import mask, update_context
 from support.softmax_regression import LAYER, LR, flat, gradient
 from support.tiny_trials import begin, trial
 
@@ -49,7 +49,7 @@ def test_places_are_drawn_evenly_among_the_free() -> None:
     places, total = mask(1, 0, 1, 1, 0, 0, 1, 1).view(2, 4), torch.zeros(2, 4)
     draws = random()
     for _ in range(4000):
-        drawn = draw_places(places, 5, 2, draws)
+        drawn = draw_positions(places, 5, 2, draws)
         assert int(drawn.sum()) == 2 and not (drawn & ~places).any()
         total += drawn
     assert (total[places] - 1600).abs().max() < 5 * (4000 * 0.4 * 0.6) ** 0.5
@@ -58,7 +58,7 @@ def test_places_are_drawn_evenly_among_the_free() -> None:
 @pytest.mark.parametrize("count", [0, 5])
 def test_none_and_all_places(count: int) -> None:
     places = mask(1, 0, 1, 1, 0, 0, 1, 1)
-    assert int(draw_places(places, 5, count, random()).sum()) == count
+    assert int(draw_positions(places, 5, count, random()).sum()) == count
 
 
 # An update ------------------------------------------------------------------------------------------------------------
@@ -69,14 +69,14 @@ def test_what_is_zero_falls_dormant_and_as_many_wake() -> None:
     weights = {"a": torch.tensor([0.5, 0.0, -0.1, 0.0, 0.0]), "b": torch.tensor([0.0, 0.0])}
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)
-        after = BayesianConnectivity().update(masks, moment(weights, generator=generator))
+        after = BayesianConnectivity().update(masks, update_context(weights, generator=generator))
         assert sum(after.counts().values()) == 4
         assert after["a"][0] and after["a"][2]
 
 
 def test_without_dormant_connections_nothing_changes() -> None:
     masks = Masks({"a": mask(1, 1, 0, 0)})
-    assert BayesianConnectivity().update(masks, moment({"a": torch.tensor([1.0, -1.0, 0.0, 0.0])})).equal(masks)
+    assert BayesianConnectivity().update(masks, update_context({"a": torch.tensor([1.0, -1.0, 0.0, 0.0])})).equal(masks)
 
 
 def test_the_number_moves_between_layers(digits: DeviceData) -> None:
@@ -127,7 +127,9 @@ def test_a_step_by_hand_stops_at_zero() -> None:
 
 def test_the_l1_penalty_pulls_strengths_to_zero() -> None:
     gradients = {"a": torch.tensor([1.0, 1.0, 1.0])}
-    BayesianConnectivity(noise=0.0, l1=0.25).on_gradients(moment({"a": torch.tensor([2.0, -3.0, 0.0])}), gradients)
+    BayesianConnectivity(noise=0.0, l1=0.25).on_gradients(
+        update_context({"a": torch.tensor([2.0, -3.0, 0.0])}), gradients
+    )
     assert gradients["a"].tolist() == [1.25, 0.75, 1.0]
 
 
@@ -136,7 +138,7 @@ def test_noise_has_its_standard_deviation_and_is_drawn_anew_in_every_step() -> N
     drawn = []
     for step in (1, 1, 2):
         gradients = {"a": torch.zeros(100_000)}
-        BayesianConnectivity(noise=0.5).on_gradients(moment(weights, step), gradients)
+        BayesianConnectivity(noise=0.5).on_gradients(update_context(weights, step), gradients)
         drawn.append(gradients["a"])
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
     for noise in drawn:

@@ -127,7 +127,7 @@ SHAPES = st.dictionaries(
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(shapes=SHAPES, density=st.floats(0.01, 0.99), sides=st.sampled_from([2, 4]))
+@given(shapes=SHAPES, density=st.floats(0.01, 0.99), groups=st.sampled_from([2, 4]))
 def test_erk_and_er_solve_their_equations(shapes: dict[str, tuple[int, ...]], density: float, sides: int) -> None:
     """The total is the asked one; sparse layers share one eps, and it would take every dense layer to 1 or beyond."""
     densities = {2: er, 4: erk}[sides](shapes, density)

@@ -90,7 +90,7 @@ def record(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
 
 
 class Recorded(StepRunnerCache):
-    """A workshop whose machines replay recordings on the CPU."""
+    """A runner_cache whose machines replay recordings on the CPU."""
 
     def acquire(self, *arguments: Any) -> execution.StepRunner:
         machine = super().acquire(*arguments)
@@ -114,12 +114,12 @@ def spec_of(sparsifier: Any, **changes: Any) -> TrialSpec:
 
 def run(
     spec: TrialSpec,
-    workshop: StepRunnerCache,
+    runner_cache: StepRunnerCache,
     epochs: int | None = None,
     samples: int = NUM_SAMPLES - 3,
     device: str = "cpu",
 ) -> Trainer:
-    training = Trainer(spec, first_samples(samples, device), torch.arange(samples), fake_parent_state, workshop)
+    training = Trainer(spec, first_samples(samples, device), torch.arange(samples), fake_parent_state, runner_cache)
     for _ in range(spec.num_epochs if epochs is None else epochs):
         training.train_epoch()
     return training
@@ -162,10 +162,10 @@ def test_latent_weights_are_replayed_too() -> None:
 
 @pytest.mark.parametrize("name", EAGER)
 def test_what_cannot_be_replayed_runs_as_it_is_and_says_so_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    spec, workshop = spec_of(name), Recorded()
+    spec, runner_cache = spec_of(name), Recorded()
     with caplog.at_level(logging.WARNING, execution.__name__):
-        check_equal(run(spec, workshop, epochs=3), run(spec, StepRunnerCache(), epochs=3))
-        run(spec, workshop, epochs=1)
+        check_equal(run(spec, runner_cache, epochs=3), run(spec, StepRunnerCache(), epochs=3))
+        run(spec, runner_cache, epochs=1)
     assert not RECORDINGS
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert EAGER[name] in caplog.text and "without CUDA graphs" in caplog.text
@@ -196,8 +196,8 @@ def test_a_step_that_fails_to_be_captured_is_run(caplog: pytest.LogCaptureFixtur
         tried.append(len(places[0]))
         raise RuntimeError("operation not permitted when stream is capturing")
 
-    workshop = StepRunnerCache()
-    training = run(spec, workshop, epochs=0)
+    runner_cache = StepRunnerCache()
+    training = run(spec, runner_cache, epochs=0)
     training.runner.capture_fn, training.runner.capture_enabled = refuse, True
     with caplog.at_level(logging.WARNING, execution.__name__):
         for _ in range(spec.num_epochs):
@@ -214,14 +214,14 @@ def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_b
     kind: type[StepRunnerCache],
 ) -> None:
     """Another seed, method, sparsity and rate; what was recorded in the first is replayed in the second."""
-    workshop = kind()
-    first = run(spec_of("set"), workshop)
+    runner_cache = kind()
+    first = run(spec_of("set"), runner_cache)
     recorded = len(RECORDINGS)
     other = spec_of("rigl", seed=7, recipe={"epochs": 4, "batch_size": 8, "crop_padding": 1, "lr": 0.1})
-    second = run(other.replace(sparsity=0.6), workshop)
+    second = run(other.replace(sparsity=0.6), runner_cache)
     assert second.runner is first.runner and len(RECORDINGS) == recorded
     check_equal(second, run(other.replace(sparsity=0.6), StepRunnerCache()))
-    again = run(spec_of("dense", seed=3), workshop)
+    again = run(spec_of("dense", seed=3), runner_cache)
     assert again.runner is first.runner
     check_equal(again, run(spec_of("dense", seed=3), StepRunnerCache()))
 
@@ -237,36 +237,36 @@ def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_b
     ids=["attack", "momentum", "precision", "batch"],
 )
 def test_a_training_of_another_kind_gets_a_machine_of_its_own(changes: dict[str, Any]) -> None:
-    workshop = StepRunnerCache()
-    first = run(spec_of("set"), workshop, epochs=1)
-    second = run(spec_of("set", **changes), workshop, epochs=1)
-    assert second.runner is not first.runner and workshop.runner is second.runner
+    runner_cache = StepRunnerCache()
+    first = run(spec_of("set"), runner_cache, epochs=1)
+    second = run(spec_of("set", **changes), runner_cache, epochs=1)
+    assert second.runner is not first.runner and runner_cache.runner is second.runner
 
 
 def test_of_trainings_on_more_and_more_samples_two_sizes_of_batch_stay_captured() -> None:
     """Each has a last batch of its own, and a captured step holds the memory of all that it computes."""
-    workshop = Recorded()
+    runner_cache = Recorded()
     for samples in (18, 19, 20, 21):
-        training = run(spec_of("set"), workshop, samples=samples)
+        training = run(spec_of("set"), runner_cache, samples=samples)
         check_equal(training, run(spec_of("set"), StepRunnerCache(), samples=samples))
         assert training.runner.graphs.keys() == {8, samples % 8}
     assert len(RECORDINGS) == 1 + 4
 
 
 def test_another_topology_on_the_same_machine_is_recorded_anew() -> None:
-    workshop = Recorded()
-    run(spec_of("set"), workshop)
+    runner_cache = Recorded()
+    run(spec_of("set"), runner_cache)
     spec = spec_of({"name": "set", "dense_gradients": True})
-    check_equal(run(spec, workshop), run(spec, StepRunnerCache()))
+    check_equal(run(spec, runner_cache), run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 4
 
 
 def test_replaying_goes_on_after_a_checkpoint() -> None:
     """A worker that used its machine for something else meanwhile: the momenta are put where the recording has them."""
-    spec, workshop = spec_of("set"), Recorded()
-    saved = tensor_file.loads(tensor_file.dumps(run(spec, workshop, epochs=3).state()))
-    run(spec_of("random", seed=5), workshop, epochs=2)
-    resumed = run(spec, workshop, epochs=0)
+    spec, runner_cache = spec_of("set"), Recorded()
+    saved = tensor_file.loads(tensor_file.dumps(run(spec, runner_cache, epochs=3).state()))
+    run(spec_of("random", seed=5), runner_cache, epochs=2)
+    resumed = run(spec, runner_cache, epochs=0)
     resumed.restore(saved)
     for _ in range(3):
         resumed.train_epoch()
@@ -275,12 +275,12 @@ def test_replaying_goes_on_after_a_checkpoint() -> None:
 
 
 def test_without_momentum_there_is_none_to_keep() -> None:
-    spec, workshop = (
+    spec, runner_cache = (
         spec_of("set", recipe={"momentum": 0.0, "nesterov": False, "batch_size": 8, "epochs": 3}),
         Recorded(),
     )
     for _ in range(2):
-        check_equal(run(spec, workshop), run(spec, StepRunnerCache()))
+        check_equal(run(spec, runner_cache), run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 2
 
 
@@ -332,18 +332,18 @@ def graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
 
 @pytest.mark.parametrize("difficulty", ["none", PGD, {**PGD, "loss": "trades"}], ids=["plain", "pgd", "trades"])
 def test_a_compiled_network_is_trained_and_the_network_itself_judged(difficulty: Any, graphs: list[Any]) -> None:
-    spec, workshop = spec_of("set", difficulty=difficulty), StepRunnerCache(ExecutionConfig(compile=True))
-    check_equal(run(spec, workshop), run(spec, StepRunnerCache()))
+    spec, runner_cache = spec_of("set", difficulty=difficulty), StepRunnerCache(ExecutionConfig(compile=True))
+    check_equal(run(spec, runner_cache), run(spec, StepRunnerCache()))
     compilations = len(graphs)
-    check_equal(run(spec.replace(seed=5), workshop), run(spec.replace(seed=5), StepRunnerCache()))
+    check_equal(run(spec.replace(seed=5), runner_cache), run(spec.replace(seed=5), StepRunnerCache()))
     assert 0 < compilations == len(graphs)  # the second training of the same shapes compiles nothing
 
 
 def test_every_machine_of_a_worker_is_compiled(graphs: list[Any]) -> None:
     """PyTorch compiles one function eight times at most, and all networks of a kind are one function."""
-    workshop, counts = StepRunnerCache(ExecutionConfig(compile=True)), []
+    runner_cache, counts = StepRunnerCache(ExecutionConfig(compile=True)), []
     for batch_size in range(4, 14):
-        run(spec_of("random", recipe={"batch_size": batch_size, "epochs": 1}), workshop)
+        run(spec_of("random", recipe={"batch_size": batch_size, "epochs": 1}), runner_cache)
         counts.append(len(graphs))
     assert counts == list(range(1, 11))
 

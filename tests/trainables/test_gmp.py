@@ -59,8 +59,8 @@ def test_smallest_of_the_network_go_by_hand() -> None:
     spec = trial(sparsifier=GMP(start_fraction=0.0, stop_fraction=0.5), sparsity=0.5)
     weights = {"a": torch.tensor([0.5, -0.9, 0.0, 0.1]), "b": torch.tensor([-0.2, 0.3, 0.0, 0.7])}
     masks = Masks({"a": torch.tensor([1, 1, 0, 1]).bool(), "b": torch.tensor([1, 1, 1, 1]).bool()})
-    moment = UpdateContext(spec, 5, TrainingSteps(10, 1), weights, torch.Generator())
-    after = spec.sparsifier.update(masks, moment)
+    context = UpdateContext(spec, 5, TrainingSteps(10, 1), weights, torch.Generator())
+    after = spec.sparsifier.update(masks, context)
     assert {name: mask.int().tolist() for name, mask in after.items()} == {"a": [1, 1, 0, 0], "b": [0, 1, 0, 1]}
 
 
@@ -68,8 +68,8 @@ def test_a_zero_weight_that_is_there_goes_after_all_that_are_gone() -> None:
     """Three of four are kept, and all but one of those there are zero: the masked one must not be taken for them."""
     spec = trial(sparsifier=GMP(start_fraction=0.0, stop_fraction=0.5), sparsity=0.25)
     masks = Masks({"a": torch.tensor([0, 1, 1, 1]).bool()})
-    moment = UpdateContext(spec, 5, TrainingSteps(10, 1), {"a": torch.tensor([0.0, 0.0, 0.0, 0.4])}, torch.Generator())
-    assert spec.sparsifier.update(masks, moment)["a"].tolist() == [False, True, True, True]
+    context = UpdateContext(spec, 5, TrainingSteps(10, 1), {"a": torch.tensor([0.0, 0.0, 0.0, 0.4])}, torch.Generator())
+    assert spec.sparsifier.update(masks, context)["a"].tolist() == [False, True, True, True]
 
 
 class Watched(Trainer):

@@ -14,7 +14,7 @@ from sparsweep.trainables.sparsifiers.itop import ITOP
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.sparsifiers.set import SET
 from sparsweep.trainables.specs.timeline import TrainingSteps
-from support.mask_updates import moment
+from support.mask_updates import update_context
 from support.tiny_trials import begin, trial
 
 SAME = {"prune_rate": 0.4, "final_prune_rate": 0.1, "decay_fraction": 0.8}
@@ -30,7 +30,8 @@ def test_growth_is_that_of_set_or_rigl(growth: str, twin: DropAndGrow) -> None:
     gradients = {name: torch.randn(8, 9, generator=generator) for name in masks}
     for step in (0, 37):
         one, other = (
-            method.update(masks, moment(weights, step, gradients)) for method in (ITOP(growth=growth, **SAME), twin)
+            method.update(masks, update_context(weights, step, gradients))
+            for method in (ITOP(growth=growth, **SAME), twin)
         )
         assert one.equal(other) and not one.equal(masks)
 
@@ -38,9 +39,9 @@ def test_growth_is_that_of_set_or_rigl(growth: str, twin: DropAndGrow) -> None:
 def test_random_growth_takes_no_gradient() -> None:
     """The moment has none at hand, and would say so."""
     masks = Masks({"a": torch.arange(10) < 5})
-    ITOP().update(masks, moment({"a": torch.ones(10) * masks["a"]}))
+    ITOP().update(masks, update_context({"a": torch.ones(10) * masks["a"]}))
     with pytest.raises(LookupError):
-        ITOP(growth="gradient").update(masks, moment({"a": torch.ones(10) * masks["a"]}))
+        ITOP(growth="gradient").update(masks, update_context({"a": torch.ones(10) * masks["a"]}))
 
 
 def test_updates_go_on_almost_to_the_end() -> None:

@@ -42,8 +42,8 @@ class Scripted(Dense):
     def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         return (1, 2)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        return Masks({"2.weight": SCRIPT[moment.step]})
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        return Masks({"2.weight": SCRIPT[context.step]})
 
     def num_active_at(self, total: int, step: int, spec: object, timeline: TrainingSteps) -> int:
         return 4

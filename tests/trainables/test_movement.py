@@ -9,14 +9,14 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masked_params import LatentParams
 from sparsweep.trainables.sparsifiers.movement import Movement
-from support.mask_updates import bits, moment, update_now
+from support.mask_updates import bits, update_context, update_now
 from support.softmax_regression import LAYER, LR, flat, gradient
 from support.tiny_trials import begin, trial
 
 
 def test_scores_rise_for_weights_that_move_away_from_zero() -> None:
     """- w g: a positive weight with a negative slope grows, as does a negative one with a positive slope."""
-    now = moment({"a": torch.tensor([2.0, 2.0, -3.0, -3.0, 0.0])}, state={"a": torch.tensor([1.0, 0, 0, 0, 0])})
+    now = update_context({"a": torch.tensor([2.0, 2.0, -3.0, -3.0, 0.0])}, state={"a": torch.tensor([1.0, 0, 0, 0, 0])})
     slopes = {"a": torch.tensor([-0.5, 0.5, 0.1, -0.1, 9.0])}
     Movement().on_gradients(now, slopes)
     assert now.state["a"].tolist() == pytest.approx([2.0, -1.0, 0.3, -0.3, 0.0])
@@ -29,7 +29,7 @@ def test_the_largest_scores_are_kept_whatever_the_magnitudes() -> None:
     memory = {"a": torch.tensor([0.1, 0.5, -0.9]), "b": torch.tensor([0.3, -0.1, 0.2])}
     weights = {"a": torch.tensor([9.0, 0.1, 9.0]), "b": torch.tensor([0.1, 9.0, 0.0])}
     masks = Masks.full(weights)
-    assert bits(Movement().update(masks, moment(weights, 80, state=memory))) == {"a": [0, 1, 0], "b": [1, 0, 1]}
+    assert bits(Movement().update(masks, update_context(weights, 80, state=memory))) == {"a": [0, 1, 0], "b": [1, 0, 1]}
 
 
 def test_scores_of_two_steps_by_hand() -> None:

@@ -19,7 +19,7 @@ from sparsweep.trainables.sparsifiers.drop_grow import (
 )
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.specs.timeline import DECAYS, Decay, TrainingSteps
-from support.mask_updates import mask, moment
+from support.mask_updates import mask, update_context
 from support.tiny_trials import trial
 
 
@@ -34,7 +34,7 @@ def whole(*numbers: int) -> list[torch.Tensor]:
 def test_a_decay_that_ends_early_stays_at_its_end(decay: Decay) -> None:
     """From .4 at step 0 to .1 at step 50 of 100."""
     method = RigL(prune_rate=0.4, final_prune_rate=0.1, decay=decay, decay_fraction=0.5)
-    rates = [method.rate(moment({}, step)) for step in (0, 25, 50, 80, 100)]
+    rates = [method.rate(update_context({}, step)) for step in (0, 25, 50, 80, 100)]
     assert rates == pytest.approx([0.4, DECAYS[decay](0.5, 0.4, 0.1), 0.1, 0.1, 0.1], rel=1e-12)
 
 
@@ -42,7 +42,7 @@ def test_rigl_falls_to_nothing_where_it_stops() -> None:
     """f(t) = .3 / 2 (1 + cos(pi t / 75)) of 100 steps."""
     for step in (0, 10, 30, 60, 75):
         expected = 0.15 * (1 + math.cos(math.pi * step / 75))
-        assert RigL().rate(moment({}, step)) == pytest.approx(expected, abs=1e-12)
+        assert RigL().rate(update_context({}, step)) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["set", "rigl", "itop", "mest", "snfs", "dsr"])

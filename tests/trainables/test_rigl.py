@@ -16,7 +16,7 @@ from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.training.trainer import Trainer
-from support.mask_updates import bits, mask, moment, update_now
+from support.mask_updates import bits, mask, update_context, update_now
 from support.tiny_trials import begin, trial
 
 WEIGHTS = {"a": torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])}
@@ -27,7 +27,7 @@ GRADIENTS = {"a": torch.tensor([9.0, 9.0, 9.0, -9.0, 9.0, 9.0, 0.1, -0.8, 0.3, 0
 
 def test_by_hand() -> None:
     """A third of six: .1 and -.2 go; of the empty places |-.8| and .3 are the largest gradients: 7 and 8 grow."""
-    after = RigL(prune_rate=1 / 3).update(THERE, moment(WEIGHTS, gradients=GRADIENTS))
+    after = RigL(prune_rate=1 / 3).update(THERE, update_context(WEIGHTS, gradients=GRADIENTS))
     assert bits(after) == {"a": [1, 1, 1, 0, 0, 1, 0, 1, 1, 0]}
 
 
@@ -35,14 +35,16 @@ def test_signs_are_not_ranked_apart() -> None:
     """Half of four: the two negative ones, which are the smallest."""
     weights = {"a": torch.tensor([1.0, 2.0, -0.1, -0.2, 0.0, 0.0])}
     gradients = {"a": torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 1.0])}
-    after = RigL(prune_rate=0.5).update(Masks({"a": mask(1, 1, 1, 1, 0, 0)}), moment(weights, gradients=gradients))
+    after = RigL(prune_rate=0.5).update(
+        Masks({"a": mask(1, 1, 1, 1, 0, 0)}), update_context(weights, gradients=gradients)
+    )
     assert bits(after) == {"a": [1, 1, 0, 0, 1, 1]}
 
 
 def test_as_in_the_paper_what_was_dropped_may_grow_back_where_asked_for() -> None:
     """.1 and -.2 go, and have the largest gradients of all places that are empty then."""
     method = RigL(prune_rate=1 / 3, regrow_dropped=True)
-    assert bits(method.update(THERE, moment(WEIGHTS, gradients=GRADIENTS))) == bits(THERE)
+    assert bits(method.update(THERE, update_context(WEIGHTS, gradients=GRADIENTS))) == bits(THERE)
 
 
 def test_layers_keep_their_own_counts() -> None:
@@ -50,7 +52,7 @@ def test_layers_keep_their_own_counts() -> None:
     weights = {"a": torch.tensor([1.0, 2.0, 0.0, 0.0]), "b": torch.tensor([3.0, 4.0, 0.0, 0.0])}
     gradients = {"a": torch.tensor([0.0, 0.0, 0.1, 0.2]), "b": torch.tensor([0.0, 0.0, 9.0, 8.0])}
     masks = Masks({name: mask(1, 1, 0, 0) for name in weights})
-    after = RigL(prune_rate=0.5).update(masks, moment(weights, gradients=gradients))
+    after = RigL(prune_rate=0.5).update(masks, update_context(weights, gradients=gradients))
     assert bits(after) == {"a": [0, 1, 0, 1], "b": [0, 1, 1, 0]}
 
 
@@ -73,7 +75,7 @@ def test_the_largest_gradients_of_absent_weights_grow(
         weights, gradients = ((value * levels).round() for value in (weights, gradients))
     weights = weights * there
     after = RigL(prune_rate=rate).update(
-        Masks({"a": there}), moment({"a": weights}, gradients={"a": gradients}, generator=generator)
+        Masks({"a": there}), update_context({"a": weights}, gradients={"a": gradients}, generator=generator)
     )["a"]
     dropped, grown, empty = there & ~after, after & ~there, ~after & ~there
     assert int(dropped.sum()) == int(grown.sum()) == min(round_half_even(rate * int(there.sum())), int((~there).sum()))

@@ -15,7 +15,7 @@ from sparsweep.trainables.sparsifiers import InitContext, Masks, UpdateContext, 
 from sparsweep.trainables.sparsifiers.set import SET
 from sparsweep.trainables.specs.profiles import PROFILES
 from sparsweep.trainables.specs.timeline import TrainingSteps, cosine
-from support.mask_updates import bits, moment, placed, update_now
+from support.mask_updates import bits, placed, update_context, update_now
 from support.tiny_trials import begin, four_pixels, nothing, trial
 
 WEIGHTS = torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])
@@ -27,7 +27,7 @@ CHANCE = torch.tensor([0.99, 0.98, 0.97, 0.96, 0.95, 0.94, 0.1, 0.9, 0.5, 0.7])
 def rewired(weights: torch.Tensor, there: torch.Tensor, rate: float, chance: torch.Tensor, **fields: Any) -> list[int]:
     """One layer's mask after an update at the beginning of training, where the share is ``rate``."""
     method = placed(SET(prune_rate=rate, **fields), {"layer": chance})
-    return bits(method.update(Masks({"layer": there}), moment({"layer": weights})))["layer"]
+    return bits(method.update(Masks({"layer": there}), update_context({"layer": weights})))["layer"]
 
 
 def test_a_third_of_each_sign_goes_and_as_many_grow_elsewhere() -> None:

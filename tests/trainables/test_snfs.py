@@ -14,7 +14,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masked_params import DenseMomentumParams
 from sparsweep.trainables.sparsifiers.snfs import SNFS, mean_magnitude
-from support.mask_updates import bits, mask, moment
+from support.mask_updates import bits, mask, update_context
 from support.tiny_trials import begin, trial
 
 THERE = Masks({"a": mask(1, 1, 1, 1, 0, 0, 0, 0), "b": mask(1, 1, 1, 1, 0, 0, 0, 0)})
@@ -41,7 +41,7 @@ def test_by_hand() -> None:
     in ``b``, where the momenta of empty places are largest.
     """
     moved = momenta([0.2, -0.2, 1.8, -1.8, 0.1, -0.4, 0.2, 0.3], [5.8, -5.8, 0.2, -0.2, 0.1, -0.4, 0.2, 0.3])
-    after = SNFS(prune_rate=0.5).update(THERE, moment(WEIGHTS, momenta=moved))
+    after = SNFS(prune_rate=0.5).update(THERE, update_context(WEIGHTS, momenta=moved))
     assert bits(after) == {"a": [0, 0, 1, 1, 0, 1, 0, 0], "b": [0, 0, 1, 1, 0, 1, 1, 1]}
 
 
@@ -50,7 +50,7 @@ def test_what_does_not_fit_goes_elsewhere() -> None:
     masks = Masks({"a": THERE["a"], "b": mask(1, 1, 1, 1, 0)})
     weights = {"a": WEIGHTS["a"], "b": WEIGHTS["b"][:5]}
     moved = momenta([1, -1, 1, -1, 0.1, -0.4, 0.2, 0.3], [300, -300, 300, -300, 0.1])
-    after = SNFS(prune_rate=0.5).update(masks, moment(weights, momenta=moved))
+    after = SNFS(prune_rate=0.5).update(masks, update_context(weights, momenta=moved))
     assert bits(after) == {"a": [0, 0, 1, 1, 0, 1, 1, 1], "b": [0, 0, 1, 1, 1]}
 
 
@@ -59,20 +59,20 @@ def test_where_the_network_is_almost_full_less_goes() -> None:
     masks = Masks({"a": mask(1, 1, 1, 1, 0, 0), "b": mask(1, 1, 1, 1)})
     weights = {"a": WEIGHTS["a"][:6], "b": WEIGHTS["b"][:4]}
     moved = momenta([1, -1, 1, -1, 0.1, -0.4], [3, -3, 3, -3])
-    after = SNFS(prune_rate=0.5).update(masks, moment(weights, momenta=moved))
+    after = SNFS(prune_rate=0.5).update(masks, update_context(weights, momenta=moved))
     assert bits(after) == {"a": [0, 1, 1, 1, 1, 1], "b": [0, 1, 1, 1]}
 
 
 def test_a_layer_without_weights_has_no_momentum_and_grows_none() -> None:
     masks = Masks({"a": mask(0, 0, 0), "b": mask(1, 1, 0, 0)})
     weights = {"a": torch.zeros(3), "b": torch.tensor([1.0, 2.0, 0.0, 0.0])}
-    after = SNFS(prune_rate=0.5).update(masks, moment(weights, momenta=momenta([9, 9, 9], [1, 1, 2, 3])))
+    after = SNFS(prune_rate=0.5).update(masks, update_context(weights, momenta=momenta([9, 9, 9], [1, 1, 2, 3])))
     assert bits(after) == {"a": [0, 0, 0], "b": [0, 1, 0, 1]}
 
 
 def test_before_the_first_step_there_is_no_momentum_and_growth_is_by_room() -> None:
     """Four places in each layer, two and two grow; of equal momenta the earlier places."""
-    after = SNFS(prune_rate=0.5).update(THERE, moment(WEIGHTS, momenta=momenta([0.0] * 8, [0.0] * 8)))
+    after = SNFS(prune_rate=0.5).update(THERE, update_context(WEIGHTS, momenta=momenta([0.0] * 8, [0.0] * 8)))
     assert bits(after) == {name: [0, 0, 1, 1, 1, 1, 0, 0] for name in ("a", "b")}
 
 
@@ -90,7 +90,7 @@ def test_the_number_of_weights_is_exact_however_full_the_layers(
     masks = Masks({str(n): torch.rand(size, generator=generator) < d for n, (size, d, _) in enumerate(layers)})
     weights = {name: torch.randn(there.shape, generator=generator) * there for name, there in masks.items()}
     moved = {str(n): torch.randn(size, generator=generator) * scale for n, (size, _, scale) in enumerate(layers)}
-    after = SNFS(prune_rate=rate, regrow_dropped=regrow).update(masks, moment(weights, momenta=moved))
+    after = SNFS(prune_rate=rate, regrow_dropped=regrow).update(masks, update_context(weights, momenta=moved))
     assert sum(after.counts().values()) == sum(masks.counts().values())
     for name, there in masks.items():
         grown, empty = after[name] & ~there, ~after[name] & ~there

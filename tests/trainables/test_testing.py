@@ -25,29 +25,29 @@ class Good(RandomMask, MaskedSparsifier):
     def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         return range(3, timeline.steps, 3)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        return random_per_layer(moment.weights, masks.counts(), moment.generator)
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        return random_per_layer(context.weights, masks.counts(), context.generator)
 
 
 class OneTooMany(Good):
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
         counts = masks.counts()
         counts["11.weight"] += 1
-        return random_per_layer(moment.weights, counts, moment.generator)
+        return random_per_layer(context.weights, counts, context.generator)
 
 
 class GloballyRandom(Good):
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        return random_per_layer(moment.weights, masks.counts(), torch.default_generator)
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        return random_per_layer(context.weights, masks.counts(), torch.default_generator)
 
 
 class Forgetful(Good):
     """What it knows of earlier updates is in the object and not in the checkpoint."""
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        self.__dict__["updates"].append(moment.step)
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        self.__dict__["updates"].append(context.step)
         generator = torch.Generator().manual_seed(len(self.__dict__["updates"]))
-        return random_per_layer(moment.weights, masks.counts(), generator)
+        return random_per_layer(context.weights, masks.counts(), generator)
 
     def initialize(self, start: InitContext) -> Masks:
         self.__dict__["updates"] = []
@@ -139,8 +139,8 @@ def test_a_training_too_short_for_its_method_is_caught() -> None:
         def num_active_at(self, total: int, step: int, spec: Any, timeline: TrainingSteps) -> int:
             return super().num_active_at(total, step, spec, timeline) if step >= 3 else total
 
-        def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-            return random_per_layer(moment.weights, dict.fromkeys(masks, 18), moment.generator)
+        def update(self, masks: Masks, context: UpdateContext) -> Masks:
+            return random_per_layer(context.weights, dict.fromkeys(masks, 18), context.generator)
 
     with pytest.raises(AssertionError, match=r"one epoch of 2 samples must end with 72 active weights \(got 360\)"):
         check_shortest(tiny_trial(Late()), 2)

@@ -9,7 +9,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.topkast import ExplorationPenaltyParams, TopKAST
 from sparsweep.trainables.specs import distributions
-from support.mask_updates import bits, moment
+from support.mask_updates import bits, update_context
 from support.softmax_regression import DECAY, LAYER, LR, flat, gradient
 from support.tiny_trials import begin, trial
 
@@ -19,9 +19,9 @@ VALUES = {"a": torch.tensor([0.9, -0.8, 0.1, 0.2]), "b": torch.tensor([0.7, 0.6,
 def test_the_largest_of_the_network_by_hand() -> None:
     method = TopKAST(distribution="global")
     masks = Masks({name: torch.arange(4) < 2 for name in VALUES})
-    assert bits(method.update(masks, moment(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 0, 0]}
+    assert bits(method.update(masks, update_context(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 0, 0]}
     masks = Masks({name: torch.arange(4) < 3 for name in VALUES})
-    assert bits(method.update(masks, moment(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 1, 1]}
+    assert bits(method.update(masks, update_context(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 1, 1]}
 
 
 def test_the_largest_of_layers_follow_erk() -> None:
@@ -83,7 +83,7 @@ def test_a_weight_that_outgrows_one_in_force_takes_its_place_with_its_value() ->
     run.train_epoch()
     value = run.masked_params.dense_values()[LAYER][tuple(newcomer)].clone()
     assert value > 4 and not run.masks[LAYER][tuple(newcomer)]
-    run.masked_params.set_masks(run.spec.sparsifier.update(run.masks, moment(run.masked_params.dense_values())))
+    run.masked_params.set_masks(run.spec.sparsifier.update(run.masks, update_context(run.masked_params.dense_values())))
     assert run.masks[LAYER][tuple(newcomer)] and run.weights[LAYER].detach()[tuple(newcomer)] == value
     gone = masks & ~run.masks[LAYER]
     assert int(gone.sum()) == 1 and run.masked_params.latent[LAYER][gone] != 0

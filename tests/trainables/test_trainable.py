@@ -103,7 +103,7 @@ def test_runs_of_the_same_shapes_share_a_machine_and_leave_what_they_leave_alone
         worker.reset_config(worker.config)
         while not worker.step()["done"]:
             pass
-        machines.append(worker.workshop.runner)
+        machines.append(worker.runner_cache.runner)
     assert machines[0] is machines[1] and machines[1] is not machines[2]
     together = store.read_weights(specs[1].id)["model"]
     store.delete(store.artifact_path("weights", specs[1].id))
@@ -118,7 +118,7 @@ def test_after_an_error_the_machine_is_not_used_again(make: Make) -> None:
     worker = make(trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30}))
     with pytest.raises(ArithmeticError):
         worker.step()
-    assert worker.workshop.runner is None
+    assert worker.runner_cache.runner is None
 
 
 def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> None:

@@ -130,8 +130,8 @@ class Late(Dense):
     def update_steps(self, timeline: object) -> tuple[int, ...]:
         return (1,)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        assert moment.step == 1
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        assert context.step == 1
         changed = {name: mask.clone() for name, mask in masks.items()}
         changed["conv1.weight"].view(-1)[0] = False
         return Masks(changed)

@@ -174,11 +174,11 @@ class Sparsifier(SparsifierSpec):
         """Return the tensors that the method keeps during training, on the device of the weights."""
         return {}
 
-    def on_gradients(self, moment: UpdateContext, gradients: Tensors) -> None:
+    def on_gradients(self, context: UpdateContext, gradients: Tensors) -> None:
         """Process the gradients after every backward pass if :attr:`needs_every_gradient` is set.
 
         Args:
-            moment: Inputs of this step.
+            context: Inputs of this step.
             gradients: Dense gradients by name. The method may change them in place.
         """
 
@@ -186,7 +186,7 @@ class Sparsifier(SparsifierSpec):
         """Return the steps in [0, timeline.steps] before which :meth:`update` runs. The last one is after training."""
         return ()
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
         """Return the new masks.
 
         The trainer sets dropped weights and their momenta to zero. Grown weights start at zero. With latent parameters,
@@ -194,7 +194,7 @@ class Sparsifier(SparsifierSpec):
 
         Args:
             masks: Current masks.
-            moment: Inputs of this update.
+            context: Inputs of this update.
         """
         raise NotImplementedError
 

@@ -55,34 +55,34 @@ class BayesianConnectivity(RandomMask):
         return SignConstrainedParams(weights, optimizer, masks)
 
     @no_grad
-    def on_gradients(self, moment: UpdateContext, gradients: Tensors) -> None:
+    def on_gradients(self, context: UpdateContext, gradients: Tensors) -> None:
         device = next(iter(gradients.values())).device
-        generator = torch.Generator(device).manual_seed(_seed(moment.generator))
+        generator = torch.Generator(device).manual_seed(_seed(context.generator))
         for name, gradient in gradients.items():
-            gradient.add_(moment.weights[name].sign(), alpha=self.l1)
+            gradient.add_(context.weights[name].sign(), alpha=self.l1)
             noise = torch.randn(gradient.shape, generator=generator, device=device, dtype=gradient.dtype)
             gradient.sub_(noise, alpha=self.noise)
 
     def update_steps(self, timeline: TrainingSteps) -> Collection[int]:
         return range(self.update_interval, timeline.steps + 1, self.update_interval)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        kept = Masks({name: mask & (moment.weights[name] != 0) for name, mask in masks.items()})
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        kept = Masks({name: mask & (context.weights[name] != 0) for name, mask in masks.items()})
         # Two device-to-host transfers for all layers: the host draws the number of grown weights per layer.
         num_active, num_kept = masks.counts(), kept.counts()
         capacity = [mask.numel() - num_kept[name] for name, mask in masks.items()]
-        random = np.random.default_rng(_seed(moment.generator))
+        random = np.random.default_rng(_seed(context.generator))
         sizes = [mask.numel() for mask in masks.values()]
         counts = draw_layers(sum(num_active.values()) - sum(num_kept.values()), sizes, capacity, random)
         layers = zip(kept.items(), capacity, counts, strict=True)
-        return Masks({name: mask | draw_places(~mask, free, count, random) for (name, mask), free, count in layers})
+        return Masks({name: mask | draw_positions(~mask, free, count, random) for (name, mask), free, count in layers})
 
 
 def _seed(generator: torch.Generator) -> int:
     return int(torch.randint(2**62, (), generator=generator))
 
 
-def draw_layers(count: int, sizes: Sequence[int], room: Sequence[int], random: np.random.Generator) -> list[int]:
+def draw_layers(count: int, sizes: Sequence[int], capacity: Sequence[int], random: np.random.Generator) -> list[int]:
     """Draw the number of connections that grow in each layer.
 
     Each connection draws its layer independently, in proportion to ``sizes``. The surplus of a full layer goes to the
@@ -91,37 +91,37 @@ def draw_layers(count: int, sizes: Sequence[int], room: Sequence[int], random: n
     Args:
         count: Number of connections that grow in all layers.
         sizes: Number of weights per layer.
-        room: Capacity per layer. No layer gets more.
+        capacity: Capacity per layer. No layer gets more.
         random: Generator of the draw.
 
     Returns:
         Number of connections per layer. The sum is ``count``.
     """
     drawn = random.multinomial(count, np.asarray(sizes) / sum(sizes)).tolist()
-    assigned = [min(target, free) for target, free in zip(drawn, room, strict=True)]
-    remaining = [free - number for free, number in zip(room, assigned, strict=True)]
+    assigned = [min(target, free) for target, free in zip(drawn, capacity, strict=True)]
+    remaining = [free - number for free, number in zip(capacity, assigned, strict=True)]
     extra = allocate_proportionally(count - sum(assigned), sizes, remaining)
     return [number + more for number, more in zip(assigned, extra, strict=True)]
 
 
-def draw_places(places: torch.Tensor, free: int, count: int, random: np.random.Generator) -> torch.Tensor:
-    """Draw ``count`` of the true elements of ``places`` uniformly.
+def draw_positions(candidates: torch.Tensor, free: int, count: int, random: np.random.Generator) -> torch.Tensor:
+    """Draw ``count`` of the true elements of ``candidates`` uniformly.
 
     The cost is one pass over the layer without sorting, because this function may run in every step.
 
     Args:
-        places: Boolean mask of the candidate positions.
-        free: Number of true elements in ``places``.
+        candidates: Boolean mask of the candidate positions.
+        free: Number of true elements in ``candidates``.
         count: Number of positions to draw.
         random: Generator of the draw.
 
     Returns:
-        Boolean tensor with the shape of ``places``.
+        Boolean tensor with the shape of ``candidates``.
     """
-    drawn = torch.zeros_like(places)
+    drawn = torch.zeros_like(candidates)
     if count:
-        picks = torch.from_numpy(random.choice(free, count, replace=False, shuffle=False) + 1).to(places.device)
-        drawn.view(-1)[torch.searchsorted(places.flatten().cumsum(0), picks)] = True
+        picks = torch.from_numpy(random.choice(free, count, replace=False, shuffle=False) + 1).to(candidates.device)
+        drawn.view(-1)[torch.searchsorted(candidates.flatten().cumsum(0), picks)] = True
     return drawn
 
 

@@ -74,36 +74,36 @@ class DropAndGrow(PeriodicUpdates, RandomMask, MaskedSparsifier):
         if self.decay == "exponential" and self.final_prune_rate == 0:
             raise SpecError("sparsifier.final_prune_rate", "must be above 0 for exponential decay (got 0).")
 
-    def rate(self, moment: UpdateContext) -> float:
+    def rate(self, context: UpdateContext) -> float:
         """Return the share of the weights that this update replaces."""
-        progress = moment.step / (self.decay_fraction * moment.timeline.steps)
+        progress = context.step / (self.decay_fraction * context.timeline.steps)
         return DECAYS[self.decay](min(progress, 1.0), self.prune_rate, self.final_prune_rate)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        removed = self.drop_masks(masks, moment)
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        removed = self.drop_masks(masks, context)
         kept = Masks({name: mask & ~removed[name] for name, mask in masks.items()})
-        places = {name: ~(kept if self.regrow_dropped else masks)[name] for name in masks}
-        counts = self.grow_counts(kept, removed, places, moment)
-        scores = self.grow_scores(moment)
-        return Masks({name: kept[name] | top_k_within(scores[name], places[name], counts[name]) for name in masks})
+        candidates = {name: ~(kept if self.regrow_dropped else masks)[name] for name in masks}
+        counts = self.grow_counts(kept, removed, candidates, context)
+        scores = self.grow_scores(context)
+        return Masks({name: kept[name] | top_k_within(scores[name], candidates[name], counts[name]) for name in masks})
 
     def capacity(self, mask: torch.Tensor) -> torch.Tensor | int:
         """Return the maximum number of weights that can be dropped and regrown in a layer."""
         return mask.numel() if self.regrow_dropped else (~mask).sum()
 
-    def drop_masks(self, masks: Masks, moment: UpdateContext) -> Tensors:
+    def drop_masks(self, masks: Masks, context: UpdateContext) -> Tensors:
         """Return the weights to drop, as boolean tensors by layer.
 
         No layer drops more weights than can grow in it again.
 
         Args:
             masks: Current masks.
-            moment: Inputs of this update.
+            context: Inputs of this update.
         """
-        rate, importance = self.rate(moment), self.drop_scores(moment)
+        rate, importance = self.rate(context), self.drop_scores(context)
         removed = {}
         for name, mask in masks.items():
-            groups = self.drop_groups(moment.weights[name], mask, rate)
+            groups = self.drop_groups(context.weights[name], mask, rate)
             removed[name] = bottom_k_within(importance[name], groups, self.capacity(mask))
         return removed
 
@@ -117,94 +117,96 @@ class DropAndGrow(PeriodicUpdates, RandomMask, MaskedSparsifier):
         """
         return [(mask, num_to_drop(mask, rate))]
 
-    def drop_scores(self, moment: UpdateContext) -> Tensors:
+    def drop_scores(self, context: UpdateContext) -> Tensors:
         """Return the importance of each weight. The smallest are dropped."""
-        return {name: weight.abs() for name, weight in moment.weights.items()}
+        return {name: weight.abs() for name, weight in context.weights.items()}
 
-    def grow_counts(self, kept: Masks, removed: Tensors, places: Tensors, moment: UpdateContext) -> Mapping[str, Count]:
+    def grow_counts(
+        self, kept: Masks, removed: Tensors, candidates: Tensors, context: UpdateContext
+    ) -> Mapping[str, Count]:
         """Return the number of weights that grow in each layer: as many as the layer drops.
 
         Args:
             kept: Masks after the drop.
             removed: Dropped weights, as boolean tensors by layer.
-            places: Positions where weights may grow, as boolean tensors by layer.
-            moment: Inputs of this update.
+            candidates: Positions where weights may grow, as boolean tensors by layer.
+            context: Inputs of this update.
         """
         return {name: dropped.sum() for name, dropped in removed.items()}
 
-    def grow_scores(self, moment: UpdateContext) -> Tensors:
+    def grow_scores(self, context: UpdateContext) -> Tensors:
         """Return the score of each position. The largest grow."""
-        return random_scores(moment)
+        return random_scores(context)
 
 
 # Growth scores -------------------------------------------------------------------------------------------------------
 
 
-def random_scores(moment: UpdateContext) -> Tensors:
+def random_scores(context: UpdateContext) -> Tensors:
     """Return independent uniform scores."""
-    return uniform_scores(moment.weights, moment.generator)
+    return uniform_scores(context.weights, context.generator)
 
 
-def gradient_scores(moment: UpdateContext) -> Tensors:
+def gradient_scores(context: UpdateContext) -> Tensors:
     """Return |dL/dw| of the next batch for all weights, masked ones included."""
-    return {name: gradient.abs() for name, gradient in moment.dense_gradients().items()}
+    return {name: gradient.abs() for name, gradient in context.dense_gradients().items()}
 
 
 # Selection ------------------------------------------------------------------------------------------------------------
 
 
-def num_to_drop(side: torch.Tensor, rate: float) -> torch.Tensor:
-    """Return the share ``rate`` of the weights in ``side``, rounded to the nearest integer, on the device.
+def num_to_drop(mask: torch.Tensor, rate: float) -> torch.Tensor:
+    """Return the share ``rate`` of the weights in ``mask``, rounded to the nearest integer, on the device.
 
     Args:
-        side: Boolean mask of the weights.
+        mask: Boolean mask of the weights.
         rate: Share in [0, 1].
     """
-    return (rate * side.sum()).round().long()
+    return (rate * mask.sum()).round().long()
 
 
-def scale_to_capacity(counts: Sequence[torch.Tensor], room: Count) -> list[torch.Tensor]:
-    """Scale ``counts`` down by one common factor if their sum exceeds ``room``.
+def scale_to_capacity(counts: Sequence[torch.Tensor], capacity: Count) -> list[torch.Tensor]:
+    """Scale ``counts`` down by one common factor if their sum exceeds ``capacity``.
 
     Args:
         counts: Desired numbers of weights.
-        room: Total capacity.
+        capacity: Total capacity.
     """
     total = torch.stack(list(counts)).sum().clamp(min=1)
-    return [torch.minimum(count, count * room // total) for count in counts]
+    return [torch.minimum(count, count * capacity // total) for count in counts]
 
 
-def top_k_within(scores: torch.Tensor, places: torch.Tensor, count: Count) -> torch.Tensor:
-    """Select the ``count`` largest scores within ``places``. Of equal scores the earlier one is selected.
+def top_k_within(scores: torch.Tensor, candidates: torch.Tensor, count: Count) -> torch.Tensor:
+    """Select the ``count`` largest scores within ``candidates``. Of equal scores the earlier one is selected.
 
     Args:
         scores: Scores of a layer.
-        places: Boolean mask of the candidates, with the shape of ``scores``.
+        candidates: Boolean mask of the candidates, with the shape of ``scores``.
         count: Number of elements to select.
 
     Returns:
         Boolean tensor with the shape of ``scores``.
     """
-    return places & largest(torch.where(places, scores, -torch.inf), count)
+    return candidates & largest(torch.where(candidates, scores, -torch.inf), count)
 
 
-def bottom_k_within(importance: torch.Tensor, sides: Sequence[DropGroup], room: Count) -> torch.Tensor:
+def bottom_k_within(importance: torch.Tensor, groups: Sequence[DropGroup], capacity: Count) -> torch.Tensor:
     """Select the least important weights of each group.
 
     Args:
         importance: Importance of each weight of a layer.
-        sides: Groups of weights, each with the number to select.
-        room: Maximum number of weights selected from all groups.
+        groups: Groups of weights, each with the number to select.
+        capacity: Maximum number of weights selected from all groups.
 
     Returns:
         Boolean tensor with the shape of ``importance``.
     """
-    counts = scale_to_capacity([count for _, count in sides], room)
-    selected = [top_k_within(-importance, side, count) for (side, _), count in zip(sides, counts, strict=True)]
+    counts = scale_to_capacity([count for _, count in groups], capacity)
+    selected = [top_k_within(-importance, group, count) for (group, _), count in zip(groups, counts, strict=True)]
     return torch.stack(selected).any(0)
 
 
-def allocate_proportionally(total: int, shares: Sequence[float], room: Sequence[int]) -> list[int]:
+def allocate_proportionally(total: int, shares: Sequence[float], capacity: Sequence[int]) -> list[int]:
     """Divide ``total`` into integers in proportion to ``shares``, by largest remainders.
 
     The surplus of a full layer goes to the others in proportion to their shares. If all of these shares are 0, the
@@ -213,7 +215,7 @@ def allocate_proportionally(total: int, shares: Sequence[float], room: Sequence[
     Args:
         total: Integer to divide.
         shares: Weight of each layer in the division.
-        room: Capacity of each layer.
+        capacity: Capacity of each layer.
 
     Returns:
         One integer per layer, at most its capacity. The sum is ``total``.
@@ -221,23 +223,24 @@ def allocate_proportionally(total: int, shares: Sequence[float], room: Sequence[
     Raises:
         ValueError: ``total`` is negative or exceeds the sum of the capacities.
     """
-    if not 0 <= total <= sum(room):
-        raise ValueError(f"{total} weights do not fit into {sum(room)} positions")
-    counts = [0] * len(room)
-    layers, missing = [layer for layer, places in enumerate(room) if places], total
+    if not 0 <= total <= sum(capacity):
+        raise ValueError(f"{total} weights do not fit into {sum(capacity)} positions")
+    counts = [0] * len(capacity)
+    layers, missing = [layer for layer, free in enumerate(capacity) if free], total
     while layers and missing:
         weights = [shares[layer] for layer in layers]
         if not any(weights):
-            weights = [float(room[layer]) for layer in layers]
+            weights = [float(capacity[layer]) for layer in layers]
         parts = {layer: missing * weight / sum(weights) for layer, weight in zip(layers, weights, strict=True)}
-        full = [layer for layer in layers if parts[layer] >= room[layer]]
+        full = [layer for layer in layers if parts[layer] >= capacity[layer]]
         if not full:
             return [
-                count + extra for count, extra in zip(counts, round_to_total(parts, missing, len(room)), strict=True)
+                count + extra
+                for count, extra in zip(counts, round_to_total(parts, missing, len(capacity)), strict=True)
             ]
         for layer in full:
-            counts[layer] = room[layer]
-            missing -= room[layer]
+            counts[layer] = capacity[layer]
+            missing -= capacity[layer]
         layers = [layer for layer in layers if layer not in full]
     return counts
 
@@ -250,7 +253,7 @@ def round_to_total(parts: Mapping[int, float], total: int, length: int) -> list[
         total: Sum of the result.
         length: Number of layers.
     """
-    counts = [int(parts.get(place, 0)) for place in range(length)]
-    for place in sorted(parts, key=lambda place: counts[place] - parts[place])[: total - sum(counts)]:
-        counts[place] += 1
+    counts = [int(parts.get(layer, 0)) for layer in range(length)]
+    for layer in sorted(parts, key=lambda layer: counts[layer] - parts[layer])[: total - sum(counts)]:
+        counts[layer] += 1
     return counts

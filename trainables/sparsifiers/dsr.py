@@ -52,15 +52,19 @@ class DSR(DropAndGrow):
     decay: Decay = Field(default="constant", description="decay of prune_rate")
     stop_fraction: float = Field(default=0.95, gt=0, le=1, description="no update after this share of training")
 
-    def drop_masks(self, masks: Masks, moment: UpdateContext) -> Tensors:
-        importance = torch.cat([value.flatten() for value in self.drop_scores(moment).values()])
+    def drop_masks(self, masks: Masks, context: UpdateContext) -> Tensors:
+        importance = torch.cat([value.flatten() for value in self.drop_scores(context).values()])
         active = torch.cat([mask.flatten() for mask in masks.values()])
-        removed = bottom_k_within(importance, [(active, num_to_drop(active, self.rate(moment)))], self.capacity(active))
+        removed = bottom_k_within(
+            importance, [(active, num_to_drop(active, self.rate(context)))], self.capacity(active)
+        )
         parts = removed.split([mask.numel() for mask in masks.values()])
         return {name: part.view_as(masks[name]) for name, part in zip(masks, parts, strict=True)}
 
-    def grow_counts(self, kept: Masks, removed: Tensors, places: Tensors, moment: UpdateContext) -> Mapping[str, Count]:
-        totals = [torch.stack([part.sum() for part in parts.values()]) for parts in (removed, places, kept)]
+    def grow_counts(
+        self, kept: Masks, removed: Tensors, candidates: Tensors, context: UpdateContext
+    ) -> Mapping[str, Count]:
+        totals = [torch.stack([part.sum() for part in parts.values()]) for parts in (removed, candidates, kept)]
         # One device-to-host transfer for all layers: the host divides the dropped weights among them.
         dropped, capacity, survivors = torch.stack(totals).tolist()
         return dict(zip(kept, allocate_proportionally(sum(dropped), survivors, capacity), strict=True))

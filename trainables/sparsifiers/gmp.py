@@ -69,10 +69,10 @@ class GMP(LayerBudget, MaskedSparsifier):
             return max(1, int((1 - sparsity) * total) - 1)
         return num_active(total, sparsity)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        kept = self.num_active_at(masks.size, moment.step, moment.spec, moment.timeline)
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        kept = self.num_active_at(masks.size, context.step, context.spec, context.timeline)
         # Masked weights rank below every active weight, zero ones included: pruning never regrows a weight.
-        scores = {name: torch.where(masks[name], weight.abs(), -1.0) for name, weight in moment.weights.items()}
+        scores = {name: torch.where(masks[name], weight.abs(), -1.0) for name, weight in context.weights.items()}
         return self.top_k(scores, kept, masks)
 
     def progress_by_step(self, timeline: TrainingSteps) -> dict[int, float]:

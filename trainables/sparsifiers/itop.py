@@ -39,8 +39,8 @@ class ITOP(DropAndGrow):
     final_prune_rate: float = Field(default=0.005, ge=0, lt=1, description="share at the end of the decay")
     stop_fraction: float = Field(default=0.98, gt=0, le=1, description="no update after this share of training")
 
-    def grow_scores(self, moment: UpdateContext) -> Tensors:
-        return GROWTH[self.growth](moment)
+    def grow_scores(self, context: UpdateContext) -> Tensors:
+        return GROWTH[self.growth](context)
 
 
 GROWTH: Mapping[str, Callable[[UpdateContext], Tensors]] = {"random": random_scores, "gradient": gradient_scores}

@@ -40,9 +40,9 @@ class MEST(DropAndGrow):
         default=0.0, ge=0, description="lambda in the importance |w| + lambda |dL/dw| (authors' code: 0)"
     )
 
-    def drop_scores(self, moment: UpdateContext) -> Tensors:
-        magnitudes = super().drop_scores(moment)
+    def drop_scores(self, context: UpdateContext) -> Tensors:
+        magnitudes = super().drop_scores(context)
         if self.gradient_weight == 0:
             return magnitudes
-        gradients = gradient_scores(moment)
+        gradients = gradient_scores(context)
         return {name: magnitudes[name] + self.gradient_weight * gradients[name] for name in magnitudes}

@@ -45,11 +45,11 @@ class Movement(GMP):
         return {name: torch.zeros_like(weight) for name, weight in start.weights.items()}
 
     @no_grad
-    def on_gradients(self, moment: UpdateContext, gradients: Tensors) -> None:
-        weights = [moment.weights[name] for name in gradients]
-        scores = [moment.state[name] for name in gradients]
+    def on_gradients(self, context: UpdateContext, gradients: Tensors) -> None:
+        weights = [context.weights[name] for name in gradients]
+        scores = [context.state[name] for name in gradients]
         torch._foreach_addcmul_(scores, weights, list(gradients.values()), value=-1.0)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        kept = self.num_active_at(masks.size, moment.step, moment.spec, moment.timeline)
-        return self.top_k({name: moment.state[name] for name in masks}, kept)
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        kept = self.num_active_at(masks.size, context.step, context.spec, context.timeline)
+        return self.top_k({name: context.state[name] for name in masks}, kept)

@@ -73,8 +73,8 @@ class NM(Sparsifier):
         interval = timeline.epochs_to_steps(self.update_every)
         return range(interval, timeline.steps + 1, interval)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        return self.choose(moment.weights)
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        return self.choose(context.weights)
 
     def choose(self, weights: Mapping[str, torch.Tensor]) -> Masks:
         """Return masks of the N largest magnitudes of every group."""

@@ -38,5 +38,5 @@ class RigL(DropAndGrow):
     update_every: float = Field(default=0.25, gt=0, description="epochs between two updates (paper: 100 steps)")
     decay_fraction: float = Field(default=0.75, gt=0, le=1, description="share of training at which the decay ends")
 
-    def grow_scores(self, moment: UpdateContext) -> Tensors:
-        return gradient_scores(moment)
+    def grow_scores(self, context: UpdateContext) -> Tensors:
+        return gradient_scores(context)

@@ -56,8 +56,8 @@ class SNFS(DropAndGrow):
         if spec.recipe.momentum == 0:
             raise SpecError("recipe.momentum", "snfs needs momentum above 0 (got 0). Set recipe.momentum.")
 
-    def drop_masks(self, masks: Masks, moment: UpdateContext) -> Tensors:
-        rate, importance = self.rate(moment), self.drop_scores(moment)
+    def drop_masks(self, masks: Masks, context: UpdateContext) -> Tensors:
+        rate, importance = self.rate(context), self.drop_scores(context)
         capacity = torch.stack(
             [torch.as_tensor(self.capacity(mask), device=mask.device) for mask in masks.values()]
         ).sum()
@@ -67,17 +67,19 @@ class SNFS(DropAndGrow):
             for (name, mask), count in zip(masks.items(), counts, strict=True)
         }
 
-    def grow_counts(self, kept: Masks, removed: Tensors, places: Tensors, moment: UpdateContext) -> Mapping[str, Count]:
-        momenta = moment.momenta()
+    def grow_counts(
+        self, kept: Masks, removed: Tensors, candidates: Tensors, context: UpdateContext
+    ) -> Mapping[str, Count]:
+        momenta = context.momenta()
         means = [mean_magnitude(momenta[name], kept[name] | removed[name]) for name in kept]
-        totals = [torch.stack([part.sum() for part in parts.values()]) for parts in (removed, places)]
+        totals = [torch.stack([part.sum() for part in parts.values()]) for parts in (removed, candidates)]
         # Two device-to-host transfers for all layers: the host divides the dropped weights among them.
         dropped, capacity = torch.stack(totals).tolist()
         counts = allocate_proportionally(sum(dropped), torch.stack(means).tolist(), capacity)
         return dict(zip(kept, counts, strict=True))
 
-    def grow_scores(self, moment: UpdateContext) -> Tensors:
-        return {name: momentum.abs() for name, momentum in moment.momenta().items()}
+    def grow_scores(self, context: UpdateContext) -> Tensors:
+        return {name: momentum.abs() for name, momentum in context.momenta().items()}
 
 
 def mean_magnitude(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

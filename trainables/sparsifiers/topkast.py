@@ -52,8 +52,8 @@ class TopKAST(PeriodicUpdates, LayerBudget):
     def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
         return ExplorationPenaltyParams(weights, optimizer, masks, self.trained_set)
 
-    def update(self, masks: Masks, moment: UpdateContext) -> Masks:
-        return self.largest(moment.weights, sum(masks.counts().values()))
+    def update(self, masks: Masks, context: UpdateContext) -> Masks:
+        return self.largest(context.weights, sum(masks.counts().values()))
 
     def largest(self, weights: Mapping[str, torch.Tensor], count: int) -> Masks:
         """Return the set A: the ``count`` largest weights.

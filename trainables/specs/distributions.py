@@ -158,7 +158,7 @@ def num_weights(shapes: Shapes) -> int:
 
 
 def allocate(
-    shapes: Shapes, densities: Mapping[str, float], total: int, room: Mapping[str, int] | None = None
+    shapes: Shapes, densities: Mapping[str, float], total: int, capacity: Mapping[str, int] | None = None
 ) -> dict[str, int]:
     """Return an integer number of active weights per layer, by the method of largest remainders.
 
@@ -168,22 +168,22 @@ def allocate(
         shapes: Weight shape of each layer, by name.
         densities: Density of each layer. Their sum in weights must equal ``total``, within one weight per layer.
         total: Number of active weights in all layers.
-        room: Maximum number of active weights per layer. Default: the layer's size. If a layer reaches its maximum,
+        capacity: Maximum number of active weights per layer. Default: the layer's size. If a layer reaches its maximum,
             other layers receive one more weight.
 
     Raises:
-        ValueError: ``total`` does not match ``densities``, or exceeds ``room``.
+        ValueError: ``total`` does not match ``densities``, or exceeds ``capacity``.
     """
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    room = room or sizes
+    capacity = capacity or sizes
     targets = {name: min(densities[name], 1.0) * sizes[name] for name in shapes}
     # 1e-6: rounding errors can put an exact integer slightly below its value.
-    counts = {name: min(room[name], math.floor(targets[name] + 1e-6)) for name in shapes}
+    counts = {name: min(capacity[name], math.floor(targets[name] + 1e-6)) for name in shapes}
     missing = total - sum(counts.values())
-    if not 0 <= missing <= min(len(shapes), sum(room.values()) - sum(counts.values())):
+    if not 0 <= missing <= min(len(shapes), sum(capacity.values()) - sum(counts.values())):
         raise ValueError(f"total: layer densities give {sum(targets.values()):.1f} active weights (got {total})")
     while missing:
-        open_layers = [name for name in shapes if counts[name] < room[name]]
+        open_layers = [name for name in shapes if counts[name] < capacity[name]]
         for name in sorted(open_layers, key=lambda name: counts[name] - targets[name])[:missing]:
             counts[name] += 1
             missing -= 1

@@ -281,16 +281,16 @@ def side_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
 
 
-def cuda_capture(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
+def cuda_capture(step: Step, inputs: tuple[torch.Tensor, ...]) -> Replay:
     """Capture ``step`` as a CUDA graph. The capture computes nothing.
 
     Args:
         step: Training step.
-        places: Fixed tensors that the graph reads: images, labels and random numbers.
+        inputs: Fixed tensors that the graph reads: images, labels and random numbers.
     """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=side_stream(places[0].device)):
-        result = step(*places)
+    with torch.cuda.graph(graph, stream=side_stream(inputs[0].device)):
+        result = step(*inputs)
     return graph.replay, result
 
 

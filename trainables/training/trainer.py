@@ -157,9 +157,11 @@ class Trainer:
         state = self.sparsifier_state
         return UpdateContext(self.spec, step, self.timeline, weights, generator, gradients, params.momenta, state)
 
-    def _update_masks(self, moment: UpdateContext) -> None:
+    def _update_masks(self, context: UpdateContext) -> None:
         with phase("update"):
-            self.masked_params.set_masks(self.validated_masks(self.sparsifier.update(self.masks, moment), moment.step))
+            self.masked_params.set_masks(
+                self.validated_masks(self.sparsifier.update(self.masks, context), context.step)
+            )
             self._count_flops()
 
     def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor) -> Tensors:
