@@ -127,11 +127,11 @@ SHAPES = st.dictionaries(
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(shapes=SHAPES, density=st.floats(0.01, 0.99), groups=st.sampled_from([2, 4]))
-def test_erk_and_er_solve_their_equations(shapes: dict[str, tuple[int, ...]], density: float, sides: int) -> None:
+@given(shapes=SHAPES, density=st.floats(0.01, 0.99), dimensions=st.sampled_from([2, 4]))
+def test_erk_and_er_solve_their_equations(shapes: dict[str, tuple[int, ...]], density: float, dimensions: int) -> None:
     """The total is the asked one; sparse layers share one eps, and it would take every dense layer to 1 or beyond."""
-    densities = {2: er, 4: erk}[sides](shapes, density)
-    raw = {name: sum(shape[:sides]) / math.prod(shape[:sides]) for name, shape in shapes.items()}
+    densities = {2: er, 4: erk}[dimensions](shapes, density)
+    raw = {name: sum(shape[:dimensions]) / math.prod(shape[:dimensions]) for name, shape in shapes.items()}
     assert total_of(densities, shapes) == pytest.approx(density * num_weights(shapes))
     assert all(0 < value <= 1 for value in densities.values())
     eps = [densities[name] / raw[name] for name in shapes if densities[name] < 1]

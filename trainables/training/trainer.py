@@ -159,9 +159,8 @@ class Trainer:
 
     def _update_masks(self, context: UpdateContext) -> None:
         with phase("update"):
-            self.masked_params.set_masks(
-                self.validated_masks(self.sparsifier.update(self.masks, context), context.step)
-            )
+            masks = self.sparsifier.update(self.masks, context)
+            self.masked_params.set_masks(self.validated_masks(masks, context.step))
             self._count_flops()
 
     def _dense_gradients(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor) -> Tensors:
@@ -171,8 +170,7 @@ class Trainer:
         gradients = torch.autograd.grad(loss, list(self.weights.values()))
         for name, buffer in self.model.named_buffers():
             buffer.copy_(buffers[name])
-        dense = sum(self.layer_flops.values())
-        self.train_flops += loss_flops(self.loss_fn, self.forward_flops, dense) * len(labels)
+        self.train_flops += loss_flops(self.loss_fn, self.forward_flops, sum(self.layer_flops.values())) * len(labels)
         return {name: gradient.contiguous() for name, gradient in zip(self.weights, gradients, strict=True)}
 
     # Training --------------------------------------------------------------------------------------------------------
