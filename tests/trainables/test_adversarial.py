@@ -1,4 +1,4 @@
-"""Adversarial training: its losses by hand, what they run, what a trial records, and that arms are attacked alike."""
+"""Adversarial training: losses by hand, cost in passes, recorded metrics, and equal attacks for all methods."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def adversarial(**fields: Any) -> Adversarial:
     return parsed
 
 
-def attacked(sparsifier: str = "dense", profile: str = "clean", **fields: Any) -> TrialSpec:
-    """A trial of four epochs on the tiny network, with short attacks."""
+def attacked_trial(sparsifier: str = "dense", profile: str = "clean", **fields: Any) -> TrialSpec:
+    """Return a trial of four epochs on the tiny network, with short attacks."""
     short = {"name": "adversarial", "test_steps": 2, **({} if fields.get("loss") == "fgsm_rs" else {"steps": 2})}
     return trial(sparsifier, difficulty={**short, **fields}, profile=profile)
 
 
-def inputs_seen(network: AutocastNetwork) -> list[torch.Tensor]:
+def record_inputs(network: AutocastNetwork) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     network.module.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach().clone()))
     return seen
@@ -65,8 +65,8 @@ def inputs_seen(network: AutocastNetwork) -> list[torch.Tensor]:
 # The objectives, by hand ----------------------------------------------------------------------------------------------
 
 
-def test_pgd_training_is_cross_entropy_at_the_worst_images() -> None:
-    """On a linear network of two classes, away from the borders of [0, 1], every margin shrinks by eps * ||w||_1."""
+def test_pgd_loss_is_cross_entropy_at_the_optimal_perturbation() -> None:
+    """On a linear network with two classes, away from the borders of [0, 1], every margin shrinks by eps * ||w||_1."""
     network, images = random_linear(2), grey(6, low=0.3, high=0.7)
     difference = weights(network)[1] - weights(network)[0]
     gap = (network(images)[:, 1] - network(images)[:, 0]).detach() * torch.where(LABELS == 1, 1, -1)
@@ -79,11 +79,14 @@ def test_pgd_training_is_cross_entropy_at_the_worst_images() -> None:
         assert loss.requires_grad
 
 
-def test_fgsm_rs_is_one_signed_step_of_ten_levels_from_a_random_start() -> None:
-    """Wong et al.: delta uniform in the ball, delta + 1.25 eps sign(gradient), back in the ball, in [0, 1]."""
+def test_fgsm_rs_takes_one_signed_step_from_a_random_start() -> None:
+    """Wong et al.: uniform delta in the ball, a step of 1.25 eps sign(gradient), projection to the ball and to [0, 1].
+
+    1.25 eps is 10 gray levels.
+    """
     objective = adversarial(loss="fgsm_rs").loss_fn
     network, images = random_linear(2), grey(6)
-    seen = inputs_seen(network)
+    seen = record_inputs(network)
     objective.loss(network, images, LABELS, objective.draw_noise(images, generator(4)))
     assert len(seen) == 2
     noise = torch.empty(images.shape).uniform_(-EIGHT, EIGHT, generator=generator(4))
@@ -95,19 +98,19 @@ def test_fgsm_rs_is_one_signed_step_of_ten_levels_from_a_random_start() -> None:
 
 
 def kl(clean: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """KL(clean || other) of logits, a sample each, from its definition."""
+    """Compute KL(clean || other) of logits per sample, from its definition."""
     p, q = clean.double().softmax(1), other.double().softmax(1)
     return (p * (p / q).log()).sum(1)
 
 
-def test_divergence_is_the_sum_of_kl() -> None:
+def test_kl_divergence_is_the_sum_over_samples() -> None:
     clean, other = (torch.randn(5, 4, generator=generator(seed)) for seed in (1, 2))
     assert kl_divergence(clean, other).item() == pytest.approx(kl(clean, other).sum().item(), rel=1e-5)
     assert kl_divergence(clean, clean).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_trades_is_clean_cross_entropy_and_the_divergence_that_can_be_caused() -> None:
-    """On a linear network of two classes the divergence is largest where the gap moved by eps * ||w||_1, either way."""
+def test_trades_loss_is_clean_cross_entropy_plus_the_largest_divergence() -> None:
+    """On a linear network with two classes the divergence is largest where the logit gap moved by eps * ||w||_1."""
     network, images, beta = random_linear(2), grey(6, low=0.3, high=0.7), 3.0
     objective = TradesLoss(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", beta)
     loss, logits = objective.loss(network, images, LABELS, objective.draw_noise(images, generator()))
@@ -119,11 +122,14 @@ def test_trades_is_clean_cross_entropy_and_the_divergence_that_can_be_caused() -
     assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_trades_starts_beside_the_images_and_not_clipped() -> None:
-    """Black and white images: half of the starts lie outside [0, 1], as in the official code; the result does not."""
+def test_trades_starting_points_are_not_clipped() -> None:
+    """On black and white images half of the starting values lie outside [0, 1], as in the official code.
+
+    The values after each step lie in [0, 1].
+    """
     objective = TradesLoss(Attack(NORMS["linf"], EIGHT, TWO, 2), "eval", 6.0)
     network, images = random_linear(2), grey(6).round()
-    noise, seen = objective.draw_noise(images, generator(4)), inputs_seen(network)
+    noise, seen = objective.draw_noise(images, generator(4)), record_inputs(network)
     objective.loss(network, images, LABELS, noise)
     clean, start, step, _, found = seen
     assert torch.equal(clean, images) and torch.equal(start, images + noise)
@@ -131,8 +137,8 @@ def test_trades_starts_beside_the_images_and_not_clipped() -> None:
     assert all(tensor.min() >= 0 and tensor.max() <= 1 for tensor in (step, found))
 
 
-def test_trades_without_its_divergence_is_plain_training() -> None:
-    """Its gradient at beta 0 is that of cross-entropy; at a beta it is another one."""
+def test_trades_with_beta_zero_has_the_gradient_of_cross_entropy() -> None:
+    """At beta 6 the gradient differs from that of cross-entropy."""
 
     def gradient(loss: torch.Tensor, network: AutocastNetwork) -> torch.Tensor:
         return torch.autograd.grad(loss, network.module.get_submodule("1").get_parameter("weight"))[0]
@@ -146,11 +152,11 @@ def test_trades_without_its_divergence_is_plain_training() -> None:
     assert torch.allclose(none, plain, atol=1e-7) and not torch.allclose(some, plain, atol=1e-3)
 
 
-# What they run --------------------------------------------------------------------------------------------------------
+# Cost in passes -------------------------------------------------------------------------------------------------------
 
 
 class Flops(TorchDispatchMode):
-    """Adds up the operations of convolutions and matrix products, by torch's own formulas."""
+    """Sum of the operations of convolutions and matrix products, by the formulas of torch."""
 
     total = 0
 
@@ -171,8 +177,10 @@ class Flops(TorchDispatchMode):
         ({"loss": "trades", "steps": 3}, 13, 2),
     ],
 )
-def test_passes_are_those_that_are_run(fields: dict[str, Any], passes: int, weight_passes: int) -> None:
-    """The operations counted by torch; what it spares is the first layer's input gradient where weights are learnt."""
+def test_declared_passes_match_the_operations_counted_by_torch(
+    fields: dict[str, Any], passes: int, weight_passes: int
+) -> None:
+    """A pass that computes weight gradients computes no input gradient of the first layer. Torch does not count it."""
     objective = adversarial(**fields).loss_fn
     assert (objective.forward_equivalents, objective.weight_gradient_passes) == (passes, weight_passes)
     layers = [nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(8, 2)]
@@ -184,23 +192,23 @@ def test_passes_are_those_that_are_run(fields: dict[str, Any], passes: int, weig
     assert counted.total == 6 * (passes * sum(costs.values()) - weight_passes * costs["0.weight"])
 
 
-def test_a_trial_counts_its_attacks() -> None:
-    run = training(attacked("random"))
+def test_train_flops_include_the_attacks() -> None:
+    run = training(attacked_trial("random"))
     assert run.step_flops == pytest.approx(7 * run.forward_flops)
     run.train_epoch()
     assert run.train_flops == pytest.approx(7 * run.forward_flops * NUM_SAMPLES)
 
 
 @pytest.mark.parametrize(("loss", "passes", "dense_passes"), [("pgd", 7, 1), ("trades", 11, 2)])
-def test_dense_gradients_are_counted_as_often_as_they_are_computed(loss: str, passes: int, dense_passes: int) -> None:
-    spec = attacked(loss=loss).replace(sparsifier={"name": "random", "dense_gradients": True}, sparsity=0.8)
+def test_each_computation_of_dense_gradients_is_counted(loss: str, passes: int, dense_passes: int) -> None:
+    spec = attacked_trial(loss=loss).replace(sparsifier={"name": "random", "dense_gradients": True}, sparsity=0.8)
     run = training(spec)
     dense = sum(run.layer_flops.values())
     assert run.step_flops == pytest.approx((passes - dense_passes) * run.forward_flops + dense_passes * dense)
 
 
 @pytest.mark.parametrize(
-    ("fields", "moves"),
+    ("fields", "updates"),
     [
         ({"batch_norm": "train"}, 3),
         ({"batch_norm": "eval"}, 1),
@@ -209,21 +217,21 @@ def test_dense_gradients_are_counted_as_often_as_they_are_computed(loss: str, pa
         ({"loss": "trades", "batch_norm": "train"}, 5),
     ],
 )
-def test_running_statistics_move_as_often_as_documented(fields: dict[str, Any], moves: int) -> None:
-    """Two attack steps: K + 1 times as the authors have it (D13), else with what the network learns from."""
-    run = training(attacked(**fields))
+def test_running_statistics_are_updated_as_often_as_documented(fields: dict[str, Any], updates: int) -> None:
+    """With K = 2 attack steps: K + 1 updates in the authors' mode (D13), otherwise one per pass of the loss itself."""
+    run = training(attacked_trial(**fields))
     run.train_epoch()
     norm = run.model.get_submodule("2")
-    assert int(norm.get_buffer("num_batches_tracked")) == moves * len(run.batches)
+    assert int(norm.get_buffer("num_batches_tracked")) == updates * len(run.batches)
 
 
-def test_with_frozen_statistics_those_that_move_are_of_the_learnt_images() -> None:
-    """One step by hand: the running mean has seen the adversarial images once and nothing else."""
+def test_running_statistics_come_from_the_training_images_when_the_attack_freezes_them() -> None:
+    """One step by hand: the running mean contains the adversarial images once and nothing else."""
     for mode in ("eval", "train_frozen"):
-        run = training(attacked(batch_norm=mode))
+        run = training(attacked_trial(batch_norm=mode))
         images, labels = tiny_data().train_images[:8] / 255, tiny_data().train_labels[:8]
         before = run.model.get_submodule("2").get_buffer("running_mean").clone()
-        seen = inputs_seen(run.network)
+        seen = record_inputs(run.network)
         run.model.train()
         run.loss_fn.loss(run.network, images, labels, run.loss_fn.draw_noise(images, generator()))
         convolved = run.model.get_submodule("1")(run.model.get_submodule("0")(seen[-1]))
@@ -237,57 +245,60 @@ def test_with_frozen_statistics_those_that_move_are_of_the_learnt_images() -> No
 @pytest.mark.parametrize("batch_norm", BATCH_NORM_MODES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_resumed_training_equals_uninterrupted_bit_for_bit(loss: str, batch_norm: str) -> None:
-    spec = attacked("set", loss=loss, batch_norm=batch_norm, test_every=1)
-    whole, begun, resumed = (training(spec) for _ in range(3))
+    spec = attacked_trial("set", loss=loss, batch_norm=batch_norm, test_every=1)
+    uninterrupted, interrupted, resumed = (training(spec) for _ in range(3))
     for _ in range(2):
-        whole.train_epoch()
-    begun.train_epoch()
-    resumed.restore(tensor_file.loads(tensor_file.dumps(begun.state())))
+        uninterrupted.train_epoch()
+    interrupted.train_epoch()
+    resumed.restore(tensor_file.loads(tensor_file.dumps(interrupted.state())))
     resumed.train_epoch()
-    check_same(comparable(resumed), comparable(whole))
+    check_same(comparable(resumed), comparable(uninterrupted))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("sparsifier", ["set", "snip"])
-def test_arms_are_attacked_from_the_same_starts(loss: str, sparsifier: str) -> None:
-    """Dense and sparse networks, whose attacks go different ways, along two epochs."""
-    runs = [training(attacked(method, loss=loss)) for method in ("dense", sparsifier)]
-    seen = [inputs_seen(run.network) for run in runs]
+def test_methods_are_attacked_from_the_same_starting_points(loss: str, sparsifier: str) -> None:
+    """Compare two epochs of a dense and a sparse network, whose attacks diverge after the starting points."""
+    runs = [training(attacked_trial(method, loss=loss)) for method in ("dense", sparsifier)]
+    seen = [record_inputs(run.network) for run in runs]
     for run in runs:
         run.train_epoch(), run.train_epoch()
     for inputs in seen:
-        inputs[:] = [images for images in inputs if len(images) < 20]  # the test set is 20, a batch 10
+        inputs[:] = [images for images in inputs if len(images) < 20]  # the test set has 20 images, a batch at most 10
     dense, sparse = seen
     calls = {"pgd": 3, "fgsm_rs": 2, "trades": 5}[loss]
     assert len(dense) == len(sparse) == 6 * calls
-    first = 1 if loss == "trades" else 0  # TRADES looks at the clean images first
+    first = 1 if loss == "trades" else 0  # TRADES evaluates the clean images first
     assert all(torch.equal(*pair) for pair in zip(dense[first::calls], sparse[first::calls], strict=True))
     assert not any(
         torch.equal(*pair) for pair in zip(dense[calls - 1 :: calls], sparse[calls - 1 :: calls], strict=True)
     )
     starts = dense[first::calls]
-    assert len({images.numpy().tobytes() for images in starts}) == 6, "every step has starts of its own"
+    assert len({images.numpy().tobytes() for images in starts}) == 6, "each step must draw its own starting points"
 
 
-def test_dense_gradients_leave_the_attack_and_the_statistics_of_the_step_as_they_are() -> None:
-    """A method that looks at the dense gradients before a step attacks too; the step must not notice."""
+def test_dense_gradients_do_not_change_the_training_step() -> None:
+    """Dense gradients before a step run an attack. The attack and the statistics of the step must stay the same."""
     results = []
-    for looks in (False, True):
-        run = training(attacked("set", batch_norm="train"))
+    for with_dense_gradients in (False, True):
+        run = training(attacked_trial("set", batch_norm="train"))
         images, labels = tiny_data().train_images[:8] / 255, tiny_data().train_labels[:8]
         noise = run.loss_fn.draw_noise(images, generator(1))
         run.model.train()
-        if looks:
+        if with_dense_gradients:
             gradients = run._dense_gradients(images, labels, noise)
             assert all((gradient != 0).any() for gradient in gradients.values())
         run.train_step(images, labels, noise, 0)
         results.append(comparable(run))
-    del results[1]["train_flops"], results[0]["train_flops"]  # what was looked at is counted
+    del results[1]["train_flops"], results[0]["train_flops"]  # dense gradients are counted
     check_same(results[1], results[0])
 
 
-def test_a_network_learns_to_withstand(digits: DeviceData) -> None:
-    """Trained on attacked images it withstands more than trained on clean ones; never more than it knows."""
+def test_adversarial_training_raises_robust_accuracy(digits: DeviceData) -> None:
+    """Training on attacked images gives higher robust accuracy than training on clean ones.
+
+    Robust accuracy never exceeds clean accuracy.
+    """
     recipe = {"preset": "digits", "epochs": 8, "lr": 0.1}
     attack = {"name": "adversarial", "epsilon": 0.1, "step_size": 0.05, "steps": 3, "test_step_size": 0.02}
     runs = {}
@@ -301,9 +312,9 @@ def test_a_network_learns_to_withstand(digits: DeviceData) -> None:
         assert epoch.test_accuracy == epoch.clean_accuracy and epoch.clean_accuracy is not None
         assert epoch.robust_accuracy is None or 0 <= epoch.robust_accuracy <= epoch.clean_accuracy
     assert all(epoch.robust_accuracy is None for epoch in runs["plain"].history)
-    judge, images, labels = adversarial(**attack), digits.test_images, digits.test_labels
+    evaluator, images, labels = adversarial(**attack), digits.test_images, digits.test_labels
     robust = {
-        name: judge.robust_accuracies(run.network, images, labels, run.spec.seed, last=True)["robust_accuracy"]
+        name: evaluator.robust_accuracies(run.network, images, labels, run.spec.seed, last=True)["robust_accuracy"]
         for name, run in runs.items()
     }
     assert robust["pgd"] == history[-1].robust_accuracy
@@ -311,7 +322,7 @@ def test_a_network_learns_to_withstand(digits: DeviceData) -> None:
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.5])
-def test_training_samples_are_a_random_subset(ratio: float) -> None:
+def test_training_samples_are_the_random_subset_of_a_plain_trial(ratio: float) -> None:
     plain, hard = (
         trial("dense", difficulty=difficulty, data_ratio=ratio) for difficulty in ("none", {"name": "adversarial"})
     )
@@ -320,8 +331,8 @@ def test_training_samples_are_a_random_subset(ratio: float) -> None:
     assert torch.equal(*chosen) and len(chosen[0]) == 40 * ratio
 
 
-def test_every_arm_is_judged_from_the_same_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    judge, drawn = adversarial(test_steps=1, test_restarts=2), []
+def test_all_networks_are_evaluated_from_the_same_starting_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluator, drawn = adversarial(test_steps=1, test_restarts=2), []
     original = pgd.random_start
 
     def recording(*arguments: Any) -> torch.Tensor:
@@ -333,26 +344,26 @@ def test_every_arm_is_judged_from_the_same_starts(monkeypatch: pytest.MonkeyPatc
     for seed in (0, 1):
         model = build_model(trial("dense", seed=seed), data)
         network = AutocastNetwork(model, torch.device("cpu"), "fp32")
-        torch.rand(seed + 1)  # global randomness plays no part
-        judge.robust_accuracies(network, data.test_images, data.test_labels, 7, last=False)
+        torch.rand(seed + 1)  # the global random state has no effect
+        evaluator.robust_accuracies(network, data.test_images, data.test_labels, 7, last=False)
     assert len(drawn) == 4 and torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3])
     assert not torch.equal(drawn[0], drawn[1])
 
 
-def test_the_test_attack_has_strength_of_its_own() -> None:
-    """Four steps up to .1 from one start, whatever was trained with: clean, four gradients, judged."""
-    judge = adversarial(epsilon=0.01, steps=2, test_epsilon=0.1, test_steps=4, test_step_size=0.08)
+def test_the_test_attack_has_its_own_strength() -> None:
+    """Four steps up to 0.1 from one starting point, whatever the training attack: 1 + 4 + 1 forward passes."""
+    evaluator = adversarial(epsilon=0.01, steps=2, test_epsilon=0.1, test_steps=4, test_step_size=0.08)
     network = random_linear(2)
     images = torch.randint(60, 196, (6, *SHAPE), generator=generator(), dtype=torch.uint8)
     labels = network(images / 255).argmax(1)
-    seen = inputs_seen(network)
-    judge.robust_accuracies(network, images, labels, 0, last=True)
+    seen = record_inputs(network)
+    evaluator.robust_accuracies(network, images, labels, 0, last=True)
     assert len(seen) == 1 + 4 + 1
     assert torch.allclose((seen[-1] - seen[0]).abs(), torch.tensor(0.1), atol=1e-6)
 
 
-def test_bf16_trains_and_judges() -> None:
-    spec = attacked().replace(recipe={**trial("dense").recipe.model_dump(), "precision": "bf16", "epochs": 1})
+def test_bf16_trials_train_and_evaluate() -> None:
+    spec = attacked_trial().replace(recipe={**trial("dense").recipe.model_dump(), "precision": "bf16", "epochs": 1})
     run = training(spec)
     epoch = run.train_epoch()
     assert epoch.robust_accuracy is not None and epoch.clean_accuracy is not None
@@ -363,7 +374,7 @@ def test_bf16_trains_and_judges() -> None:
 # The fields -----------------------------------------------------------------------------------------------------------
 
 
-def test_defaults_are_the_papers() -> None:
+def test_defaults_are_those_of_the_paper() -> None:
     default = adversarial()
     assert (default.norm, default.epsilon, default.steps, default.step_size) == ("linf", EIGHT, 10, TWO)
     assert (default.test_epsilon, default.test_steps, default.test_step_size) == (EIGHT, 20, TWO)
@@ -382,28 +393,28 @@ def test_defaults_follow_norm_and_loss() -> None:
     assert isinstance(adversarial(loss="trades").loss_fn, TradesLoss)
 
 
-def test_what_is_not_said_is_in_the_spec() -> None:
-    """A default that depends on other fields is computed once and written down: the id is that of all the values."""
+def test_computed_defaults_are_part_of_the_id() -> None:
+    """A default that depends on other fields is computed once and stored. The id covers all values."""
 
     def spec(**fields: Any) -> TrialSpec:
         return digits_trial(difficulty={"name": "adversarial", **fields})
 
-    long = spec(norm="linf", epsilon=EIGHT, step_size=TWO, steps=10, test_epsilon=EIGHT, beta=None)
-    assert spec().id == spec(epsilon="8/255").id == long.id != spec(epsilon="4/255").id
+    explicit = spec(norm="linf", epsilon=EIGHT, step_size=TWO, steps=10, test_epsilon=EIGHT, beta=None)
+    assert spec().id == spec(epsilon="8/255").id == explicit.id != spec(epsilon="4/255").id
     assert from_json(to_json(spec(loss="trades"))) == spec(loss="trades")
 
 
-def test_profiles_attack_as_the_authors() -> None:
+def test_profiles_set_the_batch_norm_mode() -> None:
     modes = {}
     for profile in ("clean", "paper", "authors"):
-        difficulty = attacked(profile=profile).difficulty
+        difficulty = attacked_trial(profile=profile).difficulty
         attack = difficulty.attack if isinstance(difficulty, Composed) else difficulty
         assert isinstance(attack, Adversarial) and difficulty.table_name == "adversarial"
         modes[profile] = attack.batch_norm
     assert modes == {"clean": "eval", "paper": "train", "authors": "train"}
-    stated = attacked(profile="authors", batch_norm="eval").difficulty
-    assert isinstance(stated, Composed) and isinstance(stated.attack, Adversarial)
-    assert stated.attack.batch_norm == "eval"
+    explicit = attacked_trial(profile="authors", batch_norm="eval").difficulty
+    assert isinstance(explicit, Composed) and isinstance(explicit.attack, Adversarial)
+    assert explicit.attack.batch_norm == "eval"
 
 
 @pytest.mark.parametrize(
@@ -425,20 +436,20 @@ def test_profiles_attack_as_the_authors() -> None:
         ({"stepsize": 1}, r"unknown field 'stepsize' \(did you mean step_size\?\)"),
     ],
 )
-def test_fields_that_make_no_sense_are_named(fields: dict[str, Any], message: str) -> None:
+def test_invalid_fields_are_rejected_by_name(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as raised:
         trial("dense", difficulty={"name": "adversarial", **fields})
     assert re.search(message, format_error(raised.value)) and "\n" not in format_error(raised.value)
 
 
-def test_l2_may_reach_further_than_one() -> None:
+def test_l2_epsilon_may_exceed_one() -> None:
     assert adversarial(norm="l2", epsilon=3).epsilon == 3
 
 
 @pytest.mark.parametrize(
     ("every", "due"), [(None, [False] * 5 + [True]), (1, [True] * 6), (4, [False, False, False, True, False, True])]
 )
-def test_attacks_are_due_as_often_as_asked_and_at_the_end(every: int | None, due: list[bool]) -> None:
+def test_attacks_run_at_the_set_interval_and_after_the_last_epoch(every: int | None, due: list[bool]) -> None:
     difficulty = adversarial(test_every=every)
     assert [difficulty.should_attack(epoch, last=epoch == 6) for epoch in range(1, 7)] == due
 
@@ -446,11 +457,11 @@ def test_attacks_are_due_as_often_as_asked_and_at_the_end(every: int | None, due
 # AutoAttack -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_without_the_package_stops_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_autoattack_without_its_package_fails_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sparsweep.trainables.difficulties.adversarial.autoattack.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match=r"^autoattack: .*pip install 'sparsweep\[attack\]'$"):
-        Trainer(attacked(autoattack=True), tiny_data(), torch.arange(NUM_SAMPLES), fake_parent_state)
-    Trainer(attacked(), tiny_data(), torch.arange(NUM_SAMPLES), fake_parent_state)
+        Trainer(attacked_trial(autoattack=True), tiny_data(), torch.arange(NUM_SAMPLES), fake_parent_state)
+    Trainer(attacked_trial(), tiny_data(), torch.arange(NUM_SAMPLES), fake_parent_state)
 
 
 def test_autoattack_needs_ten_classes() -> None:
@@ -462,52 +473,52 @@ def test_autoattack_needs_ten_classes() -> None:
             return 9
 
     with pytest.raises(ValidationError) as raised:
-        attacked(autoattack=True).replace(dataset=Few())
+        attacked_trial(autoattack=True).replace(dataset=Few())
     assert re.search(
         r"^difficulty.autoattack: needs at least 10 classes \(got 9 of digits\)\.$", format_error(raised.value)
     )
 
 
 @pytest.fixture
-def exact() -> tuple[AutocastNetwork, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]]:
-    """A linear network of ten classes, images inside of [0, 1], and who withstands everything."""
+def exact_network() -> tuple[AutocastNetwork, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]]:
+    """Return a linear network of ten classes, images inside [0, 1], labels, and the exact rule for robust samples."""
     network = random_linear(10, seed=1)
     images = torch.randint(60, 196, (24, *SHAPE), generator=generator(2), dtype=torch.uint8)
     logits = network(images / 255).detach()
     labels = torch.where(torch.arange(24) < 20, logits.argmax(1), (logits.argmax(1) + 1) % 10)
 
-    def withstand(norm: str, epsilon: float) -> torch.Tensor:
-        """Ahead of every other class by more than epsilon times the dual norm of the difference of weights."""
+    def robust_samples(norm: str, epsilon: float) -> torch.Tensor:
+        """Return the samples whose margin to every other class exceeds epsilon times the dual norm of the weights."""
         differences = weights(network)[labels].unsqueeze(1) - weights(network)
         reach = epsilon * differences.norm(p=1 if norm == "linf" else 2, dim=2)
-        ahead = logits.gather(1, labels.unsqueeze(1)) - logits > reach
-        return (ahead | functional.one_hot(labels, 10).bool()).all(1)
+        is_robust = logits.gather(1, labels.unsqueeze(1)) - logits > reach
+        return (is_robust | functional.one_hot(labels, 10).bool()).all(1)
 
-    return network, images, labels, withstand
+    return network, images, labels, robust_samples
 
 
 @pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.02), ("l2", 0.06)])
 def test_autoattack_finds_the_exact_robust_accuracy_of_a_linear_network(
-    exact: tuple[AutocastNetwork, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]],
+    exact_network: tuple[AutocastNetwork, torch.Tensor, torch.Tensor, Callable[[str, float], torch.Tensor]],
     norm: str,
     epsilon: float,
 ) -> None:
     pytest.importorskip("pyautoattack")
-    network, images, labels, withstand = exact
-    expected = withstand(norm, epsilon).double().mean().item()
+    network, images, labels, robust_samples = exact_network
+    expected = robust_samples(norm, epsilon).double().mean().item()
     assert 0.1 < expected < 20 / 24
     difficulty = adversarial(norm=norm, epsilon=epsilon, test_step_size=epsilon / 5, autoattack=True)
-    drawn = torch.get_rng_state()
+    random_state = torch.get_rng_state()
     flags = [parameter.requires_grad for parameter in network.module.parameters()]
     found = difficulty.robust_accuracies(network, images, labels, 3, last=True)
     assert found["autoattack_accuracy"] == pytest.approx(expected)
     assert expected <= found["robust_accuracy"] <= 20 / 24
-    assert torch.equal(torch.get_rng_state(), drawn), "a run's other randomness must not depend on it"
+    assert torch.equal(torch.get_rng_state(), random_state), "AutoAttack changed the global random state"
     assert flags == [parameter.requires_grad for parameter in network.module.parameters()]
     assert all(parameter.grad is None for parameter in network.module.parameters())
 
 
-def test_autoattack_is_for_the_end_and_for_who_asks() -> None:
+def test_autoattack_runs_only_if_enabled_and_after_the_last_epoch() -> None:
     data = tiny_data()
     network = AutocastNetwork(build_model(trial("dense"), data), torch.device("cpu"), "fp32")
     for difficulty, last in ((adversarial(test_steps=1), True), (adversarial(test_steps=1, autoattack=True), False)):
@@ -515,6 +526,6 @@ def test_autoattack_is_for_the_end_and_for_who_asks() -> None:
         assert found.keys() == {"robust_accuracy"}
 
 
-def test_other_difficulties_attack_nothing() -> None:
+def test_a_trial_without_adversarial_difficulty_runs_no_attack() -> None:
     plain: Difficulty = difficulties.parse("none")
     assert not plain.should_attack(1, last=True)

@@ -1,4 +1,4 @@
-"""PGD against closed forms and a naive restatement; what it leaves alone; what batch norms do meanwhile."""
+"""PGD against closed forms and a naive implementation, its side effects, and batch norm modes during an attack."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def length(perturbation: torch.Tensor) -> torch.Tensor:
 
 
 def size(norm: str, perturbation: torch.Tensor) -> float:
-    """The largest norm of any sample."""
+    """Return the largest norm over the samples."""
     return float((perturbation.abs() if norm == "linf" else length(perturbation)).max())
 
 
@@ -50,7 +50,7 @@ def attack(norm: str = "linf", epsilon: float = EIGHT, step_size: float = 2 / 25
 
 
 def small_network() -> AutocastNetwork:
-    """Two convolutions with batch norms, moved away from their first statistics, and a linear layer."""
+    """Return two convolutions with batch norms, whose statistics are not the initial ones, and a linear layer."""
     module = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6), nn.ReLU()
     )
@@ -76,14 +76,14 @@ def test_linf_by_hand() -> None:
 
 
 def test_l2_by_hand() -> None:
-    """Each sample by itself: (3, 4) has length 5, (.3, .4) has .5."""
+    """Each sample has its own norm: (3, 4) has length 5, (0.3, 0.4) has 0.5."""
     vectors = torch.tensor([[3.0, 4.0], [0.3, 0.4]]).view(2, 1, 1, 2)
     assert torch.allclose(NORMS["l2"].ascent_direction(vectors).flatten(1), torch.tensor([[0.6, 0.8], [0.6, 0.8]]))
     assert torch.allclose(NORMS["l2"].project(vectors, 1.0).flatten(1), torch.tensor([[0.6, 0.8], [0.3, 0.4]]))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_where_nothing_rises_nothing_moves(norm: str) -> None:
+def test_a_zero_gradient_moves_no_pixel(norm: str) -> None:
     zero = torch.zeros(2, *SHAPE)
     assert torch.equal(NORMS[norm].ascent_direction(zero), zero)
     assert torch.equal(NORMS[norm].project(zero, 0.1), zero)
@@ -99,8 +99,8 @@ def test_l2_direction_has_length_one_for_gradients_whose_squares_vanish_or_overf
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_starts_are_uniform_in_the_ball(norm: str) -> None:
-    """In a ball of n dimensions (norm / radius)^n is uniform in [0, 1], and so is the share of positive pixels even."""
+def test_random_starts_are_uniform_in_the_ball(norm: str) -> None:
+    """In a ball of n dimensions (norm / radius)^n is uniform in [0, 1], and half of the pixels are positive."""
     shape, epsilon = torch.Size((20_000, 1, 1, 3)), 0.25
     perturbation = NORMS[norm].uniform(shape, epsilon, generator())
     norms = length(perturbation) if norm == "l2" else perturbation.abs().flatten(1).amax(1).double()
@@ -110,7 +110,7 @@ def test_starts_are_uniform_in_the_ball(norm: str) -> None:
     assert torch.allclose((perturbation > 0).double().mean(0), torch.tensor(0.5, dtype=torch.float64), atol=0.015)
 
 
-def test_a_start_does_not_depend_on_the_layout_of_the_images() -> None:
+def test_a_random_start_does_not_depend_on_the_memory_layout() -> None:
     images = torch.rand(4, 3, 5, 6, generator=generator(1))
     other = images.contiguous(memory_format=torch.channels_last)
     for norm in NORMS:
@@ -125,7 +125,7 @@ def test_a_start_does_not_depend_on_the_layout_of_the_images() -> None:
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**16), epsilon=st.floats(0.01, 0.6))
 def test_linf_on_a_linear_network_reaches_the_optimum(from_random: bool, seed: int, epsilon: float) -> None:
-    """Two classes: the loss falls with w.x, w the difference of their weights; every pixel goes as far as it may."""
+    """With two classes the loss depends on w.x, w the difference of their weights. Every pixel moves by epsilon."""
     network, images, labels = random_linear(2, seed), grey(6, seed), torch.tensor([0, 1, 0, 1, 1, 0])
     towards_one = (weights(network)[1] - weights(network)[0]).sign().view(SHAPE)
     signs = torch.where(labels == 0, 1.0, -1.0).view(-1, 1, 1, 1)
@@ -139,7 +139,7 @@ def test_linf_on_a_linear_network_reaches_the_optimum(from_random: bool, seed: i
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**16), epsilon=st.floats(0.01, 0.3))
 def test_l2_on_a_linear_network_reaches_the_optimum(seed: int, epsilon: float) -> None:
-    """Away from the borders of [0, 1] the optimum is epsilon along w."""
+    """Away from the borders of [0, 1] the optimal perturbation is epsilon along w."""
     network, images, labels = random_linear(2, seed), grey(6, seed, 0.4, 0.6), torch.tensor([0, 1, 0, 1, 1, 0])
     difference = weights(network)[1] - weights(network)[0]
     signs = torch.where(labels == 0, 1.0, -1.0).view(-1, 1, 1, 1)
@@ -153,7 +153,7 @@ def test_l2_on_a_linear_network_reaches_the_optimum(seed: int, epsilon: float) -
 def naive(
     network: AutocastNetwork, image: torch.Tensor, label: int, start: torch.Tensor, norm: str, search: Attack
 ) -> Any:
-    """PGD on one image as a textbook has it, on plain lists of numbers."""
+    """Run textbook PGD on one image, with plain lists of numbers."""
     x, adversarial = image.flatten().tolist(), start.flatten().tolist()
     for _ in range(search.steps):
         inputs = torch.tensor(adversarial).view(1, *SHAPE).requires_grad_()
@@ -185,7 +185,7 @@ def test_pgd_is_the_textbook_algorithm(norm: str, epsilon: float, step_size: flo
     assert not torch.allclose(found, starts, atol=1e-3)
 
 
-def test_steps_climb() -> None:
+def test_more_steps_raise_the_loss() -> None:
     network, images, labels = small_network(), grey(32), torch.arange(32) % 5
     network.module.eval()
     losses = []
@@ -219,54 +219,56 @@ def test_every_adversarial_image_is_in_the_ball_and_in_range(
         assert size(norm, found - images) <= epsilon + 1e-6
 
 
-# What is computed, and what is left alone -----------------------------------------------------------------------------
+# Operations and side effects ------------------------------------------------------------------------------------------
 
 
-class Dispatched(TorchDispatchMode):
-    """Counts operations, and which gradients of convolutions are asked for."""
+class OperationCounter(TorchDispatchMode):
+    """Counts of operations, and of the gradients that convolutions compute (input, weight, bias)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.counts: Counter[str] = Counter()
-        self.asked: Counter[tuple[bool, ...]] = Counter()
+        self.conv_gradients: Counter[tuple[bool, ...]] = Counter()
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(function.overloadpacket)
         self.counts[name] += 1
         if name == "aten.convolution_backward":
-            self.asked[tuple(args[-1])] += 1
+            self.conv_gradients[tuple(args[-1])] += 1
         return function(*args, **(kwargs or {}))
 
 
-WAITS = {"aten._local_scalar_dense", "aten.is_nonzero", "aten.equal", "aten.nonzero", "aten.masked_select"}
+SYNCHRONIZING = {"aten._local_scalar_dense", "aten.is_nonzero", "aten.equal", "aten.nonzero", "aten.masked_select"}
 
 
-def dispatched(steps: int, norm: str) -> Dispatched:
+def count_operations(steps: int, norm: str) -> OperationCounter:
     network, images = small_network(), grey(4)
     loss = summed_cross_entropy(torch.arange(4))
-    with Dispatched() as operations:
+    with OperationCounter() as operations:
         pgd(network, images, images, attack(norm, steps=steps), loss)
     return operations
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_each_step_costs_the_same_and_no_gradient_of_parameters(norm: str) -> None:
-    two, four, six = (dispatched(steps, norm) for steps in (2, 4, 6))
-    # Of two convolutions, forward and backward; none beside the steps.
+def test_each_step_costs_the_same_and_computes_no_parameter_gradients(norm: str) -> None:
+    two, four, six = (count_operations(steps, norm) for steps in (2, 4, 6))
+    # Two convolutions, forward and backward in each step, and none outside the steps.
     assert [run.counts["aten.convolution"] for run in (two, four, six)] == [4, 8, 12]
-    assert [run.asked for run in (two, four, six)] == [{(True, False, False): 2 * steps} for steps in (2, 4, 6)]
+    assert [run.conv_gradients for run in (two, four, six)] == [
+        {(True, False, False): 2 * steps} for steps in (2, 4, 6)
+    ]
     assert six.counts - four.counts == four.counts - two.counts
     assert (six.counts - four.counts).total() <= 2 * 80
-    assert not WAITS & six.counts.keys()
+    assert not SYNCHRONIZING & six.counts.keys()
 
 
-def test_waits_would_be_seen() -> None:
-    with Dispatched() as operations:
+def test_the_counter_finds_synchronizing_operations() -> None:
+    with OperationCounter() as operations:
         grey(2).nonzero()
-    assert WAITS & operations.counts.keys()
+    assert SYNCHRONIZING & operations.counts.keys()
 
 
-def test_attack_leaves_network_and_images_as_they_were() -> None:
+def test_an_attack_does_not_change_the_network_or_the_images() -> None:
     network, images, labels = small_network(), grey(4), torch.arange(4)
     frozen = network.module.get_submodule("0").get_parameter("bias").requires_grad_(False)
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
@@ -275,7 +277,7 @@ def test_attack_leaves_network_and_images_as_they_were() -> None:
     network.module.register_forward_hook(lambda module, *_: inside.update(p.requires_grad for p in module.parameters()))
     with BATCH_NORM_MODES["eval"](network.module):
         found = pgd(network, images, images, attack(), summed_cross_entropy(labels))
-    assert inside == {False}, "the graph of an attack is that of the images alone"
+    assert inside == {False}, "during an attack only the images may require gradients"
     assert not found.requires_grad and torch.equal(images, copy) and not torch.equal(found, images)
     assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
     assert all(parameter.grad is None for parameter in network.module.parameters())
@@ -284,14 +286,14 @@ def test_attack_leaves_network_and_images_as_they_were() -> None:
     ]
 
 
-def test_a_samples_gradient_does_not_shrink_with_its_batch() -> None:
+def test_the_gradient_of_a_sample_does_not_depend_on_the_batch_size() -> None:
     network, images, labels = random_linear(3), grey(6), torch.arange(6) % 3
-    whole = attacks.input_gradient(network, images, summed_cross_entropy(labels))
+    batch = attacks.input_gradient(network, images, summed_cross_entropy(labels))
     alone = attacks.input_gradient(network, images[:1], summed_cross_entropy(labels[:1]))
-    assert torch.allclose(whole[:1], alone)
+    assert torch.allclose(batch[:1], alone)
 
 
-def test_pgd_works_where_gradients_are_off() -> None:
+def test_pgd_runs_under_no_grad() -> None:
     network, images, loss = random_linear(3), grey(4), summed_cross_entropy(torch.tensor([0, 1, 2, 0]))
     with torch.no_grad():
         inside = pgd(network, images, images, attack(), loss)
@@ -306,26 +308,29 @@ def test_bf16_attacks_float32_images() -> None:
     assert torch.allclose(found, reference, atol=1e-6)  # a linear network's gradients are far from zero
 
 
-# Which samples withstand ----------------------------------------------------------------------------------------------
+# Robust samples ------------------------------------------------------------------------------------------------------
 
 
 def pixels(samples: int, seed: int = 0) -> torch.Tensor:
-    """uint8 images away from black and white, so that the ball lies inside of [0, 1]."""
+    """Return uint8 images away from black and white, so that the ball lies inside [0, 1]."""
     return torch.randint(60, 196, (samples, *SHAPE), generator=generator(seed), dtype=torch.uint8)
 
 
 def margins(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """How far, times the length of its normal, samples are on the right side of a linear border of two classes."""
+    """Return the signed distance to the linear border of two classes times the length of its normal.
+
+    It is positive on the correct side.
+    """
     difference = (weights(network)[1] - weights(network)[0]).double()
     return (images.double().flatten(1) / 255 @ difference) * torch.where(labels == 1, 1, -1)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 @pytest.mark.parametrize(("norm", "dual", "epsilon"), [("linf", 1, EIGHT), ("l2", 2, 0.1)])
-def test_who_withstands_is_who_has_the_margin(
+def test_robust_samples_are_those_with_a_large_margin(
     monkeypatch: pytest.MonkeyPatch, norm: str, dual: int, epsilon: float, batch: int
 ) -> None:
-    """Known is who is on the right side; robust, who is there by epsilon times the dual norm of the border's normal."""
+    """A sample is robust if its margin exceeds epsilon times the dual norm of the border's normal."""
     monkeypatch.setattr(attacks, "EVALUATION_BATCH", batch)
     network, images = random_linear(2), pixels(200)
     labels = torch.randint(0, 2, (200,), generator=generator(1))
@@ -335,14 +340,14 @@ def test_who_withstands_is_who_has_the_margin(
         network, images, labels, attack(norm, epsilon, epsilon / 4, steps=20), [generator()]
     )
     assert torch.equal(found, expected)
-    assert 0 < expected.sum() < (margin > 0).sum() < 200, "the example has none of a kind"
+    assert 0 < expected.sum() < (margin > 0).sum() < 200, "the example needs robust, correct and incorrect samples"
 
 
-def test_restarts_take_more_and_never_give_back() -> None:
-    """Steps too small to matter: each restart is a random place, and samples on the border fall half of the time."""
+def test_more_restarts_leave_a_subset_of_the_robust_samples() -> None:
+    """With negligible steps each restart is a random point. It misclassifies a sample on the border with chance 1/2."""
     network, images = random_linear(2), torch.full((200, *SHAPE), 128, dtype=torch.uint8)
     difference = weights(network)[1] - weights(network)[0]
-    with torch.no_grad():  # the border just beside the grey image
+    with torch.no_grad():  # the border is close to the gray image
         network.module.get_submodule("1").get_parameter("bias").copy_(
             torch.tensor([0.0, float(-difference.sum() * 128 / 255) + 1e-3])
         )
@@ -358,8 +363,8 @@ def test_restarts_take_more_and_never_give_back() -> None:
     assert 60 < one.sum() < 140 and 25 < two.sum() < 80 and 0 < four.sum() < 30
 
 
-def test_networks_are_attacked_from_the_same_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However many samples a network has lost by then."""
+def test_networks_are_attacked_from_the_same_starting_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The starting points do not depend on the number of samples that are already misclassified."""
     monkeypatch.setattr(attacks, "EVALUATION_BATCH", 16)
     images, labels, drawn = pixels(40), torch.arange(40) % 3, []
 
@@ -376,8 +381,8 @@ def test_networks_are_attacked_from_the_same_starts(monkeypatch: pytest.MonkeyPa
     assert all(torch.equal(one, other) for one, other in zip(drawn[:6], drawn[6:], strict=True))
 
 
-def test_what_is_lost_is_not_attacked_again() -> None:
-    """All samples are wrong from the start: one forward pass to see it, and no more."""
+def test_misclassified_samples_are_not_attacked_again() -> None:
+    """All samples are misclassified at the start, so there is one forward pass only."""
     calls = []
     network = linear(torch.zeros(2, PIXELS), torch.tensor([0.0, 1.0]))
     network.module.register_forward_hook(lambda *call: calls.append(len(call[1][0])))
@@ -387,7 +392,7 @@ def test_what_is_lost_is_not_attacked_again() -> None:
     assert calls == [5]
 
 
-def test_withstood_judges_in_evaluation_mode_and_restores() -> None:
+def test_evaluation_restores_modes_and_state() -> None:
     network = small_network()
     network.module.train()
     network.module.get_submodule("4").eval()
@@ -406,7 +411,7 @@ class Owner:
         self.value = value
 
 
-def test_holding_gives_each_its_own_back_even_after_an_error() -> None:
+def test_temporarily_set_restores_each_value_after_an_error() -> None:
     owners = [Owner(1), Owner(2)]
     with pytest.raises(RuntimeError, match="out"), temporarily_set(owners, "value", 9):
         assert [owner.value for owner in owners] == [9, 9]
@@ -414,32 +419,32 @@ def test_holding_gives_each_its_own_back_even_after_an_error() -> None:
     assert [owner.value for owner in owners] == [1, 2]
 
 
-def inputs_seen(module: nn.Module) -> list[torch.Tensor]:
+def record_inputs(module: nn.Module) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     module.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0].detach().clone()))
     return seen
 
 
-@pytest.mark.parametrize(("mode", "moves"), [("train", 10), ("train_frozen", 0), ("eval", 0)])
-def test_running_statistics_move_in_train_mode_alone(mode: str, moves: int) -> None:
-    """By the rule of batch norm, r <- .9 r + .1 mean, once for each of ten forward passes (defect D13)."""
+@pytest.mark.parametrize(("mode", "updates"), [("train", 10), ("train_frozen", 0), ("eval", 0)])
+def test_running_statistics_are_updated_in_train_mode_only(mode: str, updates: int) -> None:
+    """Batch norm updates r <- 0.9 r + 0.1 mean in each of ten forward passes (defect D13)."""
     norm = nn.BatchNorm2d(1)
     network = wrapped(nn.Sequential(norm, nn.Flatten(), nn.Linear(PIXELS, 3)))
-    seen = inputs_seen(network.module)
+    seen = record_inputs(network.module)
     with BATCH_NORM_MODES[mode](network.module):
         pgd(network, grey(8), grey(8), attack(), summed_cross_entropy(torch.arange(8) % 3))
     assert len(seen) == 10
     expected = torch.zeros(1)
-    for inputs in seen[:moves]:
+    for inputs in seen[:updates]:
         expected = 0.9 * expected + 0.1 * inputs.mean()
     assert norm.running_mean is not None and torch.allclose(norm.running_mean, expected, atol=1e-6)
-    assert norm.num_batches_tracked == moves
+    assert norm.num_batches_tracked == updates
     assert norm.training and norm.track_running_stats
 
 
 @pytest.mark.parametrize("mode", BATCH_NORM_MODES)
-def test_statistics_that_an_attack_goes_by(mode: str) -> None:
-    """In the first pass: those of the batch, or the running ones."""
+def test_each_mode_normalizes_by_its_statistics(mode: str) -> None:
+    """The first pass uses the statistics of the batch, or the running ones in eval mode."""
     network, images, loss = small_network(), grey(8), summed_cross_entropy(torch.arange(8) % 5)
     outputs: list[torch.Tensor] = []
     network.module.get_submodule("1").register_forward_hook(lambda *call: outputs.append(call[2].detach().clone()))
@@ -474,7 +479,7 @@ def test_modes_are_restored_after_an_error(mode: str) -> None:
     assert before == [(layer.training, getattr(layer, "track_running_stats", None)) for layer in module.modules()]
 
 
-def test_in_eval_mode_an_image_is_attacked_as_if_it_were_alone() -> None:
+def test_in_eval_mode_the_attack_on_an_image_does_not_depend_on_the_batch() -> None:
     network, images, labels = small_network(), grey(6), torch.arange(6) % 5
     with BATCH_NORM_MODES["eval"](network.module):
         together = pgd(network, images, images, attack(), summed_cross_entropy(labels))

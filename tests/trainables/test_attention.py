@@ -1,4 +1,4 @@
-"""Networks with attention: its projections are weights like others, masked, counted, seeded and stored."""
+"""Networks with attention: projections are masked, counted, seeded and stored like other weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKENS, WIDTH = 9, 8
 
 
 class Patches(nn.Module):
-    """2x2 patches of grey images as tokens, shifted by a parameter that no layer holds."""
+    """2x2 patches of gray images as tokens, plus a parameter that belongs to no layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Attentive(nn.Module):
 
 
 class Transformer(Model):
-    """One block. Not registered: no sweep may find it."""
+    """A transformer of one block. It is not registered, so no sweep can use it."""
 
     name: Literal["transformer"] = "transformer"
     channels = 1
@@ -65,8 +65,8 @@ def test_projections_are_maskable_under_their_own_names() -> None:
     assert all(name in state for name in maskable(module))
 
 
-def test_operations_by_hand() -> None:
-    """Two an active weight and token; the classifier sees one token."""
+def test_flops_by_hand() -> None:
+    """Two operations per weight and token. The classifier has one token."""
     flops = layer_flops(Attentive(10), (1, 6, 6))
     assert flops == {
         "patches.cut.weight": 2 * TOKENS * 8 * 4,
@@ -93,7 +93,7 @@ class Crossed(nn.Module):
         return out.mean(1)
 
 
-def test_operations_of_queries_keys_and_values_of_different_width_by_hand() -> None:
+def test_flops_of_projections_of_different_width_by_hand() -> None:
     assert layer_flops(Crossed(), (1, 2, 2)) == {
         "attention.q_proj_weight": 2 * 4 * 8 * 8,
         "attention.k_proj_weight": 2 * 6 * 8 * 4,
@@ -103,7 +103,7 @@ def test_operations_of_queries_keys_and_values_of_different_width_by_hand() -> N
 
 
 class Shared(nn.Module):
-    """One layer, used twice."""
+    """A network that uses one layer twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -113,12 +113,12 @@ class Shared(nn.Module):
         return self.layer(self.layer(images.flatten(1)))
 
 
-def test_a_layer_that_is_used_twice_counts_twice() -> None:
+def test_a_layer_used_twice_counts_twice() -> None:
     assert layer_flops(Shared(), (1, 2, 2)) == {"layer.weight": 2 * 2 * 16}
 
 
 class Functional(nn.Module):
-    """A layer whose weight is used behind its back."""
+    """A network that uses a layer's weight without calling the layer."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Functional(nn.Module):
         return nn.functional.linear(images.flatten(1), self.layer.weight)
 
 
-def test_a_weight_whose_operations_are_not_known_is_named() -> None:
+def test_a_weight_used_outside_its_layer_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"^model: no call of its layer uses layer\.weight"):
         layer_flops(Functional(), (1, 2, 2))
 
@@ -143,8 +143,8 @@ def test_methods_prune_projections_like_other_weights(sparsifier: str) -> None:
     assert kinds["encoder.self_attn.in_proj_weight"] == "linear" and kinds["patches.cut.weight"] == "conv"
 
 
-def test_all_initial_parameters_depend_on_the_seed_and_nothing_else() -> None:
-    """The shift too, which no rule of ours draws."""
+def test_all_initial_parameters_depend_only_on_the_seed() -> None:
+    """This includes ``shift``, which no initialization rule of the package covers."""
     spec = tiny_trial("dense", 0.0, model=Transformer())
     data = training(spec).data
     torch.manual_seed(1)

@@ -1,4 +1,4 @@
-"""Augmentations against torchvision, against exact turns, and pixel by pixel."""
+"""Augmentations against torchvision, against exact quarter turns, and pixel by pixel."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def noise(count: int, size: int, channels: int = 3) -> torch.Tensor:
 
 @pytest.mark.parametrize("size", [8, 9, 32, 64])
 @pytest.mark.parametrize("limit", [15, 180])
-def test_rotation_is_torchvisions(size: int, limit: float) -> None:
-    """``RandomRotation`` turns by this function; pixels may differ where a point falls between two, one in 10,000."""
+def test_rotation_matches_torchvision(size: int, limit: float) -> None:
+    """``RandomRotation`` uses this function. One pixel in 10,000 may differ, where a point falls between two pixels."""
     images = noise(40, size)
     degrees = torch.empty(40).uniform_(-limit, limit, generator=torch.Generator().manual_seed(1))
     expected = torch.stack(
@@ -43,8 +43,8 @@ def test_rotation_pixel_by_pixel() -> None:
         expected = torch.zeros_like(image)
         for y in range(4):
             for x in range(6):
-                right, up = x - 2.5, 1.5 - y  # from the centre, up being up
-                # Turned back clockwise, that is where the pixel was.
+                right, up = x - 2.5, 1.5 - y  # from the center, y axis upwards
+                # Rotating back clockwise gives the source of the pixel.
                 source_x, source_y = round(2.5 + cos * right + sin * up), round(1.5 - (cos * up - sin * right))
                 if 0 <= source_x < 6 and 0 <= source_y < 4:
                     expected[0, 0, y, x] = image[0, 0, source_y, source_x]
@@ -61,12 +61,12 @@ def test_each_image_has_its_own_angle_and_corners_become_black() -> None:
 
 
 def test_crop_by_hand() -> None:
-    """The middle of the padded image is the image; one down and one right is it moved up and left."""
+    """The central window of the padded image is the image. One down and one right moves it up and left."""
     image = torch.tensor([[1, 2], [3, 4]], dtype=torch.uint8).view(1, 1, 2, 2).expand(3, -1, -1, -1)
     cropped = crop(image, torch.tensor([[1, 2, 0], [1, 2, 1]]), 1)
     assert cropped[:, 0].tolist() == [[[1, 2], [3, 4]], [[4, 0], [0, 0]], [[0, 0], [1, 2]]]
 
 
-def test_mirror_by_hand() -> None:
+def test_flip_by_hand() -> None:
     images = torch.tensor([[1, 2, 3], [4, 5, 6]], dtype=torch.uint8).view(2, 1, 1, 3)
     assert flip(images, torch.tensor([True, False])).flatten(1).tolist() == [[3, 2, 1], [4, 5, 6]]

@@ -18,14 +18,14 @@ from sparsweep.trainables.pipeline.device_data import to_float
 
 
 def numbered(count: int, channels: int = 1, height: int = 2, width: int = 3) -> torch.Tensor:
-    """Images of which every pixel is its own: 1, 2, 3, ... (none is 0, which is the padding)."""
+    """Return images whose pixels all differ: 1, 2, 3, ... None is 0, the value of the padding."""
     size = count * channels * height * width
     assert size < 256
     return torch.arange(1, size + 1, dtype=torch.uint8).view(count, channels, height, width)
 
 
 def augmentations(image: torch.Tensor, padding: int, flip: bool) -> Counter[tuple[int, ...]]:
-    """All crops of one padded image, mirrored and not, made pixel by pixel."""
+    """Return all crops of one padded image, mirrored and not, computed pixel by pixel."""
     channels, height, width = image.shape
     found: Counter[tuple[int, ...]] = Counter()
     for down in range(-padding, padding + 1):
@@ -42,8 +42,8 @@ def augmentations(image: torch.Tensor, padding: int, flip: bool) -> Counter[tupl
     return found
 
 
-def whole(images: torch.Tensor, labels: torch.Tensor, *arguments: Any, **options: Any) -> BatchIterator:
-    """Batches of all images of a set."""
+def batches_of_all(images: torch.Tensor, labels: torch.Tensor, *arguments: Any, **options: Any) -> BatchIterator:
+    """Return the batches of all images of a data set."""
     return BatchIterator(images, labels, torch.arange(len(labels)), *arguments, **options)
 
 
@@ -52,9 +52,9 @@ def as_levels(image: torch.Tensor) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize(("padding", "flip"), [(0, False), (0, True), (1, False), (1, True), (2, True)])
-def test_every_crop_and_mirror_image_appears_as_often_as_it_should_and_no_other(padding: int, flip: bool) -> None:
+def test_every_crop_and_flip_has_its_probability(padding: int, flip: bool) -> None:
     images = numbered(1, channels=2)
-    batches = whole(images.expand(400, -1, -1, -1), torch.zeros(400, dtype=torch.int64), 64, padding, flip)
+    batches = batches_of_all(images.expand(400, -1, -1, -1), torch.zeros(400, dtype=torch.int64), 64, padding, flip)
     allowed = augmentations(images[0], padding, flip)
     seen: Counter[tuple[int, ...]] = Counter()
     for epoch in range(10):
@@ -76,7 +76,7 @@ def test_every_crop_and_mirror_image_appears_as_often_as_it_should_and_no_other(
     seed=st.integers(0, 999),
 )
 def test_batches_equal_a_naive_loop(count: int, size: int, padding: int, flip: bool, seed: int) -> None:
-    """The order, offsets and mirrorings are drawn in this order, for all samples of an epoch at once."""
+    """The order of samples, the offsets and the flips are drawn in this order, for a whole epoch at once."""
     images, labels = numbered(count, 3, 2, 2), torch.arange(count)
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(count, generator=generator).tolist()
@@ -88,16 +88,16 @@ def test_batches_equal_a_naive_loop(count: int, size: int, padding: int, flip: b
         padded[:, padding : padding + 2, padding : padding + 2] = images[index]
         window = padded[:, down : down + 2, right : right + 2]
         expected.append(as_levels((window.flip(2) if flip and mirror else window) / 255))
-    batches = list(whole(images, labels, size, padding, flip).iter_epoch(torch.Generator().manual_seed(seed)))
+    batches = list(batches_of_all(images, labels, size, padding, flip).iter_epoch(torch.Generator().manual_seed(seed)))
     assert [as_levels(image) for batch, _ in batches for image in batch] == expected
     assert [int(label) for _, part in batches for label in part] == order
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(count=st.integers(1, 40), size=st.integers(1, 45))
-def test_every_sample_once_an_epoch_and_the_last_batch_is_smaller(count: int, size: int) -> None:
+def test_each_epoch_has_every_sample_once_and_a_smaller_last_batch(count: int, size: int) -> None:
     labels = torch.arange(count)
-    batches = whole(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), labels, size)
+    batches = batches_of_all(torch.zeros(count, 1, 2, 2, dtype=torch.uint8), labels, size)
     parts = [part for _, part in batches.iter_epoch(torch.Generator().manual_seed(0))]
     assert len(parts) == len(batches) == math.ceil(count / size)
     assert [len(part) for part in parts] == [size] * (count // size) + [count % size] * (count % size > 0)
@@ -106,24 +106,24 @@ def test_every_sample_once_an_epoch_and_the_last_batch_is_smaller(count: int, si
 
 def test_labels_stay_with_their_images() -> None:
     images = torch.arange(50, dtype=torch.uint8).view(50, 1, 1, 1).expand(-1, 1, 2, 2)
-    for batch, labels in whole(images, torch.arange(50), 8).iter_epoch(torch.Generator().manual_seed(0)):
+    for batch, labels in batches_of_all(images, torch.arange(50), 8).iter_epoch(torch.Generator().manual_seed(0)):
         assert torch.equal((batch[:, 0, 0, 0] * 255).round().long(), labels)
 
 
-def test_pixels_are_levels_over_255() -> None:
-    batches = whole(torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1), torch.arange(3), 3)
+def test_pixels_are_divided_by_255() -> None:
+    batches = batches_of_all(torch.tensor([0, 51, 255], dtype=torch.uint8).view(3, 1, 1, 1), torch.arange(3), 3)
     batch, labels = next(batches.iter_epoch(torch.Generator().manual_seed(0)))
     assert batch.flatten()[labels.argsort()].tolist() == pytest.approx([0.0, 0.2, 1.0])
 
 
 def test_order_follows_the_generator() -> None:
-    batches = whole(torch.zeros(50, 1, 2, 2, dtype=torch.uint8), torch.arange(50), 50)
+    batches = batches_of_all(torch.zeros(50, 1, 2, 2, dtype=torch.uint8), torch.arange(50), 50)
     orders = [next(batches.iter_epoch(torch.Generator().manual_seed(seed)))[1].tolist() for seed in (0, 0, 1)]
     assert orders[0] == orders[1] != orders[2]
 
 
-def test_bits_never_change() -> None:
-    """What a seed meant for crops, mirror images and order when the first results were made, it means for ever."""
+def test_batches_of_a_seed_never_change() -> None:
+    """A seed must always give the crops, flips and order that it gave for the first results."""
     images = torch.randint(256, (37, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     batches = BatchIterator(images, torch.arange(37), torch.arange(1, 37, 3), 5, crop_padding=2, flip=True)
     content = hashlib.sha256()
@@ -135,17 +135,17 @@ def test_bits_never_change() -> None:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(chosen=st.lists(st.integers(0, 14), min_size=1, max_size=12, unique=True), size=st.integers(1, 13))
-def test_chosen_samples_give_the_batches_of_a_set_of_them_alone(chosen: list[int], size: int) -> None:
+def test_batches_of_a_subset_equal_those_of_a_data_set_with_these_samples(chosen: list[int], size: int) -> None:
     images, labels, indices = numbered(15, 2, 2, 3), torch.arange(100, 115), torch.tensor(chosen)
     options = {"crop_padding": 1, "flip": True, "rotation": 40.0}
-    few = whole(images[indices], labels[indices], size, **options).iter_epoch(torch.Generator().manual_seed(3))
+    few = batches_of_all(images[indices], labels[indices], size, **options).iter_epoch(torch.Generator().manual_seed(3))
     shared = BatchIterator(images, labels, indices, size, **options).iter_epoch(torch.Generator().manual_seed(3))
     for one, other in zip(few, shared, strict=True):
         assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
 
 
-def test_no_copy_of_the_set_is_made() -> None:
-    """Trials of one data set share its images, whichever samples each uses; they stay as they were."""
+def test_batches_share_the_images_of_the_data_set() -> None:
+    """Trials on one data set share its images, whichever samples each uses. No trial changes them."""
     images, labels = numbered(10, 1, 2, 3), torch.arange(10)
     before = images.clone()
     batches = BatchIterator(images, labels, torch.arange(5), 2, crop_padding=2, flip=True, rotation=15)
@@ -155,8 +155,8 @@ def test_no_copy_of_the_set_is_made() -> None:
     assert torch.equal(images, before)
 
 
-def test_rotation_comes_last_and_by_angles_drawn_last() -> None:
-    """Each batch is the one without rotation, turned by angles that are drawn after everything else of the epoch."""
+def test_rotation_is_applied_last_by_angles_drawn_last() -> None:
+    """Each batch is the batch without rotation, rotated by angles drawn after all other random numbers of the epoch."""
     images, labels, indices = numbered(6, 1, 5, 7), torch.arange(6), torch.tensor([5, 0, 3, 2])
     generator = torch.Generator().manual_seed(5)
     straight = list(BatchIterator(images, labels, indices, 3, 1, True).iter_epoch(generator))
@@ -172,10 +172,10 @@ def test_rotation_comes_last_and_by_angles_drawn_last() -> None:
 
 @settings(max_examples=40, deadline=None, derandomize=True)
 @given(count=st.integers(1, 30), size=st.integers(1, 12))
-def test_an_incomplete_last_batch_can_be_left_out(count: int, size: int) -> None:
-    """The batches that stay are the same bits; only what is not in them changes the number of samples."""
+def test_drop_last_leaves_out_an_incomplete_batch(count: int, size: int) -> None:
+    """The other batches stay the same. The number of samples per epoch falls by the size of the dropped batch."""
     images, labels = torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.arange(count)
-    every, full = whole(images, labels, size), whole(images, labels, size, drop_last=True)
+    every, full = batches_of_all(images, labels, size), batches_of_all(images, labels, size, drop_last=True)
     parts = [
         [names.tolist() for _, names in batches.iter_epoch(torch.Generator().manual_seed(1))]
         for batches in (every, full)
@@ -185,14 +185,15 @@ def test_an_incomplete_last_batch_can_be_left_out(count: int, size: int) -> None
     assert (len(every), len(full)) == (len(parts[0]), len(parts[1]))
 
 
-def test_the_memory_layout_of_the_images_changes_no_bit_of_a_network() -> None:
-    """Grey images whose single channel has an odd stride hold the same pixels, and must meet the same kernels."""
+def test_batches_have_one_memory_layout_whatever_that_of_the_images() -> None:
+    """Gray images whose single channel has an unusual stride have the same pixels and must use the same kernels."""
     plain = torch.randint(256, (8, 1, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     odd = torch.empty_strided(plain.shape, (64, 1, 8, 1), dtype=torch.uint8).copy_(plain)
     assert torch.equal(plain, odd) and plain.stride() != odd.stride()
     assert to_float(odd).stride() == to_float(plain).stride() == (64, 64, 8, 1)
     batches = [
-        next(whole(images, torch.arange(8), 8).iter_epoch(torch.Generator().manual_seed(1))) for images in (plain, odd)
+        next(batches_of_all(images, torch.arange(8), 8).iter_epoch(torch.Generator().manual_seed(1)))
+        for images in (plain, odd)
     ]
     assert batches[0][0].stride() == batches[1][0].stride()
     assert torch.equal(batches[0][0], batches[1][0])

@@ -1,4 +1,4 @@
-"""The store in a bucket: the same as in a folder."""
+"""The store in a bucket, which behaves as in a folder."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ RUN = "0123456789abcdef"
 def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     sign_in(monkeypatch)
     with request.param() as address:
-        yield pickle.loads(pickle.dumps(Store(address)))  # as a worker has it
+        yield pickle.loads(pickle.dumps(Store(address)))  # as Ray sends it to a worker
 
 
 def row(**values: Any) -> dict[str, Any]:
     return {**dict.fromkeys(schemas.SCHEMAS["trials"].names), "trial": RUN, **values}
 
 
-def test_a_bucket_is_like_a_folder(bucket: Store) -> None:
+def test_a_bucket_behaves_like_a_folder(bucket: Store) -> None:
     bucket.check_writable()
     assert bucket.read("a/b.bin") is None and not bucket.exists("a/b.bin") and bucket.list_ids("a") == set()
     bucket.write("a/b.bin", b"one")
@@ -42,7 +42,7 @@ def test_a_bucket_is_like_a_folder(bucket: Store) -> None:
     assert bucket.list_ids("a") == set()
 
 
-def test_results_checkpoints_and_artifacts_come_back_from_a_bucket(bucket: Store) -> None:
+def test_results_checkpoints_and_artifacts_are_read_back_from_a_bucket(bucket: Store) -> None:
     bucket.write_failure(RUN, "mine", OSError("full"))
     bucket.write_checkpoint(RUN, {"seconds": 1.5})
     assert bucket.failures()[RUN]["message"] == "full" and bucket.read_checkpoint(RUN) == {"seconds": 1.5}
@@ -55,7 +55,7 @@ def test_results_checkpoints_and_artifacts_come_back_from_a_bucket(bucket: Store
     assert bucket.read_scores(RUN, "el2n").tolist() == [0.5, 1.5]
 
 
-def test_damage_in_a_bucket_is_found_and_removed(bucket: Store) -> None:
+def test_a_damaged_file_in_a_bucket_is_detected_and_deleted(bucket: Store) -> None:
     bucket.write_weights(RUN, {"model": {}})
     path = bucket.artifact_path("weights", RUN)
     bucket.write(path, (bucket.read(path) or b"")[:-5])
@@ -64,7 +64,7 @@ def test_damage_in_a_bucket_is_found_and_removed(bucket: Store) -> None:
     assert not bucket.exists(path)
 
 
-def test_images_are_those_that_the_bucket_has_now(
+def test_images_are_those_currently_in_the_bucket(
     bucket: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -74,7 +74,7 @@ def test_images_are_those_that_the_bucket_has_now(
         assert bucket.read_corrupted(RUN)["train"].tolist() == [[value] * 3] * 2
     path = bucket.artifact_path("corrupted", RUN)
     bucket.write(path, (bucket.read(path) or b"")[:-1])
-    assert bucket.read_corrupted(RUN)["train"].tolist() == [[2] * 3] * 2  # the copy here is what it says to be
+    assert bucket.read_corrupted(RUN)["train"].tolist() == [[2] * 3] * 2  # the local copy matches its checksum
     bucket.delete(path)
     with pytest.raises(FileNotFoundError, match="are not in"):
         bucket.read_corrupted(RUN)

@@ -1,4 +1,4 @@
-"""Tensors in storage: what goes in comes out, what was altered is found, nothing is run."""
+"""Tensor files: values are read back unchanged, altered files are detected, and no code in a file is executed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALUE = {
 
 
 class Touch:
-    """Creates a file when it is unpickled."""
+    """Object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,34 +34,34 @@ class Touch:
         return os.mkdir, (str(self.path),)
 
 
-def sealed(body: bytes, magic: bytes = TENSOR_MAGIC) -> bytes:
-    """``body`` with the heading and the right checksum, as somebody who knows the format would write it."""
+def with_header(body: bytes, magic: bytes = TENSOR_MAGIC) -> bytes:
+    """Return ``body`` with a valid header and checksum, as an attacker who knows the format writes it."""
     return b"%s %s\n%s" % (magic, hashlib.sha256(body).hexdigest().encode(), body)
 
 
-def hostile(path: Path) -> dict[str, bytes]:
+def malicious(path: Path) -> dict[str, bytes]:
     zipped = io.BytesIO()
     torch.save({"model": Touch(path)}, zipped)
     plain = pickle.dumps({"model": Touch(path)})
     return {
         "pickle": plain,
-        "sealed pickle": sealed(plain),
-        "sealed file of torch": sealed(zipped.getvalue()),
-        "pickle in the former format": sealed(plain, FORMER_MAGIC),
-        "file of torch in the former format": sealed(zipped.getvalue(), FORMER_MAGIC),
+        "pickle with a valid header": with_header(plain),
+        "torch file with a valid header": with_header(zipped.getvalue()),
+        "pickle in the former format": with_header(plain, FORMER_MAGIC),
+        "torch file in the former format": with_header(zipped.getvalue(), FORMER_MAGIC),
     }
 
 
 KINDS = [
     "pickle",
-    "sealed pickle",
-    "sealed file of torch",
+    "pickle with a valid header",
+    "torch file with a valid header",
     "pickle in the former format",
-    "file of torch in the former format",
+    "torch file in the former format",
 ]
 
 
-def test_what_goes_in_comes_out() -> None:
+def test_values_are_read_back_unchanged() -> None:
     found = loads(dumps(VALUE))
     assert found.keys() == VALUE.keys()
     assert (found["epoch"], found["history"]) == (3, VALUE["history"])
@@ -83,29 +83,29 @@ def test_keys_tuples_and_numbers_keep_their_types_and_bits() -> None:
         assert repr(found["numbers"]) == repr(STATE["numbers"])
 
 
-def test_tensors_that_share_memory_and_views_are_written_whole() -> None:
+def test_views_and_tensors_that_share_memory_are_written_separately() -> None:
     weight = torch.arange(6.0).reshape(2, 3)
     found = loads(dumps({"a": weight, "tied": weight, "turned": weight.T, "row": weight[1]}))
     assert torch.equal(found["tied"], weight) and torch.equal(found["turned"], weight.T)
     assert torch.equal(found["row"], weight[1]) and found["a"].data_ptr() != found["tied"].data_ptr()
 
 
-def test_what_is_no_plain_value_is_refused(tmp_path: Path) -> None:
+def test_values_of_other_types_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match="not Touch"):
         dumps({"model": Touch(tmp_path / "run")})
 
 
-def test_a_structure_that_names_no_tensor_is_a_damaged_file() -> None:
+def test_an_invalid_structure_is_a_corrupt_file() -> None:
     from safetensors.torch import save
 
     for structure in ('{"tensor": "1"}', '{"set": []}', "{", '{"dict": [1]}', "[]" * 2):
         with pytest.raises(CorruptFileError):
-            loads(sealed(save({"0": torch.zeros(1)}, metadata={"sparsweep": structure})))
+            loads(with_header(save({"0": torch.zeros(1)}, metadata={"sparsweep": structure})))
     with pytest.raises(CorruptFileError):
-        loads(sealed(save({"0": torch.zeros(1)})))
+        loads(with_header(save({"0": torch.zeros(1)})))
 
 
-def test_a_cut_anywhere_is_found() -> None:
+def test_truncation_at_any_position_is_detected() -> None:
     content = dumps(VALUE)
     for length in [
         0,
@@ -120,44 +120,44 @@ def test_a_cut_anywhere_is_found() -> None:
             loads(content[:length])
 
 
-def test_a_flipped_bit_anywhere_is_found() -> None:
+def test_a_flipped_bit_at_any_position_is_detected() -> None:
     content = dumps(VALUE)
-    for place in [*range(100), *range(100, len(content), 41)]:
+    for position in [*range(100), *range(100, len(content), 41)]:
         altered = bytearray(content)
-        altered[place] ^= 1
+        altered[position] ^= 1
         with pytest.raises(CorruptFileError):
             loads(bytes(altered))
 
 
-def test_another_format_is_found() -> None:
+def test_another_format_version_is_rejected() -> None:
     with pytest.raises(CorruptFileError, match="not a tensor file of this version"):
         loads(dumps(VALUE).replace(TENSOR_MAGIC, b"sparsweep-tensors-3", 1))
 
 
-def test_the_planted_pickles_would_run(tmp_path: Path) -> None:
-    """So that the tests below can fail."""
+def test_the_malicious_pickles_execute_when_unpickled(tmp_path: Path) -> None:
+    """Without this the tests below could not fail."""
     pickle.loads(pickle.dumps(Touch(tmp_path / "run")))
     assert (tmp_path / "run").exists()
-    body = hostile(tmp_path / "again")["sealed file of torch"].split(b"\n", 1)[1]
+    body = malicious(tmp_path / "again")["torch file with a valid header"].split(b"\n", 1)[1]
     torch.load(io.BytesIO(body), weights_only=False)
     assert (tmp_path / "again").exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hostile_file_runs_nothing(kind: str, tmp_path: Path) -> None:
-    content = hostile(tmp_path / "run")[kind]
+def test_a_malicious_file_executes_no_code(kind: str, tmp_path: Path) -> None:
+    content = malicious(tmp_path / "run")[kind]
     with pytest.raises((CorruptFileError, pickle.UnpicklingError)):
         loads(content)
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hostile_file_is_a_damaged_file(kind: str, tmp_path: Path) -> None:
-    """One clear error, whatever is wrong with the bytes: who calls this knows what to do with a damaged file."""
+def test_a_malicious_file_is_a_corrupt_file(kind: str, tmp_path: Path) -> None:
+    """All invalid content raises the same error, which callers handle."""
     with pytest.raises(CorruptFileError):
-        loads(hostile(tmp_path / "run")[kind])
+        loads(malicious(tmp_path / "run")[kind])
 
 
-def test_bytes_that_are_no_file_of_torch_are_a_damaged_file() -> None:
+def test_bytes_that_are_no_tensor_file_are_a_corrupt_file() -> None:
     with pytest.raises(CorruptFileError):
-        loads(sealed(b"nothing that torch wrote"))
+        loads(with_header(b"nothing that torch wrote"))

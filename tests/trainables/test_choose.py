@@ -1,4 +1,4 @@
-"""Which samples a ranking keeps: exact counts, ends that complement each other, balance, windows, ties by index."""
+"""Selection of samples by score: exact counts, complementary ends, class balance, windows, and ties by index."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from sparsweep.trainables.difficulties.selection import largest_remainder, select_by_score
 
 exact = settings(max_examples=200, deadline=None, derandomize=True)
-few = st.integers(1, 60)
+sample_counts = st.integers(1, 60)
 KEEP = ["hardest", "easiest", "window"]
 
 
 def tied_scores(samples: int, seed: int) -> torch.Tensor:
-    """Scores of few different values, so that ties are the rule."""
+    """Return scores with few distinct values, so that ties are common."""
     return torch.randint(0, 5, (samples,), generator=torch.Generator().manual_seed(seed)).double()
 
 
@@ -32,7 +32,7 @@ def chosen(scores: list[float], *arguments: object) -> list[int]:
 # By hand -------------------------------------------------------------------------------------------------------------
 
 SCORES = [0.5, 0.9, 0.5, 0.4, 0.2, 0.7, 0.1, 0.0, 0.3, 0.6]
-"""From hard to easy: 1 5 9 0 2 3 8 4 6 7, where 0 and 2 are a tie."""
+"""From hard to easy: 1 5 9 0 2 3 8 4 6 7. 0 and 2 are tied."""
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_infinite_scores_are_the_hardest_and_the_easiest() -> None:
 
 
 def test_balanced_by_hand() -> None:
-    """Half of six of class 0 and of four of class 1: the hardest three and two, though class 1 is easier throughout."""
+    """Half of six samples of class 0 and of four of class 1 is three and two, though all of class 1 is easier."""
     classes = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1, 0, 0])
     scores = [9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0, 10.0]
     assert chosen(scores, 0.5, "hardest", 0.0, classes) == [0, 2, 5, 7, 9]
@@ -69,27 +69,31 @@ def test_balanced_by_hand() -> None:
     assert chosen(scores, 0.5, "hardest") == [0, 2, 4, 6, 9]
 
 
-def test_a_balanced_window_is_one_in_every_class() -> None:
-    """Hard to easy, class 0: 0 2 4 6; class 1: 1 3 5 7. A quarter of each, from the middle on."""
+def test_a_balanced_window_is_taken_in_each_class() -> None:
+    """From hard to easy class 0 is 0 2 4 6, class 1 is 1 3 5 7. A quarter of each is taken from the middle on."""
     classes = torch.tensor([0, 1] * 4)
     assert chosen([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 0.25, "window", 0.5, classes) == [4, 5]
 
 
-def test_apportion_by_hand() -> None:
-    """Of 10 shared out by 5 : 3 : 2 nothing is left; of 7 there are 3.5, 2.1, 1.4: the largest remainder gets one."""
+def test_largest_remainder_by_hand() -> None:
+    """10 divided by 5 : 3 : 2 leaves no remainder. 7 gives 3.5, 2.1 and 1.4: the largest remainder is rounded up."""
     assert largest_remainder([5, 3, 2], 10) == [5, 3, 2]
     assert largest_remainder([5, 3, 2], 7) == [4, 2, 1]
     assert largest_remainder([1, 1, 1], 2) == [1, 1, 0]
 
 
-# For all -------------------------------------------------------------------------------------------------------------
+# Properties ----------------------------------------------------------------------------------------------------------
 
 
 @exact
 @given(
-    samples=few, ratio=st.floats(0.001, 1), keep=st.sampled_from(KEEP), start=st.floats(0, 1), seed=st.integers(0, 9)
+    samples=sample_counts,
+    ratio=st.floats(0.001, 1),
+    keep=st.sampled_from(KEEP),
+    start=st.floats(0, 1),
+    seed=st.integers(0, 9),
 )
-def test_exactly_so_many_ascending_and_of_an_unbroken_stretch(
+def test_the_selection_is_exact_ascending_and_contiguous_in_rank(
     samples: int, ratio: float, keep: str, start: float, seed: int
 ) -> None:
     scores = scores_without_ties(samples, seed)
@@ -120,17 +124,22 @@ def test_the_hardest_and_the_easiest_complement_each_other(samples: int, data: s
 
 
 @exact
-@given(samples=few, data=st.data(), keep=st.sampled_from(["hardest", "easiest"]))
-def test_more_data_keeps_what_less_data_kept(samples: int, data: st.DataObject, keep: str) -> None:
-    few, many = sorted(data.draw(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1))))
+@given(samples=sample_counts, data=st.data(), keep=st.sampled_from(["hardest", "easiest"]))
+def test_a_larger_ratio_keeps_the_samples_of_a_smaller_one(samples: int, data: st.DataObject, keep: str) -> None:
+    small, large = sorted(data.draw(st.tuples(st.floats(0.01, 1), st.floats(0.01, 1))))
     scores = tied_scores(samples, data.draw(st.integers(0, 9)))
-    assert set(select_by_score(scores, few, keep).tolist()) <= set(select_by_score(scores, many, keep).tolist())
+    assert set(select_by_score(scores, small, keep).tolist()) <= set(select_by_score(scores, large, keep).tolist())
 
 
 @exact
-@given(samples=few, ratio=st.floats(0.01, 1), seed=st.integers(0, 9), keep=st.sampled_from(["hardest", "easiest"]))
+@given(
+    samples=sample_counts,
+    ratio=st.floats(0.01, 1),
+    seed=st.integers(0, 9),
+    keep=st.sampled_from(["hardest", "easiest"]),
+)
 def test_ties_go_by_index(samples: int, ratio: float, seed: int, keep: str) -> None:
-    """As sorting by (score, index) does."""
+    """The result equals sorting by (score, index)."""
     scores = tied_scores(samples, seed)
     sign = -1 if keep == "hardest" else 1
     ranking = sorted(range(samples), key=lambda sample: (sign * scores[sample].item(), sample))
@@ -138,8 +147,10 @@ def test_ties_go_by_index(samples: int, ratio: float, seed: int, keep: str) -> N
 
 
 @exact
-@given(samples=few, classes=st.integers(1, 7), ratio=st.floats(0.001, 1), seed=st.integers(0, 9), data=st.data())
-def test_balanced_is_within_one_in_every_class_and_exact_in_total(
+@given(
+    samples=sample_counts, classes=st.integers(1, 7), ratio=st.floats(0.001, 1), seed=st.integers(0, 9), data=st.data()
+)
+def test_balanced_counts_are_exact_in_total_and_within_one_in_each_class(
     samples: int, classes: int, ratio: float, seed: int, data: st.DataObject
 ) -> None:
     scores = tied_scores(samples, seed)
@@ -149,12 +160,12 @@ def test_balanced_is_within_one_in_every_class_and_exact_in_total(
     size = max(1, round(samples * ratio))
     assert len(found) == len(set(found.tolist())) == size and (found.diff() > 0).all()
     for label in labels.unique():
-        own = int((labels == label).sum())
+        class_size = int((labels == label).sum())
         count = int((labels[found] == label).sum())
-        assert abs(count - Fraction(own * size, samples)) < 1
+        assert abs(count - Fraction(class_size * size, samples)) < 1
         if keep != "window":
             alone = (
-                select_by_score(scores[labels == label], count / own, keep)
+                select_by_score(scores[labels == label], count / class_size, keep)
                 if count
                 else torch.tensor([], dtype=torch.int64)
             )
@@ -163,7 +174,7 @@ def test_balanced_is_within_one_in_every_class_and_exact_in_total(
 
 @exact
 @given(sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=30), data=st.data())
-def test_apportion_is_exact_within_one_and_within_bounds(sizes: list[int], data: st.DataObject) -> None:
+def test_largest_remainder_is_exact_and_within_one_and_bounds(sizes: list[int], data: st.DataObject) -> None:
     total = data.draw(st.integers(0, sum(sizes)))
     counts = largest_remainder(sizes, total)
     assert sum(counts) == total
