@@ -1,4 +1,4 @@
-"""Layers of networks that do not state them: asked of a short-lived process, once, and kept."""
+"""Layer lists of networks that do not declare them. A short-lived process computes them once, then they are cached."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Theirs(Model):
         return nn.Sequential(nn.Flatten(), nn.Linear(4, self.width), nn.Linear(self.width, classes))
 '''
 
-ASK = """
+PROGRAM = """
 import json, subprocess, sys
 from sparsweep.trainables import plugins
 from sparsweep.trainables.models import models
@@ -54,44 +54,44 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ask(folder: Path, width: int = 5, **environment: str) -> dict[str, Any]:
+def measure(folder: Path, width: int = 5, **environment: str) -> dict[str, Any]:
     path = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", os.getcwd())])
     settings = {**os.environ, "HOME": str(folder), "PYTHONPATH": path, **environment}
-    command = [sys.executable, "-c", ASK, str(width)]
-    found = subprocess.run(command, capture_output=True, text=True, env=settings, cwd=folder)
-    assert found.returncode == 0, found.stderr
-    return dict(json.loads(found.stdout.splitlines()[-1]))
+    command = [sys.executable, "-c", PROGRAM, str(width)]
+    completed = subprocess.run(command, capture_output=True, text=True, env=settings, cwd=folder)
+    assert completed.returncode == 0, completed.stderr
+    return dict(json.loads(completed.stdout.splitlines()[-1]))
 
 
-def test_they_are_asked_for_once_and_kept(folder: Path) -> None:
+def test_layers_are_measured_once_and_cached(folder: Path) -> None:
     expected = [["1.weight", [5, 4], 40], ["2.weight", [3, 5], 30]]
-    assert ask(folder) == {"layers": expected, "started": 1, "torch": False}
-    assert ask(folder) == {"layers": expected, "started": 0, "torch": False}
-    assert ask(folder, width=6)["started"] == 1
+    assert measure(folder) == {"layers": expected, "started": 1, "torch": False}
+    assert measure(folder) == {"layers": expected, "started": 0, "torch": False}
+    assert measure(folder, width=6)["started"] == 1
 
 
-def test_another_code_is_asked_again(folder: Path) -> None:
-    ask(folder)
+def test_changed_code_is_measured_again(folder: Path) -> None:
+    measure(folder)
     (folder / "their_network.py").write_text(
         NETWORK.replace("nn.Linear(4, self.width)", "nn.Linear(4, self.width, False)")
     )
-    assert ask(folder)["started"] == 1
+    assert measure(folder)["started"] == 1
 
 
-def test_a_damaged_answer_is_asked_again(folder: Path) -> None:
-    whole = ask(folder)
-    (kept,) = (folder / ".cache/sparsweep/layers").iterdir()
+def test_damaged_cache_file_is_measured_again(folder: Path) -> None:
+    first = measure(folder)
+    (cached,) = (folder / ".cache/sparsweep/layers").iterdir()
     for content in ("", "{", "[[1]]", '[["a", 3, 4]]', "\0"):
-        kept.write_text(content)
-        assert ask(folder) == whole
+        cached.write_text(content)
+        assert measure(folder) == first
 
 
-def test_where_nothing_can_be_kept_they_are_asked_each_time(folder: Path) -> None:
-    (folder / ".cache").write_text("a file in the place of the folder")
-    assert [ask(folder)["started"] for _ in range(2)] == [1, 1]
+def test_layers_are_measured_each_time_without_a_cache_folder(folder: Path) -> None:
+    (folder / ".cache").write_text("a file instead of the folder")
+    assert [measure(folder)["started"] for _ in range(2)] == [1, 1]
 
 
-def test_what_fails_there_is_an_error_here(folder: Path) -> None:
+def test_error_in_the_measuring_process_is_raised(folder: Path) -> None:
     (folder / "their_network.py").write_text(NETWORK.replace("nn.Flatten()", "nn.Missing()"))
     with pytest.raises(AssertionError, match=r"AttributeError: module 'torch\.nn' has no attribute 'Missing'"):
-        ask(folder)
+        measure(folder)

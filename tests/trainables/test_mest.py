@@ -1,4 +1,4 @@
-"""MEST: what a large gradient spares, and the steps of its share."""
+"""MEST: importance of weights with gradients, and the step decay of the drop rate."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from support.mask_updates import bits, mask, placed, update_context
 
 WEIGHTS = {"a": torch.tensor([0.1, -0.2, 0.3, -0.4, 0.0, 0.0])}
 GRADIENTS = {"a": torch.tensor([-0.5, 0.1, 0.0, 0.0, 7.0, 7.0])}
-THERE = Masks({"a": mask(1, 1, 1, 1, 0, 0)})
+ACTIVE = Masks({"a": mask(1, 1, 1, 1, 0, 0)})
 
 
 @pytest.mark.parametrize(
     ("weight", "after"),
     [
-        # |w|: .1 .2 .3 .4, the first two go.
+        # |w|: 0.1 0.2 0.3 0.4. The first two weights are dropped.
         (0.0, [0, 0, 1, 1, 1, 1]),
-        # |w| + .5 |g|: .35 .25 .3 .4, the second and the third go.
+        # |w| + 0.5 |g|: 0.35 0.25 0.3 0.4. The second and third weights are dropped.
         (0.5, [1, 0, 0, 1, 1, 1]),
-        # |w| + 2 |g|: 1.1 .4 .3 .4, the third goes, and of the equal ones the earlier.
+        # |w| + 2 |g|: 1.1 0.4 0.3 0.4. The third weight is dropped, and the earlier one of the two equal weights.
         (2.0, [1, 0, 0, 1, 1, 1]),
     ],
 )
 def test_importance_by_hand(weight: float, after: list[int]) -> None:
     method = placed(MEST(prune_rate=0.5, gradient_weight=weight), {"a": torch.rand(6)})
-    assert bits(method.update(THERE, update_context(WEIGHTS, gradients=GRADIENTS))) == {"a": after}
+    assert bits(method.update(ACTIVE, update_context(WEIGHTS, gradients=GRADIENTS))) == {"a": after}
 
 
-def test_importance_is_magnitude_unless_a_gradient_is_asked_for() -> None:
-    """The authors' lambda is 0, and then no pass is spent on gradients: the moment here has none to give."""
+def test_importance_is_magnitude_at_gradient_weight_zero() -> None:
+    """The authors' lambda is 0. MEST then computes no gradients: the context here raises an error if asked for them."""
     method = placed(MEST(prune_rate=0.5), {"a": torch.rand(6)})
-    assert bits(method.update(THERE, update_context(WEIGHTS))) == {"a": [0, 0, 1, 1, 1, 1]}
+    assert bits(method.update(ACTIVE, update_context(WEIGHTS))) == {"a": [0, 0, 1, 1, 1, 1]}
 
 
 def test_growth_is_random() -> None:
-    """Of eight empty places with gradients from small to large each is drawn."""
+    """Over 60 seeds, each of the eight masked positions grows at least once, whatever its gradient."""
     masks = Masks({"a": torch.arange(10) < 2})
     weights, gradients = {"a": torch.ones(10) * masks["a"]}, {"a": torch.arange(10.0)}
     grown = set()
@@ -49,8 +49,8 @@ def test_growth_is_random() -> None:
     assert grown == set(range(2, 10))
 
 
-def test_share_falls_in_the_authors_steps() -> None:
-    """160 epochs: a fifth to epoch 90, a tenth to 120, none from there; an update every five epochs."""
+def test_drop_rate_follows_the_authors_steps() -> None:
+    """160 epochs, one update per 5 epochs: rate 0.2 before epoch 90, 0.1 before epoch 120, then 0."""
     timeline = TrainingSteps(160, 10)
     steps = list(MEST().update_steps(timeline))
     assert steps == list(range(50, 1201, 50))

@@ -1,4 +1,4 @@
-"""Movement pruning: scores by hand, what they keep, and that weights come back with their value."""
+"""Movement pruning: hand-computed scores, the weights they keep, and the values of weights that grow back."""
 
 from __future__ import annotations
 
@@ -15,26 +15,30 @@ from support.tiny_trials import begin, trial
 
 
 def test_scores_rise_for_weights_that_move_away_from_zero() -> None:
-    """- w g: a positive weight with a negative slope grows, as does a negative one with a positive slope."""
-    now = update_context({"a": torch.tensor([2.0, 2.0, -3.0, -3.0, 0.0])}, state={"a": torch.tensor([1.0, 0, 0, 0, 0])})
-    slopes = {"a": torch.tensor([-0.5, 0.5, 0.1, -0.1, 9.0])}
-    Movement().on_gradients(now, slopes)
-    assert now.state["a"].tolist() == pytest.approx([2.0, -1.0, 0.3, -0.3, 0.0])
-    Movement().on_gradients(now, slopes)
-    assert now.state["a"].tolist() == pytest.approx([3.0, -2.0, 0.6, -0.6, 0.0])
+    """The score adds -w g. It rises for a positive weight with a negative gradient, and for the opposite signs."""
+    context = update_context(
+        {"a": torch.tensor([2.0, 2.0, -3.0, -3.0, 0.0])}, state={"a": torch.tensor([1.0, 0, 0, 0, 0])}
+    )
+    gradients = {"a": torch.tensor([-0.5, 0.5, 0.1, -0.1, 9.0])}
+    Movement().on_gradients(context, gradients)
+    assert context.state["a"].tolist() == pytest.approx([2.0, -1.0, 0.3, -0.3, 0.0])
+    Movement().on_gradients(context, gradients)
+    assert context.state["a"].tolist() == pytest.approx([3.0, -2.0, 0.6, -0.6, 0.0])
 
 
-def test_the_largest_scores_are_kept_whatever_the_magnitudes() -> None:
-    """At the end of the interval, at sparsity .5 of six weights."""
-    memory = {"a": torch.tensor([0.1, 0.5, -0.9]), "b": torch.tensor([0.3, -0.1, 0.2])}
+def test_largest_scores_are_kept_whatever_the_magnitudes() -> None:
+    """End of the pruning interval: three of six weights stay at sparsity 0.5."""
+    scores = {"a": torch.tensor([0.1, 0.5, -0.9]), "b": torch.tensor([0.3, -0.1, 0.2])}
     weights = {"a": torch.tensor([9.0, 0.1, 9.0]), "b": torch.tensor([0.1, 9.0, 0.0])}
     masks = Masks.full(weights)
-    assert bits(Movement().update(masks, update_context(weights, 80, state=memory))) == {"a": [0, 1, 0], "b": [1, 0, 1]}
+    assert bits(Movement().update(masks, update_context(weights, 80, state=scores))) == {"a": [0, 1, 0], "b": [1, 0, 1]}
 
 
 def test_scores_of_two_steps_by_hand() -> None:
-    """On softmax regression without decay or momentum; half of the weights are masked before the second step, and
-    their scores go on with the value that they had and the gradient that they would have."""
+    """Softmax regression without weight decay or momentum. Half of the weights are masked before the second step.
+
+    The scores of masked weights continue with their latent values and dense gradients.
+    """
     method = {"name": "movement", "update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.25}
     run = flat(method, 0.5, weight_decay=0.0)
     assert isinstance(run.masked_params, LatentParams) and run.update_steps == {1}
@@ -52,7 +56,7 @@ def test_scores_of_two_steps_by_hand() -> None:
     assert torch.allclose(run.masked_params.dense_values()[LAYER], values - LR * slope * kept, rtol=1e-4, atol=1e-6)
 
 
-def test_a_masked_weight_comes_back_with_its_value() -> None:
+def test_masked_weight_grows_back_with_its_value() -> None:
     run = flat({"name": "movement", "start_fraction": 0.25, "stop_fraction": 0.25, "update_every": 1}, 0.5)
     run.train_epoch()
     update_now(run, 1)
@@ -64,8 +68,8 @@ def test_a_masked_weight_comes_back_with_its_value() -> None:
     assert torch.equal(run.masked_params.dense_values()[LAYER], values)
 
 
-def test_a_step_costs_the_gradients_of_all_weights(digits: DeviceData) -> None:
-    """2 f_S + f_D an image; three quarters of the weights go before the third of four steps."""
+def test_step_flops_include_gradients_of_all_weights(digits: DeviceData) -> None:
+    """2 f_S + f_D per image. Three quarters of the weights are masked before the third of four steps."""
     method = {"name": "movement", "update_every": 1, "start_fraction": 0.5, "stop_fraction": 0.5}
     run = begin(trial(sparsifier=method, sparsity=0.75), digits, samples=50)
     dense = sum(run.layer_flops.values())

@@ -1,4 +1,4 @@
-"""N:M sparsity: groups by hand, the pattern in every group, and one step of SR-STE in closed form."""
+"""N:M sparsity: hand-computed groups, the pattern in every group, and one step of SR-STE in closed form."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ def test_two_of_four_by_hand() -> None:
     assert mask.int().tolist() == [[0, 1, 1, 0, 1, 1, 0, 0], [1, 1, 0, 0, 1, 1, 0, 0]]
 
 
-def test_groups_of_a_convolution_are_input_channels_at_one_place_of_the_kernel() -> None:
-    """One filter, four channels, two places: channels 0 and 3 are the largest at the first, 1 and 2 at the second."""
+def test_groups_of_a_convolution_are_input_channels_at_one_kernel_position() -> None:
+    """One filter, four channels, two positions. Channels 0 and 3 are largest at the first, 1 and 2 at the second."""
     weight = torch.tensor([[4.0, 1.0], [1.0, 4.0], [2.0, 3.0], [3.0, 2.0]]).view(1, 4, 1, 2)
     mask = group_mask(weight, 2, 4, 4).view(4, 2).int()
     assert mask[:, 0].tolist() == [1, 0, 0, 1] and mask[:, 1].tolist() == [0, 1, 1, 0]
 
 
-def test_incomplete_groups_of_a_layer_are_filled_together_by_hand() -> None:
-    """Rows of six: a group of four with two, and two left over each; 1 of these 4 makes the layer's 5."""
+def test_incomplete_groups_of_a_layer_share_one_count() -> None:
+    """Each row of six has one group of four, which keeps 2, and two remaining weights.
+
+    One of these four remaining weights stays, which gives the layer's total of 5.
+    """
     weight = torch.tensor([[1.0, 2.0, 3.0, 4.0, 0.1, 0.2], [4.0, 3.0, 2.0, 1.0, 0.4, 0.3]])
     assert group_mask(weight, 2, 4, 5).int().tolist() == [[0, 0, 1, 1, 0, 0], [1, 1, 0, 0, 1, 0]]
 
@@ -47,7 +50,7 @@ def test_incomplete_groups_of_a_layer_are_filled_together_by_hand() -> None:
     levels=st.integers(1, 5),
     seed=st.integers(0, 99),
 )
-def test_every_whole_group_keeps_its_n_and_the_total_is_exact(
+def test_every_complete_group_keeps_n_and_the_total_is_exact(
     out: int, inner: int, kernel: tuple[int, ...], pattern: tuple[int, int], levels: int, seed: int
 ) -> None:
     n, m = pattern
@@ -62,25 +65,25 @@ def test_every_whole_group_keeps_its_n_and_the_total_is_exact(
     for name, mask in masks.items():
         assert abs(int(mask.sum()) - mask.numel() * n / m) < 1 + 1e-6
         for row in mask.movedim(1, -1).flatten(1):
-            whole = len(row) // m * m
-            assert (row[:whole].view(-1, m).sum(1) == n).all()
+            complete = len(row) // m * m
+            assert (row[:complete].view(-1, m).sum(1) == n).all()
         assert mask.shape == weights[name].shape
 
 
-def error(sparsity: float, **fields: object) -> str:
+def validation_error(sparsity: float, **fields: object) -> str:
     with pytest.raises(ValidationError) as caught:
         trial(sparsifier={"name": "nm", **fields}, sparsity=sparsity)
     return format_error(caught.value)
 
 
-def test_the_pattern_decides_the_sparsity() -> None:
-    assert error(0.8) == "sparsity: 2:4 needs 0.5 (got 0.8)."
-    assert error(0.5, n=1, m=3) == "sparsity: 1:3 needs 0.666667 (got 0.5)."
-    assert error(0.5, n=4, m=4) == "sparsifier.n: must be less than m 4 (got 4)."
+def test_pattern_determines_the_sparsity() -> None:
+    assert validation_error(0.8) == "sparsity: 2:4 needs 0.5 (got 0.8)."
+    assert validation_error(0.5, n=1, m=3) == "sparsity: 1:3 needs 0.666667 (got 0.5)."
+    assert validation_error(0.5, n=4, m=4) == "sparsifier.n: must be less than m 4 (got 4)."
     assert trial(sparsifier={"name": "nm", "n": 1, "m": 3}, sparsity=0.666667).sparsity == 0.666667
 
 
-def test_fixed_masks_are_those_of_the_initial_magnitudes_and_stay(digits: DeviceData) -> None:
+def test_fixed_masks_follow_the_initial_magnitudes_and_never_change(digits: DeviceData) -> None:
     spec = trial(sparsifier={"name": "nm", "training": "fixed"}, sparsity=0.5)
     run, dense = begin(spec, digits), begin(trial(), digits)
     assert run.masks.equal(NM().choose(dense.weights))
@@ -89,14 +92,14 @@ def test_fixed_masks_are_those_of_the_initial_magnitudes_and_stay(digits: Device
     assert run.masks is first and not run.update_steps and not isinstance(run.masked_params, LatentParams)
 
 
-def test_masks_are_chosen_anew_in_every_step_and_after_the_last() -> None:
+def test_masks_update_at_every_step_including_the_last() -> None:
     timeline = TrainingSteps(3, 4)
     assert list(NM().update_steps(timeline)) == list(range(1, 13))
     assert list(NM(update_every=0.5).update_steps(timeline)) == [2, 4, 6, 8, 10, 12]
 
 
-def test_masks_follow_the_magnitudes_of_masked_weights_too() -> None:
-    """A masked weight that has grown beyond one in force takes its place."""
+def test_masks_rank_masked_weights_as_well() -> None:
+    """A masked weight whose magnitude exceeds that of an active weight replaces it."""
     spec = trial(sparsifier="nm", sparsity=0.5)
     weights = {"a": torch.tensor([[0.1, 0.2, 0.3, 0.4]])}
     masks = Masks({"a": torch.tensor([[True, True, False, False]])})
@@ -105,21 +108,21 @@ def test_masks_follow_the_magnitudes_of_masked_weights_too() -> None:
 
 
 def test_one_step_in_closed_form() -> None:
-    """w - lr (g + wd w) where the weight is in force, w - lr (g + wd w + decay w) where it is masked."""
+    """Active weights: w - lr (g + wd w). Masked weights: w - lr (g + wd w + decay w)."""
     weight = torch.nn.Parameter(torch.tensor([[4.0, -1.0, 2.0, -3.0]]))
     masks = Masks({"a": torch.tensor([[True, False, False, True]])})
     optimizer = torch.optim.SGD([weight], lr=0.1, weight_decay=0.01)
     topology = SrSteParams({"a": weight}, optimizer, masks, decay=0.5)
-    assert weight.tolist() == [[4, 0, 0, -3]], "the network is run with the masked weights at zero"
+    assert weight.tolist() == [[4, 0, 0, -3]], "masked weights are zero in the network"
     weight.grad = torch.tensor([[1.0, 2.0, -3.0, 4.0]])
     topology.step()
-    before, pull = torch.tensor([[4.0, -1.0, 2.0, -3.0]]), torch.tensor([[0, 0.5, 0.5, 0]])
-    expected = before - 0.1 * (torch.tensor([[1.0, 2.0, -3.0, 4.0]]) + (0.01 + pull) * before)
+    before, decay = torch.tensor([[4.0, -1.0, 2.0, -3.0]]), torch.tensor([[0, 0.5, 0.5, 0]])
+    expected = before - 0.1 * (torch.tensor([[1.0, 2.0, -3.0, 4.0]]) + (0.01 + decay) * before)
     assert torch.allclose(topology.dense_values()["a"], expected)
     assert torch.allclose(weight.detach(), expected * masks["a"])
 
 
-def test_the_pull_draws_masked_weights_to_zero(digits: DeviceData) -> None:
+def test_decay_shrinks_masked_weights(digits: DeviceData) -> None:
     def masked_norm(decay: float) -> float:
         fields = {"preset": "digits", "epochs": 2, "weight_decay": 0.0}
         method = {"name": "nm", "decay": decay, "update_every": 99.0}
@@ -132,8 +135,8 @@ def test_the_pull_draws_masked_weights_to_zero(digits: DeviceData) -> None:
     assert masked_norm(1.0) < 0.95 * masked_norm(0.0)
 
 
-def test_gradients_of_all_weights_are_counted(digits: DeviceData) -> None:
-    """Two of a step's three passes are sparse; the one that makes the gradients of weights is dense."""
+def test_step_flops_include_gradients_of_all_weights(digits: DeviceData) -> None:
+    """Two of a step's three passes are sparse. The pass that computes weight gradients is dense."""
     run = begin(trial(sparsifier="nm", sparsity=0.5), digits)
     dense = sum(run.layer_flops.values())
     assert run.step_flops == pytest.approx(2 * run.forward_flops + dense)

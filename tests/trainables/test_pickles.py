@@ -1,4 +1,4 @@
-"""The unpickler that reads arrays of bytes: what it reads, and what it refuses without running it."""
+"""Unpickler of byte arrays: files that it reads, and calls that it rejects without running them."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def read(path: Path, content: bytes) -> Any:
     return read_arrays(path, "get another")
 
 
-def test_python_2_pickles(tmp_path: Path) -> None:
-    """Text and keys are bytes, as they were."""
-    found = read(tmp_path / "file", python2_pickle(CONTENT))
-    assert list(found) == [b"data", b"labels", b"name", b"none"]
-    assert np.array_equal(found[b"data"], CONTENT["data"]) and found[b"data"].dtype == np.uint8
-    assert (found[b"labels"], found[b"name"], found[b"none"]) == ([0, 1, 255], b"caf\xe9", None)
+def test_python_2_pickles_are_read(tmp_path: Path) -> None:
+    """Texts and keys stay bytes."""
+    loaded = read(tmp_path / "file", python2_pickle(CONTENT))
+    assert list(loaded) == [b"data", b"labels", b"name", b"none"]
+    assert np.array_equal(loaded[b"data"], CONTENT["data"]) and loaded[b"data"].dtype == np.uint8
+    assert (loaded[b"labels"], loaded[b"name"], loaded[b"none"]) == ([0, 1, 255], b"caf\xe9", None)
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4])
-def test_python_3_pickles(protocol: int, tmp_path: Path) -> None:
-    found = read(tmp_path / "file", pickle.dumps({b"data": CONTENT["data"], b"text": b"\x00\xff"}, protocol))
-    assert np.array_equal(found[b"data"], CONTENT["data"]) and found[b"text"] == b"\x00\xff"
+def test_python_3_pickles_are_read(protocol: int, tmp_path: Path) -> None:
+    loaded = read(tmp_path / "file", pickle.dumps({b"data": CONTENT["data"], b"text": b"\x00\xff"}, protocol))
+    assert np.array_equal(loaded[b"data"], CONTENT["data"]) and loaded[b"text"] == b"\x00\xff"
 
 
 class Call:
-    """Pickled, it is a call of ``function``."""
+    """Object whose pickle calls ``function``."""
 
     def __init__(self, function: Any, *arguments: Any) -> None:
         self.call = function, arguments
@@ -68,7 +68,7 @@ class Call:
     ids=lambda call: call.call[0].__name__,
 )
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_calls_are_refused_and_not_made(
+def test_pickled_calls_are_rejected_and_not_run(
     call: Call, protocol: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -92,8 +92,8 @@ def test_calls_are_refused_and_not_made(
         b"\x80\x02P1\n.",
         b"\x82\x01.",
     ],
-    ids=["empty", "one byte", "text", "torn", "torn 4", "persistent", "extension"],
+    ids=["empty", "one byte", "text", "truncated", "truncated protocol 4", "persistent", "extension"],
 )
-def test_what_is_no_whole_pickle_is_damaged(content: bytes, tmp_path: Path) -> None:
+def test_incomplete_pickle_is_damaged(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(CorruptDataError, match=r"file is damaged: [^\n]*; get another$"):
         read(tmp_path / "file", content)

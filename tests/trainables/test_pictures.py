@@ -1,4 +1,4 @@
-"""Files of images: what counts as one, and the pixels of every kind of file by hand."""
+"""Image files: which files count as images, and the expected pixels of every format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pixels(path: Path) -> list[list[list[int]]]:
     return np.asarray(image).tolist()
 
 
-def grey(*rows: list[int]) -> list[list[list[int]]]:
+def gray(*rows: list[int]) -> list[list[list[int]]]:
     return [[[value] * 3 for value in row] for row in rows]
 
 
@@ -28,20 +28,20 @@ def grey(*rows: list[int]) -> list[list[list[int]]]:
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "pgm"])
-def test_sixteen_bits_of_grey_become_eight(suffix: str, tmp_path: Path) -> None:
-    """Black is 0 and white is 65,535 = 255 * 257, whatever the format."""
+def test_16_bit_gray_becomes_8_bit(suffix: str, tmp_path: Path) -> None:
+    """Black is 0 and white is 65,535 = 255 * 257, in every format."""
     Image.fromarray(np.array([[0, 256], [257 * 100, 65535]], np.uint16)).save(tmp_path / f"a.{suffix}")
-    assert pixels(tmp_path / f"a.{suffix}") == grey([0, 1], [100, 255])
+    assert pixels(tmp_path / f"a.{suffix}") == gray([0, 1], [100, 255])
 
 
-def test_sixteen_bits_in_the_other_order_of_bytes(tmp_path: Path) -> None:
+def test_big_endian_16_bit_is_read(tmp_path: Path) -> None:
     image = Image.frombytes("I;16B", (2, 1), np.array([257 * 7, 65535], ">u2").tobytes())
     image.save(tmp_path / "a.tif")
-    assert pixels(tmp_path / "a.tif") == grey([7, 255])
+    assert pixels(tmp_path / "a.tif") == gray([7, 255])
 
 
 @pytest.mark.parametrize("kind", [np.int32, np.float32])
-def test_pixels_without_a_known_white_are_refused(kind: type, tmp_path: Path) -> None:
+def test_pixels_with_unknown_white_are_an_error(kind: type, tmp_path: Path) -> None:
     Image.fromarray(SQUARE.astype(kind)).save(tmp_path / "a.tif")
     with pytest.raises(
         CorruptDataError, match=r"a\.tif cannot be decoded: the value of white is unknown .* save 8 or 16 bits$"
@@ -50,14 +50,14 @@ def test_pixels_without_a_known_white_are_refused(kind: type, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "pgm", "webp"])
-def test_grey_is_repeated(suffix: str, tmp_path: Path) -> None:
+def test_gray_is_repeated_in_all_channels(suffix: str, tmp_path: Path) -> None:
     Image.fromarray(SQUARE).save(tmp_path / f"a.{suffix}", **({"lossless": True} if suffix == "webp" else {}))
-    assert pixels(tmp_path / f"a.{suffix}") == grey([0, 100], [200, 255])
+    assert pixels(tmp_path / f"a.{suffix}") == gray([0, 100], [200, 255])
 
 
-def test_black_and_white(tmp_path: Path) -> None:
+def test_1_bit_image_is_read(tmp_path: Path) -> None:
     Image.fromarray(SQUARE > 150).save(tmp_path / "a.png")
-    assert pixels(tmp_path / "a.png") == grey([0, 0], [255, 255])
+    assert pixels(tmp_path / "a.png") == gray([0, 0], [255, 255])
 
 
 ORIENTATIONS = {
@@ -70,25 +70,25 @@ ORIENTATIONS = {
     7: [[255, 100], [200, 0]],
     8: [[100, 255], [0, 200]],
 }
-"""What a viewer shows of SQUARE under each orientation of the EXIF standard."""
+"""SQUARE as a viewer shows it, by EXIF orientation."""
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_images_stand_upright(orientation: int, tmp_path: Path) -> None:
+def test_exif_orientation_is_applied(orientation: int, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(SQUARE).save(tmp_path / "a.png", exif=exif)
-    assert pixels(tmp_path / "a.png") == grey(*ORIENTATIONS[orientation])
+    assert pixels(tmp_path / "a.png") == gray(*ORIENTATIONS[orientation])
 
 
-def test_transparent_pixels_lie_on_white(tmp_path: Path) -> None:
-    """Opaque red, half of blue, and nothing, under which a colour is hidden."""
+def test_transparent_pixels_are_composed_on_white(tmp_path: Path) -> None:
+    """Opaque red, half-transparent blue, and a fully transparent pixel with a hidden color."""
     rgba = np.array([[[255, 0, 0, 255], [0, 0, 255, 128], [1, 2, 3, 0]]], np.uint8)
     Image.fromarray(rgba).save(tmp_path / "a.png")
     assert pixels(tmp_path / "a.png") == [[[255, 0, 0], [127, 127, 255], [255, 255, 255]]]
 
 
-def test_a_transparent_colour_of_a_palette_lies_on_white(tmp_path: Path) -> None:
+def test_transparent_palette_color_is_composed_on_white(tmp_path: Path) -> None:
     image = Image.fromarray(np.array([[0, 1]], np.uint8), mode="P")
     image.putpalette([10, 20, 30, 40, 50, 60])
     image.save(tmp_path / "a.png", transparency=0)
@@ -96,7 +96,7 @@ def test_a_transparent_colour_of_a_palette_lies_on_white(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
-def test_of_several_pictures_the_first_counts(suffix: str, tmp_path: Path) -> None:
+def test_first_frame_of_several_is_read(suffix: str, tmp_path: Path) -> None:
     first, second = Image.new("RGB", (2, 2), "lime"), Image.new("RGB", (2, 2), "red")
     lossless = {"lossless": True} if suffix == "webp" else {}
     first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=[second], **lossless)
@@ -113,21 +113,21 @@ def touch(folder: Path, *names: str) -> Path:
     return folder
 
 
-def test_images_are_found_below_and_by_name(tmp_path: Path) -> None:
+def test_images_are_found_in_subfolders_and_sorted_by_name(tmp_path: Path) -> None:
     names = ("b.PNG", "a/2.jpeg", "a/10.webp", "c.tiff", "a/b/c.bmp", "d.ppm")
     found = find_images(touch(tmp_path, *names))
     assert list(found.images) == ["a/10.webp", "a/2.jpeg", "a/b/c.bmp", "b.PNG", "c.tiff", "d.ppm"]
     assert all(path == tmp_path / name for name, path in found.images.items()) and found.left_out == ()
 
 
-def test_the_hidden_is_no_part_and_the_rest_is_left_out(tmp_path: Path) -> None:
+def test_hidden_files_are_ignored_and_other_files_are_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "0.png", ".DS_Store", "._0.png", ".cache/0.png", "Thumbs.db", "a/film.gif", "LICENCE")
     (tmp_path / "loop").symlink_to(tmp_path)
     found = find_images(tmp_path)
     assert list(found.images) == ["0.png"] and found.left_out == ("LICENCE", "Thumbs.db", "a/film.gif", "loop/")
 
 
-def test_a_warning_counts_and_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_states_the_count_and_some_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     warn_left_out(tmp_path, ())
     warn_left_out(tmp_path, ("a", "caf\udce9", "c", "d", "e"))
     warn_left_out(tmp_path, ("a", "caf\udce9", "c", "d", "e"))
@@ -137,7 +137,7 @@ def test_a_warning_counts_and_names(tmp_path: Path, caplog: pytest.LogCaptureFix
     )
 
 
-def test_names_are_known_in_composed_form(tmp_path: Path) -> None:
+def test_names_are_normalized_to_composed_unicode(tmp_path: Path) -> None:
     found = find_images(touch(tmp_path, "cafe\u0301/u\u0308.png"))
     assert found.images == {"caf\u00e9/\u00fc.png": tmp_path / "cafe\u0301/u\u0308.png"}
     touch(tmp_path, "caf\u00e9/u\u0308.png")
@@ -147,6 +147,6 @@ def test_names_are_known_in_composed_form(tmp_path: Path) -> None:
         find_images(tmp_path)
 
 
-def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         find_images(tmp_path / "none")

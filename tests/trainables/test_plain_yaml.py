@@ -1,4 +1,4 @@
-"""YAML as people write it: the numbers and words of YAML 1.2, and no key twice."""
+"""YAML files: the core schema of YAML 1.2, and an error for duplicate keys."""
 
 from __future__ import annotations
 
@@ -35,24 +35,26 @@ from sparsweep.trainables.storage.plain_yaml import YAMLError, dump, load
         (".", "."),
     ],
 )
-def test_a_word_is_what_the_core_schema_says(text: str, value: Any) -> None:
-    found = load(text)
-    assert found == value and type(found) is type(value)
+def test_scalars_follow_the_core_schema(text: str, value: Any) -> None:
+    loaded = load(text)
+    assert loaded == value and type(loaded) is type(value)
     assert load(f"[{text or '~'}]") == [value]
 
 
-def test_not_a_number_is_a_number() -> None:
+def test_nan_is_a_float() -> None:
     assert math.isnan(load(".nan"))
 
 
-WORDS = ["010", "1e-3", "0x1F", "0o7", "yes", "true", "null", "~", "", "<<", "12:30", ".inf", "a: b", "- a"]
+SCALARS = ["010", "1e-3", "0x1F", "0o7", "yes", "true", "null", "~", "", "<<", "12:30", ".inf", "a: b", "- a"]
 
 
-@pytest.mark.parametrize("value", [*WORDS, 10, -3, 1e-5, 1e300, 0.1, math.inf, True, None, [1, "1"], {"1": 1}], ids=str)
-def test_what_is_written_is_read_again(value: Any) -> None:
-    """Texts that look like numbers are quoted: sweeps are stored as YAML, and read again under this schema."""
-    found = load(dump({"key": value}))["key"]
-    assert found == value and type(found) is type(value)
+@pytest.mark.parametrize(
+    "value", [*SCALARS, 10, -3, 1e-5, 1e300, 0.1, math.inf, True, None, [1, "1"], {"1": 1}], ids=str
+)
+def test_dumped_values_load_unchanged(value: Any) -> None:
+    """Texts that look like numbers are quoted. Sweeps are stored as YAML and read with this schema."""
+    loaded = load(dump({"key": value}))["key"]
+    assert loaded == value and type(loaded) is type(value)
 
 
 def test_order_is_kept() -> None:
@@ -60,28 +62,28 @@ def test_order_is_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
         ("a: 1\nb: 2\na: 3", "line 3: duplicate key 'a', see line 1. Remove one."),
         ("- x\n- {a: 1, 'a': 2}", "line 2: duplicate key 'a', see line 2. Remove one."),
         ("a:\n  b:\n    c: 1\n    c: 1", "line 4: duplicate key 'c', see line 3. Remove one."),
     ],
 )
-def test_a_key_that_stands_twice_is_refused_with_its_lines(text: str, why: str) -> None:
+def test_duplicate_key_is_an_error_with_line_numbers(text: str, message: str) -> None:
     with pytest.raises(YAMLError) as error:
         load(text)
-    assert str(error.value) == why
+    assert str(error.value) == message
 
 
-def test_a_merged_key_may_be_replaced() -> None:
+def test_merged_key_may_be_overridden() -> None:
     text = "a: {b: &inner {<<: &base {p: 1, q: 2}, p: 3}}\nc: {<<: *inner, q: 4}"
     assert load(text) == {"a": {"b": {"p": 3, "q": 2}}, "c": {"p": 3, "q": 4}}
 
 
-NO_YAML = ["[", "{[1]: 2}", "!!int x", "a: &a [*a]", "--- 1\n--- 2", "!!python/name:os.system", "\0"]
+INVALID = ["[", "{[1]: 2}", "!!int x", "a: &a [*a]", "--- 1\n--- 2", "!!python/name:os.system", "\0"]
 
 
-@pytest.mark.parametrize("text", NO_YAML)
-def test_what_is_no_yaml_is_one_line(text: str) -> None:
+@pytest.mark.parametrize("text", INVALID)
+def test_invalid_yaml_is_a_one_line_error(text: str) -> None:
     with pytest.raises(YAMLError, match=r"^invalid YAML: [^\n]+$"):
         load(text)

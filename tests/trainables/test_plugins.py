@@ -1,4 +1,4 @@
-"""Modules of others: imported by name or as announced, told on to workers, and errors in one line."""
+"""Plugin modules: imported by name or by entry point, passed on to workers, with errors in one line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Mine(MaskedSparsifier):
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty folder on the path; what a test imports and registers from there is forgotten after it."""
+    """Empty folder on the import path. Its modules and registered classes are removed after the test."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(plugins, "_named", {})
     monkeypatch.setattr(sparsifiers, "_classes", dict(sparsifiers._classes))
@@ -42,7 +42,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         del sys.modules[module]
 
 
-def test_a_named_module_registers_its_methods_and_is_told_on(folder: Path) -> None:
+def test_named_module_registers_its_methods_and_is_passed_to_workers(folder: Path) -> None:
     (folder / "their_methods.py").write_text(METHOD.format(name="theirs"))
     plugins.load_plugins(["their_methods"])
     plugins.load_plugins(["their_methods"])
@@ -50,7 +50,7 @@ def test_a_named_module_registers_its_methods_and_is_told_on(folder: Path) -> No
     assert plugins.requested_modules() == ("their_methods",)
 
 
-def test_what_packages_announce_is_imported_without_being_named(folder: Path) -> None:
+def test_entry_points_are_imported_without_being_named(folder: Path) -> None:
     (folder / "announced_methods.py").write_text(METHOD.format(name="announced"))
     info = folder / "their_package-1.0.dist-info"
     info.mkdir()
@@ -59,34 +59,34 @@ def test_what_packages_announce_is_imported_without_being_named(folder: Path) ->
     importlib.invalidate_caches()
     plugins.load_plugins()
     assert "announced" in sparsifiers.names()
-    assert plugins.requested_modules() == (), "a worker's own installation announces it too"
+    assert plugins.requested_modules() == (), "a worker finds the entry point in its installation"
 
 
-TWICE = "ValueError: name: two classes register as sparsifier 'snip'. Rename one of them."
+DUPLICATE = "ValueError: name: two classes register as sparsifier 'snip'. Rename one of them."
 
 
 @pytest.mark.parametrize(
-    ("content", "why"),
+    ("content", "reason"),
     [
         (None, "ModuleNotFoundError: No module named 'broken_methods'"),
         ("import nothing_there", "ModuleNotFoundError: No module named 'nothing_there'"),
         ("raise RuntimeError('one\\ntwo')", "RuntimeError: one"),
-        (METHOD.format(name="snip"), TWICE),
-        (METHOD.format(name="snip").replace("Mine", "SNIP"), TWICE),
+        (METHOD.format(name="snip"), DUPLICATE),
+        (METHOD.format(name="snip").replace("Mine", "SNIP"), DUPLICATE),
         ("import sys; sys.exit()", "SystemExit: "),
     ],
 )
-def test_what_cannot_be_imported_is_named_in_one_line(content: str | None, why: str, folder: Path) -> None:
+def test_failed_import_is_a_one_line_error(content: str | None, reason: str, folder: Path) -> None:
     if content is not None:
         (folder / "broken_methods.py").write_text(content)
     with pytest.raises(plugins.PluginError) as caught:
         plugins.load_plugins(["broken_methods"])
-    assert str(caught.value) == f"broken_methods: cannot be imported: {why}"
+    assert str(caught.value) == f"broken_methods: cannot be imported: {reason}"
     assert plugins.requested_modules() == ()
 
 
 @pytest.mark.parametrize("given", ["their_methods.py", "./their_methods", "a/folder/their_methods.py"])
-def test_a_file_in_place_of_a_module_is_told_its_name(given: str, folder: Path) -> None:
+def test_file_instead_of_a_module_is_an_error_with_the_module_name(given: str, folder: Path) -> None:
     (folder / "their_methods.py").write_text(METHOD.format(name="theirs"))
     with pytest.raises(
         plugins.PluginError, match=r"is a file, not a module\. Run in its folder with the module name their_methods"
@@ -94,7 +94,7 @@ def test_a_file_in_place_of_a_module_is_told_its_name(given: str, folder: Path) 
         plugins.load_plugins([given])
 
 
-def test_a_class_without_a_docstring_is_listed(folder: Path) -> None:
+def test_class_without_a_docstring_is_listed(folder: Path) -> None:
     (folder / "their_methods.py").write_text(
         METHOD.format(name="bare").replace('    """The first weights of all."""\n', "")
     )

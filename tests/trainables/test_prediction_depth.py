@@ -1,4 +1,4 @@
-"""Prediction depth: depths and neighbours by hand, probes against scikit-learn, representations against the network."""
+"""Prediction depth: hand-computed depths and neighbors, comparisons with scikit-learn and with the network."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from support.tiny_trials import begin, part, trial, view_of
 
 
 def test_depth_by_hand() -> None:
-    """Agreeing from the input on; from probe 1 on; never; last of all; and once too early."""
-    says = torch.tensor([[7, 1, 1, 1, 7], [7, 7, 1, 1, 1], [7, 7, 1, 7, 7]])
-    assert prediction_depth(says, torch.full((5,), 7)).tolist() == [0, 1, 3, 2, 2]
+    """Agreement: from the input on; from probe 1 on; never; at the last probe; at the input and the last probe."""
+    votes = torch.tensor([[7, 1, 1, 1, 7], [7, 7, 1, 1, 1], [7, 7, 1, 7, 7]])
+    assert prediction_depth(votes, torch.full((5,), 7)).tolist() == [0, 1, 3, 2, 2]
 
 
 def parts(features: torch.Tensor, labels: torch.Tensor, size: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -38,42 +38,42 @@ LINE = torch.tensor([[0.0], [1.0], [2.0], [10.0], [11.0], [13.0]])
 
 
 @pytest.mark.parametrize("size", [1, 2, 6])
-def test_neighbours_on_a_line_by_hand(size: int) -> None:
-    """The three nearest others: of 0 are 1, 2, 10; of 11 are 10, 13, 2; of 13 are 11, 10, 2."""
+def test_neighbors_on_a_line_by_hand(size: int) -> None:
+    """Three nearest neighbors: 1, 2, 10 for sample 0; 10, 13, 2 for sample 11; 11, 10, 2 for sample 13."""
     labels = torch.tensor([0, 1, 1, 0, 0, 1])
     votes = nearest_vote(LINE, 0, parts(LINE, labels, size), 2, 3)
     #   0: 1 1 0     1: 0 1 0     2: 1 0 0     10: 0 1 1     11: 0 1 1     13: 0 0 1
     assert votes.tolist() == [1, 0, 0, 1, 1, 0]
 
 
-def test_a_sample_does_not_vote_for_itself() -> None:
+def test_sample_does_not_vote_for_itself() -> None:
     assert nearest_vote(LINE[:2], 0, parts(LINE[:2], torch.tensor([0, 1]), 2), 2, 1).tolist() == [1, 0]
 
 
-def test_all_others_vote_where_there_are_few() -> None:
-    """Of three samples and thirty neighbours the two others vote, not the sample itself; a tie is the lowest label."""
+def test_all_other_samples_vote_if_there_are_few() -> None:
+    """With three samples and 30 neighbors, the two other samples vote. A tie gives the lowest label."""
     votes = nearest_vote(LINE[:3], 0, parts(LINE[:3], torch.tensor([2, 2, 1]), 2), 3, 30)
     assert votes.tolist() == [1, 1, 2]
 
 
-def test_queries_may_begin_anywhere() -> None:
+def test_queries_may_start_at_any_sample() -> None:
     labels = torch.tensor([0, 1, 1, 0, 0, 1])
-    whole = nearest_vote(LINE, 0, parts(LINE, labels, 6), 2, 3)
-    assert torch.equal(nearest_vote(LINE[3:], 3, parts(LINE, labels, 2), 2, 3), whole[3:])
+    all_votes = nearest_vote(LINE, 0, parts(LINE, labels, 6), 2, 3)
+    assert torch.equal(nearest_vote(LINE[3:], 3, parts(LINE, labels, 2), 2, 3), all_votes[3:])
 
 
-def test_votes_against_scikit_learn() -> None:
+def test_votes_equal_those_of_scikit_learn() -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
     random = np.random.default_rng(0)
     features, labels = random.normal(size=(70, 5)), random.integers(0, 4, 70)
-    found = nearest_vote(
+    votes = nearest_vote(
         torch.from_numpy(features), 0, parts(torch.from_numpy(features), torch.from_numpy(labels), 16), 4, 7
     )
     for left_out in range(70):
         others = np.delete(np.arange(70), left_out)
         expected = KNeighborsClassifier(7).fit(features[others], labels[others]).predict(features[[left_out]])
-        assert found[left_out] == expected[0]
+        assert votes[left_out] == expected[0]
 
 
 def test_blocks_of_residual_networks() -> None:
@@ -93,35 +93,37 @@ def test_blocks_in_nested_containers() -> None:
     assert [type(block) for block in blocks(network)] == [nn.Conv2d, nn.Linear, nn.Linear]
 
 
-def test_representations_are_what_enters_each_block(digits: DeviceData) -> None:
+def test_representations_are_the_inputs_of_each_block(digits: DeviceData) -> None:
     training = begin(trial(), digits)
     training.train_epoch()
     network, model, images = view_of(training).network, training.model, to_float(digits.train_images[:3])
     found = [representation(network, block, images) for block in [*blocks(model), None]]
     with torch.no_grad():
-        normalised = model.get_submodule("normalize")(images)
-        stem = functional.relu(model.get_submodule("bn1")(model.get_submodule("conv1")(normalised)))
+        normalized = model.get_submodule("normalize")(images)
+        stem = functional.relu(model.get_submodule("bn1")(model.get_submodule("conv1")(normalized)))
         stages = [stem]
         for stage in (1, 2, 3):
             stages.append(model.get_submodule(f"layer{stage}")(stages[-1]))
-        expected = [normalised, *stages[:-1], stages[-1].mean((2, 3)), network(images).softmax(1)]
+        expected = [normalized, *stages[:-1], stages[-1].mean((2, 3)), network(images).softmax(1)]
     assert len(found) == len(expected) == 6
     for one, two in zip(found, expected, strict=True):
         assert torch.equal(one, two.flatten(1))
     assert not any(block._forward_pre_hooks for block in model.modules())
 
 
-def test_depths_of_a_network_do_not_depend_on_the_room(digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few queries and samples at a time or all at once; and the depths are those of the probes."""
+def test_depths_of_a_network_do_not_depend_on_the_chunk_size(
+    digits: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Depths follow from the probes. Small chunks and batches give the same depths as large ones."""
     training = begin(trial(), part(digits, 200), samples=200)
     for _ in range(2):
         training.train_epoch()
     view = view_of(training)
-    whole = prediction_depth_of(view)
+    depths = prediction_depth_of(view)
     votes = torch.stack([probe(view, block) for block in [*blocks(training.model), None]])
     assert votes.shape == (6, 200)
-    assert torch.equal(prediction_depth(votes, view.logits.argmax(1)), whole)
-    assert whole.dtype == torch.float64 and len(whole.unique()) > 1 and whole.min() >= 0 and whole.max() <= 6
+    assert torch.equal(prediction_depth(votes, view.logits.argmax(1)), depths)
+    assert depths.dtype == torch.float64 and len(depths.unique()) > 1 and depths.min() >= 0 and depths.max() <= 6
     monkeypatch.setattr(module, "CHUNK", 5000)
     monkeypatch.setattr(module, "BATCH", 70)
-    assert torch.equal(prediction_depth_of(view_of(training)), whole)
+    assert torch.equal(prediction_depth_of(view_of(training)), depths)
