@@ -1,4 +1,4 @@
-"""Profiles: what they fill in, that a stated field wins, and that each of their choices is a field of its own."""
+"""Profiles: they fill in fields, explicit fields override them, and every choice is also a single field."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def sparse(name: str, **changes: Any) -> TrialSpec:
     return trial(sparsifier=name, sparsity=0.8, **changes)
 
 
-def needed_by(name: str, field: str) -> dict[str, Any]:
-    """What else must be said for ``field`` to be: drawn counts need positions that are drawn."""
+def required_fields(name: str, field: str) -> dict[str, Any]:
+    """Return the other fields that ``field`` requires: sampled counts require shuffled positions."""
     return {"shuffle": True} if field == "counts" and "shuffle" in sparsifiers[name].model_fields else {}
 
 
 @pytest.mark.parametrize(("profile", "name"), METHODS)
-def test_a_profile_fills_in_its_choices(profile: Profile, name: str) -> None:
+def test_profile_fills_in_its_choices(profile: Profile, name: str) -> None:
     spec = sparse(name, profile=profile)
     assert {field: getattr(spec.sparsifier, field) for field in PROFILES[profile]["sparsifier"][name]} == PROFILES[
         profile
@@ -40,9 +40,9 @@ def test_a_profile_fills_in_its_choices(profile: Profile, name: str) -> None:
 
 
 @pytest.mark.parametrize(("profile", "name", "field", "value"), CHOICES)
-def test_each_choice_is_a_field_that_can_be_set_alone(profile: Profile, name: str, field: str, value: Any) -> None:
-    """In the profile ``clean`` too, and against the profile: what a spec states itself wins."""
-    others = needed_by(name, field)
+def test_each_choice_can_be_set_as_a_single_field(profile: Profile, name: str, field: str, value: Any) -> None:
+    """The field can be set in the profile ``clean``. An explicit field overrides the profile."""
+    others = required_fields(name, field)
     alone = sparse({"name": name, field: value, **others})
     assert getattr(alone.sparsifier, field) == value
     assert alone.id != sparse({"name": name, **others}).id
@@ -53,19 +53,19 @@ def test_each_choice_is_a_field_that_can_be_set_alone(profile: Profile, name: st
 
 
 @pytest.mark.parametrize(("profile", "name"), METHODS)
-def test_profiles_name_only_what_departs_from_the_default(profile: Profile, name: str) -> None:
+def test_profiles_contain_only_values_that_differ_from_the_default(profile: Profile, name: str) -> None:
     fields = sparsifiers[name].model_fields
     for field, value in PROFILES[profile]["sparsifier"][name].items():
-        assert fields[field].default != value, f"{profile}: {name}.{field} is so anyway"
+        assert fields[field].default != value, f"{profile}: {name}.{field} equals the default"
 
 
 @pytest.mark.parametrize("name", ["random", "uniform", "snip", "random_snip", "gmp", "set"])
-def test_the_authors_networks_train(name: str, digits: DeviceData) -> None:
+def test_sparsifiers_train_with_profile_authors(name: str, digits: DeviceData) -> None:
     spec = sparse(name, profile="authors", recipe={"preset": "digits", "epochs": 16}, data_ratio=1.0)
     run = begin(spec, digits)
     for _ in range(16):
         run.train_epoch()
-    asked = spec.sparsifier.num_active_at(run.masks.size, run.timeline.steps, spec, run.timeline)
+    expected = spec.sparsifier.num_active_at(run.masks.size, run.timeline.steps, spec, run.timeline)
     kept = sum(run.masks.counts().values())
-    assert abs(kept - asked) <= spec.sparsifier.count_tolerance(run.masks.size, spec)
+    assert abs(kept - expected) <= spec.sparsifier.count_tolerance(run.masks.size, spec)
     assert run.masked_params.gradient_densities == dict.fromkeys(run.masks, 1.0), "D7: gradients are dense"

@@ -1,4 +1,4 @@
-"""Where time goes: shares on a clock that is moved by hand, and a real epoch that comes out the same."""
+"""Profiler: shares of time with a fake clock, and a profiled epoch with unchanged results."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from support.tiny_trials import begin, trial
 CPU = torch.device("cpu")
 
 
-def test_time_counts_for_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_is_attributed_to_the_innermost_phase(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = SimpleNamespace(now=100.0)
     monkeypatch.setattr(profiler.time, "perf_counter", lambda: clock.now)
     profile = EpochProfiler(CPU)
@@ -54,13 +54,13 @@ def test_without_a_profile_nothing_is_measured() -> None:
     assert list(iterate_phase("data", [1, 2])) == [1, 2]
 
 
-def test_a_profiled_epoch_is_the_same_epoch(digits: DeviceData, tmp_path: Path) -> None:
+def test_profiling_does_not_change_an_epoch(digits: DeviceData, tmp_path: Path) -> None:
     spec = trial(sparsifier={"name": "set", "update_every": 1}, sparsity=0.7)
-    store, plain, watched = Store(str(tmp_path)), begin(spec, digits), begin(spec, digits)
+    store, plain, profiled = Store(str(tmp_path)), begin(spec, digits), begin(spec, digits)
     plain.train_epoch()
-    profile_call("run", CPU, store, watched.train_epoch)
+    profile_call("run", CPU, store, profiled.train_epoch)
     for name, tensor in plain.model.state_dict().items():
-        assert torch.equal(tensor, watched.model.state_dict()[name]), name
+        assert torch.equal(tensor, profiled.model.state_dict()[name]), name
     events = json.loads(store.read("profiles/run/trace.json") or b"")["traceEvents"]
     ranges = [event["name"] for event in events if event.get("cat") == "user_annotation"]
     steps = len(plain.batches)

@@ -1,4 +1,4 @@
-"""LTH, OMP and OMP_ERK: whose weights, whose mask."""
+"""LTH, OMP and OMP_ERK: the source of the initial weights and of the mask."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPARSITY = 0.8
 
 @cache
 def final_state(seed: int) -> StateDict:
-    """What a trained dense network could have left: other weights, other norms, other batch-norm statistics."""
+    """Return a possible state of a trained dense network: new weights, and new batch-norm weights and statistics."""
     generator = torch.Generator().manual_seed(seed)
     state = build_model(trial(seed=seed + 1), four_pixels(classes=10)).state_dict()
     for name, value in state.items():
@@ -33,28 +33,28 @@ def final_state(seed: int) -> StateDict:
     return state
 
 
-def opened(name: str, digits: DeviceData) -> tuple[Trainer, list[TrialSpec]]:
-    """A training before its first step, and what it asked for."""
-    asked: list[TrialSpec] = []
+def open_trainer(name: str, digits: DeviceData) -> tuple[Trainer, list[TrialSpec]]:
+    """Return a trainer before its first step, and the trials whose states it loaded."""
+    loaded: list[TrialSpec] = []
 
     def trained(spec: TrialSpec) -> StateDict:
-        asked.append(spec)
+        loaded.append(spec)
         return final_state(spec.seed)
 
     spec = trial(sparsifier=name, sparsity=SPARSITY, seed=4)
-    return Trainer(spec, digits, torch.arange(40), trained), asked
+    return Trainer(spec, digits, torch.arange(40), trained), loaded
 
 
 @pytest.mark.parametrize("name", ["lth", "omp", "omp_erk"])
-def test_the_dense_trial_of_the_same_data_and_seed_is_asked_for(name: str, digits: DeviceData) -> None:
-    run, asked = opened(name, digits)
+def test_parent_is_the_dense_trial_of_the_same_data_and_seed(name: str, digits: DeviceData) -> None:
+    run, loaded = open_trainer(name, digits)
     parent = trial(sparsifier="dense", sparsity=0.0, seed=4)
-    assert set(asked) == {parent} == set(run.spec.prerequisites()) == {dense_counterpart(run.spec)}
+    assert set(loaded) == {parent} == set(run.spec.prerequisites()) == {dense_counterpart(run.spec)}
 
 
 @pytest.mark.parametrize("name", ["lth", "omp"])
-def test_mask_is_the_largest_magnitudes_of_the_trained_network(name: str, digits: DeviceData) -> None:
-    run, _ = opened(name, digits)
+def test_mask_keeps_the_largest_magnitudes_of_the_trained_network(name: str, digits: DeviceData) -> None:
+    run, _ = open_trainer(name, digits)
     final = {layer: final_state(4)[layer].abs() for layer in maskable(run.model)}
     magnitudes = torch.cat([value.flatten() for value in final.values()])
     threshold = magnitudes.sort(descending=True).values[num_active(run.masks.size, SPARSITY) - 1]
@@ -63,7 +63,7 @@ def test_mask_is_the_largest_magnitudes_of_the_trained_network(name: str, digits
 
 
 def test_lth_starts_at_the_initial_weights_and_statistics(digits: DeviceData) -> None:
-    run, _ = opened("lth", digits)
+    run, _ = open_trainer("lth", digits)
     initial = build_model(trial(seed=4), digits).state_dict()
     for name, value in run.model.state_dict().items():
         expected = initial[name] * run.masks[name] if name in run.masks else initial[name]
@@ -72,18 +72,18 @@ def test_lth_starts_at_the_initial_weights_and_statistics(digits: DeviceData) ->
 
 @pytest.mark.parametrize("name", ["omp", "omp_erk"])
 def test_omp_starts_at_the_trained_weights_and_statistics(name: str, digits: DeviceData) -> None:
-    run, _ = opened(name, digits)
+    run, _ = open_trainer(name, digits)
     final = final_state(4)
     for key, value in run.model.state_dict().items():
         expected = final[key] * run.masks[key] if key in run.masks else final[key]
         assert torch.equal(value, expected), key
     assert not any(momentum.any() for momentum in run.masked_params.momenta().values()), (
-        "a new optimiser has no momentum"
+        "a new optimizer has no momentum"
     )
 
 
-def test_omp_erk_keeps_the_largest_of_each_layer(digits: DeviceData) -> None:
-    run, _ = opened("omp_erk", digits)
+def test_omp_erk_keeps_the_largest_weights_of_each_layer(digits: DeviceData) -> None:
+    run, _ = open_trainer("omp_erk", digits)
     shapes = {layer: tuple(mask.shape) for layer, mask in run.masks.items()}
     total = num_active(run.masks.size, SPARSITY)
     densities = erk(shapes, total / run.masks.size)
@@ -95,9 +95,9 @@ def test_omp_erk_keeps_the_largest_of_each_layer(digits: DeviceData) -> None:
         assert mask.all() or magnitude[mask].min() > magnitude[~mask].max(), layer
 
 
-def test_the_parents_state_is_not_changed_by_training(digits: DeviceData) -> None:
-    """One dense network serves many trials."""
+def test_training_does_not_change_the_state_of_the_parent(digits: DeviceData) -> None:
+    """Many trials load the state of one dense network."""
     before = {name: value.clone() for name, value in final_state(4).items()}
-    run, _ = opened("omp", digits)
+    run, _ = open_trainer("omp", digits)
     run.train_epoch()
     assert all(torch.equal(before[name], value) for name, value in final_state(4).items())

@@ -1,4 +1,4 @@
-"""The random subset of the training data: one for each seed, or the authors' own for all (D19)."""
+"""Random subset of the training data: one per seed, or the fixed subset of the authors (D19)."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from support.tiny_trials import sources, trial
 LABELS = torch.zeros(45_000, dtype=torch.int64)
 
 
-def nothing(*_: object) -> torch.Tensor:
-    raise LookupError("no scores were expected to be asked for")
+def no_scores(*_: object) -> torch.Tensor:
+    raise LookupError("unexpected request for scores")
 
 
 def chosen(spec: TrialSpec) -> list[int]:
-    return spec.difficulty.select(spec, LABELS, sources(nothing)).tolist()
+    return spec.difficulty.select(spec, LABELS, sources(no_scores)).tolist()
 
 
 def half(**fields: Any) -> TrialSpec:
     return trial(data_ratio=0.5, **fields)
 
 
-def test_every_seed_has_its_own_subset() -> None:
+def test_each_seed_has_a_different_subset() -> None:
     first, again, other = (chosen(half(seed=seed)) for seed in (0, 0, 1))
     assert first == again != other
     assert len(first) == 22_500
 
 
-def test_the_authors_subset_is_theirs() -> None:
-    """``np.random.RandomState(12345).choice(n, int(n * r), replace=False)``, as their code has it; in order here."""
+def test_subset_seed_12345_gives_the_authors_subset() -> None:
+    """The authors use ``np.random.RandomState(12345).choice(n, int(n * r), replace=False)``. Ours is sorted."""
     theirs = np.random.RandomState(12345).choice(45_000, int(45_000 * 0.5), replace=False)
     for seed in (15, 16):
         assert chosen(half(difficulty=NoDifficulty(subset_seed=12345), seed=seed)) == sorted(theirs.tolist())
@@ -45,7 +45,7 @@ def test_the_authors_subset_is_theirs() -> None:
     "difficulty",
     ["none", "adversarial", {"name": "adversarial", "steps": 3}, {"name": "composed", "attack": "adversarial"}],
 )
-def test_all_that_the_profile_of_the_authors_leaves_to_chance_takes_it(difficulty: Any) -> None:
+def test_profile_authors_sets_the_subset_seed_of_every_random_difficulty(difficulty: Any) -> None:
     theirs, ours = (half(difficulty=difficulty, profile=profile) for profile in ("authors", "paper"))
     assert chosen(theirs) == chosen(half(difficulty=NoDifficulty(subset_seed=12345)))
     assert chosen(theirs) == chosen(theirs.replace(seed=7)) != chosen(ours)
@@ -54,6 +54,6 @@ def test_all_that_the_profile_of_the_authors_leaves_to_chance_takes_it(difficult
     assert from_json(to_json(theirs)) == theirs
 
 
-def test_what_a_spec_says_of_its_subset_wins_over_the_profile() -> None:
+def test_explicit_subset_seed_overrides_the_profile() -> None:
     attack = {"name": "composed", "selection": {"name": "none", "subset_seed": None}, "attack": "adversarial"}
     assert chosen(half(difficulty=attack, profile="authors")) == chosen(half())

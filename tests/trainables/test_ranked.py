@@ -1,4 +1,4 @@
-"""Difficulties that rank by networks: how many, for how long, and what cannot be asked of them."""
+"""Difficulties that rank samples with trained networks: number of networks, number of epochs, and errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.tiny_trials import trial
 
 
 def required(difficulty: dict[str, Any] | str, recipe: dict[str, Any] | str) -> tuple[int, int]:
-    """How many networks are trained, and for how many epochs."""
+    """Return the number of networks that are trained, and their number of epochs."""
     runs = trial(difficulty=difficulty, recipe=recipe, data_ratio=0.3).prerequisites()
     assert all(isinstance(run, ScoringSpec) for run in runs)
     (epochs,) = {run.num_epochs for run in runs}
@@ -44,18 +44,18 @@ def test_defaults_under_the_papers_recipe(name: str, runs: int, epochs: int) -> 
     ("milestones", "gamma", "epochs"),
     [([0.5, 0.75], 0.1, 10), ([0.25], 0.1, 5), ([], 0.1, 20), ([0.01], 0.1, 1), ([0.5], 1.0, 20)],
 )
-def test_aum_follows_until_the_learning_rate_first_drops(milestones: list[float], gamma: float, epochs: int) -> None:
+def test_aum_stops_at_the_first_drop_of_the_learning_rate(milestones: list[float], gamma: float, epochs: int) -> None:
     recipe = {"preset": "digits", "epochs": 20, "milestones": milestones, "gamma": gamma}
     assert required("aum", recipe) == (1, epochs)
     assert required({"name": "aum", "epoch": 15}, recipe) == (1, 15)
 
 
-def test_no_epoch_means_all_of_them() -> None:
+def test_epoch_none_means_all_epochs() -> None:
     assert required({"name": "el2n", "epoch": None, "runs": 2}, {"epochs": 7}) == (2, 7)
 
 
-def test_early_scores_of_one_network_are_one_run() -> None:
-    """The defaults of these scores are the same, so that they can be compared at the cost of one."""
+def test_early_scores_of_one_network_share_a_run() -> None:
+    """These scores have the same defaults. Comparing them costs as much as one of them."""
     ids = {
         tuple(run.id for run in trial(difficulty=name, recipe="paper", data_ratio=0.3).prerequisites())
         for name in ("el2n", "grand", "loss", "margin", "entropy")
@@ -64,7 +64,7 @@ def test_early_scores_of_one_network_are_one_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("difficulty", "recipe", "said"),
+    ("difficulty", "recipe", "message"),
     [
         ({"name": "el2n", "epoch": 8}, {"epochs": 7}, "difficulty.epoch: must not exceed recipe.epochs 7 (got 8)."),
         ("el2n", {"epochs": 7}, "difficulty.epoch: must not exceed recipe.epochs 7 (got 20)."),
@@ -84,22 +84,24 @@ def test_early_scores_of_one_network_are_one_run() -> None:
         ),
     ],
 )
-def test_what_cannot_be_is_one_line(difficulty: dict[str, Any] | str, recipe: dict[str, Any], said: str) -> None:
+def test_invalid_difficulty_is_a_one_line_error(
+    difficulty: dict[str, Any] | str, recipe: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError) as caught:
         trial(difficulty=difficulty, recipe=recipe, data_ratio=0.3)
     line = format_error(caught.value)
-    assert line.startswith(said) and "\n" not in line
+    assert line.startswith(message) and "\n" not in line
 
 
 @pytest.mark.parametrize("changes", [{"data_ratio": 1.0}, {"data_ratio": 0.3, "keep": "random"}])
-def test_epochs_do_not_matter_where_nothing_is_ranked(changes: dict[str, Any]) -> None:
+def test_epoch_is_not_checked_if_no_samples_are_ranked(changes: dict[str, Any]) -> None:
     ratio, fields = changes.pop("data_ratio"), changes
     spec = trial(difficulty={"name": "vog", "epoch": 99, **fields}, recipe={"epochs": 1}, data_ratio=ratio)
     assert spec.prerequisites() == ()
 
 
-def test_each_says_in_its_file_what_it_is() -> None:
-    """A citation or a definition, and a line for `sparsweep list`."""
+def test_each_difficulty_has_a_summary() -> None:
+    """The summary is the line that `sparsweep list` prints."""
     for name in difficulties.names():
         if issubclass(difficulties[name], ScoreSelection):
             assert difficulties[name].summary().startswith("Samples "), name

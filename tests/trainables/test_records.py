@@ -1,4 +1,4 @@
-"""The tables: declared columns, files that read together, damage that costs its own rows only."""
+"""Result tables: declared columns, reading of many files, and damaged files that lose only their own rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FIRST, SECOND, THIRD = "a" * 16, "b" * 16, "c" * 16
 
 
 def value(field: pa.Field) -> Any:
-    """Something of the type of a column."""
+    """Return an example value for a column."""
     if field.name in tables.JSON_COLUMNS:
         return "{}"
     examples = {pa.string(): "text", pa.int64(): 1, pa.float64(): 0.5, pa.bool_(): True}
@@ -30,7 +30,7 @@ def row(table: str, trial: str, **changes: Any) -> dict[str, Any]:
 
 
 def finish(store: Store, trial: str, seed: int = 0) -> None:
-    """A trial of two epochs and one layer."""
+    """Write the result of a trial with two epochs and one layer."""
     epochs = [row("epochs", trial, epoch=epoch, test_accuracy=None) for epoch in (1, 2)]
     tables = {"trials": [row("trials", trial, seed=seed)], "epochs": epochs, "layers": [row("layers", trial)]}
     store.write_result(trial, tables)
@@ -41,21 +41,21 @@ def folder(store: Store, table: str) -> Path:
 
 
 @pytest.mark.parametrize("table", SCHEMAS)
-def test_every_column_has_a_type_and_a_description_and_the_table_a_version(table: str) -> None:
+def test_columns_have_descriptions_and_the_table_has_a_version(table: str) -> None:
     schema = SCHEMAS[table]
     assert schema.metadata == {b"sparsweep.tables": str(TABLES_VERSION).encode()}
     assert schema.names[0] == "trial" and len(set(schema.names)) == len(schema.names)
     assert all(field.metadata[b"description"] for field in schema)
 
 
-def test_the_columns_that_users_were_promised_are_there() -> None:
-    promised = (
+def test_documented_columns_exist() -> None:
+    documented = (
         "trial sweep dataset model sparsifier sparsity density difficulty data_ratio seed profile epochs test_accuracy "
         "clean_accuracy corrupted_accuracy robust_accuracy train_accuracy train_loss parameters nonzero_parameters "
         "autoattack_accuracy validation_accuracy prerequisite_flops scoring_flops exploration_rate mask_overlap "
         "train_flops inference_flops seconds images_per_second device started_at finished_at commit versions spec"
     )
-    assert set(promised.split()) <= set(SCHEMAS["trials"].names)
+    assert set(documented.split()) <= set(SCHEMAS["trials"].names)
     epochs = (
         "trial epoch lr train_loss train_accuracy test_accuracy validation_accuracy robust_accuracy density seconds"
     )
@@ -66,7 +66,7 @@ def test_the_columns_that_users_were_promised_are_there() -> None:
     assert SCHEMAS["failures"].names == ["trial", "sweep", "error", "message", "traceback", "attempt", "node", "at"]
 
 
-def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
+def test_finished_trial_is_never_written_again(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     finish(store, FIRST)
     before = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in tmp_path.rglob("*.parquet")}
@@ -76,31 +76,31 @@ def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("table", SCHEMAS)
-def test_build_gives_the_declared_schema(table: str) -> None:
+def test_build_returns_the_declared_schema(table: str) -> None:
     built = build_table(table, [row(table, FIRST), row(table, SECOND)])
     assert built.schema.equals(SCHEMAS[table], check_metadata=True)
     assert built["trial"].to_pylist() == [FIRST, SECOND]
 
 
-def test_build_refuses_a_column_that_is_not_declared() -> None:
+def test_build_rejects_an_undeclared_column() -> None:
     with pytest.raises(KeyError, match=r"layers: columns \['colour'\] are missing or not declared"):
         build_table("layers", [row("layers", FIRST), row("layers", FIRST, colour="red")])
 
 
-def test_build_refuses_a_row_without_a_column() -> None:
-    short = row("layers", FIRST)
-    del short["density"]
+def test_build_rejects_a_row_with_a_missing_column() -> None:
+    incomplete = row("layers", FIRST)
+    del incomplete["density"]
     with pytest.raises(KeyError, match=r"layers: columns \['density'\] are missing or not declared"):
-        build_table("layers", [short])
+        build_table("layers", [incomplete])
 
 
-def test_build_refuses_another_type() -> None:
+def test_build_rejects_a_value_of_another_type() -> None:
     with pytest.raises((pa.ArrowInvalid, pa.ArrowTypeError)):
         build_table("layers", [row("layers", FIRST, weights="many")])
 
 
-def test_all_files_read_together_in_pandas(store: Store) -> None:
-    """What the analyst does. Nulls are missing, not zero, and do not change the type of a column."""
+def test_pandas_reads_all_files_of_a_folder(store: Store) -> None:
+    """Null values are missing in pandas, not zero. They do not change the type of a column."""
     for seed, trial in enumerate((FIRST, SECOND)):
         finish(store, trial, seed)
     trials = pd.read_parquet(folder(store, "trials"))
@@ -111,7 +111,7 @@ def test_all_files_read_together_in_pandas(store: Store) -> None:
     assert set(pd.read_parquet(folder(store, "layers"))["trial"]) == {FIRST, SECOND}
 
 
-def test_a_draft_in_the_folder_does_not_disturb_readers(store: Store) -> None:
+def test_temporary_file_in_the_folder_is_ignored(store: Store) -> None:
     finish(store, FIRST)
     (folder(store, "trials") / f"_{SECOND}.parquet.123").write_bytes(b"half a file")
     assert pd.read_parquet(folder(store, "trials"))["trial"].tolist() == [FIRST]
@@ -119,7 +119,7 @@ def test_a_draft_in_the_folder_does_not_disturb_readers(store: Store) -> None:
     assert table["trial"].to_pylist() == [FIRST] and damaged == []
 
 
-def test_read_gives_everything_or_what_is_asked_for(store: Store) -> None:
+def test_read_returns_all_rows_or_the_selected_trials_and_columns(store: Store) -> None:
     for seed, trial in enumerate((FIRST, SECOND, THIRD)):
         finish(store, trial, seed)
     assert tables.read_table(store.storage, "trials")[0]["seed"].to_pylist() == [0, 1, 2]
@@ -129,21 +129,21 @@ def test_read_gives_everything_or_what_is_asked_for(store: Store) -> None:
     assert narrow.column_names == ["seed", "trial"]
 
 
-def test_read_of_some_trials_needs_no_column_of_theirs(store: Store) -> None:
+def test_read_of_some_trials_works_without_the_trial_column(store: Store) -> None:
     for seed, trial in enumerate((FIRST, SECOND)):
         finish(store, trial, seed)
     table, _ = tables.read_table(store.storage, "trials", trials=[SECOND], columns=["seed"])
     assert table.to_pylist() == [{"seed": 1}]
 
 
-def test_read_of_nothing_is_an_empty_table(store: Store) -> None:
+def test_read_of_an_empty_storage_is_an_empty_table(store: Store) -> None:
     table, damaged = tables.read_table(store.storage, "trials")
     assert (len(table), damaged) == (0, []) and table.schema.equals(SCHEMAS["trials"])
     assert tables.read_table(store.storage, "trials", columns=["seed"])[0].column_names == ["seed"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])
-def test_a_damaged_file_costs_its_own_rows_and_is_named(store: Store, content: bytes) -> None:
+def test_damaged_file_loses_its_own_rows_and_is_reported(store: Store, content: bytes) -> None:
     finish(store, FIRST)
     finish(store, SECOND)
     broken = folder(store, "trials") / f"{FIRST}.parquet"
@@ -153,7 +153,7 @@ def test_a_damaged_file_costs_its_own_rows_and_is_named(store: Store, content: b
     assert damaged == [str(broken)]
 
 
-def test_a_truncated_file_costs_its_own_rows_and_is_named(store: Store) -> None:
+def test_truncated_file_loses_its_own_rows_and_is_reported(store: Store) -> None:
     finish(store, FIRST)
     finish(store, SECOND)
     broken = folder(store, "epochs") / f"{FIRST}.parquet"
@@ -162,7 +162,7 @@ def test_a_truncated_file_costs_its_own_rows_and_is_named(store: Store) -> None:
     assert table["trial"].to_pylist() == [SECOND] * 2 and damaged == [str(broken)]
 
 
-def test_the_mark_of_a_finished_trial_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_marks_a_finished_trial_is_written_last(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[str] = []
     write = store.write
     monkeypatch.setattr(store, "write", lambda path, content: (written.append(path), write(path, content)))
@@ -171,7 +171,7 @@ def test_the_mark_of_a_finished_trial_is_written_last(store: Store, monkeypatch:
     assert written[-1] == f"results/trials/{FIRST}.parquet"
 
 
-def test_a_trial_whose_last_file_is_missing_is_not_finished(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trial_without_its_last_file_is_not_finished(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     write = store.write
 
     def crash(path: str, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Reading the tables: other versions, what is pushed down to Parquet, and scores."""
+"""Reading the tables: other versions, filters applied by Parquet, and scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sparsweep.trainables.storage import schemas, score_files, tables
 from sparsweep.trainables.storage.store import Store
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "tables_v1"
-"""A trial of the quickstart as version 1 wrote it (commit ad95590)."""
+"""Tables of a quickstart trial, written by version 1 (commit ad95590)."""
 
 
 def trial(number: int, **changes: Any) -> dict[str, Any]:
@@ -28,7 +28,7 @@ def finish(store: Store, number: int, **changes: Any) -> Path:
 
 
 @pytest.mark.parametrize("table", ["trials", "epochs", "layers"])
-def test_a_table_of_version_1_is_read_with_nulls_for_what_it_has_not(table: str) -> None:
+def test_table_of_version_1_is_read_with_nulls_in_new_columns(table: str) -> None:
     rows, damaged = tables.read_table(str(GOLDEN), table)
     assert damaged == [] and rows.schema.equals(schemas.SCHEMAS[table])
     missing = {name for name in rows.column_names if rows[name].null_count == len(rows)}
@@ -41,13 +41,13 @@ def test_a_table_of_version_1_is_read_with_nulls_for_what_it_has_not(table: str)
     assert len(rows) == {"trials": 1, "epochs": 12, "layers": 10}[table]
 
 
-def test_values_of_version_1_are_as_they_were() -> None:
+def test_values_of_version_1_are_unchanged() -> None:
     [row] = tables.read_table(str(GOLDEN), "trials")[0].to_pylist()
     assert (row["sparsifier"], row["sparsity"], row["seed"], row["epochs"]) == ("set", 0.8, 0, 12)
     assert row["test_accuracy"] == pytest.approx(201 / 360)
 
 
-def test_versions_mix(store: Store) -> None:
+def test_files_of_several_versions_are_read_together(store: Store) -> None:
     finish(store, 1, rotation=15.0)
     old = next((GOLDEN / "results" / "trials").iterdir())
     (Path(store.root) / "results" / "trials" / old.name).write_bytes(old.read_bytes())
@@ -55,35 +55,35 @@ def test_versions_mix(store: Store) -> None:
     assert (rows.to_pylist(), damaged) == ([{"seed": 1, "rotation": 15.0}, {"seed": 0, "rotation": None}], [])
 
 
-def test_a_file_of_a_later_version_is_refused_by_name(store: Store) -> None:
+def test_file_of_a_later_version_is_an_error_with_its_name(store: Store) -> None:
     finish(store, 1)
     path = finish(store, 2)
     table = pq.read_table(path)
     newest = schemas.TABLES_VERSION
     newer = {**table.schema.metadata, b"sparsweep.tables": str(newest + 1).encode()}
     pq.write_table(table.replace_schema_metadata(newer), path)
-    why = rf"^{path}: tables of version {newest + 1}, this sparsweep reads up to {newest}\. "
-    with pytest.raises(tables.TableVersionError, match=why):
+    message = rf"^{path}: tables of version {newest + 1}, this sparsweep reads up to {newest}\. "
+    with pytest.raises(tables.TableVersionError, match=message):
         tables.read_table(store.storage, "trials")
 
 
-def test_a_parquet_file_of_something_else_is_damaged(store: Store) -> None:
+def test_parquet_file_with_other_columns_is_damaged(store: Store) -> None:
     path = finish(store, 1)
     pq.write_table(pa.table({"name": ["x"]}), path)
     rows, damaged = tables.read_table(store.storage, "trials")
     assert (len(rows), damaged) == (0, [str(path)])
 
 
-def test_a_flipped_bit_is_found_by_the_checksum(store: Store) -> None:
+def test_flipped_bit_is_found_by_the_checksum(store: Store) -> None:
     path = finish(store, 1, spec="unmistakable" * 100)
-    content, place = bytearray(path.read_bytes()), schemas.SCHEMAS["trials"].get_field_index("spec")
-    pages = pq.ParquetFile(path).metadata.row_group(0).column(place)
+    content, index = bytearray(path.read_bytes()), schemas.SCHEMAS["trials"].get_field_index("spec")
+    pages = pq.ParquetFile(path).metadata.row_group(0).column(index)
     content[pages.data_page_offset - 1] ^= 0xFF  # the last byte of the dictionary, where the text is
     path.write_bytes(bytes(content))
     assert tables.read_table(store.storage, "trials")[1] == [str(path)]
 
 
-def test_filters_hold_together_and_need_not_be_columns(store: Store) -> None:
+def test_filters_are_combined_and_need_not_be_selected_columns(store: Store) -> None:
     for number in range(4):
         finish(store, number, sparsity=number / 10, sparsifier="set" if number % 2 else "snip")
     filters = [[("sparsity", ">=", 0.1), ("sparsifier", "in", ["set"])]]
@@ -93,7 +93,7 @@ def test_filters_hold_together_and_need_not_be_columns(store: Store) -> None:
     assert some.to_pylist() == [{"seed": 3}]
 
 
-def test_files_of_other_trials_are_not_opened(store: Store) -> None:
+def test_files_of_unselected_trials_are_not_opened(store: Store) -> None:
     finish(store, 1)
     other = finish(store, 2)
     other.write_bytes(b"damaged")
@@ -101,26 +101,26 @@ def test_files_of_other_trials_are_not_opened(store: Store) -> None:
     assert (len(rows), damaged) == (1, [])
 
 
-def test_columns_of_rows_that_do_not_match_are_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_columns_are_read_only_if_a_row_matches_the_filter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     finish(store, 1, sparsifier="set")
     finish(store, 2, sparsifier="snip")
-    asked: list[list[str]] = []
+    columns_read: list[list[str]] = []
     read = pq.ParquetFile.read
     monkeypatch.setattr(
-        pq.ParquetFile, "read", lambda self, columns, **options: (asked.append(columns), read(self, columns))[1]
+        pq.ParquetFile, "read", lambda self, columns, **options: (columns_read.append(columns), read(self, columns))[1]
     )
     tables.read_table(store.storage, "trials", filters=[[("sparsifier", "==", "set")]])
-    assert sum(columns == ["sparsifier"] for columns in asked) == 2
-    assert sum(len(columns) > 50 for columns in asked) == 1
+    assert sum(columns == ["sparsifier"] for columns in columns_read) == 2
+    assert sum(len(columns) > 50 for columns in columns_read) == 1
 
 
 @pytest.mark.parametrize("wrong", [{"columns": ["acuracy"]}, {"filters": [[("acuracy", ">", 0.5)]]}])
-def test_an_unknown_column_names_the_choices(store: Store, wrong: dict[str, Any]) -> None:
+def test_unknown_column_is_an_error_that_lists_the_columns(store: Store, wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"^trials: unknown column 'acuracy'; choose from trial, sweep, dataset"):
         tables.read_table(store.storage, "trials", **wrong)
 
 
-def test_a_file_of_many_trials_is_searched(store: Store) -> None:
+def test_trial_is_found_in_a_file_of_many_trials(store: Store) -> None:
     path = Path(store.root) / "results" / "trials" / "all.parquet"
     path.parent.mkdir(parents=True)
     pq.write_table(schemas.build_table("trials", [trial(number) for number in range(5)]), path)
@@ -148,12 +148,12 @@ def test_scores_are_read_by_run_and_name(store: Store) -> None:
     ]
 
 
-def test_damaged_scores_are_named(store: Store) -> None:
+def test_damaged_scores_are_reported(store: Store) -> None:
     path = write_scores(store, "aaaa-el2n", [0.5, 1.0])
     path.write_bytes(path.read_bytes()[:-9])
     rows, damaged = score_files.read_scores(store.storage, ["aaaa"])
     assert (len(rows), damaged) == (0, [str(path)])
 
 
-def test_a_storage_without_scores_has_none(store: Store) -> None:
+def test_storage_without_scores_has_no_rows(store: Store) -> None:
     assert len(score_files.read_scores(store.storage, ["aaaa"])[0]) == 0

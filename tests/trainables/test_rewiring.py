@@ -1,4 +1,4 @@
-"""What all methods that drop and grow share: how much, how many in which layer, and how they are chosen."""
+"""Methods that drop and grow: the share of weights per update, the counts per layer, and the selection."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from support.mask_updates import mask, update_context
 from support.tiny_trials import trial
 
 
-def whole(*numbers: int) -> list[torch.Tensor]:
+def tensors(*numbers: int) -> list[torch.Tensor]:
     return [torch.tensor(number) for number in numbers]
 
 
-# How much -------------------------------------------------------------------------------------------------------------
+# Drop rate ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("decay", ["linear", "cosine", "exponential", "steps"])
-def test_a_decay_that_ends_early_stays_at_its_end(decay: Decay) -> None:
-    """From .4 at step 0 to .1 at step 50 of 100."""
+def test_decay_that_ends_early_stays_at_its_final_rate(decay: Decay) -> None:
+    """Rate 0.4 at step 0, 0.1 at step 50 of 100."""
     method = RigL(prune_rate=0.4, final_prune_rate=0.1, decay=decay, decay_fraction=0.5)
     rates = [method.rate(update_context({}, step)) for step in (0, 25, 50, 80, 100)]
     assert rates == pytest.approx([0.4, DECAYS[decay](0.5, 0.4, 0.1), 0.1, 0.1, 0.1], rel=1e-12)
 
 
-def test_rigl_falls_to_nothing_where_it_stops() -> None:
-    """f(t) = .3 / 2 (1 + cos(pi t / 75)) of 100 steps."""
+def test_rigl_rate_falls_to_zero_at_the_last_update() -> None:
+    """f(t) = 0.3 / 2 (1 + cos(pi t / 75)), 100 steps."""
     for step in (0, 10, 30, 60, 75):
         expected = 0.15 * (1 + math.cos(math.pi * step / 75))
         assert RigL().rate(update_context({}, step)) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("name", ["set", "rigl", "itop", "mest", "snfs", "dsr"])
-def test_a_share_that_would_rise_is_refused(name: str) -> None:
+def test_final_prune_rate_above_prune_rate_is_an_error(name: str) -> None:
     method = {"name": name, "prune_rate": 0.1, "final_prune_rate": 0.2}
     with pytest.raises(
         ValidationError, match=r"sparsifier\.final_prune_rate: must not exceed prune_rate 0\.1 \(got 0\.2\)"
@@ -54,8 +54,8 @@ def test_a_share_that_would_rise_is_refused(name: str) -> None:
         trial(sparsifier=method, sparsity=0.5)
 
 
-def test_an_exponential_decay_to_nothing_is_refused() -> None:
-    """From the second update on it would replace nothing."""
+def test_exponential_decay_to_zero_is_an_error() -> None:
+    """An exponential decay to 0 would replace no weights from the second update on."""
     method = {"name": "rigl", "decay": "exponential"}
     with pytest.raises(
         ValidationError, match=r"sparsifier\.final_prune_rate: must be above 0 for exponential decay \(got 0\)"
@@ -65,44 +65,44 @@ def test_an_exponential_decay_to_nothing_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("rate", "count"), [(0.1, 1), (0.14, 1), (0.16, 2), (0.5, 5), (0.999, 10), (0.01, 0)])
-def test_share_is_the_nearest_whole_number(rate: float, count: int) -> None:
+def test_number_to_drop_is_the_nearest_integer(rate: float, count: int) -> None:
     assert num_to_drop(torch.arange(12) < 10, rate).tolist() == count
 
 
-def test_every_interval_is_at_least_a_step_and_the_same_in_epochs() -> None:
-    """A quarter of an epoch is 98 steps of 391, 30 of 118, and 1 of 1."""
+def test_interval_is_at_least_one_step_and_constant_in_epochs() -> None:
+    """A quarter of an epoch is 98 steps of 391, 30 of 118, or 1 of 1."""
     for steps_per_epoch, interval in ((391, 98), (118, 30), (1, 1)):
-        found = list(RigL().update_steps(TrainingSteps(200, steps_per_epoch)))
-        assert found[0] == found[1] - found[0] == interval
-        assert found[-1] <= 150 * steps_per_epoch < found[-1] + interval
+        steps = list(RigL().update_steps(TrainingSteps(200, steps_per_epoch)))
+        assert steps[0] == steps[1] - steps[0] == interval
+        assert steps[-1] <= 150 * steps_per_epoch < steps[-1] + interval
 
 
-# How many in which layer ----------------------------------------------------------------------------------------------
+# Counts per layer -----------------------------------------------------------------------------------------------------
 
 
-def test_counts_that_find_room_are_left_alone() -> None:
-    assert [count.tolist() for count in scale_to_capacity(whole(3, 0, 5), 8)] == [3, 0, 5]
-    assert [count.tolist() for count in scale_to_capacity(whole(3, 0, 5), torch.tensor(100))] == [3, 0, 5]
+def test_counts_within_capacity_stay_unchanged() -> None:
+    assert [count.tolist() for count in scale_to_capacity(tensors(3, 0, 5), 8)] == [3, 0, 5]
+    assert [count.tolist() for count in scale_to_capacity(tensors(3, 0, 5), torch.tensor(100))] == [3, 0, 5]
 
 
-def test_counts_that_find_none_shrink_alike() -> None:
-    """Room for half: half of 6 and of 4; for a third: 2 and 1.33 rounded down."""
-    assert [count.tolist() for count in scale_to_capacity(whole(6, 4), 5)] == [3, 2]
-    assert [count.tolist() for count in scale_to_capacity(whole(6, 4), torch.tensor(3))] == [1, 1]
-    assert [count.tolist() for count in scale_to_capacity(whole(6, 4), 0)] == [0, 0]
-    assert [count.tolist() for count in scale_to_capacity(whole(0, 0), 0)] == [0, 0]
+def test_counts_above_capacity_are_scaled_down() -> None:
+    """Counts 6 and 4. Capacity 5 gives half of each. Capacity 3 gives 1.8 and 1.2, rounded down."""
+    assert [count.tolist() for count in scale_to_capacity(tensors(6, 4), 5)] == [3, 2]
+    assert [count.tolist() for count in scale_to_capacity(tensors(6, 4), torch.tensor(3))] == [1, 1]
+    assert [count.tolist() for count in scale_to_capacity(tensors(6, 4), 0)] == [0, 0]
+    assert [count.tolist() for count in scale_to_capacity(tensors(0, 0), 0)] == [0, 0]
 
 
 @pytest.mark.parametrize(
-    ("total", "shares", "room", "counts"),
+    ("total", "shares", "capacity", "counts"),
     [
         (10, [1, 1, 3], [9, 9, 9], [2, 2, 6]),
-        # 3.33 each: the first of equal remainders is rounded up.
+        # 3.33 each. The first of equal remainders is rounded up.
         (10, [1, 1, 1], [9, 9, 9], [4, 3, 3]),
-        # The third takes 4 of its 6; of the 6 that are left the second gets three times as many as the first, 4.5.
+        # The third layer takes 4 of its 6. Of the remaining 6 the second gets three times as many as the first: 4.5.
         (10, [1, 3, 6], [9, 9, 4], [2, 4, 4]),
         (10, [0, 1, 9], [9, 9, 4], [0, 6, 4]),
-        # Nobody with a share has room: by room, 2 : 4.
+        # Layers with free capacity have share 0. The remaining weights follow the capacities, 2 : 4.
         (6, [0, 0, 9], [2, 4, 3], [1, 2, 3]),
         (3, [0, 0], [2, 4], [1, 2]),
         (0, [1, 2], [3, 3], [0, 0]),
@@ -110,11 +110,13 @@ def test_counts_that_find_none_shrink_alike() -> None:
         (0, [1.0], [0], [0]),
     ],
 )
-def test_share_out_by_hand(total: int, shares: list[float], room: list[int], counts: list[int]) -> None:
-    assert allocate_proportionally(total, shares, room) == counts
+def test_proportional_allocation_by_hand(
+    total: int, shares: list[float], capacity: list[int], counts: list[int]
+) -> None:
+    assert allocate_proportionally(total, shares, capacity) == counts
 
 
-def test_what_fits_nowhere_is_refused() -> None:
+def test_total_above_capacity_is_an_error() -> None:
     with pytest.raises(ValueError, match="7 weights do not fit into 6 positions"):
         allocate_proportionally(7, [1, 1], [2, 4])
 
@@ -126,25 +128,25 @@ layers = st.lists(
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(layers, st.floats(0, 1))
-def test_share_out_is_exact_and_within_every_room(layers: list[tuple[float, int]], part: float) -> None:
-    shares, room = [list(column) for column in zip(*layers, strict=True)]
-    total = int(part * sum(room))
-    counts = allocate_proportionally(total, shares, room)
+def test_proportional_allocation_is_exact_and_within_capacity(layers: list[tuple[float, int]], part: float) -> None:
+    shares, capacity = [list(column) for column in zip(*layers, strict=True)]
+    total = int(part * sum(capacity))
+    counts = allocate_proportionally(total, shares, capacity)
     assert sum(counts) == total
-    assert all(0 <= count <= free for count, free in zip(counts, room, strict=True))
-    # Among layers that are not full, none has more than its share beside another, but for the rounding.
+    assert all(0 <= count <= free for count, free in zip(counts, capacity, strict=True))
+    # Layers that are not full get weights in proportion to their shares, except for rounding.
     if sum(shares) > 0:
-        open_layers = [place for place, count in enumerate(counts) if count < room[place] - 1 and shares[place] > 0]
+        open_layers = [layer for layer, count in enumerate(counts) if count < capacity[layer] - 1 and shares[layer] > 0]
         for one in open_layers:
             for other in open_layers:
                 ratio = shares[one] / shares[other]
                 assert counts[one] <= ratio * (counts[other] + 1) + 1 + 1e-6 * counts[one]
 
 
-# Which ----------------------------------------------------------------------------------------------------------------
+# Selection ------------------------------------------------------------------------------------------------------------
 
 
-def test_highest_looks_at_the_places_alone_and_takes_the_earlier_of_ties() -> None:
+def test_top_k_ranks_only_candidates_and_selects_the_earlier_of_ties() -> None:
     scores = torch.tensor([9.0, 1.0, 5.0, 5.0, -2.0])
     assert top_k_within(scores, mask(0, 1, 1, 1, 1), 2).int().tolist() == [0, 0, 1, 1, 0]
     assert top_k_within(scores, mask(0, 1, 1, 1, 1), torch.tensor(1)).int().tolist() == [0, 0, 1, 0, 0]
@@ -152,11 +154,11 @@ def test_highest_looks_at_the_places_alone_and_takes_the_earlier_of_ties() -> No
     assert top_k_within(scores, mask(1, 1, 1, 1, 1), 0).int().tolist() == [0, 0, 0, 0, 0]
 
 
-def test_lowest_ranks_sides_apart_within_a_common_room() -> None:
+def test_bottom_k_ranks_groups_separately_within_a_common_capacity() -> None:
     importance = torch.tensor([4.0, 3.0, 2.0, 1.0, 40.0, 30.0, 20.0, 10.0])
-    sides = [(torch.arange(8) < 4, torch.tensor(2)), (torch.arange(8) >= 4, torch.tensor(2))]
-    assert bottom_k_within(importance, sides, 8).int().tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
-    assert bottom_k_within(importance, sides, 2).int().tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
+    groups = [(torch.arange(8) < 4, torch.tensor(2)), (torch.arange(8) >= 4, torch.tensor(2))]
+    assert bottom_k_within(importance, groups, 8).int().tolist() == [0, 0, 1, 1, 0, 0, 1, 1]
+    assert bottom_k_within(importance, groups, 2).int().tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
 
 
 def test_selection_keeps_the_shape() -> None:

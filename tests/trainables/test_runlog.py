@@ -1,4 +1,4 @@
-"""What a run says is kept with the results: epochs, warnings, log records, errors, of every attempt."""
+"""Log file of a run: epochs, warnings, log records and errors of every attempt."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ def epoch(number: int) -> EpochMetrics:
     return EpochMetrics(number, 0.1, 2.0, 0.25, None, 0.2, 1.0)
 
 
-def written(store: Store) -> str:
+def log_text(store: Store) -> str:
     return (store.read("logs/abc.txt") or b"").decode()
 
 
-def test_every_epoch_is_told_once(store: Store) -> None:
+def test_every_epoch_is_logged_once(store: Store) -> None:
     log, history = RunLog("abc", store), [epoch(1), epoch(2)]
     with log.capture():
         log.log_start("set 0.8 on digits", "CPU", Progress(0, 3, None), [])
         log.log_epochs(Progress(2, 3, history[-1]), history)
     with log.capture():
         log.log_epochs(Progress(3, 3, epoch(3)), [*history, epoch(3)])
-    lines = [line.partition(" ")[2] for line in written(store).splitlines()]
+    lines = [line.partition(" ")[2] for line in log_text(store).splitlines()]
     assert lines[0].startswith("set 0.8 on digits on ") and lines[-1] == "finished"
     assert lines[1:-1] == [
         f"epoch {number}: lr 0.1, train_loss 2, train_accuracy 0.25, density 0.2" for number in (1, 2, 3)
     ]
 
 
-def test_a_second_attempt_adds_to_the_first(store: Store) -> None:
+def test_second_attempt_appends_to_the_log(store: Store) -> None:
     with RunLog("abc", store).capture():
         pass
     first = RunLog("abc", store)
@@ -51,29 +51,29 @@ def test_a_second_attempt_adds_to_the_first(store: Store) -> None:
     with second.capture():
         second.log_start("it", "CPU", Progress(2, 4, epoch(2)), [epoch(1), epoch(2)])
         second.log_epochs(Progress(3, 4, epoch(3)), [epoch(1), epoch(2), epoch(3)])
-    assert written(store).splitlines()[0].endswith(" one")
-    assert "from its checkpoint after epoch 2" in written(store)
-    assert written(store).count("epoch 3:") == 1 and "epoch 1:" not in written(store)
+    assert log_text(store).splitlines()[0].endswith(" one")
+    assert "from its checkpoint after epoch 2" in log_text(store)
+    assert log_text(store).count("epoch 3:") == 1 and "epoch 1:" not in log_text(store)
 
 
-def test_records_and_warnings_are_heard_while_it_runs(store: Store) -> None:
+def test_log_records_and_warnings_are_captured_during_the_run(store: Store) -> None:
     log = RunLog("abc", store)
     with log.capture():
         logging.getLogger("sparsweep.trainables.storage.store").warning("a checkpoint was %s", "torn")
-        warnings.warn("look here", stacklevel=1)
-    logging.getLogger("sparsweep.trainables.storage.store").warning("of somebody else")
-    assert "warning: a checkpoint was torn" in written(store)
-    assert "warning: look here" in written(store)
-    assert "somebody else" not in written(store)
+        warnings.warn("careful", stacklevel=1)
+    logging.getLogger("sparsweep.trainables.storage.store").warning("from another run")
+    assert "warning: a checkpoint was torn" in log_text(store)
+    assert "warning: careful" in log_text(store)
+    assert "another run" not in log_text(store)
 
 
-def test_an_error_leaves_its_traceback(store: Store) -> None:
+def test_traceback_of_an_error_is_logged(store: Store) -> None:
     with pytest.raises(ZeroDivisionError), RunLog("abc", store).capture():
         _ = 1 / 0
-    assert "Traceback" in written(store) and "ZeroDivisionError: division by zero" in written(store)
+    assert "Traceback" in log_text(store) and "ZeroDivisionError: division by zero" in log_text(store)
 
 
-def test_a_log_that_cannot_be_written_stops_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_write_of_the_log_raises_no_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: str, content: bytes) -> None:
         raise OSError("no space left on device")
 

@@ -1,4 +1,4 @@
-"""A run from its first epoch to its rows: what it leaves, and how it goes on."""
+"""Runs from the first epoch to the result rows: stored output, and resuming."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from support.tiny_trials import TIMES, inputs, trial
 
 @pytest.fixture(autouse=True)
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The tests run from a checkout too, where the package has no version of its own."""
+    """Set fixed package versions. In a checkout the package has no version."""
     monkeypatch.setattr(provenance, "version", lambda name: "1.2.3" if name == "sparsweep" else "4.5.6")
     provenance.versions.cache_clear()
     yield
@@ -39,22 +39,22 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def complete(spec: RunSpec, data: DeviceData, store: Store, at_once: float = math.inf) -> int:
-    """Run ``spec`` and what it needs to the end; how many times training was entered."""
+    """Run ``spec`` and its prerequisites to the end. Return the number of calls of ``run_for``."""
     for parent in spec.prerequisites():
         complete(parent, data, store)
-    advances = 0
+    calls = 0
     run = open_run(spec, inputs(data), store, "test")
     while not run.progress.is_finished:
         run.run_for(at_once)
-        advances += 1
-    return advances
+        calls += 1
+    return calls
 
 
 def table(store: Store, name: str) -> pd.DataFrame:
     return pd.read_parquet(Path(store.root, "results", name))
 
 
-def test_a_trial_leaves_rows_that_agree(digits: DeviceData, store: Store) -> None:
+def test_rows_of_a_trial_are_consistent(digits: DeviceData, store: Store) -> None:
     spec = trial(sparsifier={"name": "set", "update_every": 0.5}, sparsity=0.9, seed=3, evaluation={"every": 2})
     complete(spec, digits, store)
     assert store.finished() == {spec.id} and store.checkpoints() == set()
@@ -64,7 +64,7 @@ def test_a_trial_leaves_rows_that_agree(digits: DeviceData, store: Store) -> Non
     assert (row["sweep"], row["dataset"], row["model"], row["sparsifier"]) == ("test", "digits", "resnet8", "set")
     assert (row["sparsity"], row["data_ratio"], row["seed"], row["epochs"]) == (0.9, 0.1, 3, 2)
     assert (row["difficulty"], row["profile"], row["samples"]) == ("none", "clean", 144)
-    # The last epoch is the result.
+    # The result is that of the last epoch.
     assert epochs["epoch"].tolist() == [1, 2]
     assert epochs["test_accuracy"].isna().tolist() == [True, False]
     last = epochs.iloc[-1]
@@ -72,7 +72,7 @@ def test_a_trial_leaves_rows_that_agree(digits: DeviceData, store: Store) -> Non
     assert (row["train_accuracy"], row["train_loss"]) == (last["train_accuracy"], last["train_loss"])
     assert row["density"] == last["density"]
     assert pd.isna(row["corrupted_accuracy"]) and pd.isna(row["robust_accuracy"])
-    # The layers add up to the network.
+    # The sums over the layers are those of the network.
     weights, nonzero = int(layers["weights"].sum()), int(layers["nonzero"].sum())
     assert nonzero == round(0.1 * weights) and row["density"] == nonzero / weights
     assert row["nonzero_parameters"] == row["parameters"] - weights + nonzero
@@ -82,9 +82,9 @@ def test_a_trial_leaves_rows_that_agree(digits: DeviceData, store: Store) -> Non
     assert layers["position"].tolist() == list(range(len(layers)))
     assert layers["layer"].iloc[0] == "conv1.weight"
     assert layers["kind"].tolist() == ["conv"] * (len(layers) - 1) + ["linear"]
-    # The specification is all there.
-    again = from_json(row["spec"])
-    assert again == spec and again.id == spec.id
+    # The row contains the complete specification.
+    loaded = from_json(row["spec"])
+    assert loaded == spec and loaded.id == spec.id
     assert json.loads(row["sparsifier_parameters"]) == spec.sparsifier.model_dump(exclude={"name"})
     assert json.loads(row["milestones"]) == [0.5, 0.75]
     assert (row["batch_size"], row["lr"], row["flip"], row["precision"]) == (32, 0.02, False, "fp32")
@@ -94,8 +94,8 @@ def test_a_trial_leaves_rows_that_agree(digits: DeviceData, store: Store) -> Non
     assert row["seconds"] > 0 and row["images_per_second"] > 0
 
 
-def test_parameters_are_those_of_the_network(digits: DeviceData, store: Store) -> None:
-    """resnet8 at full width has 77,072 maskable weights and 2 x 336 of batch norm."""
+def test_parameter_counts_are_those_of_the_network(digits: DeviceData, store: Store) -> None:
+    """resnet8 at full width has 77,072 maskable weights and 2 x 336 parameters of batch norm."""
     complete(trial(model="resnet8", recipe={"preset": "digits", "epochs": 1}), digits, store)
     (row,) = table(store, "trials").to_dict("records")
     assert (row["parameters"], row["nonzero_parameters"], row["density"]) == (77_744, 77_744, 1.0)
@@ -106,23 +106,21 @@ METHODS = {name: 0.5 if name == "nm" else 0.8 for name in sparsifiers.names() if
 
 
 @pytest.mark.parametrize(("name", "sparsity"), METHODS.items())
-def test_weights_kept_in_the_store_are_zero_where_masked(
-    name: str, sparsity: float, digits: DeviceData, store: Store
-) -> None:
+def test_stored_weights_are_zero_where_masked(name: str, sparsity: float, digits: DeviceData, store: Store) -> None:
     spec = trial(sparsifier=name, sparsity=sparsity)
     complete(spec, digits, store)
-    kept = store.read_weights(spec.id)
+    stored = store.read_weights(spec.id)
     layers = table(store, "layers").query("trial == @spec.id").set_index("layer")
-    assert list(kept["masks"]) == list(layers.index)
-    for layer, mask in kept["masks"].items():
-        assert mask.dtype == torch.bool and mask.shape == kept["model"][layer].shape
-        assert not kept["model"][layer][~mask].any()
+    assert list(stored["masks"]) == list(layers.index)
+    for layer, mask in stored["masks"].items():
+        assert mask.dtype == torch.bool and mask.shape == stored["model"][layer].shape
+        assert not stored["model"][layer][~mask].any()
         assert int(mask.sum()) == layers["nonzero"][layer]
-        # Float32 weights are never exactly zero by chance: the masks are those of the weights.
-        assert torch.count_nonzero(kept["model"][layer]) >= 0.9 * mask.sum() - 1
+        # Float32 weights are never exactly zero by chance. The stored masks therefore match the weights.
+        assert torch.count_nonzero(stored["model"][layer]) >= 0.9 * mask.sum() - 1
 
 
-def test_weights_kept_in_the_store_are_those_that_were_judged(digits: DeviceData, store: Store) -> None:
+def test_stored_weights_give_the_recorded_test_accuracy(digits: DeviceData, store: Store) -> None:
     spec = trial(sparsifier="snip", sparsity=0.5)
     complete(spec, digits, store)
     model = build_model(spec, digits)
@@ -138,13 +136,13 @@ def comparable(store: Store, name: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("name", ["dense", "set", "gmp", "omp"])
-def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp_path: Path) -> None:
-    """Closed after every epoch and opened again from its checkpoint."""
+def test_interrupted_run_equals_an_uninterrupted_run(name: str, digits: DeviceData, tmp_path: Path) -> None:
+    """The run stops after every epoch and resumes from its checkpoint."""
     method = {"name": name, **({"update_every": 1} if name in {"set", "gmp"} else {})}
     recipe = {"preset": "digits", "epochs": 4}
     spec = trial(sparsifier=method, sparsity=0.0 if name == "dense" else 0.8, recipe=recipe)
-    whole, pieces = Store(str(tmp_path / "whole")), Store(str(tmp_path / "pieces"))
-    complete(spec, digits, whole)
+    reference, pieces = Store(str(tmp_path / "reference")), Store(str(tmp_path / "pieces"))
+    complete(spec, digits, reference)
     for parent in spec.prerequisites():
         complete(parent, digits, pieces)
     for epoch in range(1, 5):
@@ -155,13 +153,13 @@ def test_a_run_in_pieces_equals_a_run_at_once(name: str, digits: DeviceData, tmp
         assert progress.last is not None and progress.last.epoch == epoch
         assert pieces.checkpoints() == ({spec.id} if epoch < 4 else set())
     for results in ("trials", "epochs", "layers"):
-        pd.testing.assert_frame_equal(comparable(pieces, results), comparable(whole, results), check_exact=True)
-    first, second = (store.read_weights(spec.id) for store in (whole, pieces))
+        pd.testing.assert_frame_equal(comparable(pieces, results), comparable(reference, results), check_exact=True)
+    first, second = (store.read_weights(spec.id) for store in (reference, pieces))
     for part in ("model", "masks"):
         assert all(torch.equal(first[part][key], second[part][key]) for key in first[part])
 
 
-def test_seconds_of_all_attempts_add_up(digits: DeviceData, store: Store) -> None:
+def test_seconds_are_summed_over_all_attempts(digits: DeviceData, store: Store) -> None:
     spec = trial()
     open_run(spec, inputs(digits), store, "test").run_for(0)
     saved = store.read_checkpoint(spec.id)
@@ -171,7 +169,7 @@ def test_seconds_of_all_attempts_add_up(digits: DeviceData, store: Store) -> Non
     assert 1000 < table(store, "trials")["seconds"].item() < 1100
 
 
-def test_a_damaged_checkpoint_means_the_first_epoch_again(
+def test_damaged_checkpoint_restarts_the_run(
     digits: DeviceData, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
     spec = trial()
@@ -186,19 +184,19 @@ def test_a_damaged_checkpoint_means_the_first_epoch_again(
     assert store.finished() == {spec.id} and len(table(store, "epochs")) == 2
 
 
-def test_advance_trains_until_its_time_is_over(digits: DeviceData, store: Store) -> None:
+def test_run_for_trains_until_its_time_is_over(digits: DeviceData, store: Store) -> None:
     assert complete(trial(), digits, store, at_once=math.inf) == 1
     assert complete(trial(seed=1), digits, store, at_once=0) == 2
 
 
-def test_a_training_that_diverges_leaves_no_result(digits: DeviceData, store: Store) -> None:
+def test_diverged_training_stores_no_result(digits: DeviceData, store: Store) -> None:
     spec = trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30})
     with pytest.raises(DivergedError):
         complete(spec, digits, store)
     assert store.finished() == set() and store.artifacts("weights") == set()
 
 
-def test_a_masked_weight_that_is_not_zero_is_never_recorded(digits: DeviceData, store: Store) -> None:
+def test_nonzero_masked_weight_is_never_stored(digits: DeviceData, store: Store) -> None:
     spec = trial(sparsifier="random", sparsity=0.5)
     run = open_run(spec, inputs(digits), store, "test")
     assert isinstance(run, TrialRun)
@@ -211,17 +209,17 @@ def test_a_masked_weight_that_is_not_zero_is_never_recorded(digits: DeviceData, 
     assert store.finished() == set() and store.artifacts("weights") == set()
 
 
-def test_a_missing_prerequisite_is_named(digits: DeviceData, store: Store) -> None:
+def test_missing_prerequisite_is_an_error_with_its_id(digits: DeviceData, store: Store) -> None:
     spec = trial(sparsifier="omp", sparsity=0.5)
     (parent,) = spec.prerequisites()
     with pytest.raises(FileNotFoundError, match=parent.id):
         open_run(spec, inputs(digits), store, "test")
 
 
-def test_a_scoring_run_leaves_the_scores_of_all_training_samples(digits: DeviceData, store: Store) -> None:
+def test_scoring_run_stores_the_scores_of_all_training_samples(digits: DeviceData, store: Store) -> None:
     spec = ScoringSpec.of(trial(), 1000, 1, "el2n")
     run = open_run(spec, inputs(digits), store, "test")
-    assert run.progress.epochs == 1, "its own epochs, not those of the trial"
+    assert run.progress.epochs == 1, "the epochs of the scoring run, not those of the trial"
     run.run_for(math.inf)
     assert (
         store.artifacts("scores") == {f"{spec.id}-el2n"} and store.finished() == set() and store.checkpoints() == set()
@@ -229,12 +227,12 @@ def test_a_scoring_run_leaves_the_scores_of_all_training_samples(digits: DeviceD
     scores = store.read_scores(spec.id, "el2n")
     expected = el2n(run.training.network.logits(digits.train_images), digits.train_labels)
     assert len(scores) == 1437 and scores.tolist() == expected.tolist()
-    left = pd.read_parquet(Path(store.root, f"artifacts/scores/{spec.id}-el2n.parquet"))
-    assert left.columns.tolist() == ["sample", "label", "score"]
-    assert left["label"].tolist() == digits.train_labels.tolist()
+    stored = pd.read_parquet(Path(store.root, f"artifacts/scores/{spec.id}-el2n.parquet"))
+    assert stored.columns.tolist() == ["sample", "label", "score"]
+    assert stored["label"].tolist() == digits.train_labels.tolist()
 
 
-def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, store: Store) -> None:
+def test_trial_trains_on_the_samples_that_the_scores_select(digits: DeviceData, store: Store) -> None:
     difficulty = {"name": "el2n", "runs": 2, "epoch": 1}
     recipe = {"preset": "digits", "epochs": 1}
     spec = trial(sparsifier="uniform", sparsity=0.5, difficulty=difficulty, data_ratio=0.1, recipe=recipe)
@@ -250,18 +248,18 @@ def test_a_trial_trains_on_the_samples_that_scores_choose(digits: DeviceData, st
     assert table(store, "trials").query("trial == @spec.id")["samples"].item() == 144
 
 
-def test_training_part_is_the_trial_or_that_of_the_scoring_run() -> None:
+def test_trained_trial_is_the_trial_itself_or_the_trial_of_the_scoring_run() -> None:
     spec = trial()
     assert spec.trained_trial is spec
     assert ScoringSpec(trial=spec, epochs=1, scores=("el2n",)).trained_trial == spec
 
 
-def test_versions_name_what_computed_the_result() -> None:
+def test_versions_state_the_packages_that_compute_the_result() -> None:
     found: dict[str, Any] = json.loads(provenance.versions())
     assert (found["sparsweep"], found["torch"], found["numpy"]) == ("1.2.3", "4.5.6", "4.5.6")
 
 
-def test_kinds_of_specs_open_kinds_of_runs(digits: DeviceData, store: Store) -> None:
+def test_kind_of_spec_determines_the_kind_of_run(digits: DeviceData, store: Store) -> None:
     spec: TrialSpec = trial()
     scoring = ScoringSpec(trial=spec, epochs=1, scores=("el2n",))
     assert type(open_run(spec, inputs(digits), store, "test")) is TrialRun

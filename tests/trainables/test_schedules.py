@@ -1,4 +1,4 @@
-"""When a sparsifier acts, and how strongly: closed forms."""
+"""Schedules of sparsifiers: update steps, decays and ramps in closed form."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_decays_at_the_quarters_in_closed_form(name: Decay, values: list[float])
         ("cubic", 0.75 * 37 / 64, 0.75 * 7 / 8),
         ("cosine", 0.75 * (1 - math.sqrt(0.5)) / 2, 0.375),
         ("linear", 0.1875, 0.375),
-        ("exponential", 1 - math.sqrt(0.5), 0.5),  # the density goes 1, .707, .5, ..., .25
+        ("exponential", 1 - math.sqrt(0.5), 0.5),  # the density is 1, 0.707, 0.5, ..., 0.25
     ],
 )
 def test_ramps_to_three_quarters_in_closed_form(name: SparsitySchedule, quarter: float, half: float) -> None:
@@ -54,13 +54,13 @@ def test_ramps_to_three_quarters_in_closed_form(name: SparsitySchedule, quarter:
 
 
 @pytest.mark.parametrize("name", sorted(set(DECAYS) - {"constant"}))
-def test_decays_end_at_their_end(name: Decay) -> None:
+def test_decays_end_at_the_final_rate(name: Decay) -> None:
     assert DECAYS[name](1.0, 0.5, 0.001) == pytest.approx(0.001, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", RAMPS)
 @given(sparsity=st.floats(0.001, 0.999), total=st.integers(1, 10**7))
-def test_ramps_end_at_exactly_the_asked_count(name: SparsitySchedule, sparsity: float, total: int) -> None:
+def test_ramps_end_at_exactly_the_target_count(name: SparsitySchedule, sparsity: float, total: int) -> None:
     assert num_active(total, RAMPS[name](1.0, sparsity)) == num_active(total, sparsity)
 
 
@@ -73,12 +73,12 @@ def test_ramps_never_fall(name: SparsitySchedule, sparsity: float, early: float,
 
 @pytest.mark.parametrize(("epochs", "steps"), [(4, 1564), (1, 391), (0.5, 196), (0.001, 1), (1e-9, 1)])
 def test_interval_is_at_least_one_step(epochs: float, steps: int) -> None:
-    """391 steps an epoch: 50,000 images in batches of 128."""
+    """391 steps per epoch: 50,000 images in batches of 128."""
     assert TrainingSteps(200, 391).epochs_to_steps(epochs) == steps
 
 
 @given(st.integers(1, 500), st.integers(1, 2000), st.floats(1e-12, 1000))
-def test_interval_is_never_nothing(epochs: int, steps_per_epoch: int, every: float) -> None:
+def test_interval_is_never_zero(epochs: int, steps_per_epoch: int, every: float) -> None:
     assert TrainingSteps(epochs, steps_per_epoch).epochs_to_steps(every) >= 1
 
 
@@ -89,7 +89,7 @@ def test_timeline_by_hand() -> None:
 
 
 @given(st.integers(1, 500), st.integers(1, 2000), st.floats(0, 1))
-def test_a_step_in_time_is_a_step_of_training(epochs: int, steps_per_epoch: int, fraction: float) -> None:
+def test_step_at_a_fraction_is_a_step_of_training(epochs: int, steps_per_epoch: int, fraction: float) -> None:
     timeline = TrainingSteps(epochs, steps_per_epoch)
     assert 0 <= timeline.step_at(fraction) < timeline.steps
     assert math.isclose(timeline.step_at(fraction), fraction * timeline.steps, abs_tol=1)
