@@ -1,4 +1,4 @@
-"""Synthetic rows of ``trials``, through the declared schema."""
+"""Fixtures with synthetic rows of the ``trials`` table, built with the declared schema."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ def frame() -> Callable[[Iterable[dict[str, Any]]], pd.DataFrame]:
 
 @pytest.fixture(scope="session")
 def everything() -> Results:
-    """Results of which every kind of figure can be drawn."""
+    """Results from which every kind of figure can be drawn."""
     return make_results()
 
 
 @pytest.fixture
 def comparison(frame: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-    """Dense and SET at data ratios .3 and 1, three seeds; SET at sparsity .5 and .9, at .8 only for ratio 1."""
+    """Dense and SET with three seeds at data ratios 0.3 and 1. SET: sparsity 0.5 and 0.9; 0.8 only at ratio 1."""
     rows = []
     for ratio in (0.3, 1.0):
         for seed, dense in enumerate((0.60, 0.62, 0.64)):
             rows.append(make_row("dense", 0.0, seed, dense, data_ratio=ratio))
             for sparsity in (0.5, 0.8, 0.9) if ratio == 1.0 else (0.5, 0.9):
-                # At .5 the differences to dense are 1, 2 and 3 points, else -5, 0 and 5.
+                # Differences to dense: 1, 2 and 3 points at sparsity 0.5; -5, 0 and 5 points at the others.
                 gain = 0.01 * (seed + 1) if sparsity == 0.5 else 0.05 * (seed - 1)
                 rows.append(make_row("set", sparsity, seed, dense + gain, data_ratio=ratio))
     return frame(rows)

@@ -1,4 +1,4 @@
-"""What the loaders take, and what they refuse instead of giving an empty frame."""
+"""Arguments of the loaders: accepted forms, and wrong arguments that raise an error instead of an empty frame."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from support.synthetic_tables import make_row
 LOADERS = (load_trials, load_epochs, load_layers, load_failures)
 SPARSITIES = (0.0, 0.5, 0.8, 0.9)
 WHEN = datetime(2024, 5, 6, tzinfo=UTC)
-NOBODY = Ranking('{"name": "digits"}', ("0123456789abcdef",))
+UNKNOWN_RANKING = Ranking('{"name": "digits"}', ("0123456789abcdef",))
 
 
 @pytest.fixture
 def storage(tmp_path: Path) -> Path:
-    """A trial of each of SPARSITIES, its number among them as its seed."""
+    """Storage with one trial per sparsity in SPARSITIES. The seed is the index of the sparsity."""
     store = Store(str(tmp_path))
     for seed, sparsity in enumerate(SPARSITIES):
         row = make_row("set" if sparsity else "dense", sparsity, seed, 0.5, started_at=WHEN)
@@ -37,27 +37,27 @@ def seeds(storage: Path, **arguments: Any) -> list[int]:
     return sorted(load_trials(storage, **arguments)["seed"])
 
 
-@pytest.mark.parametrize("load", [*LOADERS, load_results, lambda storage: load_samples(storage, [NOBODY])])
-def test_a_storage_is_a_text_or_a_path(storage: Path, load: Any) -> None:
+@pytest.mark.parametrize("load", [*LOADERS, load_results, lambda storage: load_samples(storage, [UNKNOWN_RANKING])])
+def test_storage_is_a_string_or_a_path(storage: Path, load: Any) -> None:
     assert type(load(storage)) is type(load(str(storage)))
     with pytest.raises(TypeError, match=r"^storage: not a path or a URI \(got 7\)"):
         load(7)
 
 
 @pytest.mark.parametrize("blank", ["", "  "])
-def test_an_empty_storage_is_refused(blank: str) -> None:
+def test_empty_storage_argument_raises(blank: str) -> None:
     with pytest.raises(ValueError, match="storage is empty"):
         load_trials(blank)
 
 
 @pytest.mark.parametrize("form", [list, tuple, set, iter, np.array, pd.Series, dict.fromkeys])
-def test_trials_come_in_any_form(storage: Path, form: Any) -> None:
+def test_trials_argument_accepts_any_iterable(storage: Path, form: Any) -> None:
     ids = [make_row("set", sparsity, seed, 0.5)["trial"] for seed, sparsity in enumerate(SPARSITIES)][1:3]
     assert seeds(storage, trials=form(ids)) == [1, 2]
     assert sorted(load_results(storage, form(ids)).trials["seed"]) == [1, 2]
 
 
-def test_one_trial_and_one_column_need_no_list(storage: Path) -> None:
+def test_single_trial_or_column_needs_no_list(storage: Path) -> None:
     one = load_trials(storage)["trial"].iloc[0]
     assert load_trials(storage, trials=one)["trial"].tolist() == [one]
     assert load_trials(storage, columns="sparsity").columns.tolist() == ["sparsity"]
@@ -84,11 +84,11 @@ def test_one_trial_and_one_column_need_no_list(storage: Path) -> None:
         (("started_at", "<", WHEN), []),
     ],
 )
-def test_filters_are_those_of_pandas(storage: Path, filters: Any, expected: list[int]) -> None:
+def test_filters_follow_pandas(storage: Path, filters: Any, expected: list[int]) -> None:
     assert seeds(storage, filters=filters) == expected
 
 
-def test_alternatives_hold_within_the_chosen_trials(storage: Path) -> None:
+def test_or_filters_apply_within_selected_trials(storage: Path) -> None:
     ids = [make_row("set", sparsity, seed, 0.5)["trial"] for seed, sparsity in enumerate(SPARSITIES)]
     either = [[("sparsity", "==", 0.5)], [("sparsity", "==", 0.8)]]
     assert seeds(storage, trials=ids[2:], filters=either) == [2]
@@ -136,14 +136,14 @@ WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("arguments", "error", "message"), WRONG, ids=lambda part: str(part)[:40])
-def test_what_cannot_be_meant_is_refused_in_one_line(
+def test_invalid_arguments_raise_a_one_line_error(
     storage: Path, arguments: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=f"^{re.escape(message)}") as raised:
+    with pytest.raises(error, match=f"^{re.escape(message)}") as error_info:
         load_trials(storage, **arguments)
-    assert "\n" not in str(raised.value)
+    assert "\n" not in str(error_info.value)
 
 
-def test_an_unknown_table_names_the_choices() -> None:
+def test_unknown_table_error_lists_the_choices() -> None:
     with pytest.raises(ValueError, match=r"^table: unknown \(got 'trial'\). Choose from: trials, epochs, layers"):
         describe("trial")

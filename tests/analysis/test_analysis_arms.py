@@ -1,4 +1,4 @@
-"""Means, spreads and paired differences: against worked examples and against SciPy."""
+"""Means, standard deviations and paired differences, compared with worked examples and with SciPy."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sparsweep.analysis import groups
 from sparsweep.trainables.storage import schemas
 
 
-def test_the_columns_of_an_arm_are_declared():
+def test_arm_keys_are_declared_columns():
     assert set(groups.ARM_KEYS) <= set(schemas.SCHEMAS["trials"].names)
 
 
-def test_the_recipe_is_part_of_a_comparison():
+def test_arm_keys_are_all_columns_except_results():
     results = {"trial", "sweep", "seed", "density", "samples", "spec", "evaluation_every", "commit", "versions", "code"}
     measured = {name for name in schemas.SCHEMAS["trials"].names if name.endswith(("_accuracy", "_flops", "_at"))}
     measured |= {
@@ -35,13 +35,13 @@ def test_the_recipe_is_part_of_a_comparison():
         "late_gain",
         "undertrained",
         "epochs_to_fit",
-        "comparison",  # made of the others, and of how often the network was evaluated
+        "comparison",  # derived from the other columns and the number of evaluations
     }
-    rest = set(schemas.SCHEMAS["trials"].names) - results - measured
-    assert rest == set(groups.ARM_KEYS), "a new column must be put into SETTING, or here among the results"
+    remaining = set(schemas.SCHEMAS["trials"].names) - results - measured
+    assert remaining == set(groups.ARM_KEYS), "add a new column to groups.ARM_KEYS, or to the results in this test"
 
 
-def test_mean_and_sample_deviation_by_hand(frame, row):
+def test_mean_and_sample_standard_deviation_match_worked_example(frame, row):
     trials = frame([row("set", 0.5, seed, accuracy) for seed, accuracy in enumerate((0.60, 0.62, 0.67))])
     [point] = groups.summarise(trials).to_dict("records")
     assert point["n"] == 3
@@ -49,26 +49,27 @@ def test_mean_and_sample_deviation_by_hand(frame, row):
     assert point["std"] == pytest.approx(math.sqrt((0.03**2 + 0.01**2 + 0.04**2) / 2))  # divided by n - 1
 
 
-def test_one_seed_has_no_spread(frame, row):
+def test_one_seed_has_no_standard_deviation(frame, row):
     [point] = groups.summarise(frame([row("set", 0.5, 0, 0.6)])).to_dict("records")
     assert (point["n"], point["mean"]) == (1, 0.6)
     assert math.isnan(point["std"])
 
 
-def test_unfinished_trials_do_not_count(frame, row):
+def test_unfinished_trials_are_not_counted(frame, row):
     trials = frame([row("set", 0.5, 0, 0.6), row("set", 0.5, 1, None)])
     assert list(groups.summarise(trials)["n"]) == [1]
 
 
-def test_a_seed_counts_once(frame, row):
+def test_repeated_seed_is_counted_once(frame, row):
     trials = frame([row("set", 0.5, 0, 0.6), row("set", 0.5, 0, 0.6, evaluation_every=10)])
     assert list(groups.summarise(trials)["n"]) == [1]
 
 
-def test_paired_difference_by_hand(comparison):
-    found = groups.paired_differences(comparison).set_index(["data_ratio", "sparsity"])
-    point = found.loc[(0.3, 0.5)]
-    # Differences .01, .02, .03: mean .02, deviation .01, and 4.302653 is Student's t at .975 with two degrees.
+def test_paired_difference_matches_worked_example(comparison):
+    result = groups.paired_differences(comparison).set_index(["data_ratio", "sparsity"])
+    point = result.loc[(0.3, 0.5)]
+    # Differences 0.01, 0.02, 0.03: mean 0.02, standard deviation 0.01.
+    # 4.302653 is the 0.975 quantile of Student's t with two degrees of freedom.
     assert point["n"] == 3
     assert point["mean"] == pytest.approx(0.02)
     assert point["low"] == pytest.approx(0.02 - 4.302653 * 0.01 / math.sqrt(3), abs=1e-8)
@@ -77,7 +78,7 @@ def test_paired_difference_by_hand(comparison):
 
 @pytest.mark.parametrize("level", [0.9, 0.95, 0.99])
 @pytest.mark.parametrize("n", [2, 3, 5, 19])
-def test_the_interval_is_that_of_scipys_paired_t_test(frame, row, n, level):
+def test_interval_matches_scipy_paired_t_test(frame, row, n, level):
     generator = np.random.default_rng(n)
     dense, sparse = generator.normal(0.6, 0.02, n), generator.normal(0.61, 0.02, n)
     rows = [row("dense", 0.0, seed, value) for seed, value in enumerate(dense)]
@@ -88,7 +89,7 @@ def test_the_interval_is_that_of_scipys_paired_t_test(frame, row, n, level):
     assert (point["low"], point["high"]) == pytest.approx((expected.low, expected.high))
 
 
-def test_a_seed_of_one_arm_only_is_left_out(frame, row):
+def test_seeds_without_a_partner_are_excluded(frame, row):
     rows = [row("dense", 0.0, seed, 0.6) for seed in (0, 1, 2)]
     rows += [row("set", 0.5, seed, value) for seed, value in ((1, 0.61), (2, 0.63), (3, 0.99))]
     pairs = groups.pair_with_dense(frame(rows))
@@ -110,13 +111,13 @@ def test_a_seed_of_one_arm_only_is_left_out(frame, row):
         {"precision": "bf16"},
     ],
 )
-def test_another_comparison_is_no_partner(frame, row, change):
+def test_trials_of_different_settings_are_not_paired(frame, row, change):
     trials = frame([row("dense", 0.0, 0, 0.6, **change), row("set", 0.5, 0, 0.6)])
     assert groups.pair_with_dense(trials).empty
     assert groups.paired_differences(trials).empty
 
 
-def test_a_column_that_old_files_lack_does_not_keep_arms_apart(frame, row):
+def test_column_missing_in_old_files_does_not_prevent_pairing(frame, row):
     trials = frame([row("dense", 0.0, 0, 0.6, gamma=None), row("set", 0.5, 0, 0.7, gamma=None)])
     assert list(groups.paired_differences(trials)["n"]) == [1]
 
@@ -128,55 +129,56 @@ def test_one_pair_has_no_interval(frame, row):
     assert math.isnan(point["high"])
 
 
-def test_the_grid_shows_what_is_missing(comparison):
+def test_missing_grid_points_have_zero_seeds(comparison):
     sparse = comparison[comparison["sparsifier"] != "dense"]
-    whole = groups.fill_grid(groups.paired_differences(comparison), groups.grid(sparse)).set_index(
+    filled = groups.fill_grid(groups.paired_differences(comparison), groups.grid(sparse)).set_index(
         ["data_ratio", "sparsity"]
     )
-    assert len(whole) == 6
-    assert whole.loc[(0.3, 0.8), "n"] == 0
-    assert math.isnan(whole.loc[(0.3, 0.8), "mean"])
-    assert (whole.drop((0.3, 0.8))["n"] == 3).all()
+    assert len(filled) == 6
+    assert filled.loc[(0.3, 0.8), "n"] == 0
+    assert math.isnan(filled.loc[(0.3, 0.8), "mean"])
+    assert (filled.drop((0.3, 0.8))["n"] == 3).all()
 
 
-def test_a_grid_that_is_known_is_not_guessed(comparison):
+def test_given_grid_replaces_the_inferred_grid(comparison):
     sparse = comparison[comparison["sparsifier"] != "dense"]
-    whole = groups.fill_grid(groups.paired_differences(comparison), sparse)
-    assert len(whole) == 5 and (whole["n"] == 3).all()  # nobody asked for sparsity .8 at ratio .3
+    filled = groups.fill_grid(groups.paired_differences(comparison), sparse)
+    assert len(filled) == 5 and (filled["n"] == 3).all()  # sparsity 0.8 at data ratio 0.3 is not in the grid
 
 
-def test_an_nm_mask_has_one_sparsity(frame, row):
+def test_nm_masks_have_one_sparsity_in_the_grid(frame, row):
     two_of_four = {"sparsifier_parameters": '{"n":2,"m":4}'}
     rows = [row("set", sparsity, 0, 0.6) for sparsity in (0.5, 0.8)] + [row("nm", 0.5, 0, 0.6, **two_of_four)]
     rows += [row("set", sparsity, 0, 0.6, data_ratio=1.0) for sparsity in (0.5, 0.8)]
-    found = groups.grid(frame(rows))
-    places = found.loc[found["sparsifier"] == "nm", ["data_ratio", "sparsity"]].to_numpy().tolist()
-    assert places == [[0.3, 0.5], [1.0, 0.5]]  # missing at ratio 1, and at no other sparsity
+    result = groups.grid(frame(rows))
+    points = result.loc[result["sparsifier"] == "nm", ["data_ratio", "sparsity"]].to_numpy().tolist()
+    assert points == [[0.3, 0.5], [1.0, 0.5]]  # missing at data ratio 1; no entry at another sparsity
 
 
-def test_scattered_trials_are_no_grid(frame, row):
+def test_scattered_trials_are_not_expanded_to_a_grid(frame, row):
     rows = [row(("set", "snip", "gmp")[k % 3], 0.1 + 0.0123 * k, 0, 0.6) for k in range(15)]
     assert len(groups.grid(frame(rows))) == 15
 
 
-def test_the_interval_of_a_mean(comparison):
+def test_interval_of_a_mean(comparison):
     point = groups.summarise(comparison).query("sparsifier == 'dense' and data_ratio == 0.3").iloc[0]
-    assert point["interval"] == pytest.approx(4.3027 * 0.02 / math.sqrt(3), rel=1e-4)  # t of two degrees of freedom
+    student_t = 4.3027  # 0.975 quantile, two degrees of freedom
+    assert point["interval"] == pytest.approx(student_t * 0.02 / math.sqrt(3), rel=1e-4)
     assert groups.half_interval(pd.Series([math.nan]), pd.Series([1])).isna().all()
 
 
-def test_inputs_are_left_as_they_were(comparison):
+def test_inputs_are_not_modified(comparison):
     before = comparison.copy()
     groups.summarise(comparison)
     groups.paired_differences(comparison)
     assert comparison.equals(before)
 
 
-def test_rounds_of_a_ticket_are_one_method_at_every_sparsity():
-    """Three rounds to .875 go through .5 and .75, to .488 through .2 and .36: each halves (or takes a fifth) again."""
-    one = groups.canonical_lth_parameters('{"rounds":3,"through":[0.5,0.75],"rewind_to":0}', 0.875)
-    assert one == groups.canonical_lth_parameters('{"rounds":3,"through":[0.2,0.36],"rewind_to":0}', 0.488)
-    assert one == '{"rounds":3,"rewind_to":0}'
+def test_lth_parameters_are_canonical_across_sparsities():
+    """Three rounds reach 0.875 through 0.5 and 0.75, and 0.488 through 0.2 and 0.36: each removes 1/2 or 1/5."""
+    canonical = groups.canonical_lth_parameters('{"rounds":3,"through":[0.5,0.75],"rewind_to":0}', 0.875)
+    assert canonical == groups.canonical_lth_parameters('{"rounds":3,"through":[0.2,0.36],"rewind_to":0}', 0.488)
+    assert canonical == '{"rounds":3,"rewind_to":0}'
     assert (
         groups.canonical_lth_parameters('{"rounds":1,"through":[],"rewind_to":0}', 0.9) == '{"rounds":1,"rewind_to":0}'
     )

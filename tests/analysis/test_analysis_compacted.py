@@ -1,4 +1,4 @@
-"""The copy of a table: it changes nothing but the time that tables takes."""
+"""The compacted copy of a table changes the reading time only, never the rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNT = snapshot.REWRITE_AFTER
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """COUNT finished trials of different seeds."""
+    """Store with COUNT finished trials, one per seed."""
     store = Store(str(tmp_path))
     store.mark()
     for seed in range(COUNT):
@@ -44,7 +44,7 @@ def seeds(store: Store, **options: object) -> list[int]:
     return sorted(snapshot.read(store.storage, "trials", **options)[0]["seed"].to_pylist())  # type: ignore[arg-type]
 
 
-def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def record_opened_files(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     opened: list[str] = []
     read = tables._read_file
     monkeypatch.setattr(
@@ -53,9 +53,9 @@ def count_opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return opened
 
 
-def test_the_second_reading_opens_one_file(store, monkeypatch):
+def test_second_read_opens_only_the_copy(store, monkeypatch):
     first, _ = snapshot.read(store.storage, "trials")
-    opened = count_opened(monkeypatch)
+    opened = record_opened_files(monkeypatch)
     second, damaged = snapshot.read(store.storage, "trials")
     assert (opened, damaged) == ([], [])
     assert second.schema.equals(schemas.SCHEMAS["trials"], check_metadata=True)
@@ -64,11 +64,11 @@ def test_the_second_reading_opens_one_file(store, monkeypatch):
     assert sorted(second.to_pylist(), key=str) == sorted(plain.to_pylist(), key=str)
 
 
-def test_a_few_new_trials_are_read_beside_it_and_many_are_added(store, monkeypatch):
+def test_few_new_trials_are_read_separately_and_many_are_added_to_the_copy(store, monkeypatch):
     assert seeds(store) == list(range(COUNT))
     before = copy(store).read_bytes()
     finish(store, COUNT)
-    opened = count_opened(monkeypatch)
+    opened = record_opened_files(monkeypatch)
     assert seeds(store) == list(range(COUNT + 1))
     assert len(opened) == 1 and copy(store).read_bytes() == before
     for seed in range(COUNT + 1, 2 * COUNT):
@@ -78,7 +78,7 @@ def test_a_few_new_trials_are_read_beside_it_and_many_are_added(store, monkeypat
     assert seeds(store) == list(range(2 * COUNT)) and opened == []
 
 
-def test_trials_columns_and_filters_are_taken_from_the_copy(store):
+def test_trials_columns_and_filters_apply_to_the_copy(store):
     seeds(store)
     ids = [make_row("set", 0.5, seed, 0.5)["trial"] for seed in (3, 9)]
     assert seeds(store, trials=ids) == [3, 9]
@@ -86,7 +86,7 @@ def test_trials_columns_and_filters_are_taken_from_the_copy(store):
     assert rows.column_names == ["seed"] and sorted(rows["seed"].to_pylist()) == [0, 1]
 
 
-def test_a_folder_that_is_not_marked_gets_no_copy(store):
+def test_unmarked_folder_gets_no_copy(store):
     Path(store.root, mark.NAME).unlink()
     copy(store).parent.mkdir()
     copy(store).write_bytes(b"theirs")
@@ -94,13 +94,13 @@ def test_a_folder_that_is_not_marked_gets_no_copy(store):
     assert copy(store).read_bytes() == b"theirs"
 
 
-def test_few_trials_are_read_without_a_copy(tmp_path):
+def test_few_trials_are_not_compacted(tmp_path):
     store = Store(str(tmp_path))
     finish(store, 0)
     assert seeds(store) == [0] and not copy(store).exists()
 
 
-def test_a_trial_that_is_gone_or_written_again_makes_the_copy_anew(store):
+def test_removed_or_rewritten_trial_rebuilds_the_copy(store):
     seeds(store)
     os.remove(finish(store, 5))
     assert 5 not in seeds(store)
@@ -111,14 +111,14 @@ def test_a_trial_that_is_gone_or_written_again_makes_the_copy_anew(store):
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:-30], lambda content: b"", lambda content: b"PAR1" * 9])
-def test_a_damaged_copy_is_made_anew(store, damage):
+def test_damaged_copy_is_rebuilt(store, damage):
     seeds(store)
     copy(store).write_bytes(damage(copy(store).read_bytes()))
     assert seeds(store) == list(range(COUNT))
     assert len(pq.read_table(copy(store))) == COUNT
 
 
-def test_a_copy_with_other_columns_is_made_anew(store):
+def test_copy_with_other_columns_is_rebuilt(store):
     seeds(store)
     old = pq.read_table(copy(store))
     pq.write_table(old.drop_columns(["rotation"]), copy(store))
@@ -126,16 +126,16 @@ def test_a_copy_with_other_columns_is_made_anew(store):
     assert rows.schema.equals(schemas.SCHEMAS["trials"]) and len(rows) == COUNT
 
 
-def test_a_damaged_file_is_named_every_time(store):
-    torn = finish(store, 3)
-    torn.write_bytes(torn.read_bytes()[:-20])
+def test_damaged_file_is_reported_on_every_read(store):
+    damaged_path = finish(store, 3)
+    damaged_path.write_bytes(damaged_path.read_bytes()[:-20])
     for _ in range(3):
         rows, damaged = snapshot.read(store.storage, "trials")
-        assert len(rows) == COUNT - 1 and damaged == [str(torn)]
+        assert len(rows) == COUNT - 1 and damaged == [str(damaged_path)]
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_storage_that_cannot_be_written_is_read_all_the_same(store):
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write to read-only folders")
+def test_read_only_storage_is_read_without_a_copy(store):
     os.chmod(store.root, stat.S_IRUSR | stat.S_IXUSR)
     try:
         assert seeds(store) == list(range(COUNT))
@@ -143,7 +143,7 @@ def test_a_storage_that_cannot_be_written_is_read_all_the_same(store):
         os.chmod(store.root, stat.S_IRWXU)
 
 
-def test_a_copy_that_cannot_be_written_is_done_without(store, monkeypatch):
+def test_failed_write_of_the_copy_is_ignored(store, monkeypatch):
     def refuse(*arguments, **options):
         raise OSError("no space left on device")
 
@@ -152,29 +152,29 @@ def test_a_copy_that_cannot_be_written_is_done_without(store, monkeypatch):
     assert not copy(store).exists()
 
 
-def test_no_draft_stays_behind(store):
+def test_no_temporary_file_remains(store):
     seeds(store)
     assert [path.name for path in copy(store).parent.iterdir()] == ["trials.parquet"]
 
 
-# By hand -------------------------------------------------------------------------------------------------------------
+# compact -------------------------------------------------------------------------------------------------------------
 
 
-def test_compacting_writes_the_copy_of_whatever_there_is(tmp_path, caplog):
+def test_compact_writes_all_readable_trials(tmp_path, caplog):
     store = Store(str(tmp_path))
     for seed in range(3):
         finish(store, seed)
-    torn = finish(store, 3)
-    torn.write_bytes(torn.read_bytes()[:-20])
+    damaged_path = finish(store, 3)
+    damaged_path.write_bytes(damaged_path.read_bytes()[:-20])
     assert snapshot.compact(store.storage, "trials") == (3, 3)
-    assert f"to create it again: {torn}" in caplog.text
+    assert f"to create it again: {damaged_path}" in caplog.text
     assert snapshot.compact(store.storage, "failures") == (0, 0)
     assert sorted(pd.read_parquet(copy(store))["seed"]) == [0, 1, 2]
     files = {path.stem for path in Path(store.root, "results/trials").iterdir()}
-    assert len(files) == 4 and store.finished() == files - {torn.stem}
+    assert len(files) == 4 and store.finished() == files - {damaged_path.stem}
 
 
-def test_a_storage_that_cannot_be_written_says_so_when_compacting(store, monkeypatch):
+def test_compact_raises_if_the_copy_cannot_be_written(store, monkeypatch):
     def refuse(*arguments, **options):
         raise OSError("no space left on device")
 
@@ -194,14 +194,14 @@ for _ in range(12):
 """
 
 
-def test_nobody_who_reads_meanwhile_is_disturbed(store):
-    """Plain pandas on the folder, and our own loader, in another process: each row once, always."""
+def test_concurrent_readers_get_each_row_once(store):
+    """Another process reads the folder with pandas and with load_trials, and gets each row exactly once."""
     snapshot.compact(store.storage, "trials")
     command = [sys.executable, "-c", READER, store.root, str(COUNT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as reader:
         assert reader.stdout.readline() == "tables\n"
         seed = COUNT
-        while reader.poll() is None:  # trials go on finishing, one by one
+        while reader.poll() is None:  # further trials finish, one at a time
             finish(store, seed)
             snapshot.compact(store.storage, "trials")
             seed += 1

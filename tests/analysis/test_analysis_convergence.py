@@ -1,4 +1,4 @@
-"""What is said of results that come from under-trained networks: counts, marks in figures, verdicts, the report."""
+"""Reporting of under-trained networks: counts, marks in figures, verdicts and the report."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trials_of(rows):
 
 
 def sweep(short=("set",), **changes):
-    """A sweep in which the networks of the methods ``short`` at sparsity .9 are under-trained."""
+    """Return rows of a sweep. Networks of the methods ``short`` are under-trained if dense or at sparsity 0.9."""
     rows = make_sweep(("set", "snip"), sparsities=(0.5, 0.9), ratios=(0.3,))
     return [{**row, **TRAINED, **(SHORT if is_short(row, short) else {}), **changes} for row in rows]
 
@@ -38,34 +38,35 @@ def is_short(row, short):
 
 
 def claim(**part):
-    usual = {"says": "better", "rule": "difference", "methods": ["set"], "expect": {"above": 0}}
-    return parse(json.dumps([{"claim": "mine", "statement": "s", "source": "x", "parts": [{**usual, **part}]}]), "test")
+    default = {"says": "better", "rule": "difference", "methods": ["set"], "expect": {"above": 0}}
+    claims = [{"claim": "mine", "statement": "s", "source": "x", "parts": [{**default, **part}]}]
+    return parse(json.dumps(claims), "test")
 
 
 # Counts --------------------------------------------------------------------------------------------------------------
 
 
-def test_counts_of_a_sweep():
-    found = Convergence.of(trials_of(sweep()))
-    assert found == Convergence(15, 3, 0, 200, 400, False)
-    [line] = found.lines()
+def test_under_trained_trials_of_a_sweep_are_counted():
+    result = Convergence.of(trials_of(sweep()))
+    assert result == Convergence(15, 3, 0, 200, 400, False)
+    [line] = result.lines()
     assert line.startswith("  under-trained: 3 of 15 finished trials (200 epochs trained, about 400 epochs needed)")
 
 
 @pytest.mark.parametrize(
-    ("needed", "said"),
+    ("needed", "expected"),
     [
         ([400, 600], "about 600 epochs needed"),
         ([400, None], "about 400 epochs or more needed"),
         ([None, None], "epochs needed: unknown"),
     ],
 )
-def test_the_epochs_that_are_needed(needed, said):
+def test_required_epochs_are_reported(needed, expected):
     rows = [make_row("set", 0.5, seed, 0.6, **{**SHORT, "epochs_to_fit": n}) for seed, n in enumerate(needed)]
-    assert Convergence.of(trials_of(rows)).needed == said
+    assert Convergence.of(trials_of(rows)).needed == expected
 
 
-def test_old_tables_are_unknown():
+def test_convergence_is_unknown_for_old_tables():
     rows = make_sweep(("set",), sparsities=(0.5,), ratios=(0.3,))
     old = trials_of(rows)
     assert Convergence.of(old) == Convergence(6, 0, 6)
@@ -73,7 +74,7 @@ def test_old_tables_are_unknown():
     assert Convergence.of(old).lines() == ["  convergence unknown: 6 of 6 finished trials"]
 
 
-def test_nothing_is_said_of_networks_that_were_trained_to_their_end():
+def test_converged_networks_print_nothing():
     assert Convergence.of(trials_of(sweep(short=()))).lines() == []
 
 
@@ -82,11 +83,11 @@ def test_nothing_is_said_of_networks_that_were_trained_to_their_end():
 
 def rings(figure):
     return [
-        place
+        point
         for axes in figure.axes
         for line in axes.lines
         if line.get_markeredgecolor() == RING
-        for place in zip(line.get_xdata(), line.get_ydata(), strict=True)
+        for point in zip(line.get_xdata(), line.get_ydata(), strict=True)
     ]
 
 
@@ -94,7 +95,7 @@ def legend_of(figure):
     return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
-def test_a_ring_around_each_point_that_rests_on_them():
+def test_points_of_under_trained_networks_have_a_ring():
     figure = figures.accuracy_vs_sparsity.draw(trials_of(sweep()))
     table = figures.accuracy_vs_sparsity.table(trials_of(sweep()))
     short = table[table["undertrained"] > 0]
@@ -103,32 +104,32 @@ def test_a_ring_around_each_point_that_rests_on_them():
     assert "under-trained: 3 of 15" in legend_of(figure)
 
 
-def test_a_ring_at_the_end_of_the_line_of_dense():
+def test_under_trained_dense_line_ends_in_a_ring():
     [(x, _)] = rings(figures.accuracy_vs_sparsity.draw(trials_of(sweep(short=("dense",)))))
-    assert x == 1  # of the width of the panel
+    assert x == 1  # in units of the panel width
 
 
 WITHOUT_ACCURACY = {"sample_examples", "layer_density", "search_history", "search_importance"}
 
 
 @pytest.mark.parametrize("kind", sorted({*figures.FIGURES} - WITHOUT_ACCURACY | {"layer_density"}))
-def test_no_figure_marks_what_was_trained_to_its_end(kind):
+def test_figures_do_not_mark_converged_networks(kind):
     results = results_of(sweep(short=(), robust_accuracy=0.3, **ADVERSARIAL))
     assert not any("under-trained" in text for text in all_texts(figures.FIGURES[kind].draw(results)))
 
 
 @pytest.mark.parametrize("kind", sorted({*figures.FIGURES} - WITHOUT_ACCURACY))
-def test_every_figure_of_accuracies_says_how_many_are_under_trained(kind):
+def test_accuracy_figures_state_the_number_of_under_trained_trials(kind):
     results = results_of(sweep(robust_accuracy=0.3, **ADVERSARIAL))
     texts = all_texts(figures.FIGURES[kind].draw(results))
     assert any(text.startswith("under-trained: ") for text in texts)
 
 
 def all_texts(figure):
-    return [found.get_text() for found in figure.findobj(mpl.text.Text) if found.get_text()]
+    return [result.get_text() for result in figure.findobj(mpl.text.Text) if result.get_text()]
 
 
-def test_cells_are_marked_where_dense_is_under_trained():
+def test_heatmap_cells_of_under_trained_networks_are_marked():
     table = figures.ratio_heatmap.table(trials_of(sweep(short=("dense",))))
     assert (table["undertrained"] == 3).all()
     figure = figures.ratio_heatmap.draw(trials_of(sweep(short=("set",))))
@@ -138,32 +139,32 @@ def test_cells_are_marked_where_dense_is_under_trained():
 # Claims --------------------------------------------------------------------------------------------------------------
 
 
-def test_no_verdict_from_under_trained_networks():
+def test_claim_on_under_trained_networks_is_not_decided():
     [verdict] = evaluate(results_of(sweep()), claim())
     assert verdict.verdict == "not decided"
     [finding] = verdict.findings
     assert finding.note == "under-trained, 3 of 9 trials; about 400 epochs needed"
-    assert finding.effect > 0 and finding.n == 3  # what was found is still said
+    assert finding.effect > 0 and finding.n == 3  # the effect is still reported
     assert "mine: NOT DECIDED on cifar100 / resnet18" in "\n".join(format_verdicts([verdict]))
 
 
-def test_a_verdict_from_networks_that_were_trained_to_their_end():
+def test_claim_on_converged_networks_is_decided():
     [verdict] = evaluate(results_of(sweep(short=("snip",))), claim())
     assert verdict.verdict == "supported"
 
 
 @pytest.mark.parametrize("short", ["dense", "set"])
-def test_the_partner_counts_too(short):
+def test_claim_is_not_decided_if_either_partner_is_under_trained(short):
     [verdict] = evaluate(results_of(sweep(short=(short,))), claim())
     assert verdict.verdict == "not decided"
 
 
-def test_costs_do_not_depend_on_it():
+def test_claims_on_costs_ignore_convergence():
     [verdict] = evaluate(results_of(sweep()), claim(value="nonzero_parameters", rule="ratio", expect={"below": 0}))
     assert verdict.verdict == "supported"
 
 
-def test_a_sweep_may_allow_it_and_the_verdict_says_so():
+def test_sweep_can_allow_under_trained_networks_and_the_note_states_it():
     rows = sweep()
     results = results_of(rows, allowed=frozenset(row["trial"] for row in rows))
     [verdict] = evaluate(results, claim())
@@ -172,34 +173,34 @@ def test_a_sweep_may_allow_it_and_the_verdict_says_so():
     assert finding.note == "judged on under-trained networks, as the sweep allows: 3 of 9 trials"
 
 
-def test_a_contradicted_part_outweighs_one_that_is_not_decided():
+def test_contradicted_part_has_priority_over_undecided_part():
     parts = [
         {"says": "better", "rule": "difference", "methods": [method], "expect": {"below": 0}}
         for method in ("set", "snip")
     ]
-    [stated] = parse(json.dumps([{"claim": "mine", "statement": "s", "source": "x", "parts": parts}]), "test")
-    [verdict] = evaluate(results_of(sweep()), [stated])
+    [parsed_claim] = parse(json.dumps([{"claim": "mine", "statement": "s", "source": "x", "parts": parts}]), "test")
+    [verdict] = evaluate(results_of(sweep()), [parsed_claim])
     assert [finding.verdict for finding in verdict.findings] == ["not decided", "contradicted"]
     assert verdict.verdict == "contradicted"
 
 
-def test_a_verdict_says_on_what_it_rests():
+def test_verdict_states_its_basis():
     rows = [{**row, "samples": 431, "steps": 1350, "nonzero_parameters": 4310} for row in sweep(short=())]
     rows = [{**row, "nonzero_parameters": 43100} if row["sparsifier"] == "dense" else row for row in rows]
     [verdict] = evaluate(results_of(rows), claim())
-    said = list(format_verdicts([verdict]))
-    assert said[0] == "mine: SUPPORTED on cifar100 / resnet18 (431 samples, 3 seeds)"
-    assert said[2] == "  rests on 9 trials of 1,350 steps, 10 to 100 parameters per sample"
+    lines = list(format_verdicts([verdict]))
+    assert lines[0] == "mine: SUPPORTED on cifar100 / resnet18 (431 samples, 3 seeds)"
+    assert lines[2] == "  rests on 9 trials of 1,350 steps, 10 to 100 parameters per sample"
     [entry] = as_json([verdict])
     assert entry["basis"]["parameters_per_sample"] == (10.0, 100.0)
 
 
-def test_steps_of_older_tables_are_whole_passes():
+def test_steps_missing_in_old_tables_are_computed_from_epochs():
     [verdict] = evaluate(results_of(sweep(short=())), claim())
     assert verdict.basis.steps == (118 * 200, 118 * 200)  # 15,000 samples in batches of 128
 
 
-def test_a_verdict_on_other_data_never_stands_alone():
+def test_verdict_on_other_data_states_that_the_own_data_is_not_tested():
     rows = [{**row, "dataset": "digits", "model": "resnet8", "samples": 431} for row in sweep(short=())]
     verdicts = [v for v in evaluate(results_of(rows), paper_claims()) if v.verdict != "not tested"]
     assert verdicts
@@ -212,7 +213,7 @@ def test_a_verdict_on_other_data_never_stands_alone():
 
 
 @pytest.mark.parametrize(
-    ("limits", "said"),
+    ("limits", "expected"),
     [
         (None, "an unknown number of steps"),
         ((1, 1), "1 step"),
@@ -220,34 +221,34 @@ def test_a_verdict_on_other_data_never_stands_alone():
         ((0.52, 180), "0.52 to 180 steps"),
     ],
 )
-def test_numbers_in_words(limits, said):
-    assert count_range(limits, "step") == said
+def test_count_ranges_are_formatted(limits, expected):
+    assert count_range(limits, "step") == expected
 
 
 # Report --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_report_has_a_section_about_it():
+def test_report_has_a_convergence_section():
     page = page_of(results_of(sweep()))
     section = page[page.index('<section id="convergence">') : page.index('<section id="figures">')]
     assert "3 of 15 trials are under-trained; about 400 epochs needed." in section
-    assert section.count("<tr>") == 2  # the head, and SET at .9
+    assert section.count("<tr>") == 2  # header row, and SET at sparsity 0.9
     assert "not decided" in page
 
 
-def test_the_report_of_networks_that_were_trained_to_their_end():
+def test_report_of_converged_networks_counts_zero():
     page = page_of(results_of(sweep(short=())))
     assert "0 of 15 trials are under-trained." in page
 
 
-def test_a_word_alone_is_not_in_the_report_for_other_data():
+def test_report_marks_verdicts_on_other_data():
     rows = [{**row, "dataset": "digits", "model": "resnet8", "samples": 431} for row in sweep(short=())]
     page = page_of(results_of(rows))
     assert "on other data</span>" in page
     assert ">contradicted</span>" not in page and ">supported</span>" not in page
 
 
-def test_results_of_old_tables_still_draw_everything():
+def test_old_tables_without_convergence_can_be_drawn():
     results = make_results()
     frame = results.trials.drop(columns=["undertrained"])
     assert isinstance(figures.accuracy_vs_sparsity.table(frame), pd.DataFrame)
