@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100: files in their true form through the real reader, whole, damaged and malicious."""
+"""CIFAR-10 and CIFAR-100: the reader on small files in the published format, intact, damaged and malicious."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LABELS = {"cifar10": "labels", "cifar100": "fine_labels"}
 
 @each_cifar
 def test_published_sizes_and_checksums(name: str) -> None:
-    """The same as torchvision's, which has downloaded them a million times."""
+    """They equal those of torchvision, which are widely used."""
     import torchvision
 
     ours: Any = datasets[name]
@@ -42,7 +42,9 @@ def test_published_sizes_and_checksums(name: str) -> None:
 
 
 @each_cifar
-def test_it_reads_what_torchvision_reads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_and_labels_equal_those_of_torchvision(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torchvision
 
     small_cifar(monkeypatch, tmp_path, name)
@@ -64,7 +66,7 @@ def test_it_reads_what_torchvision_reads(name: str, tmp_path: Path, monkeypatch:
 
 
 @each_cifar
-def test_files_come_one_after_the_other(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_training_files_are_concatenated_in_order(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     *train, test = small_cifar(monkeypatch, tmp_path, name)
     data = datasets.parse(name).load(tmp_path)
     assert np.array_equal(data.train_images.reshape(-1, 3072), np.concatenate([batch["data"] for batch in train]))
@@ -73,7 +75,7 @@ def test_files_come_one_after_the_other(name: str, tmp_path: Path, monkeypatch: 
     assert data.test_labels.tolist() == test[LABELS[name]]
 
 
-def test_a_row_is_red_then_green_then_blue_each_by_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_holds_the_red_green_and_blue_planes_by_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, "cifar100")
     row = (np.arange(3072) // 12).astype(np.uint8)
     content = python2_pickle({"data": np.stack([row] * 2), "fine_labels": [1, 0]})
@@ -87,15 +89,15 @@ def test_a_row_is_red_then_green_then_blue_each_by_rows(tmp_path: Path, monkeypa
 @each_cifar
 def test_the_last_images_are_held_out(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, name)
-    whole = datasets.parse(name).load(tmp_path)
+    complete = datasets.parse(name).load(tmp_path)
     described = datasets.parse({"name": name, "validation": 30})
     data = described.load(tmp_path)
     assert described.train_size == len(data.train_images) == CIFAR_TRAIN - 30
-    assert np.array_equal(data.train_images, whole.train_images[:-30])
-    assert np.array_equal(data.validation_images, whole.train_images[-30:])
-    assert np.array_equal(data.validation_labels, whole.train_labels[-30:])
-    assert np.array_equal(data.test_images, whole.test_images)
-    assert len(whole.validation_images) == len(whole.validation_labels) == 0
+    assert np.array_equal(data.train_images, complete.train_images[:-30])
+    assert np.array_equal(data.validation_images, complete.train_images[-30:])
+    assert np.array_equal(data.validation_labels, complete.train_labels[-30:])
+    assert np.array_equal(data.test_images, complete.test_images)
+    assert len(complete.validation_images) == len(complete.validation_labels) == 0
 
 
 @pytest.mark.parametrize(
@@ -109,32 +111,34 @@ def test_the_last_images_are_held_out(name: str, tmp_path: Path, monkeypatch: py
 def test_published_statistics(
     name: str, statistics: str, mean: object, std: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Paper, section 1.2 of the facts: the constants of the authors' loaders."""
+    """Constants of the authors' loaders (facts about the paper, section 1.2)."""
     small_cifar(monkeypatch, tmp_path, name)
     data = datasets.parse({"name": name, "statistics": statistics}).load(tmp_path)
-    placed = to_device_data(data, 3, 32, torch.device("cpu"))
-    assert (placed.mean, placed.std) == (mean, std)
+    device_data = to_device_data(data, 3, 32, torch.device("cpu"))
+    assert (device_data.mean, device_data.std) == (mean, std)
 
 
 @each_cifar
-def test_statistics_are_those_of_what_is_trained_on(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The images held out are not looked at."""
+def test_statistics_are_those_of_the_training_images(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation images are not included."""
     small_cifar(monkeypatch, tmp_path, name)
     data = datasets.parse({"name": name, "validation": 150}).load(tmp_path)
-    placed = to_device_data(data, 3, 32, torch.device("cpu"))
+    device_data = to_device_data(data, 3, 32, torch.device("cpu"))
     pixels = data.train_images / 255.0
-    assert placed.mean == pytest.approx(pixels.mean((0, 2, 3)), rel=1e-12)
-    assert placed.std == pytest.approx(pixels.std((0, 2, 3)), rel=1e-12)
+    assert device_data.mean == pytest.approx(pixels.mean((0, 2, 3)), rel=1e-12)
+    assert device_data.std == pytest.approx(pixels.std((0, 2, 3)), rel=1e-12)
 
 
-def test_published_statistics_are_for_three_channels() -> None:
+def test_published_statistics_need_three_channels() -> None:
     with pytest.raises(ValidationError) as error:
         TrialSpec(dataset={"name": "cifar10", "statistics": "adversarial"}, model="resnet8", sparsifier="dense")
     assert format_error(error.value) == ("dataset.statistics: adversarial has 3 channels, resnet8 needs 1. Use train.")
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"name": "cifar10", "statistics": "standard"}, "dataset.statistics: "),
         (
@@ -145,63 +149,63 @@ def test_published_statistics_are_for_three_channels() -> None:
     ],
     ids=str,
 )
-def test_fields_that_cannot_be_are_refused(fields: dict[str, Any], said: str) -> None:
+def test_invalid_fields_are_rejected(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as error:
         TrialSpec(dataset=fields, model="resnet18", sparsifier="dense")
-    assert format_error(error.value).startswith(said)
+    assert format_error(error.value).startswith(message)
 
 
-# What is missing or damaged ------------------------------------------------------------------------------------------
+# Missing and damaged files --------------------------------------------------------------------------------------------
 
 
-def complaint(name: str, root: Path, kind: type[DataError]) -> str:
+def load_error(name: str, root: Path, kind: type[DataError]) -> str:
     with pytest.raises(kind) as error:
         datasets.parse(name).load(root)
-    said = str(error.value)
-    assert "\n" not in said and said.endswith(f"download it with: sparsweep data get {name} --data {root}")
-    return said
+    message = str(error.value)
+    assert "\n" not in message and message.endswith(f"download it with: sparsweep data get {name} --data {root}")
+    return message
 
 
 @each_cifar
-def test_missing(name: str, tmp_path: Path) -> None:
-    said = complaint(name, tmp_path, MissingDataError)
-    assert said.startswith(f"{name}: no {datasets[name].folder} in {tmp_path}; ")  # type: ignore[attr-defined]
+def test_a_missing_folder_is_an_error(name: str, tmp_path: Path) -> None:
+    message = load_error(name, tmp_path, MissingDataError)
+    assert message.startswith(f"{name}: no {datasets[name].folder} in {tmp_path}; ")  # type: ignore[attr-defined]
     assert issubclass(MissingDataError, FileNotFoundError)
 
 
-def test_the_remedy_names_no_folder_that_is_the_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_leaves_out_the_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPARSWEEP_DATA", str(tmp_path))
     with pytest.raises(MissingDataError, match=r"download it with: sparsweep data get cifar10$"):
         datasets.parse("cifar10").load()
 
 
 @each_cifar
-def test_a_missing_file_is_named(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_is_named_in_the_error(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, name)
     cls: Any = datasets[name]
     file = tmp_path / cls.folder / list(cls.train_files)[-1]
     file.unlink()
-    assert complaint(name, tmp_path, MissingDataError).startswith(f"{file} is missing; ")
+    assert load_error(name, tmp_path, MissingDataError).startswith(f"{file} is missing; ")
 
 
 @pytest.mark.parametrize("edit", [lambda content: content[:-100], lambda content: content[:-1] + b"!", lambda _: b""])
 @each_cifar
-def test_a_file_of_another_checksum_is_damaged(
+def test_a_file_with_another_checksum_is_damaged(
     name: str, edit: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Truncated, one byte changed, empty: it is not even opened as a pickle."""
+    """Truncated, changed by one byte, and empty. The file is not opened as a pickle."""
     small_cifar(monkeypatch, tmp_path, name)
     cls: Any = datasets[name]
     ((file, checksum),) = cls.test_files.items()
     path = tmp_path / cls.folder / file
     content = edit(path.read_bytes())
     path.write_bytes(content)
-    said = complaint(name, tmp_path, CorruptDataError)
-    assert said.startswith(f"{path} is damaged: its MD5 is {md5(content)}, not {checksum}; ")
+    message = load_error(name, tmp_path, CorruptDataError)
+    assert message.startswith(f"{path} is damaged: its MD5 is {md5(content)}, not {checksum}; ")
 
 
 class Malicious:
-    """Unpickled by Python's own reader, it would make a file."""
+    """Object that creates a folder when Python's pickle module reads it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -210,52 +214,52 @@ class Malicious:
         return os.mkdir, (str(self.path),)
 
 
-def test_nothing_that_a_file_names_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Even if its checksum were the published one."""
+def test_no_function_named_in_a_file_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This holds even if the checksum of the file is correct."""
     small_cifar(monkeypatch, tmp_path, "cifar10")
     content = pickle.dumps({"data": Malicious(tmp_path / "done"), "labels": [0]}, protocol=2)
     pickle.loads(content)
-    assert (tmp_path / "done").is_dir()  # it is malicious
+    assert (tmp_path / "done").is_dir()  # the pickle is malicious
     (tmp_path / "done").rmdir()
     write_batches(monkeypatch, tmp_path, "cifar10", "test_files", {"test_batch": content})
-    said = complaint("cifar10", tmp_path, CorruptDataError)
-    assert re.search(r"test_batch is damaged: it names (posix|nt)\.mkdir", said)
+    message = load_error("cifar10", tmp_path, CorruptDataError)
+    assert re.search(r"test_batch is damaged: it names (posix|nt)\.mkdir", message)
     assert not (tmp_path / "done").exists()
 
 
-WHOLE = np.zeros((100, 3072), np.uint8)
+PIXELS = np.zeros((100, 3072), np.uint8)
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        {"data": WHOLE},
+        {"data": PIXELS},
         {"labels": [0] * 100},
-        {"data": WHOLE, "labels": [0] * 99},
-        {"data": WHOLE, "labels": [0] * 99 + [10]},
-        {"data": WHOLE, "labels": [0] * 99 + [-1]},
-        {"data": WHOLE, "labels": ["zero"] * 100},
-        {"data": WHOLE[:, 1:], "labels": [0] * 100},
-        {"data": WHOLE.astype(np.int16), "labels": [0] * 100},
+        {"data": PIXELS, "labels": [0] * 99},
+        {"data": PIXELS, "labels": [0] * 99 + [10]},
+        {"data": PIXELS, "labels": [0] * 99 + [-1]},
+        {"data": PIXELS, "labels": ["zero"] * 100},
+        {"data": PIXELS[:, 1:], "labels": [0] * 100},
+        {"data": PIXELS.astype(np.int16), "labels": [0] * 100},
         {"data": [0] * 100, "labels": [0] * 100},
-        {"data": WHOLE[:0], "labels": []},
+        {"data": PIXELS[:0], "labels": []},
         [1, 2],
     ],
     ids=lambda content: " ".join(f"{key}" for key in content),
 )
-def test_a_file_with_other_content_is_damaged(content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_with_invalid_content_is_damaged(content: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, "cifar10")
     write_batches(monkeypatch, tmp_path, "cifar10", "test_files", {"test_batch": python2_pickle(content)})
-    assert "no images with labels below 10" in complaint("cifar10", tmp_path, CorruptDataError)
+    assert "no images with labels below 10" in load_error("cifar10", tmp_path, CorruptDataError)
 
 
-def test_too_few_images_are_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_images_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, "cifar10")
     monkeypatch.setattr(datasets["cifar10"], "train_images", 50_000)
-    assert "have 200 images, not 50000" in complaint("cifar10", tmp_path, CorruptDataError)
+    assert "have 200 images, not 50000" in load_error("cifar10", tmp_path, CorruptDataError)
 
 
-# Fetching ------------------------------------------------------------------------------------------------------------
+# Download ------------------------------------------------------------------------------------------------------------
 
 
 Publish = Callable[[str], Path]
@@ -263,7 +267,7 @@ Publish = Callable[[str], Path]
 
 @pytest.fixture
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Publish:
-    """Put a small data set where its address leads to; gives the archive on the server."""
+    """Return a function that serves a small data set at its URL and returns the archive on the server."""
 
     def put(name: str) -> Path:
         small_cifar(monkeypatch, tmp_path / "source", name)
@@ -280,7 +284,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Pu
 
 
 @each_cifar
-def test_fetched_is_there(name: str, publish: Publish, tmp_path: Path) -> None:
+def test_a_downloaded_data_set_can_be_loaded(name: str, publish: Publish, tmp_path: Path) -> None:
     publish(name)
     cls: Any = datasets[name]
     cls.fetch(tmp_path / "data")
@@ -290,7 +294,7 @@ def test_fetched_is_there(name: str, publish: Publish, tmp_path: Path) -> None:
     assert len(cls().load(tmp_path / "data").train_images) == CIFAR_TRAIN
 
 
-def test_an_archive_of_another_checksum_is_refused(publish: Publish, tmp_path: Path) -> None:
+def test_an_archive_with_another_checksum_is_rejected(publish: Publish, tmp_path: Path) -> None:
     archive = publish("cifar10")
     archive.write_bytes(archive.read_bytes()[:-1])
     cls: Any = datasets["cifar10"]
@@ -300,21 +304,21 @@ def test_an_archive_of_another_checksum_is_refused(publish: Publish, tmp_path: P
     assert not (tmp_path / "data" / cls.folder).exists()
 
 
-def test_an_address_that_leads_nowhere_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
+def test_an_invalid_url_is_named_in_the_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> None:
     cls: Any = datasets["cifar10"]
     monkeypatch.setattr(cls, "url", f"{serve(tmp_path)}/nothing.tar.gz")
     with pytest.raises(DataError, match=r"nothing\.tar\.gz cannot be downloaded to .*: HTTP Error 404: File not found"):
         cls.fetch(tmp_path / "data")
 
 
-# Names of classes -----------------------------------------------------------------------------------------------------
+# Class names ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100"])
-def test_classes_have_the_names_that_come_with_the_images(name: str, tmp_path: Path) -> None:
+def test_class_names_are_read_from_the_metadata_file(name: str, tmp_path: Path) -> None:
     dataset = datasets.parse(name)
     numbers = tuple(f"class {label}" for label in range(dataset.classes))
-    assert dataset.class_names(tmp_path) == numbers  # without a file
+    assert dataset.class_names(tmp_path) == numbers  # no metadata file
     names = [f"thing_{label}" for label in range(dataset.classes)]
     file, key = {"cifar10": ("batches.meta", "label_names"), "cifar100": ("meta", "fine_label_names")}[name]
     folder = tmp_path / type(dataset).folder

@@ -1,4 +1,4 @@
-"""Difficulties on top of each other: each part is what it is alone, and acts where it can."""
+"""Composed difficulties: each part acts as it does alone, at the stages that it supports."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def composed(**parts: Any) -> TrialSpec:
     return hard({"name": "composed", **parts})
 
 
-def made_up(digits: DeviceData) -> PrerequisiteOutputs:
-    """Scores, and grey images in place of the corrupted ones."""
+def fake_outputs(digits: DeviceData) -> PrerequisiteOutputs:
+    """Return random scores, and constant images in place of the corrupted ones."""
 
     def scores(run: ScoringSpec, score: str) -> torch.Tensor:
         return torch.rand(len(digits.train_labels), generator=derive(run.trial.seed, score), dtype=torch.float64)
@@ -44,8 +44,8 @@ def made_up(digits: DeviceData) -> PrerequisiteOutputs:
     return PrerequisiteOutputs(scores, corrupted)
 
 
-def test_the_hardest_corrupted_and_attacked_are_one_spec(digits: DeviceData) -> None:
-    spec, sources = composed(selection=EL2N, labels=NOISE, images=NAMED, attack=ATTACK), made_up(digits)
+def test_four_parts_in_one_spec_act_as_they_do_alone(digits: DeviceData) -> None:
+    spec, sources = composed(selection=EL2N, labels=NOISE, images=NAMED, attack=ATTACK), fake_outputs(digits)
     alone = {name: hard(part) for name, part in zip("slia", (EL2N, NOISE, NAMED, ATTACK), strict=True)}
     difficulty = spec.difficulty
     assert difficulty.table_name == "el2n+label_noise+corruption+adversarial" and difficulty.eval_images == "corrupted"
@@ -53,7 +53,7 @@ def test_the_hardest_corrupted_and_attacked_are_one_spec(digits: DeviceData) -> 
         *alone["s"].difficulty.prerequisites(alone["s"]),
         *alone["i"].difficulty.prerequisites(alone["i"]),
     )
-    # Samples are ranked on true labels and clean images: as by the selection alone.
+    # Samples are ranked on true labels and clean images, as by the selection alone.
     labels = digits.train_labels.cpu()
     assert torch.equal(
         difficulty.select(spec, labels, sources), alone["s"].difficulty.select(alone["s"], labels, sources)
@@ -67,7 +67,7 @@ def test_the_hardest_corrupted_and_attacked_are_one_spec(digits: DeviceData) -> 
     assert from_json(to_json(spec)) == spec
 
 
-def test_what_is_left_to_chance_is_named_after_what_is_done() -> None:
+def test_the_table_name_lists_the_parts_that_are_set() -> None:
     assert composed(attack=ATTACK).difficulty.table_name == "adversarial"
     assert composed(attack=ATTACK).difficulty.eval_images == "clean"
     assert composed(labels=NOISE, images={**NAMED, "test_severity": 0}).difficulty.eval_images == "clean"
@@ -75,7 +75,7 @@ def test_what_is_left_to_chance_is_named_after_what_is_done() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "why"),
+    ("parts", "message"),
     [
         (
             {"selection": EL2N},
@@ -94,7 +94,7 @@ def test_what_is_left_to_chance_is_named_after_what_is_done() -> None:
         ({"selection": {**EL2N, "epoch": 9}, "attack": ATTACK}, "difficulty.selection.epoch: must not exceed recipe"),
     ],
 )
-def test_what_cannot_be_composed_is_refused(parts: dict[str, Any], why: str) -> None:
+def test_invalid_compositions_are_rejected(parts: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         composed(**parts)
-    assert why in format_error(caught.value)
+    assert message in format_error(caught.value)

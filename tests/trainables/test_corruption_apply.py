@@ -1,4 +1,4 @@
-"""Whole images through ``corrupt``: shapes and ranges, randomness of each image by itself, and errors in one line."""
+"""``corrupt`` on image arrays: shapes, dtype, independent random numbers for each image, and one-line errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sparsweep.trainables.corruptions.random_streams import CorruptionInputs, im
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(CORRUPTIONS)
-DRAWN = sorted(
+RANDOM_TYPES = sorted(
     set(NAMES)
     - {"original", "gaussian_blur", "defocus_blur", "zoom_blur", "brightness", "contrast", "saturate"}
     - {"pixelate", "jpeg_compression"}
@@ -39,36 +39,38 @@ def images_of(count: int, *shape: int) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 32, 32), (1, 9, 20), (3, 21, 12), (3, 64, 64)], ids=str)
 @pytest.mark.parametrize("name", NAMES)
-def test_bytes_of_the_same_shape(name: str, shape: tuple[int, ...], frost_folder: Path) -> None:
+def test_output_is_uint8_of_the_same_shape(name: str, shape: tuple[int, ...], frost_folder: Path) -> None:
     images = images_of(2, *shape)
     before = images.copy()
-    images.setflags(write=False)  # as arrays from Ray's object store are
+    images.setflags(write=False)  # like arrays from Ray's object store
     for severity in SEVERITIES:
         out = corrupt(images, name, severity, 0, "train", frost_folder=frost_folder)
         assert out.dtype == np.uint8 and out.shape == images.shape and out.flags.c_contiguous
-        # Not every severity shows on every image: 8 pixels are too few to be zoomed by .06, grey cannot fade.
+        # Some severities change no pixel: a zoom by 0.06 has no effect on 8 pixels, and gray has no saturation to lose.
         if severity == 5 or name == "original":
             assert np.array_equal(out, images) == (name == "original")
     assert np.array_equal(images, before)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_image_depends_on_nothing_but_itself(name: str, frost_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts, another order, batches of one and neighbours of other types: bit for bit the same image."""
+def test_a_corrupted_image_does_not_depend_on_other_images(
+    name: str, frost_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Subsets, another order, batches of one, and neighbors of other types give the same image bit for bit."""
     images = images_of(7, 3, 12, 12)
-    whole = corrupt(images, name, 5, 3, "train", frost_folder=frost_folder)
+    expected = corrupt(images, name, 5, 3, "train", frost_folder=frost_folder)
     order = np.array([4, 0, 6, 2])
     part = corrupt(images[order], name, 5, 3, "train", indices=order, frost_folder=frost_folder)
-    assert np.array_equal(part, whole[order])
+    assert np.array_equal(part, expected[order])
     mixed = ["contrast", name, "fog", name, name, "snow", name]
     among = corrupt(images, mixed, 5, 3, "train", frost_folder=frost_folder)
-    assert np.array_equal(among[[1, 3, 4, 6]], whole[[1, 3, 4, 6]])
+    assert np.array_equal(among[[1, 3, 4, 6]], expected[[1, 3, 4, 6]])
     monkeypatch.setattr("sparsweep.trainables.corruptions.apply.BATCH_PIXELS", 1)
-    assert np.array_equal(corrupt(images, name, 5, 3, "train", frost_folder=frost_folder), whole)
+    assert np.array_equal(corrupt(images, name, 5, 3, "train", frost_folder=frost_folder), expected)
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_other_seeds_splits_and_places_draw_anew(name: str, frost_folder: Path) -> None:
+@pytest.mark.parametrize("name", RANDOM_TYPES)
+def test_random_numbers_differ_between_seeds_splits_and_indices(name: str, frost_folder: Path) -> None:
     images = images_of(1, 3, 32, 32).repeat(2, axis=0)
     first = corrupt(images, name, 5, 0, "train", frost_folder=frost_folder)
     assert not np.array_equal(first[0], first[1])
@@ -78,8 +80,8 @@ def test_other_seeds_splits_and_places_draw_anew(name: str, frost_folder: Path) 
     assert np.array_equal(again[0], first[1])
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - set(DRAWN)))
-def test_the_others_draw_nothing(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(set(NAMES) - set(RANDOM_TYPES)))
+def test_deterministic_types_do_not_depend_on_the_seed(name: str) -> None:
     images = images_of(1, 3, 32, 32).repeat(2, axis=0)
     first = corrupt(images, name, 5, 0, "train")
     assert np.array_equal(first[0], first[1])
@@ -87,13 +89,13 @@ def test_the_others_draw_nothing(name: str) -> None:
 
 
 def test_severities_share_their_random_numbers() -> None:
-    """The pixels that impulses hit at one severity are hit at the next, too."""
+    """Pixels changed by impulses at one severity are also changed at the next."""
     images = np.full((4, 3, 32, 32), 100, np.uint8)
     hit = [corrupt(images, "impulse_noise", severity, 0, "train") != 100 for severity in SEVERITIES]
     assert all((after | ~before).all() for before, after in pairwise(hit))
 
 
-def test_global_randomness_plays_no_part() -> None:
+def test_the_global_random_state_is_neither_used_nor_changed() -> None:
     images = images_of(1, 3, 16, 16)
     np.random.seed(0)
     first = corrupt(images, "gaussian_noise", 3, 0, "train")
@@ -104,31 +106,31 @@ def test_global_randomness_plays_no_part() -> None:
     assert np.array_equal(state, np.random.get_state()[1])
 
 
-def test_streams_are_seeded_by_the_hash_of_the_list() -> None:
-    """By hand, and written down: a change here changes every corrupted data set."""
+def test_random_streams_are_seeded_by_the_hash_of_their_key() -> None:
+    """The seed by hand, and a stored value. A change here changes every corrupted data set."""
     entropy = int.from_bytes(hashlib.sha256(b"(3, 'corruption', 'test', 12, 'snow')").digest()[:16], "big")
     by_hand = np.random.PCG64(entropy).random_raw(3)
-    ours = CorruptionInputs(3, "test", "snow", np.array([12])).streams[0]
-    assert np.array_equal(ours.bit_generator.random_raw(3), by_hand)
+    streams = CorruptionInputs(3, "test", "snow", np.array([12])).streams[0]
+    assert np.array_equal(streams.bit_generator.random_raw(3), by_hand)
     assert image_rng(0, "corruption", "train", 0, "fog").bit_generator.random_raw() == 13264424958873648197
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"frost"}))
-def test_grey_is_the_luma_of_the_same_in_colour(name: str) -> None:
-    grey = images_of(3, 1, 16, 16)
-    coloured = corrupt(grey.repeat(3, axis=1), name, 4, 0, "train")
-    luma = np.rint(coloured.astype(float).transpose(0, 2, 3, 1) @ [0.299, 0.587, 0.114])
-    assert np.array_equal(corrupt(grey, name, 4, 0, "train")[:, 0], luma.astype(np.uint8))
+def test_a_gray_result_is_the_luma_of_the_color_result(name: str) -> None:
+    gray = images_of(3, 1, 16, 16)
+    colored = corrupt(gray.repeat(3, axis=1), name, 4, 0, "train")
+    luma = np.rint(colored.astype(float).transpose(0, 2, 3, 1) @ [0.299, 0.587, 0.114])
+    assert np.array_equal(corrupt(gray, name, 4, 0, "train")[:, 0], luma.astype(np.uint8))
 
 
-def test_one_name_is_for_all_images() -> None:
+def test_one_type_name_applies_to_all_images() -> None:
     images = images_of(3, 3, 8, 8)
     one = corrupt(images, "speckle_noise", 2, 0, "train")
     assert np.array_equal(one, corrupt(images, ["speckle_noise"] * 3, 2, 0, "train"))
     assert np.array_equal(one, corrupt(images, np.array(TYPE_SETS["h19"])[[15] * 3], 2, 0, "train"))
 
 
-def test_no_images_are_no_images() -> None:
+def test_an_empty_array_stays_empty() -> None:
     assert corrupt(images_of(0, 3, 8, 8), "fog", 1, 0, "train").shape == (0, 3, 8, 8)
 
 
@@ -149,9 +151,9 @@ def test_no_images_are_no_images() -> None:
     ids=lambda value: value if isinstance(value, str) else ",".join(value),
 )
 def test_errors_name_the_value_and_the_choices(changes: dict[str, object], message: str) -> None:
-    call = {"images": images_of(2, 3, 8, 8), "types": "fog", "severity": 1, "seed": 0, "split": "train"} | changes
+    arguments = {"images": images_of(2, 3, 8, 8), "types": "fog", "severity": 1, "seed": 0, "split": "train"} | changes
     with pytest.raises(ValueError, match=message) as caught:
-        corrupt(**call)
+        corrupt(**arguments)
     assert "\n" not in str(caught.value)
 
 

@@ -1,7 +1,7 @@
-"""Blurs against plain loops, worked examples, and values that the libraries of the reference gave.
+"""Blurs against plain loops, worked examples, and results of the libraries of the reference implementation.
 
-Golden values are the first channel of ``ramps()`` under scikit-image 0.26, OpenCV 5.0 and ImageMagick 6.9.11 (through
-Wand 0.7), called as the reference calls them.
+Golden values are the first channel of ``ramps()`` after scikit-image 0.26, OpenCV 5.0 and ImageMagick 6.9.11 (through
+Wand 0.7), called as in the reference implementation.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def constants_of(corruption: str) -> list[tuple[float, ...]]:
 
 
 @pytest.mark.parametrize(("sigma",), constants_of("gaussian_blur"))
-def test_gaussian_blur_is_the_double_sum(sigma: float) -> None:
+def test_gaussian_blur_equals_a_direct_convolution(sigma: float) -> None:
     image = ramps(9, 11)
     expected = filtered(image[0], gaussian_kernel(sigma), clamped)
     np.testing.assert_allclose(gaussian_blur(image, Given(), sigma)[0], expected, atol=1e-3)
@@ -97,23 +97,23 @@ def test_gaussian_blur_is_the_double_sum(sigma: float) -> None:
     ],
     ids=["gaussian", "defocus", "motion", "motion upwards"],
 )
-def test_blurs_agree_with_the_libraries_of_the_reference(blurred: np.ndarray, golden: list[list[int]]) -> None:
+def test_blurs_match_the_libraries_of_the_reference(blurred: np.ndarray, golden: list[list[int]]) -> None:
     assert one_level(blurred[0, ..., 0], np.array(golden))
 
 
 def test_disks_by_hand() -> None:
-    """Radius 1 holds 5 pixels, 1.5 holds 9, 2 holds 13; a softening of .1 pixels is none."""
+    """Radius 1 has 5 pixels, 1.5 has 9, 2 has 13. An alias blur of 0.1 pixels has no effect."""
     for radius, pixels in [(1, 5), (1.5, 9), (2, 13)]:
         kernel = disk(radius, 0.1)
         assert kernel.max() == pytest.approx(1 / pixels) and (kernel > 1e-9).sum() == pixels
-    tail = math.exp(-2)  # standard deviation .5: exp(-1 / (2 * .25)) at a distance of one pixel
+    tail = math.exp(-2)  # standard deviation 0.5: exp(-1 / (2 * 0.25)) at a distance of one pixel
     profile = np.array([tail, 1, tail]) / (1 + 2 * tail)
     np.testing.assert_allclose(disk(0.4, 0.5)[-4:-1, -4:-1], np.outer(profile, profile))
 
 
 @pytest.mark.parametrize(("radius", "alias_blur"), constants_of("defocus_blur"))
-def test_defocus_blur_is_a_softened_disk(radius: float, alias_blur: float) -> None:
-    """The reference's 17x17 field: the disk of equal weights, softened by a Gaussian on 3x3 pixels."""
+def test_defocus_blur_is_a_blurred_disk(radius: float, alias_blur: float) -> None:
+    """As in the reference on 17x17 pixels: a disk of equal weights, blurred by a Gaussian on 3x3 pixels."""
     y, x = np.mgrid[-8:9, -8:9]
     inside = (x**2 + y**2 <= radius**2) / np.sum(x**2 + y**2 <= radius**2)
     corner, side = math.exp(-1 / alias_blur**2), math.exp(-1 / (2 * alias_blur**2))
@@ -128,8 +128,8 @@ BY_HAND = {"copy": [10, 11, 11, 12, 13], "swap": [10, 14, 11, 12, 13]}
 
 
 @pytest.mark.parametrize("glass", BY_HAND)
-def test_a_move_by_hand(glass: str) -> None:
-    """The last row of 3x5 holds 10 to 14. Columns 4, 3, 2 are visited in turn, their partners one to the left."""
+def test_glass_displacements_by_hand(glass: str) -> None:
+    """The last row of 3x5 pixels is 10 to 14. Columns 4, 3, 2 are processed in turn, with their left neighbors."""
     images = np.arange(15, dtype=np.uint8).reshape(1, 3, 5, 1)
     offsets = np.zeros((1, 1, 1, 3, 2), int)
     offsets[..., 1] = -1
@@ -137,16 +137,16 @@ def test_a_move_by_hand(glass: str) -> None:
     assert out.tolist() == [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], BY_HAND[glass]]
 
 
-def test_views_assigned_crosswise_are_copied() -> None:
-    """Why ``copy`` is the benchmark's form: the second assignment reads what the first has written."""
+def test_a_swap_of_numpy_views_copies_one_row() -> None:
+    """This is why ``copy`` is the benchmark's mode: the second assignment reads the result of the first."""
     rows = np.arange(6).reshape(3, 2)
     rows[0], rows[2] = rows[2], rows[0]
     assert rows.tolist() == [[4, 5], [2, 3], [4, 5]]
 
 
 @pytest.mark.parametrize("glass", BY_HAND)
-def test_moves_are_those_of_a_loop_over_pixels(glass: str) -> None:
-    """Two images at once, each by its own offsets. Only ``swap`` keeps every pixel."""
+def test_glass_displacements_equal_a_loop_over_pixels(glass: str) -> None:
+    """Two images at once, each with its own offsets. Only ``swap`` keeps all pixel values."""
     reach, rounds, size = 2, 2, 9
     images = np.arange(2 * size * size, dtype=np.uint8).reshape(2, size, size, 1)
     shape = (2, rounds, size - 2 * reach, size - 2 * reach, 2)
@@ -156,17 +156,17 @@ def test_moves_are_those_of_a_loop_over_pixels(glass: str) -> None:
         for turn, row, column in np.ndindex(moves.shape[:3]):
             y, x = size - reach - row, size - reach - column
             down, right = moves[turn, row, column]
-            here, there = image[y, x].copy(), image[y + down, x + right].copy()
-            image[y, x] = there
-            image[y + down, x + right] = here if glass == "swap" else there
+            current, partner = image[y, x].copy(), image[y + down, x + right].copy()
+            image[y, x] = partner
+            image[y + down, x + right] = current if glass == "swap" else partner
     out = displaced(images, offsets, reach, swap=glass == "swap")
     assert np.array_equal(out, expected) and not np.array_equal(out, images)
     kept = np.array_equal(np.sort(out.reshape(2, -1)), images.reshape(2, -1))
     assert kept == (glass == "swap")
 
 
-def test_copied_pixels_change_an_image_less_than_swapped_ones() -> None:
-    """At 32 pixels and severity 1 a swap changes pixels some 1.45 times as much."""
+def test_copying_pixels_changes_an_image_less_than_swapping() -> None:
+    """At 32 pixels and severity 1, swapping changes pixels about 1.45 times as much."""
     images = smooth_images(40, 32)
     change = {
         glass: np.abs(corrupt(images, "glass_blur", 1, 0, "train", glass=glass) - images.astype(int)).mean()
@@ -175,31 +175,31 @@ def test_copied_pixels_change_an_image_less_than_swapped_ones() -> None:
     assert 1.3 < change["swap"] / change["copy"] < 1.6
 
 
-def test_glass_blur_without_a_move_is_two_gaussians() -> None:
+def test_glass_blur_without_displacements_is_two_gaussians() -> None:
     image = ramps()
-    still = np.zeros((1, 6, 6, 2), int)
+    no_offsets = np.zeros((1, 6, 6, 2), int)
     once = filtered(image[0], gaussian_kernel(0.4), clamped).astype(np.uint8)
     expected = filtered(once, gaussian_kernel(0.4), clamped)
-    assert one_level(glass_blur(image, Given(still), 0.4, 1, 1)[0], expected)
+    assert one_level(glass_blur(image, Given(no_offsets), 0.4, 1, 1)[0], expected)
 
 
-def test_glass_blur_moves_no_further_than_it_may() -> None:
-    """One round of swaps at reach 1: a pixel goes up or left as often as it is visited, but down or right by one."""
+def test_glass_blur_respects_its_reach() -> None:
+    """One round of swaps at reach 1: a pixel moves up or left once per visit, but down or right by one at most."""
     image = np.zeros((40, 3, 12, 12), np.uint8)
     image[:, :, 5, 5] = 255
     out = corrupt(image, "glass_blur", 1, 0, "train", glass="swap")
-    places = np.argwhere(out[:, 0] == 255)[:, 1:]
-    assert len(places) == 40 and places.max() == 6 and places.min() < 4
+    positions = np.argwhere(out[:, 0] == 255)[:, 1:]
+    assert len(positions) == 40 and positions.max() == 6 and positions.min() < 4
 
 
-def test_a_camera_moves_within_45_degrees_of_the_horizontal() -> None:
+def test_motion_blur_draws_an_angle_within_45_degrees_of_the_horizontal() -> None:
     given = Given(0)
     motion_blur(ramps(), given, 6, 1)
     assert given.asked == [(-45, 45)]
 
 
 def test_motion_blur_by_hand() -> None:
-    """Along 0 degrees a pixel takes from those on its right: a point smears to the left, by half a Gaussian."""
+    """At 0 degrees a pixel averages those on its right, so a point is blurred to the left by half a Gaussian."""
     images = np.zeros((1, 3, 9, 1))
     images[0, 1, 6] = 100
     half = np.exp(-(np.arange(5) ** 2) / 2)
@@ -210,7 +210,7 @@ def test_motion_blur_by_hand() -> None:
 
 @pytest.mark.parametrize("angle", [-135.0, -90.0, -45.0, -10.0, 0.0, 33.0, 45.0])
 @pytest.mark.parametrize(("radius", "sigma"), [(6, 1), (9, 2.5), (14, 12)])
-def test_motion_blur_is_the_sum_along_a_ray(angle: float, radius: int, sigma: float) -> None:
+def test_motion_blur_is_a_weighted_sum_along_a_ray(angle: float, radius: int, sigma: float) -> None:
     image = ramps(9, 11)
     steps = range(2 * radius + 1)
     weights = [math.exp(-(i**2) / (2 * sigma**2)) for i in steps]
@@ -226,7 +226,7 @@ def test_motion_blur_is_the_sum_along_a_ray(angle: float, radius: int, sigma: fl
 
 @pytest.mark.parametrize("size", [8, 13, 32, 64])
 @pytest.mark.parametrize("factor", [1, 1.01, 1.13, 1.25, 1.75, 2.25])
-def test_clipped_zoom_is_a_crop_enlarged_and_trimmed(size: int, factor: float) -> None:
+def test_clipped_zoom_enlarges_a_crop_and_trims_the_result(size: int, factor: float) -> None:
     image = np.random.default_rng(0).uniform(0, 255, (size, size, 3))
     crop = math.ceil(size / factor)
     first = (size - crop) // 2
@@ -238,8 +238,8 @@ def test_clipped_zoom_is_a_crop_enlarged_and_trimmed(size: int, factor: float) -
 
 
 @pytest.mark.parametrize(("end", "factors"), [(1.06, 7), (1.11, 12), (1.16, 16), (1.21, 21), (1.26, 26), (1.31, 32)])
-def test_zoom_blur_is_a_mean_of_zooms(end: float, factors: int) -> None:
-    """``np.arange(1, end, .01)`` holds its end or not, as rounding has it: what the benchmark did is kept."""
+def test_zoom_blur_is_the_mean_of_several_zooms(end: float, factors: int) -> None:
+    """Rounding decides whether ``np.arange(1, end, 0.01)`` includes its end. The benchmark's factors are kept."""
     image = ramps(12, 12)
     zooms = np.arange(1, end, 0.01)
     assert len(zooms) == factors
@@ -253,7 +253,7 @@ def test_zoom_blur_is_a_mean_of_zooms(end: float, factors: int) -> None:
 @pytest.mark.parametrize(
     "blur", ["gaussian_blur", "defocus_blur", "glass_blur", "motion_blur", "zoom_blur", "elastic_transform", "pixelate"]
 )
-def test_blurs_leave_a_constant_image_as_it_is(blur: str, severity: int) -> None:
-    """To the bit: weights sum to 1, and a level is not lost to rounding."""
+def test_blurs_do_not_change_a_constant_image(blur: str, severity: int) -> None:
+    """The result is exact: weights sum to 1, and rounding loses no level."""
     images = np.arange(0, 256, 5, dtype=np.uint8)[:, None, None, None] * np.ones((1, 3, 16, 16), np.uint8)
     assert np.array_equal(corrupt(images, blur, severity, 0, "train"), images)

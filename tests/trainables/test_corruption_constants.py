@@ -1,4 +1,4 @@
-"""The tables of constants: which set for which size, how severity 6 goes on, and that more is worse."""
+"""Tables of corruption constants: the table for each image size, severity 6, and the order of severities."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.corruption_references import smooth_images
 
 TABLES = {32: CIFAR, 64: TINY_IMAGENET}
 
-# What of severity 6 is not c5 + (c5 - c4): (corruption, position), and what it is instead, for 32 and 64 pixels.
+# Constants of severity 6 that are not c5 + (c5 - c4), by (corruption, position): values for 32 and 64 pixels.
 NOT_LINEAR: dict[tuple[str, int], tuple[float | None, float | None]] = {
     ("shot_noise", 0): (37.5, 10),
     ("defocus_blur", 1): (0.1, None),
@@ -32,20 +32,20 @@ NOT_LINEAR: dict[tuple[str, int], tuple[float | None, float | None]] = {
 def test_every_type_has_its_constants_at_every_severity(side: int) -> None:
     assert TABLES[side].keys() == CORRUPTIONS.keys()
     for name, rows in TABLES[side].items():
-        parameters = len(inspect.signature(CORRUPTIONS[name]).parameters) - 2  # less the images and the sources
+        parameters = len(inspect.signature(CORRUPTIONS[name]).parameters) - 2  # without images and random inputs
         assert len(rows) == len(SEVERITIES) and {len(row) for row in rows} == {parameters}, name
 
 
 @pytest.mark.parametrize("side", TABLES)
-def test_severity_6_goes_on_as_5_did(side: int) -> None:
+def test_severity_6_extrapolates_linearly_from_4_and_5(side: int) -> None:
     for name, rows in TABLES[side].items():
-        for position, (before, last, beyond) in enumerate(zip(*rows[3:], strict=True)):
+        for position, (before, last, extrapolated) in enumerate(zip(*rows[3:], strict=True)):
             exception = NOT_LINEAR.get((name, position), (None, None))[0 if side == 32 else 1]
             expected = last + (last - before) if exception is None else exception
-            assert beyond == pytest.approx(expected), (name, position)
+            assert extrapolated == pytest.approx(expected), (name, position)
 
 
-# Severities 2, 4 and 5, read from the two programs of the reference once more.
+# Severities 2, 4 and 5, read independently from the two programs of the reference.
 PUBLISHED: dict[str, dict[int, list[object]]] = {
     "gaussian_noise": {32: [0.06, 0.09, 0.10], 64: [0.08, 0.15, 0.18]},
     "shot_noise": {32: [250, 75, 50], 64: [100, 30, 15]},
@@ -82,8 +82,8 @@ PUBLISHED: dict[str, dict[int, list[object]]] = {
 }
 
 
-# And the other two, 1 and 3.
-PUBLISHED_BETWEEN: dict[str, dict[int, list[object]]] = {
+# Severities 1 and 3, read in the same way.
+PUBLISHED_1_AND_3: dict[str, dict[int, list[object]]] = {
     "gaussian_noise": {32: [0.04, 0.08], 64: [0.04, 0.12]},
     "shot_noise": {32: [500, 100], 64: [250, 50]},
     "impulse_noise": {32: [0.01, 0.03], 64: [0.01, 0.05]},
@@ -114,26 +114,26 @@ PUBLISHED_BETWEEN: dict[str, dict[int, list[object]]] = {
 
 @pytest.mark.parametrize("side", TABLES)
 @pytest.mark.parametrize("name", TYPE_SETS["h19"])
-def test_constants_are_the_published_ones(name: str, side: int) -> None:
-    for severities, published in (((2, 4, 5), PUBLISHED), ((1, 3), PUBLISHED_BETWEEN)):
-        ours = [constants(name, severity, side) for severity in severities]
-        assert ours == [row if isinstance(row, tuple) else (row,) for row in published[name][side]]
+def test_constants_equal_the_published_ones(name: str, side: int) -> None:
+    for severities, published in (((2, 4, 5), PUBLISHED), ((1, 3), PUBLISHED_1_AND_3)):
+        found = [constants(name, severity, side) for severity in severities]
+        assert found == [row if isinstance(row, tuple) else (row,) for row in published[name][side]]
 
 
-def test_shot_noise_6_is_linear_in_the_variance() -> None:
+def test_shot_noise_at_severity_6_extrapolates_the_variance() -> None:
     for table in TABLES.values():
-        (before,), (last,), (beyond,) = table["shot_noise"][3:]
-        assert 1 / beyond == pytest.approx(2 / last - 1 / before)
+        (before,), (last,), (extrapolated,) = table["shot_noise"][3:]
+        assert 1 / extrapolated == pytest.approx(2 / last - 1 / before)
 
 
-def test_which_table_for_which_size() -> None:
+def test_the_table_depends_on_the_image_size() -> None:
     assert [constants("gaussian_noise", 5, side) for side in (8, 28, 32, 48, 49, 64, 96)] == [(0.1,)] * 4 + [
         (0.18,)
     ] * 3
     assert [frost_scale(side) for side in (8, 48, 49, 64)] == [0.2, 0.2, 0.3, 0.3]
 
 
-def test_the_shorter_side_decides() -> None:
+def test_the_shorter_side_selects_the_table() -> None:
     images = np.full((1, 3, 32, 90), 100, np.uint8)
     assert corrupt(images, "brightness", 5, 0, "train").max() == math.floor(100 + 0.3 * 255)
     assert corrupt(images.repeat(2, axis=2), "brightness", 5, 0, "train").max() == math.floor(100 + 0.5 * 255)
@@ -151,9 +151,10 @@ def test_type_sets() -> None:
     assert set(TYPE_SETS["named3"]) < set(TYPE_SETS["lff_type1"])
 
 
-# Severities between which the change of the pixels grows. Left out is what the published constants do not order: water
-# turns to mud (4), fading to colouring (3), an affine map of the whole image gives way to local displacements, glass
-# moves pixels less or blurs over their moves, and between motions 3 and 4 only the cut of the tail differs.
+# Severities between which the pixel change grows. The published constants do not order the others: spatter changes
+# from water to mud at 4, and saturate from fading to coloring at 3. Elastic transform changes from an affine map of the
+# image to local displacements. Glass blur displaces pixels less, or blurs over the displacements. Between 3 and 4,
+# motion blur differs only in the truncation of the kernel.
 GROWING_ANYWHERE = {
     **{name: [SEVERITIES] for name in sorted(set(TYPE_SETS["h19"]) - {"frost"})},  # frost depends on the photograph
     "spatter": [(1, 2, 3), (4, 5, 6)],
@@ -170,7 +171,7 @@ GROWING = {
 
 @pytest.mark.parametrize("side", GROWING)
 @pytest.mark.parametrize("name", GROWING_ANYWHERE)
-def test_more_is_worse(name: str, side: int) -> None:
+def test_pixel_change_grows_with_severity(name: str, side: int) -> None:
     images = smooth_images(24, side).astype(int)
     change = [np.abs(corrupt(images.astype(np.uint8), name, s, 0, "train") - images).mean() for s in SEVERITIES]
     for run in GROWING[side][name]:

@@ -1,4 +1,4 @@
-"""The corruption of a whole data set: what is drawn for it, what it is known by, and that it is made once."""
+"""Corruption of a data set: assigned types, identity of the run, and sharing of the images between trials."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def frost(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_image_of_both_splits_gets_its_drawn_type() -> None:
+def test_each_image_of_both_splits_gets_its_assigned_type() -> None:
     data, run = datasets.parse("digits").load(), run_of(corrupted_trial(severity=3))
-    made = corrupt_dataset(data, run)
+    corrupted = corrupt_dataset(data, run)
     names = np.array(corruptions.TYPE_SETS["named3"])
     for split, images in (("train", data.train_images), ("test", data.test_images)):
-        assert made[split].shape == images.shape and made[split].dtype == np.uint8
+        assert corrupted[split].shape == images.shape and corrupted[split].dtype == np.uint8
         kinds = corruptions.assign(len(images), None, names.tolist(), "uniform", 0.9, 0, split)
         assert set(kinds) == {0, 1, 2}
         for index in (0, 5, len(images) - 1):
             alone = corruptions.corrupt(images[[index]], names[kinds[index]], 3, 0, split, indices=[index])
-            assert np.array_equal(made[split][[index]], alone)
+            assert np.array_equal(corrupted[split][[index]], alone)
 
 
-def test_trials_share_one_run_unless_the_corruption_differs() -> None:
+def test_trials_with_the_same_corruption_share_one_run() -> None:
     one = run_of(corrupted_trial(severity=3))
     assert one.id == run_of(corrupted_trial(severity=3).replace(seed=5, data_ratio=0.5)).id
     assert one.id == run_of(corrupted_trial(severity=3).replace(sparsifier="snip", sparsity=0.5)).id
@@ -69,8 +69,10 @@ def test_trials_share_one_run_unless_the_corruption_differs() -> None:
             {
                 one.id,
                 *(
-                    run_of(corrupted_trial(severity=3) if not o else corrupted_trial(**{"severity": 3, **o})).id
-                    for o in others
+                    run_of(
+                        corrupted_trial(severity=3) if not fields else corrupted_trial(**{"severity": 3, **fields})
+                    ).id
+                    for fields in others
                 ),
             }
         )
@@ -78,19 +80,21 @@ def test_trials_share_one_run_unless_the_corruption_differs() -> None:
     )
 
 
-def test_how_glass_moves_is_part_of_a_corruption_with_glass_alone() -> None:
-    """Without glass blur the field is not in the id, so that images of other types keep theirs."""
+def test_the_glass_field_is_in_the_id_only_with_glass_blur() -> None:
+    """Without glass blur the id does not include the field, so the ids of other corruptions stay valid."""
     by_default, swapped = (run_of(corrupted_trial(types="h14", **fields)) for fields in ({}, {"glass": "swap"}))
     assert by_default.id != swapped.id and by_default.corruption.glass == "copy"
     assert by_default.model_dump()["corruption"]["glass"] == "copy" and from_json(to_json(swapped)) == swapped
     assert "glass" not in run_of(corrupted_trial()).model_dump()["corruption"]
     data = by_default.dataset.load()
     alone = {"types": "glass_blur", "severity": 5}
-    made = [corrupt_dataset(data, run_of(corrupted_trial(**alone, glass=glass)))["test"] for glass in ("copy", "swap")]
-    assert not np.array_equal(*made)
+    corrupted = [
+        corrupt_dataset(data, run_of(corrupted_trial(**alone, glass=glass)))["test"] for glass in ("copy", "swap")
+    ]
+    assert not np.array_equal(*corrupted)
 
 
-def test_a_run_leaves_images_that_trials_map_into_memory(tmp_path: Path) -> None:
+def test_a_run_stores_images_that_trials_map_into_memory(tmp_path: Path) -> None:
     store, spec = Store(str(tmp_path)), corrupted_trial(severity=3)
     data, run = spec.dataset.load(), run_of(spec)
     inputs = RunInputs(lambda: data, lambda trial: to_device_data(data, 1, 8, torch.device("cpu")))
@@ -109,12 +113,12 @@ def test_a_run_leaves_images_that_trials_map_into_memory(tmp_path: Path) -> None
     assert altered.corrupted_images is not None and altered.corrupted_images.shape == altered.test_images.shape
 
 
-def test_held_out_images_are_corrupted_as_the_test_images_are() -> None:
+def test_validation_images_are_corrupted_like_test_images() -> None:
     spec = corrupted_trial(severity=3).replace(dataset={"name": "digits", "validation": 37})
     data = spec.dataset.load()
-    made = corrupt_dataset(data, run_of(spec))
-    assert made["validation"].shape == data.validation_images.shape == (37, 1, 8, 8)
-    assert not np.array_equal(made["validation"], data.validation_images)
+    corrupted = corrupt_dataset(data, run_of(spec))
+    assert corrupted["validation"].shape == data.validation_images.shape == (37, 1, 8, 8)
+    assert not np.array_equal(corrupted["validation"], data.validation_images)
 
 
 def test_test_images_may_stay_clean() -> None:
@@ -124,19 +128,19 @@ def test_test_images_may_stay_clean() -> None:
     assert np.array_equal(corrupt_dataset(data, run_of(spec))["test"], data.test_images)
 
 
-def test_a_damaged_file_of_images_is_found_removed_and_said(tmp_path: Path) -> None:
+def test_a_damaged_image_file_is_deleted_and_reported(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     store.write_corrupted("abc", {"train": np.zeros((2, 1, 8, 8), np.uint8)})
     path = tmp_path / store.artifact_path("corrupted", "abc")
     content = path.read_bytes()
-    for torn in (content[:-1], content[:-1] + b"\x01", b"", b"{}\n", b"not json\n" + content):
-        path.write_bytes(torn)
+    for damaged in (content[:-1], content[:-1] + b"\x01", b"", b"{}\n", b"not json\n" + content):
+        path.write_bytes(damaged)
         with pytest.raises(FileNotFoundError, match=r"images of abc are (damaged|not)"):
             store.read_corrupted("abc")
         assert not path.exists()
 
 
-def test_images_survive_their_file(tmp_path: Path) -> None:
+def test_images_are_read_back_unchanged(tmp_path: Path) -> None:
     arrays = {"train": np.arange(24, dtype=np.uint8).reshape(2, 3, 2, 2), "test": np.zeros((0, 3, 2, 2), np.uint8)}
     (tmp_path / "a").write_bytes(dumps(arrays))
     found = open_mapped(tmp_path / "a")
@@ -147,7 +151,7 @@ def test_images_survive_their_file(tmp_path: Path) -> None:
         open_mapped(tmp_path / "b")
 
 
-def test_frost_is_known_by_its_photographs_and_not_by_their_place(frost: Path, tmp_path: Path) -> None:
+def test_the_id_of_frost_depends_on_the_photographs_not_on_their_folder(frost: Path, tmp_path: Path) -> None:
     one = corrupted_trial(types=["frost", "fog"], frost_folder=str(frost))
     (tmp_path / "ice.png").write_bytes((frost / "ice.png").read_bytes())
     assert corrupted_trial(types=["frost", "fog"], frost_folder=str(tmp_path)).id == one.id
@@ -155,7 +159,7 @@ def test_frost_is_known_by_its_photographs_and_not_by_their_place(frost: Path, t
     assert corrupted_trial(types=["frost", "fog"], frost_folder=str(tmp_path)).id != one.id
 
 
-def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
+def test_other_files_in_the_frost_folder_are_skipped(
     frost: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     folder = tmp_path / "frost"
@@ -175,7 +179,7 @@ def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
 
 
 @pytest.mark.parametrize(
-    ("fields", "why"),
+    ("fields", "message"),
     [
         ({"types": "gaussian"}, "difficulty.types: unknown corruption 'gaussian'"),
         ({"types": []}, "types: must be a list of different types (got [])"),
@@ -188,7 +192,7 @@ def test_what_lies_beside_the_photographs_of_frost_is_no_part_of_them(
         ({"skew": 2}, "difficulty.skew"),
     ],
 )
-def test_bad_corruptions_are_one_clear_line(fields: dict[str, object], why: str) -> None:
+def test_invalid_corruptions_give_a_one_line_error(fields: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         corrupted_trial(**fields)
-    assert why in format_error(caught.value) and "\n" not in format_error(caught.value)
+    assert message in format_error(caught.value) and "\n" not in format_error(caught.value)

@@ -1,6 +1,6 @@
-"""Noise: the formula at given random numbers, and means and variances of what is drawn.
+"""Noise: formulas at given random numbers, and means and variances of the noise.
 
-The random numbers are those of fixed seeds, so that nothing here can fail by chance; bounds are five standard errors.
+Seeds are fixed, so no test fails by chance. Bounds are five standard errors.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def flat(level: int) -> np.ndarray:
 
 
 def noise(level: int, corruption: str, severity: int) -> np.ndarray:
-    """What a grey of ``level`` became less what it was, the mean half a level of the truncation given back."""
+    """Return the change of gray images of ``level``, plus 0.5: truncation loses half a level on average."""
     return corrupt(flat(level), corruption, severity, 0, "train").astype(float) - level + 0.5
 
 
-def test_formulae_at_given_numbers() -> None:
+def test_formulas_at_given_random_numbers() -> None:
     image = ramps()
     normal = np.linspace(-3, 3, image.size).reshape(image.shape[1:])
     np.testing.assert_allclose(gaussian_noise(image, Given(normal), 0.1)[0], image[0] + 25.5 * normal)
@@ -33,7 +33,7 @@ def test_formulae_at_given_numbers() -> None:
     np.testing.assert_allclose(shot_noise(image, Given(np.full((8, 8, 3), 25)), 50)[0], 127.5)
 
 
-def test_impulses_at_given_numbers() -> None:
+def test_impulses_at_given_random_numbers() -> None:
     chance = np.full((8, 8, 3), 0.5)
     chance[0, 0], chance[0, 1], chance[0, 2], chance[0, 3] = 0.049, 0.05, 0.949, 0.95
     out = impulse_noise(ramps(), Given(chance), 0.1)[0]
@@ -43,7 +43,7 @@ def test_impulses_at_given_numbers() -> None:
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_gaussian_noise_has_its_moments(severity: int) -> None:
+def test_gaussian_noise_has_its_mean_and_standard_deviation(severity: int) -> None:
     sd = 255 * CIFAR["gaussian_noise"][severity - 1][0]
     drawn = noise(128, "gaussian_noise", severity)
     assert drawn.mean() == pytest.approx(0, abs=5 * sd / VALUES**0.5)
@@ -52,7 +52,7 @@ def test_gaussian_noise_has_its_moments(severity: int) -> None:
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("level", [60, 120])
-def test_speckle_noise_grows_with_the_level(level: int, severity: int) -> None:
+def test_speckle_noise_is_proportional_to_the_level(level: int, severity: int) -> None:
     sd = level * CIFAR["speckle_noise"][severity - 1][0]
     drawn = noise(level, "speckle_noise", severity)
     assert drawn.mean() == pytest.approx(0, abs=5 * sd / VALUES**0.5)
@@ -61,10 +61,10 @@ def test_speckle_noise_grows_with_the_level(level: int, severity: int) -> None:
 
 @pytest.mark.parametrize("severity", SEVERITIES)
 @pytest.mark.parametrize("level", [40, 80])
-def test_shot_noise_has_a_variance_like_its_mean(level: int, severity: int) -> None:
-    """Counts of mean and variance level * photons / 255, shown times 255 / photons: variance level * 255 / photons.
+def test_shot_noise_has_a_variance_proportional_to_the_level(level: int, severity: int) -> None:
+    """Photon counts have mean and variance level * photons / 255. Scaled by 255 / photons: level * 255 / photons.
 
-    Shown levels are a lattice, so the truncation need not take half a level on average: up to one either way.
+    The scaled values lie on a lattice, so truncation may lose between 0 and 1 level on average, not 0.5.
     """
     photons = CIFAR["shot_noise"][severity - 1][0]
     drawn = noise(level, "shot_noise", severity)
@@ -73,7 +73,7 @@ def test_shot_noise_has_a_variance_like_its_mean(level: int, severity: int) -> N
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_impulses_are_as_many_as_they_should_be(severity: int) -> None:
+def test_impulses_have_their_frequency(severity: int) -> None:
     amount = CIFAR["impulse_noise"][severity - 1][0]
     out = corrupt(flat(77), "impulse_noise", severity, 0, "train")
     error = 5 * (amount / VALUES) ** 0.5
@@ -83,7 +83,7 @@ def test_impulses_are_as_many_as_they_should_be(severity: int) -> None:
 
 
 @pytest.mark.parametrize("corruption", ["gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"])
-def test_noise_is_independent_in_every_pixel_channel_and_image(corruption: str) -> None:
+def test_noise_is_independent_between_pixels_channels_and_images(corruption: str) -> None:
     drawn = noise(100, corruption, 5)
     drawn = (drawn - drawn.mean()) / drawn.std()
     pairs = {

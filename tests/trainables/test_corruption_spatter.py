@@ -1,7 +1,7 @@
-"""Spatter: each step of OpenCV restated, against OpenCV's own results, a shortest-way search, and by hand.
+"""Spatter: reimplemented OpenCV steps against OpenCV's results, a shortest-path search, and examples by hand.
 
-Golden arrays are those of OpenCV 5.0 (Canny, distanceTransform with a 5x5 mask, blur, equalizeHist, filter2D), called
-as the reference calls them, on the layer of two drops below.
+Golden arrays are results of OpenCV 5.0 (Canny, distanceTransform with a 5x5 mask, blur, equalizeHist, filter2D) on the
+layer of two drops below. OpenCV is called as in the reference implementation.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ DISTANCES_OF_THREE_ROWS = [
     [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 2.8, 3.5969],
     [1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 1.4, 2.1969, 3.1969],
 ]
-GLEAM = [
+HIGHLIGHTS = [
     [0, 0, 0, 0, 57, 142, 227, 255, 245, 245],
     [0, 28, 43, 43, 57, 128, 213, 255, 241, 241],
     [0, 43, 71, 71, 43, 99, 184, 250, 208, 203],
@@ -68,12 +68,12 @@ GLEAM = [
 ]
 
 
-def test_outlines_are_those_of_canny() -> None:
+def test_edges_equal_those_of_opencv() -> None:
     assert canny_edges(LAYER).astype(int).tolist() == CANNY
 
 
-def test_weak_outlines_count_where_they_join_strong_ones() -> None:
-    """Steps of 60 are strong (Sobel 240), of 30 weak (120). The upper half lifts the lower; alone it would not be."""
+def test_weak_edges_count_if_connected_to_strong_edges() -> None:
+    """Steps of 60 are strong (Sobel 240), steps of 30 weak (120). The lower half has edges only with the upper half."""
     layer = np.zeros((7, 9), np.uint8)
     layer[:, 4:] = 30
     assert not canny_edges(layer).any()
@@ -82,16 +82,16 @@ def test_weak_outlines_count_where_they_join_strong_ones() -> None:
     expected[[0, 1, 4, 5, 6], 3] = 1
     expected[2, 4:] = 1
     expected[3, 4] = 1
-    assert canny_edges(layer).astype(int).tolist() == expected.tolist()  # as OpenCV has it
+    assert canny_edges(layer).astype(int).tolist() == expected.tolist()  # as OpenCV returns
 
 
-def test_distances_are_those_of_the_chamfer_mask() -> None:
+def test_distances_equal_those_of_opencv() -> None:
     distances = outline_distances(np.array(CANNY, bool))
     np.testing.assert_allclose(distances[:3], DISTANCES_OF_THREE_ROWS, atol=1e-4)
     assert np.isinf(outline_distances(np.zeros((4, 4), bool))).all()
 
 
-def test_distances_are_lengths_of_shortest_ways() -> None:
+def test_distances_are_shortest_path_lengths() -> None:
     edges = np.zeros((12, 17), bool)
     edges[[1, 8, 11], [3, 15, 0]] = True
     steps = {(1, 0): 1.0, (0, 1): 1.0, (1, 1): 1.4, (1, 2): 2.1969, (2, 1): 2.1969}
@@ -110,35 +110,35 @@ def test_distances_are_lengths_of_shortest_ways() -> None:
     np.testing.assert_allclose(outline_distances(edges), expected, rtol=1e-6)
 
 
-def test_equalizing_by_hand() -> None:
-    """The darkest goes to 0, the others to 255 times the share of pixels beyond the darkest that are no brighter."""
+def test_histogram_equalization_by_hand() -> None:
+    """The darkest level maps to 0. Others map to 255 times the share of the remaining pixels that are no brighter."""
     layer = np.array([[3, 3, 5, 5], [5, 9, 9, 200]], np.uint8)
     assert equalized(layer).tolist() == [[0, 0, 128, 128], [128, 212, 212, 255]]  # 127.5 rounds to even
     constant = np.full((3, 3), 7, np.uint8)
     assert equalized(constant).tolist() == constant.tolist()
 
 
-def test_gleam_is_that_of_the_whole_chain() -> None:
-    assert water_highlights(LAYER).tolist() == GLEAM
+def test_highlights_equal_those_of_opencv() -> None:
+    assert water_highlights(LAYER).tolist() == HIGHLIGHTS
 
 
-def test_water_is_brightest_at_its_strength() -> None:
+def test_the_brightest_water_has_the_set_strength() -> None:
     liquid = (LAYER / 255)[None, ..., None]
     black = np.zeros((1, 10, 10, 3), np.uint8)
-    light = LAYER * np.array(GLEAM, float)
+    light = LAYER * np.array(HIGHLIGHTS, float)
     expected = 0.5 * light[..., None] / light.max() * np.array([175, 238, 238])
     np.testing.assert_allclose(add_water(black, liquid, 0.5)[0], expected, rtol=1e-6)
 
 
-def test_no_drop_leaves_the_image_as_it_is() -> None:
+def test_an_image_without_drops_is_unchanged() -> None:
     dry = np.zeros((1, 8, 8, 1))
     assert np.array_equal(add_water(ramps(), dry, 0.5), ramps())
     assert np.array_equal(add_mud(ramps(), dry > 0, 0.6), ramps())
 
 
 @pytest.mark.parametrize(("sigma", "covered"), [(0.6, 0.8319), (1.0, 0.6995)])
-def test_mud_is_brown_where_it_is_thick(sigma: float, covered: float) -> None:
-    """Mud on the left half: its last column keeps a cover of (1 + g(0)) / 2 if that is .8 or more, else none."""
+def test_mud_is_brown_and_fades_at_its_edge(sigma: float, covered: float) -> None:
+    """Mud covers the left half. Its last column keeps a cover of (1 + g(0)) / 2 if this is at least 0.8, else none."""
     splashes = np.zeros((1, 9, 12, 1), bool)
     splashes[:, :, :6] = True
     out = add_mud(np.full((1, 9, 12, 3), 200, np.uint8), splashes, sigma)[0]
@@ -151,10 +151,10 @@ def test_mud_is_brown_where_it_is_thick(sigma: float, covered: float) -> None:
 
 
 @pytest.mark.parametrize("muddy", [0, 1])
-def test_liquid_is_what_exceeds_the_threshold(muddy: int) -> None:
+def test_drops_appear_where_noise_exceeds_the_threshold(muddy: int) -> None:
     noise = np.full((8, 8, 1), -1.0)
     noise[:, :3] = 1.0
-    constants = (0.5, 0.1, 0.01, 0.55, 0.5, muddy)  # .6 on the left and .4 on the right, hardly smoothed
+    constants = (0.5, 0.1, 0.01, 0.55, 0.5, muddy)  # 0.6 on the left, 0.4 on the right, almost no smoothing
     changed = (spatter(ramps(), Given(noise), *constants) != ramps()).any(axis=(0, 3))
     assert not changed[:, 3:].any()
     assert changed[:, :3].any()

@@ -1,4 +1,4 @@
-"""Snow, frost and fog: plain loops at given random numbers, closed forms, and photographs made up on the spot."""
+"""Snow, frost and fog: plain loops at given random numbers, closed forms, and synthetic photographs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.corruption_references import Given, one_level, ramps
 
 
 def plasma_by_loops(draws: list[np.ndarray], size: int) -> np.ndarray:
-    """Diamond-square, point by point, on a torus; ``draws`` are the numbers added, three arrays for each step."""
+    """Compute diamond-square point by point on a torus. ``draws`` are the added numbers, three arrays for each step."""
     heights = np.zeros((size, size))
     step, amplitude = size, 100.0
     numbers = iter(draws)
@@ -38,19 +38,21 @@ def plasma_by_loops(draws: list[np.ndarray], size: int) -> np.ndarray:
     return heights / heights.max()
 
 
-def test_plasma_is_diamond_square() -> None:
+def test_plasma_equals_diamond_square_by_loops() -> None:
     generator = np.random.default_rng(0)
     draws = [generator.uniform(-1, 1, (8 // step,) * 2) for step in (8, 8, 8, 4, 4, 4, 2, 2, 2)]
     given = Given(*draws)
     heights = plasma(given, 8, 2)[0]
     np.testing.assert_allclose(heights, plasma_by_loops(draws, 8), atol=1e-12)
     assert heights.min() == 0 and heights.max() == 1
-    # The wobble multiplies what is drawn, and it bounds it as well.
-    assert [bounds[:2] for bounds in given.asked] == [(-wobble, wobble) for wobble in (100, 50, 25) for _ in range(3)]
+    # The amplitude bounds the random numbers and also multiplies them.
+    assert [bounds[:2] for bounds in given.asked] == [
+        (-amplitude, amplitude) for amplitude in (100, 50, 25) for _ in range(3)
+    ]
 
 
-def test_fog_keeps_the_brightest_value() -> None:
-    """A constant image v under haze h in [0, 1] of thickness t white: (v + t 255 h) v / (v + t 255)."""
+def test_fog_keeps_the_maximum_value() -> None:
+    """A constant image v with haze h in [0, 1] of thickness t becomes (v + 255 t h) v / (v + 255 t)."""
     generator = np.random.default_rng(0)
     draws = [generator.uniform(-1, 1, (8 // step,) * 2) for step in (8, 8, 8, 4, 4, 4, 2, 2, 2)]
     haze = plasma(Given(*draws), 8, 2.5)[0]
@@ -59,44 +61,48 @@ def test_fog_keeps_the_brightest_value() -> None:
     assert out.max() == pytest.approx(120) and out.min() == pytest.approx(120**2 / (120 + 0.75 * 255))
 
 
-def test_fog_leaves_black_black() -> None:
+def test_fog_does_not_change_black_images() -> None:
     black = np.zeros((2, 3, 32, 32), np.uint8)
     assert not corrupt(black, "fog", 5, 0, "train").any()
 
 
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (9, 30), (33, 20)])
-def test_fog_is_as_large_as_the_image(height: int, width: int) -> None:
+def test_fog_covers_images_of_any_size(height: int, width: int) -> None:
     images = np.full((2, 3, height, width), 99, np.uint8)
     out = corrupt(images, "fog", 3, 0, "train")
     assert out.shape == images.shape and len(np.unique(out[0])) > 10
 
 
-def test_snow_without_flakes_is_a_pale_scene() -> None:
-    """.8 of the scene and .2 of max(scene, 1.5 luma + half of white), with OpenCV's luma."""
+def test_snow_without_flakes_brightens_the_image() -> None:
+    """0.8 of the image plus 0.2 of max(image, 1.5 luma + 127.5), with OpenCV's luma."""
     image = ramps()
     luma = image[..., :1] * 0.299 + image[..., 1:2] * 0.587 + image[..., 2:] * 0.114
     expected = 0.8 * image + 0.2 * np.maximum(image, 1.5 * luma + 127.5)
-    calm = Given(np.zeros((8, 8, 1)), -90)
-    np.testing.assert_allclose(snow(image, calm, 0.3, 0, 1, 0.5, 6, 2, 0.8), expected)
-    assert calm.asked == [(8, 8, 1), (-135, -45)]
+    no_snow = Given(np.zeros((8, 8, 1)), -90)
+    np.testing.assert_allclose(snow(image, no_snow, 0.3, 0, 1, 0.5, 6, 2, 0.8), expected)
+    assert no_snow.asked == [(8, 8, 1), (-135, -45)]
 
 
-def test_snow_falls_twice_by_hand() -> None:
-    """One pixel of 200 % white on black, not enlarged: cut at white, smeared, and once more turned by 180 degrees."""
+def test_snow_is_added_twice_once_rotated_by_180_degrees() -> None:
+    """One pixel of twice white on black, zoom 1: clipped at white, motion-blurred, and added again rotated."""
     flakes = np.zeros((9, 9, 1))
     flakes[6, 2] = 2
     out = snow(np.zeros((1, 9, 9, 3), np.uint8), Given(flakes, -90), 0, 1, 1, 0.5, 2, 1.0, 1)[0]
     point = np.where(flakes > 0, 255, 0)[None]
-    smeared = np.floor(imagemagick_motion_blur(point, np.array([-90.0]), 2, 1.0) + 1e-3)[0]
-    assert np.flatnonzero(smeared[..., 0].any(axis=1)).tolist() == [6, 7, 8]  # at -90 degrees a pixel looks up
-    assert np.array_equal(out, (smeared + smeared[::-1, ::-1]).repeat(3, axis=-1))
+    blurred = np.floor(imagemagick_motion_blur(point, np.array([-90.0]), 2, 1.0) + 1e-3)[0]
+    assert np.flatnonzero(blurred[..., 0].any(axis=1)).tolist() == [
+        6,
+        7,
+        8,
+    ]  # at -90 degrees a pixel averages those above
+    assert np.array_equal(out, (blurred + blurred[::-1, ::-1]).repeat(3, axis=-1))
 
 
-def test_noise_below_the_threshold_is_no_snow() -> None:
+def test_noise_below_the_threshold_gives_no_snow() -> None:
     noise = np.full((8, 8, 1), 0.4)
     noise[3, 3] = 0.6
     out = snow(np.zeros((1, 8, 8, 3), np.uint8), Given(noise, -90), 0, 1, 1, 0.5, 0, 1.0, 1)[0]
-    assert {tuple(place) for place in np.argwhere(out[..., 0])} == {(3, 3), (4, 4)}
+    assert {tuple(position) for position in np.argwhere(out[..., 0])} == {(3, 3), (4, 4)}
     assert out[3, 3, 0] == 153
 
 
@@ -107,14 +113,14 @@ def photograph(folder: Path, pixels: np.ndarray, name: str = "ice.png") -> Path:
 
 
 def test_photographs_are_sampled_at_a_fifth(tmp_path: Path) -> None:
-    """Centres of pixels five times as large: 2, 7, 12, ... in both directions."""
+    """The samples are the centers of 5x5 blocks: 2, 7, 12, ... in both directions."""
     pixels = np.random.default_rng(0).integers(0, 256, (60, 85, 3), dtype=np.uint8)
     (loaded,) = load_photographs(photograph(tmp_path / "frost", pixels), 0.2, 8, 8)
     assert np.array_equal(loaded, pixels[2::5, 2::5])
 
 
 def test_photographs_are_sampled_at_three_tenths(tmp_path: Path) -> None:
-    """Between pixels linearly, without averaging first: on a ramp 5 x five times (j + .5) / .3 - .5."""
+    """Linear interpolation without prior averaging: a ramp 5 x becomes 5 ((j + 0.5) / 0.3 - 0.5)."""
     ramp = np.broadcast_to(np.arange(0, 250, 5, dtype=np.uint8)[None, :, None], (40, 50, 3))
     (loaded,) = load_photographs(photograph(tmp_path / "frost", np.ascontiguousarray(ramp)), 0.3, 8, 8)
     assert loaded.shape == (12, 15, 3)
@@ -123,7 +129,7 @@ def test_photographs_are_sampled_at_three_tenths(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("scale", "side", "samples"), [(0.3, 45, 14), (0.3, 25, 8), (0.2, 55, 11), (0.3, 41, 12)])
 def test_photographs_have_no_black_edge(scale: float, side: int, samples: int, tmp_path: Path) -> None:
-    """45 x .3 = 13.5 is rounded up to 14 samples, whose last is at 13.5 / .3 = 45, on the edge of the photograph."""
+    """45 x 0.3 = 13.5 is rounded up to 14 samples. The last is at 13.5 / 0.3 = 45, on the edge of the photograph."""
     pixels = np.full((side, side, 3), 100, np.uint8)
     pixels[-1], pixels[:, -1] = 200, 200
     (loaded,) = load_photographs(photograph(tmp_path / "frost", pixels), scale, 8, 8)
@@ -132,7 +138,7 @@ def test_photographs_have_no_black_edge(scale: float, side: int, samples: int, t
 
 
 def test_frost_by_hand() -> None:
-    """The window at (2, 3) of the second photograph: .75 of the scene and .5 of the ice."""
+    """The window at (2, 3) of the second photograph: 0.75 of the image plus 0.5 of the photograph."""
     dark, bright = np.zeros((20, 20, 3), np.uint8), np.random.default_rng(0).integers(0, 256, (11, 12, 3))
 
     class Fixed(Given):
@@ -145,8 +151,8 @@ def test_frost_by_hand() -> None:
     np.testing.assert_allclose(out, 0.75 * ramps()[0] + 0.5 * bright[2:10, 3:11])
 
 
-def test_every_window_of_every_photograph_comes_up(tmp_path: Path) -> None:
-    """Photographs that are one pixel larger than the image: four windows each, the last ones included."""
+def test_every_window_of_every_photograph_is_used(tmp_path: Path) -> None:
+    """Photographs one pixel larger than the image have four windows each, including the last ones."""
     folder = tmp_path / "frost"
     for name, level in (("a.png", 0), ("b.JPG", 100), ("c.jpeg", 200)):
         pixels = np.full((45, 45, 3), level, np.uint8)
@@ -167,7 +173,7 @@ def test_every_window_of_every_photograph_comes_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_frost_uses_larger_photographs_for_larger_images(severity: int, tmp_path: Path) -> None:
+def test_frost_uses_the_constants_of_the_image_size(severity: int, tmp_path: Path) -> None:
     folder = photograph(tmp_path / "frost", np.full((220, 250, 3), 60, np.uint8))
     for side, constants in ((32, (1, 0.2)), (64, (1, 0.3))):
         out = corrupt(np.full((1, 3, side, side), 100, np.uint8), "frost", 1, 0, "train", frost_folder=folder)
