@@ -34,8 +34,8 @@ def sweep_file(trials: int) -> str:
 
 def memory() -> dict[str, float]:
     """``memory``: the peak of this process in MB; ``private``: what it has now that is not a file's, nor shared."""
-    said = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return {"memory": int(said["VmHWM"].split()[0]) / 1024, "private": int(said["RssAnon"].split()[0]) / 1024}
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return {"memory": int(status["VmHWM"].split()[0]) / 1024, "private": int(status["RssAnon"].split()[0]) / 1024}
 
 
 @contextmanager

@@ -50,8 +50,8 @@ def test_the_dashboard_is_on_loopback_and_nothing_answers_without_the_token(clus
         command = ["ray", "job", "list", "--address", address]
         assert "auth" in cluster.laptop.run(*command, check=False, RAY_AUTH_TOKEN="0" * 32).lower()
     for token in ("RAY_AUTH_MODE=disabled", f"RAY_AUTH_TOKEN={'0' * 32}"):
-        said = cluster.laptop.exec(f"{token} sparsweep run smoke --address {head.address}:6379", check=False)
-        (line,) = [line for line in said.splitlines() if f"sparsweep: --address {head.address}:6379" in line]
+        output = cluster.laptop.exec(f"{token} sparsweep run smoke --address {head.address}:6379", check=False)
+        (line,) = [line for line in output.splitlines() if f"sparsweep: --address {head.address}:6379" in line]
         assert "RAY_AUTH_MODE=token" in line
 
 
@@ -105,8 +105,8 @@ def test_a_lost_head_is_brought_up_again_and_the_sweep_resumed(whole: Cluster, u
 
 @pytest.mark.slow
 def test_results_in_a_bucket_are_drawn_on_the_laptop(cluster: Cluster, bucket: str, tmp_path: Path) -> None:
-    said = cluster.laptop.exec(f"sparsweep run smoke --address auto --storage {bucket}", timeout=300)
-    assert "12 trials: 12 done" in said
+    output = cluster.laptop.exec(f"sparsweep run smoke --address auto --storage {bucket}", timeout=300)
+    assert "12 trials: 12 done" in output
     drawn = cluster.laptop.run("sparsweep", "figures", "smoke", "--storage", bucket, **S3)
     pictures = [line for line in drawn.splitlines() if ".png" in line]
     assert pictures and all("sparsweep/runs/figures/smoke/" in line for line in pictures)

@@ -11,8 +11,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(1800)]
 
 def test_the_quickstart_across_the_machines(cluster: Cluster) -> None:
     storage = cluster.shared / "quickstart"
-    said = cluster.laptop.exec(f"sparsweep run quickstart --address auto --storage {storage}", timeout=1500)
-    assert "57 trials: 57 done" in said
+    output = cluster.laptop.exec(f"sparsweep run quickstart --address auto --storage {storage}", timeout=1500)
+    assert "57 trials: 57 done" in output
     assert hosts(storage) == {machine.name for machine in cluster.machines}
     drawn = cluster.laptop.run("sparsweep", "figures", "quickstart", "--storage", str(storage))
     assert "figures/quickstart/" in drawn

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from support.cli import COMMAND
-from support.fault_injection import LINGER_SECONDS, Ground, wait_until, with_sweep
+from support.fault_injection import LINGER_SECONDS, Workspace, create_workspace, wait_until
 from support.s3_server import s3_bucket, sign_in
 
 
@@ -28,39 +28,39 @@ def sparsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The storage of a run that nothing happened to."""
-    ground = with_sweep(tmp_path_factory.mktemp("undisturbed"))
-    assert ground.finish("run", "hurt.yaml") == 0, ground.said
-    return ground.folder / "runs"
+    workspace = create_workspace(tmp_path_factory.mktemp("undisturbed"))
+    assert workspace.finish("run", "hurt.yaml") == 0, workspace.output
+    return workspace.folder / "runs"
 
 
 @pytest.fixture(scope="session")
-def grounds() -> Iterator[list[Ground]]:
-    """All grounds; nothing that was started on them is left at the end."""
-    made: list[Ground] = []
+def workspaces() -> Iterator[list[Workspace]]:
+    """All workspaces; nothing that was started on them is left at the end."""
+    made: list[Workspace] = []
     yield made
 
     def left() -> list[str]:
-        return [command for ground in made for _, command in ground.processes()]
+        return [command for workspace in made for _, command in workspace.processes()]
 
     wait_until(lambda: not left(), "an end of all processes", LINGER_SECONDS)
 
 
 @pytest.fixture
-def ground(tmp_path: Path, grounds: list[Ground]) -> Ground:
-    grounds.append(with_sweep(tmp_path))
-    return grounds[-1]
+def workspace(tmp_path: Path, workspaces: list[Workspace]) -> Workspace:
+    workspaces.append(create_workspace(tmp_path))
+    return workspaces[-1]
 
 
 @pytest.fixture
-def bucket(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ground]:
-    """The ground's storage in a bucket of a server of S3 on this machine."""
+def bucket(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """The workspace's storage in a bucket of a server of S3 on this machine."""
     sign_in(monkeypatch)
-    with s3_bucket() as ground.storage:
-        yield ground
+    with s3_bucket() as workspace.storage:
+        yield workspace
 
 
-@pytest.fixture(params=["ground", "bucket"])
-def anywhere(request: pytest.FixtureRequest) -> Ground:
-    """A ground whose storage is a folder, and one whose storage is a bucket."""
-    found: Ground = request.getfixturevalue(request.param)
+@pytest.fixture(params=["workspace", "bucket"])
+def anywhere(request: pytest.FixtureRequest) -> Workspace:
+    """A workspace whose storage is a folder, and one whose storage is a bucket."""
+    found: Workspace = request.getfixturevalue(request.param)
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,36 +10,38 @@ import pandas as pd
 import pytest
 
 from support.cli import assert_same_results
-from support.fault_injection import TRIALS, Ground, kill, wait_until
+from support.fault_injection import TRIALS, Workspace, kill, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
-def resumed_equals(ground: Ground, undisturbed: Path) -> None:
+def resumed_equals(workspace: Workspace, undisturbed: Path) -> None:
     """A resume ends well, does nothing that was done, and all tables are those of a run that was not disturbed."""
-    before = ground.written()
-    assert ground.finish("resume", "hurt") == 0, ground.said
-    assert_same_results(ground.local(), undisturbed)
-    assert before.items() <= ground.written().items()
-    assert not ground.store.checkpoints()
+    before = workspace.row_times()
+    assert workspace.finish("resume", "hurt") == 0, workspace.output
+    assert_same_results(workspace.local_copy(), undisturbed)
+    assert before.items() <= workspace.row_times().items()
+    assert not workspace.store.checkpoints()
 
 
-def soon(ground: Ground) -> bool:
-    return bool(list(ground.processes()))
+def soon(workspace: Workspace) -> bool:
+    return bool(list(workspace.processes()))
 
 
-def at_the_end(ground: Ground) -> bool:
-    return len(ground.store.finished()) == TRIALS
+def at_the_end(workspace: Workspace) -> bool:
+    return len(workspace.store.finished()) == TRIALS
 
 
-@pytest.mark.parametrize("moment", [soon, Ground.begun, Ground.halfway, at_the_end], ids=lambda moment: moment.__name__)
-def test_the_driver_is_killed(moment: Callable[[Ground], bool], ground: Ground, undisturbed: Path) -> None:
-    driver = ground.start("run", "hurt.yaml")
-    wait_until(lambda: moment(ground), moment.__name__)
+@pytest.mark.parametrize(
+    "moment", [soon, Workspace.has_checkpoint, Workspace.halfway, at_the_end], ids=lambda moment: moment.__name__
+)
+def test_the_driver_is_killed(moment: Callable[[Workspace], bool], workspace: Workspace, undisturbed: Path) -> None:
+    driver = workspace.start("run", "hurt.yaml")
+    wait_until(lambda: moment(workspace), moment.__name__)
     kill(driver)
     if moment is soon:  # before it kept the sweep: there is nothing to go on with by name
-        assert ground.finish("run", "hurt.yaml") == 0, ground.said
-    resumed_equals(ground, undisturbed)
+        assert workspace.finish("run", "hurt.yaml") == 0, workspace.output
+    resumed_equals(workspace, undisturbed)
 
 
 SLOW_WRITES = '''
@@ -62,113 +63,106 @@ files.atomic_write = half
 '''
 
 
-def test_the_driver_is_killed_while_a_record_is_written(ground: Ground, undisturbed: Path) -> None:
-    (ground.folder / "slow_writes.py").write_text(SLOW_WRITES)
-    ground.environment = {
-        "PYTHONPATH": os.pathsep.join([str(ground.folder), os.environ.get("PYTHONPATH", os.getcwd())])
-    }
-    driver = ground.start("run", "hurt.yaml", "--plugin", "slow_writes")
-    wait_until(lambda: list(ground.folder.glob("runs/results/*/_*")), "half a record")
+def test_the_driver_is_killed_while_a_record_is_written(workspace: Workspace, undisturbed: Path) -> None:
+    workspace.add_plugin("slow_writes", SLOW_WRITES)
+    driver = workspace.start("run", "hurt.yaml", "--plugin", "slow_writes")
+    wait_until(lambda: list(workspace.folder.glob("runs/results/*/_*")), "half a record")
     kill(driver)
-    assert not ground.store.finished()
-    ground.environment = {}
-    resumed_equals(ground, undisturbed)
+    assert not workspace.store.finished()
+    workspace.environment = {}
+    resumed_equals(workspace, undisturbed)
 
 
-def test_a_trials_process_is_killed(ground: Ground, undisturbed: Path) -> None:
+def test_a_trials_process_is_killed(workspace: Workspace, undisturbed: Path) -> None:
     """The worker dies, its trial goes on elsewhere, and no failure is held against it."""
-    driver = ground.start("run", "hurt.yaml")
-    wait_until(ground.begun, "a checkpoint")
-    ground.kill_workers()
-    assert driver.wait(timeout=480) == 0, ground.said
-    assert_same_results(ground.folder / "runs", undisturbed)
-    log = (ground.folder / "runs/sweeps/hurt/log.txt").read_text()
+    driver = workspace.start("run", "hurt.yaml")
+    wait_until(workspace.has_checkpoint, "a checkpoint")
+    workspace.kill_workers()
+    assert driver.wait(timeout=480) == 0, workspace.output
+    assert_same_results(workspace.folder / "runs", undisturbed)
+    log = (workspace.folder / "runs/sweeps/hurt/log.txt").read_text()
     assert "retrying" in log and "ActorDiedError" in log
 
 
-def test_a_process_that_is_killed_each_time_fails_with_its_reason(ground: Ground) -> None:
+def test_a_process_that_is_killed_each_time_fails_with_its_reason(workspace: Workspace) -> None:
     """As the kernel's out-of-memory killer does it: the others finish, what needs it is blocked, a resume mends it."""
-    (ground.folder / "greedy.py").write_text(
+    workspace.add_plugin(
+        "greedy",
         "import os, signal\nfrom sparsweep.trainables.runs import base\n"
         "once = base.TrainingRun.train_epoch\n"
         "def epoch(self):\n"
         "    if getattr(self.spec, 'seed', 0) == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    once(self)\n"
-        "base.TrainingRun.train_epoch = epoch\n"
+        "base.TrainingRun.train_epoch = epoch\n",
     )
-    ground.environment = {
-        "PYTHONPATH": os.pathsep.join([str(ground.folder), os.environ.get("PYTHONPATH", os.getcwd())])
-    }
-    assert ground.finish("run", "hurt.yaml", "--plugin", "greedy", "--set", "retries=1") == 1
-    assert len(ground.store.finished()) == TRIALS - 1
-    (failure,) = ground.store.failures().values()
+    assert workspace.finish("run", "hurt.yaml", "--plugin", "greedy", "--set", "retries=1") == 1
+    assert len(workspace.store.finished()) == TRIALS - 1
+    (failure,) = workspace.store.failures().values()
     assert failure["error"] == "ActorDiedError" and "OOM killer" in failure["message"]
-    ground.environment = {}
-    assert ground.finish("resume", "hurt") == 0, ground.said
+    workspace.environment = {}
+    assert workspace.finish("resume", "hurt") == 0, workspace.output
 
 
-def test_a_trial_that_hangs_is_killed_and_goes_on(ground: Ground, undisturbed: Path) -> None:
+def test_a_trial_that_hangs_is_killed_and_goes_on(workspace: Workspace, undisturbed: Path) -> None:
     """Stopped as it is, it can do nothing for itself, neither train nor end."""
-    driver = ground.start("run", "hurt.yaml", "--set", "resources.trial_timeout=20")
-    wait_until(ground.begun, "a checkpoint")
-    ground.kill_workers(signal.SIGSTOP, count=1)
-    assert driver.wait(timeout=480) == 0, ground.said
-    assert_same_results(ground.folder / "runs", undisturbed)
-    assert "TrialTimeout: no epoch ended within 20 s" in (ground.folder / "runs/sweeps/hurt/log.txt").read_text()
+    driver = workspace.start("run", "hurt.yaml", "--set", "resources.trial_timeout=20")
+    wait_until(workspace.has_checkpoint, "a checkpoint")
+    workspace.kill_workers(signal.SIGSTOP, count=1)
+    assert driver.wait(timeout=480) == 0, workspace.output
+    assert_same_results(workspace.folder / "runs", undisturbed)
+    assert "TrialTimeout: no epoch ended within 20 s" in (workspace.folder / "runs/sweeps/hurt/log.txt").read_text()
 
 
-def test_a_trial_that_always_hangs_fails_by_name(ground: Ground) -> None:
-    (ground.folder / "hang.py").write_text(
+def test_a_trial_that_always_hangs_fails_by_name(workspace: Workspace) -> None:
+    workspace.add_plugin(
+        "hang",
         "import time\nfrom sparsweep.trainables.runs import base\n"
-        "base.TrainingRun.train_epoch = lambda self: time.sleep(600)\n"
+        "base.TrainingRun.train_epoch = lambda self: time.sleep(600)\n",
     )
-    ground.environment = {
-        "PYTHONPATH": os.pathsep.join([str(ground.folder), os.environ.get("PYTHONPATH", os.getcwd())])
-    }
     settings = ("--set", "resources.trial_timeout=15", "--set", "retries=0", "--set", "difficulty=none")
-    assert ground.finish("run", "hurt.yaml", "--plugin", "hang", *settings) == 1
-    errors = {row["error"] for row in ground.store.failures().values()}
+    assert workspace.finish("run", "hurt.yaml", "--plugin", "hang", *settings) == 1
+    errors = {row["error"] for row in workspace.store.failures().values()}
     assert errors == {"TrialTimeout"}
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_nothing_behind(signum: signal.Signals, anywhere: Ground, undisturbed: Path) -> None:
-    ground = anywhere
-    driver = ground.start("run", "hurt.yaml")
-    wait_until(ground.begun, "a checkpoint")
+def test_a_signal_leaves_nothing_behind(signum: signal.Signals, anywhere: Workspace, undisturbed: Path) -> None:
+    workspace = anywhere
+    driver = workspace.start("run", "hurt.yaml")
+    wait_until(workspace.has_checkpoint, "a checkpoint")
     driver.send_signal(signum)
     assert driver.wait(timeout=60) == 128 + signum
-    wait_until(lambda: not list(ground.processes()), "an end of all processes", 30)
-    resumed_equals(ground, undisturbed)
+    wait_until(lambda: not list(workspace.processes()), "an end of all processes", 30)
+    resumed_equals(workspace, undisturbed)
 
 
-def test_two_drivers_of_one_sweep(anywhere: Ground, undisturbed: Path) -> None:
+def test_two_drivers_of_one_sweep(anywhere: Workspace, undisturbed: Path) -> None:
     """Started at once: one has it, the other says who."""
     both = [anywhere.start("run", "hurt.yaml") for _ in range(2)]
-    assert sorted(driver.wait(timeout=480) for driver in both) == [0, 2], anywhere.said
-    assert "hurt is being run here by process" in anywhere.said
-    assert_same_results(anywhere.local(), undisturbed)
+    assert sorted(driver.wait(timeout=480) for driver in both) == [0, 2], anywhere.output
+    assert "hurt is being run here by process" in anywhere.output
+    assert_same_results(anywhere.local_copy(), undisturbed)
 
 
-def test_a_stopped_driver_keeps_its_sweep_until_another_takes_it_over(ground: Ground, undisturbed: Path) -> None:
+def test_a_stopped_driver_keeps_its_sweep_until_another_takes_it_over(workspace: Workspace, undisturbed: Path) -> None:
     """Ctrl-Z for longer than any lease; when it goes on, it finds that it has lost the sweep, and ends."""
-    first = ground.start("run", "hurt.yaml")
-    wait_until(ground.begun, "a checkpoint")
+    first = workspace.start("run", "hurt.yaml")
+    wait_until(workspace.has_checkpoint, "a checkpoint")
     first.send_signal(signal.SIGSTOP)
-    assert ground.finish("resume", "hurt") == 2
-    assert "--take-over" in ground.said
-    assert ground.finish("resume", "hurt", "--take-over") == 0, ground.said
+    assert workspace.finish("resume", "hurt") == 2
+    assert "--take-over" in workspace.output
+    assert workspace.finish("resume", "hurt", "--take-over") == 0, workspace.output
     first.send_signal(signal.SIGCONT)
     assert first.wait(timeout=120) == 128 + signal.SIGTERM
-    assert "hurt was taken over by a driver that has exited since. This driver exits." in ground.said
-    assert_same_results(ground.folder / "runs", undisturbed)
+    assert "hurt was taken over by a driver that has exited since. This driver exits." in workspace.output
+    assert_same_results(workspace.folder / "runs", undisturbed)
 
 
-def test_two_sweeps_that_share_their_trials(anywhere: Ground, undisturbed: Path) -> None:
+def test_two_sweeps_that_share_their_trials(anywhere: Workspace, undisturbed: Path) -> None:
     """At once in one storage: each trial may be trained by both, and both have the same to say of it."""
-    ground = anywhere
-    (ground.folder / "other.yaml").write_text((ground.folder / "hurt.yaml").read_text().replace("name: hurt", ""))
-    both = [ground.start("run", name) for name in ("hurt.yaml", "other.yaml")]
-    assert [driver.wait(timeout=480) for driver in both] == [0, 0], ground.said
-    assert_same_results(ground.local(), undisturbed)
-    assert len(pd.read_parquet(ground.local() / "results/trials")) == TRIALS
+    workspace = anywhere
+    (workspace.folder / "other.yaml").write_text((workspace.folder / "hurt.yaml").read_text().replace("name: hurt", ""))
+    both = [workspace.start("run", name) for name in ("hurt.yaml", "other.yaml")]
+    assert [driver.wait(timeout=480) for driver in both] == [0, 0], workspace.output
+    assert_same_results(workspace.local_copy(), undisturbed)
+    assert len(pd.read_parquet(workspace.local_copy() / "results/trials")) == TRIALS

@@ -16,7 +16,7 @@ import pytest
 from sparsweep.trainables.storage import tables
 from sparsweep.tuner.state.driver_lease import read_live_lease
 from support.cli import COMMAND
-from support.fault_injection import Ground, wait_until
+from support.fault_injection import Workspace, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
@@ -27,29 +27,29 @@ grids: [{sparsifier: random, sparsity: 0.5, seed: [0, 1, 2, 3]}]
 
 
 @pytest.fixture
-def short(ground: Ground) -> Iterator[Ground]:
+def short(workspace: Workspace) -> Iterator[Workspace]:
     """A sweep of four short trials, and temporary folders and a home of its own."""
-    (ground.folder / "short.yaml").write_text(SHORT)
+    (workspace.folder / "short.yaml").write_text(SHORT)
     for name in ("home", "data"):
-        (ground.folder / name).mkdir()
+        (workspace.folder / name).mkdir()
     with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as temporary:
-        ground.environment = {"TMPDIR": temporary, "HOME": str(ground.folder / "home")}
-        yield ground
+        workspace.environment = {"TMPDIR": temporary, "HOME": str(workspace.folder / "home")}
+        yield workspace
 
 
-def last(ground: Ground) -> str:
-    return ground.said.splitlines()[-1]
+def last(workspace: Workspace) -> str:
+    return workspace.output.splitlines()[-1]
 
 
-def base(ground: Ground) -> Path:
-    return Path(ground.environment["TMPDIR"]) / f"sparsweep-{os.getuid()}"
+def base(workspace: Workspace) -> Path:
+    return Path(workspace.environment["TMPDIR"]) / f"sparsweep-{os.getuid()}"
 
 
 @pytest.mark.parametrize(("server", "name"), [("raylet/raylet", "node"), ("gcs/gcs_server", "control store")])
-def test_ray_is_lost(short: Ground, server: str, name: str) -> None:
+def test_ray_is_lost(short: Workspace, server: str, name: str) -> None:
     """One line within seconds; the lease is given back, nothing is left that trains, and a resume goes on."""
     driver = short.start("run", "short.yaml")
-    wait_until(short.begun, "a checkpoint")
+    wait_until(short.has_checkpoint, "a checkpoint")
     (victim,) = (pid for pid, command in short.processes() if server in command.split(" ")[0])
     os.kill(victim, signal.SIGKILL)
     assert driver.wait(timeout=60) == 2
@@ -57,28 +57,29 @@ def test_ray_is_lost(short: Ground, server: str, name: str) -> None:
         f"sparsweep: lost Ray's {name}. Finished runs are kept. Continue: sparsweep resume short --storage runs"
     )
     assert (
-        sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == 1 and "Traceback" not in short.said
+        sum(line.startswith("sparsweep: ") for line in short.output.splitlines()) == 1
+        and "Traceback" not in short.output
     )
     assert read_live_lease("short", short.store) is None
     wait_until(lambda: not short.workers(), "an end of all trials")
-    assert short.finish("resume", "short") == 0, short.said
+    assert short.finish("resume", "short") == 0, short.output
     assert len(short.store.finished()) == 4
 
 
-def test_a_private_cluster_is_of_its_user_alone(short: Ground) -> None:
+def test_a_private_cluster_is_of_its_user_alone(short: Workspace) -> None:
     """Loopback, a folder and a token that nobody else reads, and nothing left at the end."""
     del short.environment["TMPDIR"]  # replaced below
     with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as temporary:
         short.environment["TMPDIR"] = temporary
         short.environment["RAY_AUTH_MODE"] = "token"
         driver = short.start("run", "short.yaml")
-        wait_until(short.begun, "a checkpoint")
+        wait_until(short.has_checkpoint, "a checkpoint")
         assert stat.S_IMODE(base(short).stat().st_mode) == 0o700
         assert {path.name[:2] for path in base(short).iterdir()} == {"d-", "lo"}
         pids = {pid for pid, _ in short.processes()}
         listening = sockets(pids)
         assert listening and all(address in ("127.0.0.1", "::1", "::ffff:127.0.0.1") for address in listening)
-        assert driver.wait(timeout=240) == 0, short.said
+        assert driver.wait(timeout=240) == 0, short.output
         assert [path.name for path in base(short).iterdir()] == ["lock"]
         assert not (short.folder / "home/.ray").exists()
 
@@ -96,26 +97,26 @@ def sockets(pids: set[int]) -> set[str]:
     return found
 
 
-def test_what_a_killed_driver_left_goes_with_the_next(short: Ground) -> None:
+def test_what_a_killed_driver_left_goes_with_the_next(short: Workspace) -> None:
     driver = short.start("run", "short.yaml")
-    wait_until(short.begun, "a checkpoint")
+    wait_until(short.has_checkpoint, "a checkpoint")
     driver.kill()
     driver.wait()
     (left,) = base(short).glob("d-*")
-    assert short.finish("resume", "short") == 0, short.said
+    assert short.finish("resume", "short") == 0, short.output
     assert not left.exists() and [path.name for path in base(short).iterdir()] == ["lock"]
 
 
-def test_a_hangup_stops_in_order(short: Ground) -> None:
+def test_a_hangup_stops_in_order(short: Workspace) -> None:
     driver = short.start("run", "short.yaml")
-    wait_until(short.begun, "a checkpoint")
+    wait_until(short.has_checkpoint, "a checkpoint")
     driver.send_signal(signal.SIGHUP)
     assert driver.wait(timeout=60) == 128 + signal.SIGHUP
     assert last(short) == "stopped. Finished runs are kept. Continue: sparsweep resume short --storage runs"
 
 
 @pytest.mark.parametrize("output", ["terminal", "pipe"])
-def test_a_sweep_outlives_the_reader_of_its_output(short: Ground, output: str) -> None:
+def test_a_sweep_outlives_the_reader_of_its_output(short: Workspace, output: str) -> None:
     """A terminal that is closed under ``nohup``, or a pipe whose reader has ended."""
     reading_end, writing = pty.openpty() if output == "terminal" else os.pipe()
     driver = subprocess.Popen(
@@ -128,7 +129,7 @@ def test_a_sweep_outlives_the_reader_of_its_output(short: Ground, output: str) -
         preexec_fn=lambda: (os.setsid(), signal.signal(signal.SIGHUP, signal.SIG_IGN)),
     )
     os.close(writing)
-    wait_until(short.begun, "a checkpoint")
+    wait_until(short.has_checkpoint, "a checkpoint")
     os.close(reading_end)
     assert driver.wait(timeout=240) == 0
     assert len(short.store.finished()) == 4
@@ -149,19 +150,17 @@ base.TrainingRun.train_epoch = epoch
     ("what", "error"),
     [("None + 1", "TypeError"), ("import sys; sys.exit()", "CalledExit")],
 )
-def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Ground, what: str, error: str) -> None:
-    (short.folder / "wrong.py").write_text(WRONG.format(what=what))
-    path = os.pathsep.join([str(short.folder), os.environ.get("PYTHONPATH", os.getcwd())])
-    short.environment["PYTHONPATH"] = path
-    assert short.finish("run", "short.yaml", "--plugin", "wrong", "--set", "resources.cpus=1") == 1, short.said
+def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Workspace, what: str, error: str) -> None:
+    short.add_plugin("wrong", WRONG.format(what=what))
+    assert short.finish("run", "short.yaml", "--plugin", "wrong", "--set", "resources.cpus=1") == 1, short.output
     assert len(short.store.finished()) == 3
     rows = tables.read_table(short.store.storage, "failures")[0].to_pylist()
     assert [(row["error"], row["attempt"]) for row in rows] == [(error, 1)]
-    assert "Traceback" not in short.said
+    assert "Traceback" not in short.output
 
     short.storage = "others"
     arguments = ("run", "short.yaml", "--plugin", "wrong", "--fail-fast", "--set", "recipe.epochs=60")
-    assert short.finish(*arguments) == 1, short.said
+    assert short.finish(*arguments) == 1, short.output
     assert not short.store.finished() and len(short.store.failures()) == 1
     assert read_live_lease("short", short.store) is None
 
@@ -181,9 +180,10 @@ SEAMS = [
 
 
 @pytest.mark.parametrize("seam", SEAMS)
-def test_an_error_in_a_running_driver_is_one_line(short: Ground, seam: str) -> None:
+def test_an_error_in_a_running_driver_is_one_line(short: Workspace, seam: str) -> None:
     module, _, name = seam.rpartition(".")
-    (short.folder / "planted.py").write_text(
+    short.add_plugin(
+        "planted",
         "import os, pkgutil\n"
         "if 'default_worker' not in open('/proc/self/cmdline').read():\n"
         "    def planted(*arguments, **options):\n"
@@ -192,11 +192,10 @@ def test_an_error_in_a_running_driver_is_one_line(short: Ground, seam: str) -> N
         f"    import sparsweep.tuner.execution.driver, sparsweep.tuner.execution.progress\n"
         f"    owner = pkgutil.resolve_name({module!r})\n"
         f"    assert hasattr(owner, {name!r})\n"
-        f"    setattr(owner, {name!r}, planted)\n"
+        f"    setattr(owner, {name!r}, planted)\n",
     )
-    short.environment["PYTHONPATH"] = os.pathsep.join([str(short.folder), os.environ.get("PYTHONPATH", os.getcwd())])
     code = short.finish("run", "short.yaml", "--plugin", "planted", seconds=240)
-    assert code == (0 if seam.endswith("finish") else 2), short.said  # Tune takes that one for a failure of its trial
-    assert "Traceback" not in short.said and '  File "' not in short.said, short.said
-    assert sum(line.startswith("sparsweep: ") for line in short.said.splitlines()) == (code == 2), short.said
+    assert code == (0 if seam.endswith("finish") else 2), short.output  # Tune takes that one for a failure of its trial
+    assert "Traceback" not in short.output and '  File "' not in short.output, short.output
+    assert sum(line.startswith("sparsweep: ") for line in short.output.splitlines()) == (code == 2), short.output
     wait_until(lambda: not short.workers(), "an end of all trials")

@@ -17,7 +17,7 @@ from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import read_sweep
 from support import former_files
 from support.cli import assert_same_results
-from support.fault_injection import TRIALS, Ground, kill, wait_until
+from support.fault_injection import TRIALS, Workspace, kill, wait_until
 from support.malicious_files import Touch
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
@@ -28,9 +28,9 @@ def mount(*arguments: str) -> bool:
 
 
 @pytest.fixture
-def small_disk(ground: Ground) -> Iterator[Path]:
-    """The ground's storage as a file system of its own, of 24 MB."""
-    disk = ground.folder / "runs"
+def small_disk(workspace: Workspace) -> Iterator[Path]:
+    """The workspace's storage as a file system of its own, of 24 MB."""
+    disk = workspace.folder / "runs"
     disk.mkdir()
     if os.geteuid() != 0 or not mount("-t", "tmpfs", "-o", "size=24m", "none", str(disk)):
         pytest.skip("only root can mount a file system")
@@ -38,114 +38,118 @@ def small_disk(ground: Ground) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_disk_that_fills_up(ground: Ground, small_disk: Path, undisturbed: Path) -> None:
+def test_a_disk_that_fills_up(workspace: Workspace, small_disk: Path, undisturbed: Path) -> None:
     """What cannot be written fails; what was finished stays readable; with room again a resume ends as it should."""
-    driver = ground.start("run", "hurt.yaml")
-    wait_until(ground.halfway, "a finished and a begun trial")
+    driver = workspace.start("run", "hurt.yaml")
+    wait_until(workspace.halfway, "a finished and a begun trial")
     with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
         while True:
             filler.write(bytes(4096))
-    assert driver.wait(timeout=480) == 1, ground.said
-    assert "Traceback" not in ground.said and "No space left" in ground.said
-    finished = ground.written()
+    assert driver.wait(timeout=480) == 1, workspace.output
+    assert "Traceback" not in workspace.output and "No space left" in workspace.output
+    finished = workspace.row_times()
     assert 0 < len(finished) < TRIALS and len(pd.read_parquet(small_disk / "results/trials")) == len(finished)
     (small_disk / "filler").unlink()
-    assert ground.finish("resume", "hurt") == 0, ground.said
+    assert workspace.finish("resume", "hurt") == 0, workspace.output
     assert_same_results(small_disk, undisturbed)
-    assert finished.items() <= ground.written().items()
+    assert finished.items() <= workspace.row_times().items()
 
 
-def test_a_storage_that_becomes_read_only(ground: Ground, small_disk: Path, undisturbed: Path) -> None:
-    driver = ground.start("run", "hurt.yaml")
-    wait_until(ground.halfway, "a finished and a begun trial")
+def test_a_storage_that_becomes_read_only(workspace: Workspace, small_disk: Path, undisturbed: Path) -> None:
+    driver = workspace.start("run", "hurt.yaml")
+    wait_until(workspace.halfway, "a finished and a begun trial")
     wait_until(lambda: mount("-o", "remount,ro", str(small_disk)), "a moment in which no file is being written")
-    assert driver.wait(timeout=480) == 1, ground.said
-    assert "Traceback" not in ground.said and "Read-only file system" in ground.said
-    assert ground.finish("resume", "hurt") == 2  # refused before anything begins
-    assert "--storage runs: not writable: [Errno 30] Read-only file system" in ground.said
-    assert ground.finish("status", "hurt") == 0
-    finished = ground.written()
+    assert driver.wait(timeout=480) == 1, workspace.output
+    assert "Traceback" not in workspace.output and "Read-only file system" in workspace.output
+    assert workspace.finish("resume", "hurt") == 2  # refused before anything begins
+    assert "--storage runs: not writable: [Errno 30] Read-only file system" in workspace.output
+    assert workspace.finish("status", "hurt") == 0
+    finished = workspace.row_times()
     assert len(load_trials(str(small_disk))) == len(finished) > 0
     assert mount("-o", "remount,rw", str(small_disk))
-    assert ground.finish("resume", "hurt") == 0, ground.said
+    assert workspace.finish("resume", "hurt") == 0, workspace.output
     assert_same_results(small_disk, undisturbed)
-    assert finished.items() <= ground.written().items()
+    assert finished.items() <= workspace.row_times().items()
 
 
-def test_artifacts_that_vanish_or_are_cut_short(anywhere: Ground, undisturbed: Path) -> None:
+def test_artifacts_that_vanish_or_are_cut_short(anywhere: Workspace, undisturbed: Path) -> None:
     """A lost file is made again at once; one that is damaged is found out by whoever needs it, and made again then."""
-    ground = anywhere
-    assert ground.finish("run", "hurt.yaml") == 0, ground.said
-    store, trials = ground.store, read_sweep(str(ground.folder / "hurt.yaml")).trials.values()
+    workspace = anywhere
+    assert workspace.finish("run", "hurt.yaml") == 0, workspace.output
+    store, trials = workspace.store, read_sweep(str(workspace.folder / "hurt.yaml")).trials.values()
     lth = next(trial for trial in trials if trial.sparsifier.name == "lth")
     (dense,) = lth.sparsifier.prerequisites(lth)
     store.delete(store.result_path("trials", lth.id))
-    others = ground.written()
+    others = workspace.row_times()
     (scores,) = store.artifacts("scores")
     store.delete(store.artifact_path("scores", scores))
     weights = store.artifact_path("weights", dense.id)
     store.write(weights, (store.read(weights) or b"")[:-100])
 
-    assert ground.finish("resume", "hurt") == 1
+    assert workspace.finish("resume", "hurt") == 1
     assert store.artifacts("scores") == {scores}
-    assert f"the weights of {dense.id} are damaged (checksum does not match) and were removed" in said(ground, lth.id)
-    assert ground.finish("resume", "hurt") == 0, ground.said
-    assert_same_results(ground.local(), undisturbed)
-    assert others.items() <= ground.written().items()
+    assert f"the weights of {dense.id} are damaged (checksum does not match) and were removed" in run_log(
+        workspace, lth.id
+    )
+    assert workspace.finish("resume", "hurt") == 0, workspace.output
+    assert_same_results(workspace.local_copy(), undisturbed)
+    assert others.items() <= workspace.row_times().items()
 
 
-def said(ground: Ground, run: str) -> str:
-    return (ground.store.read(f"logs/{run}.txt") or b"").decode()
+def run_log(workspace: Workspace, run: str) -> str:
+    return (workspace.store.read(f"logs/{run}.txt") or b"").decode()
 
 
-def test_nothing_in_the_storage_is_unpickled(ground: Ground, undisturbed: Path) -> None:
+def test_nothing_in_the_storage_is_unpickled(workspace: Workspace, undisturbed: Path) -> None:
     """Tune leaves nothing there; hostile pickles under the names that it would look for, and in the checkpoints."""
-    driver = ground.start("run", "hurt.yaml")
-    wait_until(ground.halfway, "a finished and a begun trial")
+    driver = workspace.start("run", "hurt.yaml")
+    wait_until(workspace.halfway, "a finished and a begun trial")
     kill(driver)
-    wait_until(lambda: not ground.workers(), "an end of all trials")
-    hostile = pickle.dumps(Touch(ground.folder / "ran"))
-    tune = ground.folder / "runs/sweeps/hurt/tune"
+    wait_until(lambda: not workspace.workers(), "an end of all trials")
+    hostile = pickle.dumps(Touch(workspace.folder / "ran"))
+    tune = workspace.folder / "runs/sweeps/hurt/tune"
     names = {"tuner.pkl", "trainable.pkl", "searcher-state-1.pkl", "search_gen_state-1.json", "callback_state-1.pkl"}
-    assert not tune.exists() and not list((ground.folder / "runs").rglob("*.pkl"))
+    assert not tune.exists() and not list((workspace.folder / "runs").rglob("*.pkl"))
     tune.mkdir()
     for name in names:
         (tune / name).write_bytes(hostile)
-    bare, *others = sorted(ground.store.checkpoints())
-    ground.store.write(f"checkpoints/{bare}.pt", hostile)
+    bare, *others = sorted(workspace.store.checkpoints())
+    workspace.store.write(f"checkpoints/{bare}.pt", hostile)
     for sealed in others:
-        ground.store.write(f"checkpoints/{sealed}.pt", former_files.dumps({"training": Touch(ground.folder / "ran")}))
-    before = ground.written()
-    assert ground.finish("resume", "hurt") == 0, ground.said
-    assert not (ground.folder / "ran").exists()
-    assert "is damaged" in said(ground, bare)
-    assert_same_results(ground.folder / "runs", undisturbed)
-    assert before.items() <= ground.written().items()
+        workspace.store.write(
+            f"checkpoints/{sealed}.pt", former_files.dumps({"training": Touch(workspace.folder / "ran")})
+        )
+    before = workspace.row_times()
+    assert workspace.finish("resume", "hurt") == 0, workspace.output
+    assert not (workspace.folder / "ran").exists()
+    assert "is damaged" in run_log(workspace, bare)
+    assert_same_results(workspace.folder / "runs", undisturbed)
+    assert before.items() <= workspace.row_times().items()
 
 
 # Buckets -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_bucket(bucket: Ground, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket(bucket: Workspace, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Driver killed, then a trial's process; a second driver is refused; all commands work on what comes out."""
     driver = bucket.start("run", "hurt.yaml")
     wait_until(bucket.halfway, "a finished and a begun trial")
     assert bucket.finish("run", "hurt.yaml") == 2
-    assert "hurt is being run here by process" in bucket.said
+    assert "hurt is being run here by process" in bucket.output
     kill(driver)
-    before = bucket.written()
+    before = bucket.row_times()
     driver = bucket.start("resume", "hurt")
     bucket.kill_workers(count=1)
-    assert driver.wait(timeout=480) == 0, bucket.said
-    assert_same_results(bucket.local(), undisturbed)
-    assert before and before.items() <= bucket.written().items()
+    assert driver.wait(timeout=480) == 0, bucket.output
+    assert_same_results(bucket.local_copy(), undisturbed)
+    assert before and before.items() <= bucket.row_times().items()
     assert not bucket.store.checkpoints()
 
     assert sorted(load_trials(bucket.storage)["trial"]) == sorted(bucket.store.finished())
     assert len(load_epochs(bucket.storage, trials=[load_trials(bucket.storage)["trial"][0]])) == 20
     for command in (["compact"], ["figures", "hurt"], ["report", "hurt"], ["gc", "--yes"], ["status", "hurt"]):
-        assert bucket.finish(*command) == 0, bucket.said
-    assert "s3://bucket/some/where/compacted/trials.parquet?region=us-east-1" in bucket.said
+        assert bucket.finish(*command) == 0, bucket.output
+    assert "s3://bucket/some/where/compacted/trials.parquet?region=us-east-1" in bucket.output
     assert {f"figures/hurt/accuracy_vs_sparsity.{kind}" for kind in ("png", "pdf", "csv")} <= set(
         bucket.store.list_sizes("figures/hurt")
     )

@@ -88,6 +88,6 @@ def test_a_signal_stops_in_order_and_says_how_to_go_on(signum: signal.Signals, s
     wait_until(lambda: bool(store.checkpoints() | store.artifacts("scores")), "a first sign of training")
     driver.send_signal(signum)
     assert driver.wait(timeout=60) == 128 + signum
-    said = (tmp_path / "driver.log").read_text()
-    assert "sparsweep resume killed --storage here" in said
-    assert "Traceback" not in said
+    output = (tmp_path / "driver.log").read_text()
+    assert "sparsweep resume killed --storage here" in output
+    assert "Traceback" not in output

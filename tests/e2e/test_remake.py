@@ -27,9 +27,9 @@ def contents(storage: Path, folder: str) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in storage.glob(f"{folder}/*/*")}
 
 
-def named_command(said: str) -> list[str]:
+def named_command(output: str) -> list[str]:
     """The arguments of the command at the end of a message."""
-    return shlex.split(said.rpartition(": sparsweep ")[2])
+    return shlex.split(output.rpartition(": sparsweep ")[2])
 
 
 def test_weights_and_scores_come_back(sparsweep: Call, tmp_path: Path) -> None:

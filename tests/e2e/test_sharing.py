@@ -58,12 +58,12 @@ def test_what_was_measured_is_not_measured_again(
     monkeypatch.setattr(throughput, "TRIALS_PER_GPU", (1, 2))
     planted = {1: 100.0, 2: 180.0, 3: 181.0}
     monkeypatch.setattr(throughput, "joint_rate", lambda actors, count: planted[count])
-    said: list[str] = []
+    messages: list[str] = []
     store = Store(str(tmp_path))
-    assert throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), store, said.append, "cpu") == 2
+    assert throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), store, messages.append, "cpu") == 2
     planted.clear()
-    assert throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), store, said.append, "cpu") == 2
-    assert len(said) == 1 and "1: 100, 2: 180, 3: 181" in said[0]
+    assert throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), store, messages.append, "cpu") == 2
+    assert len(messages) == 1 and "1: 100, 2: 180, 3: 181" in messages[0]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU that PyTorch can use")

@@ -193,11 +193,11 @@ def test_bad_calls_are_one_line_and_write_nothing(
     monkeypatch.setattr("sys.argv", ["sparsweep", *call])
     with pytest.raises(SystemExit) as ended:
         main()
-    said = capfd.readouterr()
+    output = capfd.readouterr()
     assert ended.value.code == 2
-    assert said.out == ""
-    assert len(said.err.splitlines()) == 1, said.err
-    assert BAD_CALLS[call] in said.err
+    assert output.out == ""
+    assert len(output.err.splitlines()) == 1, output.err
+    assert BAD_CALLS[call] in output.err
     assert {path.name for path in tmp_path.iterdir()} == {"broken.yaml", "file"}
 
 

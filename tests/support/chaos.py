@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.cli import assert_same_results
-from support.fault_injection import Ground
+from support.fault_injection import Workspace
 
 DRIVER = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 RESUMES = 5
@@ -28,9 +28,9 @@ RESUMES = 5
 
 @dataclass
 class Chaos:
-    """Disturbs ``sweep`` on ``ground``, a signal every ``every`` seconds on average."""
+    """Disturbs ``sweep`` on ``workspace``, a signal every ``every`` seconds on average."""
 
-    ground: Ground
+    workspace: Workspace
     sweep: str
     every: float
     random: random.Random
@@ -40,7 +40,7 @@ class Chaos:
     def go(self, minutes: float) -> None:
         """Disturb for so long, or until the sweep is done all the same."""
         end = time.monotonic() + 60 * minutes
-        driver = self.ground.start("run", self.sweep)
+        driver = self.workspace.start("run", self.sweep)
         while time.monotonic() < end:
             pause = min(self.random.expovariate(1 / self.every), end - time.monotonic())
             try:
@@ -51,23 +51,23 @@ class Chaos:
                 self.look()
                 if driver.returncode == 0:
                     return
-                driver = self.ground.start("resume", self.sweep)
+                driver = self.workspace.start("resume", self.sweep)
         for _ in range(RESUMES):
             if driver.wait() == 0:
                 break
-            driver = self.ground.start("resume", self.sweep)
+            driver = self.workspace.start("resume", self.sweep)
         self.look()
 
     def hit(self, driver: subprocess.Popen[bytes]) -> None:
         """Send a signal to the driver or to a process that trains."""
-        workers = self.ground.workers()
+        workers = self.workspace.workers()
         if workers and self.random.random() < 0.5:
             victim, signum, who = self.random.choice(workers), signal.SIGKILL, "trial"
         else:
             victim, signum, who = driver.pid, self.random.choice(DRIVER), "driver"
         what = f"{signal.Signals(signum).name} to a {who}"
         self.counts[what] = self.counts.get(what, 0) + 1
-        print(f"{time.strftime('%H:%M:%S')} {what} ({len(self.ground.written())} trials finished)", flush=True)
+        print(f"{time.strftime('%H:%M:%S')} {what} ({len(self.workspace.row_times())} trials finished)", flush=True)
         try:
             os.kill(victim, signum)
         except ProcessLookupError:  # it ended by itself meanwhile
@@ -77,7 +77,7 @@ class Chaos:
 
     def look(self) -> None:
         """Nothing that was finished is gone or written again."""
-        now = self.ground.written()
+        now = self.workspace.row_times()
         assert self.finished.items() <= now.items(), f"lost or redone: {self.finished.items() - now.items()}"
         self.finished = now
 
@@ -95,11 +95,11 @@ def main() -> None:
     sweep = str(Path(chosen.sweep).resolve()) if Path(chosen.sweep).is_file() else chosen.sweep
     print(f"{chosen.sweep} in {folder}, seed {chosen.seed}, a signal every {chosen.every:g} s", flush=True)
 
-    disturbed = Chaos(Ground(folder, "disturbed"), sweep, chosen.every, random.Random(chosen.seed))
+    disturbed = Chaos(Workspace(folder, "disturbed"), sweep, chosen.every, random.Random(chosen.seed))
     disturbed.go(chosen.minutes)
-    quiet = Ground(folder, "undisturbed")
+    quiet = Workspace(folder, "undisturbed")
     if quiet.finish("run", sweep, seconds=24 * 3600) != 0:
-        sys.exit(f"the undisturbed run failed: {folder}/said.txt")
+        sys.exit(f"the undisturbed run failed: {folder}/output.txt")
     assert_same_results(folder / "disturbed", folder / "undisturbed")
     print(f"{len(disturbed.finished)} trials equal those of the undisturbed run, bit for bit, after {disturbed.counts}")
 

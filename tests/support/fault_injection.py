@@ -1,4 +1,4 @@
-"""What the fault tests share: a sweep, drivers as processes of their own, and ways to find and hurt what they start."""
+"""Helpers of the fault tests: a small sweep, drivers as processes, and functions that find and kill processes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ grids:
 """
 TRIALS = 4
 LINGER_SECONDS = 200
-"""For so long some of Ray's agents outlive a driver or a head that was killed; they end by themselves."""
+"""Maximum time that Ray's agents run after their driver or head was killed."""
 
 
 def wait_until(holds: Callable[[], object], what: str, seconds: float = 240) -> None:
+    """Call ``holds`` until it returns a true value. Fail after ``seconds``; ``what`` names the event in the message."""
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"{what} did not happen within {seconds} s"
@@ -43,8 +44,15 @@ def wait_until(holds: Callable[[], object], what: str, seconds: float = 240) -> 
 
 
 @dataclass
-class Ground:
-    """A folder in which a sweep is run and hurt. Everything that is started here can be found by a mark it inherits."""
+class Workspace:
+    """A folder in which a sweep runs under faults.
+
+    Attributes:
+        folder: The folder.
+        storage: Storage of the sweep: a folder inside ``folder``, or an address.
+        mark: Value of an environment variable that all processes of this workspace inherit.
+        environment: Further environment variables of the drivers.
+    """
 
     folder: Path
     storage: str = "runs"
@@ -55,29 +63,34 @@ class Ground:
     def store(self) -> Store:
         return Store(self.storage if "://" in self.storage else str(self.folder / self.storage))
 
+    def add_plugin(self, name: str, source: str) -> None:
+        """Write a plug-in module that later commands can import."""
+        (self.folder / f"{name}.py").write_text(source)
+        self.environment["PYTHONPATH"] = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", os.getcwd())])
+
     @property
-    def said(self) -> str:
-        """What all drivers have said here so far."""
-        return (self.folder / "said.txt").read_text()
+    def output(self) -> str:
+        """Output of all drivers so far."""
+        return (self.folder / "output.txt").read_text()
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """A driver: the command with ``arguments``, on this ground's storage."""
+        """Start a driver: the command with ``arguments`` on this workspace's storage."""
         environment = {**os.environ, "SPARSWEEP_TEST": self.mark, "RAY_AUTH_MODE": "disabled", **self.environment}
-        with (self.folder / "said.txt").open("ab") as said:
+        with (self.folder / "output.txt").open("ab") as output:
             return subprocess.Popen(
                 [*COMMAND, *arguments, "--storage", self.storage],
                 cwd=self.folder,
-                stdout=said,
-                stderr=said,
+                stdout=output,
+                stderr=output,
                 env=environment,
             )
 
     def finish(self, *arguments: str, seconds: float = 480) -> int:
-        """The exit code of such a driver."""
+        """Run a driver to its end and return its exit code."""
         return self.start(*arguments).wait(timeout=seconds)
 
     def processes(self) -> Iterator[tuple[int, str]]:
-        """Number and command line of everything that was started here and lives."""
+        """Yield id and command line of each running process of this workspace."""
         for entry in Path("/proc").iterdir():
             try:
                 if entry.name.isdigit() and f"SPARSWEEP_TEST={self.mark}".encode() in (entry / "environ").read_bytes():
@@ -86,34 +99,34 @@ class Ground:
                 continue
 
     def workers(self) -> list[int]:
-        """Processes that are training now."""
+        """Return the ids of the processes that are training."""
         return [pid for pid, command in self.processes() if "Trainable.train" in command]
 
     def kill_workers(self, signum: signal.Signals = signal.SIGKILL, count: int | None = None) -> list[int]:
-        """Send ``signum`` to the processes that are training; those that were hit."""
+        """Send ``signum`` to the first ``count`` training processes (default: all) and return their ids."""
         wait_until(self.workers, "a trial")
         hit = self.workers()[:count]
         for pid in hit:
             os.kill(pid, signum)
         return hit
 
-    def begun(self) -> bool:
-        """Whether some run has left a checkpoint."""
+    def has_checkpoint(self) -> bool:
+        """Return whether a run has a checkpoint."""
         return bool(self.store.checkpoints())
 
     def halfway(self) -> bool:
-        """Whether some trial is finished and another one begun."""
-        return bool(self.store.finished()) and self.begun()
+        """Return whether a trial is finished and another one has a checkpoint."""
+        return bool(self.store.finished()) and self.has_checkpoint()
 
-    def written(self) -> dict[str, int]:
-        """When each finished trial wrote its row."""
+    def row_times(self) -> dict[str, int]:
+        """Return the time in ns at which each finished trial wrote its row."""
         store = self.store
         folder = fs.FileSelector(f"{store.root}/results/trials", allow_not_found=True)
         infos = store.filesystem.get_file_info(folder)
         return {info.base_name: info.mtime_ns for info in infos if not info.base_name.startswith("_")}
 
-    def local(self) -> Path:
-        """The storage as a folder: itself, or a copy of a bucket."""
+    def local_copy(self) -> Path:
+        """Return the storage as a folder, or a copy if it is a bucket."""
         if "://" not in self.storage:
             return self.folder / self.storage
         copy = Path(tempfile.mkdtemp(dir=self.folder))
@@ -121,12 +134,13 @@ class Ground:
         return copy
 
 
-def with_sweep(folder: Path) -> Ground:
-    """A ground with the small sweep of these tests, ``hurt.yaml``."""
+def create_workspace(folder: Path) -> Workspace:
+    """Create a workspace with the small sweep ``hurt.yaml``."""
     (folder / "hurt.yaml").write_text(SWEEP)
-    return Ground(folder)
+    return Workspace(folder)
 
 
 def kill(driver: subprocess.Popen[bytes]) -> None:
+    """Kill a driver and wait for its end."""
     driver.kill()
     driver.wait()

@@ -33,8 +33,8 @@ class Cluster:
 
     def nodes(self) -> int:
         """Nodes that Ray counts as alive."""
-        said = self.laptop.exec("ray status 2>/dev/null", check=False)
-        return sum(int(line.split()[0]) for line in said.splitlines() if line.endswith(" local.cluster.node"))
+        output = self.laptop.exec("ray status 2>/dev/null", check=False)
+        return sum(int(line.split()[0]) for line in output.splitlines() if line.endswith(" local.cluster.node"))
 
     def wait_for_all(self) -> None:
         wait_until(lambda: self.nodes() == len(self.machines), "all machines in the cluster", 240)

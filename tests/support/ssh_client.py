@@ -61,11 +61,11 @@ class Laptop:
         """What a command says."""
         process = self.start(*command, **changes)
         try:
-            said, _ = process.communicate(timeout=timeout)
+            output, _ = process.communicate(timeout=timeout)
         finally:
             self.end(process)
-        assert not check or process.returncode == 0, f"{' '.join(command)}: {process.returncode}\n{said}"
-        return said
+        assert not check or process.returncode == 0, f"{' '.join(command)}: {process.returncode}\n{output}"
+        return output
 
     def up(self) -> str:
         return self.run("ray", "up", "--yes", str(self.file))
