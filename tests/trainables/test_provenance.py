@@ -78,6 +78,16 @@ def test_digest_of_a_package_is_computed_from_all_its_files(folder: Path) -> Non
     assert loaded_code("their_package") == before
 
 
+def test_digest_of_sparsweep_covers_all_files_that_can_change_a_result() -> None:
+    root = Path(__file__).parents[2] / "trainables"
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(root).as_posix()}\0{content}\0".encode())
+    loaded_code.cache_clear()
+    assert loaded_code("sparsweep").endswith(f" {digest.hexdigest()[:16]}")
+
+
 def test_digest_is_that_of_the_imported_source_after_an_edit(folder: Path) -> None:
     (folder / "their_single.py").write_text("a = 1\n")
     plugins.load_plugins(["their_single"])

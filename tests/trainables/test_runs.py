@@ -33,9 +33,11 @@ from support.tiny_trials import TIMES, inputs, trial
 def installed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Set fixed package versions. In a checkout the package has no version."""
     monkeypatch.setattr(provenance, "version", lambda name: "1.2.3" if name == "sparsweep" else "4.5.6")
-    provenance.versions.cache_clear()
+    for cached in (provenance.versions, provenance.loaded_code):
+        cached.cache_clear()
     yield
-    provenance.versions.cache_clear()
+    for cached in (provenance.versions, provenance.loaded_code):
+        cached.cache_clear()
 
 
 def complete(spec: RunSpec, data: DeviceData, store: Store, at_once: float = math.inf) -> int:

@@ -22,6 +22,8 @@ OWN = "sparsweep"
 """Name of this package in the recorded code."""
 OWN_MODULE = __name__.partition(".")[0]
 """Top-level name of this package in imports."""
+OWN_SOURCES = "sparsweep.trainables"
+"""Package whose files can change a result. Its digest is recorded as that of ``sparsweep``."""
 
 Code: TypeAlias = Mapping[str, frozenset[str]]
 """Module -> its codes, each ``VERSION DIGEST``. A run that was resumed with other code has several codes."""
@@ -59,10 +61,10 @@ def changed_modules(code: Code) -> list[str]:
 def loaded_code(module: str) -> str:
     """Return version and source digest of a top-level module, e.g. ``0.1 3fa9...``. The first call caches the result.
 
-    The digest is 16 hex digits of a SHA-256 over all Python files of the package, or over the one file of the module.
+    For ``sparsweep``, the digest covers :data:`OWN_SOURCES`. The digest is 16 hex digits of a SHA-256 over all Python files of the package, or over the one file of the module.
     Imports from other packages do not count. ``?`` means an unknown version or source.
     """
-    return f"{_version_of(module)} {_digest_of(__package__ if module == OWN else module)}"
+    return f"{_version_of(module)} {_digest_of(OWN_SOURCES if module == OWN else module)}"
 
 
 def _digest_of(module: str) -> str:
