@@ -61,8 +61,9 @@ def changed_modules(code: Code) -> list[str]:
 def loaded_code(module: str) -> str:
     """Return version and source digest of a top-level module, e.g. ``0.1 3fa9...``. The first call caches the result.
 
-    For ``sparsweep``, the digest covers :data:`OWN_SOURCES`. The digest is 16 hex digits of a SHA-256 over all Python files of the package, or over the one file of the module.
-    Imports from other packages do not count. ``?`` means an unknown version or source.
+    For ``sparsweep``, the digest covers :data:`OWN_SOURCES`. It is 16 hex digits of a SHA-256 over all Python files of
+    the package, or over the one file of the module. Imports from other packages do not count. ``?`` means an unknown
+    version or source.
     """
     return f"{_version_of(module)} {_digest_of(OWN_SOURCES if module == OWN else module)}"
 
