@@ -1,4 +1,4 @@
-"""One stream of random numbers for each purpose, the same for ever."""
+"""Random generators: one per purpose, with seeds that never change."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ def numbers(*arguments: int | str) -> list[float]:
     return torch.rand(4, generator=derive(*arguments)).tolist()  # type: ignore[arg-type]
 
 
-def test_seed_is_the_hash_of_the_list_by_hand() -> None:
+def test_seed_is_the_hash_of_the_arguments() -> None:
     digest = hashlib.sha256(b"(3, 'order', 7)").digest()
     assert derive(3, "order", 7).initial_seed() == int.from_bytes(digest[:8], "big") // 2
 
 
 def test_seed_never_changes() -> None:
-    """Written down once: a change here changes every result."""
+    """A change of this seed changes every result."""
     assert derive(0, "weights").initial_seed() == 5147875554478041081
 
 
@@ -34,7 +34,7 @@ def test_other_arguments_give_other_numbers() -> None:
         assert numbers(*one) != numbers(*other), (one, other)
 
 
-def test_global_generator_plays_no_part() -> None:
+def test_global_generator_is_not_used() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     first = numbers(0, "order")

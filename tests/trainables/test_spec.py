@@ -1,4 +1,4 @@
-"""Identity of trials: what is in an id, what is not, and ids that must never change."""
+"""Trial ids: fields that change the id, fields that do not, and ids that must never change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "trial_ids.json").re
 
 @pytest.mark.parametrize("case", GOLDEN, ids=[case["id"] for case in GOLDEN])
 def test_ids_never_change(case: dict[str, Any]) -> None:
-    """A changed id makes every stored result of that trial unknown. Raise the schema version if meaning changes."""
+    """Stored results of a trial are lost if its id changes. Increase the schema version if the meaning changes."""
     assert RUN_KINDS[case["kind"]].model_validate(case["spec"]).id == case["id"]
 
 
@@ -69,7 +69,7 @@ def test_id_is_sixteen_hex_digits() -> None:
     ],
     ids=str,
 )
-def test_every_field_is_in_the_id(changes: dict[str, Any]) -> None:
+def test_every_field_changes_the_id(changes: dict[str, Any]) -> None:
     assert trial(**changes).id != trial().id
 
 
@@ -88,34 +88,34 @@ def test_every_field_is_in_the_id(changes: dict[str, Any]) -> None:
     ],
     ids=str,
 )
-def test_the_way_of_writing_is_not_in_the_id(changes: dict[str, Any]) -> None:
-    """Presets, defaults, order and number types: the same trial however it was written."""
+def test_equal_trials_written_differently_have_one_id(changes: dict[str, Any]) -> None:
+    """Presets, defaults, the order of keys and number types do not change the trial."""
     assert trial(**changes).id == trial().id
     assert trial(**changes) == trial()
 
 
-def test_nothing_of_the_machine_is_in_the_spec() -> None:
-    """Workers, devices and paths do not change the result, so no trial may carry them."""
+def test_spec_contains_no_machine_settings() -> None:
+    """Workers, devices and paths do not change the result. Therefore a trial must not contain them."""
     expected = {"dataset", "model", "sparsifier", "sparsity", "difficulty", "data_ratio", "recipe", "evaluation"}
     assert set(TrialSpec.model_fields) == expected | {"seed", "profile"}
 
 
-def test_a_trial_and_a_scoring_run_of_it_have_other_ids() -> None:
+def test_trial_and_its_scoring_runs_have_different_ids() -> None:
     one, two = (ScoringSpec.of(trial(), 0, epochs, "el2n") for epochs in (1, 2))
     assert len({one.id, two.id, trial().id, one.trial.id}) == 4
 
 
-def test_the_scores_that_a_run_leaves_are_not_in_its_id() -> None:
-    """Whatever is asked of a network, it is the same network: equal runs join, and leave all that is asked."""
+def test_scores_of_a_scoring_run_do_not_change_its_id() -> None:
+    """All scores come from the same network. Equal runs are merged and compute all requested scores."""
     first, second = (ScoringSpec.of(trial(), 7, 2, score) for score in ("grand", "aum"))
     assert first.id == second.id
     assert first.merge(second).scores == second.merge(first).scores == ("aum", "grand")
     assert first.merge(second).id == first.id
 
 
-def test_replace_changes_and_validates() -> None:
+def test_replace_changes_fields_and_validates() -> None:
     spec = trial()
-    _ = spec.id  # a cached id must not travel into the copy
+    _ = spec.id  # the cached id must not be copied
     other = spec.replace(sparsifier="set", sparsity=0.5)
     assert (other.sparsifier.name, other.sparsity, other.recipe) == ("set", 0.5, spec.recipe)
     assert other.id != spec.id
@@ -142,23 +142,23 @@ SPECS = [
 
 @pytest.mark.parametrize("spec", SPECS, ids=str)
 def test_dump_and_load_give_the_same_spec(spec: TrialSpec | ScoringSpec) -> None:
-    again = from_json(to_json(spec))
-    assert again == spec and type(again) is type(spec) and again.id == spec.id
+    loaded = from_json(to_json(spec))
+    assert loaded == spec and type(loaded) is type(spec) and loaded.id == spec.id
     assert pickle.loads(pickle.dumps(spec)).id == spec.id
 
 
-def test_text_names_what_is_compared() -> None:
+def test_text_of_a_spec() -> None:
     assert str(trial(sparsifier="set", sparsity=0.9, seed=3)) == "set 0.9 on digits/resnet8 none 0.1 seed 3"
     assert str(trial()) == "dense on digits/resnet8 none 0.1 seed 0"
     assert str(SPECS[-1]) == "aum, el2n of digits/resnet18 seed 0 epoch 2"
 
 
 @pytest.mark.parametrize(("ratio", "samples"), [(1.0, 1437), (0.5, 718), (0.3, 431), (0.1, 144), (1e-6, 1)])
-def test_samples_are_the_nearest_whole_number(ratio: float, samples: int) -> None:
+def test_number_of_samples_is_the_nearest_integer(ratio: float, samples: int) -> None:
     assert trial(data_ratio=ratio).num_samples == samples
 
 
-def test_requirements_are_those_of_both_parts() -> None:
+def test_prerequisites_are_those_of_sparsifier_and_difficulty() -> None:
     spec = trial(sparsifier="omp", sparsity=0.5, difficulty={"name": "el2n", "epoch": 1, "runs": 2})
     dense, *scores = spec.prerequisites()
     assert dense == spec.replace(sparsifier="dense", sparsity=0.0)
@@ -173,7 +173,7 @@ def test_defaults_are_the_papers_recipe() -> None:
     assert Recipe.model_validate("paper") == recipe
 
 
-def test_preset_is_a_start_that_own_fields_override() -> None:
+def test_explicit_fields_override_the_preset() -> None:
     recipe = Recipe.model_validate({"preset": "digits", "batch_size": 64})
     assert (recipe.steps, recipe.batch_size, recipe.flip) == (RECIPE_PRESETS["digits"]["steps"], 64, False)
     assert Recipe.model_validate({"preset": "digits", "epochs": 3}).steps is None
@@ -189,12 +189,12 @@ def test_learning_rate_without_milestones_is_constant() -> None:
     assert [recipe.learning_rate(epoch) for epoch in range(3)] == [0.3] * 3
 
 
-@pytest.mark.parametrize(("model", "meant"), [("resnet8", "fp32"), ("resnet18", "bf16"), ("vgg16", "bf16")])
-def test_automatic_precision_is_settled_by_the_model_alone(model: str, meant: str) -> None:
-    """It never stands in a trial, so no id has two meanings; the other precision is another trial."""
+@pytest.mark.parametrize(("model", "resolved"), [("resnet8", "fp32"), ("resnet18", "bf16"), ("vgg16", "bf16")])
+def test_automatic_precision_depends_only_on_the_model(model: str, resolved: str) -> None:
+    """A trial stores the resolved precision, never ``auto``. The other precision is another trial."""
     recipe = {"preset": "digits", "epochs": 2}
-    auto, named = (trial(model=model, recipe={**recipe, "precision": value}) for value in ("auto", meant))
-    assert auto.recipe.precision == meant and auto.id == named.id and to_json(auto) == to_json(named)
-    other = {"fp32": "bf16", "bf16": "fp32"}[meant]
+    auto, named = (trial(model=model, recipe={**recipe, "precision": value}) for value in ("auto", resolved))
+    assert auto.recipe.precision == resolved and auto.id == named.id and to_json(auto) == to_json(named)
+    other = {"fp32": "bf16", "bf16": "fp32"}[resolved]
     assert trial(model=model, recipe={**recipe, "precision": other}).id != auto.id
-    assert ScoringSpec.of(auto, 0, 1, "el2n").trial.recipe.precision == meant
+    assert ScoringSpec.of(auto, 0, 1, "el2n").trial.recipe.precision == resolved

@@ -1,4 +1,4 @@
-"""A recipe in steps: as many steps at every data ratio, and what counts in epochs falls on the same steps."""
+"""Recipes in steps: the same number of steps, and the same update steps, at every data ratio."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def finish(spec: Any, data: DeviceData, store: Store, at_once: float = float("in
 
 def results(spec: TrialSpec, store: Store) -> tuple[pd.DataFrame, pd.DataFrame, dict[str, torch.Tensor]]:
     tables = [pd.read_parquet(Path(store.root, "results", name, f"{spec.id}.parquet")) for name in ("trials", "epochs")]
-    own = ["trial", "comparison", "step_budget", "spec", *TIMES]
-    trials, epochs = (table.drop(columns=own, errors="ignore") for table in tables)
+    different = ["trial", "comparison", "step_budget", "spec", *TIMES]
+    trials, epochs = (table.drop(columns=different, errors="ignore") for table in tables)
     return trials, epochs, store.read_weights(spec.id)["model"]
 
 
@@ -52,7 +52,7 @@ def in_steps(steps: int, **changes: Any) -> TrialSpec:
 
 
 @pytest.mark.parametrize(("sparsifier", "sparsity"), METHODS)
-def test_steps_and_epochs_that_mean_the_same_give_the_same_bits(
+def test_equal_lengths_in_steps_and_epochs_give_the_same_bits(
     sparsifier: Any, sparsity: float, digits: DeviceData, store: Store
 ) -> None:
     common = {"sparsifier": sparsifier, "sparsity": sparsity, "data_ratio": 1.0}
@@ -60,35 +60,35 @@ def test_steps_and_epochs_that_mean_the_same_give_the_same_bits(
     assert one.id != other.id
     for spec in (one, other):
         finish(spec, digits, store)
-    (trials, epochs, weights), (trials_too, epochs_too, weights_too) = results(one, store), results(other, store)
-    pd.testing.assert_frame_equal(trials, trials_too)
-    pd.testing.assert_frame_equal(epochs, epochs_too)
-    assert all(torch.equal(weights[name], weights_too[name]) for name in weights)
+    (trials, epochs, weights), (other_trials, other_epochs, other_weights) = results(one, store), results(other, store)
+    pd.testing.assert_frame_equal(trials, other_trials)
+    pd.testing.assert_frame_equal(epochs, other_epochs)
+    assert all(torch.equal(weights[name], other_weights[name]) for name in weights)
 
 
-def test_with_less_data_the_same_steps_are_the_passes_that_they_make(digits: DeviceData, store: Store) -> None:
-    # 144 samples are 5 batches: 45 steps are nine passes. Neither mask nor learning rate changes on the way.
+def test_steps_are_more_passes_with_less_data(digits: DeviceData, store: Store) -> None:
+    # 144 samples are 5 batches: 45 steps are nine passes. The masks and the learning rate are constant.
     recipe = {"preset": "digits", "milestones": []}
     one, other = trial(recipe={**recipe, "epochs": 9}), trial(recipe={**recipe, "steps": PASS})
     for spec in (one, other):
         finish(spec, digits, store)
-    weights, weights_too = results(one, store)[2], results(other, store)[2]
-    assert all(torch.equal(weights[name], weights_too[name]) for name in weights)
+    weights, other_weights = results(one, store)[2], results(other, store)[2]
+    assert all(torch.equal(weights[name], other_weights[name]) for name in weights)
 
 
 @pytest.mark.parametrize("steps", [70, 93])  # within a pass, and within an epoch
-def test_a_run_that_is_resumed_within_a_pass_has_the_bits_of_one_that_was_not(
+def test_run_resumed_within_a_pass_equals_an_uninterrupted_run(
     steps: int, digits: DeviceData, store: Store, tmp_path: Path
 ) -> None:
     spec = in_steps(steps, sparsifier={"name": "set", "update_every": 0.5}, sparsity=0.8)
     finish(spec, digits, store)
     other = Store(str(tmp_path / "resumed"))
     finish(spec, digits, other, at_once=0)
-    for here, there in zip(results(spec, store)[:2], results(spec, other)[:2], strict=True):
-        pd.testing.assert_frame_equal(here, there, check_exact=True)
+    for expected, resumed in zip(results(spec, store)[:2], results(spec, other)[:2], strict=True):
+        pd.testing.assert_frame_equal(expected, resumed, check_exact=True)
 
 
-def test_the_length_of_a_trial_in_steps(digits: DeviceData, store: Store) -> None:
+def test_length_of_a_trial_in_steps(digits: DeviceData, store: Store) -> None:
     spec = in_steps(100, evaluation={"every": 1})
     assert (spec.recipe.epochs, spec.epoch_steps, spec.pass_steps, spec.steps) == (3, PASS, 5, 100)
     finish(spec, digits, store)
@@ -108,18 +108,18 @@ def test_updates_fall_on_the_same_steps_at_every_data_ratio(ratio: float) -> Non
     assert timeline.first_step(11) == timeline.steps
 
 
-def test_a_recipe_in_steps_keeps_its_meaning_when_it_is_written_and_read() -> None:
+def test_recipe_in_steps_survives_dump_and_load() -> None:
     spec = in_steps(100)
     assert from_json(to_json(spec)) == spec and from_json(to_json(spec)).id == spec.id
     assert spec.replace(data_ratio=1.0).recipe.epochs == 3
 
 
-def test_a_recipe_in_epochs_is_written_as_before_there_were_steps() -> None:
+def test_recipe_in_epochs_is_dumped_without_steps() -> None:
     assert "steps" not in Recipe().model_dump() and "steps" in Recipe(steps=10).model_dump()
 
 
 @pytest.mark.parametrize(
-    ("recipe", "why"),
+    ("recipe", "message"),
     [
         (
             {"steps": 100, "epochs": 12},
@@ -136,7 +136,7 @@ def test_a_recipe_in_epochs_is_written_as_before_there_were_steps() -> None:
         ),
     ],
 )
-def test_a_length_that_makes_no_sense_is_one_line(recipe: dict[str, Any], why: str) -> None:
+def test_invalid_length_is_a_one_line_error(recipe: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as error:
         trial(recipe=recipe, data_ratio=1.0)
-    assert format_error(error.value).startswith(why)
+    assert format_error(error.value).startswith(message)

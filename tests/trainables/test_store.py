@@ -1,4 +1,4 @@
-"""The store: whole files or none, damage that is said and survived, names that are truth."""
+"""Store: atomic writes, detection of damaged files, and listings that show only complete files."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SCORES = np.linspace(0, 1.4, 120)
 
 
 def files(store: Store) -> set[str]:
-    """Everything that lies in the storage, by its path from the root."""
+    """Return all files of the storage, as paths relative to the root."""
     root = Path(store.root)
     return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
 
 
 @contextmanager
 def small_disk(limit: int) -> Iterator[None]:
-    """No file may grow beyond ``limit`` bytes: writing more raises OSError, as on a full disk."""
+    """Limit files to ``limit`` bytes. Writing more raises OSError, as on a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
     try:
@@ -48,20 +48,20 @@ def small_disk(limit: int) -> Iterator[None]:
 # Writing -------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read(store: Store) -> None:
+def test_written_content_is_read(store: Store) -> None:
     store.write("a/b/c.bin", b"one")
     store.write("a/b/c.bin", b"two")
     assert store.read("a/b/c.bin") == b"two"
     assert files(store) == {"a/b/c.bin"}
 
 
-def test_nothing_there_is_none(store: Store) -> None:
+def test_missing_file_is_none(store: Store) -> None:
     assert store.read("a/b.bin") is None
     assert store.list_ids("a") == set()
     store.delete("a/b.bin")
 
 
-def test_a_crash_before_the_rename_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_before_the_rename_leaves_no_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object) -> None:
         raise OSError(errno.EIO, "the power went")
 
@@ -73,7 +73,7 @@ def test_a_crash_before_the_rename_leaves_nothing(store: Store, monkeypatch: pyt
     assert store.finished() == set()
 
 
-def test_an_interruption_leaves_the_earlier_content(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_leaves_the_earlier_content(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -85,8 +85,8 @@ def test_an_interruption_leaves_the_earlier_content(store: Store, monkeypatch: p
     assert files(store) == {"x.bin"} and store.read("x.bin") == b"old"
 
 
-def test_content_is_on_the_disk_before_its_name_is(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rename that outlives its content would be a torn file after a power failure."""
+def test_content_is_synced_before_the_rename(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a power failure after the rename could leave a truncated file."""
     events: list[str] = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda file: (events.append("fsync"), fsync(file)))
@@ -95,7 +95,7 @@ def test_content_is_on_the_disk_before_its_name_is(store: Store, monkeypatch: py
     assert events == ["fsync", "replace"]
 
 
-def test_a_full_disk_leaves_what_was_there_readable(store: Store) -> None:
+def test_full_disk_leaves_existing_files_readable(store: Store) -> None:
     store.write_weights(RUN, WEIGHTS)
     before = files(store)
     with small_disk(1000), pytest.raises(OSError) as caught:
@@ -105,40 +105,39 @@ def test_a_full_disk_leaves_what_was_there_readable(store: Store) -> None:
     assert store.read_weights(RUN)["model"]["w"].tolist() == [1.0, 0.0]
 
 
-def test_names_that_begin_with_an_underscore_are_drafts(store: Store) -> None:
+def test_names_with_a_leading_underscore_or_dot_are_not_listed(store: Store) -> None:
     for name in ("a.parquet", "_a.parquet.123", "_b.parquet", ".c.parquet"):
         store.write(f"results/trials/{name}", b"")
     assert store.list_ids("results/trials") == {"a"}
 
 
-def test_a_draft_is_not_a_name(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a file is being written, no listing shows it."""
+def test_file_is_not_listed_while_it_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[str]] = []
     replace = os.replace
 
-    def look(one: str, two: str) -> None:
+    def list_and_replace(one: str, two: str) -> None:
         assert len(files(store)) == 1
         seen.append(store.list_ids("results/trials"))
         replace(one, two)
 
-    monkeypatch.setattr(os, "replace", look)
+    monkeypatch.setattr(os, "replace", list_and_replace)
     store.write("results/trials/a.parquet", b"x")
     assert seen == [set()] and store.list_ids("results/trials") == {"a"}
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OSError):
         Store(str(tmp_path / "file" / "storage")).check_writable()
 
 
-def test_the_probe_leaves_nothing(store: Store) -> None:
+def test_check_writable_leaves_no_file(store: Store) -> None:
     store.check_writable()
     assert files(store) == set()
 
 
-def test_a_store_finds_its_folder_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker's working folder is not the driver's."""
+def test_store_finds_its_folder_from_another_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The working folder of a worker differs from that of the driver."""
     monkeypatch.chdir(tmp_path)
     store = Store("runs")
     store.write("x.bin", b"x")
@@ -149,15 +148,15 @@ def test_a_store_finds_its_folder_from_elsewhere(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(("scheme", "user"), [("s3", "name:secret"), ("gs", "anonymous")])
-def test_a_bucket_with_its_settings_finds_its_way_to_a_worker(scheme: str, user: str) -> None:
-    """Nothing is asked of the server until something is read."""
+def test_pickled_store_keeps_the_bucket_and_its_settings(scheme: str, user: str) -> None:
+    """The store sends no request to the server before the first read."""
     settings = "scheme=http&endpoint_override=127.0.0.1:9"
     store = pickle.loads(pickle.dumps(Store(f"{scheme}://{user}@bucket/some/where/?{settings}")))
     assert store.root == "bucket/some/where"
     assert store.uri("results/trials") == f"{scheme}://bucket/some/where/results/trials?{settings}"
 
 
-def test_a_file_address_is_a_local_folder(tmp_path: Path) -> None:
+def test_file_uri_is_a_local_folder(tmp_path: Path) -> None:
     Store(f"file://{tmp_path}/runs").write("x.bin", b"x")
     assert (tmp_path / "runs" / "x.bin").read_bytes() == b"x"
 
@@ -165,7 +164,7 @@ def test_a_file_address_is_a_local_folder(tmp_path: Path) -> None:
 # Checkpoints ---------------------------------------------------------------------------------------------------------
 
 
-def test_checkpoint_of_a_run_that_is_not_done(store: Store) -> None:
+def test_checkpoint_is_written_read_and_deleted(store: Store) -> None:
     assert store.read_checkpoint(RUN) is None and store.checkpoints() == set()
     store.write_checkpoint(RUN, {"seconds": 1.5, "training": {"epoch": 1}})
     store.write_checkpoint(RUN, {"seconds": 2.5, "training": {"epoch": 2}})
@@ -176,33 +175,35 @@ def test_checkpoint_of_a_run_that_is_not_done(store: Store) -> None:
     assert store.checkpoints() == set()
 
 
-@pytest.mark.parametrize("kept", [0, 10, 100, -1])
-def test_a_truncated_checkpoint_is_said_and_dropped(store: Store, kept: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("end", [0, 10, 100, -1])
+def test_truncated_checkpoint_is_logged_and_deleted(store: Store, end: int, caplog: pytest.LogCaptureFixture) -> None:
     store.write_checkpoint(RUN, {"seconds": 1.5})
     path = Path(store.root, f"checkpoints/{RUN}.pt")
-    path.write_bytes(path.read_bytes()[:kept])
+    path.write_bytes(path.read_bytes()[:end])
     with caplog.at_level(logging.WARNING):
         assert store.read_checkpoint(RUN) is None
     assert f"checkpoint of {RUN} is damaged" in caplog.text and "The run starts again" in caplog.text
     assert store.checkpoints() == set()
 
 
-def planted(path: Path, sealed: bool) -> bytes:
-    """A pickle that runs code, bare or written with our own heading and checksum."""
-    return former_files.dumps({"model": Touch(path)}) if sealed else pickle.dumps(Touch(path))
+def malicious_content(path: Path, with_checksum: bool) -> bytes:
+    """Return a pickle that runs code, either plain or with the header and checksum of the store."""
+    return former_files.dumps({"model": Touch(path)}) if with_checksum else pickle.dumps(Touch(path))
 
 
-@pytest.mark.parametrize("sealed", [False, True])
-def test_a_hostile_checkpoint_runs_nothing_and_the_run_starts_again(store: Store, tmp_path: Path, sealed: bool) -> None:
-    store.write(f"checkpoints/{RUN}.pt", planted(tmp_path / "run", sealed))
-    found = store.read_checkpoint(RUN)
+@pytest.mark.parametrize("with_checksum", [False, True])
+def test_malicious_checkpoint_is_not_run_and_the_run_restarts(
+    store: Store, tmp_path: Path, with_checksum: bool
+) -> None:
+    store.write(f"checkpoints/{RUN}.pt", malicious_content(tmp_path / "run", with_checksum))
+    checkpoint = store.read_checkpoint(RUN)
     assert not (tmp_path / "run").exists()
-    assert found is None and store.checkpoints() == set()
+    assert checkpoint is None and store.checkpoints() == set()
 
 
-@pytest.mark.parametrize("sealed", [False, True])
-def test_hostile_weights_run_nothing_and_are_removed(store: Store, tmp_path: Path, sealed: bool) -> None:
-    store.write(f"artifacts/weights/{RUN}.pt", planted(tmp_path / "run", sealed))
+@pytest.mark.parametrize("with_checksum", [False, True])
+def test_malicious_weights_are_not_run_and_are_deleted(store: Store, tmp_path: Path, with_checksum: bool) -> None:
+    store.write(f"artifacts/weights/{RUN}.pt", malicious_content(tmp_path / "run", with_checksum))
     with pytest.raises(FileNotFoundError, match=f"weights of {RUN} are damaged"):
         store.read_weights(RUN)
     assert not (tmp_path / "run").exists()
@@ -212,14 +213,14 @@ def test_hostile_weights_run_nothing_and_are_removed(store: Store, tmp_path: Pat
 # Artifacts -----------------------------------------------------------------------------------------------------------
 
 
-def test_weights_come_back(store: Store) -> None:
+def test_weights_are_written_and_read(store: Store) -> None:
     store.write_weights(RUN, WEIGHTS)
-    found = store.read_weights(RUN)
-    assert found["model"]["w"].tolist() == [1.0, 0.0] and found["masks"]["w"].tolist() == [True, False]
+    weights = store.read_weights(RUN)
+    assert weights["model"]["w"].tolist() == [1.0, 0.0] and weights["masks"]["w"].tolist() == [True, False]
     assert store.artifacts("weights") == {RUN} and store.artifacts("scores") == set()
 
 
-def test_scores_come_back_in_the_order_of_the_samples(store: Store) -> None:
+def test_scores_are_read_in_the_order_of_the_samples(store: Store) -> None:
     store.write_scores(RUN, "el2n", LABELS, SCORES)
     assert store.read_scores(RUN, "el2n").tolist() == SCORES.tolist()
     table = pd.read_parquet(Path(store.root, f"artifacts/scores/{RUN}-el2n.parquet"))
@@ -235,18 +236,18 @@ def test_scores_are_sorted_by_sample_whatever_their_order_in_the_file(store: Sto
 
 
 @pytest.mark.parametrize("kind", ["weights", "scores"])
-def test_missing_artifacts_are_named(store: Store, kind: str) -> None:
+def test_missing_artifact_is_an_error_with_its_name(store: Store, kind: str) -> None:
     with pytest.raises(
         FileNotFoundError, match=rf"the {kind} of {RUN}[-el2n]* are not in .*\. Resume the sweep to create them again"
     ):
-        read(store, kind)
+        read_artifact(store, kind)
 
 
-def read(store: Store, kind: str) -> object:
+def read_artifact(store: Store, kind: str) -> object:
     return store.read_weights(RUN) if kind == "weights" else store.read_scores(RUN, "el2n")
 
 
-def written(store: Store, kind: str) -> Path:
+def write_artifact(store: Store, kind: str) -> Path:
     if kind == "weights":
         store.write_weights(RUN, WEIGHTS)
         return Path(store.root, f"artifacts/weights/{RUN}.pt")
@@ -254,31 +255,31 @@ def written(store: Store, kind: str) -> Path:
     return Path(store.root, f"artifacts/scores/{RUN}-el2n.parquet")
 
 
-@pytest.mark.parametrize("kept", [0, 10, 200, -1])
+@pytest.mark.parametrize("end", [0, 10, 200, -1])
 @pytest.mark.parametrize("kind", ["weights", "scores"])
-def test_truncated_artifacts_are_named_and_removed(store: Store, kind: str, kept: int) -> None:
-    path = written(store, kind)
-    path.write_bytes(path.read_bytes()[:kept])
+def test_truncated_artifact_is_an_error_and_is_deleted(store: Store, kind: str, end: int) -> None:
+    path = write_artifact(store, kind)
+    path.write_bytes(path.read_bytes()[:end])
     with pytest.raises(
         FileNotFoundError, match=rf"the {kind} of {RUN}[-el2n]* are damaged .* removed\. Resume the sweep"
     ):
-        read(store, kind)
+        read_artifact(store, kind)
     assert not path.exists()
 
 
-def test_altered_scores_are_never_taken_for_scores(store: Store) -> None:
-    """A flipped bit in the numbers is found, or changes nothing that is read: artifacts have a checksum."""
-    path = written(store, "scores")
+def test_altered_scores_are_never_returned(store: Store) -> None:
+    """Artifacts have checksums. A flipped bit is found, or does not change the scores."""
+    path = write_artifact(store, "scores")
     content = path.read_bytes()
-    for place in range(4, len(content) // 2, 5):
+    for index in range(4, len(content) // 2, 5):
         altered = bytearray(content)
-        altered[place] ^= 1
+        altered[index] ^= 1
         path.write_bytes(altered)
         try:
-            found = store.read_scores(RUN, "el2n")
+            scores = store.read_scores(RUN, "el2n")
         except FileNotFoundError:
             continue
-        assert found.tolist() == SCORES.tolist(), f"byte {place} of {len(content)}"
+        assert scores.tolist() == SCORES.tolist(), f"byte {index} of {len(content)}"
 
 
 # Results -------------------------------------------------------------------------------------------------------------
@@ -290,20 +291,20 @@ def finish(store: Store) -> Path:
     return Path(store.root, store.result_path("trials", RUN))
 
 
-@pytest.mark.parametrize("damage", [lambda whole: b"", lambda whole: whole[:-1], lambda whole: bytes(len(whole))])
-def test_a_row_that_was_not_written_to_its_end_is_missing_and_written_again(
-    store: Store, damage: Callable[[bytes], bytes]
-) -> None:
+@pytest.mark.parametrize(
+    "damage", [lambda content: b"", lambda content: content[:-1], lambda content: bytes(len(content))]
+)
+def test_incomplete_row_is_missing_and_written_again(store: Store, damage: Callable[[bytes], bytes]) -> None:
     path = finish(store)
-    whole = path.read_bytes()
+    content = path.read_bytes()
     assert store.finished() == {RUN} and store.is_finished(RUN)
-    path.write_bytes(damage(whole))
+    path.write_bytes(damage(content))
     assert store.finished() == set() and not store.is_finished(RUN)
     finish(store)
-    assert path.read_bytes() == whole
+    assert path.read_bytes() == content
 
 
-def test_only_rows_of_trials_are_finished(store: Store) -> None:
+def test_only_files_named_by_a_trial_id_are_finished(store: Store) -> None:
     path = finish(store)
     for name in (f"{RUN} (conflicted copy).parquet", f"{RUN}.sync-conflict-1.parquet", f"Copy of {RUN}.parquet"):
         (path.parent / name).write_bytes(path.read_bytes())
@@ -321,7 +322,7 @@ def failed(message: str) -> ValueError:
         return error
 
 
-def test_failures_count_attempts_and_the_newest_is_told(store: Store) -> None:
+def test_failures_count_attempts_and_return_the_newest(store: Store) -> None:
     store.write_failure(RUN, "fig2", failed("first"))
     store.write_failure(RUN, "fig2", failed("second"))
     store.write_failure(OTHER, "fig2", failed("other"))
@@ -333,7 +334,7 @@ def test_failures_count_attempts_and_the_newest_is_told(store: Store) -> None:
     assert newest[OTHER]["attempt"] == 1
 
 
-def test_what_finished_since_has_not_failed(store: Store) -> None:
+def test_finished_run_has_no_failure(store: Store) -> None:
     for run in (RUN, OTHER):
         store.write_failure(run, "fig2", failed("once"))
     finish(store)
@@ -341,7 +342,7 @@ def test_what_finished_since_has_not_failed(store: Store) -> None:
     assert store.failures() == {}
 
 
-def test_a_failure_that_cannot_be_recorded_does_not_raise(
+def test_failure_that_cannot_be_recorded_is_logged(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def full(*_: object) -> None:

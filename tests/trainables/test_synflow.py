@@ -1,4 +1,4 @@
-"""SynFlow: scores by hand, conservation of flow, no layer cut off, and its rounds."""
+"""SynFlow: scores by hand, conservation of flow, no layer collapse, and the pruning rounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.tiny_trials import begin, trial
 
 
 def chain() -> nn.Module:
-    """Layers without biases, batch norm at its start (mean 0, variance 1), standardised input."""
+    """Return layers without biases, with initial batch norm (mean 0, variance 1) and normalized input."""
     torch.manual_seed(0)
     return nn.Sequential(
         Normalize([0.3], [0.2]),
@@ -45,7 +45,10 @@ def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def test_scores_by_hand() -> None:
-    """x = (1, 1), |A| = [[1, 2], [3, 0]], |b| = (5, 7): R = 5 (1 + 2) + 7 (3 + 0) = 36, and a score is its paths'."""
+    """x = (1, 1), |A| = [[1, 2], [3, 0]], |b| = (5, 7): R = 5 (1 + 2) + 7 (3 + 0) = 36.
+
+    The score of a weight is the sum over the paths through the weight.
+    """
     model = nn.Sequential(nn.Flatten(), nn.Linear(2, 2, bias=False), nn.Linear(2, 1, bias=False))
     model[1].weight.data = torch.tensor([[1.0, -2.0], [3.0, 0.0]])
     model[2].weight.data = torch.tensor([[-5.0, 7.0]])
@@ -58,8 +61,8 @@ def test_scores_by_hand() -> None:
 
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.6])
-def test_flow_is_conserved_from_layer_to_layer(sparsity: float) -> None:
-    """The scores of every layer sum to R, whatever is pruned."""
+def test_flow_is_equal_in_all_layers(sparsity: float) -> None:
+    """The scores of every layer sum to R, with and without pruning."""
     model = chain()
     probe, masks = abs_network(model), full(model)
     scores = synaptic_flow(probe, (1, 6, 6), masks)
@@ -75,13 +78,13 @@ def test_flow_is_conserved_from_layer_to_layer(sparsity: float) -> None:
 
 
 def test_flow_is_conserved_at_every_unit() -> None:
-    """What comes into a hidden unit goes out of it."""
+    """Input and output scores of a hidden unit have the same sum."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(9, 7, bias=False), nn.ReLU(), nn.Linear(7, 4, bias=False))
     scores = synaptic_flow(abs_network(model), (1, 3, 3), full(model))
     assert torch.allclose(scores["1.weight"].sum(1), scores["3.weight"].sum(0), rtol=1e-12)
 
 
-def test_data_standardisation_and_signs_play_no_part() -> None:
+def test_scores_do_not_depend_on_data_normalization_and_signs() -> None:
     model, other = chain(), chain()
     other[0].mean += 0.4
     for parameter in other.parameters():
@@ -91,15 +94,15 @@ def test_data_standardisation_and_signs_play_no_part() -> None:
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_network_is_left_as_it_was() -> None:
+def test_scoring_does_not_change_the_network() -> None:
     model = chain().train()
     before = copy.deepcopy(model.state_dict())
     synaptic_flow(abs_network(model), (1, 6, 6), full(model))
     assert model.training and all(torch.equal(before[key], value) for key, value in model.state_dict().items())
 
 
-def test_many_rounds_leave_a_path_where_one_round_cuts_the_network_through(digits: DeviceData) -> None:
-    """Tanaka et al.: at sparsities where one-shot scores empty whole layers, nothing flows; iterative ones see it."""
+def test_many_rounds_keep_a_path_where_one_round_removes_all(digits: DeviceData) -> None:
+    """Tanaka et al.: at high sparsity, one-shot scores mask entire layers. The flow is 0 then, but not with rounds."""
 
     def flow(iterations: int) -> float:
         method = SynFlow(iterations=iterations)
@@ -110,14 +113,16 @@ def test_many_rounds_leave_a_path_where_one_round_cuts_the_network_through(digit
     assert flow(1) == 0 < flow(100)
 
 
-def test_rounds_follow_the_schedule_and_take_nothing_back(digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_follow_the_schedule_and_never_regrow_weights(
+    digits: DeviceData, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Masks] = []
 
-    def watched(probe: nn.Module, shape: tuple[int, ...], masks: Masks) -> dict[str, torch.Tensor]:
+    def recorded_flow(probe: nn.Module, shape: tuple[int, ...], masks: Masks) -> dict[str, torch.Tensor]:
         seen.append(masks)
         return synaptic_flow(probe, shape, masks)
 
-    monkeypatch.setattr("sparsweep.trainables.sparsifiers.synflow.synaptic_flow", watched)
+    monkeypatch.setattr("sparsweep.trainables.sparsifiers.synflow.synaptic_flow", recorded_flow)
     run = begin(trial(sparsifier=SynFlow(iterations=4), sparsity=0.9375), digits)
     total = run.masks.size
     assert [sum(masks.counts().values()) for masks in (*seen, run.masks)] == [
@@ -127,8 +132,8 @@ def test_rounds_follow_the_schedule_and_take_nothing_back(digits: DeviceData, mo
         assert not any((after[name] & ~before[name]).any() for name in after)
 
 
-def test_its_cost_is_counted(digits: DeviceData) -> None:
-    """Three forward passes of one image a round (one fewer in the first layer, whose input needs no gradient)."""
+def test_flops_of_the_rounds_are_counted(digits: DeviceData) -> None:
+    """A round costs three forward passes of one image. The first layer costs two: its input needs no gradient."""
     run = begin(trial(sparsifier=SynFlow(iterations=10), sparsity=0.5), digits)
     dense = sum(run.layer_flops.values())
     assert run.train_flops == 3 * dense * 10
