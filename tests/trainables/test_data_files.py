@@ -1,4 +1,4 @@
-"""Where the files of data sets lie."""
+"""Folder and checksums of data set files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from sparsweep.trainables.data import CorruptDataError, DataError, MissingDataEr
 from sparsweep.trainables.data.paths import check_md5
 
 
-def test_given_before_environment_before_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_argument_precedes_the_environment_variable_and_the_default(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("SPARSWEEP_DATA", raising=False)
     assert data_root() == tmp_path / ".cache" / "sparsweep" / "data"

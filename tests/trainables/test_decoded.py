@@ -1,4 +1,4 @@
-"""Decoded images on disk: made once, made again when needed, never half."""
+"""Cache of decoded images: decoded once, decoded again if invalid, and never stored partially."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def read(folder: Path, names: list[str] = NAMES) -> np.ndarray:
 
 
 @pytest.fixture
-def count(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
-    """The images that were decoded."""
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
+    """Yield the list of images that were decoded so far."""
     calls: list[Path] = []
     decode = image_cache.decode_image
     monkeypatch.setattr(image_cache, "decode_image", lambda path, size: (calls.append(path), decode(path, size))[1])
@@ -38,7 +38,7 @@ def count(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Path]]:
 
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 100])
-def test_the_order_is_that_of_the_names(chunk: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_in_the_order_of_the_names(chunk: int, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_cache, "DECODE_CHUNK", chunk)
     names = NAMES[::-1]
     expected = np.stack([image_cache.decode_image(folder / name, 8) for name in names])
@@ -46,48 +46,48 @@ def test_the_order_is_that_of_the_names(chunk: int, folder: Path, monkeypatch: p
     assert not np.array_equal(expected, expected[::-1])
 
 
-def test_made_once(folder: Path, count: list[Path]) -> None:
+def test_images_are_decoded_once(folder: Path, decoded: list[Path]) -> None:
     first = read(folder)
-    assert len(count) == 7
-    assert np.array_equal(read(folder), first) and len(count) == 7
+    assert len(decoded) == 7
+    assert np.array_equal(read(folder), first) and len(decoded) == 7
     assert len(list((folder.parent / "cache").iterdir())) == 1
 
 
-def test_other_names_are_another_array(folder: Path) -> None:
+def test_other_names_give_another_array(folder: Path) -> None:
     assert len(read(folder)) == 7 and len(read(folder, NAMES[:3])) == 3
     assert np.array_equal(read(folder)[:3], read(folder, NAMES[:3]))
 
 
 @pytest.mark.parametrize("edit", [lambda content: content[:-1], lambda _: b"", lambda _: b"\x93NUMPY"])
-def test_a_torn_array_is_made_again(edit: Any, folder: Path, count: list[Path]) -> None:
+def test_a_damaged_array_is_decoded_again(edit: Any, folder: Path, decoded: list[Path]) -> None:
     first = read(folder).copy()
     (path,) = (folder.parent / "cache").iterdir()
     path.write_bytes(edit(path.read_bytes()))
-    assert np.array_equal(read(folder), first) and len(count) == 14
+    assert np.array_equal(read(folder), first) and len(decoded) == 14
 
 
-def test_the_array_cannot_be_written(folder: Path) -> None:
+def test_the_array_is_read_only(folder: Path) -> None:
     with pytest.raises(ValueError, match="read-only"):
         read(folder)[0] = 0
 
 
-def test_an_array_of_an_older_rule_is_made_again(
-    folder: Path, count: list[Path], monkeypatch: pytest.MonkeyPatch
+def test_an_array_of_an_older_rule_is_decoded_again(
+    folder: Path, decoded: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read(folder)
     monkeypatch.setattr(image_cache, "RULE", image_cache.RULE + 1)
     read(folder)
-    assert len(count) == 14
+    assert len(decoded) == 14
 
 
-def test_what_cannot_be_decoded_leaves_nothing_behind(folder: Path) -> None:
+def test_an_invalid_image_leaves_no_file(folder: Path) -> None:
     (folder / NAMES[4]).write_bytes(b"no picture")
     with pytest.raises(CorruptDataError, match=r"images/4\.png cannot be decoded: [^\n]*; replace it$"):
         read(folder)
     assert not list((folder.parent / "cache").iterdir())
 
 
-def test_a_full_disk_is_said_and_leaves_nothing_behind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_and_leaves_no_file(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write_header(file: IO[bytes], header: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -97,7 +97,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(folder: Path, monkeypatch
     assert not list((folder.parent / "cache").iterdir())
 
 
-def test_a_cache_that_cannot_be_made_is_said(folder: Path) -> None:
+def test_a_cache_folder_that_cannot_be_created_is_reported(folder: Path) -> None:
     (folder.parent / "cache").write_text("a file is in the way")
     with pytest.raises(DataError, match=r"cache/.*\.npy cannot be written: "):
         read(folder)

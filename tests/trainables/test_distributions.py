@@ -1,4 +1,4 @@
-"""How a density is divided among layers: the equations themselves, and the paper's network."""
+"""Distribution of a density among layers: the defining equations, examples by hand, and the paper's network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sparsweep.trainables.specs.distributions import (
     uniform_plus,
 )
 
-# Paper's ResNet18 at 100 classes, ERK at sparsity .8: 9 of 21 tensors are dense, the others as here.
+# Paper's ResNet18 with 100 classes, ERK at sparsity 0.8: 9 of 21 tensors are dense. These are the other densities.
 RESNET18_AT_80 = {
     "layer2.0.conv1": 0.739,
     "layer2.0.conv2": 0.489,
@@ -56,13 +56,13 @@ def test_erk_of_the_papers_network() -> None:
 
 
 def test_erk_by_hand() -> None:
-    """(2, 2) and (4, 12): raw 4/4 and 16/48, so sizes times raw are 4 and 16; 13 of 52 weights: eps = 13/20 = .65."""
+    """(2, 2) and (4, 12) have raw densities 4/4 and 16/48, which give 4 + 16 weights. 13 of 52: eps = 13/20 = 0.65."""
     densities = erk({"a": (2, 2), "b": (4, 12)}, 13 / 52)
     assert densities == pytest.approx({"a": 0.65, "b": 0.65 / 3}, rel=1e-12)
 
 
-def test_erk_makes_a_layer_dense_and_solves_again_by_hand() -> None:
-    """At 26 of 52, eps would be 1.3: the first layer is dense and keeps 4, the second takes the other 22 of 48."""
+def test_erk_makes_a_full_layer_dense_and_solves_again_by_hand() -> None:
+    """With 26 of 52 weights, eps would be 1.3. The first layer is dense with 4, the second has the other 22 of 48."""
     assert erk({"a": (2, 2), "b": (4, 12)}, 0.5) == pytest.approx({"a": 1.0, "b": 22 / 48}, rel=1e-12)
 
 
@@ -74,42 +74,42 @@ def test_erk_of_one_layer_is_its_density() -> None:
     assert erk({"a": (3, 5, 2, 2)}, 0.3) == pytest.approx({"a": 0.3})
 
 
-def test_er_leaves_the_kernel_out_by_hand() -> None:
-    """(2, 4, 3, 3) and (4, 4): raw 6/8 and 8/16; sizes times raw 54 and 8; 31 of 88 weights: eps = 1/2."""
+def test_er_ignores_the_kernel_size_by_hand() -> None:
+    """(2, 4, 3, 3) and (4, 4) have raw densities 6/8 and 8/16, which give 54 + 8 weights. 31 of 88: eps = 1/2."""
     assert er({"a": (2, 4, 3, 3), "b": (4, 4)}, 31 / 88) == pytest.approx({"a": 0.375, "b": 0.25}, rel=1e-12)
     linear = {"a": (20, 30), "b": (7, 90)}
-    assert er(linear, 0.1) == erk(linear, 0.1), "without kernels they are the same"
+    assert er(linear, 0.1) == erk(linear, 0.1), "ER and ERK must be equal without kernels"
 
 
 def test_uniform_plus_by_hand() -> None:
-    """Of 10 + 40 + 50 weights 46 are kept: 10 of the first layer, 36 of the other 90, which is .4 of each."""
+    """46 of 10 + 40 + 50 weights are active: 10 in the first layer and 36 of the other 90, density 0.4."""
     shapes = {"a": (10,), "b": (40,), "c": (50,)}
     assert uniform_plus(shapes, 0.46) == pytest.approx({"a": 1, "b": 0.4, "c": 0.4}, rel=1e-12)
 
 
-def test_uniform_plus_leaves_a_fifth_of_the_last_layer_by_hand() -> None:
-    """24 are kept: 14 of 90 would be less than .2; the last layer keeps 10, so the middle one keeps 4 of 40."""
+def test_uniform_plus_keeps_a_fifth_of_the_last_layer_by_hand() -> None:
+    """24 are active. 14 of 90 would be less than 0.2, so the last layer keeps 10 and the middle one 4 of 40."""
     shapes = {"a": (10,), "b": (40,), "c": (50,)}
     assert uniform_plus(shapes, 0.24) == pytest.approx({"a": 1, "b": 0.1, "c": 0.2}, rel=1e-12)
 
 
-def test_uniform_plus_says_where_it_ends() -> None:
+def test_uniform_plus_rejects_densities_below_its_minimum() -> None:
     shapes = {"a": (10,), "b": (40,), "c": (50,)}
     assert uniform_plus(shapes, 0.2) == pytest.approx({"a": 1, "b": 0, "c": 0.2}, abs=1e-12)
     with pytest.raises(ValueError, match=r"must stay active have 20 weights: use at most 0\.8$"):
         uniform_plus(shapes, 0.19)
 
 
-def test_densities_as_given_at_their_own_total_and_on_the_way_by_hand() -> None:
-    """Sparsities .2 and .6 of 10 weights each are .4 together; at half of that each is at half of its own."""
-    by, shapes = from_densities({"a": 0.8, "b": 0.4}), {"a": (10,), "b": (10,)}
-    assert by(shapes, 0.6) == pytest.approx({"a": 0.8, "b": 0.4}, rel=1e-12)
-    assert by(shapes, 0.8) == pytest.approx({"a": 0.9, "b": 0.7}, rel=1e-12)
-    assert by(shapes, 1.0) == {"a": 1.0, "b": 1.0}
+def test_given_densities_are_interpolated_from_dense_by_hand() -> None:
+    """Sparsities 0.2 and 0.6 of 10 weights each give 0.4 in total. At half of the total each has half of its own."""
+    distribution, shapes = from_densities({"a": 0.8, "b": 0.4}), {"a": (10,), "b": (10,)}
+    assert distribution(shapes, 0.6) == pytest.approx({"a": 0.8, "b": 0.4}, rel=1e-12)
+    assert distribution(shapes, 0.8) == pytest.approx({"a": 0.9, "b": 0.7}, rel=1e-12)
+    assert distribution(shapes, 1.0) == {"a": 1.0, "b": 1.0}
 
 
-def test_dense_layers_take_their_part_of_the_budget_by_hand() -> None:
-    """Of 60 weights 30 are kept; the 10 of a dense layer leave 20 for the other 50."""
+def test_dense_layers_reduce_the_budget_of_the_others_by_hand() -> None:
+    """30 of 60 weights are active. A dense layer of 10 leaves 20 for the other 50."""
     shapes = {"a": (10,), "b": (20,), "c": (30,)}
     assert keep_dense(uniform, shapes, 0.5, {"a"}) == pytest.approx({"a": 1, "b": 0.4, "c": 0.4}, rel=1e-12)
     with pytest.raises(ValueError, match=r"must stay active have 40 weights: use at most 0\.333$"):
@@ -129,7 +129,7 @@ SHAPES = st.dictionaries(
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(shapes=SHAPES, density=st.floats(0.01, 0.99), dimensions=st.sampled_from([2, 4]))
 def test_erk_and_er_solve_their_equations(shapes: dict[str, tuple[int, ...]], density: float, dimensions: int) -> None:
-    """The total is the asked one; sparse layers share one eps, and it would take every dense layer to 1 or beyond."""
+    """The total is as requested. Sparse layers share one eps. Dense layers would have a density of at least 1."""
     densities = {2: er, 4: erk}[dimensions](shapes, density)
     raw = {name: sum(shape[:dimensions]) / math.prod(shape[:dimensions]) for name, shape in shapes.items()}
     assert total_of(densities, shapes) == pytest.approx(density * num_weights(shapes))
@@ -147,32 +147,32 @@ def total_of(densities: dict[str, float], shapes: dict[str, tuple[int, ...]]) ->
 RULES = [*DISTRIBUTIONS.values(), lambda shapes, density: keep_dense(erk, shapes, density, {next(iter(shapes))})]
 
 
-@pytest.mark.parametrize("by", RULES, ids=[*DISTRIBUTIONS, "dense_first"])
+@pytest.mark.parametrize("distribution", RULES, ids=[*DISTRIBUTIONS, "dense_first"])
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(shapes=SHAPES, low=st.floats(0.01, 1), high=st.floats(0.01, 1))
-def test_totals_are_the_asked_ones_and_no_density_rises_when_the_total_falls(
-    by: Distribution, shapes: dict[str, tuple[int, ...]], low: float, high: float
+def test_totals_are_as_requested_and_densities_are_monotone_in_the_total(
+    distribution: Distribution, shapes: dict[str, tuple[int, ...]], low: float, high: float
 ) -> None:
     low, high = sorted((low, high))
     try:
-        less = by(shapes, low)
+        low_densities = distribution(shapes, low)
     except ValueError:
-        assert by is not erk and by is not er and by is not uniform
+        assert distribution is not erk and distribution is not er and distribution is not uniform
         assume(False)
-    more = by(shapes, high)
-    for densities, density in ((less, low), (more, high)):
+    high_densities = distribution(shapes, high)
+    for densities, density in ((low_densities, low), (high_densities, high)):
         assert list(densities) == list(shapes)
         assert all(-1e-9 <= value <= 1 + 1e-9 for value in densities.values())
         assert total_of(densities, shapes) == pytest.approx(density * num_weights(shapes))
-    assert all(less[name] <= more[name] + 1e-9 for name in shapes)
+    assert all(low_densities[name] <= high_densities[name] + 1e-9 for name in shapes)
 
 
-def test_uniform_is_the_same_everywhere() -> None:
+def test_uniform_has_the_same_density_in_every_layer() -> None:
     assert uniform({"a": (2, 2), "b": (4, 12)}, 0.3) == {"a": 0.3, "b": 0.3}
 
 
 def test_allocate_by_largest_remainders_by_hand() -> None:
-    """4.4 + 2.7 + 3.9 = 11: floors 4 + 2 + 3 leave two, which go to .9 and .7."""
+    """4.4 + 2.7 + 3.9 = 11. The floors 4 + 2 + 3 leave two, which go to the remainders 0.9 and 0.7."""
     shapes = {"a": (11,), "b": (9,), "c": (13,)}
     assert allocate(shapes, {"a": 0.4, "b": 0.3, "c": 0.3}, 11) == {"a": 4, "b": 3, "c": 4}
 
@@ -181,31 +181,31 @@ def test_allocate_gives_ties_to_the_earlier_layer() -> None:
     assert allocate({"a": (5,), "b": (5,)}, {"a": 0.5, "b": 0.5}, 5) == {"a": 3, "b": 2}
 
 
-def test_allocate_never_fills_a_layer_beyond_its_size() -> None:
+def test_allocate_does_not_exceed_the_size_of_a_layer() -> None:
     assert allocate({"a": (4,), "b": (10,)}, {"a": 1.0, "b": 0.25}, 7) == {"a": 4, "b": 3}
 
 
-def test_allocate_keeps_within_the_room_there_is_by_hand() -> None:
-    """2.9 + 2.9 + 4.2 of 10: the two largest remainders have no room, so the third takes their weights."""
+def test_allocate_respects_capacities_by_hand() -> None:
+    """2.9 + 2.9 + 4.2 = 10. The layers with the two largest remainders are full, so the third gets their weights."""
     shapes, densities = {"a": (10,), "b": (10,), "c": (10,)}, {"a": 0.29, "b": 0.29, "c": 0.42}
     assert allocate(shapes, densities, 10) == {"a": 3, "b": 3, "c": 4}
     assert allocate(shapes, densities, 10, {"a": 2, "b": 2, "c": 7}) == {"a": 2, "b": 2, "c": 6}
 
 
 @pytest.mark.parametrize("total", [2, 8, 0, 21])
-def test_allocate_refuses_a_total_that_the_densities_do_not_give(total: int) -> None:
+def test_allocate_rejects_a_total_that_differs_from_the_densities(total: int) -> None:
     with pytest.raises(ValueError, match=rf"total: layer densities give 5\.0 active weights \(got {total}\)"):
         allocate({"a": (10,), "b": (10,)}, {"a": 0.25, "b": 0.25}, total)
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
-@given(shapes=SHAPES, sparsity=st.floats(0.01, 0.99), by=st.sampled_from([erk, uniform]))
+@given(shapes=SHAPES, sparsity=st.floats(0.01, 0.99), distribution=st.sampled_from([erk, uniform]))
 def test_allocate_is_exact_and_within_one_weight(
-    shapes: dict[str, tuple[int, ...]], sparsity: float, by: object
+    shapes: dict[str, tuple[int, ...]], sparsity: float, distribution: object
 ) -> None:
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     total = num_active(sum(sizes.values()), sparsity)
-    densities = (erk if by is erk else uniform)(shapes, total / sum(sizes.values()))
+    densities = (erk if distribution is erk else uniform)(shapes, total / sum(sizes.values()))
     counts = allocate(shapes, densities, total)
     assert list(counts) == list(shapes)
     assert sum(counts.values()) == total

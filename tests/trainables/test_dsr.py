@@ -1,4 +1,4 @@
-"""Dynamic sparse reparameterisation: global drop, growth where much survived."""
+"""Dynamic sparse reparameterization: global drop, growth in proportion to the surviving weights."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from sparsweep.trainables.specs.timeline import TrainingSteps
 from support.mask_updates import bits, mask, placed, update_context
 
 RISING = torch.arange(12) / 100
-"""Later places first."""
+"""Growth scores: later positions grow first."""
 
 
-def test_by_hand() -> None:
-    """A third of nine weights goes, the three smallest of the network: .1 .2 of ``a``, .3 of ``b``. Two and four
-    survive: of three one grows in ``a``, two in ``b``, at the last places that were empty."""
+def test_an_update_by_hand() -> None:
+    """A third of nine weights is dropped, the smallest of the network: 0.1 and 0.2 of ``a``, 0.3 of ``b``.
+
+    Two and four weights survive, so one of three grows in ``a`` and two in ``b``, at the last inactive positions.
+    """
     masks = Masks({"a": mask(1, 1, 1, 1, 0, 0, 0), "b": mask(1, 1, 1, 1, 1, 0, 0, 0)})
     weights = {
         "a": torch.tensor([0.1, -0.2, 3.0, 4.0, 0.0, 0.0, 0.0]),
@@ -30,16 +32,16 @@ def test_by_hand() -> None:
     }
 
 
-def test_what_does_not_fit_goes_elsewhere() -> None:
-    """All three belong to ``b`` by survivors (0 : 4), which has one empty place."""
+def test_growth_that_does_not_fit_goes_to_other_layers() -> None:
+    """By survivors (0 : 4) all three would grow in ``b``, which has one inactive position."""
     masks = Masks({"a": mask(1, 1, 1, 0, 0, 0), "b": mask(1, 1, 1, 1, 0)})
     weights = {"a": torch.tensor([0.1, 0.2, 0.3, 0, 0, 0]), "b": torch.tensor([1.0, 2, 3, 4, 0])}
     method = placed(DSR(prune_rate=3 / 7), {"a": RISING[:6], "b": RISING[:5]})
-    # Three go from a, one finds room in b; two are left for a, the last places of it.
+    # Three weights of a are dropped. One grows in b, the other two at the last positions of a.
     assert bits(method.update(masks, update_context(weights))) == {"a": [0, 0, 0, 0, 1, 1], "b": [1, 1, 1, 1, 1]}
 
 
-def test_where_the_network_is_almost_full_less_goes() -> None:
+def test_an_almost_dense_network_drops_fewer_weights() -> None:
     masks = Masks({"a": mask(1, 1, 1), "b": mask(1, 1, 1, 0)})
     weights = {"a": torch.tensor([0.1, 0.2, 0.3]), "b": torch.tensor([1.0, 2, 3, 0])}
     method = placed(DSR(prune_rate=0.5), {"a": RISING[:3], "b": RISING[:4]})
@@ -53,24 +55,24 @@ def test_where_the_network_is_almost_full_less_goes() -> None:
     regrow=st.booleans(),
     seed=st.integers(0, 2**31),
 )
-def test_the_number_of_weights_is_exact_however_full_the_layers(
+def test_the_number_of_weights_is_exact_at_all_layer_densities(
     layers: list[tuple[int, float]], rate: float, regrow: bool, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     masks = Masks({str(n): torch.rand(size, generator=generator) < d for n, (size, d) in enumerate(layers)})
-    weights = {name: torch.randn(there.shape, generator=generator) * there for name, there in masks.items()}
+    weights = {name: torch.randn(mask.shape, generator=generator) * mask for name, mask in masks.items()}
     method = DSR(prune_rate=rate, regrow_dropped=regrow)
-    now = update_context(weights, generator=generator)
-    removed = method.drop_masks(masks, now)
-    after = method.update(masks, now)
+    context = update_context(weights, generator=generator)
+    removed = method.drop_masks(masks, context)
+    after = method.update(masks, context)
     assert sum(after.counts().values()) == sum(masks.counts().values())
-    gone = torch.cat([weights[name][removed[name]] for name in masks]).abs()
-    stayed = torch.cat([weights[name][masks[name] & ~removed[name]] for name in masks]).abs()
-    assert not len(gone) or not len(stayed) or gone.max() <= stayed.min()
+    dropped = torch.cat([weights[name][removed[name]] for name in masks]).abs()
+    kept = torch.cat([weights[name][masks[name] & ~removed[name]] for name in masks]).abs()
+    assert not len(dropped) or not len(kept) or dropped.max() <= kept.min()
     if not regrow:
         assert not any((removed[name] & after[name]).any() for name in masks)
 
 
-def test_the_share_stays_to_19_parts_in_20() -> None:
+def test_the_prune_rate_is_constant_until_95_percent_of_training() -> None:
     assert [DSR().rate(update_context({}, step)) for step in (0, 50, 95)] == [0.1] * 3
     assert list(DSR().update_steps(TrainingSteps(200, 10)))[-1] == 1900

@@ -1,4 +1,4 @@
-"""EL2N: the score by hand, and which samples it keeps."""
+"""EL2N: the score by hand, and the selection of samples."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from support.tiny_trials import begin, four_pixels, sources, trial, view_of
 
 
 def test_score_by_hand() -> None:
-    """softmax(0, ln 3) = (1/4, 3/4): wrong by (-3/4, 3/4) if the label is 0, by (1/4, -1/4) if it is 1."""
+    """softmax(0, ln 3) = (1/4, 3/4). The error is (-3/4, 3/4) for label 0 and (1/4, -1/4) for label 1."""
     logits = torch.tensor([[0.0, math.log(3)]] * 2)
     expected = [math.sqrt(2) * 3 / 4, math.sqrt(2) / 4]
     assert el2n(logits, torch.tensor([0, 1])).tolist() == pytest.approx(expected, rel=1e-6)
 
 
-def test_score_of_an_even_guess_of_ten() -> None:
-    """(9/10)^2 + 9 (1/10)^2 = .9."""
+def test_score_of_a_uniform_prediction_over_ten_classes() -> None:
+    """(9/10)^2 + 9 (1/10)^2 = 0.9."""
     assert el2n(torch.zeros(1, 10), torch.tensor([4])).tolist() == pytest.approx([math.sqrt(0.9)], rel=1e-12)
 
 
@@ -36,8 +36,8 @@ def test_score_lies_between_zero_and_the_square_root_of_two() -> None:
     assert scores.tolist() == pytest.approx([0.0, math.sqrt(2)], abs=1e-12)
 
 
-def test_squared_is_the_square() -> None:
-    """As in the authors' code: a name of its own, for means over networks rank differently."""
+def test_the_squared_score_is_the_square() -> None:
+    """The authors' code uses the square. It is a separate score, because means over networks rank differently."""
     labels = torch.tensor([0])
     view: Any = SimpleNamespace(logits=torch.zeros(1, 10), train_mode_logits=torch.zeros(1, 2), labels=labels)
     expected = {"el2n": 0.9**0.5, "el2n_squared": 0.9, "el2n_train": 0.5**0.5, "el2n_squared_train": 0.5}
@@ -55,13 +55,13 @@ def test_squared_is_the_square() -> None:
         ({"squared": True, "mode": "train"}, "el2n_squared_train"),
     ],
 )
-def test_fields_name_their_score(fields: dict[str, object], score: str) -> None:
+def test_the_fields_select_the_score(fields: dict[str, object], score: str) -> None:
     (run,) = hard(0.3, **{**fields, "runs": 1}).prerequisites()
     assert isinstance(run, ScoringSpec) and run.scores == (score,) and score in base.SCORES
 
 
-def test_training_mode_uses_batch_statistics_and_leaves_the_running_ones(digits: DeviceData) -> None:
-    """As a batch of training would be judged, without augmentation: 1437 samples make 45 batches of 31 or 32."""
+def test_train_mode_uses_batch_statistics_and_keeps_the_running_ones(digits: DeviceData) -> None:
+    """Logits equal those of a training batch without augmentation. 1437 samples give 45 batches of 31 or 32."""
     training = begin(trial(recipe={"preset": "digits", "epochs": 2, "batch_size": 32}), digits)
     training.train_epoch()
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
@@ -79,7 +79,7 @@ SCORES = {
     1000: torch.tensor([0.1, 0.9, 0.5, 0.7, 0.3], dtype=torch.float64),
     1001: torch.tensor([0.9, 0.9, 0.5, 0.1, 0.1], dtype=torch.float64),
 }
-"""Means: .5 .9 .5 .4 .2, so from hard to easy 1, 0 and 2 (a tie, the earlier first), 3, 4."""
+"""The means are 0.5 0.9 0.5 0.4 0.2. From hard to easy: 1, 0 and 2 (tied, the earlier first), 3, 4."""
 
 LABELS = torch.zeros(5, dtype=torch.int64)
 
@@ -106,23 +106,23 @@ def hard(ratio: float, **fields: object) -> TrialSpec:
         ("easiest", 0.8, [0, 2, 3, 4]),
     ],
 )
-def test_selection_by_the_mean_of_the_runs(keep: str, ratio: float, chosen: list[int]) -> None:
+def test_samples_are_selected_by_the_mean_over_runs(keep: str, ratio: float, chosen: list[int]) -> None:
     spec = hard(ratio, keep=keep)
     assert spec.difficulty.select(spec, LABELS, sources(scores)).tolist() == chosen
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_random_keeps_what_no_difficulty_keeps(seed: int) -> None:
-    """The control of the experiment: as many samples, chosen by chance, the very ones of ``none``."""
+def test_random_keeps_the_samples_of_no_difficulty(seed: int) -> None:
+    """Control of the experiment: as many random samples, the same as of ``none``."""
     labels = torch.zeros(50, dtype=torch.int64)
 
-    def refuse(run: ScoringSpec, score: str) -> torch.Tensor:
-        raise AssertionError(f"no scores are needed, asked for {score} of {run}")
+    def no_scores(run: ScoringSpec, score: str) -> torch.Tensor:
+        raise AssertionError(f"requested {score} of {run}, but no scores are needed")
 
-    by_chance, none = hard(0.3, keep="random").replace(seed=seed), trial(data_ratio=0.3, seed=seed)
-    chosen = by_chance.difficulty.select(by_chance, labels, sources(refuse))
-    assert torch.equal(chosen, none.difficulty.select(none, labels, sources(refuse)))
-    assert by_chance.difficulty.prerequisites(by_chance) == ()
+    random_spec, none = hard(0.3, keep="random").replace(seed=seed), trial(data_ratio=0.3, seed=seed)
+    chosen = random_spec.difficulty.select(random_spec, labels, sources(no_scores))
+    assert torch.equal(chosen, none.difficulty.select(none, labels, sources(no_scores)))
+    assert random_spec.difficulty.prerequisites(random_spec) == ()
 
 
 def test_each_seed_has_its_own_random_subset() -> None:
@@ -130,12 +130,12 @@ def test_each_seed_has_its_own_random_subset() -> None:
 
 
 def test_random_subsets_of_one_seed_are_nested() -> None:
-    """A larger ratio adds samples: curves over the ratio differ by data, not by luck."""
+    """A larger ratio adds samples, so curves over the ratio do not differ by the random choice."""
     small, large = (set(random_subset(50, size, 0).tolist()) for size in (10, 20))
     assert small < large
 
 
-def test_scoring_runs_are_dense_on_all_data_with_seeds_of_their_own() -> None:
+def test_scoring_runs_are_dense_on_all_data_with_their_own_seeds() -> None:
     spec = hard(0.3, first_seed=77, runs=3).replace(sparsifier="set", sparsity=0.5, seed=9)
     runs = [run for run in spec.difficulty.prerequisites(spec) if isinstance(run, ScoringSpec)]
     assert [run.trial.seed for run in runs] == [77, 78, 79]
@@ -144,7 +144,7 @@ def test_scoring_runs_are_dense_on_all_data_with_seeds_of_their_own() -> None:
     assert {run.trial.replace(seed=77) for run in runs} == expected
 
 
-def test_both_ends_share_the_scores() -> None:
+def test_hardest_and_easiest_share_the_scores() -> None:
     hardest, easiest = hard(0.3), hard(0.3, keep="easiest")
     assert hardest.prerequisites() == easiest.prerequisites() != ()
 

@@ -1,7 +1,7 @@
-"""The engine: a recorded step replayed gives the bits of the step, and a machine that is used again those of a new one.
+"""Execution of training steps: replayed steps and reused runners give the same bits as ordinary ones.
 
-A CUDA graph is operations on fixed tensors. So is a :class:`Recording`, which can be made on a CPU: what is shown with
-it holds for all but the capture itself, which the tests at the end need a GPU for.
+A CUDA graph is a list of operations on fixed tensors. A :class:`Recording` is the same on a CPU, so it tests everything
+except the capture itself. The tests at the end do this on a GPU.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ PGD = {"name": "adversarial", "steps": 2, "test_steps": 1}
 
 
 class Recording(TorchDispatchMode):
-    """The operations of a step with the very tensors that they read and wrote; :meth:`replay` runs them on these."""
+    """Operations of a step with the tensors that they read and wrote. :meth:`replay` runs them on these tensors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,52 +60,54 @@ class Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = function(*args, **(kwargs or {}))
-        given = {id(value) for value in tree_leaves((args, kwargs))}
-        made = [value for value in tree_leaves(result) if isinstance(value, torch.Tensor) and id(value) not in given]
-        if not function.is_view:  # a view shows what its base holds
-            self.calls.append((function, args, kwargs or {}, made))
+        inputs = {id(value) for value in tree_leaves((args, kwargs))}
+        outputs = [
+            value for value in tree_leaves(result) if isinstance(value, torch.Tensor) and id(value) not in inputs
+        ]
+        if not function.is_view:  # a view shares the memory of its base
+            self.calls.append((function, args, kwargs or {}, outputs))
         return result
 
     @torch.no_grad()
     def replay(self) -> None:
         self.replays += 1
         if self.replays == 1:
-            return  # other than a graph's capture, recording has computed the step already
-        for function, args, kwargs, made in self.calls:
-            given = {id(value) for value in tree_leaves((args, kwargs))}
+            return  # unlike the capture of a graph, recording also computes the step
+        for function, args, kwargs, outputs in self.calls:
+            inputs = {id(value) for value in tree_leaves((args, kwargs))}
             again = [v for v in tree_leaves(function(*args, **kwargs)) if isinstance(v, torch.Tensor)]
-            for place, value in zip(made, [v for v in again if id(v) not in given], strict=True):
-                place.copy_(value)
+            for output, value in zip(outputs, [v for v in again if id(v) not in inputs], strict=True):
+                output.copy_(value)
 
 
 RECORDINGS: list[Recording] = []
 
 
-def record(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
+def record(step: Step, inputs: tuple[torch.Tensor, ...]) -> Replay:
     recording = Recording()
     with recording:
-        result = step(*places)
+        result = step(*inputs)
     RECORDINGS.append(recording)
     return recording.replay, result
 
 
-class Recorded(StepRunnerCache):
-    """A runner_cache whose machines replay recordings on the CPU."""
+class RecordingCache(StepRunnerCache):
+    """Cache whose runners replay recordings on the CPU."""
 
     def acquire(self, *arguments: Any) -> execution.StepRunner:
-        machine = super().acquire(*arguments)
-        machine.capture_fn = record
-        return machine
+        runner = super().acquire(*arguments)
+        runner.capture_fn = record
+        return runner
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> None:
+def clear_recordings() -> None:
     RECORDINGS.clear()
     execution.warn_once.cache_clear()
 
 
 def spec_of(sparsifier: Any, **changes: Any) -> TrialSpec:
-    """Six epochs of two full batches and a smaller one, the rate falling half way."""
+    """Return a trial of six epochs with two full batches and a smaller one. The learning rate drops halfway."""
     name = sparsifier["name"] if isinstance(sparsifier, dict) else sparsifier
     sparsity = {"dense": 0.0, "nm": 0.5}.get(name, 0.8)
     recipe = {"epochs": 6, "batch_size": 8, "crop_padding": 1, "lr": 0.05, "milestones": [0.5]}
@@ -134,10 +136,10 @@ def check_equal(found: Trainer, expected: Trainer) -> None:
     [*((sparsifier, "none") for sparsifier in CAPTURED), ("set", PGD), ("rigl", {**PGD, "loss": "trades"})],
     ids=str,
 )
-def test_a_replayed_training_has_the_bits_of_a_training(sparsifier: Any, difficulty: Any) -> None:
-    """Masks, learning rate, batches and random numbers change between replays of two recordings, one a batch size."""
+def test_a_replayed_training_gives_the_same_bits(sparsifier: Any, difficulty: Any) -> None:
+    """Masks, learning rate, batches and random numbers change between replays. Each batch size has one recording."""
     spec = spec_of(sparsifier, difficulty=difficulty)
-    found = run(spec, Recorded())
+    found = run(spec, RecordingCache())
     check_equal(found, run(spec, StepRunnerCache()))
     full, rest = RECORDINGS
     steps = spec.num_epochs * len(found.batches)
@@ -148,21 +150,23 @@ def test_a_replayed_training_has_the_bits_of_a_training(sparsifier: Any, difficu
     )
 
 
-def test_latent_weights_are_replayed_too() -> None:
-    """No built-in method trains weights out of sight by recorded steps, a plugin's may."""
+def test_latent_weights_are_replayed() -> None:
+    """No built-in method has latent weights in recorded steps. A plugin may."""
 
-    class Hidden(type(spec_of("set").sparsifier)):  # type: ignore[misc]
+    class LatentMethod(type(spec_of("set").sparsifier)):  # type: ignore[misc]
         def masked_params(self, weights: Any, optimizer: Any, masks: Masks) -> MaskedParams:
             return LatentParams(weights, optimizer, masks, lambda values, masks: Masks.full(values))
 
-    spec = spec_of(Hidden(update_every=1))
-    check_equal(run(spec, Recorded()), run(spec, StepRunnerCache()))
+    spec = spec_of(LatentMethod(update_every=1))
+    check_equal(run(spec, RecordingCache()), run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 2
 
 
 @pytest.mark.parametrize("name", EAGER)
-def test_what_cannot_be_replayed_runs_as_it_is_and_says_so_once(name: str, caplog: pytest.LogCaptureFixture) -> None:
-    spec, runner_cache = spec_of(name), Recorded()
+def test_methods_without_graph_support_run_eagerly_with_one_warning(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    spec, runner_cache = spec_of(name), RecordingCache()
     with caplog.at_level(logging.WARNING, execution.__name__):
         check_equal(run(spec, runner_cache, epochs=3), run(spec, StepRunnerCache(), epochs=3))
         run(spec, runner_cache, epochs=1)
@@ -171,49 +175,51 @@ def test_what_cannot_be_replayed_runs_as_it_is_and_says_so_once(name: str, caplo
     assert EAGER[name] in caplog.text and "without CUDA graphs" in caplog.text
 
 
-def test_own_losses_and_own_steps_are_not_captured_unless_they_say_so() -> None:
+def test_subclasses_are_captured_only_if_they_declare_support() -> None:
     @dataclass(frozen=True)
-    class Own(TrainingLoss):
+    class CustomLoss(TrainingLoss):
         def loss(self, *arguments: Any) -> Any:
             return super().loss(*arguments)
 
     @dataclass(frozen=True)
-    class Vouched(Own):
+    class SupportedLoss(CustomLoss):
         supports_cuda_graphs: ClassVar[bool] = True
 
-    class Masked(MaskedParams):
+    class CustomParams(MaskedParams):
         def step(self) -> None:
             super().step()
 
-    assert TrainingLoss.supports_cuda_graphs and not Own.supports_cuda_graphs and Vouched.supports_cuda_graphs
-    assert MaskedParams.graph_tensors and Masked.graph_tensors is None
+    assert (
+        TrainingLoss.supports_cuda_graphs and not CustomLoss.supports_cuda_graphs and SupportedLoss.supports_cuda_graphs
+    )
+    assert MaskedParams.graph_tensors and CustomParams.graph_tensors is None
 
 
-def test_a_step_that_fails_to_be_captured_is_run(caplog: pytest.LogCaptureFixture) -> None:
-    spec, tried = spec_of("set"), []
+def test_a_step_whose_capture_fails_runs_eagerly(caplog: pytest.LogCaptureFixture) -> None:
+    spec, captured_sizes = spec_of("set"), []
 
-    def refuse(step: Step, places: tuple[torch.Tensor, ...]) -> Replay:
-        tried.append(len(places[0]))
+    def failing_capture(step: Step, inputs: tuple[torch.Tensor, ...]) -> Replay:
+        captured_sizes.append(len(inputs[0]))
         raise RuntimeError("operation not permitted when stream is capturing")
 
     runner_cache = StepRunnerCache()
     training = run(spec, runner_cache, epochs=0)
-    training.runner.capture_fn, training.runner.capture_enabled = refuse, True
+    training.runner.capture_fn, training.runner.capture_enabled = failing_capture, True
     with caplog.at_level(logging.WARNING, execution.__name__):
         for _ in range(spec.num_epochs):
             training.train_epoch()
     check_equal(training, run(spec, StepRunnerCache()))
-    assert tried == [8] and "not permitted" in caplog.text
+    assert captured_sizes == [8] and "not permitted" in caplog.text
 
 
-# Machines that are used again ----------------------------------------------------------------------------------------
+# Reuse of runners -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [StepRunnerCache, Recorded])
-def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_bits(
+@pytest.mark.parametrize("kind", [StepRunnerCache, RecordingCache])
+def test_a_training_of_the_same_shapes_reuses_the_runner_and_gives_the_same_bits(
     kind: type[StepRunnerCache],
 ) -> None:
-    """Another seed, method, sparsity and rate; what was recorded in the first is replayed in the second."""
+    """The second training has another seed, method, sparsity and rate. It replays the recordings of the first."""
     runner_cache = kind()
     first = run(spec_of("set"), runner_cache)
     recorded = len(RECORDINGS)
@@ -236,16 +242,16 @@ def test_the_next_training_of_the_same_shapes_uses_the_machine_and_has_its_own_b
     ],
     ids=["attack", "momentum", "precision", "batch"],
 )
-def test_a_training_of_another_kind_gets_a_machine_of_its_own(changes: dict[str, Any]) -> None:
+def test_a_training_with_another_signature_gets_a_new_runner(changes: dict[str, Any]) -> None:
     runner_cache = StepRunnerCache()
     first = run(spec_of("set"), runner_cache, epochs=1)
     second = run(spec_of("set", **changes), runner_cache, epochs=1)
     assert second.runner is not first.runner and runner_cache.runner is second.runner
 
 
-def test_of_trainings_on_more_and_more_samples_two_sizes_of_batch_stay_captured() -> None:
-    """Each has a last batch of its own, and a captured step holds the memory of all that it computes."""
-    runner_cache = Recorded()
+def test_a_runner_keeps_the_graphs_of_two_batch_sizes() -> None:
+    """The size of the last batch changes with the number of samples. A captured step keeps all its memory."""
+    runner_cache = RecordingCache()
     for samples in (18, 19, 20, 21):
         training = run(spec_of("set"), runner_cache, samples=samples)
         check_equal(training, run(spec_of("set"), StepRunnerCache(), samples=samples))
@@ -253,17 +259,17 @@ def test_of_trainings_on_more_and_more_samples_two_sizes_of_batch_stay_captured(
     assert len(RECORDINGS) == 1 + 4
 
 
-def test_another_topology_on_the_same_machine_is_recorded_anew() -> None:
-    runner_cache = Recorded()
+def test_another_topology_on_the_same_runner_is_recorded_again() -> None:
+    runner_cache = RecordingCache()
     run(spec_of("set"), runner_cache)
     spec = spec_of({"name": "set", "dense_gradients": True})
     check_equal(run(spec, runner_cache), run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 4
 
 
-def test_replaying_goes_on_after_a_checkpoint() -> None:
-    """A worker that used its machine for something else meanwhile: the momenta are put where the recording has them."""
-    spec, runner_cache = spec_of("set"), Recorded()
+def test_replaying_continues_after_a_checkpoint() -> None:
+    """The worker used its runner for another training meanwhile. The momenta are copied into the recorded tensors."""
+    spec, runner_cache = spec_of("set"), RecordingCache()
     saved = tensor_file.loads(tensor_file.dumps(run(spec, runner_cache, epochs=3).state()))
     run(spec_of("random", seed=5), runner_cache, epochs=2)
     resumed = run(spec, runner_cache, epochs=0)
@@ -274,20 +280,20 @@ def test_replaying_goes_on_after_a_checkpoint() -> None:
     assert len(RECORDINGS) == 2
 
 
-def test_without_momentum_there_is_none_to_keep() -> None:
+def test_steps_without_momentum_are_replayed() -> None:
     spec, runner_cache = (
         spec_of("set", recipe={"momentum": 0.0, "nesterov": False, "batch_size": 8, "epochs": 3}),
-        Recorded(),
+        RecordingCache(),
     )
     for _ in range(2):
         check_equal(run(spec, runner_cache), run(spec, StepRunnerCache()))
     assert len(RECORDINGS) == 2
 
 
-# Levers --------------------------------------------------------------------------------------------------------------
+# Execution settings --------------------------------------------------------------------------------------------------
 
 
-def test_channels_last_is_for_bf16_on_a_gpu() -> None:
+def test_channels_last_is_used_only_for_bf16_on_a_gpu() -> None:
     gpu, cpu = torch.device("cuda"), torch.device("cpu")
     assert ExecutionConfig().layout(gpu, "bf16") == torch.channels_last
     others = [
@@ -300,12 +306,12 @@ def test_channels_last_is_for_bf16_on_a_gpu() -> None:
 
 @pytest.mark.parametrize("sparsifier", [*CAPTURED, *EAGER], ids=str)
 def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Masks keep their counts (checked at every update), and every tensor of a step has the layout of its weight."""
+    """Each update checks the counts of the masks. All tensors of a step have the layout of their weight."""
     monkeypatch.setattr(ExecutionConfig, "layout", lambda *arguments: torch.channels_last)
     method = {"name": sparsifier} if isinstance(sparsifier, str) else sparsifier
-    soon = {"update_every": 1.0} if "update_every" in sparsifiers[method["name"]].model_fields else {}
+    update_interval = {"update_every": 1.0} if "update_every" in sparsifiers[method["name"]].model_fields else {}
     sparsity = {"dense": 0.0, "nm": 0.5}.get(method["name"], 0.8)
-    training = begin(trial(sparsifier={**soon, **method}, sparsity=sparsity), digits)
+    training = begin(trial(sparsifier={**update_interval, **method}, sparsity=sparsity), digits)
     training.train_epoch(), training.train_epoch()
     name = "layer2.0.conv2.weight"
     weight = training.weights[name]
@@ -318,7 +324,7 @@ def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, mon
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
-    """What a compiler gets that leaves everything as it is."""
+    """Return the list of graphs that were passed to a compiler that changes nothing."""
     found: list[Any] = []
 
     def compile_nothing(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Any:
@@ -331,7 +337,9 @@ def graphs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
 
 
 @pytest.mark.parametrize("difficulty", ["none", PGD, {**PGD, "loss": "trades"}], ids=["plain", "pgd", "trades"])
-def test_a_compiled_network_is_trained_and_the_network_itself_judged(difficulty: Any, graphs: list[Any]) -> None:
+def test_a_compiled_network_is_trained_and_the_original_network_is_evaluated(
+    difficulty: Any, graphs: list[Any]
+) -> None:
     spec, runner_cache = spec_of("set", difficulty=difficulty), StepRunnerCache(ExecutionConfig(compile=True))
     check_equal(run(spec, runner_cache), run(spec, StepRunnerCache()))
     compilations = len(graphs)
@@ -339,8 +347,8 @@ def test_a_compiled_network_is_trained_and_the_network_itself_judged(difficulty:
     assert 0 < compilations == len(graphs)  # the second training of the same shapes compiles nothing
 
 
-def test_every_machine_of_a_worker_is_compiled(graphs: list[Any]) -> None:
-    """PyTorch compiles one function eight times at most, and all networks of a kind are one function."""
+def test_every_runner_of_a_worker_is_compiled(graphs: list[Any]) -> None:
+    """PyTorch compiles one function at most eight times, and all networks of a class share one function."""
     runner_cache, counts = StepRunnerCache(ExecutionConfig(compile=True)), []
     for batch_size in range(4, 14):
         run(spec_of("random", recipe={"batch_size": batch_size, "epochs": 1}), runner_cache)
@@ -350,22 +358,22 @@ def test_every_machine_of_a_worker_is_compiled(graphs: list[Any]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles for a CPU with g++")
-def test_compiled_code_trains_alike_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_code_gives_close_results_and_is_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compilation, "COMPILE_CACHE", str(tmp_path))
     monkeypatch.setenv(compilation.COMPILE_CACHE_VARIABLE, default_cache_dir())
     spec = spec_of("set")
     found, expected = run(spec, StepRunnerCache(ExecutionConfig(compile=True))), run(spec, StepRunnerCache())
-    for weight, wanted in zip(found.model.parameters(), expected.model.parameters(), strict=True):
-        assert torch.allclose(weight, wanted, rtol=1e-4, atol=1e-5)
+    for weight, expected_weight in zip(found.model.parameters(), expected.model.parameters(), strict=True):
+        assert torch.allclose(weight, expected_weight, rtol=1e-4, atol=1e-5)
     assert found.masks.equal(expected.masks)
     assert any(tmp_path.rglob("*.so"))
 
 
 @pytest.mark.parametrize("given", [None, "torch", "/own"])
-def test_compiled_code_is_kept_where_the_user_says_or_at_home(
+def test_the_compile_cache_is_the_users_or_in_the_home_folder(
     given: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PyTorch's own choice, which it makes the user's as soon as it is asked, is lost with the temporary files."""
+    """PyTorch's default, which it writes to the variable at the first query, is a temporary folder and is replaced."""
     monkeypatch.setenv(compilation.COMPILE_CACHE_VARIABLE, default_cache_dir() if given == "torch" else given or "")
     if given is None:
         monkeypatch.delenv(compilation.COMPILE_CACHE_VARIABLE)
@@ -374,12 +382,12 @@ def test_compiled_code_is_kept_where_the_user_says_or_at_home(
     assert os.environ[compilation.COMPILE_CACHE_VARIABLE] == (given if given == "/own" else home)
 
 
-def test_the_cpu_captures_nothing() -> None:
+def test_no_step_is_captured_on_a_cpu() -> None:
     assert run(spec_of("set"), StepRunnerCache(), epochs=1).runner.capture_fn is None
 
 
 @pytest.mark.slow
-def test_bf16_is_as_accurate_as_fp32_within_the_spread_of_seeds(digits: DeviceData) -> None:
+def test_bf16_is_as_accurate_as_fp32_within_the_seed_spread(digits: DeviceData) -> None:
     def accuracies(precision: str) -> list[float]:
         recipe = {"preset": "digits", "epochs": 10, "precision": precision}
         specs = [trial(model="resnet8", sparsifier="set", sparsity=0.5, recipe=recipe, seed=seed) for seed in range(4)]
@@ -408,20 +416,20 @@ def deterministic(monkeypatch: pytest.MonkeyPatch) -> Any:
     torch.use_deterministic_algorithms(False)
 
 
-def on_gpu(spec: TrialSpec, **levers: Any) -> Trainer:
-    return run(spec, StepRunnerCache(ExecutionConfig(**levers)), device="cuda")
+def on_gpu(spec: TrialSpec, **settings: Any) -> Trainer:
+    return run(spec, StepRunnerCache(ExecutionConfig(**settings)), device="cuda")
 
 
-def check_graphs(spec: TrialSpec, **levers: Any) -> None:
-    """Trained with CUDA graphs and without, weights, masks and losses have the same bits."""
-    graphs, plain = (on_gpu(spec, graphs=graphs, **levers) for graphs in (True, False))
-    assert len(graphs.runner.graphs) == 2 and not plain.runner.graphs
+def check_graphs(spec: TrialSpec, **settings: Any) -> None:
+    """Check that training with and without CUDA graphs gives the same bits of weights, masks and losses."""
+    with_graphs, plain = (on_gpu(spec, graphs=graphs, **settings) for graphs in (True, False))
+    assert len(with_graphs.runner.graphs) == 2 and not plain.runner.graphs
     for (name, found), expected in zip(
-        graphs.model.state_dict().items(), plain.model.state_dict().values(), strict=True
+        with_graphs.model.state_dict().items(), plain.model.state_dict().values(), strict=True
     ):
         assert torch.equal(found, expected), name
-    assert graphs.masks.equal(plain.masks)
-    assert [epoch.train_loss for epoch in graphs.history] == [epoch.train_loss for epoch in plain.history]
+    assert with_graphs.masks.equal(plain.masks)
+    assert [epoch.train_loss for epoch in with_graphs.history] == [epoch.train_loss for epoch in plain.history]
 
 
 @needs_gpu

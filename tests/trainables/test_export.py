@@ -1,4 +1,4 @@
-"""What a finished trial leaves for others: plain tensors, PyTorch's pruning, ONNX. The logits are the trial's own."""
+"""Export of a finished trial: plain tensors, PyTorch pruning and ONNX, each with the logits of the trial."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def content(finished: TrialRun, store: Store) -> dict[str, Any]:
     return export.export(store, finished.spec.id)
 
 
-def own_logits(run: TrialRun, digits: DeviceData) -> torch.Tensor:
+def trial_logits(run: TrialRun, digits: DeviceData) -> torch.Tensor:
     return run.training.network.logits(digits.test_images)
 
 
-def test_the_file_holds_the_spec_the_masks_and_zeros_where_they_say(
+def test_the_file_has_the_spec_the_masks_and_masked_weights(
     finished: TrialRun, content: dict[str, Any], tmp_path: Path
 ) -> None:
     (tmp_path / "net.pt").write_bytes(export.to_torch(content))
@@ -49,15 +49,15 @@ def test_the_file_holds_the_spec_the_masks_and_zeros_where_they_say(
         assert not loaded["state_dict"][name][~mask].any() and loaded["state_dict"][name][mask].all()
 
 
-def test_logits_of_the_rebuilt_network_are_the_trials_own(
+def test_the_rebuilt_network_gives_the_logits_of_the_trial(
     finished: TrialRun, content: dict[str, Any], digits: DeviceData
 ) -> None:
     with torch.no_grad():
         logits = export.network(content)(to_float(digits.test_images))
-    assert torch.equal(logits, own_logits(finished, digits))
+    assert torch.equal(logits, trial_logits(finished, digits))
 
 
-PLAIN = """
+PLAIN_PYTORCH = """
 import sys
 import torch
 from torch import nn
@@ -107,26 +107,26 @@ assert not any(name.startswith(("trainables", "tuner", "analysis")) for name in 
 """
 
 
-def test_plain_pytorch_in_a_process_without_this_package_gives_the_same_logits(
+def test_plain_pytorch_without_this_package_gives_the_same_logits(
     finished: TrialRun, content: dict[str, Any], digits: DeviceData, tmp_path: Path
 ) -> None:
-    """The network written down anew, as a user would who has the file alone."""
+    """The network is written again in plain PyTorch, as by a user who has only the file."""
     paths = [tmp_path / name for name in ("net.pt", "images.pt", "logits.pt")]
     paths[0].write_bytes(export.to_torch(content))
     torch.save(to_float(digits.test_images), paths[1])
-    command = [sys.executable, "-I", "-c", PLAIN, *map(str, paths)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
-    assert done.returncode == 0, done.stderr
-    assert torch.allclose(torch.load(paths[2], weights_only=True), own_logits(finished, digits), atol=1e-5)
+    command = [sys.executable, "-I", "-c", PLAIN_PYTORCH, *map(str, paths)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert result.returncode == 0, result.stderr
+    assert torch.allclose(torch.load(paths[2], weights_only=True), trial_logits(finished, digits), atol=1e-5)
 
 
-def test_pytorchs_pruning_takes_the_masks_and_keeps_them_while_training(
+def test_pytorch_pruning_uses_the_masks_and_keeps_them_in_training(
     finished: TrialRun, content: dict[str, Any], digits: DeviceData
 ) -> None:
     module = export.to_prune(export.network(content), content["masks"])
     images, labels = to_float(digits.test_images[:50]), digits.test_labels[:50]
     with torch.no_grad():
-        assert torch.equal(module(to_float(digits.test_images)), own_logits(finished, digits))
+        assert torch.equal(module(to_float(digits.test_images)), trial_logits(finished, digits))
     state = module.state_dict()
     for name, mask in content["masks"].items():
         assert torch.equal(state[f"{name}_mask"].bool(), mask) and f"{name}_orig" in state
@@ -141,7 +141,9 @@ def test_pytorchs_pruning_takes_the_masks_and_keeps_them_while_training(
     assert set(module.state_dict()) == set(content["state_dict"])
 
 
-def test_masks_of_an_export_train_another_trial(content: dict[str, Any], digits: DeviceData, tmp_path: Path) -> None:
+def test_a_static_trial_can_use_the_masks_of_an_export(
+    content: dict[str, Any], digits: DeviceData, tmp_path: Path
+) -> None:
     (tmp_path / "net.pt").write_bytes(export.to_torch(content))
     spec = trial(sparsifier={"name": "static", "file": str(tmp_path / "net.pt")}, sparsity=0.8, seed=9)
     assert begin(spec, digits).masks.equal(content["masks"])
@@ -157,10 +159,10 @@ def test_onnx_gives_the_same_logits_for_any_number_of_images(
     for count in (1, 7):
         images = to_float(digits.test_images[:count])
         (logits,) = reference.ReferenceEvaluator(model).run(None, {"images": images.numpy()})
-        assert torch.allclose(torch.from_numpy(logits), own_logits(finished, digits)[:count], atol=1e-4)
+        assert torch.allclose(torch.from_numpy(logits), trial_logits(finished, digits)[:count], atol=1e-4)
 
 
-def test_onnx_says_what_it_needs(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_onnx_export_names_a_missing_package(content: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "onnxscript" else object())
     with pytest.raises(ModuleNotFoundError, match=r"needs onnxscript: pip install 'sparsweep\[onnx\]'"):
         export.to_onnx(content)

@@ -1,4 +1,4 @@
-"""Images of a bucket that were fetched before: used only if they are those that the bucket has now."""
+"""Local copies of images in a bucket: used only while they equal the file in the bucket."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NAME = "0123456789abcdef.images"
 
 
 @pytest.fixture(autouse=True)
-def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where this machine's copy lies."""
+def local_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the path of the local copy."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return tmp_path / f"temporary/sparsweep-{os.getuid()}/images/{NAME}"
 
 
 class Bucket:
-    """A folder that stands for a bucket and counts whole reads."""
+    """Folder in place of a bucket, with the sizes of complete reads."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / NAME
@@ -46,8 +46,8 @@ class Bucket:
             def __exit__(self, *error: object) -> None:
                 opened.close()
 
-            def seek(self, place: int) -> None:
-                opened.seek(place)
+            def seek(self, position: int) -> None:
+                opened.seek(position)
 
             def read(self, size: int = -1) -> bytes:
                 content = opened.read(size)
@@ -67,23 +67,23 @@ def value(bucket: Bucket) -> int:
     return int(open_through_cache(bucket, f"b/{NAME}")["train"][0, 0])  # type: ignore[arg-type]
 
 
-def test_a_copy_is_used_while_the_bucket_has_the_same(bucket: Bucket) -> None:
+def test_a_copy_is_used_until_the_bucket_changes(bucket: Bucket) -> None:
     bucket.put(1)
     assert (value(bucket), value(bucket), len(bucket.reads)) == (1, 1, 1)
     bucket.put(2)
     assert (value(bucket), value(bucket), len(bucket.reads)) == (2, 2, 2)
 
 
-@pytest.mark.parametrize("planted", [image_file.dumps({"train": np.full((2, 3), 9)}), b"", b"nonsense", None])
-def test_what_lies_here_is_not_believed(bucket: Bucket, copy: Path, planted: bytes | None) -> None:
+@pytest.mark.parametrize("invalid", [image_file.dumps({"train": np.full((2, 3), 9)}), b"", b"nonsense", None])
+def test_an_invalid_copy_is_replaced(bucket: Bucket, local_copy: Path, invalid: bytes | None) -> None:
     bucket.put(1)
     assert value(bucket) == 1
-    whole = copy.read_bytes()
-    copy.write_bytes(whole[:-1] + b"\x07" if planted is None else planted)  # the head as it was, a pixel changed
-    assert value(bucket) == 1 and bucket.file.exists() and copy.read_bytes() == whole
+    valid = local_copy.read_bytes()
+    local_copy.write_bytes(valid[:-1] + b"\x07" if invalid is None else invalid)  # a changed pixel below a valid header
+    assert value(bucket) == 1 and bucket.file.exists() and local_copy.read_bytes() == valid
 
 
-def test_what_the_bucket_has_no_more_is_gone_here_too(bucket: Bucket) -> None:
+def test_a_copy_is_not_used_after_the_bucket_deletes_the_file(bucket: Bucket) -> None:
     bucket.put(1)
     assert value(bucket) == 1
     bucket.file.unlink()
@@ -91,9 +91,9 @@ def test_what_the_bucket_has_no_more_is_gone_here_too(bucket: Bucket) -> None:
         value(bucket)
 
 
-def test_what_is_damaged_in_the_bucket_is_not_kept(bucket: Bucket, copy: Path) -> None:
+def test_a_damaged_file_is_not_copied(bucket: Bucket, local_copy: Path) -> None:
     bucket.put(1)
     bucket.file.write_bytes(bucket.file.read_bytes()[:-1])
     with pytest.raises(CorruptFileError):
         value(bucket)
-    assert not copy.exists()
+    assert not local_copy.exists()

@@ -1,4 +1,4 @@
-"""Operations and parameters: layers by hand, and a training of a static mask in closed form."""
+"""FLOPs and parameter counts: layers by hand, and a training with a static mask in closed form."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from support.tiny_trials import begin, trial
 
 
 def test_resnet8_by_hand() -> None:
-    """9 (16 + 2 16^2 + 16 32 + 32^2 + 32 64 + 64^2) for 3x3, 16 32 + 32 64 for 1x1, 64 10 for the classifier."""
+    """3x3: 9 (16 + 2 16^2 + 16 32 + 32^2 + 32 64 + 64^2). 1x1: 16 32 + 32 64. Classifier: 64 10."""
     module = models["resnet8"]().build(10, ([0.5], [0.25]))
     assert sum(weight.numel() for weight in maskable(module).values()) == 9 * 8208 + 2560 + 640 == 77_072
     assert "77,072" in models["resnet8"].summary()
 
 
 def test_layers_by_hand() -> None:
-    """2 operations x outputs x weights an output: 3x3, depthwise, strided 1x1, linear."""
+    """2 operations x outputs x weights per output, for 3x3, depthwise, strided 1x1 and linear layers."""
     module = nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1),
         nn.BatchNorm2d(4),
@@ -43,7 +43,7 @@ def test_layers_by_hand() -> None:
     assert module.training and all(torch.equal(before[key], value) for key, value in module.state_dict().items())
 
 
-def test_forward_flops_weigh_layers_by_density() -> None:
+def test_forward_flops_weight_layers_by_density() -> None:
     assert forward_flops({"a": 100, "b": 10}, {"a": 0.25, "b": 1.0}) == 35
 
 
@@ -52,8 +52,8 @@ def test_a_step_costs_three_forward_passes() -> None:
 
 
 @pytest.mark.parametrize("name", ["random", "uniform", "snip"])
-def test_training_of_a_static_mask_in_closed_form(name: str, digits: DeviceData) -> None:
-    """3 x sum of layer operations x density x samples x epochs, and what the choice of the mask cost before."""
+def test_training_with_a_static_mask_in_closed_form(name: str, digits: DeviceData) -> None:
+    """3 x sum of layer operations x density x samples x epochs, plus the cost of choosing the mask."""
     run = begin(trial(sparsifier=name, sparsity=0.7), digits, samples=50)
     before = run.train_flops
     flops = {layer: run.layer_flops[layer] * int(mask.sum()) / mask.numel() for layer, mask in run.masks.items()}
@@ -64,8 +64,8 @@ def test_training_of_a_static_mask_in_closed_form(name: str, digits: DeviceData)
     assert (before > 0) == (name == "snip")
 
 
-def test_training_that_prunes_is_counted_at_the_densities_of_each_step(digits: DeviceData) -> None:
-    """Two epochs of two batches, 32 and 18; half of the weights go before the third step."""
+def test_training_with_pruning_is_counted_at_the_density_of_each_step(digits: DeviceData) -> None:
+    """Two epochs of two batches, 32 and 18 samples. Half of the weights are pruned before the third step."""
     method = {"name": "gmp", "update_every": 1, "start_fraction": 0.5, "stop_fraction": 0.5}
     run = begin(trial(sparsifier=method, sparsity=0.5), digits, samples=50)
     dense = run.forward_flops

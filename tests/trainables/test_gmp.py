@@ -1,4 +1,4 @@
-"""Gradual pruning: its events, its cubic, and that nothing comes back."""
+"""Gradual magnitude pruning: events, cubic schedule, and no regrowth of pruned weights."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PAPER = TrainingSteps(200, 10)
 
 
 def test_events_of_the_paper() -> None:
-    """From a tenth to eight tenths of 200 epochs, every 4 epochs: 20, 24, ..., 156, and the end, 160."""
+    """From 10 % to 80 % of 200 epochs, every 4 epochs: 20, 24, ..., 156, and the end, 160."""
     assert sorted(GMP().update_steps(PAPER)) == [10 * epoch for epoch in range(20, 161, 4)]
 
 
-def test_the_last_event_is_the_end_of_the_interval_where_it_is_not_a_multiple() -> None:
+def test_the_end_of_the_pruning_phase_is_always_an_event() -> None:
     method = GMP(update_every=3, start_fraction=0, stop_fraction=0.8)
     assert sorted(method.update_steps(TrainingSteps(10, 1))) == [0, 3, 6, 8]
 
@@ -37,7 +37,7 @@ def test_the_last_event_is_the_end_of_the_interval_where_it_is_not_a_multiple() 
         (200, 0.0),
         (240, 1 - (34 / 35) ** 3),
         (279, 1 - (34 / 35) ** 3),
-        (900, 1 - (1 / 2 + 1 / 70) ** 3),  # the last event at or before half of the interval is that of epoch 88
+        (900, 1 - (1 / 2 + 1 / 70) ** 3),  # epoch 90 is the middle of the phase; the last event is at epoch 88
         (1599, 1 - (1 / 35) ** 3),
         (1600, 1.0),
         (1999, 1.0),
@@ -49,13 +49,13 @@ def test_sparsity_follows_the_cubic_from_event_to_event(step: int, share: float)
 
 
 @pytest.mark.parametrize("sparsity", [0.1, 0.3, 0.7, 0.9, 0.99])
-def test_the_last_event_is_at_exactly_the_asked_sparsity(sparsity: float) -> None:
+def test_the_last_event_has_exactly_the_final_sparsity(sparsity: float) -> None:
     spec = trial(sparsifier="gmp", sparsity=sparsity)
     assert GMP().sparsity_at(1600, spec, PAPER) == sparsity
 
 
-def test_smallest_of_the_network_go_by_hand() -> None:
-    """Half of eight weights at the last event, the smallest of both layers together; what is gone stays gone."""
+def test_the_smallest_weights_of_the_network_are_pruned_by_hand() -> None:
+    """Half of eight weights are pruned at the last event, ranked over both layers. Pruned weights stay pruned."""
     spec = trial(sparsifier=GMP(start_fraction=0.0, stop_fraction=0.5), sparsity=0.5)
     weights = {"a": torch.tensor([0.5, -0.9, 0.0, 0.1]), "b": torch.tensor([-0.2, 0.3, 0.0, 0.7])}
     masks = Masks({"a": torch.tensor([1, 1, 0, 1]).bool(), "b": torch.tensor([1, 1, 1, 1]).bool()})
@@ -64,16 +64,16 @@ def test_smallest_of_the_network_go_by_hand() -> None:
     assert {name: mask.int().tolist() for name, mask in after.items()} == {"a": [1, 1, 0, 0], "b": [0, 1, 0, 1]}
 
 
-def test_a_zero_weight_that_is_there_goes_after_all_that_are_gone() -> None:
-    """Three of four are kept, and all but one of those there are zero: the masked one must not be taken for them."""
+def test_an_active_zero_weight_ranks_above_pruned_weights() -> None:
+    """Three of four weights stay. Two active weights are zero, and the masked weight must not replace them."""
     spec = trial(sparsifier=GMP(start_fraction=0.0, stop_fraction=0.5), sparsity=0.25)
     masks = Masks({"a": torch.tensor([0, 1, 1, 1]).bool()})
     context = UpdateContext(spec, 5, TrainingSteps(10, 1), {"a": torch.tensor([0.0, 0.0, 0.0, 0.4])}, torch.Generator())
     assert spec.sparsifier.update(masks, context)["a"].tolist() == [False, True, True, True]
 
 
-class Watched(Trainer):
-    """Keeps the masks of every step."""
+class RecordingTrainer(Trainer):
+    """Trainer that records the masks of every step."""
 
     seen: list[Masks]
 
@@ -82,11 +82,11 @@ class Watched(Trainer):
         return super().train_step(images, labels, noise, step)
 
 
-def test_density_of_a_training_follows_the_cubic_and_nothing_revives(digits: DeviceData) -> None:
-    """Ten epochs of one step; an event each from step 2 to step 8."""
+def test_density_follows_the_cubic_schedule_without_regrowth(digits: DeviceData) -> None:
+    """Ten epochs of one step, with an event before each step from 2 to 8."""
     method = GMP(update_every=1, start_fraction=0.2, stop_fraction=0.8)
     spec = trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 10})
-    run = Watched(spec, digits, torch.arange(32), lambda _: {})
+    run = RecordingTrainer(spec, digits, torch.arange(32), lambda _: {})
     for _ in range(10):
         run.train_epoch()
     size = run.masks.size
@@ -98,7 +98,7 @@ def test_density_of_a_training_follows_the_cubic_and_nothing_revives(digits: Dev
 
 
 def test_events_of_the_authors() -> None:
-    """At init 20, final 160 and frequency 4 their code prunes after epochs 20, 24, ..., 156; progress 0, 1/35, ..."""
+    """With init 20, final 160, frequency 4 their code prunes after epochs 20, 24, ..., 156 (progress 0, 1/35, ...)."""
     method = GMP(events="multiples")
     assert sorted(method.update_steps(PAPER)) == [10 * epoch for epoch in range(20, 157, 4)]
     spec = trial(sparsifier=method, sparsity=0.9)
@@ -110,14 +110,14 @@ def test_events_of_the_authors() -> None:
 
 
 def test_events_of_the_authors_are_multiples_of_the_interval() -> None:
-    """An interval that begins between two multiples: the first event is the next one, counted from the one before."""
+    """The phase starts between two multiples. The first event is the next one, with progress from the one before."""
     method = GMP(events="multiples", update_every=4, start_fraction=0.03, stop_fraction=0.085)
     spec = trial(sparsifier=method, sparsity=0.9)
-    assert sorted(method.update_steps(PAPER)) == [80, 120]  # epochs 8 and 12 of 6 to 17
+    assert sorted(method.update_steps(PAPER)) == [80, 120]  # epochs 8 and 12, in the phase from 6 to 17
     assert method.sparsity_at(80, spec, PAPER) == pytest.approx(0.9 * (1 - (2 / 3) ** 3), rel=1e-12)
 
 
-def test_a_training_without_an_event_is_refused() -> None:
+def test_a_training_without_events_is_rejected() -> None:
     method = GMP(events="multiples", update_every=4, start_fraction=0.1, stop_fraction=0.8)
     with pytest.raises(
         ValueError, match=r"sparsifier\.events: no multiple of 4 epochs lies between steps 0 and 2 of 3"
@@ -125,8 +125,8 @@ def test_a_training_without_an_event_is_refused() -> None:
         method.update_steps(TrainingSteps(3, 1))
 
 
-def test_a_strict_threshold_takes_one_weight_more() -> None:
-    """Dense before the first event; at it, at sparsity 0, one weight goes; then floor(n (1 - s)) - 1 stay."""
+def test_a_strict_threshold_prunes_one_more_weight() -> None:
+    """Dense before the first event, which has sparsity 0 and prunes one weight. Later floor(n (1 - s)) - 1 stay."""
     method = GMP(strict_threshold=True)
     spec = trial(sparsifier=method, sparsity=0.9)
     assert [method.num_active_at(1000, step, spec, PAPER) for step in (-1, 199, 200, 239)] == [1000, 1000, 999, 999]
@@ -136,11 +136,11 @@ def test_a_strict_threshold_takes_one_weight_more() -> None:
 
 
 @pytest.mark.parametrize("schedule", RAMPS)
-def test_every_event_is_on_the_schedule(schedule: SparsitySchedule, digits: DeviceData) -> None:
-    """Ten epochs of one step, an event each from step 2 to step 8: the network has what the ramp says, every time."""
+def test_every_event_follows_the_schedule(schedule: SparsitySchedule, digits: DeviceData) -> None:
+    """Ten epochs of one step, with an event before each step from 2 to 8. All sparsities follow the ramp."""
     method = GMP(update_every=1, start_fraction=0.2, stop_fraction=0.8, schedule=schedule)
     spec = trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 10})
-    run = Watched(spec, digits, torch.arange(32), lambda _: {})
+    run = RecordingTrainer(spec, digits, torch.arange(32), lambda _: {})
     for _ in range(10):
         run.train_epoch()
     sparsities = [0, 0, *(RAMPS[schedule](event / 6, 0.9) for event in range(7)), 0.9]
@@ -149,10 +149,10 @@ def test_every_event_is_on_the_schedule(schedule: SparsitySchedule, digits: Devi
 
 
 @pytest.mark.parametrize("distribution", ["erk", "er", "uniform", "uniform_plus"])
-def test_within_layers_nothing_revives_and_the_end_is_the_distribution(distribution: str, digits: DeviceData) -> None:
+def test_layer_budgets_end_at_the_distribution_without_regrowth(distribution: str, digits: DeviceData) -> None:
     method = GMP(update_every=1, start_fraction=0.1, stop_fraction=0.9, distribution=distribution)
     spec = trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 10})
-    run = Watched(spec, digits, torch.arange(32), lambda _: {})
+    run = RecordingTrainer(spec, digits, torch.arange(32), lambda _: {})
     for _ in range(10):
         run.train_epoch()
     for before, after in pairwise([*run.seen, run.masks]):

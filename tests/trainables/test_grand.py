@@ -1,4 +1,4 @@
-"""GraNd: the norm of each sample's gradient, in closed form and against one backward pass a sample."""
+"""GraNd: the gradient norm of each sample, in closed form and against one backward pass per sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.tiny_trials import Flat, begin, four_pixels, part, trial, view_of
 
 
 def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The definition, sample by sample."""
+    """Compute the definition, sample by sample."""
     norms = []
     for image, label in zip(images, labels, strict=True):
         loss = functional.cross_entropy(network(image[None]), label[None])
@@ -26,14 +26,14 @@ def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -
 
 
 def trained(data: DeviceData, **changes: object) -> Trainer:
-    """A network whose norms have seen some data."""
+    """Return a trainer after one epoch, so that batch norm statistics are not the initial ones."""
     training = begin(trial(**changes), data)
     training.train_epoch()
     return training
 
 
 def test_a_linear_layer_in_closed_form() -> None:
-    """d loss / d W = (p - y) x^T and d loss / d b = p - y, so that GraNd = EL2N sqrt(|x|^2 + 1)."""
+    """d loss / d W = (p - y) x^T and d loss / d b = p - y, so GraNd = EL2N sqrt(|x|^2 + 1)."""
     data = four_pixels(samples=8)
     view = view_of(trained(data, model=Flat(), recipe={"preset": "digits", "epochs": 2, "crop_padding": 0}))
     pixels = to_float(data.train_images).flatten(1).double()
@@ -42,7 +42,7 @@ def test_a_linear_layer_in_closed_form() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_residual_network_against_a_loop(precision: str, digits: DeviceData) -> None:
+def test_a_residual_network_equals_a_loop_over_samples(precision: str, digits: DeviceData) -> None:
     training = trained(digits, recipe={"preset": "digits", "epochs": 2, "precision": precision})
     training.model.eval()
     images, labels = to_float(digits.train_images[:5]), digits.train_labels[:5]
@@ -50,8 +50,8 @@ def test_a_residual_network_against_a_loop(precision: str, digits: DeviceData) -
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
 
 
-def test_all_parameters_count(digits: DeviceData) -> None:
-    """Norms and biases too: with only one parameter left to train, the norm is that of its gradient."""
+def test_the_norm_includes_all_parameters(digits: DeviceData) -> None:
+    """The norm also includes the parameters of batch norms and biases."""
     training = trained(digits)
     training.model.eval()
     images, labels = to_float(digits.train_images[:1]), digits.train_labels[:1]
@@ -61,7 +61,7 @@ def test_all_parameters_count(digits: DeviceData) -> None:
     assert grand(training.model, images, labels).item() == pytest.approx(sum(squares).sqrt().item(), rel=1e-5)
 
 
-def test_the_network_stays_as_it_is(digits: DeviceData) -> None:
+def test_scoring_does_not_change_the_network(digits: DeviceData) -> None:
     training = trained(digits)
     training.model.eval()
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
@@ -71,21 +71,21 @@ def test_the_network_stays_as_it_is(digits: DeviceData) -> None:
     assert all(now.grad is then for now, then in zip(training.model.parameters(), gradients, strict=True))
 
 
-def test_no_more_gradients_at_once_than_allowed(digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded by the number of samples at once, whatever the network, and the scores are the same."""
+def test_the_number_of_gradients_in_memory_is_limited(digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chunk size depends on the number of parameters, which bounds memory. The scores stay the same."""
     training = trained(digits)
     training.data = part(digits, 10)
     expected = grand_of(view_of(training))
     sizes: list[int] = []
 
-    def watched(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def recording_grand(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         sizes.append(len(images))
         return grand(network, images, labels)
 
     parameters = sum(parameter.numel() for parameter in training.model.parameters())
-    for room, expected_sizes in ((4 * parameters + 1, [4, 4, 2]), (parameters - 1, [1] * 10)):
+    for chunk, expected_sizes in ((4 * parameters + 1, [4, 4, 2]), (parameters - 1, [1] * 10)):
         sizes.clear()
-        monkeypatch.setattr(module, "CHUNK", room)
-        monkeypatch.setattr(module, "grand", watched)
+        monkeypatch.setattr(module, "CHUNK", chunk)
+        monkeypatch.setattr(module, "grand", recording_grand)
         torch.testing.assert_close(grand_of(view_of(training)), expected, rtol=1e-5, atol=1e-9)
         assert sizes == expected_sizes

@@ -1,4 +1,4 @@
-"""GraSP: its Hessian-gradient product against finite differences, its sign by hand, its cost as counted."""
+"""GraSP: Hessian-gradient product against finite differences, sign by hand, and counted cost."""
 
 from __future__ import annotations
 
@@ -22,60 +22,60 @@ from support.tiny_trials import begin, trial
 WIDTH = 1e-5
 
 
-def softened(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def softened_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return functional.cross_entropy(logits / 2, labels)
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_hessian_product_is_the_difference_of_gradients_along_the_vector(count: int) -> None:
-    """(g(w + h v) - g(w - h v)) / 2 h, for a random direction v."""
+def test_hessian_product_equals_a_finite_difference_of_gradients(count: int) -> None:
+    """The difference is (g(w + h v) - g(w - h v)) / 2 h for a random direction v."""
     probe, batches = network().train(), [batch(seed) for seed in range(count)]
     weights = maskable(probe)
     generator = torch.Generator().manual_seed(3)
     vector = {name: torch.randn(w.shape, generator=generator, dtype=torch.float64) for name, w in weights.items()}
-    found = hessian_product(probe, weights, batches, softened, vector)
+    found = hessian_product(probe, weights, batches, softened_loss, vector)
     sides = []
     for shift in (WIDTH, -2 * WIDTH):
         for name, weight in weights.items():
             weight.data += shift * vector[name]
-        sides.append(sum_of_gradients(probe, weights, batches, softened))
+        sides.append(sum_of_gradients(probe, weights, batches, softened_loss))
     for name in weights:
         assert torch.allclose(found[name], (sides[0][name] - sides[1][name]) / (2 * WIDTH), rtol=1e-5, atol=1e-9), name
 
 
-def test_score_is_the_weight_times_the_slope_of_half_the_gradients_squared_norm() -> None:
-    """w (H g) = w d(g'g / 2)/dw, weight by weight, so that it is what the norm loses without the weight."""
+def test_score_is_the_weight_times_the_derivative_of_half_the_squared_gradient_norm() -> None:
+    """For each weight w (H g) = w d(g'g / 2)/dw, the first-order decrease of half the squared norm without it."""
     model, temperature = network(), 2.0
     scores = grasp_scores(model, [batch()], temperature)
     probe = copy.deepcopy(model).train()
     weights = maskable(probe)
 
     def half_norm() -> float:
-        gradients = sum_of_gradients(probe, weights, [batch()], softened)
+        gradients = sum_of_gradients(probe, weights, [batch()], softened_loss)
         return sum(float((gradient**2).sum()) for gradient in gradients.values()) / 2
 
     for name, weight in weights.items():
         flat = weight.data.view(-1)
-        for place in range(len(flat)):
-            value = flat[place].item()
+        for position in range(len(flat)):
+            value = flat[position].item()
             norms = []
             for shift in (WIDTH, -WIDTH):
-                flat[place] = value + shift
+                flat[position] = value + shift
                 norms.append(half_norm())
-            flat[place] = value
+            flat[position] = value
             slope = (norms[0] - norms[1]) / (2 * WIDTH)
-            assert scores[name].view(-1)[place].item() == pytest.approx(value * slope, rel=1e-4, abs=1e-9), (
+            assert scores[name].view(-1)[position].item() == pytest.approx(value * slope, rel=1e-4, abs=1e-9), (
                 name,
-                place,
+                position,
             )
 
 
 @pytest.mark.parametrize("temperature", [1.0, 200.0])
 def test_sign_and_size_by_hand(temperature: float) -> None:
-    """Two equal logits of the pixel 1, label 0: g = (-.5, .5) / T, H = .25 [[1, -1], [-1, 1]] / T^2, w = (2, 2).
+    """Pixel 1, two equal logits, label 0: g = (-0.5, 0.5) / T, H = 0.25 [[1, -1], [-1, 1]] / T^2, w = (2, 2).
 
-    H g = (-.25, .25) / T^3, so the scores are (-.5, .5) / T^3: without the first weight the gradient would be larger
-    (the label's own logit falls), without the second smaller; the second is the one to keep.
+    H g = (-0.25, 0.25) / T^3, so the scores are (-0.5, 0.5) / T^3. Without the first weight the gradient would be
+    larger (the logit of the label falls), without the second smaller. The second weight is kept.
     """
     model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False))
     model[1].weight.data.fill_(2.0)
@@ -86,7 +86,7 @@ def test_sign_and_size_by_hand(temperature: float) -> None:
     assert top_k_global(scores, 1)["1.weight"].flatten().tolist() == [False, True]
 
 
-def test_network_is_left_as_it_was() -> None:
+def test_scoring_does_not_change_the_network() -> None:
     model = network()
     before = copy.deepcopy(model.state_dict())
     grasp_scores(model, [batch()], 200.0)
@@ -94,7 +94,7 @@ def test_network_is_left_as_it_was() -> None:
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_its_masks_are_the_largest_scores_of_its_batches(digits: DeviceData) -> None:
+def test_masks_are_the_largest_scores_of_the_batches(digits: DeviceData) -> None:
     spec = trial(sparsifier={"name": "grasp", "batches": 2}, sparsity=0.7)
     run = begin(spec, digits)
     dense = begin(trial(), digits)
@@ -104,8 +104,8 @@ def test_its_masks_are_the_largest_scores_of_its_batches(digits: DeviceData) -> 
     assert not run.masks.equal(begin(trial(sparsifier="grasp", sparsity=0.7), digits).masks)
 
 
-def test_operations_are_twelve_forward_passes_where_no_layer_is_the_first() -> None:
-    """The first layer's input needs no gradient: in the other layers of a chain exactly 12 are done."""
+def test_operations_are_twelve_forward_passes_except_in_the_first_layer() -> None:
+    """The input of the first layer needs no gradient. Each other layer of a chain costs exactly 12 forward passes."""
     layers = [layer for _ in range(5) for layer in (nn.Linear(16, 16, bias=False), nn.Softplus())]
     shape, counts = (1, 4, 4), []
     for depth in (6, 10):
@@ -113,11 +113,11 @@ def test_operations_are_twelve_forward_passes_where_no_layer_is_the_first() -> N
         with FlopCounterMode(display=False) as counter:
             grasp_scores(model, [(torch.rand(7, *shape), torch.arange(7))], 200.0)
         counts.append((counter.get_total_flops(), sum(layer_flops(model, shape).values())))
-    (less, short), (more, long) = counts
-    assert more - less == 12 * 7 * (long - short)
+    (flops_3, forward_3), (flops_5, forward_5) = counts
+    assert flops_5 - flops_3 == 12 * 7 * (forward_5 - forward_3)
 
 
-def test_its_cost_is_counted(digits: DeviceData) -> None:
+def test_the_cost_of_scoring_is_counted(digits: DeviceData) -> None:
     run = begin(trial(sparsifier={"name": "grasp", "batches": 2}, sparsity=0.7), digits)
     assert run.train_flops == 12 * sum(run.layer_flops.values()) * 32 * 2
     assert math.isfinite(run.train_epoch().train_loss)

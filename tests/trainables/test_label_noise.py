@@ -1,4 +1,4 @@
-"""Label noise: exactly so many wrong labels, which ones they become, and on what the draw depends."""
+"""Label noise: the exact number of wrong labels, their new classes, and the inputs of the random draw."""
 
 from __future__ import annotations
 
@@ -26,31 +26,33 @@ def labels(samples: int, classes: int) -> torch.Tensor:
     fraction=st.floats(0.001, 0.999),
     seed=st.integers(0, 2**31 - 1),
 )
-def test_exactly_the_share_is_wrong(kind: str, samples: int, classes: int, fraction: float, seed: int) -> None:
+def test_exactly_the_given_fraction_of_labels_is_wrong(
+    kind: str, samples: int, classes: int, fraction: float, seed: int
+) -> None:
     clean = labels(samples, classes)
     noisy = noisy_labels(clean, classes, kind, fraction, seed)
     wrong = noisy != clean
     assert abs(int(wrong.sum()) - fraction * samples) <= 0.5
     assert noisy.dtype == torch.int64 and noisy.min() >= 0 and noisy.max() < classes
-    assert torch.equal(clean, labels(samples, classes)), "what is given is left as it is"
+    assert torch.equal(clean, labels(samples, classes)), "the input must not change"
     if kind == "pairwise":
         assert torch.equal(noisy[wrong], (clean[wrong] + 1) % classes)
 
 
-def test_symmetric_noise_is_every_other_class_alike() -> None:
-    """30,000 wrong labels of class 2 of 4: 10,000 of each other class, to within five deviations (82 each)."""
+def test_symmetric_noise_draws_the_other_classes_uniformly() -> None:
+    """30,000 wrong labels of class 2 of 4 give 10,000 of each other class, within five standard deviations of 82."""
     noisy = noisy_labels(torch.full((40_000,), 2), 4, "symmetric", 0.75, seed=3)
     counts = noisy.bincount(minlength=4).tolist()
     assert counts[2] == 10_000
     assert all(abs(counts[label] - 10_000) < 5 * 82 for label in (0, 1, 3))
 
 
-def test_the_wrong_samples_are_those_of_the_seed() -> None:
+def test_the_wrong_samples_depend_on_the_seed() -> None:
     first, again, other = (noisy_labels(labels(500, 5), 5, "pairwise", 0.3, seed) for seed in (0, 0, 1))
     assert torch.equal(first, again) and not torch.equal(first, other)
 
 
-def test_a_sample_has_one_label_at_every_ratio_and_for_every_method(digits: DeviceData) -> None:
+def test_labels_do_not_depend_on_data_ratio_and_method(digits: DeviceData) -> None:
     noise = {"name": "label_noise", "fraction": 0.4}
     specs = [
         trial(difficulty=noise, data_ratio=0.1),
@@ -66,4 +68,4 @@ def test_a_sample_has_one_label_at_every_ratio_and_for_every_method(digits: Devi
     assert int(wrong.sum()) == round(0.4 * len(wrong))
     assert all(torch.equal(one.train_labels, other.train_labels) for other in others)
     unchanged = replace(one, train_labels=digits.train_labels)
-    assert unchanged == digits, "images and test labels are the very same"
+    assert unchanged == digits, "images and test labels must be unchanged"

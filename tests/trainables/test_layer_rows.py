@@ -1,4 +1,4 @@
-"""What the layers table says of weights that come and go, against masks written by hand."""
+"""The layers table for weights that are dropped and regrown, against masks by hand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sparsweep.trainables.training.trainer import Trainer
 from support.mask_updates import bits, mask
 from support.tiny_trials import Flat, begin, four_pixels, trial
 
-# Four of the twelve weights of a linear layer from four pixels to three classes, at the start and after two updates.
+# Masks with four of the twelve weights of a linear layer (four pixels, three classes), initially and after two updates.
 SCRIPT = [
     mask(1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0).view(3, 4),
     mask(1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0).view(3, 4),
@@ -27,14 +27,14 @@ SCRIPT = [
 
 
 class Pooled(Flat):
-    """One linear layer on images of any size, shrunk to 2x2."""
+    """A network of one linear layer on images of any size, pooled to 2x2."""
 
     def build(self, classes: int, statistics: Any) -> nn.Module:
         return nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(4, classes))
 
 
 class Scripted(Dense):
-    """A method whose masks are those of the script. Not registered."""
+    """A method with the masks of ``SCRIPT``. It is not registered."""
 
     def initialize(self, start: InitContext) -> Masks:
         return Masks({"2.weight": SCRIPT[0]})
@@ -50,7 +50,7 @@ class Scripted(Dense):
 
 
 def scripted(epochs: int) -> Trainer:
-    """One step an epoch: the script's masks are in force one after the other."""
+    """Return a trainer after ``epochs`` epochs of one step. Each epoch uses the next mask of ``SCRIPT``."""
     spec = trial(model=Pooled(), sparsifier=Scripted(), recipe={"epochs": 3, "batch_size": 6})
     run = begin(spec, four_pixels(), samples=6)
     for _ in range(epochs):
@@ -62,8 +62,8 @@ def scripted(epochs: int) -> Trainer:
     ("epochs", "explored", "overlap"),
     [
         (1, 4 / 12, 4 / 4),
-        (2, 6 / 12, 2 / 4),  # places 0 to 5 were active; 0 and 1 are left of the first four
-        (3, 7 / 12, 2 / 4),  # 0 to 6; 0 and 2 of the first four, though 2 was away in between
+        (2, 6 / 12, 2 / 4),  # positions 0 to 5 were active; 0 and 1 of the first four still are
+        (3, 7 / 12, 2 / 4),  # 0 to 6; 0 and 2 of the first four, although 2 was dropped in between
     ],
 )
 def test_exploration_and_overlap_by_hand(epochs: int, explored: float, overlap: float) -> None:
@@ -74,12 +74,12 @@ def test_exploration_and_overlap_by_hand(epochs: int, explored: float, overlap: 
     assert row["explored"] == explored
     assert row["initial_overlap"] == overlap
     assert row["flops"] == 2 * 12 * 4 / 12
-    whole = trial_row(run.spec, run, [row], {}, {}, {})
-    assert whole["exploration_rate"] == pytest.approx(explored)
-    assert whole["mask_overlap"] == pytest.approx(overlap)
+    totals = trial_row(run.spec, run, [row], {}, {}, {})
+    assert totals["exploration_rate"] == pytest.approx(explored)
+    assert totals["mask_overlap"] == pytest.approx(overlap)
 
 
-def test_they_are_the_same_after_a_resume() -> None:
+def test_layer_rows_are_the_same_after_a_resume() -> None:
     saved = tensor_file.dumps(scripted(2).state())
     run = scripted(0)
     run.restore(tensor_file.loads(saved))
@@ -87,7 +87,7 @@ def test_they_are_the_same_after_a_resume() -> None:
     assert layer_rows(run.spec, run) == layer_rows(run.spec, scripted(3))
 
 
-def test_over_layers_they_are_means_by_weights_and_by_active_weights() -> None:
+def test_totals_over_layers_are_weighted_means() -> None:
     run = scripted(1)
     rows = [
         {"weights": 12, "nonzero": 4, "explored": 0.5, "initial_overlap": 0.5},
@@ -96,6 +96,6 @@ def test_over_layers_they_are_means_by_weights_and_by_active_weights() -> None:
     topology = run.masked_params
     topology.masks = Masks({"a": torch.ones(4, 12, dtype=torch.bool)})
     topology.counts = {"a": 4}
-    whole = trial_row(run.spec, run, rows, {}, {}, {})
-    assert whole["exploration_rate"] == pytest.approx((0.5 * 12 + 0.25 * 36) / 48)
-    assert whole["mask_overlap"] == pytest.approx(0.5)
+    totals = trial_row(run.spec, run, rows, {}, {}, {})
+    assert totals["exploration_rate"] == pytest.approx((0.5 * 12 + 0.25 * 36) / 48)
+    assert totals["mask_overlap"] == pytest.approx(0.5)

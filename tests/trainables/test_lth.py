@@ -1,4 +1,4 @@
-"""The lottery ticket in rounds and with rewinding: which trials there are, and whose mask and weights they take."""
+"""Iterative lottery tickets and rewinding: the trials of a chain, and the source of their masks and weights."""
 
 from __future__ import annotations
 
@@ -31,48 +31,48 @@ def lth(sparsity: float, **fields: Any) -> TrialSpec:
 
 
 def chain(spec: TrialSpec) -> list[TrialSpec]:
-    """The trials from the dense one to ``spec``."""
+    """Return the trials from the dense one to ``spec``."""
     parents = [parent for parent in spec.prerequisites() if isinstance(parent, TrialSpec)]
     return [*chain(parents[0]), spec] if parents else [spec]
 
 
-# Which trials --------------------------------------------------------------------------------------------------------
+# Trials of a chain ---------------------------------------------------------------------------------------------------
 
 
-def test_one_round_needs_the_dense_trial_alone() -> None:
+def test_one_round_needs_only_the_dense_trial() -> None:
     spec = lth(0.8)
     assert spec.prerequisites() == (dense_counterpart(spec),)
     assert spec.sparsifier.rounds == 1 and spec.sparsifier.through == ()
 
 
-def test_rounds_take_the_same_share_of_what_is_left_by_hand() -> None:
-    """Three rounds to density 1/8: each keeps a half."""
+def test_each_round_prunes_the_same_share_by_hand() -> None:
+    """Three rounds to density 1/8 keep half of the weights each."""
     trials = chain(lth(0.875, rounds=3))
     assert [one.sparsity for one in trials] == [0.0, 0.5, 0.75, 0.875]
     assert [one.sparsifier.name for one in trials] == ["dense", "lth", "lth", "lth"]
 
 
-def test_a_round_is_the_trial_that_one_would_ask_for_by_itself() -> None:
-    """The chain to .875 in three rounds holds the trial at .75 in two: they are shared."""
+def test_chains_share_the_trials_of_their_rounds() -> None:
+    """The chain to 0.875 in three rounds includes the trial at 0.75 in two rounds."""
     *_, before, last = chain(lth(0.875, rounds=3))
     assert before.id == lth(0.75, rounds=2).id
     assert last.id == lth(0.875, through=[0.5, 0.75]).id
 
 
-def test_sparsities_between_rounds_are_decimals_of_six_digits() -> None:
-    """They are in ids, and the last bits of a power differ between machines."""
+def test_sparsities_between_rounds_have_six_decimals() -> None:
+    """Ids include them, and the last bits of a power differ between machines."""
     assert lth(0.9, rounds=3).sparsifier.through == (0.535841, 0.784557)
 
 
-def test_a_grid_through_its_own_sparsities_is_one_chain() -> None:
-    """Each point needs the point before, and the first the dense one; every trial says the same list."""
+def test_a_grid_with_through_set_to_its_sparsities_is_one_chain() -> None:
+    """Each point needs the point before, the first needs the dense trial. All trials have the same list."""
     grid = [0.2, 0.5, 0.8, 0.9]
     points = {sparsity: lth(sparsity, through=grid) for sparsity in grid}
     assert [one.id for one in chain(points[0.9])][1:] == [points[sparsity].id for sparsity in grid]
     assert chain(points[0.2])[0].id == dense_counterpart(points[0.9]).id
 
 
-def test_entries_that_do_not_count_are_not_in_the_id() -> None:
+def test_through_entries_without_effect_are_not_in_the_id() -> None:
     spec = lth(0.5, through=[0.2, 0.5, 0.8])
     assert spec == lth(0.5, through=[0.2]) == lth(0.5, through=[0.2, 0.9])
     assert (spec.sparsifier.rounds, spec.sparsifier.through) == (2, (0.2,))
@@ -81,7 +81,7 @@ def test_entries_that_do_not_count_are_not_in_the_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({"through": [0.5, 0.2]}, "sparsifier.through: must be ascending sparsities above 0 (got [0.5, 0.2])."),
         ({"through": [0.0, 0.2]}, "sparsifier.through: must be ascending sparsities above 0 (got [0.0, 0.2])."),
@@ -94,10 +94,10 @@ def test_entries_that_do_not_count_are_not_in_the_id() -> None:
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused(fields: dict[str, Any], said: str) -> None:
+def test_invalid_fields_are_rejected(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         lth(0.8, **fields)
-    assert format_error(caught.value) == said
+    assert format_error(caught.value) == message
 
 
 def test_rewinding_needs_a_snapshot_of_the_dense_trial_in_every_round() -> None:
@@ -106,14 +106,14 @@ def test_rewinding_needs_a_snapshot_of_the_dense_trial_in_every_round() -> None:
     parent, needed = spec.prerequisites()
     assert needed == snapshot and parent.prerequisites()[1] == snapshot
     assert parent == lth(0.5, rewind_to=1)
-    assert spec.num_epochs == 1, "the first epoch was trained by the dense network"
+    assert spec.num_epochs == 1, "the dense network trains the first epoch"
 
 
-# Whose mask and weights ----------------------------------------------------------------------------------------------
+# Masks and weights ---------------------------------------------------------------------------------------------------
 
 
 def run(spec: RunSpec, store: Store, raw: ImageData, digits: DeviceData) -> dict[str, Any]:
-    """Everything that ``spec`` needs and itself, in order; what it leaves."""
+    """Run the prerequisites of ``spec`` and then ``spec``. Return its stored weights."""
     for parent in spec.prerequisites():
         run(parent, store, raw, digits)
     if not store.exists(store.artifact_path("weights", spec.id)):
@@ -121,32 +121,38 @@ def run(spec: RunSpec, store: Store, raw: ImageData, digits: DeviceData) -> dict
     return store.read_weights(spec.id)
 
 
-def test_rounds_prune_what_the_round_before_trained(store: Store, raw_digits: ImageData, digits: DeviceData) -> None:
+def test_each_round_prunes_the_weights_of_the_round_before(
+    store: Store, raw_digits: ImageData, digits: DeviceData
+) -> None:
     spec = lth(0.875, rounds=3)
-    left = [run(one, store, raw_digits, digits) for one in chain(spec)]
+    stored = [run(one, store, raw_digits, digits) for one in chain(spec)]
     initial = build_model(spec, digits).state_dict()
-    size = sum(mask.numel() for mask in left[0]["masks"].values())
-    for before, after, one in zip(left, left[1:], chain(spec)[1:], strict=False):
+    size = sum(mask.numel() for mask in stored[0]["masks"].values())
+    for before, after, one in zip(stored, stored[1:], chain(spec)[1:], strict=False):
         magnitudes = torch.cat([before["model"][name].abs().flatten() for name in after["masks"]])
         masks = torch.cat([mask.flatten() for mask in after["masks"].values()])
-        was = torch.cat([mask.flatten() for mask in before["masks"].values()])
+        previous = torch.cat([mask.flatten() for mask in before["masks"].values()])
         assert int(masks.sum()) == num_active(size, one.sparsity)
-        assert not (masks & ~was).any(), "nothing comes back"
-        assert magnitudes[masks].min() > magnitudes[was & ~masks].max(), "the smallest of what was trained go"
+        assert not (masks & ~previous).any(), "no pruned weight may regrow"
+        assert magnitudes[masks].min() > magnitudes[previous & ~masks].max(), (
+            "the smallest trained weights must be pruned"
+        )
     again = Trainer(spec, digits, torch.arange(40), lambda parent: store.read_weights(parent.id)["model"])
     for name, mask in again.masks.items():
-        assert torch.equal(again.model.get_parameter(name), initial[name] * mask), "back at the initial weights"
-    costs = [one["train_flops"] for one in left]
-    assert left[-1]["lineage"] == {one.id: cost for one, cost in zip(chain(spec), costs[:-1], strict=False)}
+        assert torch.equal(again.model.get_parameter(name), initial[name] * mask), "weights must be the initial ones"
+    costs = [one["train_flops"] for one in stored]
+    assert stored[-1]["lineage"] == {one.id: cost for one, cost in zip(chain(spec), costs[:-1], strict=False)}
 
 
-def test_the_epochs_before_a_rewinding_count_once(store: Store, raw_digits: ImageData, digits: DeviceData) -> None:
-    """What two rounds from epoch 1 of 2 came from: the dense trial, whose first epoch the snapshot repeats."""
+def test_epochs_before_the_rewinding_point_are_counted_once(
+    store: Store, raw_digits: ImageData, digits: DeviceData
+) -> None:
+    """The lineage of two rounds from epoch 1 of 2 includes the dense trial. The snapshot repeats its first epoch."""
     spec = lth(0.75, rounds=2, rewind_to=1)
-    left = run(spec, store, raw_digits, digits)
+    stored = run(spec, store, raw_digits, digits)
     dense, first, _ = chain(spec)
     costs = {one.id: store.read_weights(one.id)["train_flops"] for one in (dense, first)}
-    assert left["lineage"] == costs
+    assert stored["lineage"] == costs
     content = store.read(store.result_path("trials", spec.id))
     assert content is not None
     (row,) = pq.read_table(BytesIO(content)).to_pylist()
@@ -156,7 +162,7 @@ def test_the_epochs_before_a_rewinding_count_once(store: Store, raw_digits: Imag
 def test_rewound_weights_and_statistics_are_those_after_the_epoch(
     store: Store, raw_digits: ImageData, digits: DeviceData
 ) -> None:
-    """With hardly a weight less than dense, it goes on about as the dense network did."""
+    """With almost all weights, training continues about as for the dense network."""
     spec = lth(0.0002, rewind_to=1)
     run(spec, store, raw_digits, digits)
     snapshot = store.read_weights(spec.prerequisites()[1].id)["model"]
@@ -166,7 +172,7 @@ def test_rewound_weights_and_statistics_are_those_after_the_epoch(
     for key, value in rewound.model.state_dict().items():
         expected = snapshot[key] * rewound.masks[key] if key in rewound.masks else snapshot[key]
         assert torch.equal(value, expected), key
-    assert not any(momentum.any() for momentum in rewound.masked_params.momenta().values()), "a new optimiser"
+    assert not any(momentum.any() for momentum in rewound.masked_params.momenta().values()), "the optimizer must be new"
     dense = Trainer(dense_counterpart(spec), digits, indices, lambda parent: {})
     dense.train_epoch(), dense.train_epoch()
     last = rewound.train_epoch()

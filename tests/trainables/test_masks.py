@@ -1,4 +1,4 @@
-"""Masks on tensors small enough to check by eye."""
+"""Masks on tensors small enough to check by hand."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from sparsweep.trainables.sparsifiers.masks import (
 
 
 def tensors(*rows: list[float]) -> dict[str, torch.Tensor]:
-    return {f"layer{place}": torch.tensor(row) for place, row in enumerate(rows)}
+    return {f"layer{index}": torch.tensor(row) for index, row in enumerate(rows)}
 
 
 def as_numbers(masks: Masks) -> dict[str, list[int]]:
     return {name: mask.int().tolist() for name, mask in masks.items()}
 
 
-def test_masks_count_by_layer_and_together() -> None:
+def test_masks_count_weights_by_layer_and_in_total() -> None:
     masks = Masks({"b": torch.tensor([True, False, True]), "a": torch.tensor([[False], [True]])})
     assert list(masks) == ["b", "a"] and len(masks) == 2
     assert masks.counts() == {"b": 2, "a": 1}
@@ -37,23 +37,23 @@ def test_masks_count_by_layer_and_together() -> None:
     assert masks.density() == 3 / 5
 
 
-def test_masks_refuse_numbers() -> None:
+def test_masks_must_be_boolean() -> None:
     with pytest.raises(TypeError, match=r"mask a: must be boolean \(got torch\.float32\)"):
         Masks({"a": torch.ones(2)})
 
 
-def test_full_keeps_everything() -> None:
+def test_full_masks_keep_all_weights() -> None:
     assert as_numbers(Masks.full(tensors([0.0, -1.0], [2.0]))) == {"layer0": [1, 1], "layer1": [1]}
 
 
-def test_equal_looks_at_names_order_and_values() -> None:
+def test_equal_compares_names_order_and_values() -> None:
     one, two = torch.tensor([True, False]), torch.tensor([True, True])
     assert Masks({"a": one, "b": two}).equal(Masks({"a": one.clone(), "b": two}))
     assert not Masks({"a": one, "b": two}).equal(Masks({"b": two, "a": one}))
     assert not Masks({"a": one}).equal(Masks({"a": two}))
 
 
-def test_masks_do_not_follow_the_mapping_they_were_made_of() -> None:
+def test_masks_do_not_change_with_the_original_mapping() -> None:
     mapping = {"a": torch.tensor([True])}
     masks = Masks(mapping)
     mapping["b"] = torch.tensor([True])
@@ -72,11 +72,11 @@ def test_masks_do_not_follow_the_mapping_they_were_made_of() -> None:
         (11_210_432, 0.9, 1_121_043),
     ],
 )
-def test_kept_weights(total: int, sparsity: float, kept: int) -> None:
+def test_num_active(total: int, sparsity: float, kept: int) -> None:
     assert num_active(total, sparsity) == kept
 
 
-def test_ranks_of_ties_go_to_the_earlier() -> None:
+def test_ranks_of_ties_favor_earlier_positions() -> None:
     assert ranks(torch.tensor([1.0, 3.0, 1.0, 3.0, 2.0])).tolist() == [3, 0, 4, 1, 2]
 
 
@@ -84,7 +84,7 @@ def test_ranks_keep_the_shape() -> None:
     assert ranks(torch.tensor([[1.0, 4.0], [3.0, 2.0]])).tolist() == [[3, 0], [1, 2]]
 
 
-def test_ranks_of_many_ties_are_their_places() -> None:
+def test_ranks_of_equal_values_are_their_positions() -> None:
     assert torch.equal(ranks(torch.zeros(10_000)), torch.arange(10_000))
 
 
@@ -93,15 +93,15 @@ def test_ranks_of_many_ties_are_their_places() -> None:
     st.integers(-1, 30),
     st.booleans(),
 )
-def test_the_largest_are_those_of_the_first_ranks(values: list[float], count: int, as_tensor: bool) -> None:
-    """By either way, and on a GPU it is the other one: the same mask on every device."""
+def test_largest_selects_the_first_ranks(values: list[float], count: int, as_tensor: bool) -> None:
+    """A CPU selects by a threshold, a GPU by ranks. Both give the same mask."""
     scores = torch.tensor(values, dtype=torch.float32).view(-1, 1)
     found = largest(scores, torch.tensor(count) if as_tensor else count)
     assert found.dtype == torch.bool and torch.equal(found, ranks(scores) < count)
 
 
-def test_what_is_no_number_counts_as_large() -> None:
-    """Training has diverged then, which its loss says; until it does, the number of weights stays right."""
+def test_nan_ranks_as_largest() -> None:
+    """NaN means that training has diverged, as the loss shows. The number of weights stays correct meanwhile."""
     scores = torch.tensor([1.0, math.nan, 3.0, math.nan])
     assert [largest(scores, count).tolist() for count in (1, 3)] == [
         [False, True, False, False],
@@ -109,22 +109,22 @@ def test_what_is_no_number_counts_as_large() -> None:
     ]
 
 
-def test_keep_largest_is_global_by_hand() -> None:
+def test_top_k_is_global_by_hand() -> None:
     masks = top_k_global(tensors([0.1, 0.9, 0.5], [0.6, 0.2]), 3)
     assert as_numbers(masks) == {"layer0": [0, 1, 1], "layer1": [1, 0]}
 
 
-def test_keep_largest_is_exact_when_all_scores_are_equal() -> None:
+def test_top_k_is_exact_when_all_scores_are_equal() -> None:
     masks = top_k_global(tensors([0.0, 0.0, 0.0], [0.0, 0.0]), 4)
     assert as_numbers(masks) == {"layer0": [1, 1, 1], "layer1": [1, 0]}
 
 
-def test_keep_largest_keeps_shapes() -> None:
+def test_top_k_keeps_shapes() -> None:
     scores = {"a": torch.arange(6.0).view(1, 2, 3), "b": torch.arange(2.0).view(2, 1)}
     assert {name: mask.shape for name, mask in top_k_global(scores, 3).items()} == {"a": (1, 2, 3), "b": (2, 1)}
 
 
-def test_keep_largest_per_layer_by_hand() -> None:
+def test_top_k_per_layer_by_hand() -> None:
     masks = top_k_per_layer(tensors([0.1, 0.9, 0.5], [0.6, 0.2]), {"layer0": 1, "layer1": 2})
     assert as_numbers(masks) == {"layer0": [0, 1, 0], "layer1": [1, 1]}
 
@@ -136,20 +136,20 @@ def test_keep_largest_per_layer_by_hand() -> None:
     seed=st.integers(0, 999),
     data=st.data(),
 )
-def test_counts_are_exact_whatever_the_ties(sizes: list[int], levels: int, seed: int, data: st.DataObject) -> None:
+def test_top_k_counts_are_exact_with_ties(sizes: list[int], levels: int, seed: int, data: st.DataObject) -> None:
     generator = torch.Generator().manual_seed(seed)
     scores = {
-        str(place): torch.randint(levels, (size,), generator=generator).float() for place, size in enumerate(sizes)
+        str(index): torch.randint(levels, (size,), generator=generator).float() for index, size in enumerate(sizes)
     }
     count = data.draw(st.integers(0, sum(sizes)))
     masks = top_k_global(scores, count)
     assert sum(masks.counts().values()) == count
     kept = torch.cat([scores[name][mask] for name, mask in masks.items()])
-    gone = torch.cat([scores[name][~mask] for name, mask in masks.items()])
-    assert not len(kept) or not len(gone) or kept.min() >= gone.max()
+    dropped = torch.cat([scores[name][~mask] for name, mask in masks.items()])
+    assert not len(kept) or not len(dropped) or kept.min() >= dropped.max()
 
 
-def test_keep_random_is_exact_and_follows_the_generator() -> None:
+def test_random_per_layer_is_exact_and_depends_on_the_generator() -> None:
     weights = tensors([0.0] * 50, [0.0] * 30)
     counts = {"layer0": 20, "layer1": 7}
 
@@ -161,8 +161,8 @@ def test_keep_random_is_exact_and_follows_the_generator() -> None:
     assert not draw(0).equal(draw(1))
 
 
-def test_keep_random_is_uniform() -> None:
-    """Each of ten places is kept in about 3 of 10 of 2000 draws: within five standard deviations."""
+def test_random_per_layer_is_uniform() -> None:
+    """Each of ten positions is kept in 30 % of 2000 draws, within five standard deviations."""
     generator = torch.Generator().manual_seed(0)
     total = sum(random_per_layer(tensors([0.0] * 10), {"layer0": 3}, generator)["layer0"].int() for _ in range(2000))
     assert isinstance(total, torch.Tensor)
