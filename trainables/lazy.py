@@ -1,7 +1,8 @@
-"""Deferred import of PyTorch: the import takes more than a second, and half a gigabyte of memory with CUDA.
+"""Deferred import of PyTorch and of SciPy's image filters.
 
-Processes that plan or watch trials, or read results, do not need PyTorch. All modules that these processes import get
-``torch`` and its submodules from here. Plugins may import ``torch`` directly, at this cost.
+Importing PyTorch takes more than a second, and half a gigabyte of memory with CUDA. Processes that plan or watch
+trials, or read results, do not need these modules. All modules that these processes import get them from here. Plugins
+may import ``torch`` directly, at this cost.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ class Deferred(ModuleType):
 
 if TYPE_CHECKING:
     import torch as torch
+    from scipy import ndimage as ndimage
+    from scipy import sparse as sparse
     from torch import nn as nn
     from torch.nn import functional as functional
     from torch.nn import init as init
@@ -35,6 +38,8 @@ else:
     nn = Deferred("torch.nn")
     functional = Deferred("torch.nn.functional")
     init = Deferred("torch.nn.init")
+    ndimage = Deferred("scipy.ndimage")
+    sparse = Deferred("scipy.sparse")
 
 
 def no_grad(function: Callable[P, R]) -> Callable[P, R]:

@@ -17,9 +17,9 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
+from sparsweep.trainables.lazy import ndimage
 
 
 def brightness(images: np.ndarray, _: CorruptionInputs, added: float) -> np.ndarray:

@@ -9,7 +9,8 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage, sparse
+
+from sparsweep.trainables.lazy import ndimage, sparse
 
 
 def gaussian(images: np.ndarray, sigma: float) -> np.ndarray:

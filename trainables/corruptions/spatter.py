@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from scipy import ndimage
 
 from sparsweep.trainables.corruptions.filters import gaussian
 from sparsweep.trainables.corruptions.pixels import to_uint8
 from sparsweep.trainables.corruptions.random_streams import CorruptionInputs
+from sparsweep.trainables.lazy import ndimage
 
 WATER = np.array([175, 238, 238])  # pale turquoise
 MUD = np.array([63, 42, 20])
