@@ -323,11 +323,11 @@ def test_adversarial_training_raises_robust_accuracy(digits: DeviceData) -> None
 
 @pytest.mark.parametrize("ratio", [1.0, 0.5])
 def test_training_samples_are_the_random_subset_of_a_plain_trial(ratio: float) -> None:
-    plain, hard = (
+    plain, adversarial_trial = (
         trial("dense", difficulty=difficulty, data_ratio=ratio) for difficulty in ("none", {"name": "adversarial"})
     )
     labels = torch.arange(40) % 10
-    chosen = [spec.difficulty.select(spec, labels, None) for spec in (plain, hard)]  # type: ignore[arg-type]
+    chosen = [spec.difficulty.select(spec, labels, None) for spec in (plain, adversarial_trial)]  # type: ignore[arg-type]
     assert torch.equal(*chosen) and len(chosen[0]) == 40 * ratio
 
 
@@ -351,7 +351,7 @@ def test_all_networks_are_evaluated_from_the_same_starting_points(monkeypatch: p
 
 
 def test_the_test_attack_has_its_own_strength() -> None:
-    """Four steps up to 0.1 from one starting point, whatever the training attack: 1 + 4 + 1 forward passes."""
+    """Four steps to 0.1 from one starting point, whatever the training attack: 1 clean, 4 gradient, 1 final pass."""
     evaluator = adversarial(epsilon=0.01, steps=2, test_epsilon=0.1, test_steps=4, test_step_size=0.08)
     network = random_linear(2)
     images = torch.randint(60, 196, (6, *SHAPE), generator=generator(), dtype=torch.uint8)
@@ -488,7 +488,7 @@ def exact_network() -> tuple[AutocastNetwork, torch.Tensor, torch.Tensor, Callab
     labels = torch.where(torch.arange(24) < 20, logits.argmax(1), (logits.argmax(1) + 1) % 10)
 
     def robust_samples(norm: str, epsilon: float) -> torch.Tensor:
-        """Return the samples whose margin to every other class exceeds epsilon times the dual norm of the weights."""
+        """Return samples whose margin to each class exceeds epsilon times the dual norm of the weight difference."""
         differences = weights(network)[labels].unsqueeze(1) - weights(network)
         reach = epsilon * differences.norm(p=1 if norm == "linf" else 2, dim=2)
         is_robust = logits.gather(1, labels.unsqueeze(1)) - logits > reach

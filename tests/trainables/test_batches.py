@@ -159,12 +159,12 @@ def test_rotation_is_applied_last_by_angles_drawn_last() -> None:
     """Each batch is the batch without rotation, rotated by angles drawn after all other random numbers of the epoch."""
     images, labels, indices = numbered(6, 1, 5, 7), torch.arange(6), torch.tensor([5, 0, 3, 2])
     generator = torch.Generator().manual_seed(5)
-    straight = list(BatchIterator(images, labels, indices, 3, 1, True).iter_epoch(generator))
+    unrotated = list(BatchIterator(images, labels, indices, 3, 1, True).iter_epoch(generator))
     degrees = torch.empty(4).uniform_(-25, 25, generator=generator)
-    turned = BatchIterator(images, labels, indices, 3, 1, True, rotation=25).iter_epoch(
+    rotated = BatchIterator(images, labels, indices, 3, 1, True, rotation=25).iter_epoch(
         torch.Generator().manual_seed(5)
     )
-    for (plain, names), (batch, same_names), angles in zip(straight, turned, degrees.split(3), strict=True):
+    for (plain, names), (batch, same_names), angles in zip(unrotated, rotated, degrees.split(3), strict=True):
         expected = rotate((plain * 255).round().to(torch.uint8), angles)
         assert torch.equal(batch, to_float(expected)) and torch.equal(names, same_names)
     assert degrees.abs().max() > 5
@@ -175,14 +175,17 @@ def test_rotation_is_applied_last_by_angles_drawn_last() -> None:
 def test_drop_last_leaves_out_an_incomplete_batch(count: int, size: int) -> None:
     """The other batches stay the same. The number of samples per epoch falls by the size of the dropped batch."""
     images, labels = torch.zeros(count, 1, 2, 2, dtype=torch.uint8), torch.arange(count)
-    every, full = batches_of_all(images, labels, size), batches_of_all(images, labels, size, drop_last=True)
+    all_batches, full_batches = (
+        batches_of_all(images, labels, size),
+        batches_of_all(images, labels, size, drop_last=True),
+    )
     parts = [
         [names.tolist() for _, names in batches.iter_epoch(torch.Generator().manual_seed(1))]
-        for batches in (every, full)
+        for batches in (all_batches, full_batches)
     ]
     assert parts[1] == [part for part in parts[0] if len(part) == size]
-    assert (every.epoch_samples, full.epoch_samples) == (count, size * len(parts[1]))
-    assert (len(every), len(full)) == (len(parts[0]), len(parts[1]))
+    assert (all_batches.epoch_samples, full_batches.epoch_samples) == (count, size * len(parts[1]))
+    assert (len(all_batches), len(full_batches)) == (len(parts[0]), len(parts[1]))
 
 
 def test_batches_have_one_memory_layout_whatever_that_of_the_images() -> None:

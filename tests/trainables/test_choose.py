@@ -25,7 +25,7 @@ def scores_without_ties(samples: int, seed: int) -> torch.Tensor:
     return torch.randperm(samples, generator=torch.Generator().manual_seed(seed)).double()
 
 
-def chosen(scores: list[float], *arguments: object) -> list[int]:
+def selected(scores: list[float], *arguments: object) -> list[int]:
     return select_by_score(torch.tensor(scores, dtype=torch.float64), *arguments).tolist()  # type: ignore[arg-type]
 
 
@@ -47,32 +47,32 @@ SCORES = [0.5, 0.9, 0.5, 0.4, 0.2, 0.7, 0.1, 0.0, 0.3, 0.6]
         (0.01, "hardest", 0.0, [1]),
     ],
 )
-def test_by_hand(ratio: float, keep: str, start: float, expected: list[int]) -> None:
-    assert chosen(SCORES, ratio, keep, start) == expected
+def test_selection_by_hand(ratio: float, keep: str, start: float, expected: list[int]) -> None:
+    assert selected(SCORES, ratio, keep, start) == expected
 
 
 def test_of_equal_scores_the_earlier_samples_are_kept_at_both_ends() -> None:
-    assert chosen([1.0] * 6, 0.5, "hardest") == chosen([1.0] * 6, 0.5, "easiest") == [0, 1, 2]
+    assert selected([1.0] * 6, 0.5, "hardest") == selected([1.0] * 6, 0.5, "easiest") == [0, 1, 2]
 
 
 def test_infinite_scores_are_the_hardest_and_the_easiest() -> None:
     scores = [1.0, float("inf"), 0.0, float("-inf")]
-    assert (chosen(scores, 0.25, "hardest"), chosen(scores, 0.25, "easiest")) == ([1], [3])
+    assert (selected(scores, 0.25, "hardest"), selected(scores, 0.25, "easiest")) == ([1], [3])
 
 
 def test_balanced_by_hand() -> None:
     """Half of six samples of class 0 and of four of class 1 is three and two, though all of class 1 is easier."""
     classes = torch.tensor([0, 1, 0, 1, 0, 1, 0, 1, 0, 0])
     scores = [9.0, 1.0, 8.0, 2.0, 7.0, 3.0, 6.0, 4.0, 5.0, 10.0]
-    assert chosen(scores, 0.5, "hardest", 0.0, classes) == [0, 2, 5, 7, 9]
-    assert chosen(scores, 0.5, "easiest", 0.0, classes) == [1, 3, 4, 6, 8]
-    assert chosen(scores, 0.5, "hardest") == [0, 2, 4, 6, 9]
+    assert selected(scores, 0.5, "hardest", 0.0, classes) == [0, 2, 5, 7, 9]
+    assert selected(scores, 0.5, "easiest", 0.0, classes) == [1, 3, 4, 6, 8]
+    assert selected(scores, 0.5, "hardest") == [0, 2, 4, 6, 9]
 
 
 def test_a_balanced_window_is_taken_in_each_class() -> None:
     """From hard to easy class 0 is 0 2 4 6, class 1 is 1 3 5 7. A quarter of each is taken from the middle on."""
     classes = torch.tensor([0, 1] * 4)
-    assert chosen([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 0.25, "window", 0.5, classes) == [4, 5]
+    assert selected([8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 2.0, 1.0], 0.25, "window", 0.5, classes) == [4, 5]
 
 
 def test_largest_remainder_by_hand() -> None:

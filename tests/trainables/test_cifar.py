@@ -31,14 +31,18 @@ def test_published_sizes_and_checksums(name: str) -> None:
     """They equal those of torchvision, which are widely used."""
     import torchvision
 
-    ours: Any = datasets[name]
-    theirs = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[name]
-    assert (ours.url, ours.md5, ours.folder) == (theirs.url, theirs.tgz_md5, theirs.base_folder)
-    assert list(ours.train_files.items()) == [tuple(entry) for entry in theirs.train_list]
-    assert list(ours.test_files.items()) == [tuple(entry) for entry in theirs.test_list]
-    described = ours()
-    assert (described.train_size, described.image_shape) == (50_000, (3, 32, 32))
-    assert described.classes == {"cifar10": 10, "cifar100": 100}[name]
+    dataset_class: Any = datasets[name]
+    reference_class = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[name]
+    assert (dataset_class.url, dataset_class.md5, dataset_class.folder) == (
+        reference_class.url,
+        reference_class.tgz_md5,
+        reference_class.base_folder,
+    )
+    assert list(dataset_class.train_files.items()) == [tuple(entry) for entry in reference_class.train_list]
+    assert list(dataset_class.test_files.items()) == [tuple(entry) for entry in reference_class.test_list]
+    dataset = dataset_class()
+    assert (dataset.train_size, dataset.image_shape) == (50_000, (3, 32, 32))
+    assert dataset.classes == {"cifar10": 10, "cifar100": 100}[name]
 
 
 @each_cifar
@@ -48,19 +52,21 @@ def test_images_and_labels_equal_those_of_torchvision(
     import torchvision
 
     small_cifar(monkeypatch, tmp_path, name)
-    ours: Any = datasets[name]
-    theirs = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[name]
-    meta = python2_pickle({theirs.meta["key"]: [f"class {number}" for number in range(ours.class_count)]})
-    (tmp_path / ours.folder / theirs.meta["filename"]).write_bytes(meta)
-    monkeypatch.setattr(theirs, "train_list", [list(item) for item in ours.train_files.items()])
-    monkeypatch.setattr(theirs, "test_list", [list(item) for item in ours.test_files.items()])
-    monkeypatch.setattr(theirs, "meta", {**theirs.meta, "md5": md5(meta)})
-    data = ours().load(tmp_path)
+    dataset_class: Any = datasets[name]
+    reference_class = {"cifar10": torchvision.datasets.CIFAR10, "cifar100": torchvision.datasets.CIFAR100}[name]
+    meta = python2_pickle(
+        {reference_class.meta["key"]: [f"class {number}" for number in range(dataset_class.class_count)]}
+    )
+    (tmp_path / dataset_class.folder / reference_class.meta["filename"]).write_bytes(meta)
+    monkeypatch.setattr(reference_class, "train_list", [list(item) for item in dataset_class.train_files.items()])
+    monkeypatch.setattr(reference_class, "test_list", [list(item) for item in dataset_class.test_files.items()])
+    monkeypatch.setattr(reference_class, "meta", {**reference_class.meta, "md5": md5(meta)})
+    data = dataset_class().load(tmp_path)
     for images, labels, train in (
         (data.train_images, data.train_labels, True),
         (data.test_images, data.test_labels, False),
     ):
-        reference = theirs(tmp_path, train=train)
+        reference = reference_class(tmp_path, train=train)
         assert np.array_equal(images.transpose(0, 2, 3, 1), reference.data)
         assert labels.tolist() == reference.targets
 
@@ -90,9 +96,9 @@ def test_a_row_holds_the_red_green_and_blue_planes_by_rows(tmp_path: Path, monke
 def test_the_last_images_are_held_out(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small_cifar(monkeypatch, tmp_path, name)
     complete = datasets.parse(name).load(tmp_path)
-    described = datasets.parse({"name": name, "validation": 30})
-    data = described.load(tmp_path)
-    assert described.train_size == len(data.train_images) == CIFAR_TRAIN - 30
+    dataset = datasets.parse({"name": name, "validation": 30})
+    data = dataset.load(tmp_path)
+    assert dataset.train_size == len(data.train_images) == CIFAR_TRAIN - 30
     assert np.array_equal(data.train_images, complete.train_images[:-30])
     assert np.array_equal(data.validation_images, complete.train_images[-30:])
     assert np.array_equal(data.validation_labels, complete.train_labels[-30:])
@@ -269,7 +275,7 @@ Publish = Callable[[str], Path]
 def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Publish:
     """Return a function that serves a small data set at its URL and returns the archive on the server."""
 
-    def put(name: str) -> Path:
+    def publish_archive(name: str) -> Path:
         small_cifar(monkeypatch, tmp_path / "source", name)
         cls: Any = datasets[name]
         archive = tmp_path / "server" / Path(cls.url).name
@@ -280,7 +286,7 @@ def publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Pu
         monkeypatch.setattr(cls, "md5", md5(archive.read_bytes()))
         return archive
 
-    return put
+    return publish_archive
 
 
 @each_cifar

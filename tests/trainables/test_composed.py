@@ -24,12 +24,12 @@ NAMED = {"name": "corruption", "types": "named3", "severity": 3}
 ATTACK = {"name": "adversarial", "steps": 2}
 
 
-def hard(difficulty: Any, **changes: Any) -> TrialSpec:
+def trial_with(difficulty: Any, **changes: Any) -> TrialSpec:
     return trial(difficulty=difficulty, **{"data_ratio": 0.3, **changes})
 
 
 def composed(**parts: Any) -> TrialSpec:
-    return hard({"name": "composed", **parts})
+    return trial_with({"name": "composed", **parts})
 
 
 def fake_outputs(digits: DeviceData) -> PrerequisiteOutputs:
@@ -46,7 +46,7 @@ def fake_outputs(digits: DeviceData) -> PrerequisiteOutputs:
 
 def test_four_parts_in_one_spec_act_as_they_do_alone(digits: DeviceData) -> None:
     spec, sources = composed(selection=EL2N, labels=NOISE, images=NAMED, attack=ATTACK), fake_outputs(digits)
-    alone = {name: hard(part) for name, part in zip("slia", (EL2N, NOISE, NAMED, ATTACK), strict=True)}
+    alone = {name: trial_with(part) for name, part in zip("slia", (EL2N, NOISE, NAMED, ATTACK), strict=True)}
     difficulty = spec.difficulty
     assert difficulty.table_name == "el2n+label_noise+corruption+adversarial" and difficulty.eval_images == "corrupted"
     assert difficulty.prerequisites(spec) == (

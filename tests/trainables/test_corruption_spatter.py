@@ -82,7 +82,7 @@ def test_weak_edges_count_if_connected_to_strong_edges() -> None:
     expected[[0, 1, 4, 5, 6], 3] = 1
     expected[2, 4:] = 1
     expected[3, 4] = 1
-    assert canny_edges(layer).astype(int).tolist() == expected.tolist()  # as OpenCV returns
+    assert canny_edges(layer).astype(int).tolist() == expected.tolist()  # as returned by OpenCV
 
 
 def test_distances_equal_those_of_opencv() -> None:

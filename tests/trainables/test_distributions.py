@@ -129,7 +129,7 @@ SHAPES = st.dictionaries(
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(shapes=SHAPES, density=st.floats(0.01, 0.99), dimensions=st.sampled_from([2, 4]))
 def test_erk_and_er_solve_their_equations(shapes: dict[str, tuple[int, ...]], density: float, dimensions: int) -> None:
-    """The total is as requested. Sparse layers share one eps. Dense layers would have a density of at least 1."""
+    """The total is as requested. Sparse layers share one eps. By it dense layers would have a density of at least 1."""
     densities = {2: er, 4: erk}[dimensions](shapes, density)
     raw = {name: sum(shape[:dimensions]) / math.prod(shape[:dimensions]) for name, shape in shapes.items()}
     assert total_of(densities, shapes) == pytest.approx(density * num_weights(shapes))

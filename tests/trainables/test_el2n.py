@@ -56,7 +56,7 @@ def test_the_squared_score_is_the_square() -> None:
     ],
 )
 def test_the_fields_select_the_score(fields: dict[str, object], score: str) -> None:
-    (run,) = hard(0.3, **{**fields, "runs": 1}).prerequisites()
+    (run,) = el2n_trial(0.3, **{**fields, "runs": 1}).prerequisites()
     assert isinstance(run, ScoringSpec) and run.scores == (score,) and score in base.SCORES
 
 
@@ -89,7 +89,7 @@ def scores(run: ScoringSpec, score: str) -> torch.Tensor:
     return SCORES[run.trial.seed]
 
 
-def hard(ratio: float, **fields: object) -> TrialSpec:
+def el2n_trial(ratio: float, **fields: object) -> TrialSpec:
     return trial(difficulty={"name": "el2n", "runs": 2, "epoch": 2, **fields}, data_ratio=ratio)
 
 
@@ -107,7 +107,7 @@ def hard(ratio: float, **fields: object) -> TrialSpec:
     ],
 )
 def test_samples_are_selected_by_the_mean_over_runs(keep: str, ratio: float, chosen: list[int]) -> None:
-    spec = hard(ratio, keep=keep)
+    spec = el2n_trial(ratio, keep=keep)
     assert spec.difficulty.select(spec, LABELS, sources(scores)).tolist() == chosen
 
 
@@ -119,7 +119,7 @@ def test_random_keeps_the_samples_of_no_difficulty(seed: int) -> None:
     def no_scores(run: ScoringSpec, score: str) -> torch.Tensor:
         raise AssertionError(f"requested {score} of {run}, but no scores are needed")
 
-    random_spec, none = hard(0.3, keep="random").replace(seed=seed), trial(data_ratio=0.3, seed=seed)
+    random_spec, none = el2n_trial(0.3, keep="random").replace(seed=seed), trial(data_ratio=0.3, seed=seed)
     chosen = random_spec.difficulty.select(random_spec, labels, sources(no_scores))
     assert torch.equal(chosen, none.difficulty.select(none, labels, sources(no_scores)))
     assert random_spec.difficulty.prerequisites(random_spec) == ()
@@ -136,7 +136,7 @@ def test_random_subsets_of_one_seed_are_nested() -> None:
 
 
 def test_scoring_runs_are_dense_on_all_data_with_their_own_seeds() -> None:
-    spec = hard(0.3, first_seed=77, runs=3).replace(sparsifier="set", sparsity=0.5, seed=9)
+    spec = el2n_trial(0.3, first_seed=77, runs=3).replace(sparsifier="set", sparsity=0.5, seed=9)
     runs = [run for run in spec.difficulty.prerequisites(spec) if isinstance(run, ScoringSpec)]
     assert [run.trial.seed for run in runs] == [77, 78, 79]
     assert {run.epochs for run in runs} == {2}
@@ -145,7 +145,7 @@ def test_scoring_runs_are_dense_on_all_data_with_their_own_seeds() -> None:
 
 
 def test_hardest_and_easiest_share_the_scores() -> None:
-    hardest, easiest = hard(0.3), hard(0.3, keep="easiest")
+    hardest, easiest = el2n_trial(0.3), el2n_trial(0.3, keep="easiest")
     assert hardest.prerequisites() == easiest.prerequisites() != ()
 
 

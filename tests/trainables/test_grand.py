@@ -68,7 +68,9 @@ def test_scoring_does_not_change_the_network(digits: DeviceData) -> None:
     gradients = [parameter.grad for parameter in training.model.parameters()]
     grand(training.model, to_float(digits.train_images[:3]), digits.train_labels[:3])
     assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
-    assert all(now.grad is then for now, then in zip(training.model.parameters(), gradients, strict=True))
+    assert all(
+        current.grad is previous for current, previous in zip(training.model.parameters(), gradients, strict=True)
+    )
 
 
 def test_the_number_of_gradients_in_memory_is_limited(digits: DeviceData, monkeypatch: pytest.MonkeyPatch) -> None:

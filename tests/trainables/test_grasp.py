@@ -34,13 +34,15 @@ def test_hessian_product_equals_a_finite_difference_of_gradients(count: int) -> 
     generator = torch.Generator().manual_seed(3)
     vector = {name: torch.randn(w.shape, generator=generator, dtype=torch.float64) for name, w in weights.items()}
     found = hessian_product(probe, weights, batches, softened_loss, vector)
-    sides = []
+    gradients_at = []
     for shift in (WIDTH, -2 * WIDTH):
         for name, weight in weights.items():
             weight.data += shift * vector[name]
-        sides.append(sum_of_gradients(probe, weights, batches, softened_loss))
+        gradients_at.append(sum_of_gradients(probe, weights, batches, softened_loss))
     for name in weights:
-        assert torch.allclose(found[name], (sides[0][name] - sides[1][name]) / (2 * WIDTH), rtol=1e-5, atol=1e-9), name
+        assert torch.allclose(
+            found[name], (gradients_at[0][name] - gradients_at[1][name]) / (2 * WIDTH), rtol=1e-5, atol=1e-9
+        ), name
 
 
 def test_score_is_the_weight_times_the_derivative_of_half_the_squared_gradient_norm() -> None:

@@ -108,8 +108,8 @@ def test_scaling_is_bilinear(tmp_path: Path) -> None:
 def test_validation_images_come_from_several_classes(folder: Path, tmp_path: Path) -> None:
     unsplit, data = parsed_dataset(folder).load(tmp_path), parsed_dataset(folder, validation=6).load(tmp_path)
     assert parsed_dataset(folder, validation=6).train_size == len(data.train_images) == 9
-    both = np.concatenate([data.train_images, data.validation_images])
-    assert sorted(image.tobytes() for image in both) == sorted(image.tobytes() for image in unsplit.train_images)
+    combined = np.concatenate([data.train_images, data.validation_images])
+    assert sorted(image.tobytes() for image in combined) == sorted(image.tobytes() for image in unsplit.train_images)
     assert len(set(data.validation_labels.tolist())) > 1
 
 
@@ -223,10 +223,10 @@ def test_images_of_a_single_color_are_rejected(folder: Path, tmp_path: Path) -> 
     assert data.std[0] > 0 and data.std[1:] == (1.0, 1.0), "a constant channel must not be divided by 0"
 
 
-@pytest.mark.parametrize("thing", ["train/cat/caf\udce9.png", "test/caf\udce9/0.png"])
-def test_a_name_that_is_not_utf8_is_rejected(thing: str, folder: Path) -> None:
-    (folder / thing).parent.mkdir(exist_ok=True)
-    shutil.copy(folder / "train/cat/0.png", folder / thing)
+@pytest.mark.parametrize("relative_path", ["train/cat/caf\udce9.png", "test/caf\udce9/0.png"])
+def test_a_name_that_is_not_utf8_is_rejected(relative_path: str, folder: Path) -> None:
+    (folder / relative_path).parent.mkdir(exist_ok=True)
+    shutil.copy(folder / "train/cat/0.png", folder / relative_path)
     message = spec_error(folder)
     assert message.encode() and re.search(r"a name is not UTF-8 \(got caf\\xe9(\.png)?\)\. Rename the file\.$", message)
 

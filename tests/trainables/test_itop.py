@@ -17,12 +17,12 @@ from sparsweep.trainables.specs.timeline import TrainingSteps
 from support.mask_updates import update_context
 from support.tiny_trials import begin, trial
 
-SAME = {"prune_rate": 0.4, "final_prune_rate": 0.1, "decay_fraction": 0.8}
+PRUNE_SETTINGS = {"prune_rate": 0.4, "final_prune_rate": 0.1, "decay_fraction": 0.8}
 
 
 @pytest.mark.parametrize(
     ("growth", "reference"),
-    [("random", SET(drop="magnitude", **SAME)), ("gradient", RigL(**SAME))],
+    [("random", SET(drop="magnitude", **PRUNE_SETTINGS)), ("gradient", RigL(**PRUNE_SETTINGS))],
     ids=["set", "rigl"],
 )
 def test_an_update_equals_that_of_set_or_rigl(growth: str, reference: DropAndGrow) -> None:
@@ -33,7 +33,7 @@ def test_an_update_equals_that_of_set_or_rigl(growth: str, reference: DropAndGro
     for step in (0, 37):
         one, other = (
             method.update(masks, update_context(weights, step, gradients))
-            for method in (ITOP(growth=growth, **SAME), reference)
+            for method in (ITOP(growth=growth, **PRUNE_SETTINGS), reference)
         )
         assert one.equal(other) and not one.equal(masks)
 

@@ -88,15 +88,15 @@ def test_dense_ends_are_dense_and_the_total_is_exact(name: str, digits: DeviceDa
 
 
 def test_densities_by_layer_are_kept(digits: DeviceData) -> None:
-    given = {name: 0.3 if len(shape) == 4 else 0.9 for name, shape in SHAPES.items()}
-    kept = sum(given[name] * math.prod(shape) for name, shape in SHAPES.items())
-    spec = sparse({"name": "random", "distribution": given}, round(1 - kept / TOTAL, 6))
+    densities_by_layer = {name: 0.3 if len(shape) == 4 else 0.9 for name, shape in SHAPES.items()}
+    kept = sum(densities_by_layer[name] * math.prod(shape) for name, shape in SHAPES.items())
+    spec = sparse({"name": "random", "distribution": densities_by_layer}, round(1 - kept / TOTAL, 6))
     for layer, count in begin(spec, digits).masks.counts().items():
-        assert abs(count - given[layer] * math.prod(SHAPES[layer])) <= 1, layer
+        assert abs(count - densities_by_layer[layer] * math.prod(SHAPES[layer])) <= 1, layer
     again = from_json(to_json(spec))
     assert again == spec and again.id == spec.id and hash(again) == hash(spec)
-    backwards = dict(reversed(given.items()))
-    assert sparse({"name": "random", "distribution": backwards}, spec.sparsity).id == spec.id
+    reversed_densities = dict(reversed(densities_by_layer.items()))
+    assert sparse({"name": "random", "distribution": reversed_densities}, spec.sparsity).id == spec.id
 
 
 def test_errors_name_the_field_the_value_and_the_choices() -> None:
@@ -163,7 +163,7 @@ def test_bernoulli_counts_stay_within_the_tolerance(name: str, digits: DeviceDat
 
 
 def test_the_count_tolerance_follows_bernsteins_inequality_by_hand() -> None:
-    """2 exp(-t^2 / (2 v + 2 t / 3)) = 1e-9 with variance v = 10,000 x 0.8 x 0.2 = 1600 gives t = 268.9."""
+    """The variance is v = 10,000 x 0.8 x 0.2 = 1600. 2 exp(-t^2 / (2 v + 2 t / 3)) = 1e-9 gives t = 268.9."""
     spec = sparse({"name": "random", "counts": "bernoulli"})
     tolerance = spec.sparsifier.count_tolerance(10_000, spec)
     probability = [2 * math.exp(-(t**2) / (2 * 1600 + 2 * t / 3)) for t in (tolerance - 1, tolerance)]
