@@ -1,4 +1,4 @@
-"""Shared by the contract tests: tiny data that trains in milliseconds."""
+"""Fixtures of the contract tests: tiny data that trains in milliseconds."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What every data set owes: uint8 images as declared, a split that never changes, and one clear line where files miss.
+"""Contract of datasets: uint8 images as declared, a split that never changes, and one-line errors for missing files.
 
-Data sets that come as files are read by their real code from small files in their true form.
+Datasets stored in files are read by their real code, from small files in the published format.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Loaded = Callable[..., ImageData]
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The files of all data sets, small."""
+    """Write small files of all datasets. Return their folder."""
     folder = tmp_path_factory.mktemp("data")
     with pytest.MonkeyPatch.context() as patch:
         for write in WRITERS.values():
@@ -64,7 +64,7 @@ def test_images_are_uint8_of_the_declared_shape(name: str, declared: Declared, l
 
 
 @each_dataset
-def test_images_use_the_whole_range(name: str, loaded: Loaded) -> None:
+def test_images_use_the_full_range(name: str, loaded: Loaded) -> None:
     data = loaded(name)
     assert (data.train_images.min(), data.train_images.max()) == (0, 255)
 
@@ -80,7 +80,7 @@ def test_labels_are_the_declared_classes(name: str, declared: Declared, loaded: 
 
 @each_dataset
 def test_split_is_stratified(name: str, loaded: Loaded) -> None:
-    """A class has the same share of the test set as of the training set, to within 1 %."""
+    """The shares of a class in the test set and in the training set differ by less than 1 %."""
     data = loaded(name)
     train, test = (np.bincount(labels) / len(labels) for labels in (data.train_labels, data.test_labels))
     assert np.abs(train - test).max() < 0.01
@@ -88,7 +88,7 @@ def test_split_is_stratified(name: str, loaded: Loaded) -> None:
 
 @pytest.mark.parametrize("name", GOLDEN)
 @pytest.mark.parametrize("part", ["train_images", "train_labels", "test_images", "test_labels"])
-def test_split_is_the_one_it_always_was(name: str, part: str, loaded: Loaded) -> None:
+def test_split_never_changes(name: str, part: str, loaded: Loaded) -> None:
     content = np.ascontiguousarray(getattr(loaded(name), part))
     assert hashlib.sha256(content.astype(content.dtype.newbyteorder("<")).tobytes()).hexdigest() == GOLDEN[name][part]
 
@@ -101,15 +101,15 @@ def test_two_loads_are_equal(name: str, declared: Declared, loaded: Loaded, root
 
 
 @each_dataset
-def test_what_is_held_out_is_no_longer_trained_on(name: str, declared: Declared, loaded: Loaded) -> None:
-    """Together the two parts are the whole training set, each image with its label; the test set stays as it was."""
-    whole, data = loaded(name), loaded(name, validation=5)
-    assert declared(name, validation=5).train_size == len(data.train_images) == len(whole.train_images) - 5
+def test_validation_images_are_not_in_the_training_set(name: str, declared: Declared, loaded: Loaded) -> None:
+    """Both parts together are the full training set, each image with its label. The test set does not change."""
+    full, data = loaded(name), loaded(name, validation=5)
+    assert declared(name, validation=5).train_size == len(data.train_images) == len(full.train_images) - 5
     assert len(data.validation_images) == len(data.validation_labels) == 5 and data.validation_labels.dtype == np.int64
-    left, held = (samples(data, part) for part in ("train", "validation"))
-    assert left + held == samples(whole, "train")
-    assert np.array_equal(data.test_images, whole.test_images) and np.array_equal(data.test_labels, whole.test_labels)
-    assert len(whole.validation_images) == len(whole.validation_labels) == 0
+    train, validation = (samples(data, part) for part in ("train", "validation"))
+    assert train + validation == samples(full, "train")
+    assert np.array_equal(data.test_images, full.test_images) and np.array_equal(data.test_labels, full.test_labels)
+    assert len(full.validation_images) == len(full.validation_labels) == 0
 
 
 def samples(data: ImageData, part: str) -> Counter[tuple[bytes, int]]:
@@ -118,17 +118,19 @@ def samples(data: ImageData, part: str) -> Counter[tuple[bytes, int]]:
 
 
 @each_dataset
-def test_arrays_can_be_shared_as_they_are(name: str, loaded: Loaded) -> None:
-    """Plain and contiguous arrays are what Ray's object store takes without a copy."""
+def test_arrays_are_contiguous(name: str, loaded: Loaded) -> None:
+    """Ray's object store shares plain, contiguous arrays without a copy."""
     for part in ("train_images", "train_labels", "test_images", "test_labels", "validation_images"):
         array = getattr(loaded(name, validation=3), part)
         assert type(array) is np.ndarray and array.flags.c_contiguous
 
 
 @pytest.mark.parametrize("name", [name for name in DATASET_NAMES if issubclass(datasets[name], DownloadableDataset)])
-def test_missing_files_are_one_line_with_the_remedy(name: str, declared: Declared, tmp_path: Path) -> None:
+def test_missing_files_are_a_one_line_error_with_the_download_command(
+    name: str, declared: Declared, tmp_path: Path
+) -> None:
     with pytest.raises(MissingDataError) as error:
         declared(name).load(tmp_path)
-    said = str(error.value)
-    assert said.startswith(f"{name}: no ") and "\n" not in said
-    assert said.endswith(f"download it with: sparsweep data get {name} --data {tmp_path}")
+    message = str(error.value)
+    assert message.startswith(f"{name}: no ") and "\n" not in message
+    assert message.endswith(f"download it with: sparsweep data get {name} --data {tmp_path}")

@@ -1,6 +1,6 @@
-"""On a device other than the CPU everything trains too, waits as seldom as it must, and leaves what it leaves on a CPU.
+"""Contract on a device other than the CPU: equal results, and a number of synchronizations that does not grow.
 
-The device is one without hardware (see ``elsewhere``): what a GPU computes it computes on the CPU, to the bit.
+The tests use a fake device (see ``fake_device``). It computes on the CPU, so that all bits are equal.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from support.tiny_trials import TIMES
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[ProcessPoolExecutor]:
-    """Another process, which knows the device."""
+    """Start a process in which the fake device is registered."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=fake_device.appear) as pool:
         yield pool
 
 
-def check_alike(spec: TrialSpec, process: ProcessPoolExecutor, folder: Path) -> None:
-    """Rows and weights of ``spec`` have the same bits on both devices."""
-    process.submit(fake_device.complete_elsewhere, spec, folder / "there").result()
-    fake_device.complete(spec, folder / "here", "cpu")
-    there, here = (Store(str(folder / name)) for name in ("there", "here"))
-    check_same(there.read_weights(spec.id), here.read_weights(spec.id))
+def check_equal_results(spec: TrialSpec, process: ProcessPoolExecutor, folder: Path) -> None:
+    """Check that rows and weights of ``spec`` have the same bits on both devices."""
+    process.submit(fake_device.complete_elsewhere, spec, folder / "fake").result()
+    fake_device.complete(spec, folder / "cpu", "cpu")
+    fake, cpu = (Store(str(folder / name)) for name in ("fake", "cpu"))
+    check_same(fake.read_weights(spec.id), cpu.read_weights(spec.id))
     for table in ("trials", "epochs", "layers"):
-        found, expected = (pd.read_parquet(Path(store.root, "results", table)) for store in (there, here))
-        pd.testing.assert_frame_equal(*(rows.drop(columns=TIMES, errors="ignore") for rows in (found, expected)))
+        actual, expected = (pd.read_parquet(Path(store.root, "results", table)) for store in (fake, cpu))
+        pd.testing.assert_frame_equal(*(rows.drop(columns=TIMES, errors="ignore") for rows in (actual, expected)))
 
 
 ATTACKS = {loss: {"name": "adversarial", "steps": 2, "test_steps": 2, "loss": loss} for loss in ("pgd", "trades")}
@@ -52,25 +52,29 @@ ATTACKS = {loss: {"name": "adversarial", "steps": 2, "test_steps": 2, "loss": lo
     ],
     ids=str,
 )
-def test_methods_train_elsewhere(name: str, difficulty: Any, process: ProcessPoolExecutor, tmp_path: Path) -> None:
-    check_alike(trial(name, difficulty=difficulty), process, tmp_path)
+def test_methods_train_on_another_device(
+    name: str, difficulty: Any, process: ProcessPoolExecutor, tmp_path: Path
+) -> None:
+    check_equal_results(trial(name, difficulty=difficulty), process, tmp_path)
 
 
 @pytest.mark.parametrize("name", DIFFICULTY_NAMES)
-def test_difficulties_train_elsewhere(name: str, process: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_difficulties_train_on_another_device(name: str, process: ProcessPoolExecutor, tmp_path: Path) -> None:
     arguments = small(DIFFICULTIES, name)
     if name == "scores":
         arguments["file"] = scores_file(fake_device.few_digits().train_labels)
-    check_alike(trial("set", difficulty=arguments, data_ratio=0.5), process, tmp_path)
+    check_equal_results(trial("set", difficulty=arguments, data_ratio=0.5), process, tmp_path)
 
 
 @pytest.mark.parametrize("recipe", [{"rotation": 15.0}, {"flip": True, "drop_last": True}], ids=str)
-def test_batches_are_made_elsewhere(recipe: dict[str, Any], process: ProcessPoolExecutor, tmp_path: Path) -> None:
+def test_batches_are_created_on_another_device(
+    recipe: dict[str, Any], process: ProcessPoolExecutor, tmp_path: Path
+) -> None:
     spec = trial("rigl")
-    check_alike(spec.replace(recipe={**spec.recipe.model_dump(), **recipe}), process, tmp_path)
+    check_equal_results(spec.replace(recipe={**spec.recipe.model_dump(), **recipe}), process, tmp_path)
 
 
-IN_A_STEP = {
+STEP_SETTINGS = {
     "plain": "none",
     "pgd": ATTACKS["pgd"],
     "l2": {**ATTACKS["pgd"], "norm": "l2"},
@@ -80,10 +84,12 @@ IN_A_STEP = {
 }
 
 
-@pytest.mark.parametrize("difficulty", IN_A_STEP.values(), ids=IN_A_STEP)
+@pytest.mark.parametrize("difficulty", STEP_SETTINGS.values(), ids=STEP_SETTINGS)
 @pytest.mark.parametrize("name", ["dense", "random"])
-def test_waits_in_an_epoch_do_not_grow_with_its_steps(name: str, difficulty: Any, process: ProcessPoolExecutor) -> None:
-    """So a step neither waits nor moves anything between the devices, which no CUDA graph could hold."""
+def test_synchronizations_per_epoch_do_not_depend_on_the_number_of_steps(
+    name: str, difficulty: Any, process: ProcessPoolExecutor
+) -> None:
+    """A step neither synchronizes nor copies between devices. A CUDA graph can capture neither."""
     spec = trial(name, difficulty=difficulty)
     few, many = (
         process.submit(fake_device.stops_of_an_epoch, spec, count).result() for count in (BATCH_SIZE, 2 * BATCH_SIZE)
@@ -92,13 +98,13 @@ def test_waits_in_an_epoch_do_not_grow_with_its_steps(name: str, difficulty: Any
 
 
 @pytest.mark.parametrize("kind", fake_device.MIXING)
-def test_what_a_gpu_refuses_is_refused(kind: str, process: ProcessPoolExecutor) -> None:
-    """So that the tests above can fail."""
+def test_fake_device_rejects_mixed_devices(kind: str, process: ProcessPoolExecutor) -> None:
+    """The tests above rely on these errors."""
     with pytest.raises((RuntimeError, TypeError)) as caught:
         process.submit(fake_device.stops_of, "MIXING", kind).result()
     assert kind == "array" or type(caught.value) is fake_device.Mixed
 
 
 @pytest.mark.parametrize("kind", fake_device.WAITING)
-def test_what_a_gpu_is_waited_for_is_counted(kind: str, process: ProcessPoolExecutor) -> None:
+def test_fake_device_counts_synchronizations(kind: str, process: ProcessPoolExecutor) -> None:
     assert process.submit(fake_device.stops_of, "WAITING", kind).result() == 1

@@ -1,4 +1,4 @@
-"""What every difficulty owes: a subset exact to the sample, the same for every arm of a comparison."""
+"""Contract of difficulties: a subset of exact size, equal for all arms of a comparison."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ LABELS = torch.arange(SAMPLES) % 10
 each_difficulty = pytest.mark.parametrize("name", DIFFICULTY_NAMES)
 
 
-def made_up(samples: int) -> PrerequisiteOutputs:
-    """Scores, other ones for every run and score, and images, other ones for every corruption."""
+def fake_outputs(samples: int) -> PrerequisiteOutputs:
+    """Return fake scores, which differ by run and score, and fake images, which differ by corruption."""
 
     def scores(run: ScoringSpec, score: str) -> torch.Tensor:
         assert score in run.scores
@@ -52,7 +52,7 @@ def made_up(samples: int) -> PrerequisiteOutputs:
 
 
 def select(spec: TrialSpec) -> torch.Tensor:
-    return spec.difficulty.select(spec, LABELS, made_up(SAMPLES))
+    return spec.difficulty.select(spec, LABELS, fake_outputs(SAMPLES))
 
 
 def hard_trial(name: str, ratio: float, sparsifier: str = "dense", seed: int = 0) -> TrialSpec:
@@ -61,25 +61,25 @@ def hard_trial(name: str, ratio: float, sparsifier: str = "dense", seed: int = 0
 
 @each_difficulty
 @pytest.mark.parametrize(("ratio", "size"), SIZES.items())
-def test_subset_is_exact_ascending_and_without_repetition(name: str, ratio: float, size: int) -> None:
-    chosen = select(hard_trial(name, ratio))
-    assert chosen.dtype == torch.int64 and chosen.device.type == "cpu"
-    assert chosen.shape == (size,)
-    assert (chosen.diff() > 0).all()
-    assert chosen.min() >= 0 and chosen.max() < SAMPLES
+def test_subset_has_the_exact_size_and_is_sorted_without_repetition(name: str, ratio: float, size: int) -> None:
+    selected = select(hard_trial(name, ratio))
+    assert selected.dtype == torch.int64 and selected.device.type == "cpu"
+    assert selected.shape == (size,)
+    assert (selected.diff() > 0).all()
+    assert selected.min() >= 0 and selected.max() < SAMPLES
 
 
 @each_difficulty
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(ratio=st.floats(0.001, 1.0), seed=st.integers(0, 2**31 - 1))
-def test_subset_is_the_nearest_whole_number_of_samples(name: str, ratio: float, seed: int) -> None:
-    chosen = select(hard_trial(name, ratio, seed=seed)).tolist()
-    assert len(chosen) == len(set(chosen))
-    assert abs(len(chosen) - ratio * SAMPLES) <= 0.5 or len(chosen) == 1
+def test_subset_size_is_the_nearest_integer(name: str, ratio: float, seed: int) -> None:
+    selected = select(hard_trial(name, ratio, seed=seed)).tolist()
+    assert len(selected) == len(set(selected))
+    assert abs(len(selected) - ratio * SAMPLES) <= 0.5 or len(selected) == 1
 
 
 @each_difficulty
-def test_all_samples_at_ratio_one(name: str) -> None:
+def test_all_samples_are_selected_at_ratio_one(name: str) -> None:
     assert select(hard_trial(name, 1.0)).tolist() == list(range(SAMPLES))
 
 
@@ -98,16 +98,16 @@ def test_selection_ignores_global_random_numbers(name: str) -> None:
 
 
 @each_difficulty
-def test_requirements_are_shared_by_ratios_seeds_and_sparsifiers(name: str) -> None:
-    """The scores are made once, however many points of a figure use them."""
-    asked = {
+def test_prerequisites_are_shared_by_ratios_seeds_and_sparsifiers(name: str) -> None:
+    """Scores are computed once, however many trials use them."""
+    prerequisites = {
         tuple(run.id for run in spec.difficulty.prerequisites(spec))
         for ratio in (0.1, 0.5, 0.9)
         for seed in (0, 1)
         for sparsifier in SPARSIFIER_NAMES
         for spec in [hard_trial(name, ratio, sparsifier, seed)]
     }
-    assert len(asked) == 1
+    assert len(prerequisites) == 1
 
 
 def parts(difficulty: Difficulty) -> list[Difficulty]:
@@ -115,13 +115,13 @@ def parts(difficulty: Difficulty) -> list[Difficulty]:
 
 
 @each_difficulty
-def test_no_scores_are_required_where_nothing_is_chosen(name: str) -> None:
+def test_no_scores_are_required_at_ratio_one(name: str) -> None:
     spec = hard_trial(name, 1.0)
     assert not [run for run in spec.difficulty.prerequisites(spec) if isinstance(run, ScoringSpec)]
 
 
 @each_difficulty
-def test_what_is_required_can_start_at_once(name: str) -> None:
+def test_prerequisites_have_no_prerequisites(name: str) -> None:
     spec = hard_trial(name, 0.5)
     for run in spec.difficulty.prerequisites(spec):
         assert isinstance(run, ScoringSpec | CorruptionSpec) and not run.prerequisites()
@@ -132,42 +132,42 @@ def test_what_is_required_can_start_at_once(name: str) -> None:
             assert (run.trial.model, run.trial.recipe) == (spec.model, spec.recipe)
 
 
-# Training under every difficulty ------------------------------------------------------------------------------------
+# Training with every difficulty -------------------------------------------------------------------------------------
 
 
 def tiny_trial(name: str, sparsifier: str = "dense") -> TrialSpec:
-    """A trial on half of the tiny data; a user's file is one for its labels."""
+    """Return a trial on half of the tiny data. The score file of ``scores`` matches the labels."""
     spec = hard_trial(name, 0.5, sparsifier)
     if name == "scores":
         return spec.replace(difficulty={"name": name, "file": scores_file(tiny_data().train_labels.numpy())})
     return spec
 
 
-def altered(spec: TrialSpec) -> DeviceData:
-    """The tiny data as ``spec`` makes it hard."""
-    return spec.difficulty.transform(spec, tiny_data(), made_up(len(tiny_data().train_labels)))
+def transformed(spec: TrialSpec) -> DeviceData:
+    """Return the tiny data, transformed by the difficulty of ``spec``."""
+    return spec.difficulty.transform(spec, tiny_data(), fake_outputs(len(tiny_data().train_labels)))
 
 
 def training(spec: TrialSpec, kind: type[Trainer] = Trainer) -> Trainer:
     samples = len(tiny_data().train_labels)
-    indices = spec.difficulty.select(spec, tiny_data().train_labels, made_up(samples))
-    return kind(spec, altered(spec), indices, fake_parent_state)
+    indices = spec.difficulty.select(spec, tiny_data().train_labels, fake_outputs(samples))
+    return kind(spec, transformed(spec), indices, fake_parent_state)
 
 
 @each_difficulty
-def test_alteration_leaves_what_it_is_given(name: str) -> None:
-    """Other trials of the worker train on the same tensors."""
+def test_transform_does_not_change_its_input(name: str) -> None:
+    """Other trials of the worker use the same tensors."""
     before = {key: value.clone() for key, value in vars(tiny_data()).items() if isinstance(value, torch.Tensor)}
-    data = altered(tiny_trial(name))
+    data = transformed(tiny_trial(name))
     check_same({key: getattr(tiny_data(), key) for key in before}, before)
     assert data.train_images.shape == tiny_data().train_images.shape
     assert data.train_labels.shape == tiny_data().train_labels.shape
 
 
 @each_difficulty
-def test_what_is_altered_is_of_the_stages_that_it_has(name: str) -> None:
+def test_transform_changes_only_the_data_of_its_stages(name: str) -> None:
     difficulty = tiny_trial(name).difficulty
-    data, stages = altered(tiny_trial(name)), {part.stage for part in parts(difficulty)}
+    data, stages = transformed(tiny_trial(name)), {part.stage for part in parts(difficulty)}
     assert torch.equal(data.train_labels, tiny_data().train_labels) == ("labels" not in stages)
     assert torch.equal(data.train_images, tiny_data().train_images) == ("images" not in stages)
     assert (data.corrupted_images is None) == ("images" not in stages)
@@ -176,7 +176,7 @@ def test_what_is_altered_is_of_the_stages_that_it_has(name: str) -> None:
 
 
 @each_difficulty
-def test_arms_see_the_same_batches_and_attack_starts(name: str) -> None:
+def test_arms_use_the_same_batches_and_attack_starts(name: str) -> None:
     dense, sparse = (training(tiny_trial(name, method), CheckedTrainer) for method in ("dense", "set"))
     assert isinstance(dense, CheckedTrainer) and isinstance(sparse, CheckedTrainer)
     for _ in range(2):
@@ -189,20 +189,20 @@ def test_arms_see_the_same_batches_and_attack_starts(name: str) -> None:
 @each_difficulty
 def test_training_resumes_bit_for_bit(name: str) -> None:
     spec = tiny_trial(name, "set")
-    whole, begun = training(spec), training(spec)
+    uninterrupted, interrupted = training(spec), training(spec)
     for _ in range(4):
-        whole.train_epoch()
+        uninterrupted.train_epoch()
     for _ in range(2):
-        begun.train_epoch()
+        interrupted.train_epoch()
     resumed = training(spec)
-    resumed.restore(tensor_file.loads(tensor_file.dumps(begun.state())))
+    resumed.restore(tensor_file.loads(tensor_file.dumps(interrupted.state())))
     for _ in range(2):
         resumed.train_epoch()
-    check_same(comparable(resumed), comparable(whole))
+    check_same(comparable(resumed), comparable(uninterrupted))
 
 
 @each_difficulty
-def test_every_accuracy_that_applies_is_there_at_the_end(name: str) -> None:
+def test_last_epoch_has_all_accuracies_of_the_difficulty(name: str) -> None:
     spec = tiny_trial(name)
     run = training(spec)
     for _ in range(4):

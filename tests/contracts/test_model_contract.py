@@ -1,4 +1,4 @@
-"""What every network owes: logits, maskable layers that are all used, weights that depend on the seed alone."""
+"""Contract of networks: logits, maskable layers that are all used, initial weights that depend only on the seed."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ CLASSES = 7
 each_model = pytest.mark.parametrize("name", MODEL_NAMES)
 
 
-def described(name: str) -> Model:
+def parse_model(name: str) -> Model:
     return models.parse(small(MODELS, name))
 
 
-def built(name: str, seed: int = 0) -> nn.Module:
-    model = described(name)
+def build_network(name: str, seed: int = 0) -> nn.Module:
+    model = parse_model(name)
     module = model.build(CLASSES, ([0.5] * model.channels, [0.25] * model.channels))
     model.initialise(module, derive(seed, "weights"))
     return module
 
 
 def images(name: str, count: int = 3) -> torch.Tensor:
-    model = described(name)
+    model = parse_model(name)
     shape = (count, model.channels, model.min_size, model.min_size)
     return torch.rand(shape, generator=torch.Generator().manual_seed(0))
 
 
 @each_model
-def test_gives_finite_logits(name: str) -> None:
-    logits = built(name).eval()(images(name))
+def test_logits_are_finite(name: str) -> None:
+    logits = build_network(name).eval()(images(name))
     assert logits.shape == (3, CLASSES) and logits.isfinite().all()
 
 
 @each_model
-def test_standardises_inside(name: str) -> None:
-    """An image of the mean is zero to the first layer, so that the input space is [0, 1]."""
-    module = built(name).eval()
+def test_network_normalizes_its_input(name: str) -> None:
+    """The input space is [0, 1]. The first layer receives zeros for an image of the mean."""
+    module = build_network(name).eval()
     seen: list[torch.Tensor] = []
     first = next(layer for layer in module.modules() if isinstance(layer, nn.Conv2d))
     first.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -55,7 +55,7 @@ def test_standardises_inside(name: str) -> None:
 
 @each_model
 def test_every_convolution_and_linear_layer_is_maskable_counted_and_trained(name: str) -> None:
-    module = built(name)
+    module = build_network(name)
     layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
     weights = maskable(module)
     assert [id(weight) for weight in weights.values()] == [id(layer.weight) for layer in layers]
@@ -68,9 +68,9 @@ def test_every_convolution_and_linear_layer_is_maskable_counted_and_trained(name
 
 
 @each_model
-def test_the_last_maskable_layer_gives_the_logits(name: str) -> None:
-    """There judged logits are computed in float32, whatever the precision of the recipe."""
-    module = built(name).eval()
+def test_last_maskable_layer_computes_the_logits(name: str) -> None:
+    """Evaluation computes this layer in float32, whatever the precision of the recipe."""
+    module = build_network(name).eval()
     evaluate_in_float32(module)
     with torch.autocast("cpu", torch.bfloat16):
         logits = module(images(name))
@@ -78,20 +78,20 @@ def test_the_last_maskable_layer_gives_the_logits(name: str) -> None:
 
 
 @each_model
-def test_initial_weights_depend_on_the_seed_and_nothing_else(name: str) -> None:
+def test_initial_weights_depend_only_on_the_seed(name: str) -> None:
     torch.manual_seed(1)
-    first = built(name).state_dict()
+    first = build_network(name).state_dict()
     torch.manual_seed(2)
-    again, other = built(name).state_dict(), built(name, seed=1).state_dict()
+    again, other = build_network(name).state_dict(), build_network(name, seed=1).state_dict()
     assert all(torch.equal(first[key], again[key]) for key in first)
-    for key in maskable(built(name)):
+    for key in maskable(build_network(name)):
         assert not torch.equal(first[key], other[key]), key
 
 
 @each_model
 def test_state_survives_storage(name: str) -> None:
-    state = dict(built(name).state_dict())
+    state = dict(build_network(name).state_dict())
     loaded = tensor_file.loads(tensor_file.dumps(state))
-    fresh = built(name, seed=1)
+    fresh = build_network(name, seed=1)
     fresh.load_state_dict(loaded)
     assert all(torch.equal(state[key], value) for key, value in fresh.state_dict().items())

@@ -1,4 +1,4 @@
-"""A registered name without small arguments is a name that no contract test has looked at with care."""
+"""Every registered name needs small arguments in ``contract_settings``, so that the contract tests cover it."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from support.contract_settings import LAYERS, TABLES, TinyConvNet, tiny_data
 @pytest.mark.parametrize("kind", TABLES)
 def test_every_name_has_settings(kind: str) -> None:
     settings, names = TABLES[kind]
-    assert sorted(settings) == names, f"give every registered {kind} a line in contract_settings.py"
+    assert sorted(settings) == names, f"add a line to contract_settings.py for every registered {kind}"
 
 
-def test_tiny_network_has_the_layers_that_the_tests_count_on() -> None:
+def test_tiny_network_has_the_expected_layers() -> None:
     data = tiny_data()
     module = TinyConvNet().build(10, (data.mean, data.std))
     assert {name: tuple(weight.shape) for name, weight in maskable(module).items()} == LAYERS

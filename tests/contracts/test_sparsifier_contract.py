@@ -1,4 +1,4 @@
-"""What every sparsifier owes: exact counts, exact zeros, the same bits after a resume and in another process."""
+"""Contract of sparsifiers: exact counts, exact zeros, and equal bits after a resume and in another process."""
 
 from __future__ import annotations
 
@@ -48,29 +48,30 @@ DISTRIBUTIONS = {
     "uniform": distributions.uniform,
 }
 CHANGING = {"bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "nm", "rigl", "set", "snfs", "topkast"}
-"""The methods whose masks change during training with the small arguments of the tests."""
-CALM = ("topkast", 0.9)
-"""Where in nine steps no weight outgrows one of the few that are in force, so that the masks stay."""
+"""Methods whose masks change during training with the small arguments of the tests."""
+UNCHANGED = ("topkast", 0.9)
+"""Method and sparsity with constant masks: in nine steps no masked weight exceeds an active one."""
 SEEDLESS = {"static"}
-"""The methods whose masks are given."""
+"""Methods with masks from a file, which do not depend on the seed."""
 
 each_sparsifier = pytest.mark.parametrize("name", SPARSIFIER_NAMES)
 
 
 @each_sparsifier
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_counts_and_zeros_hold_along_a_whole_training(name: str, sparsity: float) -> None:
+def test_counts_and_zeros_are_exact_during_training(name: str, sparsity: float) -> None:
     run = train_and_check(trial(name, sparsity))
     assert run.steps == EPOCHS * math.ceil(NUM_SAMPLES / run.spec.recipe.batch_size)
     assert run.evaluations == EPOCHS
     assert sum(run.masks.counts().values()) == num_active(TOTAL, run.spec.sparsity)
-    if sparsity < 0.99 and (name, sparsity) != CALM:  # there SET has one weight a layer, and half of one rounds to none
+    # At sparsity 0.99 SET has one weight per layer. Half of one weight rounds to 0, and the masks do not change.
+    if sparsity < 0.99 and (name, sparsity) != UNCHANGED:
         assert run.masks_per_step[0].equal(run.masks_per_step[-1]) != (name in CHANGING)
 
 
 @st.composite
 def networks(draw: st.DrawFn, name: str) -> TinyConvNet:
-    """The tiny network with other numbers of channels, down to one; as it is where the masks are given."""
+    """Draw tiny networks with different numbers of channels, down to one. ``static`` needs the default network."""
     if name == "static":
         return TinyConvNet()
     return TinyConvNet(width=draw(st.integers(1, 16)), features=draw(st.integers(1, 24)))
@@ -79,19 +80,19 @@ def networks(draw: st.DrawFn, name: str) -> TinyConvNet:
 @pytest.mark.parametrize("name", SPARSE)
 @settings(max_examples=15, deadline=None, derandomize=True)
 @given(drawn=st.data(), sparsity=st.floats(0.01, 0.99), seed=st.integers(0, 2**31 - 2))
-def test_counts_and_zeros_hold_at_any_shapes_sparsity_and_seed(
+def test_counts_and_zeros_are_exact_for_any_shapes_sparsity_and_seed(
     name: str, drawn: st.DataObject, sparsity: float, seed: int
 ) -> None:
     recipe = trial(name).recipe.model_copy(update={"epochs": 2})
     run = train_and_check(trial(name, sparsity, seed, model=drawn.draw(networks(name)), recipe=recipe))
-    kept, asked = sum(run.masks.counts().values()), num_active(run.masks.size, run.spec.sparsity)
-    assert kept == asked
+    active, expected = sum(run.masks.counts().values()), num_active(run.masks.size, run.spec.sparsity)
+    assert active == expected
 
 
 @pytest.mark.parametrize("name", sorted(DISTRIBUTIONS))
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(drawn=st.data(), sparsity=st.floats(0.01, 0.99), seed=st.integers(0, 2**31 - 2))
-def test_layers_follow_the_distribution_to_within_one_weight(
+def test_layer_counts_follow_the_distribution_to_within_one_weight(
     name: str, drawn: st.DataObject, sparsity: float, seed: int
 ) -> None:
     spec = trial(name, sparsity, seed, model=drawn.draw(networks(name)))
@@ -105,7 +106,7 @@ def test_layers_follow_the_distribution_to_within_one_weight(
 
 @pytest.mark.parametrize("name", ["set", "rigl", "itop", "mest", "topkast"])
 @pytest.mark.parametrize("sparsity", SPARSITIES)
-def test_rewiring_within_layers_leaves_the_count_of_every_layer_as_it_was(name: str, sparsity: float) -> None:
+def test_updates_within_layers_do_not_change_the_layer_counts(name: str, sparsity: float) -> None:
     run = train_and_check(trial(name, sparsity))
     assert {tuple(masks.counts().items()) for masks in run.masks_per_step} == {
         tuple(run.masks_per_step[0].counts().items())
@@ -114,31 +115,31 @@ def test_rewiring_within_layers_leaves_the_count_of_every_layer_as_it_was(name: 
 
 @each_sparsifier
 @pytest.mark.parametrize("first", range(1, EPOCHS))
-def test_resumed_training_equals_uninterrupted_bit_for_bit(name: str, first: int) -> None:
+def test_resumed_training_equals_uninterrupted_training(name: str, first: int) -> None:
     check_resume(trial(name), first)
 
 
 @pytest.mark.parametrize("name", sorted(CHANGING))
-def test_updates_fall_on_the_boundaries_where_the_resume_test_stops(name: str) -> None:
+def test_masks_are_updated_at_the_steps_where_the_resume_test_stops(name: str) -> None:
     run = training(trial(name))
     assert {epoch * len(run.batches) for epoch in range(1, EPOCHS)} <= run.update_steps
 
 
 @each_sparsifier
-def test_nothing_drawn_elsewhere_changes_the_masks(name: str) -> None:
+def test_masks_do_not_depend_on_other_random_generators(name: str) -> None:
     check_own_randomness(trial(name))
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
 def test_another_process_gives_the_same_masks(hash_seed: str) -> None:
-    """Whatever Python's hash seed is, and after numbers were drawn from the global generators."""
+    """Neither Python's hash seed nor draws from the global generators change the masks."""
     program = [sys.executable, str(Path(mask_digests.__file__)), "7", *(["draw"] if hash_seed != "0" else [])]
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     other = subprocess.run(program, env=environment, capture_output=True, text=True, check=True, timeout=120)
     torch.manual_seed(int(hash_seed))
-    here = {name: mask_digests.digests(name, 7) for name in SPARSIFIER_NAMES}
-    assert json.loads(other.stdout) == here
-    assert all(len(here[name]) > 1 for name in CHANGING)
+    expected = {name: mask_digests.digests(name, 7) for name in SPARSIFIER_NAMES}
+    assert json.loads(other.stdout) == expected
+    assert all(len(expected[name]) > 1 for name in CHANGING)
 
 
 @pytest.mark.parametrize("name", SPARSE)
@@ -152,7 +153,7 @@ def test_another_seed_gives_other_masks(name: str) -> None:
 
 @each_sparsifier
 def test_arms_share_initial_weights(name: str) -> None:
-    """All methods start from the dense network's weights: its initial ones, or its final ones where they say so."""
+    """All methods start from the initial weights of the dense network, or from its final weights if they declare it."""
     check_shared_start(trial(name, seed=5))
 
 
@@ -162,8 +163,8 @@ def test_arms_share_batches_to_the_pixel(name: str) -> None:
 
 
 @each_sparsifier
-def test_prerequisites_are_trials_that_need_no_others(name: str) -> None:
-    """One generation: what a method asks for is on the same data and seed, and can start at once."""
+def test_prerequisites_have_no_prerequisites(name: str) -> None:
+    """Prerequisites of a method have the same data and seed, and can start immediately."""
     spec = trial(name, seed=5)
     for parent in spec.sparsifier.prerequisites(spec):
         assert (parent.seed, parent.dataset, parent.recipe) == (spec.seed, spec.dataset, spec.recipe)
@@ -173,7 +174,7 @@ def test_prerequisites_are_trials_that_need_no_others(name: str) -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @each_sparsifier
-def test_trains_on_a_gpu_with_prerequisites_read_on_the_cpu(name: str) -> None:
+def test_method_trains_on_a_gpu_with_prerequisites_loaded_on_the_cpu(name: str) -> None:
     run = Trainer(trial(name), first_samples(NUM_SAMPLES, "cuda"), torch.arange(NUM_SAMPLES), fake_parent_state)
     for _ in range(EPOCHS):
         run.train_epoch()
@@ -182,6 +183,6 @@ def test_trains_on_a_gpu_with_prerequisites_read_on_the_cpu(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPARSE)
 @pytest.mark.parametrize("samples", [2, 11])
-def test_the_shortest_training_reaches_the_sparsity(name: str, samples: int) -> None:
-    """One epoch of one or two batches is the shortest training there is; it must end at the asked sparsity too."""
+def test_shortest_training_reaches_the_sparsity(name: str, samples: int) -> None:
+    """The shortest training has one epoch of one or two batches. It must end at the target sparsity."""
     check_shortest(trial(name), samples)

@@ -1,4 +1,4 @@
-"""Shared by the tests of one trial: the digits on the CPU, loaded once."""
+"""Fixtures of the tests of trainables: the digits on the CPU, loaded once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def raw_digits() -> ImageData:
 
 @pytest.fixture(scope="session")
 def digits(raw_digits: ImageData) -> DeviceData:
-    """The digits as ``resnet8`` wants them."""
+    """Return the digits in the format that ``resnet8`` needs."""
     return to_device_data(raw_digits, 1, 8, torch.device("cpu"))
 
 

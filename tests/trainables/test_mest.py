@@ -32,7 +32,7 @@ def test_importance_by_hand(weight: float, after: list[int]) -> None:
 
 
 def test_importance_is_magnitude_at_gradient_weight_zero() -> None:
-    """The authors' lambda is 0. MEST then computes no gradients: the context here raises an error if asked for them."""
+    """The authors' lambda is 0. MEST then computes no gradients. The context in this test provides none."""
     method = placed(MEST(prune_rate=0.5), {"a": torch.rand(6)})
     assert bits(method.update(ACTIVE, update_context(WEIGHTS))) == {"a": [0, 0, 1, 1, 1, 1]}
 

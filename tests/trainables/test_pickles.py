@@ -94,6 +94,6 @@ def test_pickled_calls_are_rejected_and_not_run(
     ],
     ids=["empty", "one byte", "text", "truncated", "truncated protocol 4", "persistent", "extension"],
 )
-def test_incomplete_pickle_is_damaged(content: bytes, tmp_path: Path) -> None:
+def test_invalid_pickle_is_damaged(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(CorruptDataError, match=r"file is damaged: [^\n]*; get another$"):
         read(tmp_path / "file", content)

@@ -115,16 +115,16 @@ def touch(folder: Path, *names: str) -> Path:
 
 def test_images_are_found_in_subfolders_and_sorted_by_name(tmp_path: Path) -> None:
     names = ("b.PNG", "a/2.jpeg", "a/10.webp", "c.tiff", "a/b/c.bmp", "d.ppm")
-    found = find_images(touch(tmp_path, *names))
-    assert list(found.images) == ["a/10.webp", "a/2.jpeg", "a/b/c.bmp", "b.PNG", "c.tiff", "d.ppm"]
-    assert all(path == tmp_path / name for name, path in found.images.items()) and found.left_out == ()
+    listing = find_images(touch(tmp_path, *names))
+    assert list(listing.images) == ["a/10.webp", "a/2.jpeg", "a/b/c.bmp", "b.PNG", "c.tiff", "d.ppm"]
+    assert all(path == tmp_path / name for name, path in listing.images.items()) and listing.left_out == ()
 
 
 def test_hidden_files_are_ignored_and_other_files_are_left_out(tmp_path: Path) -> None:
     touch(tmp_path, "0.png", ".DS_Store", "._0.png", ".cache/0.png", "Thumbs.db", "a/film.gif", "LICENCE")
     (tmp_path / "loop").symlink_to(tmp_path)
-    found = find_images(tmp_path)
-    assert list(found.images) == ["0.png"] and found.left_out == ("LICENCE", "Thumbs.db", "a/film.gif", "loop/")
+    listing = find_images(tmp_path)
+    assert list(listing.images) == ["0.png"] and listing.left_out == ("LICENCE", "Thumbs.db", "a/film.gif", "loop/")
 
 
 def test_warning_states_the_count_and_some_names(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,8 +138,8 @@ def test_warning_states_the_count_and_some_names(tmp_path: Path, caplog: pytest.
 
 
 def test_names_are_normalized_to_composed_unicode(tmp_path: Path) -> None:
-    found = find_images(touch(tmp_path, "cafe\u0301/u\u0308.png"))
-    assert found.images == {"caf\u00e9/\u00fc.png": tmp_path / "cafe\u0301/u\u0308.png"}
+    listing = find_images(touch(tmp_path, "cafe\u0301/u\u0308.png"))
+    assert listing.images == {"caf\u00e9/\u00fc.png": tmp_path / "cafe\u0301/u\u0308.png"}
     touch(tmp_path, "caf\u00e9/u\u0308.png")
     with pytest.raises(
         CorruptDataError, match=r"two files have the name 'caf\u00e9/\u00fc\.png' in different Unicode forms"

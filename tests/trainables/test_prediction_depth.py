@@ -82,9 +82,9 @@ def test_blocks_of_residual_networks() -> None:
         model = models.parse({"name": name, "width": width})
         network = model.build(10, ([0.5] * model.channels, [0.25] * model.channels))
         names = {block: name for name, block in network.named_modules()}
-        found = [names[block] for block in blocks(network)]
-        assert found[0] == "conv1" and found[-1] == "linear" and len(found) == expected + 2
-        assert found[1] == "layer1.0" and all(name.startswith("layer") for name in found[1:-1])
+        block_names = [names[block] for block in blocks(network)]
+        assert block_names[0] == "conv1" and block_names[-1] == "linear" and len(block_names) == expected + 2
+        assert block_names[1] == "layer1.0" and all(name.startswith("layer") for name in block_names[1:-1])
 
 
 def test_blocks_in_nested_containers() -> None:
@@ -97,7 +97,7 @@ def test_representations_are_the_inputs_of_each_block(digits: DeviceData) -> Non
     training = begin(trial(), digits)
     training.train_epoch()
     network, model, images = view_of(training).network, training.model, to_float(digits.train_images[:3])
-    found = [representation(network, block, images) for block in [*blocks(model), None]]
+    actual = [representation(network, block, images) for block in [*blocks(model), None]]
     with torch.no_grad():
         normalized = model.get_submodule("normalize")(images)
         stem = functional.relu(model.get_submodule("bn1")(model.get_submodule("conv1")(normalized)))
@@ -105,8 +105,8 @@ def test_representations_are_the_inputs_of_each_block(digits: DeviceData) -> Non
         for stage in (1, 2, 3):
             stages.append(model.get_submodule(f"layer{stage}")(stages[-1]))
         expected = [normalized, *stages[:-1], stages[-1].mean((2, 3)), network(images).softmax(1)]
-    assert len(found) == len(expected) == 6
-    for one, two in zip(found, expected, strict=True):
+    assert len(actual) == len(expected) == 6
+    for one, two in zip(actual, expected, strict=True):
         assert torch.equal(one, two.flatten(1))
     assert not any(block._forward_pre_hooks for block in model.modules())
 

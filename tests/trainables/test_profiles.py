@@ -43,9 +43,9 @@ def test_profile_fills_in_its_choices(profile: Profile, name: str) -> None:
 def test_each_choice_can_be_set_as_a_single_field(profile: Profile, name: str, field: str, value: Any) -> None:
     """The field can be set in the profile ``clean``. An explicit field overrides the profile."""
     others = required_fields(name, field)
-    alone = sparse({"name": name, field: value, **others})
-    assert getattr(alone.sparsifier, field) == value
-    assert alone.id != sparse({"name": name, **others}).id
+    explicit = sparse({"name": name, field: value, **others})
+    assert getattr(explicit.sparsifier, field) == value
+    assert explicit.id != sparse({"name": name, **others}).id
     default = sparsifiers[name].model_fields[field].default
     rest = {"counts": "exact"} if field == "shuffle" else {}
     against = sparse({"name": name, field: default, **rest}, profile=profile)

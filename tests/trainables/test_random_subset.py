@@ -36,9 +36,9 @@ def test_each_seed_has_a_different_subset() -> None:
 
 def test_subset_seed_12345_gives_the_authors_subset() -> None:
     """The authors use ``np.random.RandomState(12345).choice(n, int(n * r), replace=False)``. Ours is sorted."""
-    theirs = np.random.RandomState(12345).choice(45_000, int(45_000 * 0.5), replace=False)
+    expected = np.random.RandomState(12345).choice(45_000, int(45_000 * 0.5), replace=False)
     for seed in (15, 16):
-        assert chosen(half(difficulty=NoDifficulty(subset_seed=12345), seed=seed)) == sorted(theirs.tolist())
+        assert chosen(half(difficulty=NoDifficulty(subset_seed=12345), seed=seed)) == sorted(expected.tolist())
 
 
 @pytest.mark.parametrize(
@@ -46,12 +46,12 @@ def test_subset_seed_12345_gives_the_authors_subset() -> None:
     ["none", "adversarial", {"name": "adversarial", "steps": 3}, {"name": "composed", "attack": "adversarial"}],
 )
 def test_profile_authors_sets_the_subset_seed_of_every_random_difficulty(difficulty: Any) -> None:
-    theirs, ours = (half(difficulty=difficulty, profile=profile) for profile in ("authors", "paper"))
-    assert chosen(theirs) == chosen(half(difficulty=NoDifficulty(subset_seed=12345)))
-    assert chosen(theirs) == chosen(theirs.replace(seed=7)) != chosen(ours)
-    assert chosen(ours) != chosen(ours.replace(seed=7))
-    assert theirs.difficulty.table_name == ours.difficulty.table_name
-    assert from_json(to_json(theirs)) == theirs
+    authors, paper = (half(difficulty=difficulty, profile=profile) for profile in ("authors", "paper"))
+    assert chosen(authors) == chosen(half(difficulty=NoDifficulty(subset_seed=12345)))
+    assert chosen(authors) == chosen(authors.replace(seed=7)) != chosen(paper)
+    assert chosen(paper) != chosen(paper.replace(seed=7))
+    assert authors.difficulty.table_name == paper.difficulty.table_name
+    assert from_json(to_json(authors)) == authors
 
 
 def test_explicit_subset_seed_overrides_the_profile() -> None:

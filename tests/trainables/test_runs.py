@@ -257,8 +257,8 @@ def test_trained_trial_is_the_trial_itself_or_the_trial_of_the_scoring_run() -> 
 
 
 def test_versions_state_the_packages_that_compute_the_result() -> None:
-    found: dict[str, Any] = json.loads(provenance.versions())
-    assert (found["sparsweep"], found["torch"], found["numpy"]) == ("1.2.3", "4.5.6", "4.5.6")
+    versions: dict[str, Any] = json.loads(provenance.versions())
+    assert (versions["sparsweep"], versions["torch"], versions["numpy"]) == ("1.2.3", "4.5.6", "4.5.6")
 
 
 def test_kind_of_spec_determines_the_kind_of_run(digits: DeviceData, store: Store) -> None:

@@ -129,10 +129,10 @@ def test_run_that_failed_while_writing_resumes_at_its_last_epoch(
 
     def failing_write(store: Store, run: str, score: str, *values: object) -> None:
         if score == "forgetting":
-            raise OSError("the power went")
+            raise OSError("power failure")
         write(store, run, score, *values)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="the power went"):
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="power failure"):
         patch.setattr(Store, "write_scores", failing_write)
         open_scoring_run(spec, data, store).run_for(0)
     run = open_scoring_run(spec, data, store)

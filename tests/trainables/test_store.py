@@ -63,11 +63,11 @@ def test_missing_file_is_none(store: Store) -> None:
 
 def test_crash_before_the_rename_leaves_no_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object) -> None:
-        raise OSError(errno.EIO, "the power went")
+        raise OSError(errno.EIO, "power failure")
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", crash)
-        with pytest.raises(OSError, match="the power went"):
+        with pytest.raises(OSError, match="power failure"):
             store.write("results/trials/x.parquet", b"new")
     assert files(store) == set()
     assert store.finished() == set()

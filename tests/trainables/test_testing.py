@@ -1,4 +1,4 @@
-"""The checks for methods of one's own: they pass what keeps the promises and catch each promise that is broken."""
+"""Checks for sparsifiers of users: valid methods pass, and each violation of the interface raises an error."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sparsweep.trainables.testing import check_shortest, check_sparsifier, tiny_
 
 
 class Good(RandomMask, MaskedSparsifier):
-    """Redraws its mask after every epoch. Not registered: no sweep may find it."""
+    """Method that redraws its mask every 3 steps. It is not registered, so that no sweep can use it."""
 
     name: Literal["good"] = "good"
 
@@ -41,8 +41,8 @@ class GloballyRandom(Good):
         return random_per_layer(context.weights, masks.counts(), torch.default_generator)
 
 
-class Forgetful(Good):
-    """What it knows of earlier updates is in the object and not in the checkpoint."""
+class StateOutsideCheckpoint(Good):
+    """Method that stores its earlier updates in the object and not in the checkpoint."""
 
     def update(self, masks: Masks, context: UpdateContext) -> Masks:
         self.__dict__["updates"].append(context.step)
@@ -54,18 +54,18 @@ class Forgetful(Good):
         return super().initialize(start)
 
 
-class Shown(MaskedParams):
+class UnmaskedParams(MaskedParams):
     def apply_masks(self) -> None:
-        """Masked weights stay as they are."""
+        """Leave masked weights unchanged."""
 
 
-class NotZero(Good):
+class NonzeroMaskedWeights(Good):
     def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
-        return Shown(weights, optimizer, masks)
+        return UnmaskedParams(weights, optimizer, masks)
 
 
-class Elsewhere(Good):
-    """Starts from weights of its own, and does not say so."""
+class UndeclaredInitialState(Good):
+    """Method that changes the initial weights and does not declare it."""
 
     def initialize(self, start: InitContext) -> Masks:
         with torch.no_grad():
@@ -74,64 +74,64 @@ class Elsewhere(Good):
         return super().initialize(start)
 
 
-class Known(Good):
-    """Starts from other weights too, and says so: that is its right."""
+class DeclaredInitialState(Good):
+    """Method that starts from other weights and declares them, which is allowed."""
 
     def parent_state(self, start: InitContext) -> StateDict:
         return {name: torch.ones_like(value) for name, value in start.model.state_dict().items()}
 
 
-class Hidden(Good):
+class LatentWeights(Good):
     def masked_params(self, weights: Tensors, optimizer: torch.optim.Optimizer, masks: Masks) -> MaskedParams:
         return LatentParams(weights, optimizer, masks, lambda values, masks: Masks.full(values))
 
 
 @pytest.fixture(autouse=True)
 def registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The registry as it was, after each test."""
+    """Restore the registry after each test."""
     monkeypatch.setattr(sparsifiers, "_classes", dict(sparsifiers._classes))
 
 
-def registered(kind: type[Good]) -> Good:
+def register(kind: type[Good]) -> Good:
     sparsifiers._classes["good"] = kind
     return kind()
 
 
-def test_what_is_not_registered_is_caught() -> None:
+def test_unregistered_method_is_an_error() -> None:
     with pytest.raises(
         AssertionError, match=r"Good is not registered as 'good'\. Add the decorator @sparsifiers\.register"
     ):
         check_sparsifier(Good())
 
 
-@pytest.mark.parametrize("kind", [Good, Known, Hidden])
-def test_what_keeps_the_promises_passes(kind: type[Good]) -> None:
-    check_sparsifier(registered(kind))
+@pytest.mark.parametrize("kind", [Good, DeclaredInitialState, LatentWeights])
+def test_valid_method_passes(kind: type[Good]) -> None:
+    check_sparsifier(register(kind))
     check_sparsifier(kind(distribution="uniform"), sparsity=0.4)
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"),
+    ("kind", "message"),
     [
         (OneTooMany, r"good: masks before step 3 must have 72 active weights, in network order \(got 73\)\."),
         (GloballyRandom, "the masks differ between two runs"),
-        (Forgetful, "state"),
-        (NotZero, "a masked weight is not zero"),
-        (Elsewhere, "differs from the initial state that the method declares"),
+        (StateOutsideCheckpoint, "state"),
+        (NonzeroMaskedWeights, "a masked weight is not zero"),
+        (UndeclaredInitialState, "differs from the initial state that the method declares"),
     ],
 )
-def test_every_broken_promise_is_caught(kind: type[Good], why: str) -> None:
-    with pytest.raises(AssertionError, match=why):
-        check_sparsifier(registered(kind))
+def test_every_violation_is_an_error(kind: type[Good], message: str) -> None:
+    with pytest.raises(AssertionError, match=message):
+        check_sparsifier(register(kind))
 
 
-def test_names_and_mappings_are_taken_as_a_sweep_takes_them() -> None:
+def test_names_and_mappings_are_accepted_as_in_a_sweep() -> None:
     check_sparsifier("snip", sparsity=0.3)
     fields: dict[str, Any] = {"name": "gmp", "update_every": 1, "start_fraction": 0.25, "stop_fraction": 0.75}
     check_sparsifier(fields)
 
 
-def test_a_training_too_short_for_its_method_is_caught() -> None:
+def test_training_too_short_for_its_method_is_an_error() -> None:
     class Late(Good):
         def initialize(self, start: InitContext) -> Masks:
             return Masks.full(start.weights)

@@ -1,4 +1,4 @@
-"""Top-KAST: what runs, what is trained beside it, how the exploration loss decays it, and what comes back."""
+"""Top-KAST: active set, trained set, decay by the exploration loss, and weights that become active again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from support.tiny_trials import begin, trial
 VALUES = {"a": torch.tensor([0.9, -0.8, 0.1, 0.2]), "b": torch.tensor([0.7, 0.6, 0.5, -0.4])}
 
 
-def test_the_largest_of_the_network_by_hand() -> None:
+def test_global_distribution_keeps_the_largest_weights_of_the_network() -> None:
     method = TopKAST(distribution="global")
     masks = Masks({name: torch.arange(4) < 2 for name in VALUES})
     assert bits(method.update(masks, update_context(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 0, 0]}
@@ -24,57 +24,60 @@ def test_the_largest_of_the_network_by_hand() -> None:
     assert bits(method.update(masks, update_context(VALUES))) == {"a": [1, 1, 0, 0], "b": [1, 1, 1, 1]}
 
 
-def test_the_largest_of_layers_follow_erk() -> None:
+def test_erk_distribution_keeps_the_largest_weights_of_each_layer() -> None:
     generator = torch.Generator().manual_seed(0)
     weights = {"a": torch.randn(8, 9, generator=generator), "b": 100 * torch.randn(30, 40, generator=generator)}
     masks = TopKAST().largest(weights, 318)
     densities = distributions.erk({"a": (8, 9), "b": (30, 40)}, 318 / 1272)
     for name, weight in weights.items():
         assert masks.counts()[name] == pytest.approx(densities[name] * weight.numel(), abs=1)
-        kept, gone = (weight[part].abs() for part in (masks[name], ~masks[name]))
-        assert kept.min() >= gone.max()
+        kept, dropped = (weight[part].abs() for part in (masks[name], ~masks[name]))
+        assert kept.min() >= dropped.max()
 
 
 def trained_set(masks: Masks, margin: float) -> Masks:
     return TopKAST(distribution="global", margin=margin).trained_set(VALUES, masks)
 
 
-def test_the_trained_set_is_the_next_largest_too() -> None:
-    """Three of eight weights run; a quarter of all, two, are trained beside them: .6 and .5 are next."""
+def test_trained_set_adds_the_next_largest_weights() -> None:
+    """Three of eight weights are active. A quarter of all, two more, are trained: 0.6 and 0.5 are next."""
     masks = Masks({"a": torch.tensor([1, 1, 0, 0]).bool(), "b": torch.tensor([1, 0, 0, 0]).bool()})
     assert bits(trained_set(masks, 0.25)) == {"a": [1, 1, 0, 0], "b": [1, 1, 1, 0]}
     assert bits(trained_set(masks, 0.0)) == bits(masks)
     assert bits(trained_set(masks, 0.9)) == {"a": [1] * 4, "b": [1] * 4}
 
 
-def test_what_runs_is_trained_even_where_it_is_not_among_the_largest() -> None:
+def test_active_weights_are_trained_even_if_they_are_small() -> None:
     masks = Masks({"a": torch.tensor([0, 0, 1, 0]).bool(), "b": torch.tensor([0, 0, 0, 0]).bool()})
     assert bits(trained_set(masks, 0.125)) == {"a": [1, 1, 1, 0], "b": [0] * 4}
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.8])
 def test_two_steps_by_hand(momentum: float) -> None:
-    """Six of twelve weights run, nine are trained: those three decay at 1 / D = 2 times the rate, the rest stays."""
+    """Six of twelve weights are active, nine are trained.
+
+    The three others of the trained set decay at 1 / D = 2 times the rate. Weights outside the set do not change.
+    """
     run = flat({"name": "topkast", "distribution": "global", "margin": 0.25, "update_every": 4}, 0.5, momentum=momentum)
     assert isinstance(run.masked_params, ExplorationPenaltyParams)
     values, velocity = run.masked_params.dense_values()[LAYER].clone(), torch.zeros(3, 4)
     order = values.abs().flatten().argsort(descending=True)
-    runs, trained = (torch.zeros(12).index_fill(0, order[:count], 1.0).view(3, 4).bool() for count in (6, 9))
-    assert torch.equal(run.masks[LAYER], runs) and torch.equal(run.masked_params.trainable[LAYER], trained)
+    active, trained = (torch.zeros(12).index_fill(0, order[:count], 1.0).view(3, 4).bool() for count in (6, 9))
+    assert torch.equal(run.masks[LAYER], active) and torch.equal(run.masked_params.trainable[LAYER], trained)
     for _ in range(2):
-        slope = gradient(run) + DECAY * values * torch.where(runs, 1.0, 2.0)
+        slope = gradient(run) + DECAY * values * torch.where(active, 1.0, 2.0)
         velocity = (momentum * velocity + slope) * trained
         values = values - LR * velocity
         run.train_epoch()
         assert torch.allclose(run.masked_params.dense_values()[LAYER], values, rtol=1e-4, atol=1e-6)
-        assert torch.allclose(run.weights[LAYER].detach(), values * runs, rtol=1e-4, atol=1e-6)
-    started = flat({"name": "topkast", "distribution": "global", "margin": 0.25}, 0.5).masked_params.dense_values()[
+        assert torch.allclose(run.weights[LAYER].detach(), values * active, rtol=1e-4, atol=1e-6)
+    initial = flat({"name": "topkast", "distribution": "global", "margin": 0.25}, 0.5).masked_params.dense_values()[
         LAYER
     ]
-    assert torch.equal(run.masked_params.dense_values()[LAYER][~trained], started[~trained])
+    assert torch.equal(run.masked_params.dense_values()[LAYER][~trained], initial[~trained])
 
 
-def test_a_weight_that_outgrows_one_in_force_takes_its_place_with_its_value() -> None:
+def test_larger_trained_weight_replaces_an_active_one_and_keeps_its_value() -> None:
     run = flat({"name": "topkast", "distribution": "global", "margin": 0.25, "update_every": 1}, 0.5)
     assert isinstance(run.masked_params, ExplorationPenaltyParams)
     masks, trained = run.masks[LAYER], run.masked_params.trainable[LAYER]
@@ -85,12 +88,12 @@ def test_a_weight_that_outgrows_one_in_force_takes_its_place_with_its_value() ->
     assert value > 4 and not run.masks[LAYER][tuple(newcomer)]
     run.masked_params.set_masks(run.spec.sparsifier.update(run.masks, update_context(run.masked_params.dense_values())))
     assert run.masks[LAYER][tuple(newcomer)] and run.weights[LAYER].detach()[tuple(newcomer)] == value
-    gone = masks & ~run.masks[LAYER]
-    assert int(gone.sum()) == 1 and run.masked_params.latent[LAYER][gone] != 0
+    dropped = masks & ~run.masks[LAYER]
+    assert int(dropped.sum()) == 1 and run.masked_params.latent[LAYER][dropped] != 0
 
 
-def test_a_step_costs_the_backward_pass_of_what_is_trained(digits: DeviceData) -> None:
-    """Forward, and the gradients of activations, at the density of A; the gradients of weights at that of B."""
+def test_step_flops_include_gradients_of_the_trained_set(digits: DeviceData) -> None:
+    """Forward pass and activation gradients have the density of A, weight gradients the density of B."""
     recipe = {"preset": "digits", "epochs": 2}
     method = {"name": "topkast", "margin": 0.2, "update_every": 2}
     run = begin(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=50)

@@ -1,4 +1,4 @@
-"""The trainable by itself, without Tune around it: what a step does, says and writes."""
+"""The trainable without Tune: actions, results and files of a step."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Make = Callable[[RunSpec], SparseTrainable]
 
 @pytest.fixture
 def make(store: Store, raw_digits: ImageData, monkeypatch: pytest.MonkeyPatch) -> Make:
-    """A worker that has been given one run; what stands for a reference into Ray's object store is the thing itself."""
+    """Return a function that creates a worker for one run. Object references of Ray are replaced by the objects."""
     monkeypatch.setattr(trainable.ray, "get", lambda reference: reference)
     monkeypatch.setattr(trainable, "MIN_REPORT_INTERVAL_S", 0.0)  # a step is one epoch
 
@@ -37,7 +37,7 @@ def make(store: Store, raw_digits: ImageData, monkeypatch: pytest.MonkeyPatch) -
     return build
 
 
-def test_a_step_is_an_epoch_and_a_checkpoint_until_the_results(make: Make, store: Store) -> None:
+def test_step_trains_one_epoch_and_writes_a_checkpoint(make: Make, store: Store) -> None:
     spec = trial()
     worker = make(spec)
     first = worker.step()
@@ -47,7 +47,7 @@ def test_a_step_is_an_epoch_and_a_checkpoint_until_the_results(make: Make, store
     assert store.finished() == {spec.id} and not store.checkpoints()
 
 
-def test_another_worker_goes_on_at_the_checkpoint(make: Make, store: Store) -> None:
+def test_another_worker_resumes_at_the_checkpoint(make: Make, store: Store) -> None:
     spec = trial()
     make(spec).step()
     result = make(spec).step()
@@ -56,7 +56,7 @@ def test_another_worker_goes_on_at_the_checkpoint(make: Make, store: Store) -> N
 
 
 @pytest.mark.parametrize("spec", [trial(), ScoringSpec.of(trial(), 1000, 1, "el2n")], ids=["trial", "scores"])
-def test_what_is_finished_is_not_trained_again(
+def test_finished_run_is_not_trained_again(
     spec: RunSpec, make: Make, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     worker = make(spec)
@@ -71,7 +71,7 @@ def test_what_is_finished_is_not_trained_again(
     assert make(spec).step()["done"]
 
 
-def test_a_trial_whose_weights_are_lost_is_trained_again(make: Make, store: Store) -> None:
+def test_trial_with_lost_weights_is_trained_again(make: Make, store: Store) -> None:
     spec = trial()
     worker = make(spec)
     while not worker.step()["done"]:
@@ -81,7 +81,7 @@ def test_a_trial_whose_weights_are_lost_is_trained_again(make: Make, store: Stor
     assert not make(spec).step()["done"]
 
 
-def test_a_reset_worker_forgets_its_run_and_keeps_its_data(make: Make) -> None:
+def test_reset_drops_the_run_and_keeps_the_data(make: Make) -> None:
     worker = make(trial())
     worker.step()
     assert worker.run is not None
@@ -89,39 +89,39 @@ def test_a_reset_worker_forgets_its_run_and_keeps_its_data(make: Make) -> None:
     assert worker.run is None and len(worker.device_data_cache) == 1
 
 
-def test_runs_of_the_same_shapes_share_a_machine_and_leave_what_they_leave_alone(make: Make, store: Store) -> None:
-    """Three in a row on one worker: the second has the shapes of the first, the third another width."""
+def test_runs_of_the_same_shapes_share_a_runner_without_changing_results(make: Make, store: Store) -> None:
+    """Three runs on one worker. The second has the shapes of the first, the third has another width."""
     specs = [
         trial(seed=1),
         trial(seed=2, sparsifier="set", sparsity=0.5),
         trial(model={"name": "resnet8", "width": 0.5}),
     ]
-    worker, machines = make(specs[0]), []
+    worker, runners = make(specs[0]), []
     worker.specs = {spec.id: to_json(spec) for spec in specs}
     for spec in specs:
         worker.config = {"run": spec.id}
         worker.reset_config(worker.config)
         while not worker.step()["done"]:
             pass
-        machines.append(worker.runner_cache.runner)
-    assert machines[0] is machines[1] and machines[1] is not machines[2]
-    together = store.read_weights(specs[1].id)["model"]
+        runners.append(worker.runner_cache.runner)
+    assert runners[0] is runners[1] and runners[1] is not runners[2]
+    shared = store.read_weights(specs[1].id)["model"]
     store.delete(store.artifact_path("weights", specs[1].id))
-    alone = make(specs[1])
-    while not alone.step()["done"]:
+    separate = make(specs[1])
+    while not separate.step()["done"]:
         pass
     for name, value in store.read_weights(specs[1].id)["model"].items():
-        assert torch.equal(value, together[name]), name
+        assert torch.equal(value, shared[name]), name
 
 
-def test_after_an_error_the_machine_is_not_used_again(make: Make) -> None:
+def test_runner_is_not_used_again_after_an_error(make: Make) -> None:
     worker = make(trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30}))
     with pytest.raises(ArithmeticError):
         worker.step()
     assert worker.runner_cache.runner is None
 
 
-def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> None:
+def test_error_is_recorded_and_raised(make: Make, store: Store) -> None:
     spec = trial(recipe={"preset": "digits", "epochs": 2, "lr": 1e30})
     worker = make(spec)
     for attempt in (1, 2):
@@ -132,7 +132,7 @@ def test_what_goes_wrong_is_recorded_and_raised(make: Make, store: Store) -> Non
     assert not store.finished()
 
 
-def test_a_gpu_that_is_full_is_recorded_by_name(make: Make, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_error_is_recorded(make: Make, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*arguments: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
@@ -144,7 +144,7 @@ def test_a_gpu_that_is_full_is_recorded_by_name(make: Make, store: Store, monkey
     assert (failure["error"], failure["message"][:18]) == ("OutOfMemoryError", "CUDA out of memory")
 
 
-def test_a_run_waits_before_it_is_tried_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_waits_once_before_a_retry(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(trainable.time, "sleep", waits.append)
     worker = make(trial())
@@ -154,7 +154,7 @@ def test_a_run_waits_before_it_is_tried_again(make: Make, monkeypatch: pytest.Mo
     assert waits == [4.0]
 
 
-def test_resnet18_runs_on_the_digits_enlarged(make: Make, store: Store) -> None:
+def test_resnet18_trains_on_enlarged_digits(make: Make, store: Store) -> None:
     spec = trial(model={"name": "resnet18", "width": 0.125}, recipe={"preset": "digits", "epochs": 1}, data_ratio=0.05)
     worker = make(spec)
     assert worker.step()["done"]

@@ -1,4 +1,4 @@
-"""The loop: its history, when it judges, when it gives up, what it needs to go on."""
+"""Training loop: history, evaluation, divergence, and the state for resuming."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def test_history_of_a_training(digits: DeviceData) -> None:
         assert record.seconds > 0
 
 
-def test_the_optimiser_follows_the_schedule() -> None:
+def test_optimizer_follows_the_learning_rate_schedule() -> None:
     run = begin(trial(recipe={"epochs": 4, "milestones": [0.25, 0.5]}), four_images())
     rates = []
     for _ in range(4):
         run.train_epoch()
         rates.append(run.optimizer.param_groups[0]["lr"].item())
     assert rates == pytest.approx([0.1, 0.01, 0.001, 0.001])
-    assert len(run.optimizer.param_groups) == 1, "weight decay is on all parameters, norms too"
+    assert len(run.optimizer.param_groups) == 1, "weight decay applies to all parameters, including batch norm"
 
 
 def four_images() -> DeviceData:
@@ -45,7 +45,7 @@ def four_images() -> DeviceData:
 
 
 def test_training_learns(digits: DeviceData) -> None:
-    """Ten epochs on 320 digits take the network far from chance."""
+    """After ten epochs on 320 digits, the accuracy is far above chance."""
     recipe = {"preset": "digits", "epochs": 10, "lr": 0.05}
     run = begin(trial(model={"name": "resnet8", "width": 0.5}, recipe=recipe), digits, samples=320)
     for _ in range(10):
@@ -54,22 +54,22 @@ def test_training_learns(digits: DeviceData) -> None:
     assert (run.history[-1].test_accuracy or 0) > 0.5
 
 
-def test_evaluation_is_every_so_often_and_at_the_end() -> None:
+def test_evaluation_runs_at_its_interval_and_at_the_end() -> None:
     run = begin(trial(evaluation={"every": 2}, recipe={"preset": "digits", "epochs": 5}), four_images())
-    judged = [run.train_epoch().test_accuracy is not None for _ in range(5)]
-    assert judged == [False, True, False, True, True]
+    evaluated = [run.train_epoch().test_accuracy is not None for _ in range(5)]
+    assert evaluated == [False, True, False, True, True]
 
 
-def test_accuracy_is_the_fraction_of_hits(digits: DeviceData) -> None:
+def test_accuracy_is_the_fraction_of_correct_predictions(digits: DeviceData) -> None:
     run = begin(trial(), digits)
     run.train_epoch()
     run.model.eval()
     with torch.no_grad():
-        hits = run.model(digits.test_images.float() / 255).argmax(1) == digits.test_labels
-    assert run.history[-1].test_accuracy == pytest.approx(int(hits.sum()) / 360, abs=1e-12)
+        correct = run.model(digits.test_images.float() / 255).argmax(1) == digits.test_labels
+    assert run.history[-1].test_accuracy == pytest.approx(int(correct.sum()) / 360, abs=1e-12)
 
 
-def test_evaluation_changes_nothing() -> None:
+def test_evaluation_does_not_change_the_network() -> None:
     run = begin(trial(), four_images())
     run.train_epoch()
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
@@ -77,16 +77,16 @@ def test_evaluation_changes_nothing() -> None:
     assert all(torch.equal(before[name], value) for name, value in run.model.state_dict().items())
 
 
-def test_logits_of_many_images_are_those_of_each(monkeypatch: pytest.MonkeyPatch, digits: DeviceData) -> None:
+def test_logits_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch, digits: DeviceData) -> None:
     run = begin(trial(), digits)
-    whole = run.network.logits(digits.test_images)
+    logits = run.network.logits(digits.test_images)
     monkeypatch.setattr("sparsweep.trainables.pipeline.network.EVALUATION_BATCH", 7)
-    assert whole.shape == (360, 10)
-    assert torch.allclose(run.network.logits(digits.test_images), whole, atol=1e-5)
+    assert logits.shape == (360, 10)
+    assert torch.allclose(run.network.logits(digits.test_images), logits, atol=1e-5)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_the_training(value: float) -> None:
+def test_loss_that_is_not_finite_is_an_error(value: float) -> None:
     run = begin(trial(), four_images())
     with torch.no_grad():
         run.model.get_parameter("linear.weight").fill_(value)
@@ -95,8 +95,8 @@ def test_a_loss_that_is_no_number_stops_the_training(value: float) -> None:
     assert not run.history
 
 
-def test_a_restored_training_owns_its_state(digits: DeviceData) -> None:
-    """Training on does not change the bytes that were written, nor the training that wrote them."""
+def test_restored_training_does_not_share_its_state(digits: DeviceData) -> None:
+    """Training of the restored trainer changes neither the written bytes nor the original trainer."""
     run = begin(trial(sparsifier="set", sparsity=0.5), digits, samples=32)
     run.train_epoch()
     content = tensor_file.dumps(run.state())
@@ -110,7 +110,7 @@ def test_a_restored_training_owns_its_state(digits: DeviceData) -> None:
 
 
 class Empty(Dense):
-    """A method that keeps nothing."""
+    """Method that masks all weights."""
 
     def initialize(self, start: InitContext) -> Masks:
         masks = super().initialize(start)
@@ -118,14 +118,14 @@ class Empty(Dense):
 
 
 class Unordered(Dense):
-    """A method that gives its masks in another order."""
+    """Method that returns its masks in another order."""
 
     def initialize(self, start: InitContext) -> Masks:
         return Masks(dict(reversed(list(super().initialize(start).items()))))
 
 
 class Late(Dense):
-    """A method that drops a weight that it must keep, at the second step."""
+    """Method that drops one weight too many at the second step."""
 
     def update_steps(self, timeline: object) -> tuple[int, ...]:
         return (1,)
@@ -138,7 +138,7 @@ class Late(Dense):
 
 
 @pytest.mark.parametrize("method", [Empty, Unordered])
-def test_masks_that_are_not_exact_are_refused_at_the_start(method: type[Dense]) -> None:
+def test_invalid_initial_masks_are_an_error(method: type[Dense]) -> None:
     with pytest.raises(
         AssertionError,
         match=r"dense: masks before step -?\d must have 4964 active weights, in network order \(got \d+\)",
@@ -146,14 +146,14 @@ def test_masks_that_are_not_exact_are_refused_at_the_start(method: type[Dense]) 
         begin(trial(sparsifier=method()), four_images())
 
 
-def test_masks_that_are_not_exact_are_refused_at_an_update() -> None:
+def test_invalid_masks_of_an_update_are_an_error() -> None:
     run = begin(trial(sparsifier=Late()), four_images())
     run.train_epoch()
     with pytest.raises(AssertionError, match=r"dense: masks before step 1 must have 4964 .* \(got 4963\)"):
         run.train_epoch()
 
 
-def test_without_momentum_methods_that_change_masks_train_too(digits: DeviceData) -> None:
+def test_mask_updates_work_without_momentum(digits: DeviceData) -> None:
     recipe = {"preset": "digits", "epochs": 3, "momentum": 0, "nesterov": False}
     method = {"name": "set", "update_every": 1, "prune_rate": 0.5, "stop_fraction": 1}
     run = Trainer(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, torch.arange(32), nothing)
@@ -164,7 +164,7 @@ def test_without_momentum_methods_that_change_masks_train_too(digits: DeviceData
 
 
 def test_grown_weights_start_at_zero_with_zero_momentum(digits: DeviceData) -> None:
-    """Before and after one update by hand: what grew is zero, what stayed is as it was."""
+    """One update: grown weights are zero, kept weights do not change."""
     method = {"name": "set", "update_every": 1, "prune_rate": 0.5, "stop_fraction": 1}
     recipe = {"preset": "digits", "epochs": 3}
     run = begin(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, samples=32)
@@ -176,16 +176,16 @@ def test_grown_weights_start_at_zero_with_zero_momentum(digits: DeviceData) -> N
     run._update_masks(run._update_context(step, batch, torch.empty(0)))
     grown = 0
     for name, weight in run.weights.items():
-        new, stayed = run.masks[name] & ~masks[name], run.masks[name] & masks[name]
+        new, kept = run.masks[name] & ~masks[name], run.masks[name] & masks[name]
         momentum = run.optimizer.state[weight]["momentum_buffer"]
-        assert not weight.detach()[~stayed].any() and not momentum[~stayed].any()
-        assert torch.equal(weight.detach()[stayed], before[name][stayed])
+        assert not weight.detach()[~kept].any() and not momentum[~kept].any()
+        assert torch.equal(weight.detach()[kept], before[name][kept])
         grown += int(new.sum())
     assert grown > 100
 
 
-def test_initial_weights_are_those_of_the_seed_alone(digits: DeviceData) -> None:
-    """Other data, ratio, recipe and method: the same initial network."""
+def test_initial_weights_depend_only_on_the_seed(digits: DeviceData) -> None:
+    """Data, data ratio, recipe and method do not change the initial network."""
     one = build_model(trial(seed=3), digits).state_dict()
     recipe = {"epochs": 9, "lr": 0.5}
     two = build_model(

@@ -1,7 +1,7 @@
-"""What an update asks of the device: operations in proportion to layers, and a handful of waits, however many layers.
+"""Cost of a mask update: operations in proportion to the layers, and a constant number of host synchronizations.
 
-Counted, not timed. Of two networks of the same kind, of 21 and of 37 layers with masks, the difference is what a layer
-costs. Masks are chosen in the way of a GPU: on a CPU nobody waits for a device.
+The tests count operations and do not measure time. Two networks of the same kind have 21 and 37 masked layers. Their
+difference gives the cost per layer. Masks are selected with the algorithm for GPUs.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from sparsweep.trainables.training.trainer import Trainer
 from support.tiny_trials import begin, trial
 
 METHODS = ["bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"]
-MOST_OPERATIONS_A_LAYER = 75
-MOST_WAITS = {"bayesian_connectivity": 5, "dsr": 3, "gmp": 3, "movement": 3, "snfs": 4, "topkast": 5}
-"""Above two, the counts of the new masks: once to check them, once to keep them."""
+MAX_OPERATIONS_PER_LAYER = 75
+MAX_SYNCS = {"bayesian_connectivity": 5, "dsr": 3, "gmp": 3, "movement": 3, "snfs": 4, "topkast": 5}
+"""Methods with more than two synchronizations. Two are common: reading mask counts for the check and for storing."""
 
 
 @pytest.fixture(autouse=True)
-def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def gpu_selection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(masks, "top_k_by_threshold", masks.top_k_by_sort)
 
 
 class Chain(ResidualModel):
-    """A residual network of 21 or 37 layers with masks, very narrow. Not registered: no sweep may find it."""
+    """Very narrow residual network with 21 or 37 masked layers. It is not registered, so that no sweep can use it."""
 
     name: Literal["chain"] = "chain"
     channels = 1
@@ -50,9 +50,9 @@ class Chain(ResidualModel):
 
 
 class Operations(TorchDispatchMode):
-    """Counts the operations that reach the device: ``count`` calls, on ``elements`` numbers.
+    """Count the operations that reach the device: ``count`` calls on ``elements`` numbers.
 
-    An element of what comes out is one, in a sort of n it is log2 n.
+    Each element of an output counts 1, or log2 n for a sort of n elements.
     """
 
     def __init__(self) -> None:
@@ -62,14 +62,14 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         self.count += 1
-        found = function(*args, **(kwargs or {}))
+        output = function(*args, **(kwargs or {}))
         each = math.log2(max(2, args[0].numel())) if "sort" in str(function) else 1.0
-        self.elements += each * sum(part.numel() for part in tree_leaves(found) if isinstance(part, torch.Tensor))
-        return found
+        self.elements += each * sum(part.numel() for part in tree_leaves(output) if isinstance(part, torch.Tensor))
+        return output
 
 
-class Waits(TorchFunctionMode):
-    """Counts the calls for which the host must have a tensor's values."""
+class Synchronizations(TorchFunctionMode):
+    """Count the calls for which the host reads the values of a tensor."""
 
     READING = ("tolist", "item", "numpy", "nonzero", "__bool__", "__int__", "__float__", "__index__", "equal")
 
@@ -90,80 +90,79 @@ def images() -> DeviceData:
     return DeviceData(pixels, labels, pixels, labels, 10, (0.5,), (0.25,))
 
 
-def begun(name: str, long: bool) -> Trainer:
-    """After one step, so that there are momenta; dense gradients are told, so that only the update is counted."""
+def start(name: str, long: bool) -> Trainer:
+    """Return a trainer after one step, so that momenta exist."""
     recipe = {"epochs": 10, "batch_size": 8, "crop_padding": 0}
     run = begin(trial(model=Chain(long=long), sparsifier=name, sparsity=0.8, recipe=recipe), images())
     run.train_epoch()
     return run
 
 
-def moment_of(run: Trainer) -> Any:
-    """Half way, where every method has something to do."""
+def middle_context(run: Trainer) -> Any:
+    """Return the inputs of an update at half of training, where every method changes masks.
+
+    Dense gradients are given, so that only the update is counted.
+    """
     batch = images().train_images.float() / 255, images().train_labels
-    seen = run._update_context(5, batch, torch.empty(0))
+    context = run._update_context(5, batch, torch.empty(0))
     gradients = {name: torch.ones_like(weight) for name, weight in run.weights.items()}
-    return type(seen)(**{**vars(seen), "dense_gradients": lambda: gradients})
+    return type(context)(**{**vars(context), "dense_gradients": lambda: gradients})
 
 
-def counted(name: str, long: bool) -> Operations:
-    run = begun(name, long)
-    seen = moment_of(run)
-    with Operations() as found:
-        run._update_masks(seen)
-    return found
+def count_operations(name: str, long: bool) -> Operations:
+    run = start(name, long)
+    context = middle_context(run)
+    with Operations() as operations:
+        run._update_masks(context)
+    return operations
 
 
-def operations(name: str, long: bool) -> int:
-    return counted(name, long).count
-
-
-def waits(name: str, long: bool) -> Counter[str]:
-    run = begun(name, long)
-    seen = moment_of(run)
-    with Waits() as counted:
-        run._update_masks(seen)
-    return counted.counts
+def count_syncs(name: str, long: bool) -> Counter[str]:
+    run = start(name, long)
+    context = middle_context(run)
+    with Synchronizations() as syncs:
+        run._update_masks(context)
+    return syncs.counts
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_operations_are_in_proportion_to_layers(name: str) -> None:
-    short, long = operations(name, long=False), operations(name, long=True)
-    a_layer = (long - short) / (37 - 21)
-    assert a_layer <= MOST_OPERATIONS_A_LAYER
-    assert long <= (a_layer + 1) * 37 + 60, "what is not in proportion to layers is little"
+def test_operations_are_proportional_to_the_number_of_layers(name: str) -> None:
+    short, long = (count_operations(name, long=long).count for long in (False, True))
+    per_layer = (long - short) / (37 - 21)
+    assert per_layer <= MAX_OPERATIONS_PER_LAYER
+    assert long <= (per_layer + 1) * 37 + 60, "the constant part must be small"
 
 
 RESNET18 = 11_210_432, 555_468_800
-"""Maskable weights and multiply-adds of an image: the paper's network at 100 classes."""
+"""Maskable weights and multiply-adds per image: the paper's network with 100 classes."""
 ERK_80 = 0.504
-"""Share of those multiply-adds that is left at sparsity .8 with ERK densities."""
+"""Remaining share of these multiply-adds at sparsity 0.8 with ERK densities."""
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_an_update_is_less_than_a_hundredth_of_the_training_between_two(name: str) -> None:
-    """Its operations on a weight of the small network, for the weights of ResNet18, with steps of 128 images.
+def test_update_costs_less_than_one_percent_of_the_training_between_updates(name: str) -> None:
+    """Operations per weight of the small network, scaled to ResNet18, compared with steps of 128 images.
 
-    Every method at its own interval, on 50,000 images. A dense gradient is not in it: that is training's own work
-    and counted there (for RigL (f_D + 2 f_S) / 98 of the 3 f_S of a step).
+    Each method has its default interval, on 50,000 images. Dense gradients are excluded because training counts them
+    (for RigL (f_D + 2 f_S) / 98, compared with 3 f_S per step).
     """
-    run = begun(name, long=True)
+    run = start(name, long=True)
     weights, macs = RESNET18
-    update = counted(name, long=True).elements / run.masks.size * weights
+    update = count_operations(name, long=True).elements / run.masks.size * weights
     step = 128 * 3 * 2 * macs * ERK_80
     steps = sorted(sparsifiers.parse(name).update_steps(TrainingSteps(200, 391)))
     assert update < 0.01 * step * (steps[1] - steps[0])
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_the_host_waits_a_handful_of_times(name: str) -> None:
-    short, long = waits(name, long=False), waits(name, long=True)
-    assert 2 <= short.total() == long.total() <= MOST_WAITS.get(name, 2), (short, long)
+def test_number_of_synchronizations_does_not_depend_on_the_number_of_layers(name: str) -> None:
+    short, long = count_syncs(name, long=False), count_syncs(name, long=True)
+    assert 2 <= short.total() == long.total() <= MAX_SYNCS.get(name, 2), (short, long)
 
 
-def test_a_wait_would_be_seen() -> None:
-    """So that the test above can fail."""
+def test_synchronizations_are_counted() -> None:
+    """The test above relies on these counts."""
     tensor = torch.ones(2)
-    with Waits() as counted:
+    with Synchronizations() as syncs:
         tensor.tolist(), int(tensor.sum()), bool(tensor[0]), tensor[0].item()
-    assert counted.counts.total() == 4
+    assert syncs.counts.total() == 4

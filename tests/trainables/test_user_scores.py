@@ -1,4 +1,4 @@
-"""Selection by one's own file: what it reads, what it refuses in one line, and what is in a trial's id."""
+"""Selection by a user's score file: reading, errors in one line, and the trial id."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ from support.tiny_trials import inputs, sources, trial
 
 LABELS = torch.tensor([0, 1, 2, 0, 1])
 GOOD = {"sample": range(5), "label": LABELS.tolist(), "score": [0.5, 0.9, 0.1, 0.7, 0.3]}
-"""From hard to easy: 1 3 0 4 2."""
+"""Samples from hard to easy: 1 3 0 4 2."""
 
 Write = Callable[..., Path]
 
 
-def refuse(run: ScoringSpec, score: str) -> torch.Tensor:
-    raise AssertionError(f"no scoring run is needed, asked for {score} of {run}")
+def unexpected_request(run: ScoringSpec, score: str) -> torch.Tensor:
+    raise AssertionError(f"unexpected request for {score} of {run}")
 
 
 @pytest.fixture
 def write(tmp_path: Path) -> Write:
-    def writing(name: str = "mine.parquet", **columns: Any) -> Path:
+    def write_file(name: str = "mine.parquet", **columns: Any) -> Path:
         path = tmp_path / name
         pd.DataFrame({**GOOD, **columns}).to_parquet(path, index=False)
         return path
 
-    return writing
+    return write_file
 
 
 def by_file(path: Path | str, ratio: float = 0.4, **fields: Any) -> TrialSpec:
@@ -53,30 +53,30 @@ def by_file(path: Path | str, ratio: float = 0.4, **fields: Any) -> TrialSpec:
 
 
 def select(spec: TrialSpec, labels: torch.Tensor = LABELS) -> list[int]:
-    return spec.difficulty.select(spec, labels, sources(refuse)).tolist()
+    return spec.difficulty.select(spec, labels, sources(unexpected_request)).tolist()
 
 
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [({}, [1, 3]), ({"keep": "easiest"}, [2, 4]), ({"keep": "window", "window_start": 0.4}, [0, 4])],
 )
-def test_it_keeps_what_the_file_says(write: Write, fields: dict[str, Any], expected: list[int]) -> None:
+def test_scores_of_the_file_select_the_samples(write: Write, fields: dict[str, Any], expected: list[int]) -> None:
     assert select(by_file(write(), **fields)) == expected
 
 
 def test_balanced_keeps_the_ratio_of_every_class(write: Write) -> None:
-    """.6 of 5 is 3: of 2, 2 and 1 samples 1.2, 1.2 and .6, so one of each."""
+    """0.6 of 5 samples is 3. The classes with 2, 2 and 1 samples get 1.2, 1.2 and 0.6: one sample each."""
     assert select(by_file(write(), 0.6, balanced=True)) == [1, 2, 3]
 
 
-def test_the_order_of_rows_is_of_no_matter(write: Write) -> None:
+def test_order_of_rows_does_not_matter(write: Write) -> None:
     rows = pd.DataFrame(GOOD).iloc[[3, 1, 4, 0, 2]]
     assert select(by_file(write(**{name: rows[name].tolist() for name in rows}))) == [1, 3]
 
 
-def test_infinite_scores_and_further_columns_are_allowed(write: Write) -> None:
+def test_infinite_scores_and_additional_columns_are_allowed(write: Write) -> None:
     scores = [float("inf"), 0.9, float("-inf"), 0.7, 0.3]
-    assert select(by_file(write(score=scores, why=["?"] * 5))) == [0, 1]
+    assert select(by_file(write(score=scores, comment=["?"] * 5))) == [0, 1]
 
 
 def test_no_scoring_run_is_required(write: Write) -> None:
@@ -84,7 +84,7 @@ def test_no_scoring_run_is_required(write: Write) -> None:
 
 
 @pytest.mark.parametrize(("ratio", "fields"), [(1.0, {}), (0.4, {"keep": "random"})])
-def test_the_file_is_not_read_where_it_decides_nothing(write: Write, ratio: float, fields: dict[str, Any]) -> None:
+def test_file_is_not_read_if_no_samples_are_ranked(write: Write, ratio: float, fields: dict[str, Any]) -> None:
     path = write()
     spec = by_file(path, ratio, **fields)
     path.unlink()
@@ -94,7 +94,7 @@ def test_the_file_is_not_read_where_it_decides_nothing(write: Write, ratio: floa
 # Identity ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_content_is_in_the_id_and_the_path_is_not(write: Write) -> None:
+def test_id_depends_on_the_content_and_not_on_the_path(write: Write) -> None:
     first, moved = by_file(write("a.parquet")), by_file(write("b.parquet"))
     assert first.id == moved.id and first.difficulty != moved.difficulty
     other = by_file(write("c.parquet", score=[0.5, 0.9, 0.1, 0.7, 0.31]))
@@ -102,36 +102,36 @@ def test_the_content_is_in_the_id_and_the_path_is_not(write: Write) -> None:
     assert first.id != by_file(write("a.parquet"), keep="easiest").id
 
 
-def test_the_path_of_a_parent_is_not_in_its_id_either(write: Write) -> None:
-    """Nested specs too: a lottery ticket needs its dense parent, a snapshot holds its trial."""
+def test_id_of_a_prerequisite_does_not_depend_on_the_path(write: Write) -> None:
+    """A lottery ticket requires its dense parent, whose spec contains the same path."""
     parents = []
     for name in ("a.parquet", "b.parquet"):
         ticket = by_file(write(name)).replace(sparsifier="lth", sparsity=0.5)
-        parents.append([ticket.id, *(need.id for need in ticket.prerequisites())])
+        parents.append([ticket.id, *(parent.id for parent in ticket.prerequisites())])
     assert parents[0] == parents[1] and len(parents[0]) == 2
 
 
-def test_the_digest_is_taken_from_the_file_and_travels_with_the_spec(write: Write) -> None:
+def test_digest_is_computed_from_the_file_and_stored_in_the_spec(write: Write) -> None:
     path = write()
     spec = by_file(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert spec.difficulty.model_dump()["digest"] == digest
     text = to_json(spec)
     path.unlink()
-    assert from_json(text) == spec, "a spec that was stored can be read without the file"
+    assert from_json(text) == spec, "a stored spec can be loaded without the file"
     assert by_file(path, digest=digest).id == spec.id
 
 
-def test_a_digest_taken_once_is_taken_again_when_the_file_changes(write: Write) -> None:
+def test_digest_is_computed_again_if_the_file_changes(write: Write) -> None:
     first = by_file(write())
     assert by_file(write(score=[1.0, 2.0, 3.0, 4.0, 5.0])).id != first.id
 
 
-# What is refused -----------------------------------------------------------------------------------------------------
+# Errors --------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("columns", "said"),
+    ("columns", "message"),
     [
         ({"score": [0.5, None, 0.1, 0.7, 0.3]}, "has a null or NaN score for sample 1"),
         ({"score": [0.5, 0.9, 0.1, 0.7, float("nan")]}, "has a null or NaN score for sample 4"),
@@ -143,15 +143,17 @@ def test_a_digest_taken_once_is_taken_again_when_the_file_changes(write: Write) 
         ({"sample": [0, 1, 2, 3, None]}, "has 1 null values in column 'sample'"),
     ],
 )
-def test_a_bad_file_is_refused_when_the_sweep_is_read(write: Write, columns: dict[str, Any], said: str) -> None:
+def test_invalid_file_is_an_error_when_the_trial_is_created(
+    write: Write, columns: dict[str, Any], message: str
+) -> None:
     path = write(**columns)
     with pytest.raises(ValidationError) as caught:
         by_file(path)
     line = format_error(caught.value)
-    assert line.startswith(f"difficulty.file: {path} ") and re.search(said, line) and "\n" not in line
+    assert line.startswith(f"difficulty.file: {path} ") and re.search(message, line) and "\n" not in line
 
 
-def test_a_missing_column_is_named_with_those_there_are(write: Write) -> None:
+def test_missing_column_is_an_error_that_lists_the_columns(write: Write) -> None:
     path = write()
     pd.DataFrame(GOOD).rename(columns={"score": "el2n"}).to_parquet(path, index=False)
     with pytest.raises(ValidationError) as caught:
@@ -159,14 +161,14 @@ def test_a_missing_column_is_named_with_those_there_are(write: Write) -> None:
     assert format_error(caught.value) == f"difficulty.file: {path} has no column 'score' (got sample, label, el2n)"
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_missing_file_is_an_error_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(ValidationError) as caught:
         by_file(tmp_path / "none.parquet")
     assert format_error(caught.value) == f"difficulty.file: {tmp_path}/none.parquet not found on this node"
 
 
 @pytest.mark.parametrize("content", [b"", b"sample,label,score\n0,0,1\n", b"PAR1" + bytes(100)])
-def test_what_is_no_parquet_file_is_said(tmp_path: Path, content: bytes) -> None:
+def test_file_of_another_format_is_an_error(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.csv"
     path.write_bytes(content)
     with pytest.raises(ValidationError) as caught:
@@ -176,7 +178,7 @@ def test_what_is_no_parquet_file_is_said(tmp_path: Path, content: bytes) -> None
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "message"),
     [
         ({}, "difficulty.file: Field required"),
         (
@@ -189,14 +191,14 @@ def test_what_is_no_parquet_file_is_said(tmp_path: Path, content: bytes) -> None
         ({"file": "/x", "digest": "0" * 64, "runs": 3}, "difficulty: unknown field 'runs'"),
     ],
 )
-def test_bad_fields_are_one_line(fields: dict[str, Any], said: str) -> None:
+def test_invalid_field_is_a_one_line_error(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError) as caught:
         trial(difficulty={"name": "scores", **fields})
     line = format_error(caught.value)
-    assert line.startswith(said) and "\n" not in line
+    assert line.startswith(message) and "\n" not in line
 
 
-def test_a_file_that_changed_since_is_refused(write: Write) -> None:
+def test_changed_file_is_an_error(write: Write) -> None:
     spec = by_file(write())
     path = write(score=[9.0, 0.0, 0.0, 0.0, 0.0])
     with pytest.raises(
@@ -205,7 +207,7 @@ def test_a_file_that_changed_since_is_refused(write: Write) -> None:
         select(spec)
 
 
-def test_a_file_that_went_since_is_named(write: Write) -> None:
+def test_deleted_file_is_an_error_with_its_path(write: Write) -> None:
     path = write()
     spec = by_file(path)
     path.unlink()
@@ -213,40 +215,40 @@ def test_a_file_that_went_since_is_named(write: Write) -> None:
         select(spec)
 
 
-def test_scores_of_more_samples_than_there_are_are_refused(write: Write) -> None:
+def test_scores_of_too_many_samples_are_an_error(write: Write) -> None:
     with pytest.raises(ValueError, match="has scores of 5 samples; the training set has 4"):
         select(by_file(write()), LABELS[:4])
 
 
-def test_scores_of_other_data_are_refused(write: Write) -> None:
+def test_scores_of_other_data_are_an_error(write: Write) -> None:
     other = torch.tensor([0, 1, 1, 0, 0])
     with pytest.raises(ValueError, match=r"has label 2 for sample 2; the training set has 1\. 2 of 5 labels differ"):
         select(by_file(write()), other)
 
 
-# From a scoring run --------------------------------------------------------------------------------------------------
+# Scores of a scoring run ---------------------------------------------------------------------------------------------
 
 
-def test_what_a_scoring_run_left_selects_what_its_difficulty_does(digits: DeviceData, store: Store) -> None:
+def test_file_of_a_scoring_run_selects_the_same_samples_as_its_difficulty(digits: DeviceData, store: Store) -> None:
     by_run = trial(difficulty={"name": "el2n", "runs": 1, "epoch": 1}, data_ratio=0.2)
     (scoring,) = by_run.difficulty.prerequisites(by_run)
     open_run(scoring, inputs(digits), store, "test").run_for(float("inf"))
     path = Path(store.root, store.scores_path(scoring.id, "el2n"))
     by_path = by_file(path, 0.2)
 
-    def left(run: ScoringSpec, score: str) -> torch.Tensor:
+    def stored_scores(run: ScoringSpec, score: str) -> torch.Tensor:
         return torch.from_numpy(store.read_scores(run.id, score).copy())
 
-    expected = by_run.difficulty.select(by_run, digits.train_labels, sources(left))
-    assert torch.equal(by_path.difficulty.select(by_path, digits.train_labels, sources(refuse)), expected)
+    expected = by_run.difficulty.select(by_run, digits.train_labels, sources(stored_scores))
+    assert torch.equal(by_path.difficulty.select(by_path, digits.train_labels, sources(unexpected_request)), expected)
 
 
-def test_it_is_listed_with_a_line() -> None:
+def test_difficulty_has_a_summary() -> None:
     assert difficulties["scores"].summary().startswith("Samples with the highest scores in a user's Parquet file")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
-def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
+def test_path_that_is_no_regular_file_is_an_error(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "mine.parquet"
     {"pipe": os.mkfifo, "folder": Path.mkdir, "device": lambda link: link.symlink_to("/dev/zero")}[kind](path)
     with pytest.raises(ValidationError) as caught:
@@ -254,43 +256,43 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path, kind: str) -> None:
     assert "cannot be read: it is a " in format_error(caught.value) and "\n" not in format_error(caught.value)
 
 
-def odd_columns() -> dict[str, pa.Array]:
-    """Columns of five rows that are no scores."""
+def invalid_columns() -> dict[str, pa.Array]:
+    """Return columns of five rows with types that are no scores."""
     return {
         "nested": pa.array([[0.5]] * 5),
         "struct": pa.array([{"a": 1.0}] * 5),
         "map": pa.array([[("a", 1.0)]] * 5, pa.map_(pa.string(), pa.float64())),
-        "nothing": pa.nulls(5),
+        "null": pa.nulls(5),
         "bytes": pa.array([b"\xff"] * 5),
         "dates": pa.array([0] * 5, pa.timestamp("us")),
-        "texts by number": pa.array(["a"] * 5).dictionary_encode(),
+        "dictionary": pa.array(["a"] * 5).dictionary_encode(),
     }
 
 
 @pytest.mark.parametrize("column", ["sample", "label", "score"])
-@pytest.mark.parametrize("kind", odd_columns())
-def test_a_column_of_another_kind_is_refused_in_one_line(tmp_path: Path, column: str, kind: str) -> None:
+@pytest.mark.parametrize("kind", invalid_columns())
+def test_column_of_another_type_is_a_one_line_error(tmp_path: Path, column: str, kind: str) -> None:
     path = tmp_path / "mine.parquet"
     pq.write_table(
-        pa.table({**pa.table({k: list(v) for k, v in GOOD.items()}).to_pydict(), column: odd_columns()[kind]}), path
+        pa.table({**pa.table({k: list(v) for k, v in GOOD.items()}).to_pydict(), column: invalid_columns()[kind]}), path
     )
     with pytest.raises(ValidationError) as caught:
         by_file(path)
-    said = format_error(caught.value)
-    assert said.startswith("difficulty.file: ") and "\n" not in said and len(said) < 500
+    message = format_error(caught.value)
+    assert message.startswith("difficulty.file: ") and "\n" not in message and len(message) < 500
 
 
-def test_a_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+def test_duplicate_column_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "mine.parquet"
     pq.write_table(pa.table([[0], [0], [0.5], [0.7]], names=["sample", "label", "score", "score"]), path)
     with pytest.raises(ValidationError, match="has several columns 'score'"):
         by_file(path)
 
 
-def test_a_file_of_too_many_rows_is_not_unpacked(tmp_path: Path) -> None:
-    """Runs of equal values take no room: 200 million rows in a few kB."""
+def test_file_with_too_many_rows_is_not_unpacked(tmp_path: Path) -> None:
+    """Equal values are compressed: 102 million rows take less than 2 MB."""
     path = tmp_path / "mine.parquet"
-    part = pa.table({name: pa.array(np.zeros(2_000_000, kind)) for name, kind in KINDS.items()})
+    part = pa.table({name: pa.array(np.zeros(2_000_000, kind)) for name, kind in DTYPES.items()})
     with pq.ParquetWriter(path, part.schema) as writer:
         for _ in range(51):
             writer.write_table(part)
@@ -299,4 +301,4 @@ def test_a_file_of_too_many_rows_is_not_unpacked(tmp_path: Path) -> None:
         by_file(path)
 
 
-KINDS = {"sample": np.int64, "label": np.int64, "score": np.float64}
+DTYPES = {"sample": np.int64, "label": np.int64, "score": np.float64}

@@ -1,4 +1,4 @@
-"""Values say what is wrong with them: the field, what was given, and what may be given."""
+"""Validation errors state the field, the given value and the allowed values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sparsweep.trainables.specs.base import FrozenModel, NamedSpec, Registry, fo
 from sparsweep.trainables.specs.partial import ScoringSpec
 from support.tiny_trials import trial
 
-WHY = [
+ERRORS = [
     ({"sparsifier": "sett"}, ["sparsifier: ", "'sett'", "did you mean set?", "dense, dsr, gmp, grasp, itop, lth"]),
     ({"dataset": "digit"}, ["dataset: ", "'digit'", "did you mean digits?"]),
     ({"model": "resnet9"}, ["model: ", "'resnet9'", "did you mean resnet", "choose from resnet18"]),
@@ -64,9 +64,9 @@ WHY = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "parts"), WHY, ids=lambda value: str(value)[:50])
-def test_bad_values_are_explained_in_one_line(changes: dict[str, Any], parts: list[str]) -> None:
-    """Field, value and choices, in one line."""
+@pytest.mark.parametrize(("changes", "parts"), ERRORS, ids=lambda value: str(value)[:50])
+def test_invalid_value_is_a_one_line_error(changes: dict[str, Any], parts: list[str]) -> None:
+    """The line contains the field, the value and the choices."""
     with pytest.raises(ValidationError) as caught:
         trial(**changes)
     line = format_error(caught.value)
@@ -75,13 +75,13 @@ def test_bad_values_are_explained_in_one_line(changes: dict[str, Any], parts: li
         assert part in line
 
 
-def test_missing_field_is_named() -> None:
+def test_missing_field_is_an_error_with_its_name() -> None:
     with pytest.raises(ValidationError) as caught:
         ScoringSpec.model_validate({"epochs": 3})
     assert format_error(caught.value) == "trial: Field required"
 
 
-def test_problem_in_a_nested_trial_is_named_by_its_whole_path() -> None:
+def test_error_in_a_nested_trial_states_the_full_path() -> None:
     fields = trial().model_dump(mode="json")
     fields["recipe"]["epochs"] = 0
     with pytest.raises(ValidationError) as caught:
@@ -89,14 +89,14 @@ def test_problem_in_a_nested_trial_is_named_by_its_whole_path() -> None:
     assert format_error(caught.value).startswith("trial.recipe.epochs: ")
 
 
-def test_seeds_of_scoring_runs_stay_seeds() -> None:
-    """The last of ten seeds from 2^31 - 3 is none: said when the trial is made, not when its graph is."""
+def test_seeds_of_scoring_runs_must_be_valid() -> None:
+    """The last of ten seeds from 2^31 - 3 is too large. The error is raised when the trial is created."""
     with pytest.raises(ValidationError) as caught:
         trial(difficulty={"name": "el2n", "epoch": 1, "first_seed": 2**31 - 3, "runs": 10}, data_ratio=0.5)
     assert "first_seed" in format_error(caught.value)
 
 
-def test_unknown_lists_choices_and_the_nearest() -> None:
+def test_unknown_choice_lists_the_choices_and_the_nearest() -> None:
     assert unknown_choice("colour", "redd", ["red", "blue"]) == (
         "unknown colour 'redd' (did you mean red?); choose from red, blue"
     )
@@ -110,8 +110,8 @@ class Fruit(NamedSpec):
     """
 
 
-def kitchen() -> Registry[Fruit]:
-    """A registry of two fruits."""
+def fruit_registry() -> Registry[Fruit]:
+    """Return a registry of two fruits."""
     registry: Registry[Fruit] = Registry("fruit")
 
     @registry.register
@@ -133,22 +133,22 @@ def kitchen() -> Registry[Fruit]:
     return registry
 
 
-def test_registry_knows_names_in_order_and_their_summaries() -> None:
-    registry = kitchen()
+def test_registry_lists_names_in_order_and_summaries() -> None:
+    registry = fruit_registry()
     assert registry.names() == ["apple", "plum"]
     assert registry["plum"].summary() == "A plum."
 
 
 def test_registry_parses_a_name_a_mapping_and_a_value() -> None:
-    registry = kitchen()
+    registry = fruit_registry()
     plum = registry.parse("plum")
     assert registry.parse({"name": "plum", "stones": 1}) == plum
     assert registry.parse(plum) is plum
     assert registry.parse({"name": "plum", "stones": 2}) != plum
 
 
-def test_registry_refuses_a_second_class_of_the_same_name() -> None:
-    registry = kitchen()
+def test_second_class_of_the_same_name_is_an_error() -> None:
+    registry = fruit_registry()
 
     class Prune(Fruit):
         """A dry plum."""
@@ -159,28 +159,28 @@ def test_registry_refuses_a_second_class_of_the_same_name() -> None:
         registry.register(Prune)
 
 
-def test_registry_refuses_a_class_of_the_same_name_in_another_module() -> None:
-    """It would stand for the other one under the same ids; a module that is imported again does not."""
-    registry = kitchen()
+def test_class_of_the_same_name_in_another_module_is_an_error() -> None:
+    """Two classes would give the same ids. A class of the same module, imported again, replaces the first."""
+    registry = fruit_registry()
     plum = registry["plum"]
 
     def defined_in(module: str) -> type[Fruit]:
         return type(plum)("Plum", (plum,), {"__module__": module, "__qualname__": plum.__qualname__})
 
-    again = defined_in(plum.__module__)
-    registry.register(again)
-    assert registry["plum"] is again
+    reimported = defined_in(plum.__module__)
+    registry.register(reimported)
+    assert registry["plum"] is reimported
     with pytest.raises(ValueError, match="two classes register as fruit 'plum'"):
         registry.register(defined_in("theirs"))
 
 
-def test_registry_refuses_a_class_without_a_name() -> None:
+def test_class_without_a_name_is_an_error() -> None:
     with pytest.raises(TypeError, match=r"Fruit\.name: no default"):
-        kitchen().register(Fruit)
+        fruit_registry().register(Fruit)
 
 
 def test_field_of_a_registry_keeps_the_fields_of_the_subclass() -> None:
-    registry = kitchen()
+    registry = fruit_registry()
 
     class Basket(FrozenModel):
         fruit: Annotated[SerializeAsAny[Fruit], BeforeValidator(registry.parse)]
