@@ -1,4 +1,4 @@
-"""The README's examples for analysts and the tutorial, run on results that the real writer wrote."""
+"""The README examples for analysis and the tutorial run on results written by the real store."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", SECTION, re.DOTALL)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``runs``, in which three sweeps were run.
+    """Folder with a storage ``runs`` that holds three sweeps.
 
-    ``quickstart``; ``short``, the same trained for less, where SET is far better than dense; and ``other``, SET with
-    another prune rate, far worse.
+    ``quickstart``; ``short``, the same with fewer epochs, where SET is far better than dense; and ``other``, SET with
+    another prune rate, which is far worse.
     """
     folder = tmp_path_factory.mktemp("analyst")
     store = Store(str(folder / "runs"))
@@ -50,60 +50,60 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, *command: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / ".ci/names")}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, *command], capture_output=True, text=True, cwd=folder, env=environment, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def block(containing: str) -> str:
-    [found] = [text for text in BLOCKS if containing in text]
-    return found
+    [example] = [text for text in BLOCKS if containing in text]
+    return example
 
 
-def test_pandas(folder: Path) -> None:
-    printed = run(folder, "-c", block("import pandas"))
-    assert re.search(r"snip +0\.5", printed) and "uniform" in printed
+def test_pandas_example_matches_paired_differences(folder: Path) -> None:
+    output = run(folder, "-c", block("import pandas"))
+    assert re.search(r"snip +0\.5", output) and "uniform" in output
     pairs = paired_differences(load_trials(folder / "runs", sweep="quickstart"))
     chosen = (pairs["sparsifier"] == "set") & (pairs["sparsity"] == 0.9) & (pairs["data_ratio"] == 0.3)
     [row] = pairs[chosen].itertuples()
-    # The first group of SET in the second table is that of data ratio .3.
-    mean, n = re.findall(r"set +0\.5 .*\n +0\.8 .*\n +0\.9 +(\S+) +\S+ +(\d+)", printed)[0]
+    # The first group of SET in the second table has data ratio 0.3.
+    mean, n = re.findall(r"set +0\.5 .*\n +0\.8 .*\n +0\.9 +(\S+) +\S+ +(\d+)", output)[0]
     assert float(mean) == pytest.approx(row.mean, abs=1e-6) and n == "2"
 
 
-def gain_of_set(printed: str) -> float:
-    """The mean gain of SET at sparsity .9 and data ratio .3, from a printed table."""
-    rows = [line for line in printed.splitlines() if re.search(r"\bset\b", line) and "0.9" in line and "0.3" in line]
+def gain_of_set(output: str) -> float:
+    """Return the mean gain of SET at sparsity 0.9 and data ratio 0.3 from a printed table."""
+    rows = [line for line in output.splitlines() if re.search(r"\bset\b", line) and "0.9" in line and "0.3" in line]
     assert len(rows) == 1
     return float(re.findall(r"-?\d+\.\d+", rows[0])[-1])
 
 
 @pytest.mark.parametrize("library", ["duckdb", "polars"])
-def test_other_libraries_give_the_same(folder: Path, library: str) -> None:
+def test_other_libraries_give_the_same_gain(folder: Path, library: str) -> None:
     pytest.importorskip(library)
     assert gain_of_set(run(folder, "-c", block(f"import {library}"))) == pytest.approx(GAINS["set"], abs=0.01)
 
 
-def test_the_loaders_and_figures(folder: Path) -> None:
+def test_figures_example_writes_a_pdf(folder: Path) -> None:
     run(folder, "-c", block("from sparsweep.analysis import figures"))
     assert (folder / "accuracy.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_the_claim_of_ones_own_is_a_claim() -> None:
+def test_user_claim_example_is_valid() -> None:
     [text] = re.findall(r"```yaml\n(# my-claims\.yaml\n.*?)```", SECTION, re.DOTALL)
     assert len(parse(text, "README")) == 1
 
 
-def test_the_tutorial_runs_from_its_first_cell_to_its_last(folder: Path) -> None:
-    printed = run(folder, str(ROOT / "docs" / "tutorial.py"), "runs", "quickstart")
-    assert "88 trials of 8 methods" in printed
-    assert "el2n-third: " in printed and "; not tested on its data" in printed
-    made = {path.name for path in (folder / "runs/figures/tutorial").iterdir()}
-    assert made == {"accuracy.png", "heatmap.png", "layers.png"}
+def test_tutorial_runs_completely(folder: Path) -> None:
+    output = run(folder, str(ROOT / "docs" / "tutorial.py"), "runs", "quickstart")
+    assert "88 trials of 8 methods" in output
+    assert "el2n-third: " in output and "; not tested on its data" in output
+    names = {path.name for path in (folder / "runs/figures/tutorial").iterdir()}
+    assert names == {"accuracy.png", "heatmap.png", "layers.png"}
 
 
-def test_the_tutorial_is_in_cells() -> None:
+def test_tutorial_is_divided_into_cells() -> None:
     text = (ROOT / "docs" / "tutorial.py").read_text(encoding="utf-8")
     assert text.startswith("# %% [markdown]") and text.count("\n# %%\n") >= 8

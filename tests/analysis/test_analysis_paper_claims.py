@@ -1,6 +1,6 @@
-"""The paper's claims on planted results: a world in which all of them hold, its mirror image, and one without effects.
+"""The paper's claims on planted results: all claims hold, the reversed effects, and no effects.
 
-One table holds every setting that a claim could take for another: severities, data ratios, sparsities, difficulties.
+One table holds all settings that a claim could confuse: severities, data ratios, sparsities and difficulties.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROBUST = {"set": 0.03, "gmp": 0.02, "snip": 0.02, "lth": 0.01, "omp": 0.01}
 
 
 def el2n(method: str, sparsity: float, ratio: float) -> float:
-    """Gains grow with sparsity and with the scarcity of data; LTH loses the more, the sparser it is."""
+    """Return the gain. Gains grow with sparsity and with fewer data; LTH loses more at higher sparsity."""
     shape = -0.04 * sparsity**3 if method == "lth" else BASE[method] * sparsity / 0.9
     return SCARCITY[ratio] * shape
 
@@ -48,7 +48,7 @@ def corrupted(method: str, sparsity: float, ratio: float, severity: int) -> floa
 
 
 def settings() -> list[tuple[dict[str, Any], float, Any]]:
-    """Columns of a setting, its data ratio, and its gain by method and sparsity."""
+    """Return settings: columns, data ratio, and a function that returns the gain of a method and sparsity."""
     of_severity = {
         severity: {"difficulty": "corruption", "difficulty_parameters": f'{{"severity": {severity}}}'}
         for severity in (2, 4, 5, 6)
@@ -61,16 +61,16 @@ def settings() -> list[tuple[dict[str, Any], float, Any]]:
 
 
 def costs(method: str, sparsity: float, sign: float) -> dict[str, float]:
-    """LTH and OMP train the dense network too; in the mirror image they take less, and SET and SNIP more than dense."""
-    before = DENSE_FLOPS if method in TWICE else 0.0
+    """Return cost columns. LTH and OMP also train the dense network. ``sign`` -1 reverses all differences to dense."""
+    prerequisite = DENSE_FLOPS if method in TWICE else 0.0
     share = (1 - sparsity / 2) if method != "dense" else 1.0
-    extra = DENSE_FLOPS * (share - 1) + before
+    extra = DENSE_FLOPS * (share - 1) + prerequisite
     parameters = 1e6 * (1 - sign * sparsity)
     return {"train_flops": DENSE_FLOPS, "prerequisite_flops": sign * extra, "nonzero_parameters": parameters}
 
 
 def antithetic(generator: np.random.Generator) -> np.ndarray:
-    """Noise of four seeds whose mean is zero: where nothing was planted, no chance effect is found either."""
+    """Return noise of four seeds with mean zero, so that no effect appears by chance."""
     first, second = generator.normal(0, NOISE, 2)
     return np.array([first, -first, second, -second])
 
@@ -82,60 +82,60 @@ def world(kind: World) -> Results:
     layers: list[dict[str, Any]] = []
 
     def add(method: str, sparsity: float, accuracies: dict[str, np.ndarray], **columns: Any) -> None:
-        """A trial of each seed. Its layers tilt by the method's share, so as ``sign`` has it."""
+        """Add one trial per seed. Its layer densities have the method's tilt, multiplied by ``sign``."""
         noise = [antithetic(generator) for _ in range(DEPTH)]
         for seed in range(SEEDS):
             row = make_row(method, sparsity, seed, None, **columns, **costs(method, sparsity, sign))
             trials.append({**row, **{name: values[seed] for name, values in accuracies.items()}})
             tilt = sign * TILTS.get(method, 0.02)
-            densities = [0.5 + tilt * (1 - 2 * place / (DEPTH - 1)) + noise[place][seed] for place in range(DEPTH)]
-            layers.extend(make_layer(row["trial"], place, density) for place, density in enumerate(densities))
+            densities = [0.5 + tilt * (1 - 2 * depth / (DEPTH - 1)) + noise[depth][seed] for depth in range(DEPTH)]
+            layers.extend(make_layer(row["trial"], depth, density) for depth, density in enumerate(densities))
 
     dense = 0.5 + generator.normal(0, 0.01, SEEDS)
     for columns, ratio, gain in settings():
         add("dense", 0.0, {"test_accuracy": dense}, data_ratio=ratio, **columns)
         for method, sparsity in product((*FIVE, *VARIANTS), SPARSITIES):
-            found = dense + sign * gain(method, sparsity) + antithetic(generator)
-            add(method, sparsity, {"test_accuracy": found}, data_ratio=ratio, **columns)
+            accuracy = dense + sign * gain(method, sparsity) + antithetic(generator)
+            add(method, sparsity, {"test_accuracy": accuracy}, data_ratio=ratio, **columns)
     for ratio in (1.0, 0.5):
         accuracies = {"clean_accuracy": np.full(SEEDS, 0.6), "robust_accuracy": dense}
         add("dense", 0.0, accuracies, data_ratio=ratio, **ADVERSARIAL)
         for method, sparsity in product(FIVE, (0.8, 0.9)):
-            # At .8 everything is the other way round: no claim is about it.
+            # Effects are reversed at sparsity 0.8, which no claim covers.
             effect = ROBUST[method] * (sign if sparsity == 0.9 else -sign)
-            found = {name: values + antithetic(generator) for name, values in accuracies.items()}
-            found["robust_accuracy"] += effect
-            add(method, sparsity, found, data_ratio=ratio, **ADVERSARIAL)
+            noisy = {name: values + antithetic(generator) for name, values in accuracies.items()}
+            noisy["robust_accuracy"] += effect
+            add(method, sparsity, noisy, data_ratio=ratio, **ADVERSARIAL)
     return Results(schemas.build_table("trials", trials).to_pandas(), schemas.build_table("layers", layers).to_pandas())
 
 
 CLAIMS = {claim.claim: claim for claim in paper_claims()}
 NULL = {
-    # More than a point was claimed, and there is nothing.
+    # These claims state more than one point, but the effect is zero.
     **dict.fromkeys(("el2n-third", "el2n-fifth"), "contradicted"),
 }
 
 
-def judged(name: str, kind: World) -> Any:
+def verdict_on(name: str, kind: World) -> Any:
     [verdict] = evaluate(world(kind), [CLAIMS[name]])
     return verdict
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-def test_a_claim_is_supported_where_it_holds(name: str) -> None:
-    verdict = judged(name, "true")
-    found = {(finding.part.says, finding.part.methods): finding.verdict for finding in verdict.findings}
-    assert set(found.values()) == {"supported"}, found
+def test_claim_is_supported_by_its_planted_effect(name: str) -> None:
+    verdict = verdict_on(name, "true")
+    part_verdicts = {(finding.part.says, finding.part.methods): finding.verdict for finding in verdict.findings}
+    assert set(part_verdicts.values()) == {"supported"}, part_verdicts
     assert verdict.verdict == "supported" and verdict.in_paper
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-def test_a_claim_is_contradicted_by_its_mirror_image(name: str) -> None:
-    assert judged(name, "reversed").verdict == "contradicted"
+def test_claim_is_contradicted_by_the_reversed_effect(name: str) -> None:
+    assert verdict_on(name, "reversed").verdict == "contradicted"
 
 
 @pytest.mark.parametrize("name", CLAIMS)
-def test_a_claim_is_not_supported_where_there_is_no_effect(name: str) -> None:
-    verdict = judged(name, "null")
-    found = {(finding.part.says, finding.part.methods): finding.verdict for finding in verdict.findings}
-    assert verdict.verdict == NULL.get(name, "undecided"), found
+def test_claim_is_not_supported_without_an_effect(name: str) -> None:
+    verdict = verdict_on(name, "null")
+    part_verdicts = {(finding.part.says, finding.part.methods): finding.verdict for finding in verdict.findings}
+    assert verdict.verdict == NULL.get(name, "undecided"), part_verdicts

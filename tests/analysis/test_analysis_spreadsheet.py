@@ -1,4 +1,4 @@
-"""CSV that a spreadsheet computes nothing of, and numbers that stay numbers in it."""
+"""CSV without formulas for spreadsheets, in which numbers stay numbers."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ FORMULAS = ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-2+3", '=HYPERLINK("http:
 HARMLESS = ["set", "a=b", "-0.5", "+3", "-1e-5", "", " x", "'=1", "0.5", "–", "a\n=1"]
 
 
-def test_what_begins_like_a_formula_is_text() -> None:
+def test_text_that_starts_like_a_formula_is_escaped() -> None:
     table = pd.DataFrame({"method": [*FORMULAS, *HARMLESS]})
-    back = pd.read_csv(io.BytesIO(to_csv(table)), dtype=str, keep_default_na=False)["method"].tolist()
-    assert back == [*(f"'{text}".replace("\r", "\n") for text in FORMULAS), *HARMLESS]
+    parsed = pd.read_csv(io.BytesIO(to_csv(table)), dtype=str, keep_default_na=False)["method"].tolist()
+    assert parsed == [*(f"'{text}".replace("\r", "\n") for text in FORMULAS), *HARMLESS]
 
 
-def test_numbers_nulls_and_flags_are_as_pandas_writes_them() -> None:
+def test_numbers_nulls_and_booleans_are_written_as_by_pandas() -> None:
     table = pd.DataFrame(
         {
             "gain": [-0.5, 1e-9, None],
@@ -34,27 +34,27 @@ def test_numbers_nulls_and_flags_are_as_pandas_writes_them() -> None:
             "text": pd.array(["a", None, "-x"], dtype="string"),
         }
     )
-    written = to_csv(table).decode()
+    csv_text = to_csv(table).decode()
     plain = table.to_csv(index=False, lineterminator="\n")
-    assert written == plain.replace("=1", "'=1").replace("-x", "'-x")
+    assert csv_text == plain.replace("=1", "'=1").replace("-x", "'-x")
 
 
-def test_the_page_knows_the_same_formulas() -> None:
+def test_report_page_uses_the_same_formula_pattern() -> None:
     script = (Path(__file__).parent.parent.parent / "analysis/report/page.js").read_text()
     (pattern,) = re.findall(r"/\^(\[.*?\])/\.test\(value\)", script)
     assert pattern == FORMULA.pattern
 
 
 @pytest.mark.parametrize(
-    ("backend", "left"),
+    ("backend", "expected"),
     [
         ("module://nothing_inline.backend_inline", None),
         ("module://matplotlib.backends.backend_svg", "module://matplotlib.backends.backend_svg"),
         ("agg", "agg"),
     ],
 )
-def test_figures_need_no_backend_that_a_notebook_names(backend: str, left: str | None) -> None:
+def test_figures_ignore_an_inline_backend_of_a_notebook(backend: str, expected: str | None) -> None:
     code = "import os, sparsweep.analysis.figures; print(os.environ.get('MPLBACKEND'))"
     env = {**os.environ, "MPLBACKEND": backend, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stdout.strip()) == (0, str(left)), run.stderr
+    assert (run.returncode, run.stdout.strip()) == (0, str(expected)), run.stderr
