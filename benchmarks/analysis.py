@@ -1,8 +1,8 @@
-"""How long the analysis of a large sweep takes, and how much memory: ``make bench-analysis``.
+"""Measure the time and the memory of the analysis of a large sweep: ``make bench-analysis``.
 
-Synthetic results of 10,000 trials, of 200 epochs and 21 layers each, are written through the real writer, a file a
-trial and table. Then every stage runs in a process of its own. The outcome is printed and kept in
-``benchmarks/results/`` as Markdown, with a description of the machine, and as Parquet.
+The benchmark writes synthetic results of 10,000 trials with 200 epochs and 21 layers each. The store's own writer
+writes them, one file per trial and table. Then each stage runs in a separate process. The benchmark prints the results
+and writes them to ``benchmarks/results/``: as Markdown, with a description of the machine, and as Parquet.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from tests.analysis.synthetic import ADVERSARIAL, CORRUPTED, make_epochs, make_layers, make_sweep
 
 from benchmarks.machine import describe
+from tests.support.synthetic_tables import ADVERSARIAL, CORRUPTED, make_epochs, make_layers, make_sweep
 
 HERE = Path(__file__).parent
 MILD = {"difficulty": "corruption", "difficulty_parameters": '{"severity": 2}'}
@@ -39,7 +39,7 @@ SEEDS = 5
 
 
 def trials() -> Iterator[dict[str, Any]]:
-    """All methods at nine sparsities, in four settings of several data ratios, five seeds."""
+    """Yield rows of all methods at nine sparsities, in four settings with several data ratios, for five seeds."""
     from sparsweep.analysis.figures import style
 
     methods = [name for name in style.SPARSIFIERS if name != "dense"]
@@ -54,20 +54,20 @@ def write(storage: str, rows: list[dict[str, Any]], epochs: int) -> None:
     store = Store(storage)
     store.mark()
     for row in rows:
-        row["spec"] = json.dumps({"kind": "TrialSpec", "spec": row}, default=str)  # as long as a real one
+        row["spec"] = json.dumps({"kind": "TrialSpec", "spec": row}, default=str)  # as long as a real spec
         tables = {"trials": [row], "layers": list(make_layers(row)), "epochs": make_epochs(row, epochs)}
         store.write_result(row["trial"], tables)
 
 
 def write_all(storage: str, count: int, epochs: int) -> int:
-    """Write ``count`` trials on all cores; how many there are."""
+    """Write ``count`` trials on all cores. Return the number of trials written."""
     rows, cores = list(islice(trials(), count)), os.cpu_count() or 1
     with ProcessPoolExecutor(cores) as pool:
         list(pool.map(write, [storage] * cores, [rows[core::cores] for core in range(cores)], [epochs] * cores))
     return len(rows)
 
 
-# Stages: each returns what it has to show, in words.
+# Stages: each returns a short text about its result.
 
 
 def load(storage: str) -> str:
@@ -89,9 +89,9 @@ def figures(storage: str) -> str:
 
     folder, drawn = Path(storage, "figures"), 0
     folder.mkdir(exist_ok=True)
-    for picture in gallery.pictures(load_results(storage)):
+    for figure in gallery.pictures(load_results(storage)):
         try:
-            gallery.save(picture, lambda file, content: (folder / file).write_bytes(content))
+            gallery.save(figure, lambda file, content: (folder / file).write_bytes(content))
             drawn += 1
         except ValueError:
             continue
@@ -120,11 +120,11 @@ def report(storage: str) -> str:
 
 
 STAGES: dict[str, tuple[Callable[[str], str], str]] = {
-    "load trials, first time (a file a trial)": (load, ""),
+    "load trials, first time (one file per trial)": (load, ""),
     "load trials": (load, "2 s"),
     "load the epochs of one method, first time": (epochs_of_a_method, ""),
     "load the epochs of one method": (epochs_of_a_method, ""),
-    "all figures, first reading of the layers included": (figures, ""),
+    "all figures, with the first read of the layers": (figures, ""),
     "all figures": (figures, "60 s"),
     "all claims": (claims, ""),
     "report": (report, "60 s, 20 MB"),
@@ -132,19 +132,19 @@ STAGES: dict[str, tuple[Callable[[str], str], str]] = {
 
 
 def measure(name: str, storage: str) -> dict[str, Any]:
-    """Run a stage in a new process; its seconds, imports included, and its peak memory."""
-    began = time.perf_counter()
+    """Run a stage in a new process. Return its seconds (imports included) and its peak memory."""
+    start = time.perf_counter()
     command = [sys.executable, "-m", "benchmarks.analysis", "--stage", name, "--storage", storage]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent)
-    seconds = time.perf_counter() - began
-    return {"stage": name, "seconds": seconds, **json.loads(done.stdout.splitlines()[-1]), "goal": STAGES[name][1]}
+    completed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE.parent)
+    seconds = time.perf_counter() - start
+    return {"stage": name, "seconds": seconds, **json.loads(completed.stdout.splitlines()[-1]), "goal": STAGES[name][1]}
 
 
 def run_stage(name: str, storage: str) -> None:
     before = time.process_time()
-    shown = STAGES[name][0](storage)
+    result = STAGES[name][0](storage)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"result": shown, "cpu_seconds": time.process_time() - before, "peak_mb": peak}))
+    print(json.dumps({"result": result, "cpu_seconds": time.process_time() - before, "peak_mb": peak}))
 
 
 def markdown(table: pd.DataFrame, facts: dict[str, str], head: str) -> str:
@@ -160,30 +160,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=200)
-    parser.add_argument("--storage", help="where the synthetic results lie; written if empty (default: a new folder)")
+    parser.add_argument("--storage", help="folder of the synthetic results; filled if empty (default: a new folder)")
     parser.add_argument("--out", type=Path, default=HERE / "results")
     parser.add_argument("--stage", choices=STAGES, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.stage:
-        run_stage(options.stage, options.storage)
+    arguments = parser.parse_args()
+    if arguments.stage:
+        run_stage(arguments.stage, arguments.storage)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        storage = options.storage or temporary
+        storage = arguments.storage or temporary
         if not Path(storage, "results").exists():
-            began = time.perf_counter()
-            count = write_all(storage, options.trials, options.epochs)
-            print(
-                f"wrote {count:,} trials of {options.epochs} epochs in {time.perf_counter() - began:.0f} s", flush=True
-            )
+            start = time.perf_counter()
+            count = write_all(storage, arguments.trials, arguments.epochs)
+            seconds = time.perf_counter() - start
+            print(f"wrote {count:,} trials of {arguments.epochs} epochs in {seconds:.0f} s", flush=True)
         facts, rows = describe("pandas", "pyarrow", "matplotlib", "scipy"), []
         for name in STAGES:
             rows.append(measure(name, storage))
             print(f"{name}: {rows[-1]['seconds']:.1f} s", flush=True)
     table = pd.DataFrame(rows)
-    head = f"{options.trials:,} trials of {options.epochs} epochs and 21 layers, synthetic; `make bench-analysis`."
-    options.out.mkdir(parents=True, exist_ok=True)
-    table.assign(**facts).to_parquet(options.out / "analysis.parquet", index=False)
-    (options.out / "analysis.md").write_text(text := markdown(table, facts, head), encoding="utf-8")
+    head = f"{arguments.trials:,} trials of {arguments.epochs} epochs and 21 layers, synthetic; `make bench-analysis`."
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    table.assign(**facts).to_parquet(arguments.out / "analysis.parquet", index=False)
+    (arguments.out / "analysis.md").write_text(text := markdown(table, facts, head), encoding="utf-8")
     print(text)
 
 

@@ -1,11 +1,16 @@
-"""The training loop of the paper's authors, restated: what the benchmarks measure against.
+"""Reimplementation of the training loop of the paper's authors: the baseline of the benchmarks.
 
-It does what their ``train``, ``eval_clean`` and ``eval_adv`` do with a batch, in their order: images leave a PIL image
-for each sample through torchvision's transforms and a ``DataLoader`` with worker processes; float32 in the usual
-layout; loss and hits are read back with ``.item()`` in every step; SGD as PyTorch makes it; after its step every weight
-is multiplied by its mask, a tensor at a time. Adversarial images are advertorch's: ten steps whose gradients go
-through ``backward``, in training mode; evaluation computes the gradients of all parameters on the way and drops them
-(their defects D13 and D14). Nothing here is taken from this package, so that nothing of its speed is in it.
+The loop processes a batch as the authors' ``train``, ``eval_clean`` and ``eval_adv`` do, in the same order:
+
+- Each sample is a PIL image. It passes through torchvision's transforms and a ``DataLoader`` with worker processes.
+- Tensors are float32 in the default memory layout.
+- Every step reads loss and number of correct predictions back with ``.item()``.
+- The optimizer is PyTorch's default SGD. After its step, each weight is multiplied by its mask, one tensor at a time.
+- Adversarial images are those of advertorch: ten steps with gradients from ``backward``, in training mode.
+- Evaluation under attack also computes the gradients of all parameters and discards them (defects D13 and D14 of
+  their code).
+
+This module uses no code of this package, so the package's optimizations cannot speed it up.
 """
 
 from __future__ import annotations
@@ -23,11 +28,17 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 Loader = Iterable[tuple[torch.Tensor, torch.Tensor]]
-"""Batches: float32 images [B, C, H, W] in [0, 1] and int64 labels [B]."""
+"""Batches: images (B, C, H, W), float32 in [0, 1], and labels (B,), int64."""
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
-    """uint8 ``images`` [N, C, H, W] as torchvision's data sets hold them: a PIL image a sample, then ``transform``."""
+    """Dataset like those of torchvision: each sample becomes a PIL image, then passes through ``transform``.
+
+    Args:
+        images: Images (N, C, H, W), uint8.
+        labels: Labels (N,).
+        transform: Transform of a PIL image to a tensor.
+    """
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, transform: transforms.Compose) -> None:
         pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
@@ -44,7 +55,7 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
 def train_loader(
     images: np.ndarray, labels: np.ndarray, batch_size: int, padding: int = 4, flip: bool = True, workers: int = 4
 ) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
-    """Shuffled, augmented batches of uint8 ``images`` [N, C, H, W]."""
+    """Return shuffled, augmented batches of ``images`` (N, C, H, W), uint8."""
     steps: list[nn.Module | transforms.ToTensor] = [transforms.RandomCrop(images.shape[-2:], padding=padding)]
     steps += [transforms.RandomHorizontalFlip()] if flip else []
     pictures = Pictures(images, labels, transforms.Compose([*steps, transforms.ToTensor()]))
@@ -54,14 +65,14 @@ def train_loader(
 def test_loader(
     images: np.ndarray, labels: np.ndarray, batch_size: int = 128, workers: int = 4
 ) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of uint8 ``images`` [N, C, H, W] in order."""
+    """Return batches of ``images`` (N, C, H, W), uint8, in order."""
     pictures = Pictures(images, labels, transforms.Compose([transforms.ToTensor()]))
     return DataLoader(pictures, batch_size, num_workers=workers, pin_memory=torch.cuda.is_available())
 
 
 @dataclass(frozen=True)
 class PGD:
-    """advertorch's ``LinfPGDAttack``."""
+    """Reimplementation of advertorch's ``LinfPGDAttack``."""
 
     epsilon: float = 8 / 255
     step_size: float = 2 / 255
@@ -69,9 +80,9 @@ class PGD:
     random_start: bool = True
 
     def perturb(self, model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Images in [0, 1] near ``images`` on which ``model``, in the mode that it is in, does badly."""
-        reach = self.epsilon if self.random_start else 0.0
-        delta = torch.empty_like(images).uniform_(-reach, reach)
+        """Return adversarial images in [0, 1] near ``images``. ``model`` stays in its current mode."""
+        radius = self.epsilon if self.random_start else 0.0
+        delta = torch.empty_like(images).uniform_(-radius, radius)
         delta.data = (images + delta.data).clamp(0, 1) - images
         delta.requires_grad_()
         for _ in range(self.steps):
@@ -86,7 +97,7 @@ class PGD:
 
 @contextmanager
 def without_parameter_gradients(model: nn.Module) -> Iterator[None]:
-    """advertorch's ``ctx_noparamgrad``, which the authors' training attacks are made in."""
+    """Reimplementation of advertorch's ``ctx_noparamgrad``, which the authors use for attacks during training."""
     for parameter in model.parameters():
         parameter.requires_grad = False
     try:
@@ -98,7 +109,13 @@ def without_parameter_gradients(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class AuthorsLoop:
-    """One training: ``masks`` (float, by the name of the weight; none: dense) on ``model``, which is on ``device``."""
+    """Training of ``model`` on ``device``.
+
+    Attributes:
+        masks: Masks (float) by name of the weight. A dense network has none.
+        attack: Attack during training, or None.
+        test_attack: Attack of :meth:`evaluate_attacked`.
+    """
 
     model: nn.Module
     device: torch.device
@@ -126,7 +143,7 @@ class AuthorsLoop:
                 weight.data = weight.data * self.masks[name]
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
-        """One training step; the loss and the number of hits, on the host."""
+        """Run one training step. Return the loss and the number of correct predictions, on the host."""
         images, labels = images.to(self.device), labels.to(self.device)
         if self.attack is not None:
             with without_parameter_gradients(self.model):
@@ -141,34 +158,34 @@ class AuthorsLoop:
         return loss.item(), int(predicted.eq(labels.view_as(predicted)).sum().item())
 
     def train_epoch(self, loader: Loader) -> tuple[float, float]:
-        """One pass over ``loader``: mean loss of its batches, share of hits."""
+        """Train on all batches of ``loader``. Return the mean loss and the accuracy."""
         self.model.train()
-        losses, hits, count = 0.0, 0, 0
+        losses, correct, count = 0.0, 0, 0
         for images, labels in loader:
-            loss, known = self.step(images, labels)
-            losses, hits, count = losses + loss * len(labels), hits + known, count + len(labels)
-        return losses / count, hits / count
+            loss, batch_correct = self.step(images, labels)
+            losses, correct, count = losses + loss * len(labels), correct + batch_correct, count + len(labels)
+        return losses / count, correct / count
 
     def evaluate(self, loader: Loader) -> float:
-        """The share of ``loader``'s images that the network knows."""
+        """Return the accuracy on ``loader``."""
         self.model.eval()
-        hits, count = 0, 0
+        correct, count = 0, 0
         with torch.no_grad():
             for images, labels in loader:
                 output = self.model(images.to(self.device))
-                hits += int((output.argmax(1) == labels.to(self.device)).sum().item())
+                correct += int((output.argmax(1) == labels.to(self.device)).sum().item())
                 count += len(labels)
-        return hits / count
+        return correct / count
 
     def evaluate_attacked(self, loader: Loader) -> float:
-        """The share that it knows after :attr:`test_attack`."""
+        """Return the accuracy under :attr:`test_attack`."""
         assert self.test_attack is not None
         self.model.eval()
-        hits, count = 0, 0
+        correct, count = 0, 0
         for images, labels in loader:
             images, labels = images.to(self.device), labels.to(self.device)
             adversarial = self.test_attack.perturb(self.model, images, labels)
             with torch.no_grad():
-                hits += int((self.model(adversarial).argmax(1) == labels).sum().item())
+                correct += int((self.model(adversarial).argmax(1) == labels).sum().item())
             count += len(labels)
-        return hits / count
+        return correct / count

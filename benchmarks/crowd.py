@@ -1,4 +1,4 @@
-"""Several processes that train side by side on one device, as the trials of a sweep do."""
+"""Several processes that train concurrently on one device, as the trials of a sweep do."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ START_SECONDS = 600
 
 
 class Crowd:
-    """``size`` processes that each train a rung that ``make`` (a picklable callable) builds, on ``threads`` threads."""
+    """Processes that train concurrently.
+
+    Args:
+        make: Picklable function that builds the rung of one process.
+        size: Number of processes.
+        threads: Number of threads per process.
+    """
 
     def __init__(self, make: Callable[[], Rung], size: int, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.ends: list[Connection] = []
         self.processes = []
         for _ in range(size):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=member, args=(make, theirs, threads), daemon=True)
+            own_end, other_end = context.Pipe()
+            process = context.Process(target=member, args=(make, other_end, threads), daemon=True)
             process.start()
-            self.ends.append(ours)
+            self.ends.append(own_end)
             self.processes.append(process)
         for end in self.ends:
             if not end.poll(START_SECONDS):
@@ -33,7 +39,7 @@ class Crowd:
             end.recv()
 
     def rate(self, seconds: float) -> float:
-        """Images a second of all together."""
+        """Return the images per second of all processes together."""
         for end in self.ends:
             end.send(seconds)
         return sum(end.recv() for end in self.ends)
@@ -48,7 +54,7 @@ class Crowd:
 def member(make: Callable[[], Rung], end: Connection, threads: int) -> None:
     torch.set_num_threads(threads)
     rung = make()
-    rate(rung, 0.0)  # what is compiled or captured at first is not timed
+    rate(rung, 0.0)  # warm-up: compilation and capture are not timed
     end.send(None)
     while (seconds := end.recv()) is not None:
         end.send(rate(rung, seconds))

@@ -1,12 +1,15 @@
-"""The ladder: what each change makes of the authors' loop, measured in one run. ``make bench``.
+"""The ladder: measure the speed-up of each change to the authors' loop in one run. ``make bench``.
 
-From the authors' loop (``authors_loop.py``) every rung adds one thing. Every round times every rung, in an order that
-is reversed every other round, and the first rung at both ends of it: how far those two are apart is the noise. Ratios
-are to their mean in the same round. Beside each rung stands a check: its weights after one step against the same step
-of the authors' loop in float64, masked weights exactly zero, the number of weights exact. The table is printed and kept
-in ``benchmarks/results/``, as Markdown and as Parquet, with a description of the machine.
+Each rung adds one change, starting from the authors' loop (``authors_loop.py``). Each round times each rung, in an
+order that is reversed in every other round. The first rung is timed at the beginning and at the end of a round: the
+difference is the noise, and ratios are relative to the mean of both in the same round. Each rung is also checked:
 
-Without a GPU the rungs that are made for one are left out, and the networks are small ones unless told otherwise.
+- its weights after one step are close to those of the authors' loop in float64;
+- masked weights are exactly zero;
+- the number of active weights is exact.
+
+The benchmark prints the table and writes it to ``benchmarks/results/``: as Markdown and as Parquet, with a description
+of the machine. Without a GPU, the rungs for GPUs are omitted and the networks are small.
 """
 
 from __future__ import annotations
@@ -36,14 +39,21 @@ RESULTS = Path(__file__).parent / "results"
 FIRST = "the authors' loop"
 NO_GRAPHS = ExecutionConfig(graphs=False)
 TOLERANCES = {"fp32": 1e-5, "bf16": 1e-2}
-"""For the distance of a step from float64, relative to the weights."""
+"""Largest allowed distance of a step from float64, relative to the weights, by precision."""
 DISTANCES = ("from_float64_of_weights", "from_float64_of_update", "from_authors_of_update")
-"""Of all weights after one step from those after another, relative to the weights or to what that step changed."""
+"""Distances between all weights after two steps, relative to the weights or to the update of the second step."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A rung's place on the ladder: how it is built, on how many processes it runs, and in what precision."""
+    """A rung's place on the ladder.
+
+    Attributes:
+        name: Name in the table.
+        make: Function that builds the rung.
+        precision: Precision of the training.
+        processes: Number of concurrent processes.
+    """
 
     name: str
     make: Callable[[], Rung]
@@ -52,7 +62,7 @@ class Place:
 
 
 def ladder(problem: Problem, options: argparse.Namespace) -> list[Place]:
-    """From the bottom up, each with what those below it have."""
+    """Return the places from the first rung to the last. Each includes the changes of the previous ones."""
     workers, gpu = options.workers, problem.device.type == "cuda"
     places = [Place(FIRST, partial(Theirs, problem, "loader", workers))]
     if not problem.attack:
@@ -69,8 +79,8 @@ def ladder(problem: Problem, options: argparse.Namespace) -> list[Place]:
         best = ExecutionConfig()
         places.append(Place("CUDA graph", partial(Ours, problem, precision, best), precision))
     if options.compile:
-        whole = best.model_copy(update={"compile": True})
-        places.append(Place("torch.compile", partial(Ours, problem, precision, whole), precision))
+        compiled = best.model_copy(update={"compile": True})
+        places.append(Place("torch.compile", partial(Ours, problem, precision, compiled), precision))
     for size in options.processes:
         make = partial(Ours, replace(problem), precision, best)
         name = f"{size} processes of {threads_of_each(size)} threads, without compile"
@@ -83,7 +93,7 @@ def threads_of_each(processes: int) -> int:
 
 
 class Timed:
-    """A place on the ladder with what was measured there."""
+    """A place on the ladder and its measurements."""
 
     def __init__(self, place: Place) -> None:
         self.place = place
@@ -95,22 +105,27 @@ class Timed:
             return
         self.rung = place.make()
         self.rate, self.close = partial(rate, self.rung), lambda: None
-        rate(self.rung, 0.0)  # what is compiled, captured or chosen at first is not timed
+        rate(self.rung, 0.0)  # warm-up: compilation, capture and kernel selection are not timed
         compiled = isinstance(self.rung, Ours) and self.rung.engine.compile
         if not compiled or self.rung.problem.device.type == "cuda":
             self.facts["launches"] = launches(self.rung)
         self.facts["peak_memory"] = peak_memory(self.rung)
 
     def check(self, exact: Change, authors: Change) -> None:
-        """After all rounds: still sparse, and the same step."""
+        """Check after all rounds that the network is sparse, and measure the distances of one step.
+
+        Args:
+            exact: Step of the authors' loop in float64.
+            authors: Step of the authors' loop in fp32.
+        """
         if self.place.processes == 1:
-            found = checked(self.rung)
-            distances = found.of_weights(exact), found.of_update(exact), found.of_update(authors)
+            change = checked(self.rung)
+            distances = change.of_weights(exact), change.of_update(exact), change.of_update(authors)
             self.facts |= dict(zip(DISTANCES, distances, strict=True))
 
 
 def climb(problem: Problem, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row a rung."""
+    """Measure all rungs. Return one row per rung."""
     exact, authors = problem.checked_step(torch.float64), problem.checked_step()
     timed = [Timed(place) for place in ladder(problem, options)]
     first, ends, gemm = timed[0], [], []
@@ -153,7 +168,7 @@ def row(problem: Problem, timed: Timed, first: Timed, gemm: list[float]) -> dict
 
 
 def operations(problem: Problem) -> float:
-    """Of a training step on one image, masks not counted: they save a device nothing."""
+    """Return the operations of a training step on one image, without masks: masks save no operations on a device."""
     training = problem.training()
     forward = forward_flops(training.layer_flops, dict.fromkeys(training.layer_flops, 1.0))
     return (2 * ATTACK_STEPS + 3 if problem.attack else 3) * forward
@@ -184,16 +199,16 @@ def report(rows: list[dict[str, Any]], facts: dict[str, str]) -> str:
     gpu = torch.cuda.is_available()
     text = ["# The ladder", "", *(f"- {name}: {fact}" for name, fact in facts.items()), ""]
     if not gpu:
-        text += ["Not measured on a GPU: there was none. Small networks and batches, for this is a CPU.", ""]
+        text += ["Not measured on a GPU: none available. Networks and batches are small because this is a CPU.", ""]
     text += [
-        f"{rows[0]['rounds']} rounds. Ratios: median over rounds (least to most). GEMM: the rate of a large product in "
-        f"the same rounds, in {'bf16' if gpu else 'fp32'}. Launches: what the host starts in a step ("
-        f"{'kernels and graphs' if gpu else 'operations that PyTorch dispatches, views included'}). The last "
-        f"columns: how far all weights are, after one step at rate {CHECKED_LR}, from those of the authors' loop in "
-        "float64, relative to the weights and to what the step changes, and from those of the authors' loop in fp32 on "
-        "this device (under attack: one attack step, no random start). Beyond is a distance from float64 of "
-        f"{TOLERANCES['fp32']:.0e} of the weights in fp32, {TOLERANCES['bf16']:.0e} in bf16; where the authors' loop "
-        "itself is beyond, the network at its start magnifies rounding, and only the last column tells.",
+        f"{rows[0]['rounds']} rounds. Ratios: median over rounds (min to max). GEMM: the rate of a large matrix "
+        f"product in the same rounds, in {'bf16' if gpu else 'fp32'}. Launches per step: "
+        f"{'kernels and graphs' if gpu else 'operations that PyTorch dispatches, views included'}. The last columns "
+        f"compare all weights after one step at learning rate {CHECKED_LR}. They are the distances from the authors' "
+        "loop in float64, relative to the weights and to the update, and from the authors' loop in fp32 on this "
+        "device (under attack: one attack step, no random start). 'Beyond' marks a distance from float64 of at least "
+        f"{TOLERANCES['fp32']:.0e} of the weights in fp32, {TOLERANCES['bf16']:.0e} in bf16. If the authors' loop "
+        "itself is beyond, the initial network amplifies rounding, and only the last column is meaningful.",
     ]
     for problem in dict.fromkeys(found["problem"] for found in rows):
         text += ["", f"## {problem}", "", *table([found for found in rows if found["problem"] == problem])]
@@ -208,33 +223,35 @@ def masking_report(problem: Problem, rounds: int) -> str:
 
 
 def problems(options: argparse.Namespace, device: torch.device) -> list[Problem]:
-    """What is climbed: the paper's networks on a GPU; on a CPU what it trains in a benchmark's time."""
-    whole = {"samples": 50_000, "device": device}
+    """Return the problems to measure: the paper's networks on a GPU, smaller ones on a CPU."""
+    common = {"samples": 50_000, "device": device}
     if device.type == "cuda":
-        plain = Problem("resnet18", 1.0, 32, 128, 100, False, **whole)
-        found = [plain, Problem("vgg16", 1.0, 32, 128, 10, True, **whole)]
+        plain = Problem("resnet18", 1.0, 32, 128, 100, False, **common)
+        candidates = [plain, Problem("vgg16", 1.0, 32, 128, 10, True, **common)]
     else:
-        found = [
-            Problem("resnet8", 1.0, 16, 32, 10, False, **whole),
-            Problem("resnet18", 1.0, 32, 8, 100, False, **whole),
-            Problem("vgg16", 0.25, 32, 8, 10, True, **whole),
+        candidates = [
+            Problem("resnet8", 1.0, 16, 32, 10, False, **common),
+            Problem("resnet18", 1.0, 32, 8, 100, False, **common),
+            Problem("vgg16", 0.25, 32, 8, 10, True, **common),
         ]
-    return [one for one in found if not options.model or one.model in options.model]
+    return [problem for problem in candidates if not options.model or problem.model in options.model]
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", action="append", help="only this network; may be repeated")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="at least so long is every rung timed in a round")
-    parser.add_argument("--quick", action="store_true", help="a round of a tenth of a second, to see that it works")
-    parser.add_argument("--workers", type=int, default=min(4, os.cpu_count() or 1), help="of the authors' loader")
-    parser.add_argument("--processes", type=int, nargs="*", help="numbers of processes side by side")
-    parser.add_argument("--bf16", action="store_true", help="on a CPU too")
+    parser.add_argument("--seconds", type=float, default=2.0, help="minimum duration of one measurement of a rung")
+    parser.add_argument("--quick", action="store_true", help="one round of 0.1 s per rung, as a smoke test")
+    parser.add_argument(
+        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="worker processes of the authors' loader"
+    )
+    parser.add_argument("--processes", type=int, nargs="*", help="numbers of concurrent processes to measure")
+    parser.add_argument("--bf16", action="store_true", help="also use bf16 on a CPU")
     compiler = torch.cuda.is_available() or shutil.which("g++") is not None
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=compiler)
     parser.add_argument(
-        "--masking", type=int, default=128, help="batch of the step that masks are set against; 0: none"
+        "--masking", type=int, default=128, help="batch size of the step that masking is compared with; 0: skip"
     )
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""What a benchmark says of the machine that it ran on."""
+"""Description of the machine that a benchmark ran on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def describe(*libraries: str) -> dict[str, str]:
-    """Processor, load, memory, system, versions of ``libraries``, and the date."""
+    """Return processor, load, memory, system, versions of ``libraries`` and date."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next(
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()

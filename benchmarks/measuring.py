@@ -1,4 +1,4 @@
-"""What the ladder measures: rates, operations, memory, and whether a rung computes what it should."""
+"""Measurements of the ladder: rates, operations, memory, and the correctness of a rung's step."""
 
 from __future__ import annotations
 
@@ -21,33 +21,42 @@ LAUNCHES = ("cudaLaunchKernel", "cudaLaunchKernelExC", "cuLaunchKernel", "cuLaun
 
 
 def elapsed(device: torch.device, work: Iterator[int], seconds: float) -> tuple[int, float]:
-    """What ``work`` gave in at least ``seconds``, and the seconds it took until the device was done."""
-    began, done = time.perf_counter(), 0
+    """Run ``work`` for at least ``seconds``.
+
+    Args:
+        device: Device that executes the work.
+        work: Iterator that yields the amount of work done in each step.
+        seconds: Minimum duration.
+
+    Returns:
+        The sum of the yielded amounts, and the seconds until the device finished.
+    """
+    start, amount = time.perf_counter(), 0
     if device.type != "cuda":
-        while time.perf_counter() - began < seconds:
-            done += next(work)
-        return done, time.perf_counter() - began
+        while time.perf_counter() - start < seconds:
+            amount += next(work)
+        return amount, time.perf_counter() - start
     first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(device)
     first.record()
-    while time.perf_counter() - began < seconds:
-        done += next(work)
+    while time.perf_counter() - start < seconds:
+        amount += next(work)
     last.record()
     torch.cuda.synchronize(device)
-    return done, first.elapsed_time(last) / 1000
+    return amount, first.elapsed_time(last) / 1000
 
 
 def rate(rung: Rung, seconds: float) -> float:
-    """Images a second, after the rung's warm-up."""
+    """Return images per second, measured after the rung's warm-up."""
     steps = rung.steps()
     for _ in range(rung.warm_up):
         next(steps)
-    images, taken = elapsed(rung.problem.device, steps, seconds)
-    return images / taken
+    images, seconds_taken = elapsed(rung.problem.device, steps, seconds)
+    return images / seconds_taken
 
 
 def gemm_rate(device: torch.device, seconds: float) -> float:
-    """Operations a second of a large matrix product: what the device can do."""
+    """Return the operations per second of a large matrix product: the device's practical peak."""
     size, dtype = GEMM[device.type]
     left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
 
@@ -56,12 +65,12 @@ def gemm_rate(device: torch.device, seconds: float) -> float:
             torch.mm(left, right)
             yield 2 * size**3
 
-    operations, taken = elapsed(device, products(), seconds)
-    return operations / taken
+    operations, seconds_taken = elapsed(device, products(), seconds)
+    return operations / seconds_taken
 
 
-class Dispatched(TorchDispatchMode):
-    """Counts the operations that reach the device."""
+class DispatchCounter(TorchDispatchMode):
+    """Counts the operations that PyTorch dispatches."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,14 +82,17 @@ class Dispatched(TorchDispatchMode):
 
 
 def launches(rung: Rung) -> int:
-    """Kernels and graphs that the host starts in a step on a GPU; on a CPU, operations that PyTorch dispatches."""
+    """Return the number of kernels and graphs that the host launches per step on a GPU.
+
+    On a CPU, return the number of operations that PyTorch dispatches.
+    """
     steps = rung.steps()
     for _ in range(rung.warm_up):
         next(steps)
     if rung.problem.device.type != "cuda":
-        with Dispatched() as dispatched:
+        with DispatchCounter() as counter:
             next(steps)
-        return dispatched.count
+        return counter.count
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
         next(steps)
         torch.cuda.synchronize()
@@ -88,7 +100,7 @@ def launches(rung: Rung) -> int:
 
 
 def peak_memory(rung: Rung) -> float | None:
-    """Bytes that two steps take on a GPU beyond what is there before; None on a CPU, which does not tell."""
+    """Return the additional bytes of GPU memory that two steps allocate at their peak. Return None on a CPU."""
     device = rung.problem.device
     if device.type != "cuda":
         return None
@@ -101,20 +113,31 @@ def peak_memory(rung: Rung) -> float | None:
 
 
 def checked(rung: Rung) -> Change:
-    """What a step of ``rung`` does; AssertionError if what it has trained so far is not sparse."""
+    """Return the change of weights in one step of ``rung``.
+
+    Raises:
+        AssertionError: A masked weight is not 0, or the sparsity is wrong.
+    """
     weights = dict(rung.model.named_parameters())
     for name, mask in rung.masks.items():
         assert not (weights[name].detach() * (1 - mask.to(weights[name].dtype))).any(), f"{name}: not zero where masked"
     sizes, kept = zip(*((mask.numel(), int(mask.sum())) for mask in rung.masks.values()), strict=True)
-    assert sum(kept) == num_active(sum(sizes), rung.problem.sparsity), "the sparsity is not the one asked for"
+    assert sum(kept) == num_active(sum(sizes), rung.problem.sparsity), "wrong sparsity"
     with torch.backends.cudnn.flags(allow_tf32=False):
         return rung.checked_step()
 
 
 def masking_share(problem: Problem, rounds: int) -> tuple[list[float], float]:
-    """The share of a dense step that masking and bookkeeping take, a number a round, and that step's median seconds.
+    """Measure the cost of masking and metrics relative to a dense step.
 
-    Each is timed by itself: the difference between a masked step and a dense one is smaller than the noise of either.
+    Both are timed separately: the time difference between a masked and a dense step is smaller than their noise.
+
+    Args:
+        problem: Problem to train.
+        rounds: Number of measurements.
+
+    Returns:
+        The relative cost in each round, and the median seconds of a dense step.
     """
     run = problem.training()
     images, labels = next(run.batches.iter_epoch(derive(0, "batches")))
@@ -143,6 +166,6 @@ def masking_share(problem: Problem, rounds: int) -> tuple[list[float], float]:
     times: dict[str, list[float]] = {name: [] for name in work}
     for _ in range(rounds):
         for name, one in work.items():
-            done, seconds = elapsed(run.device, one, MASKING_SECONDS)
-            times[name].append(seconds / done)
+            amount, seconds = elapsed(run.device, one, MASKING_SECONDS)
+            times[name].append(seconds / amount)
     return [extra / step for extra, step in zip(times["extra"], times["step"], strict=True)], median(times["step"])

@@ -1,8 +1,11 @@
-"""Sweeps of trials that do nothing, through this package and through Tune alone: what a trial costs besides itself.
+"""Sweeps of trials that do nothing, run by this package and by Tune alone: the overhead of a trial.
 
-Each function measures in this process, which is to be a new one (``benchmarks/sweep.py`` starts it), and returns what
-it found: ``seconds`` of the sweep, Ray's start left out (``start``), ``memory`` of the driver at its peak in MB, the
-``snapshots`` that Tune took and the ``snapshot_seconds`` that they took.
+Each function measures the current process, which must be a new one (``benchmarks/sweep.py`` starts it). It returns a
+dictionary:
+
+- ``seconds``: duration of the sweep without the start of Ray, which is ``start``;
+- ``memory``: peak memory of the driver in MB;
+- ``snapshots`` and ``snapshot_seconds``: number and total time of Tune's snapshots.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 POINTS = 100
-"""Trials a seed."""
+"""Trials per seed."""
 METHODS = ("random", "uniform", "set", "rigl", "snip", "gmp", "mest", "synflow", "lth", "omp", "omp_erk")
 SWEEP = f"""
 description: "Trials for a benchmark, in which they do nothing. LTH and OMP wait for dense ones."
@@ -28,36 +31,36 @@ grids:
 
 
 def sweep_file(trials: int) -> str:
-    """A sweep of ``trials``, a multiple of :data:`POINTS`."""
+    """Return a sweep file with ``trials`` trials, a multiple of :data:`POINTS`."""
     return SWEEP.replace("SEEDS", str(trials // POINTS))
 
 
 def memory() -> dict[str, float]:
-    """``memory``: the peak of this process in MB; ``private``: what it has now that is not a file's, nor shared."""
+    """Return ``memory``, the peak of this process in MB, and ``private``, its current anonymous memory in MB."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {"memory": int(status["VmHWM"].split()[0]) / 1024, "private": int(status["RssAnon"].split()[0]) / 1024}
 
 
 @contextmanager
 def timed(into: dict[str, Any], name: str) -> Iterator[None]:
-    """Wall time into ``name``; CPU time of this process beside it."""
-    began, cpu = time.perf_counter(), time.process_time()
+    """Write the wall time to ``into[name]`` and the CPU time of this process to ``into["cpu_" + name]``."""
+    start, cpu = time.perf_counter(), time.process_time()
     yield
-    into[name], into[f"cpu_{name}"] = time.perf_counter() - began, time.process_time() - cpu
+    into[name], into[f"cpu_{name}"] = time.perf_counter() - start, time.process_time() - cpu
 
 
 @contextmanager
 def snapshots_of_tune(into: dict[str, Any]) -> Iterator[None]:
-    """Count and time the snapshots that Tune takes meanwhile."""
+    """Count and time the snapshots that Tune takes inside the context."""
     from ray.tune.execution.tune_controller import TuneController
 
     save, into["snapshots"], into["snapshot_seconds"] = TuneController.save_to_dir, 0, 0.0
 
     def counted(controller: TuneController) -> None:
-        began = time.perf_counter()
+        start = time.perf_counter()
         save(controller)
         into["snapshots"] += 1
-        into["snapshot_seconds"] += time.perf_counter() - began
+        into["snapshot_seconds"] += time.perf_counter() - start
 
     TuneController.save_to_dir = counted
     yield
@@ -65,7 +68,10 @@ def snapshots_of_tune(into: dict[str, Any]) -> Iterator[None]:
 
 
 def ours(storage: str, trials: int) -> dict[str, Any]:
-    """With the graph, the search, the watch and the store of a real sweep; each trial leaves a row in ``trials``."""
+    """Run a sweep with the graph, search, progress callback and store of this package.
+
+    Each trial writes a row of ``trials``.
+    """
     import ray
     from ray import tune
 
@@ -100,13 +106,13 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
         sweep_record.save_sweep(sweep, store)
         state = compute_state(build_graph(sweep.trials), store)
     row = dict.fromkeys(schemas.SCHEMAS["trials"].names)
-    began = time.perf_counter()
+    start = time.perf_counter()
     with (
         ProgressCallback(sweep.name, state, store) as watch,
         temporary_folder() as folder,
         ray_cluster.cluster("local", folder),
     ):
-        found["start"] = time.perf_counter() - began
+        found["start"] = time.perf_counter() - start
         with timed(found, "seconds"), snapshots_of_tune(found):
             release = RunQueue(state.graph, state.ready, scheduling_key(sweep, state.graph, state.ready))
             trainable = tune.with_parameters(Nothing, store=store, sweep=sweep.name, row=row)
@@ -119,7 +125,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
 
 
 def bare(storage: str, trials: int) -> dict[str, Any]:
-    """Tune as a careful user has it: workers reused, its log files off, silent; snapshots as it takes them itself."""
+    """Run Tune as an experienced user configures it: workers reused, no log files, no output, default snapshots."""
     import ray
 
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -133,7 +139,7 @@ def bare(storage: str, trials: int) -> dict[str, Any]:
 
 
 def bare_again(storage: str, trials: int) -> dict[str, Any]:
-    """The same started again when it has finished: what Tune's own resume does."""
+    """Restore the finished sweep of :func:`bare` with Tune's own resume."""
     import ray
     from ray import tune
 
@@ -176,7 +182,7 @@ def bare_tuner(storage: str, trials: int) -> Any:
 
 
 def planned(storage: str, trials: int) -> dict[str, Any]:
-    """``plan``, ``status`` and the release of all runs of a sweep that nobody has begun."""
+    """Run ``plan``, ``status`` and the release of all runs on a sweep that has not started."""
     from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.config.sweep import parse_sweep
     from sparsweep.tuner.execution.queue import RunQueue

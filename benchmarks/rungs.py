@@ -1,7 +1,7 @@
-"""The rungs of the ladder: from the authors' loop to the engine with everything on, each with one change more.
+"""The rungs of the ladder, from the authors' loop to the engine with all optimizations. Each rung adds one change.
 
-A rung trains one problem without end. :meth:`Rung.steps` gives the number of images after each step; nothing
-waits for the device unless the rung's own loop does.
+A rung trains one problem without end. :meth:`Rung.steps` yields the number of images after each step. The benchmark
+adds no synchronization with the device; only the rung's loop may synchronize.
 """
 
 from __future__ import annotations
@@ -30,35 +30,38 @@ from sparsweep.trainables.training.trainer import Trainer
 
 Batch = tuple[torch.Tensor, torch.Tensor]
 CHECKED = 16
-"""Images of the batch on which a rung's step is compared with the same step in float64."""
+"""Batch size of the comparison between a rung's step and the same step in float64."""
 CHECKED_LR = 0.1
-"""The paper's: a step that changes the weights by a part that can be seen."""
+"""Learning rate of the paper. It is large enough for a visible change of the weights in one step."""
 LR = 0.01
-"""Small, for labels are random and nothing is to diverge."""
+"""Small learning rate: labels are random, and the training must not diverge."""
 ATTACK_STEPS = 10
 CHECKED_ATTACK_STEPS = 1
-"""A sign that rounding turns moves a pixel: after ten steps fp32 and fp64 are at other images."""
+"""Rounding can flip the sign of a gradient, which moves a pixel. After ten steps, fp32 and fp64 images differ."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """All weights of a network, float64 [P], before and after a step."""
+    """All weights of a network before and after a step, each (P,), float64."""
 
     before: torch.Tensor
     after: torch.Tensor
 
     def of_weights(self, other: Change) -> float:
-        """How far its end is from that of ``other``, relative to the weights there."""
+        """Return the distance between both results, relative to the weights of ``other``."""
         return ((self.after - other.after).norm() / other.after.norm()).item()
 
     def of_update(self, other: Change) -> float:
-        """The same relative to what that step changed: 1 says that nothing of it is right."""
+        """Return the distance between both results, relative to the update of ``other``.
+
+        A value of 1 means that the update is entirely wrong.
+        """
         return ((self.after - other.after).norm() / (other.after - other.before).norm()).item()
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is trained: random uint8 images, never zeros, on which every rung does the same work."""
+    """Training problem on random uint8 images, on which all rungs do the same work. Zero images would be faster."""
 
     model: str
     width: float
@@ -78,10 +81,10 @@ class Problem:
     def spec(
         self, precision: str = "fp32", attack_steps: int = ATTACK_STEPS, batch_size: int | None = None
     ) -> TrialSpec:
-        # As the authors attack in training, so that both loops do the same work.
+        # The authors' attack during training, so that both loops do the same work.
         attack = {"name": "adversarial", "batch_norm": "train", "steps": attack_steps}
         fields: dict[str, Any] = {
-            "dataset": "digits",  # a name alone: the images are this problem's
+            "dataset": "digits",  # only a name: the images come from this problem
             "model": {"name": self.model, "width": self.width},
             "sparsifier": "random",
             "sparsity": self.sparsity,
@@ -103,7 +106,7 @@ class Problem:
 
     @cached_property
     def checked(self) -> Batch:
-        """The batch that steps are compared on."""
+        """Batch of the comparison with float64."""
         return self.data.train_images[:CHECKED].float() / 255, self.data.train_labels[:CHECKED]
 
     def batches(self) -> BatchIterator:
@@ -117,14 +120,14 @@ class Problem:
         return Trainer(spec or self.spec(), self.data, torch.arange(self.samples), lambda spec: {}, runner_cache)
 
     def loop(self, dtype: torch.dtype = torch.float32, lr: float = LR) -> AuthorsLoop:
-        """The authors' loop at the engine's initial weights and masks."""
+        """Return the authors' loop with the engine's initial weights and masks."""
         training = self.training()
         masks = {name: mask.to(dtype) for name, mask in training.masks.items()}
         model = build_model(training.spec, self.data).to(self.device, dtype)
         return AuthorsLoop(model, self.device, masks, PGD(steps=ATTACK_STEPS) if self.attack else None, lr=lr)
 
     def checked_step(self, dtype: torch.dtype = torch.float32) -> Change:
-        """One step of the authors' loop on the checked batch."""
+        """Return the change in one step of the authors' loop on the batch :attr:`checked`."""
         loop, (images, labels) = self.loop(dtype, CHECKED_LR), self.checked
         if self.attack:
             loop.attack = PGD(steps=CHECKED_ATTACK_STEPS, random_start=False)
@@ -135,7 +138,7 @@ class Problem:
 
 
 class Rung(ABC):
-    """One way to train a ``problem``; it is as fast as it will be after ``warm_up`` steps."""
+    """One way to train a ``problem``. It reaches full speed after ``warm_up`` steps."""
 
     model: nn.Module
     masks: Mapping[str, torch.Tensor]
@@ -146,15 +149,18 @@ class Rung(ABC):
 
     @abstractmethod
     def steps(self) -> Iterator[int]:
-        """Train on and on; the number of images after each step."""
+        """Train without end. Yield the number of images after each step."""
 
     @abstractmethod
     def checked_step(self) -> Change:
-        """One step from the initial weights, on the problem's checked batch, attacked from no random start."""
+        """Return the change in one step from the initial weights on the problem's batch :attr:`Problem.checked`.
+
+        The attack has no random start.
+        """
 
 
 class Theirs(Rung):
-    """The authors' loop, on batches from ``source``: their loader, one batch in memory, or the engine's batches."""
+    """The authors' loop. Its batches come from ``source``: their loader, one batch in memory, or the engine."""
 
     def __init__(self, problem: Problem, source: Literal["loader", "memory", "tensors"], workers: int) -> None:
         super().__init__(problem)
@@ -162,7 +168,7 @@ class Theirs(Rung):
         self.loop = problem.loop()
         self.model, self.masks = self.loop.model, self.loop.masks
         if source == "loader":
-            self.warm_up = 2 * workers + 1  # a loader at rest has two batches ready for each of its workers
+            self.warm_up = 2 * workers + 1  # an idle loader has two batches ready per worker
 
     def epochs(self) -> Iterator[Loader]:
         problem, batches = self.problem, self.problem.batches()
@@ -186,7 +192,7 @@ class Theirs(Rung):
 
 
 class Ours(Rung):
-    """The engine, with the levers of ``engine``."""
+    """The engine of this package with the execution settings ``engine``."""
 
     def __init__(self, problem: Problem, precision: str, engine: ExecutionConfig) -> None:
         super().__init__(problem)
@@ -214,14 +220,13 @@ class Ours(Rung):
         initial, before = deepcopy(run.model.state_dict()), weights(run.model)
         run.model.train()
         run.runner.lr.fill_(CHECKED_LR)
-        for _ in range(
-            WARMUP_STEPS + 2 if run.runner.capture_enabled else 1
-        ):  # the last of them is replayed, where steps are
+        # With CUDA graphs, the last of these steps is a replay.
+        for _ in range(WARMUP_STEPS + 2 if run.runner.capture_enabled else 1):
             run.runner.reset(initial)
             run.train_step(images, labels, noise, 0)
         return Change(before, weights(run.model))
 
 
 def weights(model: nn.Module) -> torch.Tensor:
-    """A copy of all parameters, float64 [P]."""
+    """Return a copy of all parameters, (P,), float64."""
     return torch.cat([parameter.detach().double().flatten() for parameter in model.parameters()])

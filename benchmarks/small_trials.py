@@ -1,6 +1,6 @@
-"""The same small trainings as a sweep, one after the other without Ray, and in the authors' way.
+"""The same small trainings in a plain loop without Ray and in the authors' loop, for comparison with a sweep.
 
-Each function measures in this process, which is to be a new one, and returns the wall ``seconds``.
+Each function measures the current process, which must be a new one, and returns the wall time ``seconds``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def specs(trials: int, epochs: int) -> list[Any]:
 
 
 def trainings(chosen: Iterable[Any]) -> Iterator[Any]:
-    """The trainings of ``chosen``, each made when the one before has ended."""
+    """Yield the trainings of ``chosen``. Each is created after the previous one has finished."""
     import torch
 
     from sparsweep.trainables.difficulties.base import random_subset
@@ -41,49 +41,49 @@ def trainings(chosen: Iterable[Any]) -> Iterator[Any]:
         data = data or to_device_data(
             spec.dataset.load(), spec.model.channels, spec.model.min_size, torch.device("cpu")
         )
-        yield Trainer(spec, data, random_subset(len(data.train_labels), spec.samples, spec.seed), no_parent)
+        yield Trainer(spec, data, random_subset(len(data.train_labels), spec.num_samples, spec.seed), raise_no_prerequisite)
 
 
-def no_parent(spec: Any) -> Any:
-    raise LookupError(f"a random mask has no prerequisite, asked for {spec}")
+def raise_no_prerequisite(spec: Any) -> Any:
+    raise LookupError(f"a random mask has no prerequisite (got {spec})")
 
 
 def epochs_of(storage: str, trials: int, epochs: int) -> dict[str, Any]:
-    """How many epochs take about :data:`TARGET_SECONDS` here, on one thread."""
+    """Return the number of epochs that take about :data:`TARGET_SECONDS` on one thread of this machine."""
     return {"epochs": max(1, round(4 * TARGET_SECONDS / loop(storage, 1, 4)["seconds"]))}
 
 
 def loop(storage: str, trials: int, epochs: int) -> dict[str, Any]:
-    """The trainings of this package, one after the other on one thread, with nothing around them."""
+    """Run the trainings of this package one after the other on one thread, without Ray."""
     import torch
 
     torch.set_num_threads(1)
-    next(trainings(specs(1, 1))).train_epoch()  # what is only loaded once
-    began = time.perf_counter()
+    next(trainings(specs(1, 1))).train_epoch()  # warm-up: imports and data are loaded once
+    start = time.perf_counter()
     for training in trainings(specs(trials, epochs)):
         for _ in range(epochs):
             training.train_epoch()
-    return {"seconds": time.perf_counter() - began}
+    return {"seconds": time.perf_counter() - start}
 
 
 def authors(storage: str, trials: int, epochs: int) -> dict[str, Any]:
-    """The same networks, masks, images and batches through the authors' loop, one after the other on all threads."""
+    """Train the same networks, masks, images and batches in the authors' loop, one after the other on all threads."""
     import torch
 
     from benchmarks.authors_loop import AuthorsLoop, test_loader, train_loader
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     for training in trainings(specs(trials, epochs)):
         data, recipe = training.data, training.spec.recipe
         masks = {name: mask.float() for name, mask in training.masks.items()}
-        theirs = AuthorsLoop(training.model, torch.device("cpu"), masks, lr=recipe.lr)
+        authors_loop = AuthorsLoop(training.model, torch.device("cpu"), masks, lr=recipe.lr)
         images, labels = data.train_images.numpy(), data.train_labels.numpy()
         loader = train_loader(images, labels, recipe.batch_size, recipe.crop_padding, recipe.flip, WORKERS)
         tests = test_loader(data.test_images.numpy(), data.test_labels.numpy(), workers=WORKERS)
         for _ in range(epochs):
-            theirs.train_epoch(loader)
-            theirs.evaluate(tests)
-    return {"seconds": time.perf_counter() - began}
+            authors_loop.train_epoch(loader)
+            authors_loop.evaluate(tests)
+    return {"seconds": time.perf_counter() - start}
 
 
 MEASURES = {measure.__name__: measure for measure in (epochs_of, loop, authors)}

@@ -1,9 +1,12 @@
-"""What a sweep costs besides its trials: ``make bench-sweep``, or ``SIZES="100 300"`` for a short one.
+"""Measure the overhead of a sweep: ``make bench-sweep``, or ``make bench-sweep SIZES="100 300"`` for a short run.
 
-Trials that do nothing go through this package and through Tune alone, in the same run; a sweep that is finished is
-started again; one of 100,000 trials is planned; and small real trials are trained as a sweep, in a bare loop, and in
-the authors' way. Every measurement is a process of its own. The outcome is printed and kept in
-``benchmarks/results/`` as Markdown, with a description of the machine, and as Parquet.
+- Trials that do nothing run in this package and in Tune alone.
+- A finished sweep starts again.
+- A sweep of 100,000 trials is planned.
+- Small real trials run as a sweep, in a plain loop and in the authors' loop.
+
+Each measurement runs in a separate process. The benchmark prints the results and writes them to
+``benchmarks/results/``: as Markdown, with a description of the machine, and as Parquet.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ from benchmarks.machine import describe
 HERE = Path(__file__).parent
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {**noop_sweeps.MEASURES, **small_trials.MEASURES}
 COMMAND = [sys.executable, "-m", "sparsweep.tuner.cli.app"]
-GOALS = """Goals: at most 1.0 of bare Tune at 1,000 trials and .8 at 10,000; driver below 700 MB; again in under 10 s;
+GOALS = """Goals: at most 1.0 of bare Tune at 1,000 trials and 0.8 at 10,000; driver below 700 MB; again in under 10 s;
 efficiency above 90 %."""
 
 
 def measure(name: str, storage: str, trials: int, epochs: int = 0) -> dict[str, Any]:
-    """One of :data:`MEASURES` in a new process."""
+    """Run one of :data:`MEASURES` in a new process."""
     call = ["--measure", name, "--storage", storage, "--trials", str(trials), "--epochs", str(epochs)]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.sweep", *call], capture_output=True, text=True, cwd=HERE.parent
@@ -43,19 +46,19 @@ def measure(name: str, storage: str, trials: int, epochs: int = 0) -> dict[str, 
 
 
 def command(storage: str, *arguments: str) -> dict[str, Any]:
-    """A ``sparsweep`` command as a user calls it: wall seconds, imports included, and peak memory in MB."""
-    began = time.perf_counter()
+    """Run a ``sparsweep`` command as a user does. Return wall seconds (imports included) and peak memory in MB."""
+    start = time.perf_counter()
     process = subprocess.Popen(
         [*COMMAND, *arguments, "--storage", storage], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, cwd=HERE.parent
     )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"sparsweep {' '.join(arguments)}: exit {os.waitstatus_to_exitcode(status)}")
-    return {"seconds": time.perf_counter() - began, "memory": usage.ru_maxrss / 1024}
+    return {"seconds": time.perf_counter() - start, "memory": usage.ru_maxrss / 1024}
 
 
 def noop(sizes: Sequence[int]) -> list[dict[str, Any]]:
-    """No-op sweeps of each size, ours and bare Tune's, and both started again when they are finished."""
+    """Run no-op sweeps of each size with this package and with Tune alone. Start both again after they finish."""
     rows = []
     for trials in sizes:
         with tempfile.TemporaryDirectory() as storage:
@@ -69,7 +72,7 @@ def noop(sizes: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def small(trials: int) -> list[dict[str, Any]]:
-    """Small real trials: as a sweep, in a loop, in the authors' loop."""
+    """Run small real trials as a sweep, in a plain loop and in the authors' loop."""
     from sparsweep.analysis import load_trials
 
     slots = os.cpu_count() or 1
@@ -77,14 +80,14 @@ def small(trials: int) -> list[dict[str, Any]]:
         epochs = measure("epochs_of", storage, 1)["epochs"]
         file = Path(storage, "small.yaml")
         file.write_text(small_trials.sweep_file(trials, epochs))
-        whole = command(storage, "run", str(file))
+        whole_command = command(storage, "run", str(file))
         table = load_trials(storage)
         wall = (table["finished_at"].max() - table["started_at"].min()).total_seconds()
         loop = measure("loop", storage, trials, epochs)
         few = max(1, trials // 20)
         authors = measure("authors", storage, few, epochs)["seconds"] * trials / few
     row = {"what": "small", "trials": trials, "epochs": epochs, "slots": slots, "seconds": wall}
-    row |= {"command_seconds": whole["seconds"], "loop_seconds": loop["seconds"], "authors_seconds": authors}
+    row |= {"command_seconds": whole_command["seconds"], "loop_seconds": loop["seconds"], "authors_seconds": authors}
     row["efficiency"] = loop["seconds"] / (wall * slots)
     row["own_efficiency"] = table["seconds"].sum() / (wall * slots)
     return [row]
@@ -119,7 +122,7 @@ def noop_table(rows: Sequence[Mapping[str, Any]]) -> list[str]:
                     *(f"{size:.0f}" for size in memory),
                 ]
             )
-    head = ["trials", "", "over bare", "s", "ms a trial", "driver, CPU s", "start of Ray, s", "snapshots, s"]
+    head = ["trials", "", "over bare", "s", "ms per trial", "driver, CPU s", "start of Ray, s", "snapshots, s"]
     return table([*head, "again, s", "driver, MB", "of it private", "again, MB"], lines)
 
 
@@ -157,9 +160,9 @@ def report(rows: Sequence[Mapping[str, Any]], facts: Mapping[str, str]) -> str:
     lines += planned_table(of("planned"))
     lines += small_table(of("small"))
     lines += [
-        "Seconds of no-op sweeps leave the start of Ray out. Efficiency: seconds of the bare loop over (seconds of the",
-        "sweep x slots), from the first trial's start to the last one's end. The authors' loop is measured on a",
-        "twentieth of the trials. Not measured on a GPU.",
+        "Seconds of no-op sweeps exclude the start of Ray. Efficiency: seconds of the bare loop / (seconds of the",
+        "sweep x slots), from the start of the first trial to the end of the last one. The authors' loop is measured",
+        "on 1/20 of the trials. Not measured on a GPU.",
     ]
     return "\n".join(lines) + "\n"
 
@@ -184,7 +187,7 @@ def main() -> None:
         rows += [measure("planned", f"{storage}/{trials}", trials) for trials in options.planned]
     rows += small(options.small) if options.small else []
     options.out.mkdir(parents=True, exist_ok=True)
-    import pandas as pd  # not in the processes that are measured
+    import pandas as pd  # imported here, so that measured processes do not load it
 
     pd.DataFrame(rows).assign(**facts).to_parquet(options.out / "sweep.parquet", index=False)
     (options.out / "sweep.md").write_text(text := report(rows, facts), encoding="utf-8")

@@ -1,10 +1,10 @@
-"""What an update of masks costs beside a training step: thresholds and updates at 11 and 21 million weights.
+"""Measure the cost of a mask update relative to a training step: ``make bench-topology``.
 
-``make bench-topology`` runs it. One process; every round times everything once on every device that there is, in an
-order that is reversed every other round. A cost is given relative to the training step of the same round (ResNet18 at
-100 classes, random 32x32 images, batches of 128), which stands in every round twice: how far the two are apart is the
-noise. On a CPU with one thread the clock is that of the process, so that other processes do not count. The results
-are a table in Markdown and in Parquet with a description of the machine.
+It times thresholds and updates at 11 and 21 million weights. Each round times every kernel once on every available
+device, in an order that is reversed in every other round. Costs are relative to the training step of the same round:
+ResNet18 with 100 classes on random 32x32 images, batch size 128. Each round times this step twice; the difference is
+the noise. On a CPU with one thread the clock is the CPU time of the process, so other processes do not count.
+The results are a table in Markdown and in Parquet, with a description of the machine.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Kernel = Callable[[], object]
 
 
 class Long(ResidualModel):
-    """The blocks of ResNet34: 21 million weights."""
+    """Model with the blocks of ResNet34: 21 million weights."""
 
     name: Literal["long"] = "long"
     channels = 3
@@ -54,7 +54,7 @@ class Long(ResidualModel):
 
 
 class Short(Long):
-    """The blocks of ResNet18: 11 million weights."""
+    """Model with the blocks of ResNet18: 11 million weights."""
 
     blocks = (2, 2, 2, 2)
 
@@ -65,7 +65,7 @@ def trial(sparsifier: str, model: ResidualModel, batch: int) -> TrialSpec:
 
 
 def training(device: torch.device, batch: int) -> Trainer:
-    """A training of SET on one batch of random images."""
+    """Return a training of SET on one batch of random images."""
     random = np.random.default_rng(0)
     pixels, labels = random.integers(0, 256, (batch, 3, 32, 32), dtype=np.uint8), random.integers(0, 100, batch)
     data = to_device_data(ImageData(pixels, labels, pixels, labels, classes=100), 3, 32, device)
@@ -73,13 +73,13 @@ def training(device: torch.device, batch: int) -> Trainer:
 
 
 def weights_of(model: ResidualModel, device: torch.device) -> Tensors:
-    """The maskable weights of a fresh network."""
+    """Return the maskable weights of a new network."""
     module = model.build(100, ([0.5] * 3, [0.25] * 3))
     return {name: weight.detach().to(device).requires_grad_() for name, weight in maskable(module).items()}
 
 
 def thresholds(weights: Tensors) -> Iterator[tuple[str, Kernel]]:
-    """The largest fifth of all weights, and of every layer."""
+    """Yield kernels that select the largest 20 % of all weights, and of the weights of each layer."""
     scores = magnitudes({name: weight.detach() for name, weight in weights.items()})
     kept = round((1 - SPARSITY) * sum(score.numel() for score in scores.values()))
     counts = {name: round((1 - SPARSITY) * score.numel()) for name, score in scores.items()}
@@ -88,14 +88,14 @@ def thresholds(weights: Tensors) -> Iterator[tuple[str, Kernel]]:
 
 
 def update(name: str, weights: Tensors, run: Trainer) -> Kernel:
-    """An update of method ``name`` and its masks put in force, with its gradients at hand."""
+    """Return a kernel that updates and applies the masks of method ``name``. Gradients are given."""
     counts = {layer: round((1 - SPARSITY) * weight.numel()) for layer, weight in weights.items()}
     masks = random_per_layer(weights, counts, derive(0, "masks"))
     topology = MaskedParams(weights, torch.optim.SGD(weights.values(), lr=0.1, momentum=0.9), masks)
     gradients = {layer: torch.randn_like(weight) for layer, weight in weights.items()}
     method = sparsifiers.parse(name)
     spec = run.spec.replace(sparsifier=method)
-    # In the middle of training, for every method has something to do then.
+    # In the middle of the training every method changes its masks.
     step = run.timeline.steps // 2
 
     def act() -> None:
@@ -107,7 +107,7 @@ def update(name: str, weights: Tensors, run: Trainer) -> Kernel:
 
 
 def kernels(device: torch.device, batch: int) -> dict[tuple[int, str], Kernel]:
-    """What is timed, by number of weights and name."""
+    """Return the kernels to time, by number of weights and name."""
     run = training(device, batch)
     run.model.train()
     images, labels = next(run.batches.iter_epoch(derive(0, "batches")))
@@ -126,26 +126,32 @@ def kernels(device: torch.device, batch: int) -> dict[tuple[int, str], Kernel]:
 
 
 def clock(device: torch.device) -> float:
-    """Seconds, when the device is done: of this process where it has one thread of a CPU, else of the wall."""
+    """Return the time in seconds after the device has finished its work.
+
+    The time is the CPU time of the process on a CPU with one thread, and the wall time otherwise.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     return time.process_time() if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter()
 
 
 def seconds(kernel: Kernel, device: torch.device) -> float:
-    """How long one call takes."""
-    began = clock(device)
+    """Return the duration of one call."""
+    start = clock(device)
     kernel()
-    return clock(device) - began
+    return clock(device) - start
 
 
 def measure(device: torch.device, batch: int, rounds: int) -> list[dict[str, Any]]:
-    """A row a kernel: median seconds, and median, least and largest cost relative to the step of the same round."""
+    """Return one row per kernel: median seconds, and costs relative to the training step of the same round.
+
+    Costs are the median, minimum and maximum over rounds.
+    """
     table = kernels(device, batch)
     (step,) = (key for key in table if key[1] == STEP)
     order = [*table, step]
     for key in table if device.type == "cuda" else [step]:
-        table[key]()  # what is compiled or chosen at the first call is not timed
+        table[key]()  # warm-up: compilation and kernel selection are not timed
     times: dict[tuple[int, str], list[list[float]]] = {key: [] for key in table}
     for turn in range(rounds):
         found: dict[tuple[int, str], list[float]] = {key: [] for key in table}
@@ -156,7 +162,7 @@ def measure(device: torch.device, batch: int, rounds: int) -> list[dict[str, Any
     rows = []
     for (size, name), rounds_of in times.items():
         steps = [statistics.mean(pair) for pair in times[step]]
-        # The step itself: its second time in a round against its first, which is the noise.
+        # For the step itself: second time in a round / first time, which is the noise.
         ratios = [pair[-1] / (pair[0] if name == STEP else mean) for pair, mean in zip(rounds_of, steps, strict=True)]
         rows.append(
             {
@@ -182,7 +188,7 @@ def title(device: torch.device) -> str:
 
 
 def shares(rows: list[dict[str, Any]]) -> list[str]:
-    """Of the time between two updates, the share that an update takes, for the updates at 11 million weights."""
+    """Return the share of training time that the updates at 11 million weights take, as lines of text."""
     lines = []
     for device in dict.fromkeys(row["device"] for row in rows):
         own = {row["kernel"]: row for row in reversed(rows) if row["device"] == device}
@@ -200,25 +206,25 @@ def shares(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def report(rows: list[dict[str, Any]], facts: dict[str, str]) -> str:
-    measured = "" if torch.cuda.is_available() else " Not measured on a GPU: there was none."
+    measured = "" if torch.cuda.is_available() else " Not measured on a GPU: none available."
     lines = [
-        "# What an update of masks costs",
+        "# Cost of a mask update",
         "",
         *(f"- {name}: {fact}" for name, fact in facts.items()),
         "",
         f"`make bench-topology`, {rows[0]['rounds']} rounds.{measured}",
         "",
         f"A training step is one of ResNet18 at 100 classes on {rows[0]['batch']} images of 32x32 pixels, sparsity "
-        f"{SPARSITY}. Costs relative to the step of the same round: median (least to most). The step against itself is "
-        "the noise.",
+        f"{SPARSITY}. Costs relative to the step of the same round: median (min to max). The step relative to itself "
+        "is the noise.",
         "",
-        "| device | weights | what | seconds | of a step |",
+        "| device | weights | kernel | seconds | relative to a step |",
         "|---|---|---|---|---|",
     ]
     for row in rows:
         ratio = f"{row['of_a_step']:.3f} ({row['least']:.3f} to {row['most']:.3f})"
         lines.append(f"| {row['device']} | {row['weights']:,} | {row['kernel']} | {row['seconds']:.3f} | {ratio} |")
-    return "\n".join([*lines, "", "The share of the training between two updates:", "", *shares(rows), ""])
+    return "\n".join([*lines, "", "Share of the training time that updates take:", "", *shares(rows), ""])
 
 
 def main() -> None:
