@@ -41,7 +41,8 @@ def trainings(chosen: Iterable[Any]) -> Iterator[Any]:
         data = data or to_device_data(
             spec.dataset.load(), spec.model.channels, spec.model.min_size, torch.device("cpu")
         )
-        yield Trainer(spec, data, random_subset(len(data.train_labels), spec.num_samples, spec.seed), raise_no_prerequisite)
+        indices = random_subset(len(data.train_labels), spec.num_samples, spec.seed)
+        yield Trainer(spec, data, indices, raise_no_prerequisite)
 
 
 def raise_no_prerequisite(spec: Any) -> Any:
