@@ -1,4 +1,4 @@
-"""A small sweep, and a way to run it in this process: the same runs, one after the other, without Ray."""
+"""Fixtures: a small sweep, and a function that runs a sweep sequentially in this process, without Ray."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def small() -> Sweep:
 
 @pytest.fixture
 def run_here(tmp_path: Path) -> Callable[..., list[str]]:
-    """Run what is missing of a sweep in ``tmp_path``; returns the ids of the runs that were trained."""
+    """Run the unfinished runs of a sweep in ``tmp_path``. Return the ids of the trained runs."""
 
     def inputs(spec: RunSpec) -> RunInputs:
         images = spec.dataset_spec.load()
@@ -52,13 +52,13 @@ def run_here(tmp_path: Path) -> Callable[..., list[str]]:
     def run(sweep: Sweep, storage: Path = tmp_path) -> list[str]:
         store = Store(str(storage))
         state = compute_state(build_graph(sweep.trials), store)
-        release = RunQueue(state.graph, state.ready)
+        queue = RunQueue(state.graph, state.ready)
         trained = []
-        while (run_id := release.next()) is not None:
+        while (run_id := queue.next()) is not None:
             spec = state.graph.runs[run_id]
             assert open_run(spec, inputs(spec), store, sweep.name).run_for(float("inf")).is_finished
             trained.append(run_id)
-            release.finish(run_id)
+            queue.finish(run_id)
         return trained
 
     return run
@@ -66,13 +66,13 @@ def run_here(tmp_path: Path) -> Callable[..., list[str]]:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run the command in this process; its exit code, standard output and standard error."""
+    """Run the command in this process. Return its exit code, standard output and standard error."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *arguments])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             cli.main()
-        said = capsys.readouterr()
-        return int(ended.value.code or 0), said.out, said.err
+        captured = capsys.readouterr()
+        return int(exit_info.value.code or 0), captured.out, captured.err
 
     return run

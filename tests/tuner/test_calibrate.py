@@ -1,4 +1,4 @@
-"""How fast a machine trains the networks of a sweep: measured, said, kept, and used by the plan."""
+"""Training speed of a machine on the networks of a sweep: measured, printed, stored, and used by plan."""
 
 from __future__ import annotations
 
@@ -30,41 +30,43 @@ def sweep(monkeypatch: pytest.MonkeyPatch) -> Sweep:
     return parse_sweep(TEXT, "calibrated")
 
 
-def measured(sweep: Sweep, store: Store) -> list[str]:
-    found = throughput.measure(build_graph(sweep.trials).runs.values(), store, sweep.resources)
-    return [throughput.format_rate(one) for one in found]
+def measure(sweep: Sweep, store: Store) -> list[str]:
+    measurements = throughput.measure(build_graph(sweep.trials).runs.values(), store, sweep.resources)
+    return [throughput.format_rate(measurement) for measurement in measurements]
 
 
-def test_every_kind_of_training_is_measured_once_and_the_plan_knows_hours(sweep: Sweep, tmp_path: Path) -> None:
+def test_every_kind_of_training_is_measured_once_and_the_plan_shows_hours(sweep: Sweep, tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     assert format_estimate(estimate(sweep, store))[-1].endswith("unknown. Measure the speed: sparsweep calibrate")
-    said = measured(sweep, store)
-    assert len(said) == 2 and all(" images/s on " in line for line in said)
-    attacks = {line.split(", ")[-1].partition(":")[0] for line in said}
-    assert attacks == {"no attack", "under attack (7 forward passes per image)"}, "3, and 2 for each of 2 steps"
-    assert all(line.startswith("resnet8 stem 3x3 width 0.25 at 8 px, ") for line in said)
+    lines = measure(sweep, store)
+    assert len(lines) == 2 and all(" images/s on " in line for line in lines)
+    attacks = {line.split(", ")[-1].partition(":")[0] for line in lines}
+    assert attacks == {"no attack", "under attack (7 forward passes per image)"}, (
+        "3 passes, and 2 for each of 2 attack steps"
+    )
+    assert all(line.startswith("resnet8 stem 3x3 width 0.25 at 8 px, ") for line in lines)
     assert format_estimate(estimate(sweep, store))[-1].split(", ")[-1].startswith("calibrated on ")
 
 
-def test_it_is_measured_with_the_levers_of_the_sweep(
+def test_speed_is_measured_with_the_execution_settings_of_the_sweep(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used: list[ExecutionConfig] = []
 
-    class Seen(ThroughputProbe):
+    class RecordingProbe(ThroughputProbe):
         def __init__(self, spec: Any, device: torch.device, engine: ExecutionConfig) -> None:
             used.append(engine)
             super().__init__(spec, device, engine)
             assert self.training.runner.capture_fn is None or engine.graphs
 
-    monkeypatch.setattr(throughput, "ThroughputProbe", Seen)
-    store, turned = Store(str(tmp_path)), parse_sweep(TEXT, "calibrated", ["resources.execution.graphs=false"])
-    assert all(", graphs off, " in line for line in measured(turned, store))
+    monkeypatch.setattr(throughput, "ThroughputProbe", RecordingProbe)
+    store, without_graphs = Store(str(tmp_path)), parse_sweep(TEXT, "calibrated", ["resources.execution.graphs=false"])
+    assert all(", graphs off, " in line for line in measure(without_graphs, store))
     assert used == [ExecutionConfig(graphs=False)] * 2
-    assert estimate(turned, store)["hours"] is not None and estimate(sweep, store)["hours"] is None
+    assert estimate(without_graphs, store)["hours"] is not None and estimate(sweep, store)["hours"] is None
 
 
-def test_what_does_not_fit_is_said_and_no_hours_rest_on_it(
+def test_out_of_memory_is_printed_and_gives_no_hours(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def too_large(*arguments: Any) -> ThroughputProbe:
@@ -72,5 +74,5 @@ def test_what_does_not_fit_is_said_and_no_hours_rest_on_it(
 
     monkeypatch.setattr(throughput, "ThroughputProbe", too_large)
     store = Store(str(tmp_path))
-    assert all("does not fit into memory on " in line for line in measured(sweep, store))
+    assert all("does not fit into memory on " in line for line in measure(sweep, store))
     assert estimate(sweep, store)["hours"] is None

@@ -1,4 +1,4 @@
-"""``cluster.yaml`` and ``aws-account.yaml`` against AWS's own shapes, as moto keeps them; no network, no account."""
+"""``cluster.yaml`` and ``aws-account.yaml`` on the AWS mock of moto, without network or account."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SSH_FROM = "203.0.113.7/32"
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, str]]:
-    """An account in which the stack has been made; its outputs."""
+    """Outputs of the stack that was created in a mock account."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / ".ssh").mkdir()
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
@@ -56,8 +56,8 @@ def deploy(ssh_from: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in outputs}
 
 
-def filled_in(account: dict[str, str]) -> dict[str, Any]:
-    """``cluster.yaml`` with its three lines changed, as ``ray up`` would go on with it."""
+def prepared_config(account: dict[str, str]) -> dict[str, Any]:
+    """Return ``cluster.yaml`` with the user's values inserted, as ``ray up`` prepares the file."""
     text = (ROOT / "cluster.yaml").read_text()
     image = boto3.client("ec2").describe_images()["Images"][0]["ImageId"]
     for placeholder, value in {"ami-" + 17 * "0": image, "sg-" + 17 * "0": account["SecurityGroup"]}.items():
@@ -67,7 +67,7 @@ def filled_in(account: dict[str, str]) -> dict[str, Any]:
 
 
 def launch(config: dict[str, Any], kind: str) -> dict[str, Any]:
-    """The instance that Ray starts for a node type, as AWS describes it."""
+    """Start the instance of a node type through Ray. Return its description by AWS."""
     nodes = _get_node_provider(config["provider"], config["cluster_name"])
     tags = {
         TAG_RAY_NODE_KIND: "head" if kind == "head" else "worker",
@@ -82,7 +82,7 @@ def launch(config: dict[str, Any], kind: str) -> dict[str, Any]:
     return boto3.client("ec2").describe_instances(InstanceIds=[started])["Reservations"][0]["Instances"][0]
 
 
-def test_the_stack_opens_ssh_to_the_stated_address_and_the_nodes_to_each_other(account: dict[str, str]) -> None:
+def test_stack_opens_ssh_to_the_given_address_and_traffic_between_nodes(account: dict[str, str]) -> None:
     group = account["SecurityGroup"]
     rules = boto3.client("ec2").describe_security_groups(GroupIds=[group])["SecurityGroups"][0]["IpPermissions"]
     ssh, inside = sorted(rules, key=lambda rule: rule["IpProtocol"], reverse=True)
@@ -92,7 +92,7 @@ def test_the_stack_opens_ssh_to_the_stated_address_and_the_nodes_to_each_other(a
     assert account["Storage"].startswith("s3://")
 
 
-def test_workers_reach_the_bucket_and_nothing_else(account: dict[str, str]) -> None:
+def test_workers_can_access_only_the_bucket(account: dict[str, str]) -> None:
     iam = boto3.client("iam")
     allowed = {}
     for name in ("sparsweep-head", "sparsweep-worker"):
@@ -101,47 +101,49 @@ def test_workers_reach_the_bucket_and_nothing_else(account: dict[str, str]) -> N
         statements = [statement for policy in policies for statement in statements_of(policy["PolicyArn"])]
         allowed[name] = {action for statement in statements for action in statement["Action"]}
         bucket = account["Storage"].removeprefix("s3://")
-        of_storage = [rule for rule in statements if rule["Action"][0].startswith("s3:")]
-        assert {rule["Resource"] for rule in of_storage} == {f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"}
+        storage_rules = [rule for rule in statements if rule["Action"][0].startswith("s3:")]
+        assert {rule["Resource"] for rule in storage_rules} == {f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"}
     assert all(action.startswith("s3:") for action in allowed["sparsweep-worker"])
     assert {"ec2:RunInstances", "ec2:CreateTags", "ec2:TerminateInstances", "iam:PassRole"} < allowed["sparsweep-head"]
 
 
 def allows(statements: list[dict[str, Any]], action: str, resource: str, **context: str) -> bool:
-    """Whether one of the statements allows ``action`` on ``resource``; keys of ``context`` as IAM has them."""
+    """Return whether a statement allows ``action`` on ``resource``. ``context`` holds IAM condition keys."""
 
-    def holds(statement: dict[str, Any]) -> bool:
-        named = fnmatch(resource, statement["Resource"]) if "Resource" in statement else None
-        here = not fnmatch(resource, statement["NotResource"]) if named is None else named
-        asked = statement.get("Condition", {}).get("StringEquals", {})
-        known = any(fnmatch(action, pattern) for pattern in statement["Action"])
-        return known and here and all(context.get(key) == value for key, value in asked.items())
+    def applies(statement: dict[str, Any]) -> bool:
+        resource_matches = fnmatch(resource, statement["Resource"]) if "Resource" in statement else None
+        in_scope = not fnmatch(resource, statement["NotResource"]) if resource_matches is None else resource_matches
+        conditions = statement.get("Condition", {}).get("StringEquals", {})
+        action_matches = any(fnmatch(action, pattern) for pattern in statement["Action"])
+        return action_matches and in_scope and all(context.get(key) == value for key, value in conditions.items())
 
-    return any(holds(statement) for statement in statements)
+    return any(applies(statement) for statement in statements)
 
 
-def test_the_first_spot_instance_of_an_account_makes_its_role_and_no_other(account: dict[str, str]) -> None:
-    """Without it no worker ever comes, and the reason stands in the autoscaler's log alone."""
+def test_head_may_create_only_the_spot_service_role(account: dict[str, str]) -> None:
+    """Without this role no worker starts, and only the autoscaler's log contains the reason."""
     iam = boto3.client("iam")
     (role,) = iam.get_instance_profile(InstanceProfileName="sparsweep-head")["InstanceProfile"]["Roles"]
     policies = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
     statements = [statement for policy in policies for statement in statements_of(policy["PolicyArn"])]
-    made = [rule for rule in statements if "iam:CreateServiceLinkedRole" in rule["Action"]]
-    assert [rule["Condition"] for rule in made] == [{"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}]
-    assert made[0]["Resource"].endswith(":role/aws-service-role/spot.amazonaws.com/*")
+    role_rules = [rule for rule in statements if "iam:CreateServiceLinkedRole" in rule["Action"]]
+    assert [rule["Condition"] for rule in role_rules] == [
+        {"StringEquals": {"iam:AWSServiceName": "spot.amazonaws.com"}}
+    ]
+    assert role_rules[0]["Resource"].endswith(":role/aws-service-role/spot.amazonaws.com/*")
 
 
-def test_the_head_touches_no_instance_but_those_of_its_cluster(account: dict[str, str]) -> None:
+def test_head_can_change_only_instances_of_its_cluster(account: dict[str, str]) -> None:
     iam = boto3.client("iam")
     (role,) = iam.get_instance_profile(InstanceProfileName="sparsweep-head")["InstanceProfile"]["Roles"]
     policies = iam.list_attached_role_policies(RoleName=role["RoleName"])["AttachedPolicies"]
     rules = [statement for policy in policies for statement in statements_of(policy["PolicyArn"])]
-    there = f"arn:aws:ec2:us-east-1:{boto3.client('sts').get_caller_identity()['Account']}"
-    instance, group = f"{there}:instance/i-1", f"{there}:security-group/sg-1"
-    of_cluster, of_another = ({"ec2:ResourceTag/ray-cluster-name": name} for name in ("sparsweep", "production"))
+    arn_prefix = f"arn:aws:ec2:us-east-1:{boto3.client('sts').get_caller_identity()['Account']}"
+    instance, group = f"{arn_prefix}:instance/i-1", f"{arn_prefix}:security-group/sg-1"
+    own_tag, other_tag = ({"ec2:ResourceTag/ray-cluster-name": name} for name in ("sparsweep", "production"))
     for action in ("ec2:TerminateInstances", "ec2:CreateTags"):
-        assert allows(rules, action, instance, **of_cluster)
-        assert not allows(rules, action, instance, **of_another)
+        assert allows(rules, action, instance, **own_tag)
+        assert not allows(rules, action, instance, **other_tag)
         assert not allows(rules, action, instance, **{"ec2:ResourceTag/project": "sparsweep"})
         assert not allows(rules, action, instance) and not allows(rules, action, group)
     assert allows(rules, "ec2:CreateTags", instance, **{"ec2:CreateAction": "RunInstances"})
@@ -149,7 +151,7 @@ def test_the_head_touches_no_instance_but_those_of_its_cluster(account: dict[str
     assert allows(rules, "ec2:RunInstances", instance, **{"aws:RequestTag/ray-cluster-name": "sparsweep"})
     assert not allows(rules, "ec2:RunInstances", instance, **{"aws:RequestTag/ray-cluster-name": "production"})
     assert not allows(rules, "ec2:RunInstances", instance)
-    for used in (group, "arn:aws:ec2:us-east-1::image/ami-1", f"{there}:volume/*"):
+    for used in (group, "arn:aws:ec2:us-east-1::image/ami-1", f"{arn_prefix}:volume/*"):
         assert allows(rules, "ec2:RunInstances", used)
     assert not any(allows(rules, f"ec2:{action}", instance) for action in ("StopInstances", "ModifyInstanceAttribute"))
     assert allows(rules, "ec2:DescribeInstances", "*")
@@ -161,35 +163,35 @@ def statements_of(policy: str) -> list[dict[str, Any]]:
     return iam.get_policy_version(PolicyArn=policy, VersionId=version)["PolicyVersion"]["Document"]["Statement"]
 
 
-def test_ray_starts_the_nodes_that_the_file_describes(account: dict[str, str]) -> None:
-    config = filled_in(account)
-    found = {kind: launch(config, kind) for kind in ("head", "small_gpu", "large_gpu")}
-    assert {kind: node["InstanceType"] for kind, node in found.items()} == {
+def test_ray_starts_the_nodes_of_the_file(account: dict[str, str]) -> None:
+    config = prepared_config(account)
+    nodes_by_kind = {kind: launch(config, kind) for kind in ("head", "small_gpu", "large_gpu")}
+    assert {kind: node["InstanceType"] for kind, node in nodes_by_kind.items()} == {
         "head": "m7i.xlarge",
         "small_gpu": "g5.2xlarge",
         "large_gpu": "g6e.4xlarge",
     }
-    assert {kind: node.get("InstanceLifecycle", "on demand") for kind, node in found.items()} == {
+    assert {kind: node.get("InstanceLifecycle", "on demand") for kind, node in nodes_by_kind.items()} == {
         "head": "on demand",
         "small_gpu": "spot",
         "large_gpu": "spot",
     }
-    for kind, node in found.items():
+    for kind, node in nodes_by_kind.items():
         assert [group["GroupId"] for group in node["SecurityGroups"]] == [account["SecurityGroup"]]
         profile = "sparsweep-head" if kind == "head" else "sparsweep-worker"
         assert node["IamInstanceProfile"]["Arn"].endswith(f"/{profile}")
         assert {"Key": "project", "Value": "sparsweep"} in node["Tags"]
-        assert {"Key": "ray-cluster-name", "Value": "sparsweep"} in node["Tags"]  # as aws-account.yaml asks
+        assert {"Key": "ray-cluster-name", "Value": "sparsweep"} in node["Tags"]  # required by aws-account.yaml
 
 
-def test_ray_adds_no_group_of_its_own(account: dict[str, str]) -> None:
+def test_ray_adds_no_security_group(account: dict[str, str]) -> None:
     before = {group["GroupId"] for group in boto3.client("ec2").describe_security_groups()["SecurityGroups"]}
-    filled_in(account)
+    prepared_config(account)
     assert {group["GroupId"] for group in boto3.client("ec2").describe_security_groups()["SecurityGroups"]} == before
 
 
-def test_nodes_are_ended_not_stopped(account: dict[str, str]) -> None:
-    config = filled_in(account)
+def test_nodes_are_terminated_not_stopped(account: dict[str, str]) -> None:
+    config = prepared_config(account)
     node = launch(config, "small_gpu")["InstanceId"]
     _get_node_provider(config["provider"], config["cluster_name"]).terminate_node(node)
     state = boto3.client("ec2").describe_instances(InstanceIds=[node])["Reservations"][0]["Instances"][0]["State"]

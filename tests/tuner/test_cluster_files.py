@@ -1,4 +1,4 @@
-"""The cluster files as they are shipped: against Ray's own schema, AWS's shape, KubeRay's fields and bash's syntax."""
+"""Cluster files in the package: checked with Ray's schema, AWS settings, KubeRay's fields and the bash parser."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text())
 
 
-# What Ray checks, and what it does not ------------------------------------------------------------------------------
+# Ray files ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", RAY_FILES.values(), ids=RAY_FILES)
@@ -37,53 +37,53 @@ def test_ray_accepts_the_file(path: Path) -> None:
     validate_config(prepare_config(read(path)))
 
 
-def test_nothing_is_named_that_ray_would_ignore() -> None:
+def test_files_have_no_keys_that_ray_ignores() -> None:
     aws, local = (read(path) for path in RAY_FILES.values())
     assert aws["cluster_name"] == local["cluster_name"] == "sparsweep"
     assert aws["provider"].keys() == {"type", "region", "cache_stopped_nodes"}
     assert local["provider"].keys() == {"type", "head_ip", "worker_ips"}
-    known = {"resources", "node_config", "min_workers", "max_workers"}
-    assert all(kind.keys() <= known for kind in aws["available_node_types"].values())
+    allowed = {"resources", "node_config", "min_workers", "max_workers"}
+    assert all(kind.keys() <= allowed for kind in aws["available_node_types"].values())
 
 
 @pytest.mark.parametrize("path", RAY_FILES.values(), ids=RAY_FILES)
-def test_what_is_sent_is_what_an_installation_needs(path: Path) -> None:
-    sent = read(path)["file_mounts"]
-    assert sent.pop("~/.ray/auth_token") == "~/.ray/auth_token"
-    assert all((ROOT / source).exists() and target == f"~/sparsweep/{source}" for target, source in sent.items())
+def test_file_mounts_are_the_files_of_an_installation(path: Path) -> None:
+    mounts = read(path)["file_mounts"]
+    assert mounts.pop("~/.ray/auth_token") == "~/.ray/auth_token"
+    assert all((ROOT / source).exists() and target == f"~/sparsweep/{source}" for target, source in mounts.items())
     project = (ROOT / "pyproject.toml").read_text()
-    rooms = {name.partition(".")[0] for name in re.findall(r'"([a-z.]+)"', project.partition("packages = [")[2])}
-    assert set(sent.values()) >= {"trainables", "tuner", "analysis", "pyproject.toml", "constraints.txt", "README.md"}
-    assert rooms & {"trainables", "tuner", "analysis"} <= set(sent.values())
+    packages = {name.partition(".")[0] for name in re.findall(r'"([a-z.]+)"', project.partition("packages = [")[2])}
+    assert set(mounts.values()) >= {"trainables", "tuner", "analysis", "pyproject.toml", "constraints.txt", "README.md"}
+    assert packages & {"trainables", "tuner", "analysis"} <= set(mounts.values())
     assert read(path)["setup_commands"] == ["bash ~/sparsweep/tuner/clusters/setup-node.sh"]
 
 
 @pytest.mark.parametrize("path", RAY_FILES.values(), ids=RAY_FILES)
-def test_the_dashboard_stays_on_loopback_and_mps_comes_before_ray(path: Path) -> None:
+def test_dashboard_is_on_loopback_and_mps_starts_before_ray(path: Path) -> None:
     file = read(path)
     assert "--dashboard-host=127.0.0.1" in file["head_start_ray_commands"][-1]
     stop, mps, start = file["worker_start_ray_commands"]
     assert (stop, start.partition("--address=")[2].split()[0]) == ("ray stop", "$RAY_HEAD_IP:6379")
-    # On a machine without it the guarded line succeeds, as its shell does.
+    # The guarded line succeeds on a machine without MPS.
     assert "nvidia-cuda-mps-control -d" in mps
     assert subprocess.run(["bash", "-c", mps], env={"PATH": "/nowhere"}, executable="/bin/bash").returncode == 0
 
 
-def test_both_ray_files_do_the_same_on_a_machine() -> None:
+def test_both_ray_files_prepare_a_machine_equally() -> None:
     aws, local = (read(path) for path in RAY_FILES.values())
     assert all(aws[key] == local[key] for key in ("file_mounts", "rsync_exclude", "setup_commands"))
 
 
-# What a user changes, and what must never be in a file --------------------------------------------------------------
+# User changes and secrets -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", [path for path in SHIPPED if path.name in TO_CHANGE], ids=lambda path: path.name)
-def test_lines_to_change_are_marked_and_few(path: Path) -> None:
+def test_lines_to_change_are_marked(path: Path) -> None:
     assert len(re.findall(r"# CHANGE", path.read_text())) == TO_CHANGE[path.name]
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_no_secrets_and_no_open_doors(path: Path) -> None:
+def test_files_contain_no_secrets_and_no_open_ports(path: Path) -> None:
     text = path.read_text()
     assert "0.0.0.0" not in text and "::/0" not in text
     assert not re.search(r"AKIA[0-9A-Z]{16}|aws_secret|BEGIN [A-Z ]*PRIVATE KEY|[0-9a-f]{32}", text, re.IGNORECASE)
@@ -91,57 +91,57 @@ def test_no_secrets_and_no_open_doors(path: Path) -> None:
     assert "RAY_AUTH_MODE=disabled" not in text
 
 
-def test_ssh_is_open_to_a_stated_range_alone() -> None:
+def test_ssh_range_must_be_stated_and_narrow() -> None:
     pattern = re.search(r"AllowedPattern: (.*)", (CLUSTERS / "aws-account.yaml").read_text())
     assert pattern is not None
     assert re.fullmatch(pattern[1], "203.0.113.7/32") and re.fullmatch(pattern[1], "203.0.0.0/16")
     assert not any(re.fullmatch(pattern[1], wide) for wide in ("0.0.0.0/0", "10.0.0.0/8", "203.0.113.7"))
 
 
-# Which nodes the autoscaler asks for --------------------------------------------------------------------------------
+# Nodes that the autoscaler requests ---------------------------------------------------------------------------------
 
 
-def asked_for(*trials: dict[str, float]) -> dict[str, int]:
-    """Nodes that Ray's autoscaler launches for waiting trials, by our node types, on a cluster that is a head alone."""
+def requested_nodes(*trials: dict[str, float]) -> dict[str, int]:
+    """Return the number of nodes by type that Ray's autoscaler launches for pending trials if only the head runs."""
     config = AutoscalingConfig(prepare_config(read(RAY_FILES["aws"])), skip_content_hash=True)
     head = AutoscalerInstance(
         im_instance=Instance(instance_type="head", status=Instance.RAY_RUNNING, instance_id="0", node_id="0"),
         ray_node=NodeState(ray_node_type_name="head", node_id=b"0", status=NodeStatus.RUNNING),
         cloud_instance_id="0",
     )
-    # Tune places a trial as a placement group of one bundle.
-    waiting = [ResourceRequestUtil.make(trial) for trial in trials]
+    # Tune requests one placement group with one bundle per trial.
+    requests = [ResourceRequestUtil.make(trial) for trial in trials]
     request = SchedulingRequest(
         node_type_configs=config.get_node_type_configs(),
         max_num_nodes=config.get_max_num_nodes(),
         disable_launch_config_check=True,
-        resource_requests=[ResourceRequestByCount(request=trial, count=1) for trial in waiting],
+        resource_requests=[ResourceRequestByCount(request=trial, count=1) for trial in requests],
         current_instances=[head],
     )
     reply = ResourceDemandScheduler().schedule(request)
     return {launch.instance_type: launch.count for launch in reply.to_launch}
 
 
-def test_gpu_slots_ask_for_gpu_nodes_and_nothing_for_none() -> None:
-    assert asked_for() == {}
-    assert asked_for({"CPU": 1, "GPU": 1}) == {"small_gpu": 1}
-    assert asked_for(*4 * [{"CPU": 1, "GPU": 0.25}]) == {"small_gpu": 1}  # four share one
-    assert asked_for(*5 * [{"CPU": 1, "GPU": 0.25}]) == {"small_gpu": 2}
-    assert asked_for(*3 * [{"CPU": 2, "GPU": 1}]) == {"small_gpu": 3}
+def test_gpu_trials_request_gpu_nodes() -> None:
+    assert requested_nodes() == {}
+    assert requested_nodes({"CPU": 1, "GPU": 1}) == {"small_gpu": 1}
+    assert requested_nodes(*4 * [{"CPU": 1, "GPU": 0.25}]) == {"small_gpu": 1}  # four trials share one GPU
+    assert requested_nodes(*5 * [{"CPU": 1, "GPU": 0.25}]) == {"small_gpu": 2}
+    assert requested_nodes(*3 * [{"CPU": 2, "GPU": 1}]) == {"small_gpu": 3}
 
 
-def test_trials_of_many_threads_ask_for_the_large_node() -> None:
-    assert asked_for({"CPU": 12, "GPU": 1}) == {"large_gpu": 1}
+def test_trials_with_many_threads_request_the_large_node() -> None:
+    assert requested_nodes({"CPU": 12, "GPU": 1}) == {"large_gpu": 1}
 
 
-def test_demand_ends_at_the_nodes_that_a_user_allows() -> None:
-    assert sum(asked_for(*20 * [{"CPU": 1, "GPU": 1}]).values()) == read(RAY_FILES["aws"])["max_workers"]
+def test_requested_nodes_are_limited_by_max_workers() -> None:
+    assert sum(requested_nodes(*20 * [{"CPU": 1, "GPU": 1}]).values()) == read(RAY_FILES["aws"])["max_workers"]
 
 
 # Kubernetes and Slurm -----------------------------------------------------------------------------------------------
 
 
-def test_kuberay_has_the_fields_of_a_ray_job() -> None:
+def test_kuberay_file_has_the_fields_of_a_ray_job() -> None:
     job = read(CLUSTERS / "kuberay.yaml")
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     assert job["spec"].keys() <= {
@@ -173,7 +173,7 @@ def test_scripts_are_bash(path: Path) -> None:
     subprocess.run(["bash", "-n", str(path)], check=True)
 
 
-def test_a_machine_is_prepared_twice_as_once(tmp_path: Path) -> None:
+def test_setup_of_a_node_can_be_repeated(tmp_path: Path) -> None:
     for tool in ("tools/python3", "sparsweep-env/bin/pip"):
         path = tmp_path / tool
         path.parent.mkdir(parents=True)
@@ -189,9 +189,9 @@ def test_a_machine_is_prepared_twice_as_once(tmp_path: Path) -> None:
     assert profile == "export PATH=$HOME/sparsweep-env/bin:$PATH RAY_AUTH_MODE=token\n"
 
 
-def test_a_machine_whose_package_manager_is_locked_or_has_no_lists_is_prepared(tmp_path: Path) -> None:
-    """It waits for the lock, and fetches the lists first."""
-    tools, calls = tmp_path / "tools", tmp_path / "calls"
+def test_setup_of_a_node_waits_for_the_package_manager(tmp_path: Path) -> None:
+    """The script waits for the lock and updates the package lists first."""
+    tools, calls_file = tmp_path / "tools", tmp_path / "calls"
     tools.mkdir()
     (tools / "python3").write_text(
         '#!/bin/bash\n[[ "$*" == *ensurepip* ]] && exit 1\nmkdir -p "${@: -1}/bin"\n'
@@ -200,10 +200,10 @@ def test_a_machine_whose_package_manager_is_locked_or_has_no_lists_is_prepared(t
     (tools / "sudo").write_text('#!/bin/bash\necho "$*" >> "$CALLS"\n')
     for tool in tools.iterdir():
         tool.chmod(0o755)
-    environment = {"HOME": str(tmp_path), "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls)}
+    environment = {"HOME": str(tmp_path), "PATH": f"{tools}:{os.environ['PATH']}", "CALLS": str(calls_file)}
     subprocess.run(["bash", str(CLUSTERS / "setup-node.sh")], env=environment, check=True)
-    assert calls.read_text().splitlines() == [
-        f"apt-get --yes -o DPkg::Lock::Timeout=600 {what}" for what in ("update", "install python3-venv")
+    assert calls_file.read_text().splitlines() == [
+        f"apt-get --yes -o DPkg::Lock::Timeout=600 {task}" for task in ("update", "install python3-venv")
     ]
 
 
@@ -220,8 +220,8 @@ esac
 """
 
 
-def slurm(tmp_path: Path, **settings: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    """How the job ends among stubs, and what it called."""
+def run_slurm(tmp_path: Path, **settings: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run slurm.sh with stub commands. Return the finished process and the sorted calls of the stubs."""
     tools = tmp_path / "tools"
     tools.mkdir()
     (tmp_path / ".venv/bin").mkdir(parents=True)
@@ -229,40 +229,44 @@ def slurm(tmp_path: Path, **settings: str) -> tuple[subprocess.CompletedProcess[
     for name in ("scontrol", "srun", "ray", "sparsweep"):
         (tools / name).write_text(STUB)
         (tools / name).chmod(0o755)
-    calls = tmp_path / "calls"
+    calls_file = tmp_path / "calls"
     environment = {
-        "PATH": f"{tools}:{os.environ['PATH']}", "HOME": "/shared", "CALLS": str(calls), "SLURM_JOB_NODELIST": "n[1-3]",
+        "PATH": f"{tools}:{os.environ['PATH']}", "HOME": "/shared", "CALLS": str(calls_file),
+        "SLURM_JOB_NODELIST": "n[1-3]",
         "SLURM_JOB_ID": "7", "SLURM_CPUS_PER_TASK": "8", "SLURM_GPUS_ON_NODE": "1", "ADDRESSES": "10.0.0.1", **settings,
     }  # fmt: skip
     script = ["bash", str(CLUSTERS / "slurm.sh")]
-    ended = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
-    return ended, sorted(calls.read_text().splitlines())
+    process = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    return process, sorted(calls_file.read_text().splitlines())
 
 
 @pytest.mark.parametrize(
     "addresses", ["10.0.0.1", "fe80::a00:27ff:fe4e:66a1 10.0.0.1", "127.0.1.1 10.0.0.1 192.168.0.1"]
 )
-def test_slurm_starts_a_head_and_workers_runs_the_sweep_and_ends_as_it_does(addresses: str, tmp_path: Path) -> None:
-    ended, said = slurm(tmp_path, ADDRESSES=addresses)
-    assert ended.returncode == 1, ended.stderr  # that of the sweep, in which some trials failed
+def test_slurm_starts_head_and_workers_and_exits_with_the_code_of_the_sweep(addresses: str, tmp_path: Path) -> None:
+    process, calls = run_slurm(tmp_path, ADDRESSES=addresses)
+    assert process.returncode == 1, process.stderr  # exit code of the sweep, in which some trials failed
     start = "ray start --block --disable-usage-stats --num-cpus=8 --num-gpus=1"
     head = f"{start} --head --node-ip-address=10.0.0.1 --port=20007 --include-dashboard=false"
-    assert f"srun --nodes=1 --ntasks=1 --nodelist=n1 bash -c {head}" in said
-    (workers,) = [line for line in said if "--nodelist=n2,n3" in line]
+    assert f"srun --nodes=1 --ntasks=1 --nodelist=n1 bash -c {head}" in calls
+    (workers,) = [line for line in calls if "--nodelist=n2,n3" in line]
     assert workers.startswith("srun --nodes=2 --ntasks=2 ") and workers.endswith(f"{start} --address=10.0.0.1:20007")
-    assert [line for line in said if line.startswith("sparsweep")] == [
+    assert [line for line in calls if line.startswith("sparsweep")] == [
         "sparsweep run fig2 --set resources.gpus=0.25 --address 10.0.0.1:20007 --storage /shared/sparsweep-runs"
     ]
 
 
 @pytest.mark.parametrize("addresses", ["127.0.1.1", "::1", "fe80::1 169.254.0.7", ""])
-def test_slurm_says_where_a_node_names_no_address_that_others_reach(addresses: str, tmp_path: Path) -> None:
-    ended, said = slurm(tmp_path, ADDRESSES=addresses)
-    assert ended.returncode == 1 and not [line for line in said if line.startswith("ray")]
-    assert ended.stderr.count("\n") == 1 and "slurm.sh: n1 has no IPv4 address reachable by other nodes" in ended.stderr
+def test_slurm_exits_if_a_node_has_no_reachable_address(addresses: str, tmp_path: Path) -> None:
+    process, calls = run_slurm(tmp_path, ADDRESSES=addresses)
+    assert process.returncode == 1 and not [line for line in calls if line.startswith("ray")]
+    assert (
+        process.stderr.count("\n") == 1
+        and "slurm.sh: n1 has no IPv4 address reachable by other nodes" in process.stderr
+    )
 
 
-def test_slurm_ends_where_the_head_does(tmp_path: Path) -> None:
-    ended, said = slurm(tmp_path, HEAD_DIES="yes")
-    assert ended.returncode == 1 and not [line for line in said if line.startswith("sparsweep")]
-    assert "slurm.sh: Ray did not start on n1" in ended.stderr
+def test_slurm_exits_if_the_head_fails(tmp_path: Path) -> None:
+    process, calls = run_slurm(tmp_path, HEAD_DIES="yes")
+    assert process.returncode == 1 and not [line for line in calls if line.startswith("sparsweep")]
+    assert "slurm.sh: Ray did not start on n1" in process.stderr

@@ -1,4 +1,4 @@
-"""``sparsweep data``, and sweeps whose data is missing or damaged, as the command that a user calls."""
+"""``sparsweep data``, and sweeps with missing or damaged data, through the command line."""
 
 from __future__ import annotations
 
@@ -23,36 +23,36 @@ from support.tiny_datasets import Serve, md5, small_cifar, small_imagefolder, sm
 
 
 @dataclass
-class Said:
-    """What a call printed, and the code that it ended with."""
+class CallResult:
+    """Output and exit code of a call."""
 
     out: str
     err: str
     code: int
 
 
-Call = Callable[..., Said]
+Call = Callable[..., CallResult]
 
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Call:
-    """The command in this process, in a folder of its own, where data sets lie in ``data`` unless told."""
+    """Run the command in this process, in an empty folder. Datasets are in ``data`` by default."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SPARSWEEP_DATA", str(tmp_path / "data"))
 
-    def run(*arguments: str) -> Said:
+    def run(*arguments: str) -> CallResult:
         monkeypatch.setattr("sys.argv", ["sparsweep", *arguments])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             main()
-        said = capfd.readouterr()
-        return Said(said.out, said.err, int(ended.value.code or 0))
+        captured = capfd.readouterr()
+        return CallResult(captured.out, captured.err, int(exit_info.value.code or 0))
 
     return run
 
 
 @pytest.fixture
-def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Any:
-    """A small CIFAR-10 where its address leads to."""
+def published_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> Any:
+    """Class of CIFAR-10, whose URL leads to a small archive on a local server."""
     cls: Any = datasets["cifar10"]
     small_cifar(monkeypatch, tmp_path / "source", "cifar10")
     archive = tmp_path / "server" / "cifar-10-python.tar.gz"
@@ -64,40 +64,40 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, serve: Serve) -> 
     return cls
 
 
-def test_get_then_list(call: Call, published: Any, tmp_path: Path) -> None:
+def test_get_downloads_and_list_shows_the_folder(call: Call, published_cifar10: Any, tmp_path: Path) -> None:
     before = json.loads(call("data", "list", "--json").out)
     assert {row["name"]: row["folder"] for row in before} == dict.fromkeys(["cifar10", "cifar100", "tinyimagenet"])
-    got = call("data", "get", "cifar10")
-    assert (got.code, got.out) == (0, f"cifar10: 200 training and 100 test images in {tmp_path}/data\n")
-    assert f"downloading {published.url} to {tmp_path}/data" in got.err
-    listed = call("data", "list")
-    assert listed.code == 0 and f"cifar10       {tmp_path}/data/cifar-10-batches-py\n" in listed.out
-    assert "cifar100      not here\n" in listed.out
+    download = call("data", "get", "cifar10")
+    assert (download.code, download.out) == (0, f"cifar10: 200 training and 100 test images in {tmp_path}/data\n")
+    assert f"downloading {published_cifar10.url} to {tmp_path}/data" in download.err
+    listing = call("data", "list")
+    assert listing.code == 0 and f"cifar10       {tmp_path}/data/cifar-10-batches-py\n" in listing.out
+    assert "cifar100      not here\n" in listing.out
 
 
-def test_get_once(call: Call, published: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_get_does_not_download_again(call: Call, published_cifar10: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     first = call("data", "get", "cifar10")
-    monkeypatch.setattr(published, "url", "http://127.0.0.1:9/nowhere")
-    again = call("data", "get", "cifar10")
-    assert (again.code, again.out) == (0, first.out) and again.err == ""
+    monkeypatch.setattr(published_cifar10, "url", "http://127.0.0.1:9/nowhere")
+    repeated = call("data", "get", "cifar10")
+    assert (repeated.code, repeated.out) == (0, first.out) and repeated.err == ""
 
 
-def test_get_mends_what_is_damaged(call: Call, published: Any, tmp_path: Path) -> None:
+def test_get_repairs_damaged_data(call: Call, published_cifar10: Any, tmp_path: Path) -> None:
     call("data", "get", "cifar10")
-    (tmp_path / "data" / published.folder / "data_batch_3").write_bytes(b"torn")
-    mended = call("data", "get", "cifar10")
-    assert mended.code == 0 and "data_batch_3 is damaged" in mended.err
+    (tmp_path / "data" / published_cifar10.folder / "data_batch_3").write_bytes(b"torn")
+    repaired = call("data", "get", "cifar10")
+    assert repaired.code == 0 and "data_batch_3 is damaged" in repaired.err
     assert "downloading" not in call("data", "get", "cifar10").err
 
 
-def test_get_elsewhere(call: Call, published: Any, tmp_path: Path) -> None:
+def test_get_with_data_option_uses_its_folder(call: Call, published_cifar10: Any, tmp_path: Path) -> None:
     assert call("data", "get", "cifar10", "--data", str(tmp_path / "other")).code == 0
-    assert (tmp_path / "other" / published.folder).is_dir() and not (tmp_path / "data").exists()
+    assert (tmp_path / "other" / published_cifar10.folder).is_dir() and not (tmp_path / "data").exists()
     assert json.loads(call("data", "list", "--json", "--data", str(tmp_path / "other")).out)[0]["folder"]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "named"),
+    ("arguments", "message"),
     [
         (("data", "get", "cifar11"), "NAME: unknown downloadable data set 'cifar11' (did you mean cifar10?)"),
         (("data", "get", "digits"), "choose from cifar10, cifar100, tinyimagenet"),
@@ -105,19 +105,19 @@ def test_get_elsewhere(call: Call, published: Any, tmp_path: Path) -> None:
         (("data", "gte", "cifar10"), "gte"),
     ],
 )
-def test_wrong_calls_are_one_line(arguments: tuple[str, ...], named: str, call: Call, tmp_path: Path) -> None:
-    said = call(*arguments)
-    assert (said.code, said.out) == (2, "") and len(said.err.splitlines()) == 1 and named in said.err
+def test_invalid_calls_print_one_line(arguments: tuple[str, ...], message: str, call: Call, tmp_path: Path) -> None:
+    result = call(*arguments)
+    assert (result.code, result.out) == (2, "") and len(result.err.splitlines()) == 1 and message in result.err
     assert not list(tmp_path.iterdir())
 
 
-def test_an_address_that_does_not_answer_is_one_line(
+def test_unreachable_url_prints_one_line(
     call: Call, monkeypatch: pytest.MonkeyPatch, serve: Serve, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(datasets["cifar100"], "url", f"{serve(tmp_path)}/nothing.tar.gz")
-    said = call("data", "get", "cifar100")
-    assert (said.code, said.out) == (2, "")
-    assert said.err.splitlines()[-1].endswith(
+    result = call("data", "get", "cifar100")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines()[-1].endswith(
         f"nothing.tar.gz cannot be downloaded to {tmp_path}/data: HTTP Error 404: File not found"
     )
 
@@ -135,51 +135,51 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("command", ["run", "resume"])
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "tinyimagenet"])
-def test_a_sweep_whose_data_is_missing_is_refused_before_anything_starts(
+def test_sweep_with_missing_data_exits_before_ray_starts(
     command: str, name: str, call: Call, no_ray: None, tmp_path: Path
 ) -> None:
     if command == "resume":
         sweep_record.save_sweep(read_sweep("smoke"), Store(str(tmp_path / "runs")))
     before = [path for path in tmp_path.rglob("*") if path.is_file()]
-    said = call(command, "smoke", "--set", f"dataset={name}", "--set", "model=resnet18")
-    assert (said.code, said.out) == (2, "")
-    assert said.err == (
+    result = call(command, "smoke", "--set", f"dataset={name}", "--set", "model=resnet18")
+    assert (result.code, result.out) == (2, "")
+    assert result.err == (
         f"sparsweep: {name}: no {datasets[name].folder} in {tmp_path}/data; "  # type: ignore[attr-defined]
         f"download it with: sparsweep data get {name}\n"
     )
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == before
 
 
-def test_the_remedy_is_for_the_folder_that_was_given(call: Call, no_ray: None, tmp_path: Path) -> None:
-    said = call("run", "smoke", "--set", "dataset=cifar10", "--set", "model=resnet18", "--data", "/nowhere")
-    assert said.code == 2 and said.err.endswith("download it with: sparsweep data get cifar10 --data /nowhere\n")
+def test_fix_names_the_given_data_folder(call: Call, no_ray: None, tmp_path: Path) -> None:
+    result = call("run", "smoke", "--set", "dataset=cifar10", "--set", "model=resnet18", "--data", "/nowhere")
+    assert result.code == 2 and result.err.endswith("download it with: sparsweep data get cifar10 --data /nowhere\n")
 
 
-def test_a_sweep_whose_data_is_damaged_is_refused(
+def test_sweep_with_damaged_data_exits(
     call: Call, no_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = small_tinyimagenet(monkeypatch, tmp_path / "data")
     image = folder / "val" / "images" / "val_2.JPEG"
     image.write_bytes(image.read_bytes()[:200])
-    said = call("run", "smoke", "--set", "dataset=tinyimagenet", "--set", "model=resnet18")
-    assert (said.code, said.out) == (2, "")
-    assert said.err.splitlines()[-1].startswith(f"sparsweep: {image} cannot be decoded: ")
+    result = call("run", "smoke", "--set", "dataset=tinyimagenet", "--set", "model=resnet18")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.splitlines()[-1].startswith(f"sparsweep: {image} cannot be decoded: ")
 
 
-def test_a_sweep_can_be_planned_without_its_data(call: Call) -> None:
+def test_plan_does_not_need_the_data(call: Call) -> None:
     planned = call("plan", "smoke", "--set", "dataset=cifar100", "--set", "model=resnet18", "--json")
     assert planned.code == 0 and json.loads(planned.out)["train_flops"] > 1e12
 
 
-def test_a_folder_that_is_no_data_set_is_a_wrong_sweep(call: Call, tmp_path: Path) -> None:
+def test_folder_without_a_dataset_is_an_invalid_sweep(call: Call, tmp_path: Path) -> None:
     dataset = f"{{name: imagefolder, path: {tmp_path}/none, image_size: 32}}"
-    said = call("plan", "smoke", "--set", f"dataset={dataset}", "--set", "model=resnet18")
-    assert said.code == 2 and said.err.startswith("sparsweep: smoke: grids.0: dataset.path: ")
-    assert len(said.err.splitlines()) == 1 and f"{tmp_path}/none/train is not a folder" in said.err
+    result = call("plan", "smoke", "--set", f"dataset={dataset}", "--set", "model=resnet18")
+    assert result.code == 2 and result.err.startswith("sparsweep: smoke: grids.0: dataset.path: ")
+    assert len(result.err.splitlines()) == 1 and f"{tmp_path}/none/train is not a folder" in result.err
 
 
-def test_images_are_read_once_for_all_runs_that_use_them(tmp_path: Path) -> None:
-    """Two data sets, each with trials and the scoring runs that they need: two loads, by what the worker looks up."""
+def test_images_are_loaded_once_per_dataset(tmp_path: Path) -> None:
+    """Two datasets with trials and scoring runs are loaded twice in total. Keys are the dataset specs."""
     folder = small_imagefolder(tmp_path)
     text = f"""
 base:

@@ -1,4 +1,4 @@
-"""One driver a sweep: who was first, who is alive, who has lost it, and what a dead one leaves."""
+"""One driver per sweep: the first driver, running drivers, lost leases and leases of dead drivers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Time that passes only where somebody sleeps; ``meanwhile`` is what happens then, second by second."""
+    """Fake clock that advances only in ``sleep``, which then calls ``meanwhile`` with the state time in seconds."""
     now = SimpleNamespace(seconds=0.0, meanwhile=lambda seconds: None)
 
     def sleep(seconds: float) -> None:
@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def lease(store: Store) -> Iterator[Callable[..., Lease]]:
-    """Leases whose thread never beats by itself: the tests renew them."""
+    """Constructor of leases. The clock is fake, so tests renew the leases themselves."""
     yield lambda name="mine": Lease(name, store, losses.append)
     losses.clear()
 
@@ -54,179 +54,182 @@ def lease(store: Store) -> Iterator[Callable[..., Lease]]:
 losses: list[str] = []
 
 
-def say(store: Store, at: datetime | None = None, beat: int = 0, **driver: Any) -> None:
-    """What another driver would have said."""
+def write_other_lease(store: Store, at: datetime | None = None, beat: int = 0, **driver: Any) -> None:
+    """Write the lease of another driver."""
     other = {**driver_lease._this_process(), "id": "another", "machine": "of others", "host": "elsewhere", **driver}
     content = {"at": (at or datetime.now(UTC)).isoformat(), "driver": other, "beat": beat, "seconds_left": 3.0}
     store.write(PATH, json.dumps({**content, "running": {"abc": {"epoch": 1, "epochs": 2}}}).encode())
 
 
-def of_here(pid: int) -> dict[str, Any]:
-    """A process of this machine as a driver."""
+def local_driver(pid: int) -> dict[str, Any]:
+    """Return the driver fields of a process on this machine."""
     return {"machine": driver_lease._node_id(), "pid": pid, "started": driver_lease._start_time(pid)}
 
 
 def dead_process() -> int:
-    """The number of a process that has ended."""
+    """Return the id of a process that has exited."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
-def test_the_first_driver_has_the_sweep_until_it_ends(store: Store, lease: Callable[..., Lease]) -> None:
-    with lease().acquire() as mine:
+def test_first_driver_holds_the_lease_until_it_exits(store: Store, lease: Callable[..., Lease]) -> None:
+    with lease().acquire() as held:
         assert read_live_lease("mine", store) is not None
-        mine.report({"abc": {"epoch": 1, "epochs": 2}}, 7.0)
-        mine.renew()
-        word = read_live_lease("mine", store)
-        assert word is not None and (word.beat, word.running["abc"]["epoch"], word.seconds_left) == (1, 1, 7.0)
+        held.report({"abc": {"epoch": 1, "epochs": 2}}, 7.0)
+        held.renew()
+        state = read_live_lease("mine", store)
+        assert state is not None and (state.beat, state.running["abc"]["epoch"], state.seconds_left) == (1, 1, 7.0)
     assert read_lease("mine", store) is None
 
 
-def test_a_process_of_this_machine_is_believed_as_long_as_it_is_there(
+def test_driver_on_this_machine_is_alive_while_its_process_exists(
     store: Store, lease: Callable[..., Lease], clock: SimpleNamespace
 ) -> None:
-    """However long ago it spoke: it may have been stopped, and goes on."""
-    say(store, NOW, **of_here(os.getppid()))
+    """The age of the heartbeat does not matter, because a suspended process can continue."""
+    write_other_lease(store, NOW, **local_driver(os.getppid()))
     with pytest.raises(SweepAlreadyRunning, match=f"mine is being run here by process {os.getppid()} on elsewhere"):
         lease().acquire()
-    assert clock.seconds == 0, "no need to wait and see"
+    assert clock.seconds == 0, "the process id is sufficient, no waiting"
     assert read_live_lease("mine", store) is not None
 
 
-def test_a_dead_process_of_this_machine_is_no_hindrance(store: Store, lease: Callable[..., Lease]) -> None:
-    say(store, **of_here(dead_process()))
+def test_lease_of_a_dead_process_on_this_machine_is_ignored(store: Store, lease: Callable[..., Lease]) -> None:
+    write_other_lease(store, **local_driver(dead_process()))
     assert read_live_lease("mine", store) is None
     lease().acquire()
 
 
-def test_another_process_of_the_same_number_is_not_the_driver(store: Store, lease: Callable[..., Lease]) -> None:
-    say(store, **{**of_here(os.getppid()), "started": "1"})
+def test_process_with_a_reused_id_is_not_the_driver(store: Store, lease: Callable[..., Lease]) -> None:
+    write_other_lease(store, **{**local_driver(os.getppid()), "started": "1"})
     assert read_live_lease("mine", store) is None
     lease().acquire()
 
 
-@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(seconds=90), timedelta(seconds=-90), timedelta(days=1)])
-def test_a_driver_elsewhere_is_alive_if_its_word_changes_whatever_its_clock_says(
-    ahead: timedelta, store: Store, lease: Callable[..., Lease], clock: SimpleNamespace
+@pytest.mark.parametrize(
+    "clock_offset", [timedelta(0), timedelta(seconds=90), timedelta(seconds=-90), timedelta(days=1)]
+)
+def test_remote_driver_is_alive_if_its_lease_changes(
+    clock_offset: timedelta, store: Store, lease: Callable[..., Lease], clock: SimpleNamespace
 ) -> None:
-    say(store, datetime.now(UTC) + ahead)
-    clock.meanwhile = lambda seconds: say(store, datetime.now(UTC) + ahead, beat=int(seconds // 5))
+    write_other_lease(store, datetime.now(UTC) + clock_offset)
+    clock.meanwhile = lambda seconds: write_other_lease(store, datetime.now(UTC) + clock_offset, beat=int(seconds // 5))
     with pytest.raises(SweepAlreadyRunning, match="on elsewhere"):
         lease().acquire()
-    assert clock.seconds <= 6, "the next heartbeat is enough"
-    word = read_live_lease("mine", store)
-    assert word is not None and word.running == {"abc": {"epoch": 1, "epochs": 2}}
+    assert clock.seconds <= 6, "one further heartbeat is sufficient"
+    state = read_live_lease("mine", store)
+    assert state is not None and state.running == {"abc": {"epoch": 1, "epochs": 2}}
 
 
-@pytest.mark.parametrize("ahead", [timedelta(0), timedelta(seconds=90), timedelta(days=-1), timedelta(days=1)])
-def test_a_driver_elsewhere_whose_word_stays_the_same_is_dead_whatever_its_clock_says(
-    ahead: timedelta, store: Store, lease: Callable[..., Lease], clock: SimpleNamespace
+@pytest.mark.parametrize("clock_offset", [timedelta(0), timedelta(seconds=90), timedelta(days=-1), timedelta(days=1)])
+def test_remote_driver_is_dead_if_its_lease_does_not_change(
+    clock_offset: timedelta, store: Store, lease: Callable[..., Lease], clock: SimpleNamespace
 ) -> None:
-    say(store, datetime.now(UTC) + ahead)
+    write_other_lease(store, datetime.now(UTC) + clock_offset)
     refuse_if_driven("mine", store)
     assert clock.seconds == pytest.approx(driver_lease.TIMEOUT_SECONDS, abs=1)
     lease().acquire()
 
 
-def test_a_word_from_the_future_is_not_shown_as_alive(store: Store) -> None:
-    say(store, datetime.now(UTC) + timedelta(days=1))
+def test_lease_from_the_future_is_not_alive(store: Store) -> None:
+    write_other_lease(store, datetime.now(UTC) + timedelta(days=1))
     assert read_live_lease("mine", store) is None
 
 
-def test_an_old_word_costs_status_no_time(store: Store, clock: SimpleNamespace) -> None:
-    say(store, datetime.now(UTC) - timedelta(days=1))
+def test_status_does_not_wait_for_an_old_lease(store: Store, clock: SimpleNamespace) -> None:
+    write_other_lease(store, datetime.now(UTC) - timedelta(days=1))
     assert read_live_lease("mine", store) is None
     assert clock.seconds == 0
 
 
-def test_a_driver_that_ends_while_another_waits_leaves_the_sweep_at_once(
+def test_lease_deleted_while_waiting_is_acquired_at_once(
     store: Store, lease: Callable[..., Lease], clock: SimpleNamespace
 ) -> None:
-    say(store)
+    write_other_lease(store)
     clock.meanwhile = lambda seconds: store.delete(PATH)
     lease().acquire()
     assert clock.seconds < 3
 
 
-def test_of_two_that_begin_at_once_the_later_word_counts(
+def test_second_writer_wins_if_two_drivers_start_together(
     store: Store, lease: Callable[..., Lease], clock: SimpleNamespace
 ) -> None:
-    clock.meanwhile = lambda seconds: say(store)
+    clock.meanwhile = lambda seconds: write_other_lease(store)
     with pytest.raises(SweepAlreadyRunning, match="on elsewhere, which started at the same time"):
         lease().acquire()
 
 
-def test_who_finds_another_owner_at_a_heartbeat_has_lost_and_writes_no_more(
+def test_driver_that_reads_another_owner_loses_the_lease_and_stops_writing(
     store: Store, lease: Callable[..., Lease]
 ) -> None:
-    """However late the other's word came: a slow storage, a process that was stopped in between."""
-    with lease().acquire() as mine:
-        say(store)
-        mine.renew()
-        mine.renew()
-        assert mine.is_lost
+    """The other lease may come late, after a slow write or a suspended process."""
+    with lease().acquire() as held:
+        write_other_lease(store)
+        held.renew()
+        held.renew()
+        assert held.is_lost
         assert losses == [f"mine was taken over by process {os.getpid()} on elsewhere. This driver exits."]
-    word = read_lease("mine", store)
-    assert word is not None and word.driver["id"] == "another", "its end takes nobody else's word away"
+    state = read_lease("mine", store)
+    assert state is not None and state.driver["id"] == "another", (
+        "the lost driver must not delete the lease of the new one"
+    )
 
 
-def test_a_word_that_is_gone_was_taken_over_too(store: Store, lease: Callable[..., Lease]) -> None:
-    """By a driver that ended while this one was stopped."""
-    with lease().acquire() as mine:
+def test_deleted_lease_counts_as_taken_over(store: Store, lease: Callable[..., Lease]) -> None:
+    with lease().acquire() as held:
         store.delete(PATH)
-        mine.renew()
-        assert mine.is_lost and "a driver that has exited since" in losses[0]
+        held.renew()
+        assert held.is_lost and "a driver that has exited since" in losses[0]
     assert read_lease("mine", store) is None
 
 
-def test_heartbeats_need_no_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray may take minutes to start."""
+def test_heartbeats_do_not_depend_on_training(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lease is renewed before training starts, since Ray may take minutes to start."""
     monkeypatch.setattr(driver_lease, "HEARTBEAT_SECONDS", 0.01)
-    third = threading.Event()
+    third_heartbeat = threading.Event()
     write = store.write
 
-    def counted(path: str, content: bytes) -> None:
+    def write_and_count(path: str, content: bytes) -> None:
         write(path, content)
         if path == PATH and json.loads(content)["beat"] >= 3:
-            third.set()
+            third_heartbeat.set()
 
-    monkeypatch.setattr(store, "write", counted)
+    monkeypatch.setattr(store, "write", write_and_count)
     with Lease("mine", store, losses.append).acquire():
-        assert third.wait(30)
+        assert third_heartbeat.wait(30)
     assert read_lease("mine", store) is None
 
 
-def test_a_storage_that_is_away_for_a_while_ends_nothing(
+def test_temporary_storage_errors_do_not_lose_the_lease(
     store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(driver_lease, "HEARTBEAT_SECONDS", 0.01)
-    back = threading.Event()
+    recovered = threading.Event()
     write, failures = store.write, iter(range(3))
 
-    def sometimes(path: str, content: bytes) -> None:
+    def fail_three_times(path: str, content: bytes) -> None:
         if json.loads(content)["beat"] and next(failures, None) is not None:
             raise OSError("no answer")
         write(path, content)
         if json.loads(content)["beat"]:
-            back.set()
+            recovered.set()
 
-    monkeypatch.setattr(store, "write", sometimes)
-    with Lease("mine", store, losses.append).acquire() as mine:
-        assert back.wait(30) and not mine.is_lost
+    monkeypatch.setattr(store, "write", fail_three_times)
+    with Lease("mine", store, losses.append).acquire() as held:
+        assert recovered.wait(30) and not held.is_lost
     assert "no answer" in caplog.text and losses == []
 
 
-def test_taking_over_ends_a_living_driver(store: Store, lease: Callable[..., Lease], clock: SimpleNamespace) -> None:
-    say(store, **of_here(os.getppid()))
+def test_take_over_replaces_a_running_driver(store: Store, lease: Callable[..., Lease], clock: SimpleNamespace) -> None:
+    write_other_lease(store, **local_driver(os.getppid()))
     lease().acquire(take_over=True)
-    word = read_lease("mine", store)
-    assert word is not None and word.driver["pid"] == os.getpid()
-    assert clock.seconds > driver_lease.HEARTBEAT_SECONDS, "the other has seen it"
+    state = read_lease("mine", store)
+    assert state is not None and state.driver["pid"] == os.getpid()
+    assert clock.seconds > driver_lease.HEARTBEAT_SECONDS, "the other driver has had time for a heartbeat"
 
 
-def test_other_sweeps_of_a_storage_are_their_own(store: Store, lease: Callable[..., Lease]) -> None:
-    say(store)
+def test_leases_of_different_sweeps_are_independent(store: Store, lease: Callable[..., Lease]) -> None:
+    write_other_lease(store)
     lease("other").acquire()
 
 
@@ -234,7 +237,7 @@ def test_other_sweeps_of_a_storage_are_their_own(store: Store, lease: Callable[.
     "content",
     [b"", b"{", b"[]", b"3", b'{"at": 3}', b'{"at": "2024-05-06", "driver": {"pid": "x"}}', b"\xff\xfe"],
 )
-def test_a_damaged_word_counts_as_none(content: bytes, store: Store, lease: Callable[..., Lease]) -> None:
+def test_damaged_lease_is_ignored(content: bytes, store: Store, lease: Callable[..., Lease]) -> None:
     store.write(PATH, content)
     assert read_lease("mine", store) is None and read_live_lease("mine", store) is None
     lease().acquire()
@@ -242,15 +245,15 @@ def test_a_damaged_word_counts_as_none(content: bytes, store: Store, lease: Call
 
 
 @pytest.mark.parametrize("field", ["beat", "at"])
-def test_a_word_with_a_field_of_another_type_counts_as_none(field: str, store: Store) -> None:
-    say(store)
+def test_lease_with_a_field_of_wrong_type_is_ignored(field: str, store: Store) -> None:
+    write_other_lease(store)
     content = json.loads(store.read(PATH) or b"")
     for wrong in ("x", [1], {"a": "b"}):
         store.write(PATH, json.dumps({**content, field: wrong}).encode())
         assert read_lease("mine", store) is None
 
 
-def test_a_word_that_cannot_be_taken_back_is_left(
+def test_lease_that_cannot_be_deleted_is_kept(
     store: Store, lease: Callable[..., Lease], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: str) -> None:
@@ -261,7 +264,7 @@ def test_a_word_that_cannot_be_taken_back_is_left(
     assert read_lease("mine", store) is not None
 
 
-def test_a_file_is_created_once(tmp_path: Path) -> None:
+def test_atomic_create_does_not_overwrite(tmp_path: Path) -> None:
     target = tmp_path / "folder/file"
     atomic_create(str(target), b"first")
     with pytest.raises(FileExistsError):
@@ -269,14 +272,12 @@ def test_a_file_is_created_once(tmp_path: Path) -> None:
     assert target.read_bytes() == b"first" and list(target.parent.iterdir()) == [target]
 
 
-def test_a_driver_killed_between_its_word_and_its_record_breaks_nothing(
-    store: Store, call: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_lease_without_a_run_record_fails_no_command(store: Store, call: Callable[..., tuple[int, str, str]]) -> None:
     from sparsweep.tuner.state import sweep_record
 
     sweep_record.save_sweep(read_sweep("smoke"), store)
-    say(store, **of_here(dead_process()))
-    place = ("--storage", store.storage)
-    code, out, _ = call("status", *place)
+    write_other_lease(store, **local_driver(dead_process()))
+    storage_options = ("--storage", store.storage)
+    code, out, _ = call("status", *storage_options)
     assert code == 0 and out.startswith("smoke: 12 trials")
-    assert call("gc", *place)[0] == 0
+    assert call("gc", *storage_options)[0] == 0

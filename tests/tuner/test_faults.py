@@ -1,4 +1,4 @@
-"""Whatever is raised, wherever a command is: standard error has one line that says so, and never a traceback."""
+"""Any error at any place of a command prints one line to standard error and no traceback."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ COMMANDS = [
     "calibrate mine.yaml",
     "study mine",
 ]
-REFUSED = ("export", "data get", "study")
-"""Commands that have nothing to do here, and say so: no weights, a set that is not fetched, no search."""
-NET = {"terminal.py", "error_lines.py"}
-"""What catches and prints. That it works is what is tested."""
+FAILING = ("export", "data get", "study")
+"""Commands that exit with an error here: no weights, a dataset without download, no search."""
+HANDLERS = {"terminal.py", "error_lines.py"}
+"""Modules that catch and print errors. They are under test, so no error is injected in them."""
 
 
-class Kinds:
-    """Errors of many kinds, one after the other."""
+class ErrorKinds:
+    """Endless cycle of errors of many kinds."""
 
     def __init__(self) -> None:
         self.next = itertools.cycle(
@@ -84,7 +84,7 @@ class Kinds:
 
 @pytest.fixture
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., Any]:
-    """Run a command in a storage with a finished sweep, which is made anew; return its exit code and standard error."""
+    """Run a command in a new storage with a finished sweep. Return its exit code and standard error."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.yaml").write_text(SWEEP)
     monkeypatch.setattr(driver, "execute", lambda *arguments: None)
@@ -103,80 +103,85 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
         capfd.readouterr()
         sys.setprofile(profile)
         try:
-            with pytest.raises(SystemExit) as ended:
+            with pytest.raises(SystemExit) as exit_info:
                 cli.main()
         finally:
             sys.setprofile(None)
-        return ended.value.code, capfd.readouterr().err
+        return exit_info.value.code, capfd.readouterr().err
 
     return run
 
 
 @cache
 def resolved(file: str) -> str:
-    """The file behind links: .ci/names has some."""
+    """Return the path with links resolved: .ci/names contains links."""
     return str(Path(file).resolve())
 
 
-def ours(frame: FrameType | None) -> str | None:
-    """The file of a frame, if it is one of the product."""
+def package_file(frame: FrameType | None) -> str | None:
+    """Return the file of a frame if it belongs to the package, else None."""
     file = resolved(frame.f_code.co_filename) if frame else ""
-    rooms = tuple(f"{ROOT}/{room}/" for room in ("tuner", "trainables", "analysis"))
-    return file if file.startswith(rooms) and Path(file).name not in NET else None
+    package_folders = tuple(f"{ROOT}/{folder}/" for folder in ("tuner", "trainables", "analysis"))
+    return file if file.startswith(package_folders) and Path(file).name not in HANDLERS else None
 
 
-def seams(found: dict[CodeType, None]) -> Callable[..., None]:
-    """A profiler that collects the functions that are called from another file of ours."""
+def collect_calls(functions: dict[CodeType, None]) -> Callable[..., None]:
+    """Return a profiler that collects the functions called from another file of the package."""
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and ours(frame) and ours(frame.f_back) and ours(frame) != ours(frame.f_back):
-            found.setdefault(frame.f_code)
+        if (
+            event == "call"
+            and package_file(frame)
+            and package_file(frame.f_back)
+            and package_file(frame) != package_file(frame.f_back)
+        ):
+            functions.setdefault(frame.f_code)
 
     return profile
 
 
-def raising(at: CodeType, error: BaseException) -> Callable[..., None]:
-    """A profiler that raises ``error`` when ``at`` is called."""
+def raise_at(function_code: CodeType, error: BaseException) -> Callable[..., None]:
+    """Return a profiler that raises ``error`` when ``at`` is called."""
 
     def profile(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and frame.f_code is at:
+        if event == "call" and frame.f_code is function_code:
             raise error
 
     return profile
 
 
-EVERY = pytest.param(10**6, marks=[pytest.mark.faults, pytest.mark.timeout(900)], id="every")
+EVERY_CALL = pytest.param(10**6, marks=[pytest.mark.faults, pytest.mark.timeout(900)], id="every")
 
 
-@pytest.mark.parametrize("count", [pytest.param(5, id="some"), EVERY])
+@pytest.mark.parametrize("count", [pytest.param(5, id="some"), EVERY_CALL])
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_error_at_any_seam_of_any_command_is_one_line(call: Callable[..., Any], command: str, count: int) -> None:
-    call(command)  # imports and caches
-    found: dict[CodeType, None] = {}
-    code, said = call(command, seams(found))
-    assert (code, "sparsweep: " in said) in ((0, False), (1, False)) or command.startswith(REFUSED), said
-    assert found or command == "list sweeps"
-    kinds, failed = Kinds(), 0
-    chosen = list(found)[:: max(1, len(found) // count)]
-    for seam in chosen:
-        code, said = call(command, raising(seam, kinds.next()))
-        assert "Traceback" not in said and '  File "' not in said, (seam, said)
-        lines = [line for line in said.splitlines() if line.startswith("sparsweep: ")]
-        assert (code, len(lines)) in ((0, 0), (1, 0), (2, 1)), (seam, code, said)
+def test_error_at_any_cross_file_call_prints_one_line(call: Callable[..., Any], command: str, count: int) -> None:
+    call(command)  # the first call imports modules and fills caches
+    functions: dict[CodeType, None] = {}
+    code, stderr = call(command, collect_calls(functions))
+    assert (code, "sparsweep: " in stderr) in ((0, False), (1, False)) or command.startswith(FAILING), stderr
+    assert functions or command == "list sweeps"
+    kinds, failed = ErrorKinds(), 0
+    chosen = list(functions)[:: max(1, len(functions) // count)]
+    for function in chosen:
+        code, stderr = call(command, raise_at(function, kinds.next()))
+        assert "Traceback" not in stderr and '  File "' not in stderr, (function, stderr)
+        lines = [line for line in stderr.splitlines() if line.startswith("sparsweep: ")]
+        assert (code, len(lines)) in ((0, 0), (1, 0), (2, 1)), (function, code, stderr)
         failed += code == 2
-    assert failed >= len(chosen) / 2  # some seams are guarded, most are not
+    assert failed >= len(chosen) / 2  # some calls are guarded, most are not
 
 
-def test_debug_shows_the_traceback_wherever_it_stands(
+def test_debug_option_at_any_position_shows_the_traceback(
     call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Store, "finished", lambda self: 1 / 0)
     for command in ("--debug status mine", "status --debug mine", "status mine --debug"):
-        code, said = call(command)
-        assert code == 2 and "Traceback" in said
-        assert said.splitlines()[-1].startswith("sparsweep: unexpected ZeroDivisionError: division by zero in ")
-    code, said = call("status mine")
-    assert len(said.splitlines()) == 1 and said.endswith("See the traceback with --debug.\n")
+        code, stderr = call(command)
+        assert code == 2 and "Traceback" in stderr
+        assert stderr.splitlines()[-1].startswith("sparsweep: unexpected ZeroDivisionError: division by zero in ")
+    code, stderr = call("status mine")
+    assert len(stderr.splitlines()) == 1 and stderr.endswith("See the traceback with --debug.\n")
 
 
 @contextmanager
@@ -187,7 +192,7 @@ def lines_of(capfd: pytest.CaptureFixture[str]) -> Iterator[list[str]]:
     lines += capfd.readouterr().err.splitlines()
 
 
-def test_other_threads_and_logs_print_no_traceback(
+def test_threads_and_logs_print_no_traceback(
     call: Callable[..., Any], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
@@ -219,30 +224,31 @@ def test_other_threads_and_logs_print_no_traceback(
         (AssertionError(), 2, "unexpected AssertionError. See the traceback with --debug."),
     ],
 )
-def test_what_ends_a_command_in_words(error: BaseException, code: int, line: str) -> None:
+def test_exit_codes_and_lines_of_errors(error: BaseException, code: int, line: str) -> None:
     assert exit_code_and_line(error) == (code, line)
 
 
-def test_errors_of_ray_say_that_the_finished_is_kept() -> None:
+def test_ray_errors_state_that_finished_trials_are_kept() -> None:
     code, line = exit_code_and_line(RaySystemError("x" * 1000))
     assert code == 2 and line.startswith("Ray failed: RaySystemError: ") and "are kept" in line and len(line) < 500
 
 
-def test_a_folder_that_is_gone_is_said(call: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
-    code, said = call("list sweeps")
+def test_deleted_current_folder_prints_one_line(call: Callable[..., Any], tmp_path: Path, monkeypatch: Any) -> None:
+    deleted = tmp_path / "gone"
+    deleted.mkdir()
+    monkeypatch.chdir(deleted)
+    deleted.rmdir()
+    code, stderr = call("list sweeps")
     assert code == 2
-    assert said == "sparsweep: the current folder was deleted (No such file or directory). Change the folder: cd\n"
+    assert stderr == "sparsweep: the current folder was deleted (No such file or directory). Change the folder: cd\n"
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize(("words", "said"), [("sparsweep pl", "plan"), ("sparsweep run --take", "--take-over")])
-def test_a_shell_completes_commands_and_options(words: str, said: str) -> None:
-    """As bash asks, by the environment; it gets words alone."""
+@pytest.mark.parametrize(("words", "expected"), [("sparsweep pl", "plan"), ("sparsweep run --take", "--take-over")])
+def test_shell_completes_commands_and_options(words: str, expected: str) -> None:
+    # Bash requests completions through environment variables. Standard output holds only the words.
     code = "import sys; from sparsweep.tuner.cli.app import main; sys.argv = ['sparsweep']; main()"
-    asked = {"_SPARSWEEP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, **asked})
-    assert (found.returncode, found.stdout.split(), found.stderr) == (0, [said], "")
+    request = {"_SPARSWEEP_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    env = {**os.environ, **request}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env)
+    assert (result.returncode, result.stdout.split(), result.stderr) == (0, [expected], "")

@@ -1,4 +1,4 @@
-"""A file that is not what its name says is said, removed and made again: no wrong result is recorded."""
+"""A file whose content does not match its name is reported, removed and created again. No wrong result is recorded."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from sparsweep.trainables.runs.base import RunInputs
 from sparsweep.trainables.runs.kinds import open_run, output_paths
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.storage import image_file, tensor_file
-from sparsweep.trainables.storage.store import ArtifactLost, Store
+from sparsweep.trainables.storage.artifacts import ArtifactLost
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import parse_sweep
 from sparsweep.tuner.planning.graph import build_graph, closure, compute_state
 from sparsweep.tuner.planning.repair import remove_damaged_results
@@ -46,9 +47,9 @@ grids:
 GRAPH = build_graph(SWEEP.trials)
 
 
-def named(beginning: str, number: int = 0) -> str:
-    """The id of the run, of those that are called so in their order, with that ``number``."""
-    return [run for run, spec in GRAPH.runs.items() if str(spec).startswith(beginning)][number]
+def run_id(prefix: str, number: int = 0) -> str:
+    """Return the id of the run with index ``number`` among those whose description starts with ``beginning``."""
+    return [run for run, spec in GRAPH.runs.items() if str(spec).startswith(prefix)][number]
 
 
 def inputs(spec: RunSpec) -> RunInputs:
@@ -60,57 +61,57 @@ def inputs(spec: RunSpec) -> RunInputs:
 
 
 def resume(store: Store) -> list[str]:
-    """Make what is missing, one run after the other; what runs said that miss something."""
+    """Run the missing runs sequentially. Return the error messages of runs with lost artifacts."""
     remove_damaged_results(GRAPH.runs, store)
-    todo, said = compute_state(GRAPH, store).todo, []
+    todo, messages = compute_state(GRAPH, store).todo, []
     for run in [run for run in GRAPH.runs if run in todo]:
         try:
             assert (
                 open_run(GRAPH.runs[run], inputs(GRAPH.runs[run]), store, SWEEP.name).run_for(float("inf")).is_finished
             )
         except ArtifactLost as error:
-            said.append(str(error))
-    return said
+            messages.append(str(error))
+    return messages
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """The sweep, which nothing happened to."""
-    store = Store(str(tmp_path_factory.mktemp("whole")))
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Storage of the finished, undamaged sweep."""
+    store = Store(str(tmp_path_factory.mktemp("intact")))
     assert resume(store) == []
     return store
 
 
 @pytest.fixture(scope="module")
-def begun(whole: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
-    """Checkpoints of all runs that train, after their first epoch."""
-    store = Store(str(tmp_path_factory.mktemp("begun")))
-    shutil.copytree(Path(whole.root, "artifacts"), Path(store.root, "artifacts"))
+def started(intact: Store, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Storage with checkpoints of all training runs after their first epoch."""
+    store = Store(str(tmp_path_factory.mktemp("started")))
+    shutil.copytree(Path(intact.root, "artifacts"), Path(store.root, "artifacts"))
     for spec in GRAPH.runs.values():
         if spec.num_epochs > 1:
             for path in output_paths(spec, store):
                 store.delete(path)
             open_run(spec, inputs(spec), store, SWEEP.name).run_for(0)
-            shutil.copytree(Path(whole.root, "artifacts"), Path(store.root, "artifacts"), dirs_exist_ok=True)
+            shutil.copytree(Path(intact.root, "artifacts"), Path(store.root, "artifacts"), dirs_exist_ok=True)
     return store
 
 
 @dataclass
-class Ground:
-    """A storage to spoil, and one with a checkpoint of every run."""
+class DamagedStorage:
+    """A storage to damage, and one with a checkpoint of every run."""
 
     store: Store
-    begun: Store
+    started: Store
 
     def path(self, kind: str, run: str) -> Path:
         suffix = {"weights": ".pt", "scores": "-el2n.parquet", "corrupted": ".images"}[kind]
         return Path(self.store.root, "artifacts", kind, run + suffix)
 
     def checkpoint(self, run: str) -> Any:
-        return self.begun.read_checkpoint(run)
+        return self.started.read_checkpoint(run)
 
     def forget(self, run: str) -> None:
-        """Lose what ``run`` and all that need it have left."""
+        """Delete the results and outputs of ``run`` and of all runs that depend on it."""
         for other, spec in GRAPH.runs.items():
             if run in closure(GRAPH, [other]):
                 for path in (*output_paths(spec, self.store), *(self.store.result_path(t, other) for t in TABLES)):
@@ -118,41 +119,41 @@ class Ground:
 
 
 TABLES = ("trials", "epochs", "layers")
-Forgery = Callable[[Ground], str]
-"""Spoils a storage; returns a part of what is said of it."""
+Damage = Callable[[DamagedStorage], str]
+"""Function that damages a storage and returns a part of the expected message."""
 
 
 @pytest.fixture
-def ground(whole: Store, begun: Store, tmp_path: Path) -> Ground:
-    shutil.copytree(whole.root, tmp_path / "runs")
-    return Ground(Store(str(tmp_path / "runs")), begun)
+def damaged(intact: Store, started: Store, tmp_path: Path) -> DamagedStorage:
+    shutil.copytree(intact.root, tmp_path / "runs")
+    return DamagedStorage(Store(str(tmp_path / "runs")), started)
 
 
-SET, OMP, SCORING = named("set"), named("omp"), named("el2n")
+SET, OMP, SCORING = run_id("set"), run_id("omp"), run_id("el2n")
 
 
-def checkpoint_of(run: str, other: str) -> Forgery:
-    def forge(ground: Ground) -> str:
-        ground.forget(run)
-        ground.store.write(f"checkpoints/{run}.pt", ground.begun.read(f"checkpoints/{other}.pt") or b"")
+def checkpoint_of(run: str, other: str) -> Damage:
+    def damage(damaged: DamagedStorage) -> str:
+        damaged.forget(run)
+        damaged.store.write(f"checkpoints/{run}.pt", damaged.started.read(f"checkpoints/{other}.pt") or b"")
         return f"it belongs to another run, {other}"
 
-    return forge
+    return damage
 
 
-def checkpoint_with(change: Callable[[Any], Any], said: str, run: str = SET) -> Forgery:
-    def forge(ground: Ground) -> str:
-        ground.forget(run)
-        ground.store.write_checkpoint(run, {})
-        value = change(ground.checkpoint(run))
-        Path(ground.store.root, f"checkpoints/{run}.pt").write_bytes(former_files.dumps(value, run))
-        return said
+def checkpoint_with(change: Callable[[Any], Any], message: str, run: str = SET) -> Damage:
+    def damage(damaged: DamagedStorage) -> str:
+        damaged.forget(run)
+        damaged.store.write_checkpoint(run, {})
+        value = change(damaged.checkpoint(run))
+        Path(damaged.store.root, f"checkpoints/{run}.pt").write_bytes(former_files.dumps(value, run))
+        return message
 
-    return forge
+    return damage
 
 
 def training_with(**parts: Any) -> Callable[[Any], Any]:
-    """A change of parts of the training, each given as a value or as a function of what was there."""
+    """Return a change of training fields. Each field is given as a value or as a function of the old value."""
 
     def change(state: Any) -> Any:
         new = {name: part(state["training"][name]) if callable(part) else part for name, part in parts.items()}
@@ -173,9 +174,9 @@ def without(name: str) -> Callable[[Any], Any]:
     return lambda parts: {key: value for key, value in parts.items() if key != name}
 
 
-CHECKPOINTS: dict[str, Forgery] = {
-    "another seed": checkpoint_of(SET, named("set", 1)),
-    "another difficulty": checkpoint_of(OMP, named("omp", 1)),
+CHECKPOINTS: dict[str, Damage] = {
+    "another seed": checkpoint_of(SET, run_id("set", 1)),
+    "another difficulty": checkpoint_of(OMP, run_id("omp", 1)),
     "a list": checkpoint_with(lambda state: [1, 2, 3], "it has an unexpected structure"),
     "a list within": checkpoint_with(
         lambda state: {**state, "training": [1]}, "the training has an unexpected structure"
@@ -195,7 +196,7 @@ CHECKPOINTS: dict[str, Forgery] = {
     "no data": checkpoint_with(training_with(model=all_tensors(lambda value: value.to("meta"))), "training.model."),
     "no optimizer": checkpoint_with(training_with(optimizer=[]), "the training has an unexpected structure"),
     "text": checkpoint_with(training_with(train_flops="many"), "training.train_flops is not a finite float"),
-    "at its end": checkpoint_with(training_with(epoch=3, history=lambda past: past * 3), "training.history"),
+    "at its end": checkpoint_with(training_with(epoch=3, history=lambda history: history * 3), "training.history"),
     "no history": checkpoint_with(training_with(history=[]), "training.history"),
     "other epoch": checkpoint_with(training_with(epoch=2), "training.epoch is not the last epoch of training.history"),
     "dense": checkpoint_with(
@@ -209,101 +210,100 @@ CHECKPOINTS: dict[str, Forgery] = {
 
 
 @pytest.mark.parametrize("kind", CHECKPOINTS)
-def test_a_run_starts_again_from_a_checkpoint_that_is_not_its_own(
-    ground: Ground, whole: Store, caplog: pytest.LogCaptureFixture, kind: str
+def test_invalid_checkpoint_restarts_the_run(
+    damaged: DamagedStorage, intact: Store, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
-    said = CHECKPOINTS[kind](ground)
+    message = CHECKPOINTS[kind](damaged)
     with caplog.at_level(logging.WARNING):
-        assert resume(ground.store) == []
+        assert resume(damaged.store) == []
     (line,) = [record.getMessage() for record in caplog.records]
-    assert said in line and "The run starts again" in line and "\n" not in line
-    assert_the_same(ground.store, whole)
+    assert message in line and "The run starts again" in line and "\n" not in line
+    assert_equal_to(damaged.store, intact)
 
 
-def test_a_run_goes_on_from_its_own_checkpoint(
-    ground: Ground, whole: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+def test_run_continues_from_its_own_checkpoint(
+    damaged: DamagedStorage, intact: Store, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So that the test above can fail; also from those of earlier versions, which name no run."""
+    """Valid checkpoints are accepted, also from earlier versions without a run id. So the test above can fail."""
     for run, spec in GRAPH.runs.items():
         if spec.num_epochs > 1:
-            ground.forget(run)
-    for number, path in enumerate(sorted(Path(ground.begun.root, "checkpoints").iterdir())):
-        state = ground.checkpoint(path.stem)
+            damaged.forget(run)
+    for number, path in enumerate(sorted(Path(damaged.started.root, "checkpoints").iterdir())):
+        state = damaged.checkpoint(path.stem)
         content = path.read_bytes() if number % 2 else former_files.dumps(state)
-        ground.store.write(f"checkpoints/{path.name}", content)
+        damaged.store.write(f"checkpoints/{path.name}", content)
         assert len(state["training"]["history"]) == 1
-    begun = ground.store.checkpoints()
-    assert len(begun) > 10
-    assert resume(ground.store) == [] and caplog.records == []
-    assert_the_same(ground.store, whole)
+    assert len(damaged.store.checkpoints()) > 10
+    assert resume(damaged.store) == [] and caplog.records == []
+    assert_equal_to(damaged.store, intact)
 
 
-def assert_the_same(store: Store, whole: Store) -> None:
-    """All results and artifacts are those of the sweep that nothing happened to; nothing is left to do."""
-    assert_same_results(Path(store.root), Path(whole.root))
-    assert store.artifact_paths() == whole.artifact_paths()
-    for path in whole.artifact_paths():
-        if "/weights/" not in path:  # they also hold the time that training took: none of it is a result
-            assert store.read(path) == whole.read(path), path
-    for run in whole.artifacts("weights"):
-        mine, theirs = store.read_weights(run), whole.read_weights(run)
-        assert all(torch.equal(mine["model"][name], value) for name, value in theirs["model"].items())
+def assert_equal_to(store: Store, intact: Store) -> None:
+    """Assert that results and artifacts equal those of the undamaged sweep and that no run is left to do."""
+    assert_same_results(Path(store.root), Path(intact.root))
+    assert store.artifact_paths() == intact.artifact_paths()
+    for path in intact.artifact_paths():
+        if "/weights/" not in path:  # weight files also hold the training time, which differs
+            assert store.read(path) == intact.read(path), path
+    for run in intact.artifacts("weights"):
+        actual, expected = store.read_weights(run), intact.read_weights(run)
+        assert all(torch.equal(actual["model"][name], value) for name, value in expected["model"].items())
     assert store.checkpoints() == set() and compute_state(GRAPH, store).todo == set()
 
 
-DENSE, OTHER_DENSE = named("dense on digits/resnet8 corruption"), named("dense on digits/resnet8 corruption", 1)
+DENSE, OTHER_DENSE = run_id("dense on digits/resnet8 corruption"), run_id("dense on digits/resnet8 corruption", 1)
 
 
-def weights_with(change: Callable[[Any], Any], said: str, run: str = DENSE, child: str = OMP) -> Forgery:
-    def forge(ground: Ground) -> str:
-        ground.forget(child)
-        path = ground.path("weights", run)
+def weights_with(change: Callable[[Any], Any], message: str, run: str = DENSE, child: str = OMP) -> Damage:
+    def damage(damaged: DamagedStorage) -> str:
+        damaged.forget(child)
+        path = damaged.path("weights", run)
         path.write_bytes(former_files.dumps(change(tensor_file.loads(path.read_bytes())), run))
-        return said
+        return message
 
-    return forge
+    return damage
 
 
-def weights_of(run: str, other: str, child: str) -> Forgery:
-    def forge(ground: Ground) -> str:
-        ground.forget(child)
-        shutil.copy(ground.path("weights", other), ground.path("weights", run))
+def weights_of(run: str, other: str, child: str) -> Damage:
+    def damage(damaged: DamagedStorage) -> str:
+        damaged.forget(child)
+        shutil.copy(damaged.path("weights", other), damaged.path("weights", run))
         return f"it belongs to another run, {other}"
 
-    return forge
+    return damage
 
 
 def model(change: Callable[[torch.Tensor], Any]) -> Callable[[Any], Any]:
-    return lambda left: {**left, "model": all_tensors(change)(left["model"])}
+    return lambda weights: {**weights, "model": all_tensors(change)(weights["model"])}
 
 
-SNAPSHOT, LTH = named("weights of"), named("lth")
-WEIGHTS: dict[str, Forgery] = {
+SNAPSHOT, LTH = run_id("weights of"), run_id("lth")
+WEIGHTS: dict[str, Damage] = {
     "another seed": weights_of(DENSE, OTHER_DENSE, OMP),
-    "a snapshot of another seed": weights_of(SNAPSHOT, named("weights of", 1), LTH),
+    "a snapshot of another seed": weights_of(SNAPSHOT, run_id("weights of", 1), LTH),
     "NaN": weights_with(model(nan), "is not finite"),
     "NaN in a snapshot": weights_with(model(nan), "is not finite", SNAPSHOT, LTH),
     "one value": weights_with(model(torch.zeros_like), "all values of weights.model are equal"),
     "other shape": weights_with(model(torch.flatten), "is float32 [1], not float32 [1, 1, 1, 1]"),
-    "a list": weights_with(lambda left: [left], "weights has an unexpected structure"),
+    "a list": weights_with(lambda weights: [weights], "weights has an unexpected structure"),
     "no model": weights_with(without("model"), "weights has an unexpected structure"),
     "no lineage": weights_with(without("lineage"), "weights has an unexpected structure"),
     "a text for the model": weights_with(
-        lambda left: {**left, "model": "dense"}, "weights.model has an unexpected structure"
+        lambda weights: {**weights, "model": "dense"}, "weights.model has an unexpected structure"
     ),
-    "a text for the cost": weights_with(lambda left: {**left, "train_flops": "dear"}, "weights.train_flops"),
-    "a text in the lineage": weights_with(lambda left: {**left, "lineage": {"a": "b"}}, "weights.lineage.a"),
+    "a text for the cost": weights_with(lambda weights: {**weights, "train_flops": "dear"}, "weights.train_flops"),
+    "a text in the lineage": weights_with(lambda weights: {**weights, "lineage": {"a": "b"}}, "weights.lineage.a"),
 }
 
 
-def table_with(change: Callable[[pa.Table], pa.Table], said: str) -> Forgery:
-    def forge(ground: Ground) -> str:
-        ground.forget(SET)
-        path = ground.path("scores", SCORING)
+def table_with(change: Callable[[pa.Table], pa.Table], message: str) -> Damage:
+    def damage(damaged: DamagedStorage) -> str:
+        damaged.forget(SET)
+        path = damaged.path("scores", SCORING)
         pq.write_table(change(pq.read_table(path)), path)
-        return said
+        return message
 
-    return forge
+    return damage
 
 
 def column(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[pa.Table], pa.Table]:
@@ -314,28 +314,28 @@ def column(name: str, change: Callable[[np.ndarray], Any]) -> Callable[[pa.Table
     return edit
 
 
-def scores_of(other: str) -> Forgery:
-    def forge(ground: Ground) -> str:
-        ground.forget(SET)
-        shutil.copy(ground.path("scores", other), ground.path("scores", SCORING))
+def scores_of(other: str) -> Damage:
+    def damage(damaged: DamagedStorage) -> str:
+        damaged.forget(SET)
+        shutil.copy(damaged.path("scores", other), damaged.path("scores", SCORING))
         return f"it belongs to another run, {other}"
 
-    return forge
+    return damage
 
 
-def some_nan(values: np.ndarray) -> np.ndarray:
+def with_one_nan(values: np.ndarray) -> np.ndarray:
     values[3] = np.nan
     return values
 
 
-SCORES: dict[str, Forgery] = {
-    "another run": scores_of(named("el2n", 1)),
+SCORES: dict[str, Damage] = {
+    "another run": scores_of(run_id("el2n", 1)),
     "fewer samples": table_with(
         lambda table: table.slice(0, 1000), "one score per sample (got 1000 scores for 1437 samples)"
     ),
     "none": table_with(lambda table: table.slice(0, 0), "0 scores"),
     "a sample twice": table_with(column("sample", lambda values: values // 2), "one score per sample"),
-    "NaN": table_with(column("score", some_nan), "1 of 1437 scores are not finite"),
+    "NaN": table_with(column("score", with_one_nan), "1 of 1437 scores are not finite"),
     "null": table_with(column("score", lambda values: [None, *values[1:]]), "not finite"),
     "infinite": table_with(column("score", lambda values: values / 0.0), "scores are not finite"),
     "all equal": table_with(column("score", np.ones_like), "all 1437 scores are equal"),
@@ -348,20 +348,20 @@ SCORES: dict[str, Forgery] = {
 }
 
 
-def images_with(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], said: str) -> Forgery:
-    def forge(ground: Ground) -> str:
-        ground.forget(DENSE)
-        path = ground.path("corrupted", CORRUPTION)
+def images_with(change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]], message: str) -> Damage:
+    def damage(damaged: DamagedStorage) -> str:
+        damaged.forget(DENSE)
+        path = damaged.path("corrupted", CORRUPTION)
         images = {split: part.copy() for split, part in image_file.open_mapped(path).items()}
         path.write_bytes(image_file.dumps(change(images), CORRUPTION))
-        return said
+        return message
 
-    return forge
+    return damage
 
 
-def images_of(ground: Ground) -> str:
-    ground.forget(DENSE)
-    shutil.copy(ground.path("corrupted", OTHER_CORRUPTION), ground.path("corrupted", CORRUPTION))
+def images_of(damaged: DamagedStorage) -> str:
+    damaged.forget(DENSE)
+    shutil.copy(damaged.path("corrupted", OTHER_CORRUPTION), damaged.path("corrupted", CORRUPTION))
     return f"it belongs to another run, {OTHER_CORRUPTION}"
 
 
@@ -369,61 +369,63 @@ def resized(images: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {split: part.repeat(2, axis=2) for split, part in images.items()}
 
 
-CORRUPTION, OTHER_CORRUPTION = named("digits under"), named("digits under", 1)
-IMAGES: dict[str, Forgery] = {
+CORRUPTION, OTHER_CORRUPTION = run_id("digits under"), run_id("digits under", 1)
+IMAGES: dict[str, Damage] = {
     "another severity": images_of,
     "another shape": images_with(resized, "its images have shapes"),
     "fewer": images_with(lambda images: {split: part[1:] for split, part in images.items()}, "its images have shapes"),
     "no test images": images_with(without("test"), "its images have shapes"),
 }
 ARTIFACTS = {
-    f"{kind}: {name}": forge
-    for kind, forgeries in {"weights": WEIGHTS, "scores": SCORES, "images": IMAGES}.items()
-    for name, forge in forgeries.items()
+    f"{kind}: {name}": damage
+    for kind, damages in {"weights": WEIGHTS, "scores": SCORES, "images": IMAGES}.items()
+    for name, damage in damages.items()
 }
 
 
 @pytest.mark.parametrize("kind", ARTIFACTS)
-def test_an_artifact_that_is_not_its_own_is_removed_and_made_again(ground: Ground, whole: Store, kind: str) -> None:
-    said = ARTIFACTS[kind](ground)
-    lines = resume(ground.store)
+def test_invalid_artifact_is_removed_and_created_again(damaged: DamagedStorage, intact: Store, kind: str) -> None:
+    message = ARTIFACTS[kind](damaged)
+    lines = resume(damaged.store)
     assert (
-        said in lines[0] and "were removed. Resume the sweep to create them again." in lines[0] and "\n" not in lines[0]
+        message in lines[0]
+        and "were removed. Resume the sweep to create them again." in lines[0]
+        and "\n" not in lines[0]
     )
-    assert resume(ground.store) == []
-    assert_the_same(ground.store, whole)
+    assert resume(damaged.store) == []
+    assert_equal_to(damaged.store, intact)
 
 
-def test_artifacts_of_earlier_versions_name_no_run_and_are_taken(ground: Ground, whole: Store) -> None:
+def test_artifacts_of_earlier_versions_without_run_id_are_accepted(damaged: DamagedStorage, intact: Store) -> None:
     for point in GRAPH.trials:
-        ground.forget(point)
-    for path in map(Path, sorted(Path(ground.store.root, "artifacts").glob("*/*"))):
+        damaged.forget(point)
+    for path in map(Path, sorted(Path(damaged.store.root, "artifacts").glob("*/*"))):
         if path.suffix == ".pt":
             path.write_bytes(tensor_file.dumps(tensor_file.loads(path.read_bytes())))
         elif path.suffix == ".images":
             path.write_bytes(image_file.dumps(image_file.open_mapped(path)))
         else:
             pq.write_table(pq.read_table(path).replace_schema_metadata(None), path)
-    assert resume(ground.store) == []
-    assert_same_results(Path(ground.store.root), Path(whole.root))
+    assert resume(damaged.store) == []
+    assert_same_results(Path(damaged.store.root), Path(intact.root))
 
 
-def row_cut(table: str, damage: Callable[[bytes], bytes | None]) -> Forgery:
-    def forge(ground: Ground) -> str:
-        path = Path(ground.store.root, ground.store.result_path(table, OMP))
-        content = damage(path.read_bytes())
+def damaged_row(table: str, change: Callable[[bytes], bytes | None]) -> Damage:
+    def damage(damaged: DamagedStorage) -> str:
+        path = Path(damaged.store.root, damaged.store.result_path(table, OMP))
+        content = change(path.read_bytes())
         path.unlink()
         if content is not None:
             path.write_bytes(content)
         return OMP
 
-    return forge
+    return damage
 
 
 ROWS = {
-    f"{table}: {name}": row_cut(table, damage)
+    f"{table}: {name}": damaged_row(table, change)
     for table in TABLES
-    for name, damage in {
+    for name, change in {
         "cut": lambda content: content[:-9],
         "empty": lambda content: b"",
         "altered": lambda content: content[:40] + b"\xff" + content[41:],
@@ -433,16 +435,16 @@ ROWS = {
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_a_row_that_is_damaged_or_lost_is_made_again(ground: Ground, whole: Store, kind: str) -> None:
-    ROWS[kind](ground)
-    assert resume(ground.store) == []
-    assert_the_same(ground.store, whole)
+def test_damaged_or_lost_row_is_created_again(damaged: DamagedStorage, intact: Store, kind: str) -> None:
+    ROWS[kind](damaged)
+    assert resume(damaged.store) == []
+    assert_equal_to(damaged.store, intact)
 
 
 @pytest.mark.parametrize("table", ["epochs", "layers"])
-def test_a_table_with_rows_missing_is_made_again(ground: Ground, whole: Store, table: str) -> None:
-    path = Path(ground.store.root, ground.store.result_path(table, OMP))
+def test_table_with_missing_rows_is_created_again(damaged: DamagedStorage, intact: Store, table: str) -> None:
+    path = Path(damaged.store.root, damaged.store.result_path(table, OMP))
     rows = pq.read_table(path)
     pq.write_table(rows.slice(0, len(rows) - 1), path)
-    assert resume(ground.store) == []
-    assert_the_same(ground.store, whole)
+    assert resume(damaged.store) == []
+    assert_equal_to(damaged.store, intact)
