@@ -1,4 +1,4 @@
-"""Shared by all tests."""
+"""Fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """Serves files and keeps no log."""
+    """Serves files and prints no log."""
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -22,7 +22,7 @@ class Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], str]]:
-    """Serve a folder over HTTP on this machine until the test ends; gives its address."""
+    """Return a function that serves a folder over HTTP on this machine until the test ends, and returns its URL."""
     monkeypatch.setenv("no_proxy", "*")
     with contextlib.ExitStack() as open_servers:
 
@@ -38,7 +38,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], str]]:
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> Iterator[None]:
-    """A run has one CPU thread: bits depend on their number, and tiny tensors lose more to threads than they gain."""
+    """Use one CPU thread. Results depend bitwise on the number of threads, and tiny tensors are slower with threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

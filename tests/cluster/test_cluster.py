@@ -1,7 +1,7 @@
-"""The README's "On a cluster", done: ``ray up``, sweeps, what gets lost on the way, ``ray down``.
+"""Tests of the README's section "On a cluster": ``ray up``, sweeps, lost machines, ``ray down``.
 
-The cluster file, the token, ssh, rsync, Ray and the command are real; the machines are namespaces of this host. Tests
-stand in the order in which they run: the last one takes the cluster down.
+The cluster file, the token, ssh, rsync, Ray and the command are real. The machines are network namespaces of this
+host. Tests run in the order of this file: the last one stops the cluster.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ POINTS = 12
 
 @pytest.fixture(scope="session")
 def undisturbed(cluster: Cluster) -> Path:
-    """Storage of the sweep as it comes out on the whole cluster, launched by ``ray exec``, in a shared folder."""
+    """Run the sweep on the complete cluster with ``ray exec``. Return its storage, a shared folder."""
     storage = cluster.shared / "undisturbed"
     cluster.laptop.exec(f"sparsweep run {SWEEP} --address auto --storage {storage}", timeout=300)
     return storage
@@ -35,13 +35,14 @@ def undisturbed(cluster: Cluster) -> Path:
 def test_a_sweep_uses_every_machine_and_each_fetches_a_data_set_once(cluster: Cluster, undisturbed: Path) -> None:
     assert len(Store(str(undisturbed)).finished()) == POINTS
     assert hosts(undisturbed) == {machine.name for machine in cluster.machines}
-    # What all trials share is an object each: the settings of SparseTrainable, and the images of digits. Ray counts the
-    # chunks that a node receives; each of these objects is one, and no trial after a node's first adds to it.
+    # The inputs that all trials share are Ray objects: one per argument of SparseTrainable.setup, and the images of
+    # digits. Ray counts the chunks that a node receives. Each of these objects is one chunk, and only the first trial
+    # on a node fetches it.
     settings = len(inspect.signature(SparseTrainable.setup).parameters) - len(("self", "config"))
-    wait_until(lambda: copies(cluster) == [settings + 1] * 2, "one fetch of every object by every worker", 30)
+    wait_until(lambda: copies(cluster) == [settings + 1] * 2, "one fetch of each object by each worker", 30)
 
 
-def test_the_dashboard_is_on_loopback_and_nothing_answers_without_the_token(cluster: Cluster) -> None:
+def test_the_dashboard_is_on_loopback_and_requires_the_token(cluster: Cluster) -> None:
     head, worker = cluster.machines[:2]
     listening = call("ip", "netns", "exec", head.namespace, "ss", "-ltnH").stdout.split()
     assert "127.0.0.1:8265" in listening
@@ -55,7 +56,7 @@ def test_the_dashboard_is_on_loopback_and_nothing_answers_without_the_token(clus
         assert "RAY_AUTH_MODE=token" in line
 
 
-def test_a_job_outlives_the_laptop_and_a_lost_worker(cluster: Cluster, undisturbed: Path) -> None:
+def test_a_job_continues_without_the_laptop_and_a_lost_worker(cluster: Cluster, undisturbed: Path) -> None:
     storage = cluster.shared / "worker-lost"
     submit_and_close_the_laptop(cluster, storage, f"run {SWEEP}")
     assert len(Store(str(storage)).finished()) < POINTS
@@ -63,22 +64,22 @@ def test_a_job_outlives_the_laptop_and_a_lost_worker(cluster: Cluster, undisturb
     lost.destroy()
     wait_until(lambda: len(Store(str(storage)).finished()) == POINTS, "the end of the sweep", 240)
     assert_same_results(storage, undisturbed)
-    lost.boot(cluster.keys)  # the autoscaler finds it back, and starts Ray there before the tests that need it
+    lost.boot(cluster.keys)  # the autoscaler detects the machine and starts Ray on it before later tests need it
 
 
 @pytest.fixture
-def whole(cluster: Cluster) -> Cluster:
-    """The cluster, once all its machines are in it."""
+def full_cluster(cluster: Cluster) -> Cluster:
+    """Wait until all machines have joined the cluster, and return it."""
     cluster.wait_for_all()
     return cluster
 
 
 @pytest.mark.slow
-def test_a_cut_link_recovers(whole: Cluster, undisturbed: Path) -> None:
-    storage = whole.shared / "link-cut"
-    submit_and_close_the_laptop(whole, storage, f"run {SWEEP}")
+def test_a_cut_link_recovers(full_cluster: Cluster, undisturbed: Path) -> None:
+    storage = full_cluster.shared / "link-cut"
+    submit_and_close_the_laptop(full_cluster, storage, f"run {SWEEP}")
     assert len(Store(str(storage)).finished()) < POINTS
-    cut = whole.machines[1]
+    cut = full_cluster.machines[1]
     cut.cut()
     time.sleep(30)
     cut.join()
@@ -88,23 +89,23 @@ def test_a_cut_link_recovers(whole: Cluster, undisturbed: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_lost_head_is_brought_up_again_and_the_sweep_resumed(whole: Cluster, undisturbed: Path) -> None:
-    storage = whole.shared / "head-lost"
-    submit_and_close_the_laptop(whole, storage, f"run {SWEEP}")
+def test_a_sweep_resumes_after_the_head_is_lost_and_restarted(full_cluster: Cluster, undisturbed: Path) -> None:
+    storage = full_cluster.shared / "head-lost"
+    submit_and_close_the_laptop(full_cluster, storage, f"run {SWEEP}")
     assert len(Store(str(storage)).finished()) < POINTS
-    head = whole.machines[0]
+    head = full_cluster.machines[0]
     head.destroy()
     finished = {path: path.stat().st_mtime_ns for path in storage.glob("results/trials/*.parquet")}
-    head.boot(whole.keys)
-    whole.laptop.up()
-    whole.wait_for_all()
-    whole.laptop.exec(f"sparsweep resume smoke --address auto --storage {storage}", timeout=300)
+    head.boot(full_cluster.keys)
+    full_cluster.laptop.up()
+    full_cluster.wait_for_all()
+    full_cluster.laptop.exec(f"sparsweep resume smoke --address auto --storage {storage}", timeout=300)
     assert_same_results(storage, undisturbed)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 
 @pytest.mark.slow
-def test_results_in_a_bucket_are_drawn_on_the_laptop(cluster: Cluster, bucket: str, tmp_path: Path) -> None:
+def test_the_laptop_draws_figures_of_results_in_a_bucket(cluster: Cluster, bucket: str, tmp_path: Path) -> None:
     output = cluster.laptop.exec(f"sparsweep run smoke --address auto --storage {bucket}", timeout=300)
     assert "12 trials: 12 done" in output
     drawn = cluster.laptop.run("sparsweep", "figures", "smoke", "--storage", bucket, **S3)
@@ -113,17 +114,20 @@ def test_results_in_a_bucket_are_drawn_on_the_laptop(cluster: Cluster, bucket: s
 
 
 @pytest.mark.slow
-def test_ray_down_leaves_nothing_behind(cluster: Cluster) -> None:
+def test_ray_down_leaves_no_process_except_log_monitors(cluster: Cluster) -> None:
     cluster.laptop.down()
 
-    def left() -> list[str]:
-        own = ("unshare ", "sshd: ")
-        return [line for machine in cluster.machines for line in machine.processes() if not line.startswith(own)]
+    def remaining() -> list[str]:
+        infrastructure = ("unshare ", "sshd: ")
+        return [
+            line for machine in cluster.machines for line in machine.processes() if not line.startswith(infrastructure)
+        ]
 
-    # Ray stops the head; workers end when they miss it, all but their log monitors. The README says what ends those.
-    wait_until(lambda: all("log_monitor" in line for line in left()), "the end of the cluster", 240)
+    # Ray stops the head. Workers exit when they lose the head, except their log monitors; the README explains how to
+    # stop those.
+    wait_until(lambda: all("log_monitor" in line for line in remaining()), "the end of the cluster", 240)
     options = ["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i"]
     for worker in cluster.machines[1:]:
         stop = ["bash", "-ic", "'ray stop'"]
         cluster.laptop.run("ssh", *options, str(cluster.keys / "laptop"), f"root@{worker.address}", *stop)
-    wait_until(lambda: not left(), "the end of the log monitors", 60)
+    wait_until(lambda: not remaining(), "the end of the log monitors", 60)

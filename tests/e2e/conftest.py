@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own, in an empty folder."""
+"""Fixtures of the end-to-end tests: the command runs as a separate process in an empty folder, as for a user."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from support.s3_server import s3_bucket, sign_in
 
 @pytest.fixture
 def sparsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command to its end in an empty folder."""
+    """Return a function that runs the command to its end in an empty folder."""
 
     def call(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -27,7 +27,7 @@ def sparsweep(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The storage of a run that nothing happened to."""
+    """Return the storage of a run without faults."""
     workspace = create_workspace(tmp_path_factory.mktemp("undisturbed"))
     assert workspace.finish("run", "hurt.yaml") == 0, workspace.output
     return workspace.folder / "runs"
@@ -35,14 +35,14 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def workspaces() -> Iterator[list[Workspace]]:
-    """All workspaces; nothing that was started on them is left at the end."""
-    made: list[Workspace] = []
-    yield made
+    """Collect all workspaces, and check at the end that no process of theirs is left."""
+    created: list[Workspace] = []
+    yield created
 
-    def left() -> list[str]:
-        return [command for workspace in made for _, command in workspace.processes()]
+    def remaining() -> list[str]:
+        return [command for workspace in created for _, command in workspace.processes()]
 
-    wait_until(lambda: not left(), "an end of all processes", LINGER_SECONDS)
+    wait_until(lambda: not remaining(), "the end of all processes", LINGER_SECONDS)
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def workspace(tmp_path: Path, workspaces: list[Workspace]) -> Workspace:
 
 @pytest.fixture
 def bucket(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
-    """The workspace's storage in a bucket of a server of S3 on this machine."""
+    """Return a workspace whose storage is a bucket of an S3 server on this machine."""
     sign_in(monkeypatch)
     with s3_bucket() as workspace.storage:
         yield workspace
 
 
 @pytest.fixture(params=["workspace", "bucket"])
-def anywhere(request: pytest.FixtureRequest) -> Workspace:
-    """A workspace whose storage is a folder, and one whose storage is a bucket."""
-    found: Workspace = request.getfixturevalue(request.param)
-    return found
+def any_workspace(request: pytest.FixtureRequest) -> Workspace:
+    """Return a workspace whose storage is a folder, then one whose storage is a bucket."""
+    selected: Workspace = request.getfixturevalue(request.param)
+    return selected

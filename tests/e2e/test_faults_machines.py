@@ -1,4 +1,7 @@
-"""Machines that are lost: killed, cut off and back again, the head with its control store. It is nobody's fault."""
+"""Lost machines: killed, temporarily unreachable, and the head with its control store.
+
+A lost machine does not count as a failure of its trials.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ from support.fault_injection import LINGER_SECONDS, Workspace, create_workspace,
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 QUICK = {"RAY_health_check_period_ms": "1000", "RAY_health_check_timeout_ms": "2000"}
-"""A silent machine is given up after some ten seconds instead of sixty-six."""
+"""Ray declares an unresponsive machine dead after about 10 s instead of 66 s."""
 
 
 @contextmanager
 def two_machines(workspace: Workspace) -> Iterator[dict[str, Any]]:
-    """A cluster of its own for one test, gone at its end."""
+    """Start a separate cluster for one test and stop it at the end."""
     workspace.environment = {**QUICK, "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
     environment = {**os.environ, "SPARSWEEP_TEST": workspace.mark, "RAY_AUTH_MODE": "disabled", **workspace.environment}
     command = [sys.executable, str(Path(two_machines_script.__file__))]
@@ -36,19 +39,19 @@ def two_machines(workspace: Workspace) -> Iterator[dict[str, Any]]:
         assert cluster.stdout is not None
         yield json.loads(next(line for line in cluster.stdout if line.startswith("{")))
         cluster.communicate(timeout=60)
-    wait_until(lambda: not list(workspace.processes()), "an end of the cluster", LINGER_SECONDS)
+    wait_until(lambda: not list(workspace.processes()), "the end of the cluster", LINGER_SECONDS)
 
 
 def children(parent: int) -> list[int]:
-    """The processes that ``parent`` started."""
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
-    return [int(pid) for pid in found.stdout.split()]
+    """Return the ids of the child processes of ``parent``."""
+    ps = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in ps.stdout.split()]
 
 
-def that_trains(workspace: Workspace, raylets: list[int]) -> int | None:
-    """The machine on which a trial runs that has a checkpoint to lose."""
-    at_work = set(workspace.workers()) if workspace.has_checkpoint() else set()
-    return next((raylet for raylet in raylets if at_work & set(children(raylet))), None)
+def training_machine(workspace: Workspace, raylets: list[int]) -> int | None:
+    """Return the raylet of a machine that trains while a checkpoint exists, or None."""
+    workers = set(workspace.workers()) if workspace.has_checkpoint() else set()
+    return next((raylet for raylet in raylets if workers & set(children(raylet))), None)
 
 
 def log(workspace: Workspace) -> str:
@@ -56,28 +59,30 @@ def log(workspace: Workspace) -> str:
 
 
 def killed(workspace: Workspace, raylet: int) -> None:
-    """The machine's raylet dies without a word, and with it its workers."""
+    """Kill the machine's raylet. Its workers exit too."""
     os.kill(raylet, signal.SIGKILL)
 
 
-def cut_off(workspace: Workspace, raylet: int) -> None:
-    """The machine stands still until it is given up, then wakes up and goes on with what it did."""
-    silent = [raylet, *children(raylet)]
-    for pid in silent:
+def stopped(workspace: Workspace, raylet: int) -> None:
+    """Stop the machine's processes until Ray declares it dead, then continue them."""
+    pids = [raylet, *children(raylet)]
+    for pid in pids:
         os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: "retrying" in log(workspace), "giving up the machine")
-    for pid in silent:
+    wait_until(lambda: "retrying" in log(workspace), "a retry of the machine's trial")
+    for pid in pids:
         os.kill(pid, signal.SIGCONT)
 
 
-@pytest.mark.parametrize("lose", [killed, cut_off], ids=lambda lose: lose.__name__)
-def test_a_machine_is_lost(lose: Callable[[Workspace, int], None], tmp_path: Path, undisturbed: Path) -> None:
-    """Its trial goes on elsewhere though the sweep allows no retry: a loss is not the trial's failure."""
+@pytest.mark.parametrize("lose", [killed, stopped], ids=lambda lose: lose.__name__)
+def test_trials_of_a_lost_machine_continue_elsewhere(
+    lose: Callable[[Workspace, int], None], tmp_path: Path, undisturbed: Path
+) -> None:
+    """The sweep allows no retries, but a lost machine does not count as a failure of the trial."""
     workspace = create_workspace(tmp_path)
     with two_machines(workspace) as cluster:
         driver = workspace.start("run", "hurt.yaml", "--address", cluster["address"], "--set", "retries=0")
-        wait_until(lambda: that_trains(workspace, cluster["raylets"]), "a trial on one of them")
-        machine = that_trains(workspace, cluster["raylets"])
+        wait_until(lambda: training_machine(workspace, cluster["raylets"]), "a trial on one of the machines")
+        machine = training_machine(workspace, cluster["raylets"])
         assert machine is not None
         lose(workspace, machine)
         assert driver.wait(timeout=480) == 0, workspace.output
@@ -86,12 +91,12 @@ def test_a_machine_is_lost(lose: Callable[[Workspace, int], None], tmp_path: Pat
     assert not workspace.store.failures()
 
 
-def test_the_head_is_lost_with_its_control_store(tmp_path: Path, undisturbed: Path) -> None:
-    """Driver and cluster end; what was finished is kept, and a resume elsewhere ends as if nothing had been."""
+def test_a_resume_completes_a_sweep_whose_head_was_lost(tmp_path: Path, undisturbed: Path) -> None:
+    """Driver and cluster exit. Finished trials are kept, and a resume elsewhere gives the undisturbed results."""
     workspace = create_workspace(tmp_path)
     with two_machines(workspace) as cluster:
         driver = workspace.start("run", "hurt.yaml", "--address", cluster["address"])
-        wait_until(workspace.halfway, "a finished and a begun trial")
+        wait_until(workspace.halfway, "a finished trial and an unfinished one")
         os.kill(cluster["control store"], signal.SIGKILL)
         assert driver.wait(timeout=480) != 0
     finished = workspace.row_times()

@@ -1,4 +1,4 @@
-"""Processes that die: the driver at any time, a trial's, one that hangs. Nothing finished is lost or done again."""
+"""Processes that die or hang: the driver at any time, and trials. No finished trial is lost or repeated."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from support.fault_injection import TRIALS, Workspace, kill, wait_until
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 
-def resumed_equals(workspace: Workspace, undisturbed: Path) -> None:
-    """A resume ends well, does nothing that was done, and all tables are those of a run that was not disturbed."""
+def check_resume(workspace: Workspace, undisturbed: Path) -> None:
+    """Check that a resume succeeds, repeats no finished trial, and gives the tables of an undisturbed run."""
     before = workspace.row_times()
     assert workspace.finish("resume", "hurt") == 0, workspace.output
     assert_same_results(workspace.local_copy(), undisturbed)
@@ -39,13 +39,13 @@ def test_the_driver_is_killed(moment: Callable[[Workspace], bool], workspace: Wo
     driver = workspace.start("run", "hurt.yaml")
     wait_until(lambda: moment(workspace), moment.__name__)
     kill(driver)
-    if moment is soon:  # before it kept the sweep: there is nothing to go on with by name
+    if moment is soon:  # the driver has not saved the sweep yet, so `resume` cannot find it by name
         assert workspace.finish("run", "hurt.yaml") == 0, workspace.output
-    resumed_equals(workspace, undisturbed)
+    check_resume(workspace, undisturbed)
 
 
 SLOW_WRITES = '''
-"""Every first write of a row of results stops half-way, with half of it on the disk, until its process is killed."""
+"""Each first write of a row of results hangs after half of the file, until its process is killed."""
 import os, pathlib, time
 from sparsweep.trainables.storage import files
 
@@ -63,18 +63,18 @@ files.atomic_write = half
 '''
 
 
-def test_the_driver_is_killed_while_a_record_is_written(workspace: Workspace, undisturbed: Path) -> None:
+def test_the_driver_is_killed_during_a_write(workspace: Workspace, undisturbed: Path) -> None:
     workspace.add_plugin("slow_writes", SLOW_WRITES)
     driver = workspace.start("run", "hurt.yaml", "--plugin", "slow_writes")
-    wait_until(lambda: list(workspace.folder.glob("runs/results/*/_*")), "half a record")
+    wait_until(lambda: list(workspace.folder.glob("runs/results/*/_*")), "a half-written file")
     kill(driver)
     assert not workspace.store.finished()
     workspace.environment = {}
-    resumed_equals(workspace, undisturbed)
+    check_resume(workspace, undisturbed)
 
 
-def test_a_trials_process_is_killed(workspace: Workspace, undisturbed: Path) -> None:
-    """The worker dies, its trial goes on elsewhere, and no failure is held against it."""
+def test_a_trial_continues_after_its_worker_is_killed(workspace: Workspace, undisturbed: Path) -> None:
+    """The trial continues in another process, and the death of its worker does not count as a failure."""
     driver = workspace.start("run", "hurt.yaml")
     wait_until(workspace.has_checkpoint, "a checkpoint")
     workspace.kill_workers()
@@ -84,8 +84,11 @@ def test_a_trials_process_is_killed(workspace: Workspace, undisturbed: Path) -> 
     assert "retrying" in log and "ActorDiedError" in log
 
 
-def test_a_process_that_is_killed_each_time_fails_with_its_reason(workspace: Workspace) -> None:
-    """As the kernel's out-of-memory killer does it: the others finish, what needs it is blocked, a resume mends it."""
+def test_a_trial_that_is_killed_at_each_attempt_fails_with_the_reason(workspace: Workspace) -> None:
+    """The trial is killed as by the kernel's out-of-memory killer.
+
+    The other trials finish, trials that depend on it are blocked, and a resume repairs the sweep.
+    """
     workspace.add_plugin(
         "greedy",
         "import os, signal\nfrom sparsweep.trainables.runs import base\n"
@@ -103,8 +106,8 @@ def test_a_process_that_is_killed_each_time_fails_with_its_reason(workspace: Wor
     assert workspace.finish("resume", "hurt") == 0, workspace.output
 
 
-def test_a_trial_that_hangs_is_killed_and_goes_on(workspace: Workspace, undisturbed: Path) -> None:
-    """Stopped as it is, it can do nothing for itself, neither train nor end."""
+def test_a_trial_that_hangs_is_killed_and_retried(workspace: Workspace, undisturbed: Path) -> None:
+    """A stopped process can neither train nor exit."""
     driver = workspace.start("run", "hurt.yaml", "--set", "resources.trial_timeout=20")
     wait_until(workspace.has_checkpoint, "a checkpoint")
     workspace.kill_workers(signal.SIGSTOP, count=1)
@@ -113,7 +116,7 @@ def test_a_trial_that_hangs_is_killed_and_goes_on(workspace: Workspace, undistur
     assert "TrialTimeout: no epoch ended within 20 s" in (workspace.folder / "runs/sweeps/hurt/log.txt").read_text()
 
 
-def test_a_trial_that_always_hangs_fails_by_name(workspace: Workspace) -> None:
+def test_a_trial_that_always_hangs_fails_with_trial_timeout(workspace: Workspace) -> None:
     workspace.add_plugin(
         "hang",
         "import time\nfrom sparsweep.trainables.runs import base\n"
@@ -126,26 +129,26 @@ def test_a_trial_that_always_hangs_fails_by_name(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_leaves_nothing_behind(signum: signal.Signals, anywhere: Workspace, undisturbed: Path) -> None:
-    workspace = anywhere
+def test_a_signal_leaves_no_processes(signum: signal.Signals, any_workspace: Workspace, undisturbed: Path) -> None:
+    workspace = any_workspace
     driver = workspace.start("run", "hurt.yaml")
     wait_until(workspace.has_checkpoint, "a checkpoint")
     driver.send_signal(signum)
     assert driver.wait(timeout=60) == 128 + signum
-    wait_until(lambda: not list(workspace.processes()), "an end of all processes", 30)
-    resumed_equals(workspace, undisturbed)
+    wait_until(lambda: not list(workspace.processes()), "the end of all processes", 30)
+    check_resume(workspace, undisturbed)
 
 
-def test_two_drivers_of_one_sweep(anywhere: Workspace, undisturbed: Path) -> None:
-    """Started at once: one has it, the other says who."""
-    both = [anywhere.start("run", "hurt.yaml") for _ in range(2)]
-    assert sorted(driver.wait(timeout=480) for driver in both) == [0, 2], anywhere.output
-    assert "hurt is being run here by process" in anywhere.output
-    assert_same_results(anywhere.local_copy(), undisturbed)
+def test_one_of_two_drivers_of_a_sweep_exits(any_workspace: Workspace, undisturbed: Path) -> None:
+    """Two drivers start at the same time. One runs the sweep, the other prints the process id of the first."""
+    drivers = [any_workspace.start("run", "hurt.yaml") for _ in range(2)]
+    assert sorted(driver.wait(timeout=480) for driver in drivers) == [0, 2], any_workspace.output
+    assert "hurt is being run here by process" in any_workspace.output
+    assert_same_results(any_workspace.local_copy(), undisturbed)
 
 
 def test_a_stopped_driver_keeps_its_sweep_until_another_takes_it_over(workspace: Workspace, undisturbed: Path) -> None:
-    """Ctrl-Z for longer than any lease; when it goes on, it finds that it has lost the sweep, and ends."""
+    """The first driver is suspended (Ctrl-Z) longer than its lease lasts. When it continues, it exits."""
     first = workspace.start("run", "hurt.yaml")
     wait_until(workspace.has_checkpoint, "a checkpoint")
     first.send_signal(signal.SIGSTOP)
@@ -158,11 +161,11 @@ def test_a_stopped_driver_keeps_its_sweep_until_another_takes_it_over(workspace:
     assert_same_results(workspace.folder / "runs", undisturbed)
 
 
-def test_two_sweeps_that_share_their_trials(anywhere: Workspace, undisturbed: Path) -> None:
-    """At once in one storage: each trial may be trained by both, and both have the same to say of it."""
-    workspace = anywhere
+def test_two_sweeps_with_the_same_trials_run_at_once(any_workspace: Workspace, undisturbed: Path) -> None:
+    """Both sweeps use one storage. Both may train the same trial, with identical results."""
+    workspace = any_workspace
     (workspace.folder / "other.yaml").write_text((workspace.folder / "hurt.yaml").read_text().replace("name: hurt", ""))
-    both = [workspace.start("run", name) for name in ("hurt.yaml", "other.yaml")]
-    assert [driver.wait(timeout=480) for driver in both] == [0, 0], workspace.output
+    drivers = [workspace.start("run", name) for name in ("hurt.yaml", "other.yaml")]
+    assert [driver.wait(timeout=480) for driver in drivers] == [0, 0], workspace.output
     assert_same_results(workspace.local_copy(), undisturbed)
     assert len(pd.read_parquet(workspace.local_copy() / "results/trials")) == TRIALS

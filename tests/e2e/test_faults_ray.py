@@ -1,4 +1,4 @@
-"""What becomes of the driver when Ray is lost, when its terminal goes away, and when a method is wrong."""
+"""Behavior of the driver when Ray is lost, when its terminal closes, and when a method raises an error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ grids: [{sparsifier: random, sparsity: 0.5, seed: [0, 1, 2, 3]}]
 
 @pytest.fixture
 def short(workspace: Workspace) -> Iterator[Workspace]:
-    """A sweep of four short trials, and temporary folders and a home of its own."""
+    """Create a sweep of four short trials, with separate temporary and home folders."""
     (workspace.folder / "short.yaml").write_text(SHORT)
     for name in ("home", "data"):
         (workspace.folder / name).mkdir()
@@ -46,12 +46,12 @@ def base(workspace: Workspace) -> Path:
 
 
 @pytest.mark.parametrize(("server", "name"), [("raylet/raylet", "node"), ("gcs/gcs_server", "control store")])
-def test_ray_is_lost(short: Workspace, server: str, name: str) -> None:
-    """One line within seconds; the lease is given back, nothing is left that trains, and a resume goes on."""
+def test_the_driver_exits_when_ray_is_lost(short: Workspace, server: str, name: str) -> None:
+    """The driver prints one line within seconds, deletes its lease and leaves no trial running. A resume continues."""
     driver = short.start("run", "short.yaml")
     wait_until(short.has_checkpoint, "a checkpoint")
-    (victim,) = (pid for pid, command in short.processes() if server in command.split(" ")[0])
-    os.kill(victim, signal.SIGKILL)
+    (server_pid,) = (pid for pid, command in short.processes() if server in command.split(" ")[0])
+    os.kill(server_pid, signal.SIGKILL)
     assert driver.wait(timeout=60) == 2
     assert last(short) == (
         f"sparsweep: lost Ray's {name}. Finished runs are kept. Continue: sparsweep resume short --storage runs"
@@ -61,13 +61,13 @@ def test_ray_is_lost(short: Workspace, server: str, name: str) -> None:
         and "Traceback" not in short.output
     )
     assert read_live_lease("short", short.store) is None
-    wait_until(lambda: not short.workers(), "an end of all trials")
+    wait_until(lambda: not short.workers(), "the end of all trials")
     assert short.finish("resume", "short") == 0, short.output
     assert len(short.store.finished()) == 4
 
 
-def test_a_private_cluster_is_of_its_user_alone(short: Workspace) -> None:
-    """Loopback, a folder and a token that nobody else reads, and nothing left at the end."""
+def test_a_private_cluster_is_closed_to_other_users(short: Workspace) -> None:
+    """It listens on loopback only. Other users cannot read its folder and its token, and it leaves no files."""
     del short.environment["TMPDIR"]  # replaced below
     with tempfile.TemporaryDirectory(prefix="t", dir="/tmp") as temporary:
         short.environment["TMPDIR"] = temporary
@@ -85,29 +85,29 @@ def test_a_private_cluster_is_of_its_user_alone(short: Workspace) -> None:
 
 
 def sockets(pids: set[int]) -> set[str]:
-    """The addresses at which processes listen."""
+    """Return the addresses on which processes listen."""
     psutil = pytest.importorskip("psutil")
-    found = set()
+    addresses = set()
     for pid in pids:
         try:
             connections = psutil.Process(pid).net_connections("inet")
         except psutil.Error:
             continue
-        found |= {connection.laddr.ip for connection in connections if connection.status == "LISTEN"}
-    return found
+        addresses |= {connection.laddr.ip for connection in connections if connection.status == "LISTEN"}
+    return addresses
 
 
-def test_what_a_killed_driver_left_goes_with_the_next(short: Workspace) -> None:
+def test_the_next_driver_deletes_the_folder_of_a_killed_one(short: Workspace) -> None:
     driver = short.start("run", "short.yaml")
     wait_until(short.has_checkpoint, "a checkpoint")
     driver.kill()
     driver.wait()
-    (left,) = base(short).glob("d-*")
+    (remaining_folder,) = base(short).glob("d-*")
     assert short.finish("resume", "short") == 0, short.output
-    assert not left.exists() and [path.name for path in base(short).iterdir()] == ["lock"]
+    assert not remaining_folder.exists() and [path.name for path in base(short).iterdir()] == ["lock"]
 
 
-def test_a_hangup_stops_in_order(short: Workspace) -> None:
+def test_a_hangup_stops_the_driver_cleanly(short: Workspace) -> None:
     driver = short.start("run", "short.yaml")
     wait_until(short.has_checkpoint, "a checkpoint")
     driver.send_signal(signal.SIGHUP)
@@ -116,8 +116,8 @@ def test_a_hangup_stops_in_order(short: Workspace) -> None:
 
 
 @pytest.mark.parametrize("output", ["terminal", "pipe"])
-def test_a_sweep_outlives_the_reader_of_its_output(short: Workspace, output: str) -> None:
-    """A terminal that is closed under ``nohup``, or a pipe whose reader has ended."""
+def test_a_sweep_continues_without_the_reader_of_its_output(short: Workspace, output: str) -> None:
+    """The reader is a terminal that closes under ``nohup``, or a pipe whose reader exits."""
     reading_end, writing = pty.openpty() if output == "terminal" else os.pipe()
     driver = subprocess.Popen(
         [*COMMAND, "run", "short.yaml"],
@@ -150,7 +150,7 @@ base.TrainingRun.train_epoch = epoch
     ("what", "error"),
     [("None + 1", "TypeError"), ("import sys; sys.exit()", "CalledExit")],
 )
-def test_a_wrong_method_fails_at_once_and_ends_the_sweep_if_told_so(short: Workspace, what: str, error: str) -> None:
+def test_a_broken_method_is_not_retried_and_fail_fast_ends_the_sweep(short: Workspace, what: str, error: str) -> None:
     short.add_plugin("wrong", WRONG.format(what=what))
     assert short.finish("run", "short.yaml", "--plugin", "wrong", "--set", "resources.cpus=1") == 1, short.output
     assert len(short.store.finished()) == 3
@@ -180,7 +180,7 @@ SEAMS = [
 
 
 @pytest.mark.parametrize("seam", SEAMS)
-def test_an_error_in_a_running_driver_is_one_line(short: Workspace, seam: str) -> None:
+def test_an_error_in_a_running_driver_prints_one_line(short: Workspace, seam: str) -> None:
     module, _, name = seam.rpartition(".")
     short.add_plugin(
         "planted",
@@ -195,7 +195,7 @@ def test_an_error_in_a_running_driver_is_one_line(short: Workspace, seam: str) -
         f"    setattr(owner, {name!r}, planted)\n",
     )
     code = short.finish("run", "short.yaml", "--plugin", "planted", seconds=240)
-    assert code == (0 if seam.endswith("finish") else 2), short.output  # Tune takes that one for a failure of its trial
+    assert code == (0 if seam.endswith("finish") else 2), short.output  # Tune treats an error in finish as the trial's
     assert "Traceback" not in short.output and '  File "' not in short.output, short.output
     assert sum(line.startswith("sparsweep: ") for line in short.output.splitlines()) == (code == 2), short.output
-    wait_until(lambda: not short.workers(), "an end of all trials")
+    wait_until(lambda: not short.workers(), "the end of all trials")

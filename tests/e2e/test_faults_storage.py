@@ -1,4 +1,4 @@
-"""A storage that fills up, cannot be written, loses or alters files, was tampered with, or is a bucket far away."""
+"""Faults of the storage: full, read-only, lost or damaged files, manipulated files; and a bucket as storage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mount(*arguments: str) -> bool:
 
 @pytest.fixture
 def small_disk(workspace: Workspace) -> Iterator[Path]:
-    """The workspace's storage as a file system of its own, of 24 MB."""
+    """Mount a separate file system of 24 MB as the workspace's storage."""
     disk = workspace.folder / "runs"
     disk.mkdir()
     if os.geteuid() != 0 or not mount("-t", "tmpfs", "-o", "size=24m", "none", str(disk)):
@@ -38,10 +38,10 @@ def small_disk(workspace: Workspace) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
-def test_a_disk_that_fills_up(workspace: Workspace, small_disk: Path, undisturbed: Path) -> None:
-    """What cannot be written fails; what was finished stays readable; with room again a resume ends as it should."""
+def test_a_sweep_resumes_after_the_disk_was_full(workspace: Workspace, small_disk: Path, undisturbed: Path) -> None:
+    """Failed writes fail their trials. Finished trials stay readable. With free space again, a resume completes."""
     driver = workspace.start("run", "hurt.yaml")
-    wait_until(workspace.halfway, "a finished and a begun trial")
+    wait_until(workspace.halfway, "a finished trial and an unfinished one")
     with (small_disk / "filler").open("wb", buffering=0) as filler, pytest.raises(OSError, match="No space left"):
         while True:
             filler.write(bytes(4096))
@@ -55,13 +55,15 @@ def test_a_disk_that_fills_up(workspace: Workspace, small_disk: Path, undisturbe
     assert finished.items() <= workspace.row_times().items()
 
 
-def test_a_storage_that_becomes_read_only(workspace: Workspace, small_disk: Path, undisturbed: Path) -> None:
+def test_a_sweep_resumes_after_the_storage_was_read_only(
+    workspace: Workspace, small_disk: Path, undisturbed: Path
+) -> None:
     driver = workspace.start("run", "hurt.yaml")
-    wait_until(workspace.halfway, "a finished and a begun trial")
-    wait_until(lambda: mount("-o", "remount,ro", str(small_disk)), "a moment in which no file is being written")
+    wait_until(workspace.halfway, "a finished trial and an unfinished one")
+    wait_until(lambda: mount("-o", "remount,ro", str(small_disk)), "a remount, possible only while no file is written")
     assert driver.wait(timeout=480) == 1, workspace.output
     assert "Traceback" not in workspace.output and "Read-only file system" in workspace.output
-    assert workspace.finish("resume", "hurt") == 2  # refused before anything begins
+    assert workspace.finish("resume", "hurt") == 2  # refused before any run starts
     assert "--storage runs: not writable: [Errno 30] Read-only file system" in workspace.output
     assert workspace.finish("status", "hurt") == 0
     finished = workspace.row_times()
@@ -72,9 +74,9 @@ def test_a_storage_that_becomes_read_only(workspace: Workspace, small_disk: Path
     assert finished.items() <= workspace.row_times().items()
 
 
-def test_artifacts_that_vanish_or_are_cut_short(anywhere: Workspace, undisturbed: Path) -> None:
-    """A lost file is made again at once; one that is damaged is found out by whoever needs it, and made again then."""
-    workspace = anywhere
+def test_missing_and_truncated_artifacts_are_recreated(any_workspace: Workspace, undisturbed: Path) -> None:
+    """A missing file is recreated at once. A damaged one is detected by the first run that reads it, then recreated."""
+    workspace = any_workspace
     assert workspace.finish("run", "hurt.yaml") == 0, workspace.output
     store, trials = workspace.store, read_sweep(str(workspace.folder / "hurt.yaml")).trials.values()
     lth = next(trial for trial in trials if trial.sparsifier.name == "lth")
@@ -100,21 +102,21 @@ def run_log(workspace: Workspace, run: str) -> str:
     return (workspace.store.read(f"logs/{run}.txt") or b"").decode()
 
 
-def test_nothing_in_the_storage_is_unpickled(workspace: Workspace, undisturbed: Path) -> None:
-    """Tune leaves nothing there; hostile pickles under the names that it would look for, and in the checkpoints."""
+def test_no_file_in_the_storage_is_unpickled(workspace: Workspace, undisturbed: Path) -> None:
+    """Tune writes no file to the storage. The test writes malicious pickles to checkpoints and Tune's usual files."""
     driver = workspace.start("run", "hurt.yaml")
-    wait_until(workspace.halfway, "a finished and a begun trial")
+    wait_until(workspace.halfway, "a finished trial and an unfinished one")
     kill(driver)
-    wait_until(lambda: not workspace.workers(), "an end of all trials")
-    hostile = pickle.dumps(Touch(workspace.folder / "ran"))
+    wait_until(lambda: not workspace.workers(), "the end of all trials")
+    malicious = pickle.dumps(Touch(workspace.folder / "ran"))
     tune = workspace.folder / "runs/sweeps/hurt/tune"
     names = {"tuner.pkl", "trainable.pkl", "searcher-state-1.pkl", "search_gen_state-1.json", "callback_state-1.pkl"}
     assert not tune.exists() and not list((workspace.folder / "runs").rglob("*.pkl"))
     tune.mkdir()
     for name in names:
-        (tune / name).write_bytes(hostile)
+        (tune / name).write_bytes(malicious)
     bare, *others = sorted(workspace.store.checkpoints())
-    workspace.store.write(f"checkpoints/{bare}.pt", hostile)
+    workspace.store.write(f"checkpoints/{bare}.pt", malicious)
     for sealed in others:
         workspace.store.write(
             f"checkpoints/{sealed}.pt", former_files.dumps({"training": Touch(workspace.folder / "ran")})
@@ -130,10 +132,12 @@ def test_nothing_in_the_storage_is_unpickled(workspace: Workspace, undisturbed: 
 # Buckets -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_bucket(bucket: Workspace, undisturbed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Driver killed, then a trial's process; a second driver is refused; all commands work on what comes out."""
+def test_a_sweep_in_a_bucket_survives_faults(
+    bucket: Workspace, undisturbed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The driver is killed, then a worker; a second driver is refused. All commands work on the results."""
     driver = bucket.start("run", "hurt.yaml")
-    wait_until(bucket.halfway, "a finished and a begun trial")
+    wait_until(bucket.halfway, "a finished trial and an unfinished one")
     assert bucket.finish("run", "hurt.yaml") == 2
     assert "hurt is being run here by process" in bucket.output
     kill(driver)
@@ -156,8 +160,8 @@ def test_a_bucket(bucket: Workspace, undisturbed: Path, monkeypatch: pytest.Monk
     assert len(load_trials(bucket.storage)) == TRIALS
 
 
-def test_two_processes_see_each_others_files(tmp_path: Path) -> None:
-    """A folder of another machine is a folder: what one process has written, the next one finds, whole, at once."""
+def test_a_process_reads_complete_files_while_another_writes(tmp_path: Path) -> None:
+    """A process sees each file of another process at once and never a part of it. A network folder works the same."""
     writer = (
         "import sys; from sparsweep.trainables.storage.store import Store; s = Store(sys.argv[1])\n"
         "for n in range(200): s.write('checkpoints/x.pt', bytes([n]) * 100_000)"

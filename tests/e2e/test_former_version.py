@@ -1,4 +1,4 @@
-"""A sweep of version 0.1.0 and one of this tree leave the same tables, CSVs and pictures."""
+"""A sweep of version 0.1.0 and one of this source tree write the same tables, CSV files and figures."""
 
 from __future__ import annotations
 
@@ -18,18 +18,26 @@ SWEEP = "smoke"
 
 
 def run(folder: Path, storage: Path, module: str) -> None:
-    """Run the sweep and draw its figures with the code in ``folder``."""
+    """Run the sweep and draw its figures with the code in ``folder``.
+
+    Args:
+        folder: Folder of the source code.
+        storage: Storage of the sweep.
+        module: Module of the command.
+    """
     environment = {**os.environ, "PYTHONPATH": str(folder / ".ci/names"), "SOURCE_DATE_EPOCH": "0"}
     for command in ("run", "figures"):
         call = [sys.executable, "-m", module, command, SWEEP, "--storage", str(storage)]
-        done = subprocess.run(call, capture_output=True, text=True, cwd=storage.parent, env=environment, check=False)
-        assert done.returncode == 0, done.stderr
+        completed = subprocess.run(
+            call, capture_output=True, text=True, cwd=storage.parent, env=environment, check=False
+        )
+        assert completed.returncode == 0, completed.stderr
 
 
 @pytest.mark.slow
-def test_a_sweep_of_the_former_version_is_the_same(tmp_path: Path) -> None:
-    known = subprocess.run(["git", "tag", "--list", FORMER], capture_output=True, text=True, check=True, cwd=ROOT)
-    if not known.stdout.strip():
+def test_a_sweep_gives_the_results_of_the_former_version(tmp_path: Path) -> None:
+    tags = subprocess.run(["git", "tag", "--list", FORMER], capture_output=True, text=True, check=True, cwd=ROOT)
+    if not tags.stdout.strip():
         pytest.skip(f"this clone has no tag {FORMER}")
     old = tmp_path / "old"
     subprocess.run(["git", "worktree", "add", "--detach", str(old), FORMER], check=True, cwd=ROOT, capture_output=True)
@@ -42,7 +50,7 @@ def test_a_sweep_of_the_former_version_is_the_same(tmp_path: Path) -> None:
     former, present = (pd.read_parquet(storage / "results/trials") for storage in (before, after))
     assert list(former.columns) == list(present.columns) and set(former["trial"]) == set(present["trial"])
     assert former.sort_values("trial")["spec"].tolist() == present.sort_values("trial")["spec"].tolist()
-    for storage in (before, after):  # code differs by design, and says so
+    for storage in (before, after):  # the digest of the code differs by design
         for file in (storage / "results/trials").glob("*.parquet"):
             pd.read_parquet(file).drop(columns="code").to_parquet(file)
     assert_same_results(before, after)

@@ -1,4 +1,7 @@
-"""A sweep whose seeds grow, as a user runs it: released while it runs, decided alike by whoever comes later."""
+"""A sweep with adaptive seeds, run as a user runs it.
+
+Seeds are added while the sweep runs. Later commands read the same decisions.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,11 @@ grids: [{sparsifier: [random, omp], sparsity: 0.5}]
 
 
 @pytest.mark.slow
-def test_seeds_are_added_while_it_runs_and_stay_decided(sparsweep: Call, tmp_path: Path) -> None:
-    """No interval of two to four seeds is that narrow: an arm goes on until it is clear of 0, or to four seeds."""
+def test_seeds_are_added_during_a_run_and_decisions_are_kept(sparsweep: Call, tmp_path: Path) -> None:
+    """No confidence interval of two to four seeds is as narrow as the margin.
+
+    Therefore an arm gets seeds until its interval excludes 0, or until it has four seeds.
+    """
     path = tmp_path / "grown.yaml"
     path.write_text(SWEEP)
     planned = json.loads(sparsweep("plan", str(path), "--json").stdout)
@@ -31,16 +37,16 @@ def test_seeds_are_added_while_it_runs_and_stay_decided(sparsweep: Call, tmp_pat
     run = sparsweep("run", str(path), "--track", "tensorboard")
     assert run.returncode == 0, run.stderr
     trials = pd.read_parquet(tmp_path / "runs/results/trials")
-    decided = load_plan(read_sweep(str(path)), Store(str(tmp_path / "runs"))).trials
-    assert set(trials["trial"]) == set(decided)
-    assert len(decided) > 6  # some point of so short a training is undecided after two seeds
+    trial_ids = load_plan(read_sweep(str(path)), Store(str(tmp_path / "runs"))).trials
+    assert set(trials["trial"]) == set(trial_ids)
+    assert len(trial_ids) > 6  # after such a short training, at least one point is undecided with two seeds
     counts = trials.groupby("sparsifier")["seed"].nunique()
     assert counts["dense"] == max(counts["random"], counts["omp"])
-    assert len(list((tmp_path / "runs/tracking/tensorboard/grown").iterdir())) == len(decided)
+    assert len(list((tmp_path / "runs/tracking/tensorboard/grown").iterdir())) == len(trial_ids)
 
     before = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs/results").rglob("*.parquet")}
-    again = sparsweep("resume", "grown")
-    assert again.returncode == 0 and "runs to do" not in again.stderr
+    resumed = sparsweep("resume", "grown")
+    assert resumed.returncode == 0 and "runs to do" not in resumed.stderr
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "runs/results").rglob("*.parquet")} == before
     status = json.loads(sparsweep("status", "grown", "--json").stdout)
-    assert (status["trials"], status["done"]) == (len(decided), len(decided))
+    assert (status["trials"], status["done"]) == (len(trial_ids), len(trial_ids))

@@ -1,4 +1,4 @@
-"""A sweep on images from files, as a user runs it: read by the driver, trained on by workers that never see a file."""
+"""A sweep on images from files, run as a user runs it. The driver reads the files; workers never do."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ grids:
 """
 
 
-def test_one_folder_wherever_it_lies(sparsweep: Call, tmp_path: Path) -> None:
-    """Trained once; the same images elsewhere are the same trials, and nothing is left to do."""
+def test_moved_images_give_the_same_trials(sparsweep: Call, tmp_path: Path) -> None:
+    """The same images in another folder give the same trial ids, so no run is left to do."""
     small_imagefolder(tmp_path)
     (tmp_path / "pictures.yaml").write_text(SWEEP.format(folder=tmp_path / "pictures"))
     run = sparsweep("run", "pictures.yaml", "--data", str(tmp_path / "data"))
@@ -33,6 +33,6 @@ def test_one_folder_wherever_it_lies(sparsweep: Call, tmp_path: Path) -> None:
 
     shutil.move(tmp_path / "pictures", tmp_path / "moved")
     (tmp_path / "pictures.yaml").write_text(SWEEP.format(folder=tmp_path / "moved"))
-    again = sparsweep("run", "pictures.yaml", "--data", str(tmp_path / "nowhere"))
-    assert again.returncode == 0, again.stderr
-    assert "runs to do" not in again.stderr and "1 trials: 1 done" in again.stdout
+    rerun = sparsweep("run", "pictures.yaml", "--data", str(tmp_path / "nowhere"))
+    assert rerun.returncode == 0, rerun.stderr
+    assert "runs to do" not in rerun.stderr and "1 trials: 1 done" in rerun.stdout
