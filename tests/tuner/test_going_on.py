@@ -1,4 +1,4 @@
-"""The command that goes on with a sweep repeats the options of the one that was stopped."""
+"""The printed resume command repeats the options of the stopped command."""
 
 from __future__ import annotations
 
@@ -37,40 +37,39 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def called(command: str, monkeypatch: pytest.MonkeyPatch) -> RunOptions:
-    """What a call of run or resume would launch."""
+def parse_call(command: str, monkeypatch: pytest.MonkeyPatch) -> RunOptions:
+    """Return the options with which a call of run or resume would start the sweep."""
     launched: list[RunOptions] = []
     monkeypatch.setattr(sweeps, "run_sweep", lambda launch, *more, **options: launched.append(launch))
     monkeypatch.setattr(sweeps, "remake_artifacts", lambda launch, *more: launched.append(launch))
     monkeypatch.setattr(sys, "argv", ["sparsweep", *shlex.split(command)])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         cli.main()
-    assert ended.value.code == 0
+    assert exit_info.value.code == 0
     return launched[0]
 
 
-def test_all_options_are_repeated_that_resume_takes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    launch = called(f"run mine.yaml {OPTIONS} --profile-trial 3f --set retries=1", monkeypatch)
+def test_resume_command_repeats_all_options_of_resume(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch = parse_call(f"run mine.yaml {OPTIONS} --profile-trial 3f --set retries=1", monkeypatch)
     assert launch.fail_fast and launch.resume_command.startswith("sparsweep resume mine ")
     given, repeated = shlex.split(OPTIONS), shlex.split(launch.resume_command)[3:]
     assert sorted(repeated) == sorted(given)
     store = Store("my runs")
     write_results(store, parse_sweep(SWEEP, "mine"))
-    again = called(
-        launch.resume_command.removeprefix("sparsweep "), monkeypatch
-    )  # it can be called, and means the same
-    assert (again.address, again.trackers, again.fail_fast) == (launch.address, launch.trackers, True)
-    assert again.resume_command == launch.resume_command
-    remake = called("resume mine --storage 'my runs' --remake weights", monkeypatch)
-    assert remake.resume_command == "sparsweep resume mine --storage 'my runs' --remake weights"
+    # The resume command is valid and gives the same options.
+    resumed = parse_call(launch.resume_command.removeprefix("sparsweep "), monkeypatch)
+    assert (resumed.address, resumed.trackers, resumed.fail_fast) == (launch.address, launch.trackers, True)
+    assert resumed.resume_command == launch.resume_command
+    remade = parse_call("resume mine --storage 'my runs' --remake weights", monkeypatch)
+    assert remade.resume_command == "sparsweep resume mine --storage 'my runs' --remake weights"
 
 
-def test_what_was_not_given_is_not_repeated(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert called("run mine.yaml", monkeypatch).resume_command == "sparsweep resume mine"
+def test_resume_command_omits_options_that_were_not_given(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert parse_call("run mine.yaml", monkeypatch).resume_command == "sparsweep resume mine"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_sweep_that_was_stopped_says_how_to_go_on(
+def test_stopped_sweep_prints_the_resume_command(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], signum: signal.Signals
 ) -> None:
     def stopped(*arguments: Any) -> None:
@@ -78,16 +77,16 @@ def test_a_sweep_that_was_stopped_says_how_to_go_on(
 
     monkeypatch.setattr(driver, "execute", stopped)
     monkeypatch.setattr(sys, "argv", ["sparsweep", "run", "mine.yaml", "--storage", "there", "--fail-fast"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         cli.main()
-    assert ended.value.code == 128 + signum
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.endswith("Continue: sparsweep resume mine --storage there --fail-fast")
+    assert exit_info.value.code == 128 + signum
+    last_line = capsys.readouterr().err.splitlines()[-1]
+    assert last_line.endswith("Continue: sparsweep resume mine --storage there --fail-fast")
 
 
-def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
+def test_signals_stop_a_sweep_unless_ignored() -> None:
     before = {signum: signal.getsignal(signum) for signum in STOPPING}
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
     try:
         with stop_signals() as received:
             os.kill(os.getpid(), signal.SIGHUP)
@@ -105,7 +104,7 @@ def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "said"),
+    ("error", "message"),
     [
         (
             Exception("The current node timed out during startup.\nThis may be. "),
@@ -116,36 +115,40 @@ def test_signals_stop_a_sweep_and_one_that_is_ignored_does_not() -> None:
         (RuntimeError("x" * 1000), " ... Retry".replace(" ...", "")),
     ],
 )
-def test_whatever_keeps_ray_from_starting_is_one_line(
+def test_failed_start_of_ray_prints_one_line(
     folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
-    raised: BaseException,
-    said: str,
+    error: BaseException,
+    message: str,
 ) -> None:
     def start(**options: Any) -> None:
-        raise raised
+        raise error
 
     monkeypatch.setattr(ray_cluster.ray, "init", start)
     monkeypatch.setattr(sys, "argv", ["sparsweep", "run", "mine.yaml"])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         cli.main()
-    first, last = capsys.readouterr().err.splitlines()
-    assert ended.value.code == 2 and first == "mine: 2 runs to do, 0 of 2 already finished"
-    assert last.startswith("sparsweep: --address local: Ray did not start: ") and said in last and len(last) < 600
-    folder_of_logs = Path(last.rpartition(": ")[2])
-    assert folder_of_logs.is_dir() and folder_of_logs.name.startswith("d-")
+    first, last_line = capsys.readouterr().err.splitlines()
+    assert exit_info.value.code == 2 and first == "mine: 2 runs to do, 0 of 2 already finished"
+    assert (
+        last_line.startswith("sparsweep: --address local: Ray did not start: ")
+        and message in last_line
+        and len(last_line) < 600
+    )
+    log_folder = Path(last_line.rpartition(": ")[2])
+    assert log_folder.is_dir() and log_folder.name.startswith("d-")
 
 
-def test_a_signal_while_ray_starts_is_no_failure_to_start(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_signal_during_the_start_of_ray_stops_the_sweep(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def start(**options: Any) -> None:
         signal.raise_signal(signal.SIGHUP)
 
-    def ended(**options: Any) -> None:
-        raise SystemExit(signal.SIGTERM)  # by the handler that ray.init sets
+    def start_and_exit(**options: Any) -> None:
+        raise SystemExit(signal.SIGTERM)  # raised by the handler that ray.init installs
 
-    for begin, signum in ((start, signal.SIGHUP), (ended, signal.SIGTERM)):
-        monkeypatch.setattr(ray_cluster.ray, "init", begin)
+    for fake_init, signum in ((start, signal.SIGHUP), (start_and_exit, signal.SIGTERM)):
+        monkeypatch.setattr(ray_cluster.ray, "init", fake_init)
         with stop_signals(), pytest.raises(Stopped) as stopped:
             ray_cluster.connect("local", {"_temp_dir": "somewhere"})
         assert stopped.value.signum == signum

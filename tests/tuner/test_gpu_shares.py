@@ -1,4 +1,4 @@
-"""Trials that share a GPU: real ones, on a node that says it has one (a GPU of Ray is a number until it is used)."""
+"""Real trials that share a GPU, on a node that declares one. Ray counts GPUs without a device check."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def one_gpu_and_many_cpus(address: str, folder: Path) -> Iterator[None]:
         ray.shutdown()
 
 
-def test_four_trials_share_a_gpu_and_no_fifth_comes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    met = tmp_path / "met"
-    met.mkdir()
+def test_exactly_four_trials_share_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workers = tmp_path / "met"
+    workers.mkdir()
 
-    class Meeting(SparseTrainable):
-        """Trains on the CPU, once three others are on the same GPU at the same time."""
+    class MeetingTrainable(SparseTrainable):
+        """Trains on the CPU after four trials have met on the same GPU."""
 
         def setup(self, config: dict[str, Any], **settings: Any) -> None:
             assert settings["device"] == "cuda"
             super().setup(config, **settings | {"device": "cpu"})
-            (met / str(os.getpid())).write_text(str(ray.get_gpu_ids()))
+            (workers / str(os.getpid())).write_text(str(ray.get_gpu_ids()))
             end = time.monotonic() + 120
-            while len(list(met.iterdir())) < 4 and time.monotonic() < end:
+            while len(list(workers.iterdir())) < 4 and time.monotonic() < end:
                 time.sleep(0.1)
 
-    monkeypatch.setattr(driver, "SparseTrainable", Meeting)
+    monkeypatch.setattr(driver, "SparseTrainable", MeetingTrainable)
     monkeypatch.setattr(driver, "cluster", one_gpu_and_many_cpus)
     sweep, store = parse_sweep(SWEEP, "shares"), Store(str(tmp_path / "runs"))
     sweep_record.save_sweep(sweep, store)
@@ -64,25 +64,26 @@ def test_four_trials_share_a_gpu_and_no_fifth_comes(tmp_path: Path, monkeypatch:
     with ProgressCallback(sweep.name, state, store) as watch:
         driver.execute(RunOptions(sweep, store), state, images, watch)
     assert store.finished() == set(sweep.trials)
-    assert [worker.read_text() for worker in met.iterdir()] == ["[0]"] * 4  # four at a time, and the same four again
+    # Six trials ran in four worker processes, which are reused.
+    assert [worker.read_text() for worker in workers.iterdir()] == ["[0]"] * 4
 
 
-def auto(folder: Path) -> dict[str, float]:
-    """What ``gpus: auto`` reserves where nothing is left to train, so that nothing has to be measured."""
+def auto_resources(folder: Path) -> dict[str, float]:
+    """Return the resources of ``gpus: auto`` for a finished sweep, for which no measurement is needed."""
     resources = parse_sweep(SWEEP, "shares", ["resources.gpus=auto"]).resources
-    nothing = SweepState(RunGraph(), frozenset(), frozenset())
-    return driver.trial_resources(resources, nothing, Store(str(folder / "runs")), lambda *said: None)
+    finished = SweepState(RunGraph(), frozenset(), frozenset())
+    return driver.trial_resources(resources, finished, Store(str(folder / "runs")), lambda *lines: None)
 
 
-@pytest.mark.parametrize(("have", "gpus"), [({"CPU": 4.0}, {}), ({"CPU": 4.0, "GPU": 2.0}, {"gpu": 1.0})])
-def test_auto_is_a_gpu_where_there_is_one(
-    have: dict[str, float], gpus: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("cluster_resources", "gpus"), [({"CPU": 4.0}, {}), ({"CPU": 4.0, "GPU": 2.0}, {"gpu": 1.0})])
+def test_auto_reserves_a_gpu_if_the_cluster_has_one(
+    cluster_resources: dict[str, float], gpus: dict[str, float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ray, "cluster_resources", lambda: have)
-    assert auto(tmp_path) == {"cpu": 1.0} | gpus
+    monkeypatch.setattr(ray, "cluster_resources", lambda: cluster_resources)
+    assert auto_resources(tmp_path) == {"cpu": 1.0} | gpus
 
 
-def test_auto_does_not_guess_what_nodes_will_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_without_a_running_node_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"memory": 1e9})
     with pytest.raises(driver.SweepError, match=r"resources\.gpus: 'auto' needs a running node"):
-        auto(tmp_path)
+        auto_resources(tmp_path)

@@ -1,4 +1,4 @@
-"""Ray's servers are asked whether they live; one that is silent for too long is lost, a slow one is not."""
+"""Monitoring of Ray's servers: a server is lost after too long without a connection. A slow server is not lost."""
 
 from __future__ import annotations
 
@@ -20,46 +20,46 @@ def server() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0))
 
 
-def test_a_server_that_ended_is_lost_after_its_time_and_one_that_came_back_is_not() -> None:
+def test_closed_server_is_lost_after_its_timeout_unless_it_returns() -> None:
     with server() as node, server() as store:
         addresses = {"node": node.getsockname(), "control store": store.getsockname()}
-        line = Lifeline(addresses, {"node": 3.0, "control store": 40.0})
-        assert line.look(0.0) is None
+        monitor = Lifeline(addresses, {"node": 3.0, "control store": 40.0})
+        assert monitor.look(0.0) is None
         store.close()
-        assert line.look(10.0) is None and line.look(49.0) is None
+        assert monitor.look(10.0) is None and monitor.look(49.0) is None
         with socket.create_server(addresses["control store"]):
-            assert line.look(51.0) is None
-        assert line.look(60.0) is None and line.look(99.0) is None
+            assert monitor.look(51.0) is None
+        assert monitor.look(60.0) is None and monitor.look(99.0) is None
         node.close()
-        assert line.look(99.5) is None
-        assert line.look(100.0) == "control store"
-        line.patience = {**line.patience, "control store": 1000.0}
-        assert line.look(102.5) == "node"
+        assert monitor.look(99.5) is None
+        assert monitor.look(100.0) == "control store"
+        monitor.patience = {**monitor.patience, "control store": 1000.0}
+        assert monitor.look(102.5) == "node"
 
 
-def test_a_server_that_is_stopped_answers() -> None:
-    """As a machine does that sleeps or is busy: nobody accepts, but the connection is made."""
-    with server() as silent:
-        assert answers(silent.getsockname())
+def test_suspended_server_answers() -> None:
+    """A suspended or busy process accepts no connections, but the kernel still completes them."""
+    with server() as suspended:
+        assert answers(suspended.getsockname())
 
 
-def test_who_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_server_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lifeline, "LOOK_SECONDS", 0.01)
-    told: list[str] = []
+    reported: list[str] = []
     lost = threading.Event()
 
-    def note(name: str) -> None:
-        told.append(name)
+    def report(name: str) -> None:
+        reported.append(name)
         lost.set()
 
     with server() as node:
-        line = Lifeline({"node": node.getsockname()}, {"node": 0.0})
-        with line.watched(note):
+        monitor = Lifeline({"node": node.getsockname()}, {"node": 0.0})
+        with monitor.watched(report):
             pass
-        with line.watched(note):
+        with monitor.watched(report):
             node.close()
             assert lost.wait(60)
-    assert told == ["node"]
+    assert reported == ["node"]
 
 
 CODE = """
@@ -71,16 +71,16 @@ print([os.environ.get(name) for name in {names!r}])
 NAMES = ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_ENABLE_UV_RUN_RUNTIME_ENV", "RAY_AUTH_TOKEN", "HOME"]
 
 
-def environment(address: str, **given: str) -> list[str | None]:
-    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **given}
+def environment(address: str, **variables: str) -> list[str | None]:
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), **variables}
     code = CODE.format(address=address, names=NAMES)
     run = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
-    found = eval(run.stdout)
-    assert isinstance(found, list)
-    return found
+    values = eval(run.stdout)
+    assert isinstance(values, list)
+    return values
 
 
-def test_a_private_cluster_is_on_loopback_with_a_token_that_no_file_holds() -> None:
+def test_private_cluster_uses_loopback_and_a_new_token() -> None:
     loopback, uv, token, _ = environment("local", HOME="/root")
     assert (loopback, uv) == ("0", "0") and token is not None and len(token) == 64
     assert environment("local", HOME="/root")[2] != token
@@ -88,7 +88,7 @@ def test_a_private_cluster_is_on_loopback_with_a_token_that_no_file_holds() -> N
     assert environment("local", HOME="/x", RAY_AUTH_TOKEN="mine")[2:] == ["mine", "/x"]
 
 
-def test_where_no_home_is_known_there_is_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_empty_home_is_replaced_by_a_private_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     monkeypatch.setattr("sparsweep.tuner.execution.ray_environment.private_folder", lambda: tmp_path)
     monkeypatch.setenv("HOME", "")

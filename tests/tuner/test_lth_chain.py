@@ -1,4 +1,4 @@
-"""Lottery tickets in rounds, as a sweep file writes them: a chain through the sparsities of its own grid."""
+"""Iterative lottery tickets in a sweep file: a chain through the sparsities of the grid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ grids:
 """
 
 
-def test_every_round_is_a_point_of_the_grid() -> None:
+def test_every_round_is_a_trial_of_the_grid() -> None:
     graph = build_graph(parse_sweep(GRID, "chain").trials)
     by_sparsity = {graph.runs[point].sparsity: point for point in graph.trials}
     assert sorted(by_sparsity) == [0.0, 0.2, 0.5, 0.8] and not graph.prerequisite_runs
@@ -29,8 +29,7 @@ def test_rewinding_adds_one_snapshot_for_all_rounds() -> None:
     assert len(graph.dependents[snapshot]) == 3
 
 
-def test_lists_of_lists_sweep_over_chains() -> None:
-    several = GRID.replace("through: [0.2, 0.5, 0.8]", "through: [[0.2], [0.5]]")
-    assert (
-        len(build_graph(parse_sweep(several, "chain").trials).trials) == 1 + 1 + 2 + 2
-    )  # at .2 and below both are one-shot
+def test_list_of_lists_sweeps_over_chains() -> None:
+    two_chains = GRID.replace("through: [0.2, 0.5, 0.8]", "through: [[0.2], [0.5]]")
+    # At sparsity 0.2 both chains are one-shot and give the same trial.
+    assert len(build_graph(parse_sweep(two_chains, "chain").trials).trials) == 1 + 1 + 2 + 2

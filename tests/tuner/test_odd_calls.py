@@ -1,6 +1,6 @@
-"""Generated calls, sweep files and stored files: each ends, with a known exit code and a few short lines.
+"""Generated calls, sweep files and stored files: each call exits with a known code and prints a few short lines.
 
-``ODD_CALLS=1500`` makes as many examples of each kind, others every time; without it there are a few, always the same.
+``ODD_CALLS=1500`` generates 1500 random examples of each kind. The default is a small fixed set of examples.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ generated = settings(
 )
 CODES = {0, 1, 2, 129, 130, 143}
 MOST_CHARACTERS = 2000
-"""Of a line on standard error."""
+"""Maximum length of a line on standard error."""
 MOST_LINES = 20
 GUARD_SECONDS = 60
-"""Only an endless call takes as long."""
+"""Only a call that does not terminate takes this long."""
 
-GOOD: dict[str, Any] = {
+VALID: dict[str, Any] = {
     "base": {"dataset": "digits", "model": "resnet8", "recipe": {"preset": "digits", "epochs": 1}},
     "grids": [{"sparsifier": "dense", "seed": [0, 1]}, {"sparsifier": "snip", "sparsity": 0.5, "seed": [0, 1]}],
 }
 SEARCH: dict[str, Any] = {
-    "base": GOOD["base"],
+    "base": VALID["base"],
     "search": {
         "trials": 2,
         "objectives": {"test_accuracy": "maximize"},
         "space": {"sparsifier": "random", "sparsity": {"from": 0.1, "to": 0.9}},
     },
 }
-RANKED: dict[str, Any] = {
-    "base": {**GOOD["base"], "data_ratio": 0.5, "difficulty": {"name": "el2n", "runs": 1, "epoch": 1}},
+VALID_WITH_SEEDS: dict[str, Any] = {
+    "base": {**VALID["base"], "data_ratio": 0.5, "difficulty": {"name": "el2n", "runs": 1, "epoch": 1}},
     "seeds": {"from": 2, "to": 3},
     "grids": [
         {"sparsifier": [{"name": "set", "update_every": 0.1}, "lth"], "sparsity": {"from": 0.1, "to": 0.9, "step": 0.4}}
@@ -64,13 +64,13 @@ RANKED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a storage and files of all kinds, in which the calls are made."""
+    """Working folder of the calls, with a storage and files of all kinds."""
     folder = tmp_path_factory.mktemp("odd")
-    write_results(Store(str(folder / "runs")), parse_sweep(yaml.safe_dump(GOOD), "mine"))
-    (folder / "mine.yaml").write_text(yaml.safe_dump(GOOD))
-    (folder / "self.yaml").write_text(yaml.safe_dump({**GOOD, "include": ["self.yaml"]}))
-    (folder / "one.yaml").write_text(yaml.safe_dump({**GOOD, "include": ["other.yaml"]}))
-    (folder / "other.yaml").write_text(yaml.safe_dump({**GOOD, "include": ["./one.yaml"]}))
+    write_results(Store(str(folder / "runs")), parse_sweep(yaml.safe_dump(VALID), "mine"))
+    (folder / "mine.yaml").write_text(yaml.safe_dump(VALID))
+    (folder / "self.yaml").write_text(yaml.safe_dump({**VALID, "include": ["self.yaml"]}))
+    (folder / "one.yaml").write_text(yaml.safe_dump({**VALID, "include": ["other.yaml"]}))
+    (folder / "other.yaml").write_text(yaml.safe_dump({**VALID, "include": ["./one.yaml"]}))
     (folder / "search.yaml").write_text(yaml.safe_dump(SEARCH))
     for name, text in PLUGINS.items():
         (folder / f"{name}.py").write_text(text)
@@ -83,8 +83,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
-        patch.setattr(run, "execute_sweep", lambda *arguments: None)  # all but the training itself, which needs Ray
-        patch.setattr(figures, "pictures", lambda *arguments: [])  # and the drawing, which takes long
+        patch.setattr(run, "execute_sweep", lambda *arguments: None)  # no training, which needs Ray
+        patch.setattr(figures, "pictures", lambda *arguments: [])  # no drawing, which is slow
         yield folder
 
 
@@ -98,40 +98,40 @@ PLUGINS = {
 
 
 def call(*arguments: str) -> None:
-    """Run the command; AssertionError unless it ends as it should."""
+    """Run the command. Raise AssertionError for an unknown exit code, a traceback or too much output."""
     out, err = io.StringIO(), io.StringIO()
     with (
-        guarded(),
+        time_limit(),
         contextlib.redirect_stdout(out),
         contextlib.redirect_stderr(err),
         pytest.MonkeyPatch.context() as patch,
     ):
         patch.setattr(sys, "argv", ["sparsweep", *arguments])
         patch.setattr(logging.getLogger(), "handlers", [])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             cli.main()
-    said = err.getvalue()
-    assert (ended.value.code or 0) in CODES, (ended.value.code, said)
-    assert "Traceback" not in said and "sparsweep: unexpected " not in said, said
-    lines = said.splitlines()
-    assert len(lines) <= MOST_LINES and all(len(line) <= MOST_CHARACTERS for line in lines), said[:MOST_CHARACTERS]
-    assert ended.value.code != 2 or lines, "what is wrong is not said"
+    stderr = err.getvalue()
+    assert (exit_info.value.code or 0) in CODES, (exit_info.value.code, stderr)
+    assert "Traceback" not in stderr and "sparsweep: unexpected " not in stderr, stderr
+    lines = stderr.splitlines()
+    assert len(lines) <= MOST_LINES and all(len(line) <= MOST_CHARACTERS for line in lines), stderr[:MOST_CHARACTERS]
+    assert exit_info.value.code != 2 or lines, "exit code 2 without an error message"
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[None]:
-    """End a call that would never end."""
+def time_limit() -> Iterator[None]:
+    """Abort a call that does not terminate."""
 
-    def end(signum: int, frame: object) -> None:
-        raise AssertionError("the call does not end")
+    def abort(signum: int, frame: object) -> None:
+        raise AssertionError("the call does not terminate")
 
-    before = signal.signal(signal.SIGALRM, end)
+    original = signal.signal(signal.SIGALRM, abort)
     signal.alarm(GUARD_SECONDS)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, original)
 
 
 NUMBERS = st.one_of(
@@ -139,7 +139,7 @@ NUMBERS = st.one_of(
     st.sampled_from([0, -1, 2**31, 2**63, 2**64, 10**18, 10**400, 1e9, 1e18, 1e300, 1e-300, -0.0, 0.5, 1e-9]),
     st.floats(allow_nan=True, allow_infinity=True),
 )
-WORDS = st.one_of(
+TEXT_VALUES = st.one_of(
     st.sampled_from(
         ["", " ", "dense", "snip", "lth", "null", "~", "a" * 3000, "\x1b[31m", "1e999999", "9" * 5000, "é", "-"]
     ),
@@ -147,8 +147,8 @@ WORDS = st.one_of(
 )
 RANGES = st.fixed_dictionaries({"from": NUMBERS, "to": NUMBERS, "step": NUMBERS})
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), NUMBERS, WORDS, RANGES),
-    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(WORDS | NUMBERS, inner, max_size=4)),
+    st.one_of(st.none(), st.booleans(), NUMBERS, TEXT_VALUES, RANGES),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXT_VALUES | NUMBERS, inner, max_size=4)),
     max_leaves=6,
 )
 FIELDS = [
@@ -206,24 +206,24 @@ FIELDS = [
 ]
 
 
-def changed(content: Any, path: list[str], value: Any) -> Any:
-    """``content`` with ``value`` at ``path``, whatever is on the way."""
+def replace_at(content: Any, path: list[str], value: Any) -> Any:
+    """Return ``content`` with ``value`` at ``path``. Missing or wrong levels are replaced by mappings."""
     if not path:
         return value
     key, *rest = path
     if isinstance(content, list):
-        place = int(key) if key.isdecimal() and int(key) < len(content) else 0
-        return [changed(part, rest, value) if index == place else part for index, part in enumerate(content)]
-    holder = content if isinstance(content, dict) else {}
-    return {**holder, key: changed(holder.get(key), rest, value)}
+        position = int(key) if key.isdecimal() and int(key) < len(content) else 0
+        return [replace_at(part, rest, value) if index == position else part for index, part in enumerate(content)]
+    mapping = content if isinstance(content, dict) else {}
+    return {**mapping, key: replace_at(mapping.get(key), rest, value)}
 
 
 @st.composite
 def sweep_files(draw: st.DrawFn) -> str:
-    """A sweep that is sound but for one to three values."""
-    content = draw(st.sampled_from([GOOD, SEARCH, RANKED]))
+    """Draw a valid sweep with one to three replaced values."""
+    content = draw(st.sampled_from([VALID, SEARCH, VALID_WITH_SEEDS]))
     for path in draw(st.lists(st.sampled_from(FIELDS), min_size=1, max_size=3)):
-        content = changed(content, path.split("."), draw(VALUES))
+        content = replace_at(content, path.split("."), draw(VALUES))
     return yaml.safe_dump(content)
 
 
@@ -257,7 +257,7 @@ TEXTS = [
     "grids: [" + ", ".join(["{sparsifier: dense}"] * 20_000) + "]",
     f"grids: [{{sparsifier: dense, seed: [{', '.join(map(str, range(200_000)))}]}}]",
 ]
-PLACES = st.one_of(
+SWEEP_ARGUMENTS = st.one_of(
     st.sampled_from(
         ["mine", "mine.yaml", "self.yaml", "one.yaml", "search.yaml", "pipe.yaml", "zero.yaml", "circle.yaml"]
     ),
@@ -292,7 +292,7 @@ STORAGES = st.one_of(
 )
 OVERRIDES = st.one_of(
     st.builds(lambda path, value: f"{path}={yaml.safe_dump(value).strip()}", st.sampled_from(FIELDS), VALUES),
-    st.builds(lambda path, value: f"{path.removeprefix('base.')}={value}", st.sampled_from(FIELDS), WORDS),
+    st.builds(lambda path, value: f"{path.removeprefix('base.')}={value}", st.sampled_from(FIELDS), TEXT_VALUES),
     st.sampled_from(
         ["", "=", "a", "a=", "=1", ".=1", "seed", "seed=[", "recipe..epochs=1", "grids.99.seed=1", "grids.0=1"]
     ),
@@ -300,7 +300,7 @@ OVERRIDES = st.one_of(
     st.sampled_from(["grids=1", "source=x", "include=[self.yaml]", "seed={from: 0, to: 1e9, step: 1}", "base=null"]),
 )
 COMMANDS = st.sampled_from(["plan", "run", "resume", "status", "figures", "claims", "report", "study"])
-SINGLE = st.sampled_from(["show", "export", "logs"])
+TRIAL_COMMANDS = st.sampled_from(["show", "export", "logs"])
 
 
 @generated
@@ -314,18 +314,18 @@ def test_any_sweep_file(folder: Path, text: str, command: str) -> None:
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
-def test_every_odd_text(folder: Path, text: str) -> None:
+def test_every_unusual_sweep_text(folder: Path, text: str) -> None:
     (folder / "any.yaml").write_text(text)
     call("plan", "any.yaml", "--storage", "runs")
 
 
 @generated
-@given(place=PLACES, overrides=st.lists(OVERRIDES, max_size=2), command=COMMANDS)
-@example(place="mine.yaml", overrides=["base=null"], command="plan")
-def test_any_override_of_any_sweep(folder: Path, place: str, overrides: list[str], command: str) -> None:
+@given(sweep=SWEEP_ARGUMENTS, overrides=st.lists(OVERRIDES, max_size=2), command=COMMANDS)
+@example(sweep="mine.yaml", overrides=["base=null"], command="plan")
+def test_any_sweep_with_any_overrides(folder: Path, sweep: str, overrides: list[str], command: str) -> None:
     options = [part for override in overrides for part in ("--set", override)]
     storage = "other-runs" if command in ("run", "resume") else "runs"
-    call(command, *options if command != "study" else [], "--storage", storage, "--", place)
+    call(command, *options if command != "study" else [], "--storage", storage, "--", sweep)
 
 
 @generated
@@ -343,9 +343,9 @@ def test_any_storage(folder: Path, storage: str, command: str) -> None:
 @generated
 @given(
     options=st.lists(
-        WORDS | st.sampled_from(["--json", "--set", "--storage", "--plugin", "--help", "--watch"]), max_size=4
+        TEXT_VALUES | st.sampled_from(["--json", "--set", "--storage", "--plugin", "--help", "--watch"]), max_size=4
     ),
-    command=COMMANDS | SINGLE | WORDS,
+    command=COMMANDS | TRIAL_COMMANDS | TEXT_VALUES,
 )
 def test_any_arguments(folder: Path, options: list[str], command: str) -> None:
     call(command, *options)
@@ -358,7 +358,7 @@ def test_any_plugin(folder: Path, plugin: str) -> None:
     call("plan", "mine.yaml", "--storage", "runs", f"--plugin={plugin}")
 
 
-STORED = [
+STORED_PATHS = [
     "sweeps/mine/sweep.yaml",
     "sweeps/mine/plugins.json",
     "sweeps/mine/driver.json",
@@ -384,28 +384,28 @@ CONTENTS = st.one_of(
 
 @generated
 @given(
-    path=st.sampled_from(STORED),
+    path=st.sampled_from(STORED_PATHS),
     content=CONTENTS,
     command=st.sampled_from(["status", "plan", "claims", "gc", "show", "logs"]),
 )
 def test_any_stored_file(folder: Path, path: str, content: bytes, command: str) -> None:
     store = Store(str(folder / "runs"))
-    before = store.read(path)
+    original = store.read(path)
     store.write(path, content)
     try:
         call(command, *{"gc": [], "show": ["0123"], "logs": ["0123"]}.get(command, ["mine"]), "--storage", "runs")
         call("status", "--storage", "runs")
     finally:
         store.delete(path)
-        if before is not None:
-            store.write(path, before)
+        if original is not None:
+            store.write(path, original)
 
 
 @generated
 @given(
     content=st.one_of(st.binary(max_size=100), VALUES.map(lambda value: yaml.safe_dump(value).encode(errors="replace")))
 )
-def test_any_file_of_claims(folder: Path, content: bytes) -> None:
+def test_any_claim_file(folder: Path, content: bytes) -> None:
     (folder / "claims.yaml").write_bytes(content)
     call("claims", "mine", "--storage", "runs", "--claims", "claims.yaml")
 
@@ -415,7 +415,7 @@ def test_any_file_of_claims(folder: Path, content: bytes) -> None:
     content=st.binary(max_size=200),
     name=st.sampled_from(["any.pt", "any.npz", "any.parquet", "pipe.yaml", "zero.yaml", "none", "folder.yaml"]),
 )
-def test_any_file_of_masks_or_scores(folder: Path, content: bytes, name: str) -> None:
+def test_any_mask_or_score_file(folder: Path, content: bytes, name: str) -> None:
     file = folder / name
     if name.startswith("any"):
         file.write_bytes(content)
@@ -423,5 +423,5 @@ def test_any_file_of_masks_or_scores(folder: Path, content: bytes, name: str) ->
         {"sparsity": 0.5, "sparsifier": {"name": "static", "file": str(file)}},
         {"sparsifier": "dense", "data_ratio": 0.5, "difficulty": {"name": "scores", "file": str(file)}},
     ):
-        (folder / "any.yaml").write_text(yaml.safe_dump({"base": GOOD["base"], "grids": [part]}))
+        (folder / "any.yaml").write_text(yaml.safe_dump({"base": VALID["base"], "grids": [part]}))
         call("plan", "any.yaml", "--storage", "runs")

@@ -1,4 +1,4 @@
-"""The time that is left, from rates of each shape of run: worked by hand."""
+"""Remaining time, estimated from the rate of each shape of run. All values are worked examples."""
 
 from __future__ import annotations
 
@@ -23,80 +23,80 @@ def small() -> list[TrialSpec]:
 
 
 @pytest.fixture
-def other() -> list[TrialSpec]:
+def large() -> list[TrialSpec]:
     return [trial for trial in parse_sweep(SHAPES, "shapes").trials.values() if trial.model.name == "resnet18"]
 
 
-def whole(pace: EtaEstimator, spec: TrialSpec, begin: float, end: float) -> None:
-    """``spec`` from its beginning to its end."""
-    pace.start(spec.id, spec, begin)
-    pace.update(spec.id, 1.0, end)
-    pace.finish(spec.id, end, final=True)
+def report_complete(estimator: EtaEstimator, spec: TrialSpec, start: float, end: float) -> None:
+    """Report ``spec`` from its start to its end."""
+    estimator.start(spec.id, spec, start)
+    estimator.update(spec.id, 1.0, end)
+    estimator.finish(spec.id, end, final=True)
 
 
-def test_nothing_is_known_before_something_was_measured(small: list[TrialSpec]) -> None:
-    pace = EtaEstimator()
-    pace.add_runs(small)
-    assert pace.seconds_left(5.0) is None
-    pace.start(small[0].id, small[0], 0.0)
-    pace.update(small[0].id, 0.5, 30.0)
-    assert pace.seconds_left(30.0) is None  # the start of Ray and half a run: from here on it is measured
-    pace.update(small[0].id, 0.75, 40.0)
-    assert pace.seconds_left(40.0) == pytest.approx(13 * 10)  # a quarter in 10 s; a quarter and three runs are left
+def test_remaining_time_is_unknown_without_a_measurement(small: list[TrialSpec]) -> None:
+    estimator = EtaEstimator()
+    estimator.add_runs(small)
+    assert estimator.seconds_left(5.0) is None
+    estimator.start(small[0].id, small[0], 0.0)
+    estimator.update(small[0].id, 0.5, 30.0)
+    assert estimator.seconds_left(30.0) is None  # the first report includes Ray's start, so rates start here
+    estimator.update(small[0].id, 0.75, 40.0)
+    assert estimator.seconds_left(40.0) == pytest.approx(13 * 10)  # 1/4 run in 10 s; 3 1/4 runs left
 
 
-def test_each_shape_has_its_own_rate(small: list[TrialSpec], other: list[TrialSpec]) -> None:
-    pace = EtaEstimator()
-    pace.add_runs([*small, *other])
-    pace.start(small[0].id, small[0], 0.0)
-    pace.update(small[0].id, 0.0, 0.0)  # the first sign
-    pace.update(small[0].id, 1.0, 10.0)
-    pace.finish(small[0].id, 10.0, final=True)
-    whole(pace, other[0], 10.0, 110.0)
-    # Ten seconds a small one, a hundred the other, whatever their operations say; one at a time.
-    assert training_flops(other[0]) < 10 * training_flops(small[0])
-    assert pace.seconds_left(110.0) == pytest.approx(3 * 10 + 100)
+def test_each_shape_has_its_own_rate(small: list[TrialSpec], large: list[TrialSpec]) -> None:
+    estimator = EtaEstimator()
+    estimator.add_runs([*small, *large])
+    estimator.start(small[0].id, small[0], 0.0)
+    estimator.update(small[0].id, 0.0, 0.0)  # first report
+    estimator.update(small[0].id, 1.0, 10.0)
+    estimator.finish(small[0].id, 10.0, final=True)
+    report_complete(estimator, large[0], 10.0, 110.0)
+    # 10 s per small run and 100 s per large run, one at a time. The number of operations does not matter.
+    assert training_flops(large[0]) < 10 * training_flops(small[0])
+    assert estimator.seconds_left(110.0) == pytest.approx(3 * 10 + 100)
 
 
-def test_what_runs_at_the_same_time_takes_less(small: list[TrialSpec]) -> None:
-    pace = EtaEstimator()
-    pace.add_runs(small)
+def test_parallel_runs_reduce_the_remaining_time(small: list[TrialSpec]) -> None:
+    estimator = EtaEstimator()
+    estimator.add_runs(small)
     for spec in small[:2]:
-        pace.start(spec.id, spec, 0.0)
-    pace.update(small[0].id, 0.0, 0.0)
+        estimator.start(spec.id, spec, 0.0)
+    estimator.update(small[0].id, 0.0, 0.0)
     for spec in small[:2]:
-        pace.update(spec.id, 1.0, 10.0)
-        pace.finish(spec.id, 10.0, final=True)
-    assert pace.seconds_left(10.0) == pytest.approx(10)  # two more, again both at once
+        estimator.update(spec.id, 1.0, 10.0)
+        estimator.finish(spec.id, 10.0, final=True)
+    assert estimator.seconds_left(10.0) == pytest.approx(10)  # two more runs, again in parallel
 
 
-def test_what_was_not_measured_goes_as_fast_as_the_rest(small: list[TrialSpec], other: list[TrialSpec]) -> None:
-    pace = EtaEstimator()
-    pace.add_runs([small[0], other[0]])
-    pace.start(small[0].id, small[0], 0.0)
-    pace.update(small[0].id, 0.0, 0.0)
-    pace.update(small[0].id, 1.0, 10.0)
-    pace.finish(small[0].id, 10.0, final=True)
-    assert pace.seconds_left(10.0) == pytest.approx(10 * training_flops(other[0]) / training_flops(small[0]))
+def test_shapes_without_a_measurement_use_the_mean_rate(small: list[TrialSpec], large: list[TrialSpec]) -> None:
+    estimator = EtaEstimator()
+    estimator.add_runs([small[0], large[0]])
+    estimator.start(small[0].id, small[0], 0.0)
+    estimator.update(small[0].id, 0.0, 0.0)
+    estimator.update(small[0].id, 1.0, 10.0)
+    estimator.finish(small[0].id, 10.0, final=True)
+    assert estimator.seconds_left(10.0) == pytest.approx(10 * training_flops(large[0]) / training_flops(small[0]))
 
 
-def test_a_run_to_be_tried_again_is_still_to_be_done(small: list[TrialSpec]) -> None:
-    pace = EtaEstimator()
-    pace.add_runs(small[:1])
-    pace.start(small[0].id, small[0], 0.0)
-    pace.update(small[0].id, 0.0, 0.0)
-    pace.update(small[0].id, 0.5, 10.0)
-    pace.finish(small[0].id, 10.0, final=False)
-    assert pace.operations_done() == 0
-    assert pace.seconds_left(10.0) == pytest.approx(20)
+def test_run_to_be_retried_counts_completely(small: list[TrialSpec]) -> None:
+    estimator = EtaEstimator()
+    estimator.add_runs(small[:1])
+    estimator.start(small[0].id, small[0], 0.0)
+    estimator.update(small[0].id, 0.0, 0.0)
+    estimator.update(small[0].id, 0.5, 10.0)
+    estimator.finish(small[0].id, 10.0, final=False)
+    assert estimator.operations_done() == 0
+    assert estimator.seconds_left(10.0) == pytest.approx(20)
 
 
-def test_suggestions_to_come_count_as_those_before(small: list[TrialSpec]) -> None:
-    pace = EtaEstimator()
-    pace.add_runs(small[:1])
-    pace.start(small[0].id, small[0], 0.0)
-    pace.update(small[0].id, 0.0, 0.0)
-    pace.update(small[0].id, 1.0, 10.0)
-    pace.finish(small[0].id, 10.0, final=True)
-    assert pace.seconds_left(10.0, unknown=3) == pytest.approx(30)
-    assert pace.operations_total(unknown=3) == pytest.approx(4 * training_flops(small[0]))
+def test_future_suggestions_cost_the_mean_of_the_past(small: list[TrialSpec]) -> None:
+    estimator = EtaEstimator()
+    estimator.add_runs(small[:1])
+    estimator.start(small[0].id, small[0], 0.0)
+    estimator.update(small[0].id, 0.0, 0.0)
+    estimator.update(small[0].id, 1.0, 10.0)
+    estimator.finish(small[0].id, 10.0, final=True)
+    assert estimator.seconds_left(10.0, unknown=3) == pytest.approx(30)
+    assert estimator.operations_total(unknown=3) == pytest.approx(4 * training_flops(small[0]))

@@ -1,4 +1,4 @@
-"""The sweeps of the paper have its grids, and are priced without its data."""
+"""Sweeps of the paper: they have the paper's grids, and their cost can be estimated without the data."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sparsweep.tuner.planning.estimate import estimate
 from sparsweep.tuner.planning.graph import build_graph
 
 TENTHS = tuple(tenth / 10 for tenth in range(1, 10))
-FIVE = ("gmp", "lth", "omp", "snip", "set")
-EIGHT = (*FIVE, "omp_erk", "random", "uniform")
+FIVE_METHODS = ("gmp", "lth", "omp", "snip", "set")
+EIGHT_METHODS = (*FIVE_METHODS, "omp_erk", "random", "uniform")
 
 Data = tuple[str, str]
 CIFAR, TINY, VGG, SMALL = (
@@ -27,71 +27,71 @@ CIFAR, TINY, VGG, SMALL = (
     ("cifar100", "vgg19"),
     ("cifar10", "vgg16"),
 )
-Hardness = tuple[str, int | None]
-HARD, ATTACKED, CORRUPTED = ("el2n", None), ("adversarial", None), ("corruption", 5)
-Point = tuple[Data, Hardness, float, str, float]
-"""Data set and network, difficulty and severity, data ratio, sparsifier, sparsity."""
+Difficulty = tuple[str, int | None]
+EL2N, ATTACKED, CORRUPTED = ("el2n", None), ("adversarial", None), ("corruption", 5)
+Point = tuple[Data, Difficulty, float, str, float]
+"""Dataset and network, difficulty and severity, data ratio, sparsifier, sparsity."""
 
 
 def panel(
-    data: Data, hardness: Hardness, ratio: float, methods: Sequence[str], sparsities: Sequence[float]
+    data: Data, difficulty: Difficulty, ratio: float, methods: Sequence[str], sparsities: Sequence[float]
 ) -> set[Point]:
-    """Dense, and every method at every sparsity."""
-    sparse = {(data, hardness, ratio, method, sparsity) for method in methods for sparsity in sparsities}
-    return {(data, hardness, ratio, "dense", 0.0), *sparse}
+    """Return the points of dense and of every method at every sparsity."""
+    sparse = {(data, difficulty, ratio, method, sparsity) for method in methods for sparsity in sparsities}
+    return {(data, difficulty, ratio, "dense", 0.0), *sparse}
 
 
 def panels(
-    places: Iterable[tuple[Data, Hardness, float]], methods: Sequence[str], sparsities: Sequence[float]
+    settings: Iterable[tuple[Data, Difficulty, float]], methods: Sequence[str], sparsities: Sequence[float]
 ) -> set[Point]:
-    return set().union(*(panel(*place, methods, sparsities) for place in places))
+    return set().union(*(panel(*setting, methods, sparsities) for setting in settings))
 
 
-def both(hardness: Hardness, ratios: Sequence[float]) -> list[tuple[Data, Hardness, float]]:
-    return [(data, hardness, ratio) for data in (CIFAR, TINY) for ratio in ratios]
+def on_both_datasets(difficulty: Difficulty, ratios: Sequence[float]) -> list[tuple[Data, Difficulty, float]]:
+    return [(data, difficulty, ratio) for data in (CIFAR, TINY) for ratio in ratios]
 
 
 ATTACKS = [(data, ATTACKED, ratio) for data in (SMALL, CIFAR) for ratio in (1.0, 0.5)]
-THIRD = [(CIFAR, HARD, 0.3), (CIFAR, CORRUPTED, 0.3)]
+AT_DATA_RATIO_0_3 = [(CIFAR, EL2N, 0.3), (CIFAR, CORRUPTED, 0.3)]
 
 POINTS: dict[str, set[Point]] = {
-    "fig1": panel(CIFAR, HARD, 0.3, (), ()),  # what asks for the scores
-    "fig2": panels(both(HARD, (0.5, 0.3)), FIVE, TENTHS),
-    "fig3": panels([(CIFAR, HARD, ratio) for ratio in TENTHS], ("set",), TENTHS),
-    "fig4": panels(both(CORRUPTED, (1.0, 0.3)), FIVE, TENTHS),
-    "fig5": panels([(VGG, CORRUPTED, ratio) for ratio in (1.0, 0.3)], FIVE, TENTHS),
-    "fig6": panels(ATTACKS, FIVE, (0.9,)),
-    "fig7": panels([(CIFAR, HARD, 0.3), (VGG, CORRUPTED, 0.3)], FIVE, (0.8,)),
-    "fig8": panels(THIRD, EIGHT, (0.8,)) | panels(THIRD, FIVE, TENTHS),
-    "fig9": panels([(CIFAR, ("corruption", severity), 0.3) for severity in (2, 4, 6)], FIVE, TENTHS),
-    "fig10": panels(ATTACKS, FIVE, (0.8,)),
-    "fig11": panels([(CIFAR, HARD, 0.5), (VGG, CORRUPTED, 1.0)], FIVE, (0.8,)),
-    "fig12": panels([(TINY, HARD, 0.3), (TINY, CORRUPTED, 0.3)], FIVE, (0.8,)),
-    "fig13": panel(TINY, HARD, 1.0, EIGHT, (0.8,)) | panel(TINY, HARD, 0.3, EIGHT, (0.7,)),
-    "fig14": panel(TINY, CORRUPTED, 1.0, EIGHT, (0.8,)) | panel(TINY, CORRUPTED, 0.3, EIGHT, (0.7,)),
+    "fig1": panel(CIFAR, EL2N, 0.3, (), ()),  # dense only, which requires the scores
+    "fig2": panels(on_both_datasets(EL2N, (0.5, 0.3)), FIVE_METHODS, TENTHS),
+    "fig3": panels([(CIFAR, EL2N, ratio) for ratio in TENTHS], ("set",), TENTHS),
+    "fig4": panels(on_both_datasets(CORRUPTED, (1.0, 0.3)), FIVE_METHODS, TENTHS),
+    "fig5": panels([(VGG, CORRUPTED, ratio) for ratio in (1.0, 0.3)], FIVE_METHODS, TENTHS),
+    "fig6": panels(ATTACKS, FIVE_METHODS, (0.9,)),
+    "fig7": panels([(CIFAR, EL2N, 0.3), (VGG, CORRUPTED, 0.3)], FIVE_METHODS, (0.8,)),
+    "fig8": panels(AT_DATA_RATIO_0_3, EIGHT_METHODS, (0.8,)) | panels(AT_DATA_RATIO_0_3, FIVE_METHODS, TENTHS),
+    "fig9": panels([(CIFAR, ("corruption", severity), 0.3) for severity in (2, 4, 6)], FIVE_METHODS, TENTHS),
+    "fig10": panels(ATTACKS, FIVE_METHODS, (0.8,)),
+    "fig11": panels([(CIFAR, EL2N, 0.5), (VGG, CORRUPTED, 1.0)], FIVE_METHODS, (0.8,)),
+    "fig12": panels([(TINY, EL2N, 0.3), (TINY, CORRUPTED, 0.3)], FIVE_METHODS, (0.8,)),
+    "fig13": panel(TINY, EL2N, 1.0, EIGHT_METHODS, (0.8,)) | panel(TINY, EL2N, 0.3, EIGHT_METHODS, (0.7,)),
+    "fig14": panel(TINY, CORRUPTED, 1.0, EIGHT_METHODS, (0.8,)) | panel(TINY, CORRUPTED, 0.3, EIGHT_METHODS, (0.7,)),
 }
-"""The table of the paper's figures, panel by panel."""
+"""Points of the paper's figures, by panel."""
 
 
 def point(trial: TrialSpec) -> Point:
     severity = getattr(trial.difficulty, "severity", None)
-    data, hardness = (trial.dataset.name, trial.model.name), (trial.difficulty.name, severity)
-    return data, hardness, trial.data_ratio, trial.sparsifier.name, trial.sparsity
+    data, difficulty = (trial.dataset.name, trial.model.name), (trial.difficulty.name, severity)
+    return data, difficulty, trial.data_ratio, trial.sparsifier.name, trial.sparsity
 
 
 @pytest.mark.parametrize("name", POINTS)
 def test_figures_have_the_grids_of_the_paper(name: str) -> None:
     trials, seeds = list(read_sweep(name).trials.values()), {15} if name == "fig1" else {15, 16, 17}
-    found = Counter((point(trial), trial.seed) for trial in trials)
-    assert found == Counter(product(POINTS[name], seeds))
+    counts = Counter((point(trial), trial.seed) for trial in trials)
+    assert counts == Counter(product(POINTS[name], seeds))
     assert {(trial.profile, trial.recipe.epochs, trial.recipe.batch_size, trial.recipe.lr) for trial in trials} == {
         ("paper", 200, 128, 0.1)
     }
 
 
 @pytest.mark.parametrize("name", POINTS)
-def test_figures_train_on_the_papers_data_and_networks(name: str) -> None:
-    """Its normalisation, held-out images and rotation under attack, and TinyImageNet's stem."""
+def test_figures_use_the_data_and_networks_of_the_paper(name: str) -> None:
+    """Also checks normalization, validation images and rotation of attacked trials, and the stem for TinyImageNet."""
     for trial in read_sweep(name).trials.values():
         attacked = trial.difficulty.name == "adversarial"
         dataset = trial.dataset.model_dump()
@@ -104,54 +104,56 @@ def test_figures_train_on_the_papers_data_and_networks(name: str) -> None:
             assert trial.model.model_dump()["stem"] == "7x7"
 
 
-DRAWN = ("fig1", "fig7", "fig11", "fig12")
-"""Figures of trials that others have."""
+CONTAINED = ("fig1", "fig7", "fig11", "fig12")
+"""Figures whose trials are all part of other figures."""
 
 
-def test_the_paper_is_the_union_of_its_figures() -> None:
+def test_paper_sweep_is_the_union_of_its_figures() -> None:
     union = {trial for name in POINTS for trial in read_sweep(name).trials}
     assert set(read_sweep("paper").trials) == union
     assert all(
         set(read_sweep(name).trials)
         <= {*read_sweep("fig2").trials, *read_sweep("fig4").trials, *read_sweep("fig5").trials}
-        for name in DRAWN
+        for name in CONTAINED
     )
 
 
-def test_the_grid_on_digits(tmp_path: Path) -> None:
+def test_size_of_the_digits_grid(tmp_path: Path) -> None:
     facts = estimate(read_sweep("digits-grid"), Store(str(tmp_path)))
     assert facts["trials"] == facts["missing"] == 2 * 3 * (1 + 8 * 3) == 150
-    assert facts["prerequisites"] == 8  # the networks that score; dense ones are points of the sweep
+    assert facts["prerequisites"] == 8  # scoring networks; dense prerequisites are trials of the sweep
     assert len({trial.sparsifier.name for trial in read_sweep("digits-grid").trials.values()}) == 9
 
 
 @pytest.mark.parametrize("name", ["quickstart", "all-sparsifiers", "digits-grid", "hard-digits"])
-def test_sweeps_whose_results_are_shown_train_long_enough_to_be_judged(name: str) -> None:
+def test_documented_sweeps_train_long_enough_for_a_convergence_verdict(name: str) -> None:
     trials = read_sweep(name).trials.values()
     assert min(trial.steps for trial in trials) >= MIN_STEPS
-    late = [range(1, trial.recipe.epochs + 1)[-trial.recipe.epochs // 4 :] for trial in trials]
+    last_quarters = [range(1, trial.recipe.epochs + 1)[-trial.recipe.epochs // 4 :] for trial in trials]
     evaluated = [
-        sum(epoch % trial.evaluation.every == 0 for epoch in epochs) for trial, epochs in zip(trials, late, strict=True)
+        sum(epoch % trial.evaluation.every == 0 for epoch in epochs)
+        for trial, epochs in zip(trials, last_quarters, strict=True)
     ]
     assert min(evaluated) >= MIN_POINTS
 
 
-def test_dense_parents_and_scores_of_the_paper_are_run_once() -> None:
+def test_prerequisites_of_the_paper_run_once() -> None:
     graph = build_graph(read_sweep("paper").trials)
     kinds = Counter(type(graph.runs[run]).__name__ for run in graph.prerequisite_runs)
-    # Ten networks a data set score it for all ratios and methods; each severity of each data set is made once.
+    # Ten scoring networks per dataset serve all ratios and methods. Each severity of a dataset is computed once.
     assert kinds == {"ScoringSpec": 20, "CorruptionSpec": 5}
 
 
-def test_the_paper_is_priced_without_data(tmp_path: Path) -> None:
+def test_cost_of_the_paper_is_estimated_without_data(tmp_path: Path) -> None:
     facts = estimate(read_sweep("paper"), Store(str(tmp_path)))
     assert facts["missing"] == facts["trials"] and facts["hours"] is None
-    # A full training of ResNet18 on CIFAR-100 is 3.33e16 operations, and there are some 2,000 of them or smaller.
+    # Full training of ResNet18 on CIFAR-100 takes 3.33e16 operations.
+    # The paper has about 2,000 trials of this size or less.
     assert 1e19 < facts["train_flops"] < 1e21
     assert not list(tmp_path.iterdir())
 
 
-def test_included_sweeps_keep_their_own_bases_and_take_overrides() -> None:
+def test_included_sweeps_keep_their_bases_and_accept_overrides() -> None:
     sweep = parse_sweep("include: [fig6, fig10]", "both", ["recipe.epochs=3"])
     assert len(sweep.trials) == 2 * 2 * 3 * (1 + 5 + 5)
     assert {trial.recipe.epochs for trial in sweep.trials.values()} == {3}
@@ -159,7 +161,7 @@ def test_included_sweeps_keep_their_own_bases_and_take_overrides() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
         ("include: [fig15]", "unknown sweep 'fig15'"),
         ("include: fig2", "include: must be a list of sweeps"),
@@ -167,7 +169,7 @@ def test_included_sweeps_keep_their_own_bases_and_take_overrides() -> None:
         ("include: []", "grids"),
     ],
 )
-def test_bad_includes_are_one_clear_line(text: str, why: str) -> None:
-    with pytest.raises(SweepError, match=why) as caught:
+def test_invalid_includes_raise_one_line(text: str, message: str) -> None:
+    with pytest.raises(SweepError, match=message) as error_info:
         parse_sweep(text, "mine")
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error_info.value)

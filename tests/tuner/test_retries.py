@@ -1,4 +1,4 @@
-"""Who is to blame for a failure, how often and how late a run is tried again, and how a hanging one is ended."""
+"""Retries: lost nodes and errors, number and delay of retries, and the timeout of hanging runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from ray.exceptions import ActorDiedError, ActorUnavailableError, NodeDiedError, RayActorError, RayTaskError
 
-from sparsweep.trainables.storage.store import ArtifactLost
+from sparsweep.trainables.storage.artifacts import ArtifactLost
 from sparsweep.trainables.trainable import CalledExit
 from sparsweep.trainables.training.trainer import DivergedError
 from sparsweep.tuner.execution import timeout, tune_adapter
@@ -22,51 +22,51 @@ PREEMPTED = RayActorError(preempted=True)
 WORKER_DIED = RayActorError(error_msg="The actor is dead because its worker process has died: killed by the OOM killer")
 
 
-def raised(error: Exception) -> RayTaskError:
-    """As Ray hands on what a worker raised."""
+def as_task_error(error: Exception) -> RayTaskError:
+    """Return ``error`` in the form in which Ray raises a worker's error."""
     return RayTaskError("step", f"Traceback\n{error!r}", error)
 
 
 @pytest.mark.parametrize(
-    ("error", "lost"),
+    ("error", "is_lost"),
     [
         (NODE_DIED, True),
         (PREEMPTED, True),
         (NodeDiedError("unreachable"), True),
         (ActorUnavailableError("connection reset", None), True),
         (WORKER_DIED, False),
-        (ActorDiedError(raised(ImportError("no module"))), False),
-        (raised(OSError("full")), False),
+        (ActorDiedError(as_task_error(ImportError("no module"))), False),
+        (as_task_error(OSError("full")), False),
         (TrialTimeout("slow"), False),
     ],
 )
-def test_only_the_loss_of_a_machine_is_nobodys_fault(error: Exception, lost: bool) -> None:
-    assert is_lost_node(error) is lost
-    retries = RetryPolicy(limit=0)
-    retries.add(error)
-    assert (retries.errors, retries.losses) == ((0, 1) if lost else (1, 0))
-    assert retries.should_retry is lost
+def test_lost_nodes_do_not_count_as_errors(error: Exception, is_lost: bool) -> None:
+    assert is_lost_node(error) is is_lost
+    policy = RetryPolicy(limit=0)
+    policy.add(error)
+    assert (policy.errors, policy.losses) == ((0, 1) if is_lost else (1, 0))
+    assert policy.should_retry is is_lost
 
 
-def test_errors_have_an_end_and_losses_have_none() -> None:
-    retries = RetryPolicy(limit=2)
-    seen = []
-    for error in [WORKER_DIED, *[PREEMPTED] * 50, raised(OSError("full")), NODE_DIED, WORKER_DIED]:
-        retries.add(error)
-        seen.append(retries.should_retry)
-    assert seen == [True] * 53 + [False]
+def test_retries_are_limited_for_errors_but_not_for_lost_nodes() -> None:
+    policy = RetryPolicy(limit=2)
+    decisions = []
+    for error in [WORKER_DIED, *[PREEMPTED] * 50, as_task_error(OSError("full")), NODE_DIED, WORKER_DIED]:
+        policy.add(error)
+        decisions.append(policy.should_retry)
+    assert decisions == [True] * 53 + [False]
 
 
-def test_each_wait_is_twice_the_last_up_to_a_minute() -> None:
-    retries, waits = RetryPolicy(limit=2), []
+def test_retry_delay_doubles_up_to_one_minute() -> None:
+    policy, waits = RetryPolicy(limit=2), []
     for error in (WORKER_DIED, *[NODE_DIED] * 7):
-        retries.add(error)
-        waits.append(retries.delay_s)
+        policy.add(error)
+        waits.append(policy.delay_s)
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
 
 
 @pytest.mark.parametrize(
-    ("error", "again"),
+    ("error", "should_retry"),
     [
         (DivergedError("the training loss is nan in epoch 3"), False),
         (TypeError("unsupported operand"), False),
@@ -85,16 +85,16 @@ def test_each_wait_is_twice_the_last_up_to_a_minute() -> None:
         (pa.ArrowInvalid("a read from a bucket was cut short"), True),
     ],
 )
-def test_what_comes_out_the_same_is_not_tried_again(error: Exception, again: bool) -> None:
-    retries = RetryPolicy(limit=2)
-    retries.add(raised(error))
-    assert retries.should_retry is again
+def test_deterministic_errors_are_not_retried(error: Exception, should_retry: bool) -> None:
+    policy = RetryPolicy(limit=2)
+    policy.add(as_task_error(error))
+    assert policy.should_retry is should_retry
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "summary"),
     [
-        (raised(OSError("no space\nleft")), "OSError: no space"),
+        (as_task_error(OSError("no space\nleft")), "OSError: no space"),
         (TrialTimeout("no epoch"), "TrialTimeout: no epoch"),
         (ValueError(""), "ValueError: "),
         (
@@ -106,41 +106,41 @@ def test_what_comes_out_the_same_is_not_tried_again(error: Exception, again: boo
         (None, "unknown error"),
     ],
 )
-def test_an_error_is_a_line(error: Exception | None, words: str) -> None:
-    assert summarize(error) == words
+def test_errors_are_summarized_in_one_line(error: Exception | None, summary: str) -> None:
+    assert summarize(error) == summary
 
 
 def trial() -> Any:
-    made = RunTrial("sparse", trial_id="abc", config={"run": "abc"}, max_failures=1, stub=True)
-    made.temporary_state.ray_actor = "its worker"
-    return made
+    new_trial = RunTrial("sparse", trial_id="abc", config={"run": "abc"}, max_failures=1, stub=True)
+    new_trial.temporary_state.ray_actor = "its worker"
+    return new_trial
 
 
-def test_a_trial_keeps_its_error_and_waits_before_it_is_tried_again() -> None:
-    tried = trial()
-    tried.handle_error(WORKER_DIED)
-    assert (tried.error, tried.should_recover(), tried.config) == (WORKER_DIED, True, {"run": "abc", "wait": 1})
-    tried.handle_error(WORKER_DIED)
-    assert (tried.should_recover(), tried.config["wait"]) == (False, 2)
+def test_trial_keeps_its_error_and_gets_a_retry_delay() -> None:
+    failing = trial()
+    failing.handle_error(WORKER_DIED)
+    assert (failing.error, failing.should_recover(), failing.config) == (WORKER_DIED, True, {"run": "abc", "wait": 1})
+    failing.handle_error(WORKER_DIED)
+    assert (failing.should_recover(), failing.config["wait"]) == (False, 2)
 
 
-def test_patience_ends_what_is_silent_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timeout_kills_a_silent_trial_and_records_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     now, killed = SimpleNamespace(seconds=0.0), []
     monkeypatch.setattr(timeout.time, "monotonic", lambda: now.seconds)
     monkeypatch.setattr(tune_adapter.ray, "kill", killed.append)
-    watched, silent, talks, ended = timeout.EpochTimeout(10), trial(), trial(), trial()
+    epoch_timeout, silent, reporting, completed = timeout.EpochTimeout(10), trial(), trial(), trial()
     silent.config["wait"] = 5.0
-    for one in (silent, talks, ended):
-        watched.on_trial_start(0, [], one)
+    for started in (silent, reporting, completed):
+        epoch_timeout.on_trial_start(0, [], started)
     now.seconds = 9
-    watched.on_trial_result(0, [], talks, {})
-    watched.on_trial_complete(0, [], ended)
+    epoch_timeout.on_trial_result(0, [], reporting, {})
+    epoch_timeout.on_trial_complete(0, [], completed)
     now.seconds = 15
-    watched.on_step_end(0, [])
+    epoch_timeout.on_step_end(0, [])
     assert killed == []
-    now.seconds = 15.5  # ten seconds after its wait
-    watched.on_step_end(0, [])
-    watched.on_step_end(0, [])
+    now.seconds = 15.5  # 10 s timeout after a delay of 5 s
+    epoch_timeout.on_step_end(0, [])
+    epoch_timeout.on_step_end(0, [])
     assert killed == ["its worker"]
     silent.handle_error(WORKER_DIED)
     assert isinstance(silent.error, TrialTimeout) and silent.should_recover() and silent.kill_reason is None

@@ -1,4 +1,4 @@
-"""Seeds that grow where they are needed: the grammar, the rule, and what a sweep comes to with planted effects."""
+"""Adaptive seeds: syntax, stopping rule, and the resulting seeds of a sweep with planted effects."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ grids:
 
 DENSE = 0.5
 Effect = Callable[[int], float]
-"""What a method gains over dense, by seed."""
+"""Difference of a method to dense as a function of the seed."""
 
 
 def seeds(**changes: object) -> AdaptiveSeeds:
@@ -30,7 +30,7 @@ def seeds(**changes: object) -> AdaptiveSeeds:
 
 
 def alternating(size: float) -> Effect:
-    """No effect on the whole, and a spread that no number of seeds in question makes small."""
+    """Return an effect with mean zero and constant spread, which stays undecided if ``size`` is large."""
     return lambda seed: size * (-1) ** seed
 
 
@@ -39,106 +39,107 @@ def accuracy(trial: TrialSpec, effects: dict[str, Effect]) -> float:
     return DENSE if name == "dense" else DENSE + effects[name](trial.seed)
 
 
-def grow_up(sweep: Sweep, effects: dict[str, Effect]) -> dict[str, list[int]]:
-    """Train whatever the sweep wants, one trial at a time; seeds by method and data ratio."""
-    growth = AdaptiveSeedPlan(sweep)
-    waiting = list(growth.trials.values())
-    while waiting:
-        trial = waiting.pop(0)
-        waiting += growth.add_results({trial.id: accuracy(trial, effects)})
-    return seeds_of(growth.trials)
+def final_seeds(sweep: Sweep, effects: dict[str, Effect]) -> dict[str, list[int]]:
+    """Add results until the plan requests no further trial. Return the seeds by method and data ratio."""
+    plan = AdaptiveSeedPlan(sweep)
+    pending = list(plan.trials.values())
+    while pending:
+        trial = pending.pop(0)
+        pending += plan.add_results({trial.id: accuracy(trial, effects)})
+    return seeds_of(plan.trials)
 
 
 def seeds_of(points: dict[str, TrialSpec]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+    result: dict[str, list[int]] = {}
     for trial in points.values():
-        found.setdefault(f"{trial.sparsifier.name} {trial.data_ratio:g}", []).append(trial.seed)
-    return {arm: sorted(numbers) for arm, numbers in found.items()}
+        result.setdefault(f"{trial.sparsifier.name} {trial.data_ratio:g}", []).append(trial.seed)
+    return {arm: sorted(numbers) for arm, numbers in result.items()}
 
 
-# t of .975 with 2 degrees of freedom is 4.303: of -d, 0 and d the interval is -+ 4.303 d / sqrt(3) = 2.484 d.
+# The 0.975 quantile of t with 2 degrees of freedom is 4.303. Interval of -d, 0, d: -+ 4.303 d / sqrt(3) = 2.484 d.
 @pytest.mark.parametrize(
     ("differences", "undecided"),
     [
-        ((-0.01, 0.0, 0.01), True),  # from -.0248 to .0248: wider than .02
-        ((-0.004, 0.0, 0.004), False),  # from -.0099 to .0099: narrow enough
-        ((0.02, 0.03, 0.04), False),  # from .0052 to .0548: above 0
-        ((-0.04, -0.03, -0.02), False),  # the same below
-        ((0.01, 0.02, 0.03), True),  # from -.0048 to .0448
-        ((0.0, 0.0, 0.0), False),  # of no width
+        ((-0.01, 0.0, 0.01), True),  # from -0.0248 to 0.0248: wider than 0.02
+        ((-0.004, 0.0, 0.004), False),  # from -0.0099 to 0.0099: narrower than 0.02
+        ((0.02, 0.03, 0.04), False),  # from 0.0052 to 0.0548: above 0
+        ((-0.04, -0.03, -0.02), False),  # the same below 0
+        ((0.01, 0.02, 0.03), True),  # from -0.0048 to 0.0448
+        ((0.0, 0.0, 0.0), False),  # width 0
     ],
 )
-def test_undecided_is_wide_and_around_zero(differences: Sequence[float], undecided: bool) -> None:
+def test_undecided_intervals_are_wide_and_contain_zero(differences: Sequence[float], undecided: bool) -> None:
     assert is_undecided(differences, seeds()) is undecided
 
 
-def test_the_margin_is_the_width_of_the_interval() -> None:
+def test_margin_is_the_width_of_the_interval() -> None:
     width = 2 * 4.302653 * 0.01 / math.sqrt(3)
     assert is_undecided((-0.01, 0.0, 0.01), seeds(margin=width * 0.9999))
     assert not is_undecided((-0.01, 0.0, 0.01), seeds(margin=width * 1.0001))
 
 
-def test_a_higher_level_is_harder_to_decide() -> None:
+def test_higher_level_leaves_more_comparisons_undecided() -> None:
     assert not is_undecided((0.02, 0.03, 0.04), seeds(level=0.95))
-    assert is_undecided((0.02, 0.03, 0.04), seeds(level=0.99))  # t is 9.925: from -.0273 on
+    assert is_undecided((0.02, 0.03, 0.04), seeds(level=0.99))  # t is 9.925: from -0.0273
 
 
-def test_every_point_starts_with_the_same_seeds_and_with_dense() -> None:
+def test_every_point_and_dense_start_with_the_same_seeds() -> None:
     first = seeds_of(AdaptiveSeedPlan(parse_sweep(SWEEP, "seeds")).trials)
     assert first == {f"{name} {ratio}": [0, 1, 2] for name in ("set", "snip", "dense") for ratio in ("0.3", "1")}
-    moved = seeds_of(AdaptiveSeedPlan(parse_sweep(SWEEP, "seeds", ["seeds.first=5"])).trials)
-    assert set(map(tuple, moved.values())) == {(5, 6, 7)}
+    shifted = seeds_of(AdaptiveSeedPlan(parse_sweep(SWEEP, "seeds", ["seeds.first=5"])).trials)
+    assert set(map(tuple, shifted.values())) == {(5, 6, 7)}
 
 
-def test_a_clear_effect_stops_at_once_and_an_open_one_goes_on_to_the_end() -> None:
+def test_clear_effect_adds_no_seeds_and_undecided_effect_adds_all() -> None:
     clear: Effect = lambda seed: -0.2 + 0.01 * (-1) ** seed  # noqa: E731
-    found = grow_up(parse_sweep(SWEEP, "seeds"), {"set": clear, "snip": alternating(0.05)})
-    assert found["set 0.3"] == found["set 1"] == [0, 1, 2]
-    assert found["snip 0.3"] == found["snip 1"] == list(range(10))
-    assert found["dense 0.3"] == list(range(10))  # a pair for each
+    seeds_by_arm = final_seeds(parse_sweep(SWEEP, "seeds"), {"set": clear, "snip": alternating(0.05)})
+    assert seeds_by_arm["set 0.3"] == seeds_by_arm["set 1"] == [0, 1, 2]
+    assert seeds_by_arm["snip 0.3"] == seeds_by_arm["snip 1"] == list(range(10))
+    assert seeds_by_arm["dense 0.3"] == list(range(10))  # one partner per seed
 
 
-def test_no_effect_within_the_margin_stops_at_once() -> None:
-    found = grow_up(parse_sweep(SWEEP, "seeds"), {"set": alternating(0.001), "snip": alternating(0.001)})
-    assert all(numbers == [0, 1, 2] for numbers in found.values())
+def test_null_effect_within_the_margin_adds_no_seeds() -> None:
+    seeds_by_arm = final_seeds(parse_sweep(SWEEP, "seeds"), {"set": alternating(0.001), "snip": alternating(0.001)})
+    assert all(numbers == [0, 1, 2] for numbers in seeds_by_arm.values())
 
 
-def test_seeds_stop_where_the_comparison_is_decided() -> None:
-    """Differences .01 .05 .03 .03: mean .03, at n = 3 -+ .0497, at n = 4 sd .01633 and -+ 3.182 x .00816 = .0260."""
+def test_no_seed_is_added_after_the_decision() -> None:
+    """Differences 0.01 0.05 0.03 0.03: mean 0.03. n = 3: -+ 0.0497. n = 4: sd 0.01633, -+ 3.182 x 0.00816 = 0.0260."""
     values = [0.01, 0.05, 0.03, 0.03]
-    found = grow_up(parse_sweep(SWEEP, "seeds"), {"set": lambda seed: values[seed], "snip": alternating(0)})
-    assert found["set 0.3"] == [0, 1, 2, 3] and found["snip 0.3"] == [0, 1, 2]
+    seeds_by_arm = final_seeds(parse_sweep(SWEEP, "seeds"), {"set": lambda seed: values[seed], "snip": alternating(0)})
+    assert seeds_by_arm["set 0.3"] == [0, 1, 2, 3] and seeds_by_arm["snip 0.3"] == [0, 1, 2]
 
 
-def test_each_comparison_is_decided_by_itself() -> None:
+def test_each_comparison_is_decided_independently() -> None:
     sweep = parse_sweep(SWEEP, "seeds")
-    growth = AdaptiveSeedPlan(sweep)
-    known = {
+    plan = AdaptiveSeedPlan(sweep)
+    results = {
         trial.id: DENSE + (0.05 * (-1) ** trial.seed if trial.sparsifier.name == "set" else 0)
-        for trial in growth.trials.values()
+        for trial in plan.trials.values()
         if trial.data_ratio == 0.3
     }
-    added = growth.add_results(known)  # nothing is known at ratio 1: nothing is added there, and nothing waits for it
+    # Data ratio 1 has no results: no seed is added there, and ratio 0.3 does not wait for it.
+    added = plan.add_results(results)
     assert [(trial.sparsifier.name, trial.data_ratio, trial.seed) for trial in added] == [
         ("dense", 0.3, 3),
         ("set", 0.3, 3),
     ]
-    assert growth.add_results(known) == []
+    assert plan.add_results(results) == []
 
 
-def test_the_order_of_the_results_changes_nothing() -> None:
-    """What is finished beyond the seeds in question, by another sweep, does not decide either."""
+def test_order_of_results_does_not_matter() -> None:
+    """Results come in reverse order and give the same seeds."""
     sweep = parse_sweep(SWEEP, "seeds")
     effects = {"set": alternating(0.05), "snip": lambda seed: [0.01, 0.05, 0.03, 0.03][seed % 4]}
-    growth = AdaptiveSeedPlan(sweep)
-    seen: list[TrialSpec] = list(growth.trials.values())
-    while seen:
-        seen = growth.add_results({trial.id: accuracy(trial, effects) for trial in reversed(seen)})
-    assert seeds_of(growth.trials) == grow_up(sweep, effects)
+    plan = AdaptiveSeedPlan(sweep)
+    finished: list[TrialSpec] = list(plan.trials.values())
+    while finished:
+        finished = plan.add_results({trial.id: accuracy(trial, effects) for trial in reversed(finished)})
+    assert seeds_of(plan.trials) == final_seeds(sweep, effects)
 
 
 @pytest.mark.parametrize(
-    ("change", "why"),
+    ("change", "message"),
     [
         ("seeds.to=2", "seeds.to: must be at least from, 3"),
         ("seeds.from=1", r"seeds\.from: .*greater than or equal to 2"),
@@ -148,27 +149,27 @@ def test_the_order_of_the_results_changes_nothing() -> None:
         ("seed=3", "seed: conflicts with seeds"),
     ],
 )
-def test_bad_seeds_are_one_clear_line(change: str, why: str) -> None:
-    with pytest.raises(SweepError, match=why) as caught:
+def test_invalid_seeds_raise_one_line(change: str, message: str) -> None:
+    with pytest.raises(SweepError, match=message) as error_info:
         parse_sweep(SWEEP, "seeds", [change])
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(error_info.value)
 
 
-def test_a_search_has_no_seeds_to_grow() -> None:
+def test_search_with_adaptive_seeds_raises() -> None:
     search = "search: {objectives: {test_accuracy: maximize}, space: {seed: {from: 0, to: 3}}}\nseeds: {from: 3, to: 4}"
     with pytest.raises(SweepError, match="seeds: not available with search"):
         parse_sweep(search, "both")
 
 
-def test_an_included_sweep_takes_the_seeds_of_the_whole(tmp_path: Path) -> None:
+def test_included_sweep_uses_the_seeds_of_the_including_sweep(tmp_path: Path) -> None:
     path = tmp_path / "part.yaml"
     path.write_text(SWEEP)
     with pytest.raises(SweepError, match=r"include: part has adaptive seeds\. Set seeds in this sweep too\."):
         parse_sweep(f"include: [{path}]", "whole")
-    whole = parse_sweep(f"include: [{path}]\nseeds: {{from: 2, to: 3}}", "whole")
-    assert {trial.seed for trial in whole.trials.values()} == {0, 1}
+    including = parse_sweep(f"include: [{path}]\nseeds: {{from: 2, to: 3}}", "whole")
+    assert {trial.seed for trial in including.trials.values()} == {0, 1}
 
 
-def test_a_dumped_sweep_has_the_same_seeds() -> None:
+def test_dumped_sweep_has_the_same_seeds() -> None:
     sweep = parse_sweep(SWEEP, "seeds", ["seeds.to=7"])
     assert parse_sweep(sweep.dump(), "seeds") == sweep

@@ -1,4 +1,4 @@
-"""A storage that is full, read-only or no folder: every command says so in one line and exits with 1 or 2."""
+"""Full, read-only or invalid storages: every command prints one line and exits with code 1 or 2."""
 
 from __future__ import annotations
 
@@ -22,8 +22,16 @@ SWEEP = """
 base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}}
 grids: [{sparsifier: dense, seed: [0, 1]}, {sparsifier: snip, sparsity: 0.5, seed: [0, 1]}]
 """
-WRITING = ["run mine.yaml", "resume mine", "calibrate mine.yaml", "figures mine", "report mine", "gc --yes", "compact"]
-READING = [
+WRITING_COMMANDS = [
+    "run mine.yaml",
+    "resume mine",
+    "calibrate mine.yaml",
+    "figures mine",
+    "report mine",
+    "gc --yes",
+    "compact",
+]
+READING_COMMANDS = [
     "status",
     "status mine",
     "plan mine.yaml",
@@ -49,24 +57,24 @@ def storage(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def error_line(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Run a command that fails; return its one line on standard error."""
+    """Run a command that fails. Return its single line of standard error."""
     (tmp_path / "mine.yaml").write_text(SWEEP)
     monkeypatch.chdir(tmp_path)
 
     def call(command: str) -> str:
         monkeypatch.setattr(sys, "argv", ["sparsweep", *command.split()])
-        with pytest.raises(SystemExit) as ended:
+        with pytest.raises(SystemExit) as exit_info:
             cli.main()
         lines = capfd.readouterr().err.splitlines()
-        assert ended.value.code in (1, 2) and len(lines) == 1, lines
+        assert exit_info.value.code in (1, 2) and len(lines) == 1, lines
         return lines[0]
 
     return call
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
-@pytest.mark.parametrize("command", WRITING)
-def test_a_storage_that_cannot_be_written(
+@pytest.mark.parametrize("command", WRITING_COMMANDS)
+def test_storage_that_cannot_be_written_prints_the_reason(
     storage: Path, error_line: Call, monkeypatch: pytest.MonkeyPatch, command: str, number: int
 ) -> None:
     def refuse(*arguments: object, **options: object) -> None:
@@ -88,34 +96,34 @@ ADDRESSES = {
 
 @pytest.mark.parametrize("command", ["run mine.yaml", "status", "plan mine.yaml", "figures mine", "gc", "export 0"])
 @pytest.mark.parametrize(("address", "reason"), ADDRESSES.items())
-def test_an_address_that_is_none(error_line: Call, command: str, address: str, reason: str) -> None:
+def test_invalid_storage_address_prints_the_reason(error_line: Call, command: str, address: str, reason: str) -> None:
     assert error_line(f"{command} --storage {address}") == f"sparsweep: --storage {shlex.quote(address)}: {reason}"
 
 
 @pytest.mark.parametrize("command", ["status mine", "gc", "compact", "show 0"])
-def test_a_bucket_out_of_reach_is_given_up_within_seconds(
+def test_unreachable_bucket_is_given_up_after_one_request(
     error_line: Call, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
-    """One request is made, by Google's library for seconds instead of a quarter of an hour."""
-    asked = []
+    """Only one request is sent. Google's library retries it for seconds instead of a quarter of an hour."""
+    requests = []
 
-    class Unreachable:
+    class UnreachableFilesystem:
         def get_file_info(self, path: str) -> None:
-            asked.append(path)
+            requests.append(path)
             raise OSError("google::cloud::Status(UNAVAILABLE: no token " + 100 * "and no reason " + ")")
 
     opened = []
     monkeypatch.setattr(
-        addresses, "resolve_storage", lambda storage: (opened.append(storage), (Unreachable(), "b/runs"))[1]
+        addresses, "resolve_storage", lambda storage: (opened.append(storage), (UnreachableFilesystem(), "b/runs"))[1]
     )
-    said = error_line(f"{command} --storage gs://b/runs")
-    assert said.startswith("sparsweep: --storage gs://b/runs: unreachable: google::cloud::Status(UNAVAILABLE")
-    assert said.endswith(" .... Check the address, the network and the credentials.") and len(said) < 500
-    assert asked == ["b/runs"] and opened[-1] == "gs://b/runs?retry_limit_seconds=5"
+    line = error_line(f"{command} --storage gs://b/runs")
+    assert line.startswith("sparsweep: --storage gs://b/runs: unreachable: google::cloud::Status(UNAVAILABLE")
+    assert line.endswith(" .... Check the address, the network and the credentials.") and len(line) < 500
+    assert requests == ["b/runs"] and opened[-1] == "gs://b/runs?retry_limit_seconds=5"
 
 
 @pytest.mark.parametrize(
-    ("address", "hurried"),
+    ("address", "expected"),
     [
         ("gs://b/x?scheme=http", "gs://b/x?scheme=http&retry_limit_seconds=5"),
         ("gs://b/x?retry_limit_seconds=60", "gs://b/x?retry_limit_seconds=60"),
@@ -123,12 +131,12 @@ def test_a_bucket_out_of_reach_is_given_up_within_seconds(
         ("folder", "folder"),
     ],
 )
-def test_only_googles_addresses_need_to_be_hurried(address: str, hurried: str) -> None:
-    assert addresses.with_short_retries(address) == hurried
+def test_retry_limit_is_added_only_to_google_addresses(address: str, expected: str) -> None:
+    assert addresses.with_short_retries(address) == expected
 
 
-@pytest.mark.parametrize("command", [*WRITING, *READING])
-def test_a_storage_that_is_a_file(error_line: Call, tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize("command", [*WRITING_COMMANDS, *READING_COMMANDS])
+def test_storage_that_is_a_file_prints_one_line(error_line: Call, tmp_path: Path, command: str) -> None:
     (tmp_path / "file").touch()
-    said = error_line(f"{command.format(trial='0' * 16)} --storage file")
-    assert said == "sparsweep: --storage file: not a folder. Give a folder, or an s3:// or gs:// address."
+    line = error_line(f"{command.format(trial='0' * 16)} --storage file")
+    assert line == "sparsweep: --storage file: not a folder. Give a folder, or an s3:// or gs:// address."

@@ -1,4 +1,4 @@
-"""Sweep files: what they expand to, what overrides do, and what is said of bad ones."""
+"""Sweep files: expansion, overrides and errors."""
 
 from __future__ import annotations
 
@@ -40,54 +40,54 @@ def test_expand(value: object, expected: list[object]) -> None:
     assert list(expand(value)) == expected
 
 
-def test_merge_goes_into_mappings_only() -> None:
+def test_merge_recurses_only_into_mappings() -> None:
     assert merge({"a": {"x": 1, "y": 2}, "b": [1]}, {"a": {"y": 3}, "b": [2]}) == {"a": {"x": 1, "y": 3}, "b": [2]}
 
 
-def test_a_sweep_is_the_union_of_its_grids() -> None:
+def test_sweep_is_the_union_of_its_grids() -> None:
     trials = list(parse_sweep(SMALL, "small").trials.values())
     assert len(trials) == 2 + 2 * 3 * 3
     assert {trial.sparsity for trial in trials} == {0.0, 0.1, 0.5, 0.9}
     assert {trial.sparsifier.update_every for trial in trials if trial.sparsifier.name == "gmp"} == {1.0, 2.0}
 
 
-def test_equal_trials_merge() -> None:
-    doubled = SMALL + "  - sparsifier: dense\n  - {sparsifier: set, sparsity: 0.5}\n"
-    assert list(parse_sweep(doubled, "small").trials) == list(parse_sweep(SMALL, "small").trials)
+def test_equal_trials_are_merged() -> None:
+    duplicated = SMALL + "  - sparsifier: dense\n  - {sparsifier: set, sparsity: 0.5}\n"
+    assert list(parse_sweep(duplicated, "small").trials) == list(parse_sweep(SMALL, "small").trials)
 
 
-def test_a_dumped_sweep_has_the_same_trials() -> None:
+def test_dumped_sweep_has_the_same_trials() -> None:
     sweep = parse_sweep(SMALL, "small", ["recipe.epochs=5"])
     assert parse_sweep(sweep.dump(), "other").trials.keys() == sweep.trials.keys()
     assert parse_sweep(sweep.dump(), "other").name == "small"
 
 
 @pytest.mark.parametrize(
-    ("override", "count", "holds"),
+    ("override", "count", "predicate"),
     [
         ("recipe.epochs=5", 20, lambda trial: trial.recipe.epochs == 5 and trial.recipe.batch_size == 32),
         ("seed=7", 10, lambda trial: trial.seed == 7),
         ("seed=[3,4,5]", 30, lambda trial: trial.seed in (3, 4, 5)),
-        # Where the file sets it, and only there: the dense grid keeps its sparsity of 0.
+        # The override applies only where the file sets sparsity. The dense grid keeps sparsity 0.
         ("sparsity=[.5,.8]", 14, lambda trial: trial.sparsity in (0, 0.5, 0.8)),
         ("data_ratio=.3", 20, lambda trial: trial.data_ratio == 0.3),
         ("recipe.milestones=[.4]", 20, lambda trial: trial.recipe.milestones == (0.4,)),
     ],
 )
-def test_overrides(override: str, count: int, holds: object) -> None:
+def test_overrides(override: str, count: int, predicate: object) -> None:
     trials = parse_sweep(SMALL, "small", [override]).trials.values()
     assert len(trials) == count
-    assert all(holds(trial) for trial in trials)  # type: ignore[operator]
+    assert all(predicate(trial) for trial in trials)  # type: ignore[operator]
 
 
-def test_an_override_of_the_sweep_itself() -> None:
+def test_override_of_sweep_fields() -> None:
     assert parse_sweep(SMALL, "small", ["resources.cpus=2", "retries=0"]).resources.cpus == 2
     assert not parse_sweep(SMALL, "small", ["resources.execution.graphs=false"]).resources.execution.graphs
     former = parse_sweep(SMALL + "\nresources: {engine: {graphs: false}}\n", "small")
-    assert not former.resources.execution.graphs, "the name before 0.2.0"
+    assert not former.resources.execution.graphs, "engine is the name of execution before version 0.2.0"
 
 
-def test_an_override_inside_a_name_keeps_the_name() -> None:
+def test_override_of_a_field_keeps_the_name_of_the_method() -> None:
     content = {"grids": [{"sparsifier": "set"}]}
     apply_override(content, "sparsifier.prune_rate=.5", Sweep.model_fields)
     assert content["grids"] == [{"sparsifier": {"name": "set", "prune_rate": 0.5}}]
@@ -107,11 +107,11 @@ def points(*overrides: str) -> list[tuple[str, float]]:
     return [(trial.sparsifier.name, trial.sparsity) for trial in trials]
 
 
-def test_a_new_method_takes_the_place_of_all_but_the_dense_reference() -> None:
+def test_sparsifier_override_replaces_all_methods_except_dense() -> None:
     assert points("sparsifier=random") == [("dense", 0), ("random", 0.5), ("random", 0.8), ("random", 0.9)]
 
 
-def test_an_override_of_one_grid_leaves_the_others() -> None:
+def test_override_of_one_grid_keeps_the_others() -> None:
     assert points("grids.1.sparsifier=random") == [("dense", 0), ("random", 0.5), ("random", 0.8), ("mest", 0.9)]
     assert points("grids.2.sparsity=.7", "grids.1.sparsifier=snip")[-1] == ("mest", 0.7)
     assert points("grids.1.sparsity=[.1,.2,.3]", "grids.1.sparsifier=snip")[1:4] == [
@@ -121,16 +121,16 @@ def test_an_override_of_one_grid_leaves_the_others() -> None:
     ]
 
 
-def test_a_field_of_a_method_is_set_where_a_method_has_it() -> None:
+def test_method_field_is_set_only_on_methods_with_this_field() -> None:
     trials = parse_sweep(MIXED, "mixed", ["sparsifier.prune_rate=.3"]).trials.values()
     rates = {trial.sparsifier.name: getattr(trial.sparsifier, "prune_rate", None) for trial in trials}
     assert rates == {"dense": None, "snip": None, "set": 0.3, "rigl": 0.3, "mest": 0.3}
-    named = parse_sweep(MIXED, "mixed", ["sparsifier.update_every=2"]).trials.values()
-    assert {trial.sparsifier.update_every for trial in named if trial.sparsifier.name == "set"} == {2}
+    updated = parse_sweep(MIXED, "mixed", ["sparsifier.update_every=2"]).trials.values()
+    assert {trial.sparsifier.update_every for trial in updated if trial.sparsifier.name == "set"} == {2}
 
 
 @pytest.mark.parametrize(
-    ("override", "said"),
+    ("override", "message"),
     [
         ("sparsifier.prune_rat=.3", "unknown field of any sparsifier here 'prune_rat' (did you mean prune_rate?)"),
         ("grids.3.sparsity=.5", "unknown grid. Write grids.N.FIELD with N from 0 to 2"),
@@ -140,14 +140,14 @@ def test_a_field_of_a_method_is_set_where_a_method_has_it() -> None:
         ("model.layers=3", "unknown field of any model here 'layers'; choose from stem, width"),
     ],
 )
-def test_an_override_that_means_nothing_is_one_line(override: str, said: str) -> None:
+def test_invalid_override_states_the_problem(override: str, message: str) -> None:
     with pytest.raises(SweepError) as error:
         parse_sweep(MIXED, "mixed", [override])
-    assert str(error.value).startswith(f"--set {override}: {said}")
+    assert str(error.value).startswith(f"--set {override}: {message}")
 
 
 @pytest.mark.parametrize(
-    ("edit", "said"),
+    ("edit", "message"),
     [
         (
             ("sparsifier: dense", "sparsifier: sett"),
@@ -182,19 +182,19 @@ def test_an_override_that_means_nothing_is_one_line(override: str, said: str) ->
         ),
     ],
 )
-def test_bad_sweeps_are_one_clear_line(edit: tuple[str, str], said: str) -> None:
+def test_invalid_sweeps_raise_one_line(edit: tuple[str, str], message: str) -> None:
     text = SMALL.replace(*edit)
     if "seed: []" in text:
         text = text.replace(", seed: [0, 1]", "")
     assert text != SMALL
     with pytest.raises(SweepError) as error:
         parse_sweep(text, "small")
-    assert re.search(said, str(error.value)), str(error.value)
+    assert re.search(message, str(error.value)), str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_numbers_are_those_of_yaml_1_2() -> None:
-    """Ten is written 010 too, and 1e-3 is a number wherever one is meant."""
+    """010 means ten, and 1e-3 is a number in numeric fields."""
     text = SMALL.replace(
         "recipe: digits, seed: [0, 1]", "recipe: {preset: digits, lr: 1e-3}, seed: [08, 09, 010, 0x1F]"
     )
@@ -203,7 +203,7 @@ def test_numbers_are_those_of_yaml_1_2() -> None:
     assert {(trial.recipe.lr, trial.recipe.weight_decay) for trial in trials} == {(0.001, 0.0001)}
 
 
-def test_yes_and_no_are_texts_that_a_truth_value_understands() -> None:
+def test_yes_and_no_are_strings_accepted_as_booleans() -> None:
     text = SMALL.replace("recipe: digits", "recipe: {preset: digits, nesterov: no, flip: on}")
     assert {(trial.recipe.nesterov, trial.recipe.flip) for trial in parse_sweep(text, "no").trials.values()} == {
         (False, True)
@@ -211,22 +211,22 @@ def test_yes_and_no_are_texts_that_a_truth_value_understands() -> None:
     assert parse_sweep("name: no\n" + SMALL, "small").name == "no"
 
 
-def test_an_override_says_nothing_twice_inside() -> None:
+def test_duplicate_key_in_an_override_raises() -> None:
     override = "sparsifier={name: set, prune_rate: .1, prune_rate: .2}"
     with pytest.raises(SweepError) as error:
         parse_sweep(SMALL, "small", [override])
-    why = "line 1: duplicate key 'prune_rate', see line 1. Remove one."
-    assert str(error.value) == f"--set {override}: {why}"
+    problem = "line 1: duplicate key 'prune_rate', see line 1. Remove one."
+    assert str(error.value) == f"--set {override}: {problem}"
 
 
 @pytest.mark.parametrize("override", ["recpe.epochs=5", "recipe.epocs=5", "seed", "=3", "recipe.epochs=[", "grids=1"])
-def test_bad_overrides_are_one_clear_line(override: str) -> None:
+def test_invalid_overrides_raise_one_line(override: str) -> None:
     with pytest.raises(SweepError) as error:
         parse_sweep(SMALL, "small", [override])
     assert "\n" not in str(error.value)
 
 
-IDLE = [
+WITHOUT_UPDATES = [
     ("set", 3, "update_every: set never changes its masks in 3 epochs (got 4). Lower it, or raise recipe.epochs."),
     ("{name: rigl, update_every: 1}", 1, "update_every: rigl never changes its masks in 1 epochs (got 1). "),
     ("{name: mest, update_every: 2, stop_fraction: 0.4}", 4, "update_every: mest never changes its masks in 4 "),
@@ -236,14 +236,14 @@ IDLE = [
 ]
 
 
-@pytest.mark.parametrize(("method", "epochs", "said"), IDLE)
-def test_a_method_that_would_do_nothing_is_refused(method: str, epochs: int, said: str, tmp_path: Path) -> None:
-    """SET without an update is a random mask: its curve would be that of another method."""
+@pytest.mark.parametrize(("method", "epochs", "message"), WITHOUT_UPDATES)
+def test_method_without_mask_updates_raises(method: str, epochs: int, message: str, tmp_path: Path) -> None:
+    """SET without an update is a random mask, so its results would belong to another method."""
     text = f"base: {{dataset: digits, model: resnet8, recipe: {{preset: digits, epochs: {epochs}}}}}\n"
     (tmp_path / "idle.yaml").write_text(f"{text}grids: [{{sparsifier: {method}, sparsity: 0.5}}]")
     with pytest.raises(SweepError) as error:
         read_sweep(str(tmp_path / "idle.yaml"))
-    assert str(error.value).startswith(f"idle: grids.0: sparsifier.{said}")
+    assert str(error.value).startswith(f"idle: grids.0: sparsifier.{message}")
     assert len(read_sweep(str(tmp_path / "idle.yaml"), ["recipe.epochs=20"]).trials) == 1
 
 
@@ -254,14 +254,14 @@ def test_a_fixed_mask_needs_no_update(tmp_path: Path) -> None:
     assert len(read_sweep(str(tmp_path / "fixed.yaml")).trials) == 4
 
 
-def test_what_ran_before_can_be_read_again() -> None:
-    """Stored sweeps are parsed and not read: their results stay open, whatever is refused by now."""
+def test_stored_sweeps_are_parsed_without_checks() -> None:
+    """Stored sweeps are only parsed, without the checks of ``read_sweep``, so that old results stay readable."""
     assert parse_sweep(
         "base: {dataset: digits, model: resnet8, recipe: {epochs: 1}}\ngrids: [{sparsifier: set, sparsity: .5}]", "x"
     )
 
 
-def test_built_in_sweeps_are_whole(tmp_path: Path) -> None:
+def test_built_in_sweeps_have_names_and_descriptions(tmp_path: Path) -> None:
     assert {"quickstart", "smoke"} <= built_in().keys()
     for name in built_in():
         sweep = read_sweep(name)
@@ -269,7 +269,7 @@ def test_built_in_sweeps_are_whole(tmp_path: Path) -> None:
         assert sweep.description
 
 
-def test_quickstart_is_what_it_says() -> None:
+def test_trials_of_quickstart() -> None:
     trials = list(read_sweep("quickstart").trials.values())
     assert {trial.sparsifier.name for trial in trials} == {"dense", "random", "set", "snip", "gmp", "lth", "omp"}
     assert {trial.sparsity for trial in trials} == {0.0, 0.5, 0.8, 0.9}
@@ -289,12 +289,12 @@ def test_quickstart_is_what_it_says() -> None:
         ("recipe: [{preset: digits, steps: 100}, {preset: digits, epochs: 5}]", ["recipe.steps=50"], 50),
     ],
 )
-def test_a_length_that_is_set_replaces_the_other(file: str, overrides: list[str], steps: int) -> None:
+def test_overridden_length_replaces_the_other_unit(file: str, overrides: list[str], steps: int) -> None:
     text = f"base: {{dataset: digits, model: resnet8, data_ratio: 0.3, {file}}}\ngrids: [{{sparsifier: dense}}]"
     assert {trial.steps for trial in parse_sweep(text, "mine", overrides).trials.values()} == {steps}
 
 
-def test_a_length_of_a_grid_replaces_that_of_the_base() -> None:
+def test_length_of_a_grid_replaces_the_length_of_the_base() -> None:
     text = """
         base: {dataset: digits, model: resnet8, sparsifier: dense, recipe: {preset: digits, epochs: 5}}
         grids: [{recipe: {steps: 100}}, {recipe: {lr: 0.01}}]
@@ -302,12 +302,12 @@ def test_a_length_of_a_grid_replaces_that_of_the_base() -> None:
     assert [trial.steps for trial in parse_sweep(text, "mine").trials.values()] == [100, 5 * 45]
 
 
-def test_two_lengths_are_refused_in_one_line() -> None:
+def test_steps_with_epochs_raise() -> None:
     text = "base: {dataset: digits, model: resnet8, recipe: {steps: 9, epochs: 5}}\ngrids: [{sparsifier: dense}]"
     with pytest.raises(SweepError, match=r"recipe\.steps: steps and epochs disagree \(got steps 9 and epochs 5\)"):
         parse_sweep(text, "mine").trials  # noqa: B018
 
 
-def test_an_unknown_sweep_names_the_built_in_ones() -> None:
+def test_unknown_sweep_error_lists_built_in_sweeps() -> None:
     with pytest.raises(SweepError, match=r"unknown sweep 'smoek' \(did you mean smoke\?\); choose from .*quickstart"):
         read_sweep("smoek")

@@ -1,4 +1,4 @@
-"""The trials of a sweep as a table: the best, the failed and the pending one are found by one command each."""
+"""``sparsweep trials``: one command finds the best, the failed or the pending trials."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ def storage(tmp_path: Path) -> Store:
     return store
 
 
-def listed(call: Command, store: Store, *arguments: str) -> list[list[str]]:
+def list_rows(call: Command, store: Store, *arguments: str) -> list[list[str]]:
     code, out, err = call("trials", "six", "--storage", store.storage, *arguments)
     assert code == 0, err
     return [line.split() for line in out.splitlines()]
 
 
-def test_best_failed_and_pending_are_found_by_one_command_each(storage: Store, call: Command) -> None:
+def test_best_failed_and_pending_trials_are_found(storage: Store, call: Command) -> None:
     trials = list(parse_sweep(SWEEP, "six").trials.values())
-    head, best, *rest = listed(call, storage, "--sort", "test_accuracy")
-    assert head[:2] == ["trial", "state"]
-    assert best[0] in {trial.id for trial in trials[2:4]}, "sparse networks gain in these results"
-    assert [row[1] for row in [best, *rest]] == ["done"] * 4 + ["failed", "pending"]
-    _, failed = listed(call, storage, "--where", "state == 'failed'")
+    header, best, *others = list_rows(call, storage, "--sort", "test_accuracy")
+    assert header[:2] == ["trial", "state"]
+    assert best[0] in {trial.id for trial in trials[2:4]}, "sparse networks have the best accuracy in the fake results"
+    assert [row[1] for row in [best, *others]] == ["done"] * 4 + ["failed", "pending"]
+    _, failed = list_rows(call, storage, "--where", "state == 'failed'")
     assert failed[0] == trials[4].id and " ".join(failed).endswith("RuntimeError: no gradient")
-    _, pending = listed(call, storage, "--where", "state == 'pending'")
+    _, pending = list_rows(call, storage, "--where", "state == 'pending'")
     assert pending[0] == trials[5].id
 
 
-def test_conditions_on_what_has_not_run_yet_hold_too(storage: Store, call: Command) -> None:
+def test_conditions_apply_to_pending_trials(storage: Store, call: Command) -> None:
     rows = json.loads(call("trials", "six", "--storage", storage.storage, "--json", "--where", "sparsity >= .8")[1])
     assert [(row["sparsifier"], row["state"]) for row in rows] == [("set", "done"), ("snip", "pending")]
     assert rows[1]["test_accuracy"] is None and rows[1]["steps"] == 1080
 
 
-def test_what_is_asked_about_is_shown(storage: Store, call: Command) -> None:
-    head, *_ = listed(call, storage, "--where", "batch_size == 32", "--sort", "nonzero_parameters")
-    assert head[-3:-1] == ["batch_size", "nonzero_parameters"] or head[-2:] == ["batch_size", "nonzero_parameters"]
+def test_columns_of_conditions_and_sorting_are_shown(storage: Store, call: Command) -> None:
+    header, *_ = list_rows(call, storage, "--where", "batch_size == 32", "--sort", "nonzero_parameters")
+    assert header[-3:-1] == ["batch_size", "nonzero_parameters"] or header[-2:] == ["batch_size", "nonzero_parameters"]
 
 
-def test_smallest_first_leaves_what_is_missing_at_the_end(storage: Store, call: Command) -> None:
-    _, *rows = listed(call, storage, "--sort", "test_accuracy", "--smallest-first")
+def test_smallest_first_sorts_missing_values_last(storage: Store, call: Command) -> None:
+    _, *rows = list_rows(call, storage, "--sort", "test_accuracy", "--smallest-first")
     assert [row[2] for row in rows[:2]] == ["dense", "dense"]
     assert {row[1] for row in rows[-2:]} == {"failed", "pending"}
 
@@ -78,25 +78,25 @@ def test_csv_has_all_columns(storage: Store, call: Command) -> None:
     assert len(table) == 6 and {"trial", "state", "comparison", "error"} <= set(table.columns)
 
 
-def test_csv_holds_no_formula(storage: Store, call: Command) -> None:
-    """An error's text is of whoever wrote the method."""
+def test_csv_contains_no_formula(storage: Store, call: Command) -> None:
+    """The text of an error comes from the code of a method, so it is untrusted."""
     trial = list(parse_sweep(SWEEP, "six").trials)[5]
     storage.write_failure(trial, "six", type("=HYPERLINK", (Exception,), {})("x"))
     table = pd.read_csv(StringIO(call("trials", "six", "--storage", storage.storage, "--csv")[1]))
     assert table.set_index("trial")["error"][trial] == "'=HYPERLINK: x"
 
 
-def test_a_sweep_that_was_never_run_is_listed_whole(tmp_path: Path, call: Command) -> None:
+def test_sweep_never_run_is_listed_as_pending(tmp_path: Path, call: Command) -> None:
     code, out, _ = call("trials", "smoke", "--storage", str(tmp_path / "none"))
     assert code == 0 and out.count("pending") == 12
 
 
-def test_an_empty_choice_is_said(storage: Store, call: Command) -> None:
-    assert listed(call, storage, "--where", "seed == 7") == [["no", "trials"]]
+def test_empty_selection_prints_no_trials(storage: Store, call: Command) -> None:
+    assert list_rows(call, storage, "--where", "seed == 7") == [["no", "trials"]]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--where", "sparsity >> .8"), "--where: cannot be applied (got 'sparsity >> .8')"),
         (("--where", "sparsity >="), "--where: cannot be applied (got 'sparsity >=')"),
@@ -105,10 +105,10 @@ def test_an_empty_choice_is_said(storage: Store, call: Command) -> None:
         (("--csv", "--json"), "--json, --csv: cannot be combined. Choose one."),
     ],
 )
-def test_wrong_calls_are_one_line(arguments: tuple[str, ...], said: str, storage: Store, call: Command) -> None:
+def test_invalid_calls_print_one_line(arguments: tuple[str, ...], message: str, storage: Store, call: Command) -> None:
     code, out, err = call("trials", "six", "--storage", storage.storage, *arguments)
     assert (code, out) == (2, "") and err.count("\n") == 1
-    assert said in err
+    assert message in err
 
 
 def test_plan_lists_the_runs_to_do(storage: Store, call: Command, tmp_path: Path) -> None:
@@ -122,10 +122,10 @@ def test_plan_lists_the_runs_to_do(storage: Store, call: Command, tmp_path: Path
 
 
 @pytest.mark.parametrize("command", ["status", "status six", "trials six", "report six"])
-def test_a_command_lists_the_storage_once(
+def test_command_lists_the_storage_once(
     command: str, storage: Store, call: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many sweeps it shows: a listing of ten thousand files in a bucket takes seconds."""
+    """The number of sweeps does not matter. Listing ten thousand files in a bucket takes seconds."""
     for name in ("six", "more"):
         sweep_record.save_sweep(parse_sweep(SWEEP, name), storage)
     counts: Counter[str] = Counter()

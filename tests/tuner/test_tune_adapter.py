@@ -1,4 +1,4 @@
-"""Two fake trials through the real controller of Ray Tune: everything that the adapter takes from Ray's inside."""
+"""Two fake trials in the real controller of Ray Tune, to test the adapter's use of Ray internals."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from sparsweep.tuner.execution import tune_adapter
 from sparsweep.tuner.execution.tune_adapter import DriverCallback, RunSearch, RunTrial, SubmissionOrderScheduler
 
 
-class Fake(tune.Trainable):
-    """Counts to 3. ``fragile`` raises once; ``silent`` hangs until its worker is killed."""
+class CountingTrainable(tune.Trainable):
+    """Trainable that counts to 3. Run ``fragile`` raises once, run ``silent`` hangs until its worker is killed."""
 
     def setup(self, config: dict[str, Any], folder: str = "") -> None:
         self.run, self.count, self.folder = config["run"], 0, Path(folder)
@@ -33,47 +33,47 @@ class Fake(tune.Trainable):
 
 
 class TwoRuns(RunSearch):
-    """Gives Tune two runs in a fixed order."""
+    """Search that gives Tune two runs in a fixed order."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.left, self.ended = ["fragile", "silent"], list[str]()
+        self.remaining, self.completed = ["fragile", "silent"], list[str]()
 
     @property
     def total_samples(self) -> int:
         return 2
 
     def next_trial(self) -> Trial | None:
-        return self.make_trial(run := self.left.pop(0), {"run": run}) if self.left else None
+        return self.make_trial(run := self.remaining.pop(0), {"run": run}) if self.remaining else None
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.ended.append(trial_id)
+        self.completed.append(trial_id)
 
     def is_finished(self) -> bool:
-        return super().is_finished() or not self.left
+        return super().is_finished() or not self.remaining
 
 
 class KillSilent(DriverCallback):
-    """Kills a worker from which nothing came for a second, and notes what the controller reports."""
+    """Kills a worker that is silent for a second, and records the events of the controller."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
         self.errors: list[Exception | None] = []
-        self.since: dict[RunTrial, float] = {}
+        self.started_at: dict[RunTrial, float] = {}
         self.pending_limit: str | None = None
 
     def on_trial_start(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self.started.append(trial.trial_id)
-        if trial.trial_id == "silent" and not self.since:
-            self.since[trial] = time.monotonic()
+        if trial.trial_id == "silent" and not self.started_at:
+            self.started_at[trial] = time.monotonic()
 
     def on_trial_recover(self, iteration: int, trials: list[RunTrial], trial: RunTrial, **info: Any) -> None:
         self.errors.append(trial.error)
 
     def on_step_end(self, iteration: int, trials: list[RunTrial], **info: Any) -> None:
-        for trial, since in list(self.since.items()):
-            if time.monotonic() - since > 1 and "silent" in self.started and trial.kill_reason is None:
-                del self.since[trial]
+        for trial, started in list(self.started_at.items()):
+            if time.monotonic() - started > 1 and "silent" in self.started and trial.kill_reason is None:
+                del self.started_at[trial]
                 tune_adapter.kill_worker(trial, TimeoutError("killed"))
 
 
@@ -86,12 +86,12 @@ def cluster() -> Any:
     ray.shutdown()
 
 
-def test_the_real_controller_runs_retries_and_kills(cluster: None, tmp_path: Path) -> None:
+def test_controller_runs_retries_and_kills_trials(cluster: None, tmp_path: Path) -> None:
     search, callback = TwoRuns(), KillSilent()
     tune_adapter.limit_pending_trials(4)
     assert not tune_adapter.can_stop()
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(Fake, folder=str(tmp_path)), {"cpu": 1}),
+        tune.with_resources(tune.with_parameters(CountingTrainable, folder=str(tmp_path)), {"cpu": 1}),
         tune_config=tune.TuneConfig(search_alg=search, scheduler=SubmissionOrderScheduler(), reuse_actors=False),
         run_config=tune.RunConfig(
             name="fake",
@@ -104,12 +104,12 @@ def test_the_real_controller_runs_retries_and_kills(cluster: None, tmp_path: Pat
     )
     results = tuner.fit()
     assert [result.metrics["count"] for result in results] == [3, 3] and not results.errors
-    # Two workers start at the same time, so the order of their starts is open.
+    # Two workers start at the same time, in arbitrary order.
     assert sorted(callback.started) == ["fragile", "fragile", "silent", "silent"]
-    assert sorted(search.ended) == ["fragile", "silent"]
+    assert sorted(search.completed) == ["fragile", "silent"]
     kinds = {type(getattr(error, "cause", error)).__name__ for error in callback.errors}
     assert kinds == {"OSError", "TimeoutError"}
-    waits = sorted(float(file.read_text()) for file in tmp_path.glob("delay-*"))
-    assert waits == [0.0, 0.0, 1.0, 1.0], "the second attempt is told to wait a second"
+    delays = sorted(float(file.read_text()) for file in tmp_path.glob("delay-*"))
+    assert delays == [0.0, 0.0, 1.0, 1.0], "the second attempt gets a delay of one second"
     servers = tune_adapter.server_addresses()
     assert servers is not None and all(host and port > 0 for host, port in servers)

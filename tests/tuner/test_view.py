@@ -1,4 +1,4 @@
-"""What a terminal shows of a sweep, at the widths that terminals have."""
+"""Live view of a sweep at common terminal widths."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ REPORT: dict[str, Any] = {
 }
 
 
-def screen(width: int, **changes: Any) -> list[str]:
+def render_lines(width: int, **changes: Any) -> list[str]:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(render({**REPORT, **changes}))
     return [line.rstrip() for line in console.export_text().splitlines()]
 
 
-def test_one_screen_says_it_all() -> None:
-    lines = screen(110)
+def test_view_shows_progress_running_failed_and_blocked_trials() -> None:
+    lines = render_lines(110)
     assert lines[0] == "mine  1,022 trials  511 done  2 running  1 failed  1 blocked  507 pending"
     assert lines[1].startswith("━") and lines[1].endswith("50%  ETA 3 min 10 s  1,190 images/s")
     assert lines[3].split() == ["running", "what", "epoch", "accuracy", "images/s", "node"]
@@ -57,18 +57,18 @@ def test_one_screen_says_it_all() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120, 200])
-def test_no_line_is_broken_and_every_id_is_whole(width: int) -> None:
-    lines = screen(width)
-    assert len(lines) == len(screen(110)) and max(map(len, lines)) <= width
+def test_lines_fit_the_width_and_ids_are_complete(width: int) -> None:
+    lines = render_lines(width)
+    assert len(lines) == len(render_lines(110)) and max(map(len, lines)) <= width
     assert {line[:8] for line in lines} >= {"4e16ddef", "28044def", "aa44def8", "bb44def8"}
 
 
-def test_what_is_beyond_the_screen_is_counted() -> None:
-    lines = screen(110, running_now=[RUNNING] * 12, failures=[*REPORT["failures"] * 13])
+def test_hidden_rows_are_counted() -> None:
+    lines = render_lines(110, running_now=[RUNNING] * 12, failures=[*REPORT["failures"] * 13])
     assert [line.strip() for line in lines if "more" in line] == ["and 2 more", "and 3 more"]
 
 
-def test_a_sweep_that_nobody_drives_says_how_to_go_on() -> None:
-    lines = screen(110, alive=False, running_now=[], seconds_left=None)
+def test_sweep_without_driver_shows_the_resume_command() -> None:
+    lines = render_lines(110, alive=False, running_now=[], seconds_left=None)
     assert lines[1].endswith("50%  not running: sparsweep resume mine")
-    assert not screen(110, alive=False, done=1022, running_now=[], seconds_left=None)[1].endswith("mine")
+    assert not render_lines(110, alive=False, done=1022, running_now=[], seconds_left=None)[1].endswith("mine")
