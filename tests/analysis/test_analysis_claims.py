@@ -192,7 +192,7 @@ def test_planted_effects_are_detected():
     assert verdicts["lth"] == verdicts["uniform"] == verdicts["omp"] == "contradicted"
 
 
-def test_null_effects_are_decided_at_the_significance_level():
+def test_null_effects_are_decided_no_more_often_than_the_level():
     generator = np.random.default_rng(5)
     decided = [judge(arms(generator.normal(0, 0.01, 3)))[0].verdict != "undecided" for _ in range(150)]
     assert np.mean(decided) < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 150)

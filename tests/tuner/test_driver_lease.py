@@ -32,7 +32,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Fake clock that advances only in ``sleep``, which then calls ``meanwhile`` with the state time in seconds."""
+    """Fake clock that advances only in ``sleep``, which then calls ``meanwhile`` with the current time in seconds."""
     now = SimpleNamespace(seconds=0.0, meanwhile=lambda seconds: None)
 
     def sleep(seconds: float) -> None:
@@ -46,7 +46,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 @pytest.fixture
 def lease(store: Store) -> Iterator[Callable[..., Lease]]:
-    """Constructor of leases. The clock is fake, so tests renew the leases themselves."""
+    """Constructor of leases. No heartbeat is due during a test, so tests renew the leases themselves."""
     yield lambda name="mine": Lease(name, store, losses.append)
     losses.clear()
 

@@ -89,7 +89,7 @@ def test_heartbeat_contains_the_running_trials(sweep: Sweep, clock: SimpleNamesp
     assert sweep_status(sweep, store)["running"] == 0
 
 
-def test_unwritable_lease_does_not_stop_the_sweep(
+def test_unwritable_log_does_not_stop_the_sweep(
     sweep: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = Store(str(tmp_path))
