@@ -105,7 +105,7 @@ def test_order_of_rows_changes_nothing(data):
     assert same(build(chosen), build(shuffled))
 
 
-# Trials that are compared ----------------------------------------------------------------------------------------------
+# Trials that are compared --------------------------------------------------------------------------------------------
 
 
 def test_trials_without_outcomes_are_left_out(frame):

@@ -47,7 +47,7 @@ def table_of(
 
 
 def make_outcomes(trials: Sequence[dict[str, Any]], samples: int = 120, classes: int = 10) -> OutcomeMatrix:
-    """Outcomes of finished ``trials`` with their test accuracy. Samples with a larger index are harder in all trials."""
+    """Outcomes of finished ``trials`` with their test accuracy. Samples of a larger index are harder in all trials."""
     generator = np.random.default_rng(0)
     labels = generator.permutation(np.arange(samples) % classes)
     confused = (labels + generator.integers(1, classes, samples)) % classes
