@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from sparsweep.trainables.difficulties import Difficulty, difficulties
+from sparsweep.trainables.difficulties.adversarial import difficulty as difficulty_module
 from sparsweep.trainables.difficulties.adversarial import pgd
 from sparsweep.trainables.difficulties.adversarial.difficulty import Adversarial
 from sparsweep.trainables.difficulties.adversarial.losses import PgdLoss, TradesLoss, kl_divergence
@@ -314,7 +315,7 @@ def test_adversarial_training_raises_robust_accuracy(digits: DeviceData) -> None
     assert all(epoch.robust_accuracy is None for epoch in runs["plain"].history)
     evaluator, images, labels = adversarial(**attack), digits.test_images, digits.test_labels
     robust = {
-        name: evaluator.robust_accuracies(run.network, images, labels, run.spec.seed, last=True)["robust_accuracy"]
+        name: accuracy(evaluator.attacked_logits(run.network, images, labels, run.spec.seed), labels)
         for name, run in runs.items()
     }
     assert robust["pgd"] == history[-1].robust_accuracy
@@ -331,6 +332,10 @@ def test_training_samples_are_the_random_subset_of_a_plain_trial(ratio: float) -
     assert torch.equal(*chosen) and len(chosen[0]) == 40 * ratio
 
 
+def accuracy(logits: torch.Tensor, labels: torch.Tensor) -> float:
+    return (logits.argmax(1) == labels).double().mean().item()
+
+
 def test_all_networks_are_evaluated_from_the_same_starting_points(monkeypatch: pytest.MonkeyPatch) -> None:
     evaluator, drawn = adversarial(test_steps=1, test_restarts=2), []
     original = pgd.random_start
@@ -345,7 +350,7 @@ def test_all_networks_are_evaluated_from_the_same_starting_points(monkeypatch: p
         model = build_model(trial("dense", seed=seed), data)
         network = AutocastNetwork(model, torch.device("cpu"), "fp32")
         torch.rand(seed + 1)  # the global random state has no effect
-        evaluator.robust_accuracies(network, data.test_images, data.test_labels, 7, last=False)
+        evaluator.attacked_logits(network, data.test_images, data.test_labels, 7)
     assert len(drawn) == 4 and torch.equal(drawn[0], drawn[2]) and torch.equal(drawn[1], drawn[3])
     assert not torch.equal(drawn[0], drawn[1])
 
@@ -357,7 +362,7 @@ def test_the_test_attack_has_its_own_strength() -> None:
     images = torch.randint(60, 196, (6, *SHAPE), generator=generator(), dtype=torch.uint8)
     labels = network(images / 255).argmax(1)
     seen = record_inputs(network)
-    evaluator.robust_accuracies(network, images, labels, 0, last=True)
+    evaluator.attacked_logits(network, images, labels, 0)
     assert len(seen) == 1 + 4 + 1
     assert torch.allclose((seen[-1] - seen[0]).abs(), torch.tensor(0.1), atol=1e-6)
 
@@ -510,20 +515,25 @@ def test_autoattack_finds_the_exact_robust_accuracy_of_a_linear_network(
     difficulty = adversarial(norm=norm, epsilon=epsilon, test_step_size=epsilon / 5, autoattack=True)
     random_state = torch.get_rng_state()
     flags = [parameter.requires_grad for parameter in network.module.parameters()]
-    found = difficulty.robust_accuracies(network, images, labels, 3, last=True)
-    assert found["autoattack_accuracy"] == pytest.approx(expected)
-    assert expected <= found["robust_accuracy"] <= 20 / 24
+    assert difficulty.final_accuracies(network, images, labels, 3)["autoattack_accuracy"] == pytest.approx(expected)
+    assert expected <= accuracy(difficulty.attacked_logits(network, images, labels, 3), labels) <= 20 / 24
     assert torch.equal(torch.get_rng_state(), random_state), "AutoAttack changed the global random state"
     assert flags == [parameter.requires_grad for parameter in network.module.parameters()]
     assert all(parameter.grad is None for parameter in network.module.parameters())
 
 
-def test_autoattack_runs_only_if_enabled_and_after_the_last_epoch() -> None:
-    data = tiny_data()
-    network = AutocastNetwork(build_model(trial("dense"), data), torch.device("cpu"), "fp32")
-    for difficulty, last in ((adversarial(test_steps=1), True), (adversarial(test_steps=1, autoattack=True), False)):
-        found = difficulty.robust_accuracies(network, data.test_images, data.test_labels, 0, last)
-        assert found.keys() == {"robust_accuracy"}
+@pytest.mark.parametrize("autoattack", [False, True])
+def test_autoattack_runs_only_if_enabled_and_after_the_last_epoch(
+    monkeypatch: pytest.MonkeyPatch, autoattack: bool
+) -> None:
+    calls = []
+    monkeypatch.setattr(difficulty_module, "autoattack_accuracy", lambda *arguments: calls.append(arguments) or 0.25)
+    monkeypatch.setattr(difficulty_module, "require", lambda: None)
+    attack = {"name": "adversarial", "test_steps": 1, "test_every": 1, "autoattack": autoattack}
+    run = begin(trial("dense", difficulty=attack), tiny_data())
+    epochs = [run.train_epoch() for _ in range(run.spec.recipe.epochs)]
+    assert [epoch.autoattack_accuracy for epoch in epochs[:-1]] == [None] * (len(epochs) - 1) and len(epochs) > 1
+    assert epochs[-1].autoattack_accuracy == (0.25 if autoattack else None) and len(calls) == autoattack
 
 
 def test_a_trial_without_adversarial_difficulty_runs_no_attack() -> None:

@@ -325,6 +325,11 @@ def margins(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor
     return (images.double().flatten(1) / 255 @ difference) * torch.where(labels == 1, 1, -1)
 
 
+def withstand(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, *search: Any) -> torch.Tensor:
+    """Return which samples the network classifies correctly after an attack."""
+    return attacks.logits_under_attack(network, images, labels, *search).argmax(1) == labels
+
+
 @pytest.mark.parametrize("batch", [1, 7, 1000])
 @pytest.mark.parametrize(("norm", "dual", "epsilon"), [("linf", 1, EIGHT), ("l2", 2, 0.1)])
 def test_robust_samples_are_those_with_a_large_margin(
@@ -336,9 +341,7 @@ def test_robust_samples_are_those_with_a_large_margin(
     labels = torch.randint(0, 2, (200,), generator=generator(1))
     margin = margins(network, images, labels)
     expected = margin > epsilon * (weights(network)[1] - weights(network)[0]).norm(p=dual)
-    found = attacks.correct_under_attack(
-        network, images, labels, attack(norm, epsilon, epsilon / 4, steps=20), [generator()]
-    )
+    found = withstand(network, images, labels, attack(norm, epsilon, epsilon / 4, steps=20), [generator()])
     assert torch.equal(found, expected)
     assert 0 < expected.sum() < (margin > 0).sum() < 200, "the example needs robust, correct and incorrect samples"
 
@@ -354,9 +357,7 @@ def test_more_restarts_leave_a_subset_of_the_robust_samples() -> None:
     labels, search = torch.ones(200, dtype=torch.int64), attack(step_size=1e-7, steps=1)
 
     def survivors(restarts: int) -> torch.Tensor:
-        return attacks.correct_under_attack(
-            network, images, labels, search, [generator(seed) for seed in range(restarts)]
-        )
+        return withstand(network, images, labels, search, [generator(seed) for seed in range(restarts)])
 
     one, two, four = survivors(1), survivors(2), survivors(4)
     assert not (two & ~one).any() and not (four & ~two).any()
@@ -376,7 +377,7 @@ def test_networks_are_attacked_from_the_same_starting_points(monkeypatch: pytest
     survivors = []
     for seed in (1, 2):
         network = random_linear(3, seed)
-        survivors.append(attacks.correct_under_attack(network, images, labels, attack(), [generator(0), generator(1)]))
+        survivors.append(withstand(network, images, labels, attack(), [generator(0), generator(1)]))
     assert len(drawn) == 12 and not torch.equal(*survivors)
     assert all(torch.equal(one, other) for one, other in zip(drawn[:6], drawn[6:], strict=True))
 
@@ -386,9 +387,9 @@ def test_misclassified_samples_are_not_attacked_again() -> None:
     calls = []
     network = linear(torch.zeros(2, PIXELS), torch.tensor([0.0, 1.0]))
     network.module.register_forward_hook(lambda *call: calls.append(len(call[1][0])))
-    assert not attacks.correct_under_attack(
-        network, pixels(5), torch.zeros(5, dtype=torch.int64), attack(), [generator()]
-    ).any()
+    labels = torch.zeros(5, dtype=torch.int64)
+    logits = attacks.logits_under_attack(network, pixels(5), labels, attack(), [generator()])
+    assert torch.equal(logits, torch.tensor([[0.0, 1.0]]).expand(5, 2))
     assert calls == [5]
 
 
@@ -398,7 +399,7 @@ def test_evaluation_restores_modes_and_state() -> None:
     network.module.get_submodule("4").eval()
     modes = [module.training for module in network.module.modules()]
     state = {name: value.clone() for name, value in network.module.state_dict().items()}
-    attacks.correct_under_attack(network, pixels(6), torch.arange(6) % 5, attack(), [generator()])
+    attacks.logits_under_attack(network, pixels(6), torch.arange(6) % 5, attack(), [generator()])
     assert modes == [module.training for module in network.module.modules()]
     assert all(torch.equal(state[name], value) for name, value in network.module.state_dict().items())
 

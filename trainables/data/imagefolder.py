@@ -34,7 +34,7 @@ from sparsweep.trainables.data.image_files import (
 )
 from sparsweep.trainables.data.paths import CorruptDataError, DataError, MissingDataError, data_root
 from sparsweep.trainables.data.splits import split_permuted
-from sparsweep.trainables.specs.base import FileBacked, SpecError
+from sparsweep.trainables.specs.base import PartlyHashed, SpecError
 from sparsweep.trainables.storage.filesystem import expand_home
 
 PARTS = ("train", "test")
@@ -149,11 +149,11 @@ def _is_plain(images: np.ndarray) -> bool:
 
 
 @datasets.register
-class ImageFolder(Dataset, FileBacked):
+class ImageFolder(Dataset, PartlyHashed):
     """Your own images: a folder with train/CLASS/*.png and test/CLASS/*.png (or .jpg, ...), cropped to squares."""
 
     name: Literal["imagefolder"] = "imagefolder"
-    path_fields = frozenset({"path"})
+    unhashed = frozenset({"path"})
     path: str = Field(description="folder of the images, absolute or with ~; not part of the trial id")
     image_size: int = Field(ge=8, le=1024, description="side in pixels of the square that each image is fitted to")
     digest: str = Field(

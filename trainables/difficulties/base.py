@@ -85,17 +85,28 @@ class Difficulty(DifficultySpec):
         """
         return False
 
-    def robust_accuracies(
-        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
-    ) -> dict[str, float]:
-        """Return ``robust_accuracy`` (and ``autoattack_accuracy``), if :meth:`should_attack` is true.
+    def attacked_logits(
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int
+    ) -> torch.Tensor:
+        """Return the logits of every image under attack. Only called if :meth:`should_attack` is true.
 
         Args:
             network: Network to attack.
             images: uint8 ``(N, C, H, W)``.
             labels: int64 ``(N,)``.
             seed: Seed of the trial.
-            last: Whether the training is finished.
+
+        Returns:
+            float32 ``(N, classes)``.
+        """
+        raise NotImplementedError
+
+    def final_accuracies(
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int
+    ) -> dict[str, float]:
+        """Return accuracies that are only measured after training, such as ``autoattack_accuracy``.
+
+        The arguments are those of :meth:`attacked_logits`.
         """
         return {}
 

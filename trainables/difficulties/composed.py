@@ -111,7 +111,13 @@ class Composed(Difficulty):
     def should_attack(self, epoch: int, last: bool) -> bool:
         return self.attack is not None and self.attack.should_attack(epoch, last)
 
-    def robust_accuracies(
-        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
+    def attacked_logits(
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int
+    ) -> torch.Tensor:
+        assert self.attack is not None
+        return self.attack.attacked_logits(network, images, labels, seed)
+
+    def final_accuracies(
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int
     ) -> dict[str, float]:
-        return self.attack.robust_accuracies(network, images, labels, seed, last) if self.attack else {}
+        return self.attack.final_accuracies(network, images, labels, seed) if self.attack else {}

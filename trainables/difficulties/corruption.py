@@ -26,17 +26,17 @@ from sparsweep.trainables.data.image_files import SUFFIXES, find_images, warn_le
 from sparsweep.trainables.difficulties.base import Difficulty, PrerequisiteOutputs, difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData, resize_to_model
-from sparsweep.trainables.specs.base import FileBacked, SpecError, unknown_choice
+from sparsweep.trainables.specs.base import PartlyHashed, SpecError, unknown_choice
 from sparsweep.trainables.specs.parts import DatasetField, DatasetSpec, EvalImages
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.filesystem import expand_home
 
 
-class Corruption(FileBacked):
+class Corruption(PartlyHashed):
     """Type and severity of the corruption of each image of a data set."""
 
-    path_fields = frozenset({"frost_folder"})
+    unhashed = frozenset({"frost_folder"})
 
     types: str | tuple[str, ...] = Field(default="h14", description="name of a set, a type, or a list of types")
     severity: int = Field(default=5, ge=1, le=6, description="1-5 of the benchmark, 6 extrapolated")

@@ -1,7 +1,7 @@
 """Base classes of runs: a run starts or resumes from its checkpoint, advances, and writes its outputs.
 
-Run types and outputs: trial: rows, weights; snapshot: weights; scoring: scores; corruption: images. This package does
-not depend on Ray.
+Run types and outputs: trial: rows, outcomes, weights; snapshot: weights; scoring: scores; corruption: images;
+evaluation: outcomes of a finished trial. This package does not depend on Ray.
 """
 
 from __future__ import annotations

@@ -7,8 +7,10 @@ from typing import Any
 from sparsweep.trainables.difficulties.corruption import CorruptionSpec
 from sparsweep.trainables.runs.base import Run, RunInputs
 from sparsweep.trainables.runs.corruption import CorruptionRun
+from sparsweep.trainables.runs.evaluation import EvaluationRun
 from sparsweep.trainables.runs.scoring import ScoringRun
 from sparsweep.trainables.runs.trial import SnapshotRun, TrialRun
+from sparsweep.trainables.specs.evaluation import EvaluationSpec
 from sparsweep.trainables.specs.partial import ScoringSpec, SnapshotSpec
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
@@ -19,6 +21,7 @@ RUN_TYPES: dict[type[RunSpec], Any] = {
     SnapshotSpec: SnapshotRun,
     ScoringSpec: ScoringRun,
     CorruptionSpec: CorruptionRun,
+    EvaluationSpec: EvaluationRun,
 }
 
 

@@ -7,15 +7,35 @@ from functools import partial
 
 import pyarrow as pa
 
-from sparsweep.trainables.difficulties import PrerequisiteOutputs
+from sparsweep.trainables.difficulties import PrerequisiteOutputs, difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import DeviceData, tensor_view
 from sparsweep.trainables.runs.soundness import check_images, check_scores
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.run import RunSpec
+from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.provenance import Code, load_code
 from sparsweep.trainables.storage.score_files import code_of_scores
 from sparsweep.trainables.storage.store import Store
+
+
+def training_data(trial: TrialSpec, original: DeviceData, store: Store) -> tuple[DeviceData, torch.Tensor, list[Code]]:
+    """Return what a trial trains and is tested on.
+
+    Args:
+        trial: The trial.
+        original: Its data set on the device of the run.
+        store: Storage of the outputs of its prerequisites.
+
+    Returns:
+        Data set under the difficulty, ascending int64 indices of the training samples on the CPU, and the code of all
+        scores that selected them.
+    """
+    codes: list[Code] = []
+    outputs = read_outputs(store, original, codes.append)
+    difficulty = difficulties.cast(trial.difficulty)
+    indices = difficulty.select(trial, original.train_labels.cpu(), outputs)
+    return difficulty.transform(trial, original, outputs), indices, codes
 
 
 def read_outputs(store: Store, data: DeviceData, made_by: Callable[[Code], None]) -> PrerequisiteOutputs:

@@ -105,6 +105,7 @@ def trial_row(
         "density": training.density,
         "mask_updates": training.mask_updates,
         **{name: getattr(last, name) for name in METRIC_COLUMNS},
+        **training.evaluator.measure("test").metrics(),
         **convergence_columns(spec, training),
         "parameters": parameters,
         "nonzero_parameters": parameters - weights + kept,
@@ -138,7 +139,7 @@ def convergence_columns(spec: TrialSpec, training: Trainer) -> dict[str, Any]:
         spec: Finished trial.
         training: Its training.
     """
-    history, learnable, fit = training.history, spec.difficulty.learnable, training.fit_accuracy()
+    history, learnable, fit = training.history, spec.difficulty.learnable, training.evaluator.measure("train").accuracy
     epochs = [epoch.epoch for epoch in history]
     trend = late_trend(epochs, [epoch.test_accuracy for epoch in history], spec.recipe.epochs)
     accuracies, rates = [epoch.train_accuracy for epoch in history], [epoch.lr for epoch in history]

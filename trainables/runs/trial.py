@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.runs.base import RunInputs, TrainingRun
-from sparsweep.trainables.runs.prerequisites import read_outputs
+from sparsweep.trainables.runs.outcomes import missing_splits, write_outcomes
+from sparsweep.trainables.runs.prerequisites import training_data
 from sparsweep.trainables.runs.result_rows import epoch_rows, layer_rows, trial_row
 from sparsweep.trainables.runs.soundness import check_weights
 from sparsweep.trainables.specs.partial import SnapshotSpec
@@ -35,11 +35,8 @@ class WeightsRun(TrainingRun):
             started_from.append(load_code(weights.get("code")))
             return weights["model"]
 
-        original = inputs.device_data(trial)
-        outputs = read_outputs(store, original, started_from.append)
-        difficulty = difficulties.cast(trial.difficulty)
-        indices = difficulty.select(trial, original.train_labels.cpu(), outputs)
-        data = difficulty.transform(trial, original, outputs)
+        data, indices, codes = training_data(trial, inputs.device_data(trial), store)
+        started_from += codes
         training = Trainer(trial, data, indices, load_parent_state, inputs.runner_cache)
         super().__init__(spec, training, store, sweep, started_from)
         for parent in trial.prerequisites():
@@ -75,7 +72,7 @@ class WeightsRun(TrainingRun):
 
 
 class TrialRun(WeightsRun):
-    """Run of a trial. It writes the weights, and rows of the tables ``epochs``, ``layers`` and ``trials``."""
+    """Run of a trial. It writes outcomes, the weights, and rows of the tables ``epochs``, ``layers`` and ``trials``."""
 
     spec: TrialSpec
 
@@ -87,6 +84,10 @@ class TrialRun(WeightsRun):
         return store.artifact_path("weights", spec.id), store.result_path("trials", spec.id)
 
     def finish(self) -> None:
+        # A finished trial that trains again, to restore its weights, keeps its outcomes.
+        is_repeated = self.store.is_finished(self.spec.id)
+        splits = missing_splits(self.spec, self.store) if is_repeated else self.spec.evaluation.outcomes
+        write_outcomes(self.training.evaluator, splits, self.store)
         self.write_weights()
         layers = layer_rows(self.spec, self.training)
         metadata = {"sweep": self.sweep, "seconds": self.seconds, "started_at": self.started_at}

@@ -22,7 +22,7 @@ from pydantic import Field, model_validator
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.sparsifiers.base import InitContext, MaskedSparsifier, layer_shapes, sparsifiers
 from sparsweep.trainables.sparsifiers.masks import Masks, is_plain, num_active
-from sparsweep.trainables.specs.base import FileBacked, SpecError, shortened
+from sparsweep.trainables.specs.base import PartlyHashed, SpecError, shortened
 from sparsweep.trainables.specs.distributions import num_weights
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.addresses import resolve_storage
@@ -30,13 +30,13 @@ from sparsweep.trainables.storage.user_files import read_user_file, user_file_di
 
 
 @sparsifiers.register
-class Static(MaskedSparsifier, FileBacked):
+class Static(MaskedSparsifier, PartlyHashed):
     """Masks from a file (.pt or .npz), fixed from the start."""
 
     name: Literal["static"] = "static"
     file: str = Field(description="a local path, or an s3:// or gs:// address")
     digest: str = Field(pattern="^[0-9a-f]{64}$", description="SHA-256 of the file; computed if missing")
-    path_fields: ClassVar[frozenset[str]] = frozenset({"file"})
+    unhashed: ClassVar[frozenset[str]] = frozenset({"file"})
 
     @model_validator(mode="before")
     @classmethod

@@ -72,15 +72,15 @@ class FrozenModel(BaseModel):
         return data
 
 
-class FileBacked(FrozenModel):
+class PartlyHashed(FrozenModel):
     """Value with fields that are excluded from its JSON form or from its hash.
 
     Attributes:
-        path_fields: Names of fields with file paths. They are excluded from the hash, because a path depends on the
-            node. Another field holds a digest of the file's content.
+        unhashed: Names of fields that do not change a training. They are excluded from the hash. One example is a file
+            path: it depends on the node, and another field holds the digest of the file.
     """
 
-    path_fields: ClassVar[frozenset[str]] = frozenset()
+    unhashed: ClassVar[frozenset[str]] = frozenset()
 
     @property
     def idle(self) -> frozenset[str]:
@@ -89,7 +89,7 @@ class FileBacked(FrozenModel):
 
     @model_serializer(mode="wrap")
     def _without_idle_fields(self, serialize: SerializerFunctionWrapHandler, info: SerializationInfo) -> dict[str, Any]:
-        excluded = self.idle | self.path_fields if info.context == HASH_CONTEXT else self.idle
+        excluded = self.idle | self.unhashed if info.context == HASH_CONTEXT else self.idle
         return {name: value for name, value in serialize(self).items() if name not in excluded}
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 Part = Literal["dataset", "model", "sparsifier", "difficulty"]
 Stage = Literal["selection", "labels", "images", "attack"]
 EvalImages = Literal["clean", "corrupted"]
+Split = Literal["test", "clean", "corrupted", "validation", "robust", "train"]
+"""Images that a network is evaluated on. ``test``: those of ``test_accuracy``; ``train``: the trial's own samples."""
 
 REGISTRIES: dict[Part, str] = {
     "dataset": "sparsweep.trainables.data:datasets",

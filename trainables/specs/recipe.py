@@ -8,7 +8,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from sparsweep.trainables.specs.base import FileBacked, SpecError, unknown_choice
+from sparsweep.trainables.specs.base import PartlyHashed, SpecError, unknown_choice
 
 RECIPE_PRESETS: dict[str, dict[str, Any]] = {
     # Paper, sections A.2 and A.3: 200 epochs, SGD, learning rate 0.1, divided by ten at 1/2 and 3/4 of training.
@@ -34,7 +34,7 @@ def override_recipe(recipe: Mapping[str, Any], own: Mapping[str, Any]) -> dict[s
     return {**{name: value for name, value in recipe.items() if name not in replaced}, **own}
 
 
-class Recipe(FileBacked):
+class Recipe(PartlyHashed):
     """How a network is trained. The defaults are those of the paper. ``preset`` starts from a named set of values.
 
     The length is either ``epochs`` or ``steps``. An epoch is one pass over the training samples, so less data means

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
-from sparsweep.trainables.specs.base import FrozenModel, SpecError, format_error
+from sparsweep.trainables.specs.base import PartlyHashed, SpecError, format_error
 from sparsweep.trainables.specs.parts import (
     DatasetField,
     DatasetSpec,
     DifficultyField,
     ModelField,
     SparsifierField,
+    Split,
     registry_of,
 )
 from sparsweep.trainables.specs.profiles import Profile, apply_profile
@@ -22,10 +23,37 @@ from sparsweep.trainables.specs.recipe import Recipe
 from sparsweep.trainables.specs.run import RunSpec, digest
 
 
-class Evaluation(FrozenModel):
-    """When a network is evaluated on the test set. The last epoch is always evaluated."""
+class Evaluation(PartlyHashed):
+    """When a network is evaluated on the test set, and what is kept of it. The last epoch is always evaluated."""
+
+    unhashed = frozenset({"outcomes"})
 
     every: int = Field(default=1, ge=1, description="number of epochs between two evaluations")
+    outcomes: tuple[Split, ...] = Field(
+        default=("test",), description="splits whose prediction of every sample is stored after training"
+    )
+
+    @field_validator("outcomes")
+    @classmethod
+    def _in_fixed_order(cls, outcomes: tuple[Split, ...]) -> tuple[Split, ...]:
+        return tuple(split for split in get_args(Split) if split in outcomes)
+
+    def merge(self, other: Evaluation) -> Evaluation:
+        """Return an evaluation that keeps what this one and ``other`` keep."""
+        return self.model_copy(update={"outcomes": self._in_fixed_order((*self.outcomes, *other.outcomes))})
+
+    def check(self, spec: TrialSpec) -> None:
+        """Raise SpecError if ``spec`` has no images of a split."""
+        measured = spec.difficulty.measured
+        needs: dict[Split, tuple[bool, str]] = {
+            "validation": (spec.dataset.validation > 0, "dataset.validation above 0"),
+            "corrupted": ("corrupted_accuracy" in measured, "a difficulty that corrupts test images"),
+            "robust": ("robust_accuracy" in measured, "a difficulty with an attack"),
+        }
+        for split, (is_met, need) in needs.items():
+            if split in self.outcomes and not is_met:
+                problem = f"{split} needs {need} (got {list(self.outcomes)}). Leave it out."
+                raise SpecError("evaluation.outcomes", problem)
 
 
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
@@ -68,7 +96,7 @@ class TrialSpec(RunSpec):
 
     @model_validator(mode="after")
     def _check_parts(self) -> Self:
-        for part in (self.dataset, self.model, self.sparsifier, self.difficulty):
+        for part in (self.dataset, self.model, self.sparsifier, self.difficulty, self.evaluation):
             part.check(self)
         self._check_batches()
         return self
@@ -97,6 +125,11 @@ class TrialSpec(RunSpec):
 
     def prerequisites(self) -> tuple[RunSpec, ...]:
         return (*self.sparsifier.prerequisites(self), *self.difficulty.prerequisites(self))
+
+    def merge(self, other: Self) -> Self:
+        if self.evaluation == other.evaluation:
+            return self
+        return self.model_copy(update={"evaluation": self.evaluation.merge(other.evaluation)})
 
     @property
     def dataset_spec(self) -> DatasetSpec:

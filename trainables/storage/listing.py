@@ -14,8 +14,10 @@ class StorageListing:
         finished: Ids of finished trials.
         artifacts: Paths of all artifacts.
         failures: Newest failure of each run that has failed and is not finished: a row of ``failures``, by id.
+        outcomes: Paths of all outcomes.
     """
 
     finished: frozenset[str]
     artifacts: frozenset[str]
     failures: dict[str, dict[str, Any]]
+    outcomes: frozenset[str] = frozenset()

@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-TABLES_VERSION = 4
+TABLES_VERSION = 5
 """Version in the metadata of every file. Increase it when a column is added, or its meaning or type changes."""
 
 VERSION_KEY = b"sparsweep.tables"
 
 TEXT, INT, FLOAT, TIME = pa.string(), pa.int64(), pa.float64(), pa.timestamp("us", tz="UTC")
+SAMPLE, CLASS, SINGLE = pa.int32(), pa.uint16(), pa.float32()
 
 
 def _schema(columns: Iterable[tuple[str, pa.DataType, str]]) -> pa.Schema:
@@ -55,6 +56,12 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("robust_accuracy", FLOAT, "final accuracy under attack"),
             ("autoattack_accuracy", FLOAT, "final accuracy under AutoAttack"),
             ("validation_accuracy", FLOAT, "final accuracy on the images held out of the training set"),
+            ("nll", FLOAT, "mean cross-entropy of the images of test_accuracy, in nats"),
+            ("brier", FLOAT, "mean squared distance between probabilities and label, in [0, 2]"),
+            ("ece", FLOAT, "expected calibration error, 15 bins of equal width"),
+            ("adaptive_ece", FLOAT, "expected calibration error, 15 bins of equal size"),
+            ("aurc", FLOAT, "area under the curve of error rate over coverage, by confidence"),
+            ("worst_class_accuracy", FLOAT, "lowest accuracy of a class on the images of test_accuracy"),
             ("train_accuracy", FLOAT, "accuracy on the augmented batches of the last epoch"),
             ("fit_accuracy", FLOAT, "final accuracy on the training samples, in evaluation mode, without augmentation"),
             ("late_gain", FLOAT, "trend of test_accuracy over the last quarter of training; null: too few evaluations"),
@@ -144,6 +151,19 @@ SCHEMAS: dict[str, pa.Schema] = {
             ),
         ]
     ),
+    "outcomes": _schema(
+        [
+            ("trial", TEXT, "id of the trial"),
+            ("split", TEXT, "images: test (those of test_accuracy), clean, corrupted, validation, robust or train"),
+            ("sample", SAMPLE, "index of the image in the data set, the same in all trials"),
+            ("label", CLASS, "class of the image, after label noise"),
+            ("prediction", CLASS, "class with the highest logit"),
+            ("confidence", SINGLE, "probability of the prediction"),
+            ("label_probability", SINGLE, "probability of the label"),
+            ("loss", SINGLE, "cross-entropy of the label in nats, at most 65504"),
+            ("correct", pa.bool_(), "whether the prediction is the label"),
+        ]
+    ),
     "memberships": _schema(
         [
             ("trial", TEXT, "id of a trial, finished or not"),
@@ -182,8 +202,46 @@ def build_table(table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
+FILE_NAMES = {"failures": r"{trial}(-\d+)?", "outcomes": r"{trial}-[a-z]+"}
+"""Patterns of the names of a trial's files in a table, without the extension. Default: the id of the trial."""
+
+PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+OUTCOME_OPTIONS: dict[str, Any] = {
+    **PARQUET_OPTIONS,
+    "use_dictionary": ["trial", "split", "label", "prediction"],
+    "column_encoding": {"sample": "DELTA_BINARY_PACKED"},
+}
+
+
+def file_pattern(table: str, trial: str = "[0-9a-f]{16}") -> str:
+    """Return the pattern of the names of a trial's files in ``table``.
+
+    Args:
+        table: Name of the table.
+        trial: Id, or a pattern of ids.
+    """
+    return FILE_NAMES.get(table, "{trial}").replace("{trial}", trial) + r"\.parquet"
+
+
+def as_stored(outcomes: pa.Table) -> pa.Table:
+    """Return a table ``outcomes`` with 16-bit probabilities and losses. Readers convert them back to 32 bits."""
+    for index, field in enumerate(outcomes.schema):
+        if field.type == SINGLE:
+            outcomes = outcomes.set_column(
+                index, field.with_type(pa.float16()), outcomes.column(index).cast(pa.float16())
+            )
+    return outcomes
+
+
 def to_parquet(table: pa.Table) -> bytes:
     """Return the bytes of a Parquet file with page checksums."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    pq.write_table(table, sink, **PARQUET_OPTIONS)
+    return bytes(sink.getvalue().to_pybytes())
+
+
+def outcomes_to_parquet(outcomes: pa.Table) -> bytes:
+    """Return the bytes of a Parquet file of the table ``outcomes`` (see :func:`as_stored`)."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(as_stored(outcomes), sink, **OUTCOME_OPTIONS)
     return bytes(sink.getvalue().to_pybytes())

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from sparsweep.trainables.storage.addresses import resolve_storage, table_folder
-from sparsweep.trainables.storage.schemas import SCHEMAS, TABLES_VERSION, VERSION_KEY
+from sparsweep.trainables.storage.schemas import SCHEMAS, TABLES_VERSION, VERSION_KEY, file_pattern
 
 JSON_COLUMNS = {"versions", *(f"{part}_parameters" for part in ("dataset", "model", "sparsifier", "difficulty"))}
 """Columns of ``trials`` with a JSON object or null. The reader checks them, because callers parse them."""
@@ -223,7 +223,7 @@ def _check_owner(parquet: pq.ParquetFile, table: str, info: fs.FileInfo) -> None
     owner = trial_in_file_name(info)
     if owner is None:
         return
-    if not re.fullmatch(rf"{owner}(-\d+)?\.parquet", info.base_name):
+    if not re.fullmatch(file_pattern(table, owner), info.base_name):
         raise pa.ArrowInvalid(f"a copy of the file of {owner} under another name")
     trials = parquet.read(["trial"], use_threads=False)["trial"].to_pylist()
     if set(trials) - {owner} or (table == "trials" and len(trials) != 1):

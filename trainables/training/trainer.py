@@ -80,7 +80,7 @@ class Trainer:
         self.loss_fn = self.difficulty.loss_fn
         self.runner = (runner_cache or StepRunnerCache()).acquire(StepSignature.of(spec, data), build_model(spec, data))
         self.model, self.network, self.optimizer = self.runner.model, self.runner.network, self.runner.optimizer
-        self.evaluator = Evaluator(spec, self.network, data, self.difficulty)
+        self.evaluator = Evaluator(spec, self.network, data, self.difficulty, self.indices)
         channels, height, width = data.train_images.shape[1:]
         self.layer_flops = layer_flops(self.model, (channels, height, width))
         self.weights = maskable(self.model)
@@ -248,10 +248,6 @@ class Trainer:
         return torch.stack([loss.detach() * len(labels), (logits.detach().argmax(1) == labels).sum()])
 
     # Results ---------------------------------------------------------------------------------------------------------
-
-    def fit_accuracy(self) -> float:
-        """Return the accuracy on the run's own training samples, in [0, 1]."""
-        return self.evaluator.fit_accuracy(self.indices)
 
     def evaluate(self) -> dict[str, float | None]:
         """Return the accuracies that are due after the current epoch (see :meth:`Evaluator.evaluate`)."""

@@ -6,8 +6,9 @@ from pydantic import ValidationError
 
 from sparsweep.trainables.export import export, read_spec, to_onnx, to_torch
 from sparsweep.trainables.specs.base import format_error
+from sparsweep.trainables.storage.artifacts import ArtifactLost
 from sparsweep.trainables.storage.filesystem import atomic_write, expand_home
-from sparsweep.trainables.storage.store import ArtifactLost, Store
+from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.planning.remaking import command_for
 

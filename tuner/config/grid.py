@@ -12,6 +12,7 @@ from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.base import FrozenModel, Registry, shown
 from sparsweep.trainables.specs.recipe import Recipe, override_recipe
+from sparsweep.trainables.specs.trial import Evaluation
 
 RANGE_KEYS = {"from", "to", "step"}
 MAX_RANGE_LENGTH = 10**9
@@ -62,7 +63,8 @@ def is_list_field(path: Sequence[str]) -> bool:
     if len(path) < 2:
         return False
     part, name = path[0], path[-1]
-    kinds: list[type[FrozenModel]] = [Recipe] if part == "recipe" else []
+    whole: dict[str, type[FrozenModel]] = {"recipe": Recipe, "evaluation": Evaluation}
+    kinds = [whole[part]] if part in whole else []
     if part in REGISTRIES:  # read each time, because plug-ins may register more
         kinds = [REGISTRIES[part][kind] for kind in REGISTRIES[part].names()]
     return any("tuple" in str(kind.model_fields[name].annotation) for kind in kinds if name in kind.model_fields)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from sparsweep.trainables.storage.store import ArtifactLost
+from sparsweep.trainables.storage.artifacts import ArtifactLost
 from sparsweep.tuner.ray_errors import is_lost_node, unwrap
 
 NON_RETRYABLE = (

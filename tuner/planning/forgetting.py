@@ -9,6 +9,7 @@ from sparsweep.trainables.runs.origins import modules_of
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import tables
 from sparsweep.trainables.storage.provenance import Code, changed_modules, load_code
+from sparsweep.trainables.storage.schemas import FILE_NAMES
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.planning.graph import RunGraph, closure
@@ -90,8 +91,10 @@ def files_of(runs: Collection[str], store: Store) -> dict[str, list[str]]:
         store: The storage.
     """
     wanted, files = set(runs), {run: [store.result_path(table, run) for table in TABLES] for run in runs}
-    failures = (store.result_path("failures", name) for name in store.list_ids("results/failures"))
-    for path in [*sorted(failures), *sorted(store.artifact_paths())]:
+    rows = [
+        store.result_path(table, name) for table in FILE_NAMES for name in sorted(store.list_ids(f"results/{table}"))
+    ]
+    for path in [*rows, *sorted(store.artifact_paths())]:
         run = path.rpartition("/")[2][:16]
         if run in wanted:
             files[run].append(path)

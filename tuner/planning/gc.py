@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from rich.filesize import decimal
 
-from sparsweep.trainables.storage.schemas import SCHEMAS
+from sparsweep.trainables.specs.evaluation import EvaluationSpec
+from sparsweep.trainables.storage.schemas import SCHEMAS, file_pattern
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import SWEEP_NAME, Sweep
 from sparsweep.tuner.errors import UsageError, storage_option
@@ -34,7 +35,7 @@ COLLECTED_FILES = {
 """Kinds of files that can become garbage, with their folder and name pattern."""
 WRITTEN_FILES = {
     **dict(COLLECTED_FILES.values()),
-    **{f"results/{table}": rf"{_RUN}(-\d+)?\.parquet" for table in SCHEMAS},
+    **{f"results/{table}": file_pattern(table) for table in SCHEMAS},
     "results/memberships": rf"{SWEEP_NAME}\.parquet",
     "compacted": rf"({'|'.join(SCHEMAS)})\.parquet",
     "logs": rf"{_RUN}\.txt",
@@ -104,6 +105,9 @@ def _needed_by_runs(sweeps: Iterable[Sweep], store: Store) -> set[str]:
         state = compute_state(build_graph(current_trials(sweep, store)), store)
         for run in state.todo:
             needed.add(f"checkpoints/{run}.pt")
+            spec = state.graph.runs[run]
+            if isinstance(spec, EvaluationSpec):
+                needed.add(store.artifact_path("weights", spec.trial.id))
             for need in state.graph.prerequisites[run]:
                 needed |= artifacts_of(state.graph.runs[need], store)
     return needed

@@ -1,4 +1,4 @@
-"""Graph of trials and prerequisites, and its state: finished, missing, failed and blocked runs."""
+"""Graph of trials, prerequisites and evaluations, and its state: finished, missing, failed and blocked runs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from sparsweep.trainables.runs.kinds import output_paths
+from sparsweep.trainables.runs.outcomes import outcome_paths
+from sparsweep.trainables.specs.evaluation import EvaluationSpec
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.listing import StorageListing
@@ -23,17 +25,26 @@ class RunGraph:
         runs: All runs by id, prerequisites before their dependents.
         prerequisites: Ids of the direct prerequisites of each run.
         dependents: Ids of the runs that directly need a run.
+        evaluations: Ids of the runs that evaluate finished trials (an ordered set).
     """
 
     trials: dict[str, None] = field(default_factory=dict)
     runs: dict[str, RunSpec] = field(default_factory=dict)
     prerequisites: dict[str, tuple[str, ...]] = field(default_factory=dict)
     dependents: defaultdict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    evaluations: dict[str, None] = field(default_factory=dict)
 
     def add_trial(self, trial: TrialSpec) -> list[str]:
         """Add a trial and its prerequisites. Return the new ids, prerequisites first."""
         self.trials[trial.id] = None
         return self._add(trial)
+
+    def add_evaluation(self, trial: TrialSpec) -> str:
+        """Add the evaluation of a finished trial, and return its id."""
+        evaluation = EvaluationSpec(trial=trial)
+        self.evaluations[evaluation.id] = None
+        self._add(evaluation)
+        return evaluation.id
 
     def _add(self, spec: RunSpec) -> list[str]:
         if spec.id in self.runs:
@@ -50,7 +61,7 @@ class RunGraph:
     @property
     def prerequisite_runs(self) -> tuple[str, ...]:
         """Ids of prerequisites that are not trials of the sweep itself."""
-        return tuple(run for run in self.runs if run not in self.trials)
+        return tuple(run for run in self.runs if run not in self.trials and run not in self.evaluations)
 
 
 def build_graph(trials: Mapping[str, TrialSpec]) -> RunGraph:
@@ -101,7 +112,26 @@ def compute_state(graph: RunGraph, store: Store, listing: StorageListing | None 
         listing: Contents of ``store``, if the caller has listed them already.
     """
     held = listing or store.listing()
-    return _state(graph, missing_runs(graph, graph.runs, held.finished, held.artifacts, store), held)
+    runs = [run for run in graph.runs if run not in graph.evaluations]
+    todo = missing_runs(graph, runs, held.finished, held.artifacts, store)
+    return _state(graph, todo | _missing_evaluations(graph, todo, held, store), held)
+
+
+def _missing_evaluations(graph: RunGraph, todo: set[str], held: StorageListing, store: Store) -> set[str]:
+    """Add evaluations of finished trials with weights and without outcomes. Return them and what they need."""
+    due = [
+        graph.add_evaluation(spec)
+        for run, spec in list(graph.runs.items())
+        if isinstance(spec, TrialSpec)
+        and run in held.finished
+        and run not in todo
+        and store.artifact_path("weights", run) in held.artifacts
+        and not held.outcomes.issuperset(outcome_paths(spec, store))
+    ]
+    needs = {need for evaluation in due for need in graph.prerequisites[evaluation]}
+    wanted = closure(graph, needs)
+    order = [run for run in graph.runs if run in wanted]
+    return {*due, *missing_runs(graph, order, held.finished, held.artifacts, store, remade=needs)}
 
 
 def compute_artifact_state(graph: RunGraph, runs: Collection[str], store: Store) -> SweepState:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import fs
 
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
@@ -53,6 +56,44 @@ def remove_damaged_results(runs: Mapping[str, RunSpec], store: Store) -> list[st
         for table in TABLES:
             store.delete(store.result_path(table, trial))
     return sorted(damaged)
+
+
+def remove_damaged_outcomes(runs: Mapping[str, RunSpec], store: Store) -> list[str]:
+    """Remove damaged files of outcomes. Each is read completely, with checksums, and not kept in memory.
+
+    Args:
+        runs: Runs of a sweep by id.
+        store: The storage.
+
+    Returns:
+        Sorted names of the removed files: ``TRIAL-SPLIT``.
+    """
+    infos = [info for info in tables.list_files(store.storage, "outcomes") if tables.trial_in_file_name(info) in runs]
+    with ThreadPoolExecutor() as readers:
+        damaged = [info for info, whole in zip(infos, readers.map(_is_whole(store), infos), strict=True) if not whole]
+    names = sorted(PurePosixPath(info.path).stem for info in damaged)
+    for name in names:
+        trial, _, split = name.partition("-")
+        store.delete(store.outcomes_path(trial, split))
+    return names
+
+
+def _is_whole(store: Store) -> Callable[[fs.FileInfo], bool]:
+    """Return a function that tells whether a file of outcomes has rows of one split, each sample once."""
+    wanted = tables.make_selection("outcomes")
+
+    def check(info: fs.FileInfo) -> bool:
+        rows, damaged = tables.read_files(store.storage, "outcomes", [info], wanted)
+        split = PurePosixPath(info.path).stem.partition("-")[2]
+        samples = rows["sample"]
+        return (
+            not damaged
+            and len(rows) > 0
+            and pc.unique(rows["split"]).to_pylist() == [split]
+            and pc.count_distinct(samples, mode="all").as_py() == len(samples) - samples.null_count
+        )
+
+    return check
 
 
 def _by_trial(table: pa.Table, column: str, *functions: str) -> dict[str, list[Any]]:

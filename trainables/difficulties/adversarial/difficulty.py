@@ -31,7 +31,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from sparsweep.trainables.difficulties.adversarial.autoattack import CLASSES, autoattack_accuracy, require
 from sparsweep.trainables.difficulties.adversarial.losses import PgdLoss, TradesLoss
-from sparsweep.trainables.difficulties.adversarial.pgd import NORMS, Attack, correct_under_attack
+from sparsweep.trainables.difficulties.adversarial.pgd import NORMS, Attack, logits_under_attack
 from sparsweep.trainables.difficulties.base import Difficulty, difficulties
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.losses import TrainingLoss
@@ -154,15 +154,17 @@ class Adversarial(Difficulty):
     def should_attack(self, epoch: int, last: bool) -> bool:
         return last or (self.test_every is not None and epoch % self.test_every == 0)
 
-    def robust_accuracies(
-        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int, last: bool
-    ) -> dict[str, float]:
+    def attacked_logits(
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int
+    ) -> torch.Tensor:
         attack = Attack(NORMS[self.norm], self.test_epsilon, self.test_step_size, self.test_steps)
         starts = [derive(seed, "test attack", restart, device=images.device) for restart in range(self.test_restarts)]
-        correct = correct_under_attack(network, images, labels, attack, starts)
-        accuracies = {"robust_accuracy": correct.double().mean().item()}
-        if last and self.autoattack:
-            accuracies["autoattack_accuracy"] = autoattack_accuracy(
-                network, images, labels, self.norm, self.test_epsilon, seed
-            )
-        return accuracies
+        return logits_under_attack(network, images, labels, attack, starts)
+
+    def final_accuracies(
+        self, network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor, seed: int
+    ) -> dict[str, float]:
+        if not self.autoattack:
+            return {}
+        accuracy = autoattack_accuracy(network, images, labels, self.norm, self.test_epsilon, seed)
+        return {"autoattack_accuracy": accuracy}

@@ -196,18 +196,19 @@ def summed_cross_entropy(labels: torch.Tensor) -> AttackLoss:
     return lambda logits: functional.cross_entropy(logits, labels, reduction="sum")
 
 
-def correct_under_attack(
+def logits_under_attack(
     network: AutocastNetwork,
     images: torch.Tensor,
     labels: torch.Tensor,
     attack: Attack,
     generators: Sequence[torch.Generator],
 ) -> torch.Tensor:
-    """Return which samples are classified correctly, both clean and after an attack from every start.
+    """Return the logits of every sample after an attack from every start.
 
-    The last image of an attack counts, as in the paper. Every generator draws a start for every sample: all networks
-    are attacked from the same starts. Samples that are already misclassified are not attacked again. The network is
-    left in evaluation mode.
+    A sample that the network misclassifies clean, or after one of the attacks, keeps the logits of that image and is
+    not attacked again. Others have the logits of the last attack: a sample is correct only if it withstands all. The
+    last image of an attack counts, as in the paper. Every generator draws a start for every sample: all networks
+    are attacked from the same starts. The network is left in evaluation mode.
 
     Args:
         network: Network to attack.
@@ -217,27 +218,27 @@ def correct_under_attack(
         generators: One generator per restart.
 
     Returns:
-        bool ``(N,)``.
+        float32 ``(N, classes)``.
     """
     results = []
     with BATCH_NORM_MODES["eval"](network.module):
         for batch, batch_labels in zip(images.split(EVALUATION_BATCH), labels.split(EVALUATION_BATCH), strict=True):
             inputs = to_float(batch)
-            correct = _is_correct(network, inputs, batch_labels)
+            logits = _logits(network, inputs)
             for generator in generators:
                 starts = random_start(inputs, attack, generator)
-                remaining = correct.nonzero().squeeze(1)
+                remaining = (logits.argmax(1) == batch_labels).nonzero().squeeze(1)
                 if len(remaining):
                     loss = summed_cross_entropy(batch_labels[remaining])
                     adversarial = pgd(network, inputs[remaining], starts[remaining], attack, loss)
-                    correct[remaining] = _is_correct(network, adversarial, batch_labels[remaining])
-            results.append(correct)
+                    logits[remaining] = _logits(network, adversarial)
+            results.append(logits)
     return torch.cat(results)
 
 
 @no_grad
-def _is_correct(network: AutocastNetwork, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return network(images).argmax(1) == labels
+def _logits(network: AutocastNetwork, images: torch.Tensor) -> torch.Tensor:
+    return network(images)
 
 
 # Batch norms during an attack -----------------------------------------------------------------------------------------

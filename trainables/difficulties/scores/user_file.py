@@ -24,7 +24,7 @@ from pydantic import Field, model_validator
 from sparsweep.trainables.difficulties.base import PrerequisiteOutputs, difficulties
 from sparsweep.trainables.difficulties.selection import Selection
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.specs.base import FileBacked, SpecError, shortened
+from sparsweep.trainables.specs.base import PartlyHashed, SpecError, shortened
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.addresses import resolve_storage
 from sparsweep.trainables.storage.filesystem import expand_home
@@ -144,11 +144,11 @@ def digest_of(file: str, size: int, modified: int) -> str:
 
 
 @difficulties.register
-class Scores(Selection, FileBacked):
+class Scores(Selection, PartlyHashed):
     """Samples with the highest scores in a user's Parquet file."""
 
     name: Literal["scores"] = "scores"
-    path_fields = frozenset({"file"})
+    unhashed = frozenset({"file"})
     file: str = Field(
         description="Parquet file with sample, label, score: absolute path, ~ or address; not part of the id"
     )
