@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from sparsweep.analysis.arguments import storage_text
 from sparsweep.trainables.storage import score_files, tables
+
+if TYPE_CHECKING:
+    from sparsweep.trainables.data.base import ImageData
 
 log = logging.getLogger(__name__)
 
@@ -62,8 +66,8 @@ def load_samples(
         chosen = select_extremes(table.to_pandas(), classes, each)
         dataset = json.loads(ranking.dataset)
         if len(chosen) and (found := _load(dataset)) is not None:
-            images, names = found
-            pictures = [images[sample].transpose(1, 2, 0) for sample in chosen["sample"]]
+            data, names = found
+            pictures = [data.train_images[sample].transpose(1, 2, 0) for sample in chosen["sample"]]
             called = [names[label] for label in chosen["label"]]
             parts.append(chosen.assign(dataset=dataset["name"], class_name=called, image=pictures)[list(SAMPLES)])
     return pd.concat(parts[1:], ignore_index=True) if len(parts) > 1 else parts[0]
@@ -85,17 +89,50 @@ def select_extremes(scores: pd.DataFrame, classes: int, each: int) -> pd.DataFra
     return pd.concat(parts).sort_values(["name", "label", "end", "rank"], ignore_index=True)
 
 
-def _load(dataset: dict[str, object]) -> tuple[np.ndarray, tuple[str, ...]] | None:
-    """Return training images, uint8 (N, C, H, W), and class names.
+@dataclass(frozen=True, eq=False)
+class TestImages:
+    """Some test images of a data set.
 
-    None, with a log line, if the data set is missing.
+    Attributes:
+        samples: Index of each image in the test set, int (n,).
+        images: uint8 (n, H, W, C) with C of 1 or 3, before any difficulty.
+        class_names: In label order.
     """
+
+    __test__ = False  # the name is no test to pytest
+
+    samples: np.ndarray
+    images: np.ndarray
+    class_names: tuple[str, ...]
+
+
+def dataset_json(name: str, parameters: str) -> str:
+    """Return the JSON of a data set from the columns ``dataset`` and ``dataset_parameters`` of ``trials``."""
+    return json.dumps({"name": name, **json.loads(parameters)})
+
+
+def load_test_images(samples: Mapping[str, np.ndarray]) -> dict[str, TestImages]:
+    """Return test images by JSON of the data set, as in a spec.
+
+    ``samples``: index in the test set (n,), by JSON of the data set. A data set that cannot be loaded is logged and
+    left out.
+    """
+    found = {}
+    for dataset, chosen in samples.items():
+        if (loaded := _load(json.loads(dataset))) is not None:
+            data, names = loaded
+            found[dataset] = TestImages(chosen, data.test_images[chosen].transpose(0, 2, 3, 1), names)
+    return found
+
+
+def _load(dataset: dict[str, object]) -> tuple[ImageData, tuple[str, ...]] | None:
+    """Return the data set and its class names. None, with a log line, if it is missing."""
     # Imported here: it brings PyTorch, which no other figure needs.
     from sparsweep.trainables.data import datasets
 
     try:
         source = datasets.parse(dataset)
-        return source.load().train_images, source.class_names()
+        return source.load(), source.class_names()
     except (OSError, ValueError) as error:
         log.warning("%s: example images are left out: %s", dataset["name"], error)
         return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 
 import pandas as pd
 
 from sparsweep.analysis.arguments import trial_ids
-from sparsweep.analysis.example_images import SAMPLES, Ranking, load_samples
+from sparsweep.analysis.example_images import SAMPLES, Ranking, TestImages, load_samples
 from sparsweep.analysis.load import load_epochs, load_failures, load_layers, load_trials
+from sparsweep.analysis.outcomes.matrix import OutcomeMatrix
 from sparsweep.analysis.searches import Searches
 from sparsweep.trainables.storage import schemas
 
@@ -33,6 +34,8 @@ class Results:
             to show what is missing.
         searches: The Optuna study of each search.
         allowed: Ids of trials whose sweep sets ``allow_undertrained``. Claims use them although they are under-trained.
+        outcomes: Per-sample outcomes by split, such as ``test``. They can include further trials.
+        test_images: Test images that figures show, by JSON of the data set.
     """
 
     trials: pd.DataFrame
@@ -43,6 +46,8 @@ class Results:
     asked: pd.DataFrame | None = None
     searches: Searches = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
+    outcomes: Mapping[str, OutcomeMatrix] = field(default_factory=dict)
+    test_images: Mapping[str, TestImages] = field(default_factory=dict)
 
     @classmethod
     def of(cls, results: Results | pd.DataFrame) -> Results:

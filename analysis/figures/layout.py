@@ -49,11 +49,14 @@ def panels(
     size: tuple[float, float] = PANEL,
     form: Form = DEFAULT,
     families: bool = True,
+    below: tuple[str, Paint] | None = None,
 ) -> Figure:
     """Return a figure with one panel per setting and value of the columns ``by`` of ``points``, filled by ``paint``.
 
-    ``size``: of a panel in inches. ``families``: whether many methods are split by family. The caller adds the legend.
+    ``size``: of a panel in inches. ``families``: whether many methods are split by family. ``below``: y label and paint
+    of a second panel below each. The caller adds the legend.
     """
+    levels = [(ylabel, paint), *([below] if below else [])]
     titles, methods = setting_titles(points), labels.few(labels.methods(points))
     found = [panel for _, panel in points.groupby([titles, *by])]
     crowded = families and len({label for key, (label, _) in methods.items() if key[0] != DENSE}) > CROWD
@@ -65,16 +68,19 @@ def panels(
     ends = max(labels.inches(label, _END_SIZE) for label, _ in methods.values()) + 0.1 if crowded else 0.0
     each, height = width / columns, size[1] * min(1.0, max(0.8, width / columns / size[0]))
     with style.context():
-        figure = Figure(figsize=(width, rows * height + 0.3), layout="constrained")
+        figure = Figure(figsize=(width, len(levels) * rows * height + 0.3), layout="constrained")
         for number, (family, panel) in enumerate(parts):
-            axes = figure.add_subplot(rows, columns, number + 1)
-            if number % columns == 0:
-                axes.set_ylabel(labels.wrap(ylabel, height - 0.4, style.RC["axes.labelsize"]))
-            if number + columns >= len(parts):
-                axes.set_xlabel(labels.wrap(xlabel, each - 0.5, style.RC["axes.labelsize"]))
-            paint(axes, panel, methods)
             title = "" if titles.nunique() == 1 else titles[panel.index[0]]
-            _head(axes, [title, ", ".join(_of(panel, name) for name in by), family], each - 0.65, ends)
+            head = [title, ", ".join(_of(panel, name) for name in by), family]
+            for level, (label, fill) in enumerate(levels):
+                row, column = number // columns * len(levels) + level, number % columns
+                axes = figure.add_subplot(rows * len(levels), columns, row * columns + column + 1)
+                if column == 0:
+                    axes.set_ylabel(labels.wrap(label, height - 0.4, style.RC["axes.labelsize"]))
+                if number + columns >= len(parts) and level == len(levels) - 1:
+                    axes.set_xlabel(labels.wrap(xlabel, each - 0.5, style.RC["axes.labelsize"]))
+                fill(axes, panel, methods)
+                _head(axes, head if level == 0 else [], each - 0.65, ends)
         if titles.nunique() == 1:
             figure.suptitle(labels.wrap(titles.iloc[0], width - 0.2))
         if crowded:

@@ -176,7 +176,7 @@ def _draw_panel(axes: Axes, cells: pd.DataFrame, norm: Normalize, usual: int, wi
             continue
         text = signed(value) if sure[row, column] == 1 else f"({signed(value)})"
         text += style.DAGGER if short[row, column] > 0 else ""
-        ink = _readable(colors[row, column])
+        ink = readable(colors[row, column])
         axes.text(column, row, text, ha="center", va="center", fontsize=size, rotation=turned, color=ink)
         if (n := counts[row, column]) != usual:
             place = (column + 0.46, row - 0.46)
@@ -212,7 +212,7 @@ def signed(value: float) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
-def _readable(color: np.ndarray) -> str:
+def readable(color: np.ndarray) -> str:
     """Return black or white, whichever contrasts with ``color`` (4,): red, green, blue, alpha in [0, 1]."""
     red, green, blue = color[:3]
     return "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"

@@ -63,13 +63,14 @@ def exemplar_shares(matrix: OutcomeMatrix, trials: pd.DataFrame) -> pd.DataFrame
     """Return how many samples are exemplars, and how accurate networks are on them. Same arguments and errors.
 
     Returns:
-        One row per sparse arm: ARM_KEYS, ``n`` and ``dense_n`` (seeds), ``undertrained`` (of both), ``samples``
-        (evaluated by both), ``exemplars``, ``share``. ``dense_accuracy`` and ``sparse_accuracy``: mean over seeds on
-        exemplars; ``dense_accuracy_rest`` and ``sparse_accuracy_rest``: on all other samples. NaN without samples.
+        One row per sparse arm: ARM_KEYS, ``comparison``, ``n`` and ``dense_n`` (seeds), ``undertrained`` (of both),
+        ``samples`` (evaluated by both), ``exemplars``, ``share``. ``dense_accuracy`` and ``sparse_accuracy``: mean over
+        seeds on exemplars; ``dense_accuracy_rest`` and ``sparse_accuracy_rest``: on all other samples. NaN without
+        samples.
     """
     parts = []
     for pair in _pairs(matrix, trials):
-        row = {name: pair.arm[name] for name in ARM_KEYS}
+        row = {name: pair.arm[name] for name in (*ARM_KEYS, "comparison")}
         row |= {"n": len(pair.sparse_rows), "dense_n": len(pair.dense_rows), "undertrained": pair.short}
         row |= {"samples": pair.evaluated.sum(), "exemplars": pair.differ.sum()}
         row["share"] = row["exemplars"] / row["samples"] if row["samples"] else np.nan

@@ -18,6 +18,8 @@ from support.synthetic_tables import make_sweep, results_of
 
 WITH_TRIALS = [name for name, kind in figures.FIGURES.items() if "trials" in kind.inputs]
 
+WITH_IMAGES = {"sample_examples", "exemplar_images"}
+
 
 @pytest.mark.parametrize("name", figures.FIGURES)
 def test_nothing_to_draw_raises_one_line(frame, row, name):
@@ -44,6 +46,8 @@ def test_saved_files_are_readable_and_deterministic(everything, name):
         epochs=everything.epochs.sample(frac=1, random_state=0),
         samples=everything.samples,
         searches=everything.searches,
+        outcomes=everything.outcomes,
+        test_images=everything.test_images,
     )
     figures.save(figures.picture(name, shuffled), second.__setitem__)
     assert first == second
@@ -51,7 +55,7 @@ def test_saved_files_are_readable_and_deterministic(everything, name):
     assert b"CreationDate" not in first[f"{name}.pdf"]
     assert b"FontFile2" in first[f"{name}.pdf"]  # embedded TrueType font
     assert b"/Type3" not in first[f"{name}.pdf"]
-    assert (b"/Subtype /Image" in first[f"{name}.pdf"]) == (name == "sample_examples")  # others are vector graphics
+    assert (b"/Subtype /Image" in first[f"{name}.pdf"]) == (name in WITH_IMAGES)  # others are vector graphics
     read = pd.read_csv(io.BytesIO(first[f"{name}.csv"]))
     pd.testing.assert_frame_equal(read, picture.table(), check_dtype=False)
 

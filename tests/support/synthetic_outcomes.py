@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sparsweep.analysis.example_images import TestImages, dataset_json
 from sparsweep.analysis.outcomes.matrix import ABSENT, OutcomeMatrix
 
 
@@ -64,3 +65,12 @@ def make_outcomes(trials: Sequence[dict[str, Any]], samples: int = 120, classes:
         predictions[place] = np.where(right, labels, confused)
         probabilities[place] = 1 / (1 + np.exp(6 * (rank / samples - known[trial]["test_accuracy"])))
     return OutcomeMatrix(ids, np.arange(samples, dtype=np.int32), labels.astype(np.uint16), predictions, probabilities)
+
+
+def make_test_images(trials: Sequence[dict[str, Any]], samples: int = 120) -> dict[str, TestImages]:
+    """Test images of the data sets of ``trials``: of one color each, the darker the harder."""
+    shades = np.linspace(255, 0, samples).astype(np.uint8)
+    images = np.stack([np.full_like(shades, 200), shades, shades], axis=1)[:, None, None].repeat(4, 1).repeat(4, 2)
+    names = ("apple", "aquarium_fish", "baby", "bear", "猫", "bed", "bee", "beetle", "bicycle", "bottle")
+    keys = {dataset_json(row["dataset"], row["dataset_parameters"]) for row in trials}
+    return {key: TestImages(np.arange(samples), images, names) for key in keys}

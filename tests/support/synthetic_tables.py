@@ -17,6 +17,7 @@ import pandas as pd
 from sparsweep.analysis.example_images import ENDS, SAMPLES
 from sparsweep.analysis.results import Results
 from sparsweep.trainables.storage import schemas
+from support.synthetic_outcomes import make_outcomes, make_test_images
 
 RECIPE: dict[str, Any] = {
     "epochs": 200,
@@ -166,13 +167,15 @@ def make_results(seeds: int = 3) -> Results:
 
 
 def results_of(trials: Sequence[dict[str, Any]], epochs: int = 20, **more: Any) -> Results:
-    """``trials`` with their layers and ``epochs`` epochs of each."""
+    """``trials`` with their layers, their outcomes and ``epochs`` epochs of each."""
     layers = [layer for trial in trials for layer in make_layers(trial)]
     course = [epoch for trial in trials if trial["test_accuracy"] is not None for epoch in make_epochs(trial, epochs)]
     return Results(
         schemas.build_table("trials", trials).to_pandas(),
         schemas.build_table("layers", layers).to_pandas(),
         epochs=schemas.build_table("epochs", course).to_pandas(),
+        outcomes={"test": make_outcomes(trials)},
+        test_images=make_test_images(trials),
         **more,
     )
 
