@@ -1,4 +1,4 @@
-"""A driver that dies, by signal and without warning, and a resume that ends where an undisturbed run ends."""
+"""A driver that is stopped by a signal or killed, and a resume that gives the results of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -42,11 +42,13 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*COMMAND, *arguments], cwd=folder, stdout=log, stderr=log)
 
 
-def test_killed_twice_and_resumed_equals_never_killed(sparsweep: Call, sweep: Path, tmp_path: Path) -> None:
+def test_a_sweep_killed_twice_and_resumed_equals_an_undisturbed_run(
+    sparsweep: Call, sweep: Path, tmp_path: Path
+) -> None:
     undisturbed = sparsweep("run", str(sweep), "--storage", "undisturbed")
     assert undisturbed.returncode == 0, undisturbed.stderr
 
-    # Within the first ten seconds, before anything is finished.
+    # First kill: within ten seconds, before any trial is finished.
     driver = start(tmp_path, "run", str(sweep))
     time.sleep(6)
     driver.kill()
@@ -55,37 +57,39 @@ def test_killed_twice_and_resumed_equals_never_killed(sparsweep: Call, sweep: Pa
     store = Store(str(storage))
     assert not store.finished()
 
-    # In the middle: something is finished, and something else is on its way.
+    # Second kill: one trial is finished, another one has a checkpoint.
     driver = start(tmp_path, "resume", "killed")
     wait_until(lambda: bool(store.finished()) and bool(store.checkpoints()), "a finished and an unfinished trial")
     driver.kill()
     driver.wait()
-    time.sleep(3)  # the workers end with their driver
+    time.sleep(3)  # the workers exit after their driver
     finished = {path: path.stat().st_mtime_ns for path in storage.glob("results/trials/*.parquet")}
     assert 0 < len(finished) < 6
-    begun = {run: store.read_checkpoint(run) for run in store.checkpoints()}
+    unfinished = {run: store.read_checkpoint(run) for run in store.checkpoints()}
 
     resumed = sparsweep("resume", "killed")
     assert resumed.returncode == 0, resumed.stderr
     assert_same_results(storage, tmp_path / "undisturbed")
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
     assert not store.checkpoints()
-    # What was on its way went on where it was: the epochs before the kill are those very epochs, by their wall time.
-    points = build_graph(read_sweep(str(sweep)).trials).trials
+    # Unfinished trials continued from their checkpoints: the epochs before the kill have the same wall times.
+    trials = build_graph(read_sweep(str(sweep)).trials).trials
     epochs = pd.read_parquet(storage / "results/epochs")
-    for run, state in begun.items():
-        if run in points:
-            past = state["training"]["history"]
-            assert past
+    for run, state in unfinished.items():
+        if run in trials:
+            history = state["training"]["history"]
+            assert history
             seconds = epochs[epochs["trial"] == run].sort_values("epoch")["seconds"]
-            assert seconds.tolist()[: len(past)] == [epoch["seconds"] for epoch in past]
+            assert seconds.tolist()[: len(history)] == [epoch["seconds"] for epoch in history]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_in_order_and_says_how_to_go_on(signum: signal.Signals, sweep: Path, tmp_path: Path) -> None:
+def test_a_signal_stops_the_driver_which_prints_the_resume_command(
+    signum: signal.Signals, sweep: Path, tmp_path: Path
+) -> None:
     driver = start(tmp_path, "run", str(sweep), "--storage", "here")
     store = Store(str(tmp_path / "here"))
-    wait_until(lambda: bool(store.checkpoints() | store.artifacts("scores")), "a first sign of training")
+    wait_until(lambda: bool(store.checkpoints() | store.artifacts("scores")), "a first checkpoint or score")
     driver.send_signal(signum)
     assert driver.wait(timeout=60) == 128 + signum
     output = (tmp_path / "driver.log").read_text()

@@ -1,4 +1,4 @@
-"""A method from outside the package, through a real sweep: in the driver, in the workers, and in every command."""
+"""A plug-in method in a real sweep: in the driver, in the workers and in every command."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 from support.cli import COMMAND
 
 MODULE = '''
-"""The weights of largest magnitude in every other layer; and all of the others."""
+"""Keeps the weights of largest magnitude, and all weights of chosen layers."""
 
 from typing import Literal
 
@@ -27,7 +27,7 @@ from sparsweep.trainables.sparsifiers.masked_params import Tensors
 
 @sparsifiers.register
 class Favoured(SaliencyPruning):
-    """Magnitudes, those of some layers counted more."""
+    """Magnitude pruning with larger scores in the chosen layers."""
 
     name: Literal["favoured"] = "favoured"
     layers: tuple[str, ...] = Field(default=())
@@ -38,7 +38,7 @@ class Favoured(SaliencyPruning):
 
 @difficulties.register
 class Easy(Difficulty):
-    """Nothing is made hard."""
+    """No difficulty."""
 
     name: Literal["easy"] = "easy"
 '''
@@ -52,10 +52,10 @@ grids:
 """
 
 
-def test_a_module_on_the_path_is_in_every_command(tmp_path: Path) -> None:
+def test_every_command_loads_a_plugin_from_the_path(tmp_path: Path) -> None:
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules/their_methods.py").write_text(MODULE)
-    (tmp_path / "theirs.yaml").write_text(SWEEP)
+    (tmp_path / "plugin.yaml").write_text(SWEEP)
     path = os.pathsep.join([str(tmp_path / "modules"), *filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()])
 
     def call(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,43 +65,43 @@ def test_a_module_on_the_path_is_in_every_command(tmp_path: Path) -> None:
             command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=240, check=False
         )
 
-    without = call("plan", "theirs.yaml")
+    without = call("plan", "plugin.yaml")
     assert without.returncode == 2 and "unknown sparsifier 'favoured'" in without.stderr
     plugin = ("--plugin", "their_methods")
     listed = {row["name"] for row in json.loads(call("list", "sparsifiers", "--json", *plugin).stdout)}
     assert {"favoured", "set"} <= listed
-    assert json.loads(call("plan", "theirs.yaml", "--json", *plugin).stdout)["missing"] == 2
-    ran = call("run", "theirs.yaml", *plugin)
-    assert ran.returncode == 0, ran.stderr
-    assert "2 trials: 2 done" in ran.stdout
+    assert json.loads(call("plan", "plugin.yaml", "--json", *plugin).stdout)["missing"] == 2
+    run = call("run", "plugin.yaml", *plugin)
+    assert run.returncode == 0, run.stderr
+    assert "2 trials: 2 done" in run.stdout
     trials = pd.read_parquet(tmp_path / "runs/results/trials")
     assert trials["sparsifier"].tolist() == ["favoured"] * 2 and trials["difficulty"].tolist() == ["easy"] * 2
     layers = pd.read_parquet(tmp_path / "runs/results/layers").set_index("layer")["density"]
     assert (layers["linear.weight"] == 1).all() and (layers["conv1.weight"] == 1).all()
     for command in (("status",), ("resume",), ("figures",)):
-        done = call(*command, "theirs", *plugin)
-        assert done.returncode == 0, done.stderr
+        process = call(*command, "plugin", *plugin)
+        assert process.returncode == 0, process.stderr
     trial = trials["trial"].iloc[0]
     assert json.loads(call("show", trial, "--json", *plugin).stdout)["spec"]["sparsifier"]["name"] == "favoured"
     assert call("export", trial, *plugin).returncode == 0
-    wrong = call("run", "theirs.yaml", "--plugin", "there_is_none")
+    wrong = call("run", "plugin.yaml", "--plugin", "there_is_none")
     assert wrong.returncode == 2
     assert wrong.stderr == (
         "sparsweep: --plugin there_is_none: cannot be imported: ModuleNotFoundError: No module named 'there_is_none'\n"
     )
 
 
-def test_the_current_folder_brings_plugins_and_replaces_nothing(tmp_path: Path) -> None:
-    """A file of the user's that is called like a package of ours is imported by neither driver nor workers."""
+def test_plugins_load_from_the_current_folder_but_replace_no_package(tmp_path: Path) -> None:
+    """Neither driver nor workers import a user's file that has the name of a package of sparsweep or of PyTorch."""
     (tmp_path / "their_methods.py").write_text(MODULE)
-    (tmp_path / "theirs.yaml").write_text(SWEEP)
-    for room in ("trainables", "tuner", "torch"):
-        (tmp_path / f"{room}.py").write_text("raise SystemExit('the wrong one')")
+    (tmp_path / "plugin.yaml").write_text(SWEEP)
+    for package in ("trainables", "tuner", "torch"):
+        (tmp_path / f"{package}.py").write_text("raise SystemExit('the wrong one')")
     path = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), os.getcwd()])
-    command = [COMMAND[0], "-P", *COMMAND[1:], "run", "theirs.yaml", "--plugin", "their_methods"]
+    command = [COMMAND[0], "-P", *COMMAND[1:], "run", "plugin.yaml", "--plugin", "their_methods"]
     environment = {**os.environ, "PYTHONPATH": path}
-    ran = subprocess.run(
+    run = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=environment, timeout=240, check=False
     )
-    assert ran.returncode == 0, ran.stderr
-    assert "2 trials: 2 done" in ran.stdout
+    assert run.returncode == 0, run.stderr
+    assert "2 trials: 2 done" in run.stdout

@@ -1,4 +1,4 @@
-"""The quickstart as a user has it: the whole sweep, its figures, and the numbers behind them."""
+"""The quickstart as a user runs it: the complete sweep, its figures and their data."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def test_quickstart(sparsweep: Call, tmp_path: Path) -> None:
     assert "57 trials: 57 done" in run.stdout
     trials = pd.read_parquet(tmp_path / "runs/results/trials")
     dense = trials[trials["sparsifier"] == "dense"]
-    assert not dense["undertrained"].any()  # the reference was trained to its end
-    assert 0.8 < dense["test_accuracy"].mean() < 0.95  # and what EL2N calls hard is hard
+    assert not dense["undertrained"].any()  # the dense reference trained long enough
+    assert 0.8 < dense["test_accuracy"].mean() < 0.95  # the samples that EL2N selects are difficult
     assert sparsweep("figures", "quickstart").returncode == 0
     drawn = {path.name for path in (tmp_path / "runs/figures/quickstart").iterdir()}
     kinds = ("accuracy_vs_sparsity", "ratio_heatmap", "variant_bars", "layer_density", "density_effect")

@@ -1,4 +1,4 @@
-"""The README's examples, run as they stand there."""
+"""Runs the examples of the README."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ README = (ROOT / "README.md").read_text()
 
 
 def block(language: str, containing: str) -> str:
-    """The README's one code block of ``language`` that contains the given text."""
+    """Return the only code block of ``language`` in the README that contains the given text."""
     blocks = [text for text in re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL) if containing in text]
     assert len(blocks) == 1
     return blocks[0]
 
 
-def test_the_sweep_file_is_a_sweep() -> None:
+def test_the_sweep_file_is_valid() -> None:
     trials = parse_sweep(block("yaml", "grids:"), "mine").trials.values()
     assert len(trials) == 2 * 3 * (1 + (1 + 1 + 2) * 5)
 
 
-def test_the_search_is_a_search(tmp_path: Path) -> None:
+def test_the_search_is_valid(tmp_path: Path) -> None:
     sweep = parse_sweep(block("yaml", "search:"), "best")
     assert sweep.search and OptunaStudy(sweep, Store(str(tmp_path))).ask()
 
 
-def test_its_commands_and_pictures_exist() -> None:
+def test_commands_and_images_of_the_readme_exist() -> None:
     commands = set(re.findall(r"^sparsweep (\w+)", block("console", "sparsweep plan"), re.MULTILINE))
     assert commands >= {"plan", "run", "status", "resume", "figures", "claims", "report", "export", "show", "list"}
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
@@ -50,10 +50,13 @@ def test_its_commands_and_pictures_exist() -> None:
         assert (ROOT / picture).is_file()
 
 
-def test_a_method_is_one_file_and_its_results_are_read_by_pandas(tmp_path: Path) -> None:
-    """The package with the README's file added: listed, run in a sweep, and analysed by the README's pandas code."""
-    for room in ("trainables", "tuner", "analysis"):
-        shutil.copytree(ROOT / room, tmp_path / "sparsweep" / room, ignore=shutil.ignore_patterns("__pycache__"))
+def test_the_example_method_runs_and_pandas_reads_its_results(tmp_path: Path) -> None:
+    """The README's file is added to a copy of the package.
+
+    The method is listed, run in a sweep, and analyzed with the README's pandas code.
+    """
+    for package in ("trainables", "tuner", "analysis"):
+        shutil.copytree(ROOT / package, tmp_path / "sparsweep" / package, ignore=shutil.ignore_patterns("__pycache__"))
     example = block("python", "@sparsifiers.register")
     path = re.match(r"# (\S+)\n", example)
     assert path
@@ -66,16 +69,16 @@ def test_a_method_is_one_file_and_its_results_are_read_by_pandas(tmp_path: Path)
     def python(*arguments: str) -> str:
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
         command = [sys.executable, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        process = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
+        assert process.returncode == 0, process.stderr
+        return process.stdout
 
     command = ("-m", "sparsweep.tuner.cli.app")
     assert re.search(r"^magnitude_at_init +The largest initial", python(*command, "list", "sparsifiers"), re.M)
     assert "6 trials: 6 done" in python(*command, "run", "mine.yaml")
     trials = pd.read_parquet(tmp_path / "runs/results/trials")
-    ours = trials[trials["sparsifier"] == "magnitude_at_init"]
-    assert (ours["density"] * 77_072).round().tolist() == ((1 - ours["sparsity"]) * 77_072).round().tolist()
+    pruned = trials[trials["sparsifier"] == "magnitude_at_init"]
+    assert (pruned["density"] * 77_072).round().tolist() == ((1 - pruned["sparsity"]) * 77_072).round().tolist()
 
     (tmp_path / "analyse.py").write_text(block("python", "pivot_table").replace("quickstart", "mine"))
     printed = python("analyse.py")

@@ -1,4 +1,4 @@
-"""What is given up after a sweep is made again by the commands that the messages name, bit for bit."""
+"""Deleted weights and scores are recreated, identical in all bits, by the commands that the messages name."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def contents(storage: Path, folder: str) -> dict[str, bytes]:
 
 
 def named_command(output: str) -> list[str]:
-    """The arguments of the command at the end of a message."""
+    """Return the arguments of the command at the end of a message."""
     return shlex.split(output.rpartition(": sparsweep ")[2])
 
 
-def test_weights_and_scores_come_back(sparsweep: Call, tmp_path: Path) -> None:
+def test_weights_and_scores_are_recreated(sparsweep: Call, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SWEEP)
-    ran = sparsweep("run", "small.yaml", *STORAGE)
-    assert ran.returncode == 0, ran.stderr
+    run = sparsweep("run", "small.yaml", *STORAGE)
+    assert run.returncode == 0, run.stderr
     runs = tmp_path / "its runs"
     artifacts, results = contents(runs, "artifacts"), contents(runs, "results")
     assert len(artifacts) == 2 + 2
@@ -47,18 +47,20 @@ def test_weights_and_scores_come_back(sparsweep: Call, tmp_path: Path) -> None:
 
     trials = pd.read_parquet(runs / "results/trials")
     sparse = trials[trials["sparsifier"] == "omp"]["trial"].item()
-    lost = sparsweep("export", sparse, *STORAGE)
-    assert lost.returncode == 2 and f"the weights of {sparse} are not in" in lost.stderr
-    again = sparsweep(*named_command(lost.stderr))
+    export = sparsweep("export", sparse, *STORAGE)
+    assert export.returncode == 2 and f"the weights of {sparse} are not in" in export.stderr
+    recreated = sparsweep(*named_command(export.stderr))
     # The sparse network starts from the dense one, which starts from the scores.
-    assert again.returncode == 0 and "small: 4 runs recreated, 0 still missing" in again.stdout, again.stderr
+    assert recreated.returncode == 0 and "small: 4 runs recreated, 0 still missing" in recreated.stdout, (
+        recreated.stderr
+    )
     assert sparsweep("export", sparse, *STORAGE).returncode == 0
     assert contents(runs, "artifacts") == artifacts
 
     for score in (runs / "artifacts/scores").iterdir():
         score.unlink()
-    drawn = sparsweep("figures", "small", *STORAGE)
-    assert "sample_examples: not drawn" in drawn.stdout
-    assert sparsweep(*named_command(drawn.stderr)).returncode == 0
+    figures = sparsweep("figures", "small", *STORAGE)
+    assert "sample_examples: not drawn" in figures.stdout
+    assert sparsweep(*named_command(figures.stderr)).returncode == 0
     assert "sample_examples.png" in sparsweep("figures", "small", *STORAGE).stdout
     assert contents(runs, "artifacts") == artifacts and contents(runs, "results") == results

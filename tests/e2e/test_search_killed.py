@@ -1,4 +1,4 @@
-"""A search whose driver dies without warning, and a resume that loses and repeats no suggestion."""
+"""A search whose driver is killed, and a resume that neither loses nor repeats a suggestion."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ search:
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_where_it_was(sparsweep: Call, tmp_path: Path) -> None:
+def test_a_killed_search_continues_with_the_next_suggestion(sparsweep: Call, tmp_path: Path) -> None:
     path = tmp_path / "killed.yaml"
     path.write_text(SWEEP)
     store = Store(str(tmp_path / "runs"))
@@ -37,7 +37,7 @@ def test_a_killed_search_goes_on_where_it_was(sparsweep: Call, tmp_path: Path) -
         time.sleep(0.05)
     driver.kill()
     driver.wait()
-    time.sleep(3)  # the workers end with their driver
+    time.sleep(3)  # the workers exit after their driver
     before = list(suggestions("killed", store))
     rows = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs/results/trials").iterdir()}
     assert 3 <= len(before) < 10
@@ -48,7 +48,7 @@ def test_a_killed_search_goes_on_where_it_was(sparsweep: Call, tmp_path: Path) -
     after = list(suggestions("killed", store))
     assert after[: len(before)] == before and len({suggestion.spec.id for suggestion in after}) == 10
     assert {file: file.stat().st_mtime_ns for file in rows} == rows
-    # Prerequisites came first: what OMP prunes is there, and no point of the search.
-    dense = {need.id for suggestion in after for need in suggestion.spec.prerequisites()}
+    # Prerequisites ran first: the dense networks that OMP prunes are stored, and they do not count as trials.
+    dense = {parent.id for suggestion in after for parent in suggestion.spec.prerequisites()}
     assert dense and dense <= store.artifacts("weights")
     assert json.loads(sparsweep("status", "killed", "--json").stdout)["trials"] == 10

@@ -1,4 +1,4 @@
-"""Trials that share a device, in real processes: the measurement, and memory that does not suffice."""
+"""Trials that share a device, in real processes: the throughput measurement, and a lack of memory."""
 
 from __future__ import annotations
 
@@ -40,41 +40,39 @@ retries: 0
 
 @pytest.fixture
 def machine() -> Iterator[None]:
-    """Two CPUs, and a GPU by name only: Ray gives out shares of it."""
+    """Start Ray with two CPUs and a GPU that exists only as a Ray resource."""
     ray.init(address="local", num_cpus=2, num_gpus=1, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 
 
-def test_processes_are_measured_together(machine: None) -> None:
+def test_processes_are_measured_at_the_same_time(machine: None) -> None:
     with throughput.start_actors(SPEC, ExecutionConfig(), "cpu", 2) as actors:
         assert throughput.joint_rate(actors, 1) > 0
         assert throughput.joint_rate(actors, 2) > 0
 
 
-def test_what_was_measured_is_not_measured_again(
-    machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_measurement_is_not_repeated(machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throughput, "TRIALS_PER_GPU", (1, 2))
-    planted = {1: 100.0, 2: 180.0, 3: 181.0}
-    monkeypatch.setattr(throughput, "joint_rate", lambda actors, count: planted[count])
+    rates = {1: 100.0, 2: 180.0, 3: 181.0}
+    monkeypatch.setattr(throughput, "joint_rate", lambda actors, count: rates[count])
     messages: list[str] = []
     store = Store(str(tmp_path))
     assert throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), store, messages.append, "cpu") == 2
-    planted.clear()
+    rates.clear()
     assert throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), store, messages.append, "cpu") == 2
     assert len(messages) == 1 and "1: 100, 2: 180, 3: 181" in messages[0]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU that PyTorch can use")
-def test_a_gpu_that_pytorch_cannot_use_is_named_before_any_trial(machine: None, tmp_path: Path) -> None:
-    """The machine says that it has one, as a driver too old for PyTorch would make Ray believe."""
+def test_a_gpu_that_pytorch_cannot_use_is_an_error_before_any_trial(machine: None, tmp_path: Path) -> None:
+    """Ray reports a GPU that PyTorch cannot use, as with a GPU driver that is too old for PyTorch."""
     with pytest.raises(SweepError, match=r"^resources\.gpus: 'auto' failed, PyTorch cannot use .*NVIDIA.*gpus=0"):
         throughput.measure_gpu_sharing([SPEC], ExecutionConfig(), Store(str(tmp_path)), print)
 
 
 def crowded() -> type[SparseTrainable]:
-    """Odd seeds find no memory on a quarter of the card, and seed 3 none on a third."""
+    """Return a trainable that runs out of memory: odd seeds on 1/4 of the GPU, and seed 3 also on 1/3."""
 
     class Crowded(SparseTrainable):
         def setup(self, config: dict[str, Any], device: str = "cuda", **options: Any) -> None:
@@ -89,7 +87,7 @@ def crowded() -> type[SparseTrainable]:
     return Crowded
 
 
-def test_no_trial_is_lost_where_memory_does_not_suffice(
+def test_no_trial_is_lost_when_gpu_memory_is_too_small(
     machine: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(driver, "SparseTrainable", crowded())
@@ -97,9 +95,9 @@ def test_no_trial_is_lost_where_memory_does_not_suffice(
     sweep, store = parse_sweep(SWEEP, "crowded"), Store(str(tmp_path))
     state = compute_state(build_graph(sweep.trials), store)
     images = {SPEC.dataset_spec.model_dump_json(): SPEC.dataset_spec.load()}
-    with ProgressCallback(sweep.name, state, store) as watch:
-        driver.execute(RunOptions(sweep, store), state, images, watch)
-    assert store.finished() == set(sweep.trials) == watch.done
-    assert not watch.failed and not store.failures()
+    with ProgressCallback(sweep.name, state, store) as progress:
+        driver.execute(RunOptions(sweep, store), state, images, progress)
+    assert store.finished() == set(sweep.trials) == progress.done
+    assert not progress.failed and not store.failures()
     failed = {row["trial"] for row in tables.read_table(store.storage, "failures")[0].to_pylist()}
     assert sweep.trials.keys() >= failed >= {run for run, trial in sweep.trials.items() if trial.seed == 3}

@@ -1,4 +1,4 @@
-"""A sweep from YAML through Ray Tune to Parquet, as a user runs it."""
+"""A sweep from YAML through Ray Tune to Parquet, run as a user runs it."""
 
 from __future__ import annotations
 
@@ -25,14 +25,15 @@ from sparsweep.tuner.planning.graph import build_graph
 from support.cli import Call, assert_same_results
 
 
-def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> None:
+def test_smoke_runs_once_and_an_extended_sweep_adds_only_new_trials(sparsweep: Call, tmp_path: Path) -> None:
     first = sparsweep("run", "smoke")
     assert first.returncode == 0, first.stderr
     assert "smoke: 12 trials: 12 done" in first.stdout
     storage = tmp_path / "runs"
     graph = build_graph(read_sweep("smoke").trials)
     log = (storage / "sweeps/smoke/log.txt").read_text()
-    # Each dense trial is trained once and serves LTH, OMP and its own point; the two scoring runs serve both ratios.
+    # Each dense trial runs once: it is a trial of the sweep and the parent of LTH and OMP. Both data ratios share the
+    # two scoring runs.
     for run in graph.runs:
         assert log.count(f"started {run} ") == 1
         assert log.count(f"finished {run} ") == 1
@@ -52,11 +53,11 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
     assert all(torch.all(weights["model"][name][~mask] == 0) for name, mask in weights["masks"].items())
 
     before = {path: path.stat().st_mtime_ns for path in storage.glob("results/*/*.parquet")}
-    began = time.monotonic()
-    again = sparsweep("run", "smoke")
-    assert again.returncode == 0
-    assert "runs to do" not in again.stderr
-    assert time.monotonic() - began < 30  # nothing is started: this is seconds, where a run takes half a minute
+    start = time.monotonic()
+    rerun = sparsweep("run", "smoke")
+    assert rerun.returncode == 0
+    assert "runs to do" not in rerun.stderr
+    assert time.monotonic() - start < 30  # no run starts, so this takes seconds; the sweep takes half a minute
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
     wider = tmp_path / "wider.yaml"
@@ -73,22 +74,23 @@ def test_smoke_runs_once_and_is_extended(sparsweep: Call, tmp_path: Path) -> Non
     assert len(pd.read_parquet(storage / "results/trials")) == 16
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
-    one = list(graph.trials)[3]
-    shown = json.loads(sparsweep("show", one[:8], "--json").stdout)
-    assert shown["results"]["trial"] == one
-    assert all(Path(path).is_file() for path in shown["files"].values())
+    trial = list(graph.trials)[3]
+    facts = json.loads(sparsweep("show", trial[:8], "--json").stdout)
+    assert facts["results"]["trial"] == trial
+    assert all(Path(path).is_file() for path in facts["files"].values())
 
-    drawn = sparsweep("figures", "smoke")
-    assert drawn.returncode == 0, drawn.stderr
+    figures = sparsweep("figures", "smoke")
+    assert figures.returncode == 0, figures.stderr
     for name in ("accuracy_vs_sparsity", "ratio_heatmap"):
         for suffix, magic in ((".png", b"\x89PNG"), (".pdf", b"%PDF"), (".csv", b"")):
-            content_of = (storage / "figures/smoke" / (name + suffix)).read_bytes()
-            assert content_of.startswith(magic) and len(content_of) > 100
+            figure = (storage / "figures/smoke" / (name + suffix)).read_bytes()
+            assert figure.startswith(magic) and len(figure) > 100
 
 
-def test_ray_and_a_profile_change_nothing(sparsweep: Call, tmp_path: Path) -> None:
-    """A sweep through Ray's workers, one of them watched by a profiler, gives bit for bit what the same runs give one
-    after the other in this process.
+def test_ray_and_a_profiler_do_not_change_results(sparsweep: Call, tmp_path: Path) -> None:
+    """A sweep in Ray's workers, with a profiler in one of them, gives the results of a plain loop.
+
+    The plain loop executes the same runs one after the other in this process. All bits must agree.
     """
     sweep = tmp_path / "both.yaml"
     sweep.write_text(
@@ -103,20 +105,20 @@ grids:
     run = sparsweep("run", str(sweep), "--profile-trial", watched[:6])
     assert run.returncode == 0 and re.search(r"^one epoch, \d+ steps", run.stderr, re.M) and "backward" in run.stderr
     assert json.loads((tmp_path / f"runs/profiles/{watched}/trace.json").read_text())["traceEvents"]
-    here = Store(str(tmp_path / "here"))
+    loop_store = Store(str(tmp_path / "loop"))
     for spec in build_graph(read_sweep(str(sweep)).trials).runs.values():
         images = spec.dataset_spec.load()
 
-        def placed(trial: TrialSpec, images: ImageData = images) -> DeviceData:
+        def device_data(trial: TrialSpec, images: ImageData = images) -> DeviceData:
             return to_device_data(images, trial.model.channels, trial.model.min_size, torch.device("cpu"))
 
-        inputs = RunInputs(lambda images=images: images, placed)
-        assert open_run(spec, inputs, here, "here").run_for(float("inf")).is_finished
-    assert_same_results(tmp_path / "runs", tmp_path / "here")
+        inputs = RunInputs(lambda images=images: images, device_data)
+        assert open_run(spec, inputs, loop_store, "loop").run_for(float("inf")).is_finished
+    assert_same_results(tmp_path / "runs", tmp_path / "loop")
 
 
-def test_a_trial_that_fails_fails_alone(sparsweep: Call, tmp_path: Path) -> None:
-    """One trial cannot write its weights, and what it is needed for waits; all others finish; a resume mends it."""
+def test_a_failed_trial_blocks_only_its_dependents(sparsweep: Call, tmp_path: Path) -> None:
+    """One trial cannot write its weights. Its dependents are blocked, all others finish, and a resume repairs it."""
     sweep = tmp_path / "fails.yaml"
     sweep.write_text(
         """
@@ -129,8 +131,8 @@ retries: 1
     )
     trials = read_sweep(str(sweep)).trials.values()
     dense = next(trial.id for trial in trials if trial.sparsifier.name == "dense" and trial.seed == 1)
-    in_the_way = tmp_path / "runs/artifacts/weights" / f"{dense}.pt"
-    (in_the_way / "full").mkdir(parents=True)
+    obstacle = tmp_path / "runs/artifacts/weights" / f"{dense}.pt"
+    (obstacle / "full").mkdir(parents=True)
 
     run = sparsweep("run", str(sweep))
     assert run.returncode == 1, run.stderr
@@ -146,12 +148,12 @@ retries: 1
 
     assert "Traceback" in sparsweep("show", dense).stdout
 
-    held = sparsweep("run", str(sweep))
-    assert held.returncode == 1
-    assert "sparsweep resume fails" in held.stderr
+    refused = sparsweep("run", str(sweep))
+    assert refused.returncode == 1
+    assert "sparsweep resume fails" in refused.stderr
 
-    (in_the_way / "full").rmdir()
-    in_the_way.rmdir()
+    (obstacle / "full").rmdir()
+    obstacle.rmdir()
     resumed = sparsweep("resume", "fails")
     assert resumed.returncode == 0, resumed.stderr
     assert "6 trials: 6 done" in resumed.stdout
@@ -184,17 +186,17 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize("call", BAD_CALLS, ids=" ".join)
-def test_bad_calls_are_one_line_and_write_nothing(
+def test_bad_calls_print_one_line_and_write_nothing(
     call: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "broken.yaml").write_text("grids: [")
     (tmp_path / "file").write_text("a file is no folder")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["sparsweep", *call])
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exit_info:
         main()
     output = capfd.readouterr()
-    assert ended.value.code == 2
+    assert exit_info.value.code == 2
     assert output.out == ""
     assert len(output.err.splitlines()) == 1, output.err
     assert BAD_CALLS[call] in output.err
@@ -209,21 +211,21 @@ def test_bad_calls_are_one_line_and_write_nothing(
         (("--set", "resources.cpus=9999"), "resources: a trial needs more than this node has (got {'cpu': 9999.0}"),
     ],
 )
-def test_a_cluster_that_cannot_serve_is_a_wrong_call(
+def test_an_unsuitable_cluster_is_a_usage_error(
     arguments: tuple[str, ...], named: str, sparsweep: Call, tmp_path: Path
 ) -> None:
     if "auto" in arguments and any(process.name() == "raylet" for process in psutil.process_iter()):
-        pytest.skip("there is a Ray cluster on this machine, and auto finds it")
-    answer = sparsweep("run", "smoke", *arguments)
-    assert answer.returncode == 2, answer.stderr
-    assert f"sparsweep: {named}" in answer.stderr.replace("smoke: ", "")
+        pytest.skip("a Ray cluster runs on this machine, and auto finds it")
+    process = sparsweep("run", "smoke", *arguments)
+    assert process.returncode == 2, process.stderr
+    assert f"sparsweep: {named}" in process.stderr.replace("smoke: ", "")
     assert not Store(str(tmp_path / "runs")).finished()
 
 
-def test_a_bad_call_is_an_exit_code_to_the_shell(sparsweep: Call) -> None:
-    answer = sparsweep("run", "smoke", "--set", "recipe.epochs=0")
-    assert answer.returncode == 2
+def test_a_bad_call_exits_with_code_2(sparsweep: Call) -> None:
+    process = sparsweep("run", "smoke", "--set", "recipe.epochs=0")
+    assert process.returncode == 2
     assert (
-        answer.stderr
+        process.stderr
         == "sparsweep: smoke: grids.0: recipe.epochs: Input should be greater than or equal to 1 (got 0)\n"
     )

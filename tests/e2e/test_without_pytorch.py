@@ -1,4 +1,4 @@
-"""The command does without PyTorch, which only workers load: it starts at once and is small for as long as it runs."""
+"""The command never imports PyTorch; only workers do. Therefore the command starts fast and uses little memory."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ grids:
 
 
 @pytest.mark.parametrize("sweep", ["all-sparsifiers", "paper"])
-def test_sweeps_are_priced(sweep: str, tmp_path: Path) -> None:
-    found = call(tmp_path, "plan", sweep, "--json")
-    assert '"train_flops"' in found.stdout
+def test_the_cost_of_a_sweep_is_estimated(sweep: str, tmp_path: Path) -> None:
+    process = call(tmp_path, "plan", sweep, "--json")
+    assert '"train_flops"' in process.stdout
 
 
-def test_a_sweep_is_run_and_looked_at(tmp_path: Path) -> None:
+def test_a_sweep_runs_and_is_reported(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(SWEEP)
     assert "small: 3 trials: 3 done" in call(tmp_path, "run", "small.yaml").stdout
     trial = min(Store(str(tmp_path / "runs")).finished())
@@ -43,7 +43,7 @@ def test_a_sweep_is_run_and_looked_at(tmp_path: Path) -> None:
 
 
 def call(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command in ``folder``, which must end well and without PyTorch."""
-    found = subprocess.run([sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, cwd=folder)
-    assert found.returncode == 0, found.stderr
-    return found
+    """Run the command in ``folder``. Fail if it exits with an error or imports PyTorch."""
+    process = subprocess.run([sys.executable, "-c", COMMAND, *arguments], capture_output=True, text=True, cwd=folder)
+    assert process.returncode == 0, process.stderr
+    return process
