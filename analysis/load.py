@@ -22,8 +22,9 @@ from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import pandas as pd
+import pyarrow as pa
 
-from sparsweep.analysis import arguments, snapshot
+from sparsweep.analysis import arguments, outcome_files, snapshot
 from sparsweep.trainables.storage import schemas, tables
 
 Filters = arguments.Condition | Sequence[arguments.Condition] | Sequence[Sequence[arguments.Condition]]
@@ -62,6 +63,43 @@ def load_layers(
     return _load("layers", storage, trials, columns, filters, sweep)
 
 
+def load_outcomes(
+    storage: str | PathLike[str] = "runs",
+    trials: str | Iterable[str] | None = None,
+    columns: str | Iterable[str] | None = None,
+    filters: Filters | None = None,
+    sweep: str | None = None,
+) -> pd.DataFrame:
+    """Return one row per trial, split and sample: what the trained network predicts. ``trial``, ``split``: categories.
+
+    Each trial has as many rows as its splits have images. Select trials, a split and columns; ``analysis.outcomes``
+    has analyses that read a hundred million rows in pieces.
+    """
+    table, place = "outcomes", arguments.storage_text(storage)
+    ids, names = _trials(place, trials, sweep), arguments.column_names(columns)
+    alternatives = arguments.alternatives(table, filters)
+    wanted = tables.make_selection(table, None, names, alternatives)
+    read = tuple(dict.fromkeys((*wanted.columns, *wanted.filter_columns)))
+    parts = [
+        (rows if wanted.where is None else rows.filter(wanted.where)).select(wanted.columns)
+        for rows in outcome_files.read_batches(place, _splits(alternatives), ids, read)
+    ]
+    if not parts:
+        return schemas.SCHEMAS[table].empty_table().select(wanted.columns).to_pandas()
+    return pa.concat_tables(parts).unify_dictionaries().to_pandas()
+
+
+def _splits(alternatives: tables.Filters | None) -> set[str] | None:
+    """Return the splits that rows can have to meet one of ``alternatives``. None: any."""
+    splits: set[str] = set()
+    for conditions in alternatives or [[]]:
+        values = {value for name, operator, value in conditions if name == "split" and operator in ("=", "==")}
+        if not values:
+            return None
+        splits |= values
+    return splits
+
+
 def load_failures(
     storage: str | PathLike[str] = "runs",
     trials: str | Iterable[str] | None = None,
@@ -74,7 +112,7 @@ def load_failures(
 
 
 def describe(table: str = "trials") -> pd.DataFrame:
-    """Return the columns of ``trials``, ``epochs``, ``layers`` or ``failures``: ``column``, ``type``, ``meaning``."""
+    """Return the columns of a table: ``column``, ``type``, ``meaning``."""
     if table not in schemas.SCHEMAS:
         raise ValueError(f"table: unknown (got {table!r}). Choose from: {', '.join(schemas.SCHEMAS)}.")
     rows = [(field.name, str(field.type), field.metadata[b"description"].decode()) for field in schemas.SCHEMAS[table]]
@@ -90,14 +128,17 @@ def _load(
     sweep: str | None,
 ) -> pd.DataFrame:
     place = arguments.storage_text(storage)
-    ids, names = arguments.trial_ids(trials), arguments.column_names(columns)
-    if sweep is not None:
-        members = _members(place, sweep)
-        ids = [trial for trial in members if ids is None or trial in ids]
+    ids, names = _trials(place, trials, sweep), arguments.column_names(columns)
     rows, damaged = snapshot.read(place, table, ids, names, arguments.alternatives(table, filters))
     for path in damaged:
         tables.warn_damaged(table, path)
     return rows.to_pandas()
+
+
+def _trials(storage: str, trials: str | Iterable[str] | None, sweep: str | None) -> list[str] | None:
+    """Return the ids that ``trials`` and ``sweep`` select together. None: all."""
+    ids = arguments.trial_ids(trials)
+    return ids if sweep is None else [trial for trial in _members(storage, sweep) if ids is None or trial in ids]
 
 
 def _members(storage: str, sweep: str) -> list[str]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from sparsweep.analysis import outcome_files
 from sparsweep.trainables.storage import addresses, mark, schemas, tables
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,8 @@ def compact(storage: str, table: str) -> tuple[int, int]:
     Raises:
         OSError: The storage cannot be written.
     """
+    if table == outcome_files.TABLE:
+        return outcome_files.compact(storage)
     return _write(storage, table, tables.list_files(storage, table))
 
 

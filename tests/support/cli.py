@@ -21,10 +21,10 @@ def results(storage: Path, table: str) -> pd.DataFrame:
     """A table as pandas reads it, without what differs between two runs of the same trial."""
     frame = pd.read_parquet(storage / "results" / table)
     frame = frame.drop(columns=[name for name in CIRCUMSTANCES if name in frame])
-    return frame.sort_values([name for name in ("trial", "epoch", "position") if name in frame], ignore_index=True)
+    return frame.sort_values([name for name in ("trial", "epoch", "position", "split", "sample") if name in frame], ignore_index=True)
 
 
 def assert_same_results(one: Path, other: Path) -> None:
     """All numbers of two storages are equal, bit for bit."""
-    for table in ("trials", "epochs", "layers"):
+    for table in ("trials", "epochs", "layers", "outcomes"):
         pd.testing.assert_frame_equal(results(one, table), results(other, table), check_exact=True)

@@ -122,6 +122,11 @@ def format_status(report: dict[str, Any]) -> list[str]:
     if report.get("stopped"):
         counts += f"; {report['stopped']} more stopped early"
     lines = [f"{report['sweep']}: {report['trials']} trials: {counts}"]
+    if report["evaluations"] and not report["alive"]:
+        lines.append(
+            f"  {report['evaluations']} finished trials lack outcomes. "
+            f"Evaluate their weights: sparsweep resume {report['sweep']}"
+        )
     for run in report["running_now"]:
         lines.append(f"  running {run['trial']} ({run['what']}): epoch {run['epoch']} of {run['epochs']}")
     for run in report["failures"]:
