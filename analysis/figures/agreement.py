@@ -29,6 +29,7 @@ from sparsweep.analysis.outcomes.agreement import OTHER_KEYS
 
 COLORS = "GnBu"
 _CELL, _NAMES = 0.34, 1.0  # inches
+_LINE = 0.12  # smallest height of a row, beside which stands a name
 _TEXT, _SMALLEST = 7.0, 3.5  # points, of the number in a cell
 
 
@@ -51,14 +52,12 @@ def draw(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float = 0.8, form: 
     """Draw :func:`table`, without global state."""
     cells = table(trials, outcomes, sparsity)
     known = cells["kappa"].dropna()
-    norm = Normalize(min(0.0, float(known.min())), 1.0) if len(known) else Normalize(0.0, 1.0)
+    norm = Normalize(float(known.min()) - 0.01, float(known.max()) + 0.01) if len(known) else Normalize(0, 1)
     names = labels.methods(cells)
     count = max(len(names), 3)
-    size = (
-        max(layout.PANEL[0], count * _CELL + _NAMES + 0.5),
-        max(layout.PANEL[1], count * _CELL * 0.8 + _NAMES + 0.6),
-    )
-    size = (min(size[0], form.width or size[0]), size[1])
+    wanted = max(layout.PANEL[0], count * _CELL + _NAMES + 0.5)
+    width = min(wanted, form.width or wanted)
+    size = (width, count * max(0.8 * (width - _NAMES - 0.5) / count, _LINE) + _NAMES + 0.3)
 
     def paint(axes: Axes, panel: pd.DataFrame, _: layout.Methods) -> None:
         _paint(axes, panel, names, norm)

@@ -1,11 +1,11 @@
 """Test images that pruning changes: examples of pruning-identified exemplars (Hooker et al., 2019, arXiv 1911.05248).
 
 A row is a method at one sparsity, the one nearest to ``sparsity`` that was run. Of each setting, the comparison with
-the least training data is shown. An exemplar is a test image whose usual prediction (mode over seeds) differs between dense
-and the method. The images on whose predictions most seeds agree come first. Below an image stand the usual prediction
-of dense, that of the method, and the label; a class whose name is too long, or that no installed font can write, is
-shown by its number. A dagger marks a method with under-trained networks, dense included. Images are those of the test
-set as stored.
+the least training data is shown. An exemplar is a test image whose usual prediction (mode over seeds) differs between
+dense and the method; their share of the test images is at the left. The images on whose predictions most seeds agree
+come first. Below an image stand the usual prediction of dense, that of the method, and the label; a class whose name is
+too long, or that no installed font can write, is shown by its number. A dagger marks a method with under-trained
+networks, dense included. Images are those of the test set as stored.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ def table(
 ) -> pd.DataFrame:
     """Return one row per image shown: the arm, ``rank`` (from 0), ``sample``, ``label``.
 
-    ``dense_mode``, ``sparse_mode``: usual predictions. ``dense_agreement``, ``sparse_agreement``: share of seeds that predict the mode. ``share``: of the test images that
-    are exemplars. ``n``, ``dense_n``: seeds. ``undertrained``: number of both. ``images`` are not needed.
+    ``dense_mode``, ``sparse_mode``: usual predictions. ``dense_agreement``, ``sparse_agreement``: share of seeds that
+    predict them. ``share``: of the test images that are exemplars. ``n``, ``dense_n``: seeds. ``undertrained``: number
+    of both. ``images`` are not needed.
 
     Raises:
         ValueError: No trial has per-sample outcomes, no sparse arm has a dense one, or there is no exemplar.
@@ -140,7 +141,8 @@ def _draw_group(
         first = arms[key].iloc[0]
         name = methods[key[:2]][0] + (style.DAGGER if first["undertrained"] else "")
         seeds = labels.seeds(pd.Series([first["n"], first["dense_n"]]))
-        text = [*labels.wrap(name, _NAMES - 0.1, _NAME).splitlines()[:2], f"{key[2]:g}: {first['share']:.1%}", seeds]
+        text = [*labels.wrap(name, _NAMES - 0.1, _NAME).splitlines()[:2], f"sparsity {key[2]:.4g}"]
+        text += [f"{100 * first['share']:.1f} % differ", seeds]
         part.text(0.06 / width, (top - image / 2) / height, "\n".join(text), va="center", fontsize=_NAME - 1)
         for row in arms[key].to_dict("records"):
             left = _NAMES + row["rank"] * image
