@@ -125,8 +125,13 @@ def test_a_random_start_does_not_depend_on_the_memory_layout() -> None:
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 2**16), epsilon=st.floats(0.01, 0.6))
 def test_linf_on_a_linear_network_reaches_the_optimum(from_random: bool, seed: int, epsilon: float) -> None:
-    """The loss of two classes depends on w.x, w the weight difference. Pixels move by epsilon, clipped to [0, 1]."""
-    network, images, labels = random_linear(2, seed), grey(6, seed), torch.tensor([0, 1, 0, 1, 1, 0])
+    """The loss of two classes depends on w.x, w the weight difference. Pixels move by epsilon, clipped to [0, 1].
+
+    Weights are small, so that the softmax does not saturate. In a saturated softmax the float32 gradient of one logit
+    rounds to 0, and the gradient of a pixel has the sign of one class's weight instead of the sign of w.
+    """
+    network = linear(0.1 * weights(random_linear(2, seed)))
+    images, labels = grey(6, seed), torch.tensor([0, 1, 0, 1, 1, 0])
     towards_one = (weights(network)[1] - weights(network)[0]).sign().view(SHAPE)
     signs = torch.where(labels == 0, 1.0, -1.0).view(-1, 1, 1, 1)
     optimum = (images + epsilon * signs * towards_one).clamp(0, 1)

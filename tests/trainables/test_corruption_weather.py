@@ -172,12 +172,26 @@ def test_every_window_of_every_photograph_is_used(tmp_path: Path) -> None:
     assert windows == expected
 
 
+FROST = {
+    (32, 0.2): ((1, 0.2), (1, 0.3), (0.9, 0.4), (0.85, 0.4), (0.75, 0.45), (0.65, 0.5)),
+    (64, 0.3): ((1, 0.3), (0.9, 0.4), (0.8, 0.45), (0.75, 0.5), (0.7, 0.55), (0.65, 0.6)),
+}
+"""Weights of the image and of the photograph by severity, for each image size and scale of the photographs."""
+
+
 @pytest.mark.parametrize("severity", SEVERITIES)
-def test_frost_uses_the_constants_of_the_image_size(severity: int, tmp_path: Path) -> None:
-    folder = photograph(tmp_path / "frost", np.full((220, 250, 3), 60, np.uint8))
-    for side, constants in ((32, (1, 0.2)), (64, (1, 0.3))):
-        out = corrupt(np.full((1, 3, side, side), 100, np.uint8), "frost", 1, 0, "train", frost_folder=folder)
-        assert one_level(out, np.full(out.shape, constants[0] * 100 + constants[1] * 60))
+@pytest.mark.parametrize(("side", "scale"), FROST)
+def test_frost_uses_the_constants_and_the_scale_of_the_image_size(
+    side: int, scale: float, severity: int, tmp_path: Path
+) -> None:
+    """A gray image plus one window of a photograph with random pixels, which identify the window and the scale."""
+    pixels = np.random.default_rng(0).integers(0, 256, (220, 250, 3), dtype=np.uint8)
+    folder = photograph(tmp_path / "frost", pixels)
+    out = corrupt(np.full((1, 3, side, side), 100, np.uint8), "frost", severity, 0, "train", frost_folder=folder)[0]
+    (scaled,) = load_photographs(folder, scale, side, side)
+    windows = np.lib.stride_tricks.sliding_window_view(scaled, (side, side), axis=(0, 1)).reshape(-1, 3, side, side)
+    scene, ice = FROST[side, scale][severity - 1]
+    assert sum(one_level(out, scene * 100 + ice * window) for window in windows.astype(float)) == 1
 
 
 def test_frost_needs_photographs(tmp_path: Path) -> None:

@@ -58,8 +58,11 @@ def test_layer_counts_follow_the_distribution(name: str, distribution: str, digi
 
 
 def test_top_k_with_a_distribution_ranks_within_layers() -> None:
-    """``uniform`` keeps half of each layer: 0.9 and 0.5 of the first, 0.6 of the second."""
-    scores = {"a": torch.tensor([0.1, 0.9, 0.5, 0.3]), "b": torch.tensor([0.6, 0.2])}
+    """``uniform`` keeps half of each layer: 0.9 and 0.8 of the first, 0.6 of the second.
+
+    The three largest scores of the network are all in the first layer.
+    """
+    scores = {"a": torch.tensor([0.1, 0.9, 0.8, 0.7]), "b": torch.tensor([0.6, 0.2])}
     masks = LayerBudget(name="any", distribution="uniform").top_k(scores, 3)
     assert {name: mask.int().tolist() for name, mask in masks.items()} == {"a": [0, 1, 1, 0], "b": [1, 0]}
 
