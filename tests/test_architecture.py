@@ -1,4 +1,4 @@
-"""The rooms and who may enter which (imports run one way), read from the code itself."""
+"""Rules of the architecture, checked on the source code: import directions, sizes, docstrings and packaging."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_all_output_goes_through_one_module() -> None:
 
 
 def test_every_public_method_is_documented_where_it_is_declared() -> None:
-    """Overrides need no docstring of their own, which ruff's rule D102 would ask for."""
+    """Overrides need no docstring, but ruff's rule D102 would require one."""
     missing = []
     for package in (sparsweep.trainables, sparsweep.tuner, sparsweep.analysis):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
@@ -67,7 +67,7 @@ def test_every_public_method_is_documented_where_it_is_declared() -> None:
 
 
 def loaded(modules: str, of: tuple[str, ...]) -> str:
-    """Which packages ``of`` these a new process has loaded once it has imported ``modules``: a list as printed."""
+    """Import ``modules`` in a new process. Return the loaded packages among ``of``, as a printed list."""
     code = f"import sys, {modules}; print([name for name in {of!r} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     return result.stdout.strip()
@@ -100,7 +100,7 @@ def test_versions_are_pinned_by_name_alone() -> None:
 
 
 def test_every_folder_is_packaged() -> None:
-    """What lies in a package is installed under its name, and nothing else is."""
+    """Each folder of a package is installed under its name, and no other folder is."""
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
     tracked = subprocess.run(
         ["git", "ls-files", *PACKAGES], capture_output=True, text=True, check=True, cwd=ROOT

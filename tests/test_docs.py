@@ -1,4 +1,4 @@
-"""Pages of docs/ name what the code has."""
+"""Pages of docs/ list the packages of the source code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests that start processes carry programs as text. No tool follows a rename into text, so this test does."""
+"""Programs held as text in tests use existing names. Tools do not apply renames to text, so this test checks them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def texts(file: Path) -> Iterator[str]:
 
 
 def names_of(program: str) -> Iterator[str]:
-    """What ``program`` imports from sparsweep, and each attribute of it that it reads or replaces."""
+    """Yield the names that ``program`` imports from sparsweep, and their attributes that it reads or replaces."""
     for module, name, alias in IMPORT.findall(program):
         yield f"{module}.{name}"
         used = rf"(?<![\w.]){alias or name}((?:\.\w+)+)"

@@ -1,1 +1,1 @@
-"""What tests share: tiny trials and data sets, fake results and devices, injected faults."""
+"""Helpers of the tests: tiny trials and datasets, fake results and devices, injected faults."""

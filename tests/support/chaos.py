@@ -1,8 +1,8 @@
-"""Kills the driver and the trials of a sweep at random, lets it end, and compares it with a run that nobody disturbed.
+"""Kill the driver and the trials of a sweep at random, complete it, and compare it with an undisturbed run.
 
-``make chaos MINUTES=5 SWEEP=smoke``. The times and the victims are drawn from a seed, which is printed; what they hit
-depends on the machine. Whatever was finished must stay as it is, and in the end every table must equal that of the
-undisturbed run, bit for bit on a CPU. Exit 0 if so.
+``make chaos MINUTES=5 SWEEP=smoke``. The times and targets of the signals are drawn from a seed, which is printed. The
+state of the sweep at each signal depends on the machine. Finished trials must stay unchanged, and at the end each table
+must equal that of the undisturbed run, in all bits on a CPU. Then the exit code is 0.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from support.fault_injection import Workspace
 
 DRIVER = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 RESUMES = 5
-"""After the last kill a sweep may have failures that were held against trials; so often it may be resumed."""
+"""Maximum number of resumes after the last signal, because some trials may have failed."""
 
 
 @dataclass
 class Chaos:
-    """Disturbs ``sweep`` on ``workspace``, a signal every ``every`` seconds on average."""
+    """Sends signals to ``sweep`` on ``workspace``, one every ``every`` seconds on average."""
 
     workspace: Workspace
     sweep: str
@@ -38,7 +38,7 @@ class Chaos:
     counts: dict[str, int] = field(default_factory=dict)
 
     def go(self, minutes: float) -> None:
-        """Disturb for so long, or until the sweep is done all the same."""
+        """Send signals for ``minutes``, or until the sweep is finished. Then complete the sweep."""
         end = time.monotonic() + 60 * minutes
         driver = self.workspace.start("run", self.sweep)
         while time.monotonic() < end:
@@ -70,13 +70,13 @@ class Chaos:
         print(f"{time.strftime('%H:%M:%S')} {what} ({len(self.workspace.row_times())} trials finished)", flush=True)
         try:
             os.kill(victim, signum)
-        except ProcessLookupError:  # it ended by itself meanwhile
+        except ProcessLookupError:  # the process has exited
             return
         if victim == driver.pid:
             driver.wait()
 
     def look(self) -> None:
-        """Nothing that was finished is gone or written again."""
+        """Check that no finished trial is lost or written again."""
         now = self.workspace.row_times()
         assert self.finished.items() <= now.items(), f"lost or redone: {self.finished.items() - now.items()}"
         self.finished = now

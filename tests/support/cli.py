@@ -1,4 +1,4 @@
-"""The command as a user runs it: a process of its own, real Ray, a storage of its own."""
+"""The command as a user runs it: a separate process, real Ray, a separate storage."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ COMMAND = [sys.executable, "-m", "sparsweep.tuner.cli.app"]
 
 Call = Callable[..., subprocess.CompletedProcess[str]]
 
-# Columns that say when, where and for whom a trial ran, and not what came out.
+# Columns about the time, place and sweep of a trial, which may differ between two runs of it.
 CIRCUMSTANCES = {"sweep", "seconds", "images_per_second", "started_at", "finished_at", "commit", "versions"}
 
 
 def results(storage: Path, table: str) -> pd.DataFrame:
-    """A table as pandas reads it, without what differs between two runs of the same trial."""
+    """Return a table without the columns that may differ between two runs of the same trial."""
     frame = pd.read_parquet(storage / "results" / table)
     frame = frame.drop(columns=[name for name in CIRCUMSTANCES if name in frame])
     return frame.sort_values([name for name in ("trial", "epoch", "position", "split", "sample") if name in frame], ignore_index=True)
 
 
 def assert_same_results(one: Path, other: Path) -> None:
-    """All numbers of two storages are equal, bit for bit."""
+    """Check that all results of two storages are equal, in all bits."""
     for table in ("trials", "epochs", "layers", "outcomes"):
         pd.testing.assert_frame_equal(results(one, table), results(other, table), check_exact=True)

@@ -1,6 +1,6 @@
-"""What the contract tests run with: small arguments for every registered name.
+"""Small arguments for every registered name, for the contract tests.
 
-A new method, difficulty, data set or network needs one line in the table of its kind below; without it
+A new method, difficulty, dataset or network needs one line in its table below. Without the line,
 ``test_every_name_has_settings`` fails. The tiny network and data are those of ``trainables.testing``.
 """
 
@@ -69,16 +69,16 @@ SPARSIFIERS: dict[str, dict[str, Any]] = {
     "topkast": {"update_every": 1, "margin": 0.3},
     "uniform": {},
 }
-"""Updates at epoch boundaries, so that one is due at the very step where a test stops and resumes."""
+"""Small arguments of sparsifiers. Masks are updated at epoch boundaries, where the resume tests stop and resume."""
 
 SPARSITY = {"dense": 0.0, "nm": 0.8, "static": 0.8}
-"""The only sparsity of the methods whose arguments fix it."""
+"""Sparsity of the methods whose arguments determine it."""
 
 SCORES_FOLDER = tempfile.TemporaryDirectory()
 
 
 def scores_file(labels: np.ndarray) -> str:
-    """A user's file of made-up scores for samples of these labels; it goes when the tests end."""
+    """Write a user's file with random scores for samples with these labels. It is deleted after the tests."""
     path = f"{SCORES_FOLDER.name}/{zlib.crc32(labels.tobytes())}.parquet"
     scores = np.random.default_rng(0).random(len(labels))
     pq.write_table(pa.table({"sample": np.arange(len(labels)), "label": labels, "score": scores}), path)
@@ -115,7 +115,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "imagefolder": {"path": "pictures", "image_size": 16},
     "tinyimagenet": {},
 }
-"""What needs files gets small ones from its writer in ``small_datasets.WRITERS``; paths are relative to theirs."""
+"""Small arguments of datasets. ``tiny_datasets.WRITERS`` write their files; paths are relative to the root there."""
 
 MODELS: dict[str, dict[str, Any]] = {
     "resnet8": {"width": 0.25},
@@ -126,7 +126,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "vgg19": {"width": 0.0625},
 }
 
-# Taken when the tests are collected, before any test registers a method of its own.
+# Names at import time, before any test registers another method.
 SPARSIFIER_NAMES = sparsifiers.names()
 DIFFICULTY_NAMES = difficulties.names()
 DATASET_NAMES = datasets.names()
@@ -141,11 +141,11 @@ TABLES = {
 
 
 def small(registry_table: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
-    """The registered ``name`` with its small arguments; with its defaults where the table has none."""
+    """Return ``name`` with its small arguments, or with its defaults if the table has no entry."""
     return {"name": name, **registry_table.get(name, {})}
 
 
 def trial(sparsifier: str, sparsity: float = 0.8, seed: int = 0, **changes: Any) -> TrialSpec:
-    """A trial of four epochs on the tiny network, at the asked sparsity or the only one there is."""
+    """Return a trial of four epochs on the tiny network. Entries of :data:`SPARSITY` override ``sparsity``."""
     arguments = small(SPARSIFIERS, sparsifier)
     return tiny_trial(arguments, SPARSITY.get(sparsifier, sparsity), seed, **changes)

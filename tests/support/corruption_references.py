@@ -1,4 +1,4 @@
-"""What the tests of corruptions share: random numbers given by hand, test images, and filters as plain loops."""
+"""Helpers of the corruption tests: preset random numbers, test images, and filters as plain loops."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import numpy as np
 from scipy import ndimage
 
 
-class Given:
-    """In place of ``Sources``: hands out the arrays it was given, one a draw, for one image; ``asked``: for what."""
+class PresetDraws:
+    """Replacement of ``CorruptionInputs`` for one image: each draw returns the next preset array.
+
+    Attributes:
+        requests: Arguments of the draws so far.
+    """
 
     glass = "copy"
 
@@ -19,17 +23,17 @@ class Given:
         self.draws = [np.asarray(draw)[None] for draw in draws]
         self.indices = [0]
         self.photographs = photographs
-        self.asked: list[tuple[object, ...]] = []
+        self.requests: list[tuple[object, ...]] = []
 
     def _next(self, *arguments: object) -> np.ndarray:
-        self.asked.append(arguments)
+        self.requests.append(arguments)
         return self.draws.pop(0)
 
     normal = uniform = integers = poisson = _next
 
 
 def ramps(height: int = 8, width: int = 8) -> np.ndarray:
-    """A rough image, uint8 [1, H, W, 3]: quadratic ramps that wrap around, another in each channel."""
+    """Return a rough image (1, H, W, 3), uint8: quadratic ramps modulo 256, different in each channel."""
     y, x = np.mgrid[:height, :width]
     wrapped = (7 * y * y + 13 * x + 31 * x * y) % 256
     other = (7 * x * x + 13 * y + 31 * x * y) % 256
@@ -37,7 +41,7 @@ def ramps(height: int = 8, width: int = 8) -> np.ndarray:
 
 
 def smooth_images(count: int, size: int) -> np.ndarray:
-    """uint8 [N, 3, size, size] that vary over an eighth of their side, each channel from 20 to 235."""
+    """Return images (N, 3, size, size), uint8, that vary over 1/8 of their side. Each channel spans 20 to 235."""
     noise = np.random.default_rng(0).standard_normal((count, 3, size, size))
     smooth = ndimage.gaussian_filter(noise, size / 8, mode="wrap", axes=(2, 3))
     low, high = smooth.min(axis=(2, 3), keepdims=True), smooth.max(axis=(2, 3), keepdims=True)
@@ -49,13 +53,13 @@ def clamped(position: int, length: int) -> int:
 
 
 def mirrored(position: int, length: int) -> int:
-    """d c b | a b c d | c b a: the edge pixel is not repeated."""
+    """Reflect a position at the border, as in d c b | a b c d | c b a: the edge pixel is not repeated."""
     position %= 2 * length - 2
     return min(position, 2 * length - 2 - position)
 
 
 def filtered(image: np.ndarray, kernel: np.ndarray, border: Callable[[int, int], int]) -> np.ndarray:
-    """[H, W, C] correlated with an odd square kernel, pixel by pixel."""
+    """Correlate an image (H, W, C) with an odd square kernel, pixel by pixel."""
     height, width = image.shape[:2]
     reach = len(kernel) // 2
     out = np.zeros(image.shape)
@@ -67,7 +71,7 @@ def filtered(image: np.ndarray, kernel: np.ndarray, border: Callable[[int, int],
 
 
 def gaussian_kernel(sigma: float) -> np.ndarray:
-    """Cut off at four standard deviations, rounded to whole pixels; sum 1."""
+    """Return a Gaussian kernel with sum 1, truncated at four standard deviations, rounded to whole pixels."""
     reach = int(4 * sigma + 0.5)
     weights = [
         [math.exp(-(y * y + x * x) / (2 * sigma**2)) for x in range(-reach, reach + 1)]
@@ -76,7 +80,7 @@ def gaussian_kernel(sigma: float) -> np.ndarray:
     return np.array(weights) / np.sum(weights)
 
 
-def one_level(ours: np.ndarray, reference: np.ndarray) -> bool:
-    """Whether grey levels agree to within one after both are clipped and cut to whole levels."""
+def within_one_level(ours: np.ndarray, reference: np.ndarray) -> bool:
+    """Return whether gray levels differ by at most 1 after both are clipped and truncated to integers."""
     whole = [np.clip(values, 0, 255).astype(np.uint8).astype(int) for values in (ours, reference)]
     return bool(np.abs(whole[0] - whole[1]).max() <= 1)

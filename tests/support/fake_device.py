@@ -1,10 +1,10 @@
-"""A second device that needs no hardware: its tensors mix with none of the CPU's, as those of a GPU would not.
+"""A fake second device without hardware, named ``elsewhere``. Its tensors do not mix with those of the CPU.
 
-A tensor elsewhere is a shell around one on the CPU, which does the arithmetic, so results have the CPU's bits. What a
-GPU would refuse is refused: operations between the two devices, numbers drawn by a generator of the other one, arrays
-of NumPy on its memory. What it would have to wait for is counted; ``torch.tensor`` of a list, which waits too, fails.
-PyTorch knows the device for the rest of a process, so all of this happens in a process of its own, which calls
-:func:`appear` first.
+A tensor on the fake device wraps a CPU tensor that does the arithmetic, so results equal the CPU's in all bits.
+Operations that a GPU rejects raise an error: operations between the devices, random numbers from a generator of the
+other device, NumPy arrays of its memory. Operations that synchronize with a GPU are counted; ``torch.tensor`` of a
+list, which also synchronizes, raises an error. PyTorch keeps the device registered until the process exits. Therefore
+tests use a separate process, which first calls :func:`appear`.
 """
 
 from __future__ import annotations
@@ -45,24 +45,24 @@ WAITS = {
     "aten.repeat_interleave",
     "aten.unique_dim",
 }
-"""Operations for which the host waits until the device is done."""
+"""Operations that synchronize the host with the device."""
 MOVES = {"aten._to_copy", "aten.copy_", "aten._foreach_copy_"}
-"""Operations between two devices, for which it waits too, and which may be."""
+"""Allowed operations between two devices. They also synchronize."""
 INDEXED = {"aten.index", "aten.index_put_", "aten._index_put_impl_"}
-"""Operations that take indices from the CPU, at the price of a move, but no indices from elsewhere to the CPU."""
+"""Operations on the fake device that accept CPU indices, at the cost of a copy. The reverse is an error."""
 
 stops: Counter[str] = Counter()
-"""How many times the host had to wait for the device, by what it waited for."""
+"""Number of synchronizations by operation."""
 seeds: set[int] = set()
-"""Of all generators elsewhere."""
+"""Seeds of all generators on the fake device."""
 
 
 class Mixed(RuntimeError):
-    """An operation that no GPU does: its tensors or its random numbers belong to two devices."""
+    """Raised by operations whose tensors or random numbers belong to two devices. A GPU rejects them too."""
 
 
 class Shell(torch.Tensor):
-    """A tensor elsewhere. ``inner``: the one that it holds."""
+    """A tensor on the fake device. It wraps the CPU tensor ``inner``."""
 
     inner: torch.Tensor
     __torch_function__ = torch._C._disabled_torch_function_impl
@@ -89,19 +89,19 @@ class Shell(torch.Tensor):
         return self.inner.tolist()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        """In a file it is a tensor like any other."""
+        """Pickle the wrapped tensor, so that files contain ordinary tensors."""
         return self.inner.__reduce_ex__(protocol)
 
 
 class Elsewhere(TorchDispatchMode):
-    """Inside, new tensors that are asked for elsewhere are made there."""
+    """Mode in which functions can create tensors on the fake device."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return operate(function, args, kwargs or {})
 
 
 class Generator(torch._C.Generator):
-    """A generator of either device; below Python it is known by its seed alone."""
+    """A generator of either device. PyTorch's C++ code hides the subclass, so :data:`seeds` identifies it."""
 
     def __new__(cls, device: torch.device | str = CPU) -> Generator:
         generator = super().__new__(cls)
@@ -119,22 +119,22 @@ class Generator(torch._C.Generator):
 
 
 def appear() -> None:
-    """Make the device known to PyTorch, for the rest of this process."""
+    """Register the fake device with PyTorch until this process exits."""
 
     class Module(backend_registration._DummyBackendModule):
         def get_amp_supported_dtype(self) -> list[torch.dtype]:
             return []
 
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # one accelerator a process
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a process can use only one accelerator
     backend_registration._setup_privateuseone_for_python_backend(NAME, Module())
     torch.Generator = Generator  # type: ignore[misc]
-    # A module that is moved, or changes its type, gets new parameters: a shell cannot become another.
+    # A module that changes its device or dtype gets new parameters, because a wrapper cannot change its own.
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     torch.set_num_threads(1)
 
 
 def operate(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
-    """``function`` on the tensors inside their shells, and shells around what it makes elsewhere."""
+    """Call ``function`` with the wrapped tensors, and wrap its results that belong to the fake device."""
     name = str(function.overloadpacket)
     leaves = tree_leaves((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
@@ -165,12 +165,12 @@ def operate(function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
 
 
 def is_there(tensor: torch.Tensor) -> bool:
-    """Whether ``tensor`` is elsewhere."""
+    """Return whether ``tensor`` is on the fake device."""
     return isinstance(tensor, Shell)
 
 
 def refuse_mixed(name: str, args: Any, tensors: list[torch.Tensor]) -> None:
-    """A single number of the CPU goes with tensors of any device."""
+    """Raise :class:`Mixed` if the tensors belong to two devices. A CPU tensor without dimensions is allowed."""
     if not any(map(is_there, tensors)) or name in MOVES or (name in INDEXED and is_there(args[0])):
         return
     strangers = [tuple(tensor.shape) for tensor in tensors if tensor.dim() and not is_there(tensor)]
@@ -183,11 +183,11 @@ def result_is_there(kwargs: Mapping[str, Any], tensors: list[torch.Tensor]) -> b
     return any(map(is_there, tensors)) if device is None else torch.device(device).type == NAME
 
 
-# What the tests run in the other process ------------------------------------------------------------------------------
+# Functions that the tests call in the other process -------------------------------------------------------------------
 
 
 def few_digits() -> ImageData:
-    """60 training and 20 test images of digits."""
+    """Return 60 training and 20 test images of digits."""
     whole = datasets["digits"]().load()
     return ImageData(
         whole.train_images[:60], whole.train_labels[:60], whole.test_images[:20], whole.test_labels[:20], classes=10
@@ -195,7 +195,7 @@ def few_digits() -> ImageData:
 
 
 def complete(spec: RunSpec, root: Path, device: str) -> None:
-    """Run ``spec`` and what it needs to the end in a storage at ``root``, resumed after every epoch."""
+    """Run ``spec`` and its prerequisites to their end in a storage at ``root``, with a resume after every epoch."""
     store = Store(str(root))
     placed = to_device_data(few_digits(), 1, 8, torch.device(device))
     for parent in spec.prerequisites():
@@ -210,7 +210,7 @@ def complete_elsewhere(spec: RunSpec, root: Path) -> None:
 
 
 def stops_of_an_epoch(spec: TrialSpec, samples: int) -> Counter[str]:
-    """How many times the host waits in the second epoch of ``spec``, on ``samples`` images elsewhere."""
+    """Return the synchronizations in the second epoch of ``spec``, on ``samples`` images on the fake device."""
     with Elsewhere():
         run = Trainer(spec, first_samples(samples, NAME), torch.arange(samples), lambda parent: {})
         run.train_epoch()
@@ -225,7 +225,7 @@ MIXING: dict[str, Callable[[torch.Tensor], object]] = {
     "random": lambda there: torch.rand(3, device=there.device, generator=torch.Generator().manual_seed(0)),
     "array": np.asarray,
 }
-"""What a GPU refuses."""
+"""Operations that a GPU rejects."""
 WAITING: dict[str, Callable[[torch.Tensor], object]] = {
     "a number": lambda there: there.sum().item(),
     "a list": lambda there: there.tolist(),
@@ -234,11 +234,11 @@ WAITING: dict[str, Callable[[torch.Tensor], object]] = {
     "from the CPU": lambda there: torch.ones(3).to(there.device),
     "an index from the CPU": lambda there: there[torch.zeros(1, dtype=torch.int64)],
 }
-"""What makes the host wait for a GPU."""
+"""Operations that synchronize with a GPU."""
 
 
 def stops_of(table: str, kind: str) -> int:
-    """How many waits are counted while an entry of a table, MIXING or WAITING, is done."""
+    """Return the number of synchronizations in one entry of a table, ``MIXING`` or ``WAITING``."""
     with Elsewhere():
         there = torch.ones(3, device=NAME)
         stops.clear()

@@ -1,4 +1,4 @@
-"""Where the artists of a figure stand once everything is laid out, and what of it no reader should see."""
+"""Positions of a figure's artists after layout, and layout errors: overlaps and artists outside the page."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from matplotlib.transforms import Bbox
 from sparsweep.analysis.figures import export, style
 
 TOUCHING = 1.0
-"""Pixels by which boxes of texts may overlap: they hold the room above and below their letters."""
+"""Pixels by which bounding boxes of texts may overlap: a box includes space above and below the letters."""
 
 
 def laid_out(figure: Figure) -> Figure:
-    """``figure`` with every artist at its place, as when it is saved."""
+    """Lay out and draw ``figure`` as for saving, and return it."""
     with style.context():
         export.lay_out(figure)
         FigureCanvasAgg(figure).draw()
@@ -28,8 +28,8 @@ def laid_out(figure: Figure) -> Figure:
 
 
 def texts(figure: Figure) -> list[tuple[Text, Bbox]]:
-    """The texts that are drawn, with their boxes in pixels."""
-    with style.context():  # ticks are made anew when they are asked for
+    """Return the visible texts with their bounding boxes in pixels."""
+    with style.context():  # Matplotlib creates ticks again on each access
         return list(_texts(figure))
 
 
@@ -41,7 +41,7 @@ def _texts(figure: Figure) -> Iterator[tuple[Text, Bbox]]:
 
 
 def _is_drawn(text: Text, figure: Figure) -> bool:
-    """Not the label of a tick outside its axis, nor of an axis that is off."""
+    """Return False for tick labels outside their axis and for labels of hidden axes."""
     for axes in figure.axes:
         ticks = [tick for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_major_ticks() + axis.get_minor_ticks()]
         if any(text in (tick.label1, tick.label2) for tick in ticks):
@@ -53,7 +53,7 @@ def _is_drawn(text: Text, figure: Figure) -> bool:
 
 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of texts of which one lies on the other."""
+    """Return pairs of texts that overlap."""
     found = [(text.get_text(), box.padded(-TOUCHING)) for text, box in texts(figure) if not text.get_rotation() % 90]
     return [(a, b) for (a, first), (b, second) in itertools.combinations(found, 2) if first.overlaps(second)]
 
@@ -68,7 +68,7 @@ def _holds(outer: Bbox, inner: Bbox) -> bool:
 
 
 def lines_outside(figure: Figure) -> list[tuple[str, object]]:
-    """Lines with a point outside their axes."""
+    """Return lines with a point outside their axes."""
     return [(axes.get_title(loc="left"), line.get_label()) for axes in figure.axes for line in _outside(axes)]
 
 

@@ -1,4 +1,4 @@
-"""Tensor files as version 0.1 wrote them, around anything that pickles: earlier checkpoints, and hostile ones."""
+"""Tensor files in the format of version 0.1, with any value that can be pickled: old and malicious checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page with a picture of every kind, of synthetic results, for a person to look at: ``make gallery``."""
+"""Write a page with figures of all kinds from synthetic results, for visual inspection: ``make gallery``."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from support.synthetic_tables import GAINS, digest, make_results, make_samples, 
 
 
 def crowd() -> Results:
-    """All methods that are known by name, and two that are not, at nine sparsities."""
+    """Return all known methods and two unknown ones at nine sparsities."""
     names = [*(name for name in style.SPARSIFIERS if name != "dense"), "a_plug_in", "another"]
     rows = make_sweep(names, sparsities=[s / 10 for s in range(1, 10)], ratios=(0.3,), seeds=3)
     return results_of([attacked(row) for row in rows])
 
 
 def attacked(row: dict[str, Any]) -> dict[str, Any]:
-    """``row`` with an accuracy under attack."""
+    """Return ``row`` with an accuracy under attack."""
     return {**row, "robust_accuracy": row["test_accuracy"] / 2 + 0.002 * row["seed"]}
 
 
 def gaps() -> Results:
-    """One seed, without dense, with trials missing."""
+    """Return one seed without dense trials and with missing trials."""
     rows = [row for row in make_sweep(tuple(GAINS), seeds=1) if row["sparsifier"] != "dense"]
     return Results(schemas.build_table("trials", rows[::2] + rows[1:4]).to_pandas())
 
 
 def unequal() -> Results:
-    """Six seeds where it is close, three elsewhere, one of uniform masks."""
+    """Return six seeds of similar methods, three of the others, and one of uniform masks."""
     close = ("dense", "set", "omp")
     most = {**dict.fromkeys(GAINS, 3), **dict.fromkeys(close, 6), "uniform": 1}
     rows = [row for row in make_sweep(tuple(GAINS), seeds=6) if row["seed"] < most[row["sparsifier"]]]
@@ -60,7 +60,7 @@ def one_seed() -> Results:
 
 
 def search() -> Results:
-    """Forty suggestions of a continuous search, without dense, and its two objectives."""
+    """Return forty suggestions of a continuous search without dense trials, and studies with one and two objectives."""
     generator = np.random.default_rng(0)
     rows = []
     for _ in range(40):
@@ -73,7 +73,7 @@ def search() -> Results:
 
 
 def nm() -> Results:
-    """An N:M mask, which has one sparsity, beside methods that have three."""
+    """Return N:M masks at one sparsity and other methods at three."""
     rows = [row for row in make_sweep(("set", "snip", "nm")) if row["sparsifier"] != "nm" or row["sparsity"] == 0.5]
     return results_of([{**row, "sparsifier_parameters": NM[row["sparsifier"] == "nm"]} for row in map(attacked, rows)])
 
@@ -82,7 +82,7 @@ NM = ("{}", '{"n":2,"m":4}')
 
 
 def scripts() -> Results:
-    """Names of other scripts, with signs of formulas, and names that are longer than a line."""
+    """Return names in other scripts, names with formula signs, and a name longer than a line."""
     long = "a_model_whose_name_goes_on_for_longer_than_a_figure_is_wide"
     rows = [attacked(row) for row in make_sweep(("set", "snip", "плагин"), dataset="猫 $x^2$ العربية", model=long)]
     names = {0: "猫", 1: "$犬$ and $cat$"}
@@ -103,7 +103,7 @@ SHOWN: dict[str, Callable[[], Results]] = {
     "an N:M mask": nm,
     "other scripts": scripts,
 }
-"""What results may be like."""
+"""Cases of the gallery: constructors of results by title."""
 
 
 def main(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Networks whose worst case is known in closed form, for the tests of attacks."""
+"""Linear networks, whose optimal attack is known in closed form."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import nn
 from sparsweep.trainables.pipeline.network import AutocastNetwork
 
 SHAPE = (1, 5, 6)
-"""Channels, height and width of the images that they take."""
+"""Channels, height and width of the input images."""
 PIXELS = 30
 
 
@@ -17,7 +17,7 @@ def wrapped(module: nn.Module, precision: str = "fp32") -> AutocastNetwork:
 
 
 def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> AutocastNetwork:
-    """Logits ``weight @ pixels + bias``: weight [classes, 30]."""
+    """Return a network with logits ``weight @ pixels + bias``, with ``weight`` (classes, 30)."""
     layer = nn.Linear(PIXELS, len(weight))
     with torch.no_grad():
         layer.weight.copy_(weight)
@@ -33,7 +33,7 @@ def weights(network: AutocastNetwork) -> torch.Tensor:
     return network.module.get_submodule("1").get_parameter("weight").detach()
 
 
-def grey(samples: int, seed: int = 0, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
-    """Random images with pixels in [low, high]."""
+def random_images(samples: int, seed: int = 0, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
+    """Return random images with pixels in [low, high]."""
     generator = torch.Generator().manual_seed(seed)
     return torch.rand(samples, *SHAPE, generator=generator) * (high - low) + low

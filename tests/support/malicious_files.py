@@ -1,4 +1,4 @@
-"""Something that a stranger could have written."""
+"""A malicious object, as in a file from an untrusted source."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Touch:
-    """Makes a folder when it is unpickled."""
+    """Creates a folder when unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,6 +1,6 @@
-"""Digests of the masks that every sparsifier gives; run as a program it prints them, for a test in another process.
+"""Digests of the masks of every sparsifier. As a program it prints them, for a test in another process.
 
-``python mask_digests.py SEED [draw]``: with ``draw``, global random numbers are drawn first.
+``python mask_digests.py SEED [draw]``: with ``draw``, it first draws from the global random generators.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def digest(masks: Masks) -> str:
 
 
 class Recorded(Trainer):
-    """A training that keeps the digest of its masks at every step."""
+    """Trainer that records the digest of its masks at every step."""
 
     digests: list[str]
 
@@ -34,7 +34,7 @@ class Recorded(Trainer):
 
 
 def digests(name: str, seed: int) -> list[str]:
-    """The different masks of a whole training, in order."""
+    """Return the digests of the distinct masks of a training, in order."""
     run = training(trial(name, seed=seed), Recorded)
     assert isinstance(run, Recorded)
     run.digests = []

@@ -1,4 +1,4 @@
-"""Updates of masks by hand: tiny layers, told gradients and momenta, and updates in the midst of a training."""
+"""Mask updates on tiny layers with given gradients and momenta, and mask updates during a training."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ def bits(masks: Masks) -> dict[str, list[int]]:
 def update_context(
     weights: Tensors, step: int = 0, gradients: Tensors | None = None, momenta: Tensors | None = None, **fields: Any
 ) -> UpdateContext:
-    """A moment before ``step`` of 100, of a trial that matters little, with these gradients and momenta at hand."""
-    told: dict[str, Any] = {"generator": torch.Generator().manual_seed(step), **fields}
+    """Return the context of an update before ``step`` of 100, with the given weights, gradients and momenta."""
+    inputs: dict[str, Any] = {"generator": torch.Generator().manual_seed(step), **fields}
     if gradients is not None:
-        told["dense_gradients"] = lambda: gradients
+        inputs["dense_gradients"] = lambda: gradients
     if momenta is not None:
-        told["momenta"] = lambda: momenta
-    return UpdateContext(trial(sparsifier="set", sparsity=0.5), step, TrainingSteps(10, 10), weights, **told)
+        inputs["momenta"] = lambda: momenta
+    return UpdateContext(trial(sparsifier="set", sparsity=0.5), step, TrainingSteps(10, 10), weights, **inputs)
 
 
-def placed(method: DropAndGrow, preference: Tensors) -> DropAndGrow:
-    """``method`` as it is, but growing where it is told instead of where chance has it."""
+def with_growth_scores(method: DropAndGrow, preference: Tensors) -> DropAndGrow:
+    """Return a copy of ``method`` with ``preference`` as its growth scores."""
 
-    class Told(type(method)):  # type: ignore[misc]
+    class WithGrowthScores(type(method)):  # type: ignore[misc]
         def grow_scores(self, context: UpdateContext) -> Tensors:
             return preference
 
-    return Told(**method.model_dump())
+    return WithGrowthScores(**method.model_dump())
 
 
 def update_now(run: Trainer, step: int) -> UpdateContext:
-    """Update the masks of a training as it does just before ``step``; the moment that the method saw."""
+    """Update the masks of a training as before ``step``. Return the context that the method received."""
     batch = next(run.batches.iter_epoch(derive(run.spec.seed, "batches", run.epoch)))
     seen = run._update_context(
         step, batch, run.loss_fn.draw_noise(batch[0], derive(run.spec.seed, "attack", run.epoch))

@@ -1,7 +1,7 @@
-"""Three machines on one host: each has its own network, processes, mounts, host name, home, ``/tmp/ray`` and sshd.
+"""Three machines on one host. Each has its own network, processes, mounts, host name, home, ``/tmp/ray`` and sshd.
 
-Needs root, and Debian's openssh-server, rsync and iproute2. Processes of a machine live in a PID namespace whose first
-process is its sshd, so that killing one process destroys the machine, and nothing in it can touch the host's processes.
+The module needs root and Debian's openssh-server, rsync and iproute2. The processes of a machine run in a PID namespace
+whose first process is its sshd. Killing this process destroys the machine, and its processes cannot affect the host's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 def missing() -> str | None:
-    """Why there can be no machines here, or None."""
+    """Return the reason why machines cannot run on this host, or None."""
     if os.geteuid() != 0:
         return "needs root, for namespaces"
     tools = {"sshd": "openssh-server", "rsync": "rsync", "ip": "iproute2", "unshare": "util-linux", "ssh": "ssh"}
@@ -47,7 +47,7 @@ def wait_until(holds: Callable[[], bool], what: str, seconds: float) -> None:
 
 
 class Machine:
-    """One of them. Its disk is ``home`` (its ``/root``); the rest of the host's files are seen as they are."""
+    """One machine. Its disk is ``home`` (its ``/root``). It shares all other files with the host."""
 
     def __init__(self, number: int, folder: Path) -> None:
         self.name, self.address = f"node{number}", f"{NETWORK}.{number}"
@@ -61,7 +61,7 @@ class Machine:
         call(*f"ip link add {self.cable} type veth peer name eth0 netns {self.namespace}".split())
         call("ip", "link", "set", self.cable, "master", BRIDGE, "up")
         address = f"addr add {self.address}/24 dev eth0"
-        route = f"route add default via {LAPTOP}"  # leads nowhere, but by it Ray finds its own address
+        route = f"route add default via {LAPTOP}"  # it reaches no network, but Ray needs it to find its own address
         for command in (address, "link set eth0 up", "link set lo up", route):
             call("ip", "-n", self.namespace, *command.split())
 
@@ -70,14 +70,14 @@ class Machine:
         call("ip", "netns", "del", self.namespace, check=False)
 
     def cut(self) -> None:
-        """Pull the cable: packets vanish, nobody is told."""
+        """Disconnect the network: packets are lost without an error."""
         call("ip", "link", "set", self.cable, "down")
 
     def join(self) -> None:
         call("ip", "link", "set", self.cable, "up")
 
     def boot(self, keys: Path) -> None:
-        """Start it with its disk as it is and an empty ``/tmp/ray`` and ``/dev/shm``; returns when ssh answers."""
+        """Start the machine with its old disk and an empty ``/tmp/ray`` and ``/dev/shm``. Return when ssh answers."""
         shutil.rmtree(self.folder / "ray", ignore_errors=True)
         for path in (self.home / ".ssh", self.folder / "ray"):
             path.mkdir(parents=True, exist_ok=True)
@@ -91,7 +91,7 @@ class Machine:
         wait_until(lambda: answers(self.address), f"sshd on {self.name}", 30)
 
     def _script(self) -> str:
-        # What lies under root's home and is needed there too: the interpreter, its packages, this repository.
+        # Folders under the host's /root that the machine needs: the interpreter, its packages, this repository.
         seen = {Path(path).resolve() for path in (sys.base_prefix, sys.prefix, ROOT)}
         binds = [(path, self.home / path.relative_to("/root")) for path in seen if path.is_relative_to("/root")]
         lines = ["set -e", f"hostname {self.name}"]
@@ -105,12 +105,12 @@ class Machine:
         return "\n".join([*lines, ""])
 
     def reaches(self, address: str, port: int) -> bool:
-        """Whether something listens there for it."""
+        """Return whether the machine can connect to ``port`` of ``address``."""
         knock = f"exec 3<>/dev/tcp/{address}/{port}"
         return call("ip", "netns", "exec", self.namespace, "bash", "-c", knock, check=False).returncode == 0
 
     def destroy(self) -> None:
-        """End everything in it at once, like a power cut."""
+        """Kill all processes of the machine at once, as in a power failure."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.process.pid, signal.SIGKILL)  # unshare, which takes the rest along
@@ -118,7 +118,7 @@ class Machine:
             self.process = None
 
     def processes(self) -> list[str]:
-        """Command lines of what runs on it."""
+        """Return the command lines of the machine's processes."""
         inside = call("ip", "netns", "pids", self.namespace).stdout.split()
         lines = []
         for pid in inside:
@@ -150,7 +150,7 @@ def answers(address: str, port: int = 22) -> bool:
 
 @contextlib.contextmanager
 def three_machines(folder: Path) -> Iterator[list[Machine]]:
-    """Machines 2, 3 and 4 of the network, up, reachable with the key ``folder/keys/laptop``."""
+    """Start machines 2, 3 and 4 of the network. The key ``folder/keys/laptop`` gives access."""
     keys = folder / "keys"
     keys.mkdir()
     for name in ("host", "laptop"):
@@ -158,12 +158,12 @@ def three_machines(folder: Path) -> Iterator[list[Machine]]:
     for path in ("/run/sshd", "/tmp/ray"):
         Path(path).mkdir(exist_ok=True)
     machines = [Machine(number, folder) for number in (2, 3, 4)]
-    call("ip", "link", "add", BRIDGE, "type", "bridge")  # fails if somebody else is at it
+    call("ip", "link", "add", BRIDGE, "type", "bridge")  # fails if another process uses it
     try:
         call("ip", "addr", "add", f"{LAPTOP}/24", "dev", BRIDGE)
         call("ip", "link", "set", BRIDGE, "up")
         for machine in machines:
-            machine.unplug()  # what a run that was killed has left
+            machine.unplug()  # remove leftovers of a killed run
             machine.plug_in()
             machine.boot(keys)
         yield machines

@@ -1,4 +1,4 @@
-"""The cluster that the tests share, and what they ask it."""
+"""The shared cluster of the cluster tests, and queries about it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ S3 = {
 
 @dataclass
 class Cluster:
-    """``machines[0]`` is the head. ``shared``: a folder that all machines and the laptop see."""
+    """A cluster. ``machines[0]`` is the head. All machines and the laptop can access the folder ``shared``."""
 
     machines: list[Machine]
     laptop: Laptop
@@ -32,7 +32,7 @@ class Cluster:
     keys: Path
 
     def nodes(self) -> int:
-        """Nodes that Ray counts as alive."""
+        """Return the number of nodes that Ray considers alive."""
         output = self.laptop.exec("ray status 2>/dev/null", check=False)
         return sum(int(line.split()[0]) for line in output.splitlines() if line.endswith(" local.cluster.node"))
 
@@ -41,12 +41,12 @@ class Cluster:
 
 
 def hosts(storage: Path) -> set[str]:
-    """Machines on which runs began, by their logs."""
+    """Return the machines on which runs started, according to their logs."""
     return {match for log in storage.glob("logs/*.txt") for match in re.findall(r" on (node\d), ", log.read_text())}
 
 
 def copies(cluster: Cluster) -> list[int]:
-    """Chunks of objects that each worker has received in its Ray session."""
+    """Return the number of object chunks that each worker has received in its Ray session."""
     logs = [next((machine.folder / "ray").glob("session_2*")) / "logs" for machine in cluster.machines[1:]]
     texts = [(log / "debug_state.txt").read_text() for log in logs]
     return [int(re.search(r"num chunks received total: (\d+)", text)[1]) for text in texts]  # type: ignore[index]
@@ -54,7 +54,7 @@ def copies(cluster: Cluster) -> list[int]:
 
 @contextmanager
 def dashboard(cluster: Cluster, port: int = 18265) -> Iterator[str]:
-    """The dashboard of the head, forwarded through ssh as long as the laptop is open."""
+    """Forward the head's dashboard to the laptop through ssh. Yield its address."""
     forwarding = cluster.laptop.start("ray", "dashboard", "--port", str(port), str(cluster.laptop.file))
     try:
         wait_until(lambda: answers("127.0.0.1", port), "a forwarded dashboard", 60)
@@ -64,7 +64,7 @@ def dashboard(cluster: Cluster, port: int = 18265) -> Iterator[str]:
 
 
 def submit_and_close_the_laptop(cluster: Cluster, storage: Path, command: str) -> None:
-    """Submit the sweep as a job, and kill the submitting client and its connection once the sweep has begun."""
+    """Submit the sweep as a job. Kill the client and its connection after the first trial has finished."""
     with dashboard(cluster) as address:
         job = ["ray", "job", "submit", "--address", address, "--", "sparsweep", *command.split()]
         client = cluster.laptop.start(*job, "--address", "auto", "--storage", str(storage))

@@ -14,11 +14,11 @@ COUNTS = {"trials": 3, "prerequisites": 1, "done": 2, "running": 0, "failed": 0,
 
 
 def standing(**changes: Any) -> SweepSection:
-    """How a sweep called mine stands; ``changes``: of its report."""
+    """Return the status of a sweep named ``mine``. ``changes`` override entries of its report."""
     report = {**COUNTS, "sweep": "mine", "running_now": [], "failures": [], "blocked_by": [], **changes}
     return SweepSection("mine", "What I tried.", "name: mine\ngrids: []\n", "2024 finished abc\n", report)
 
 
 def page_of(results: Results, *standings: SweepSection) -> str:
-    """The report of ``results``, with the verdicts on the paper's claims."""
+    """Return the report page of ``results`` with the verdicts on the paper's claims."""
     return render(results, standings or (standing(),), evaluate(results, paper_claims()), "/data/runs", NOW)

@@ -1,4 +1,4 @@
-"""A network on which central differences are good to many digits, and batches for it."""
+"""A smooth network for which central differences are accurate to many digits, and batches for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def network() -> nn.Module:
-    """Smooth, in float64, with batch norm: so that central differences are good to many digits."""
+    """Return a smooth network in float64 with batch norm. Central differences are accurate to many digits."""
     torch.manual_seed(0)
     layers = [
         nn.Conv2d(1, 3, 3, padding=1, bias=False),

@@ -1,4 +1,4 @@
-"""A user's laptop beside the machines: it has the cluster file, a home of its own, and Ray's commands."""
+"""A user's laptop in the network of the machines, with the cluster file, a separate home, and Ray's commands."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SMALL = "--num-cpus=1 --object-store-memory=80000000"
 
 
 class Laptop:
-    """Ray's and our commands as a user of ``cluster`` types them, at the root of the repository.
+    """Runs commands of Ray and of sparsweep as a user of the cluster does, at the root of the repository.
 
-    The cluster file is the shipped one, except for its ``# CHANGE`` lines, for what a machine says it has (``SMALL``),
-    and for the set-up: the environment of the tests takes the place of an installation from the network, with the
-    package as it was sent to the machine.
+    The cluster file is the shipped one, with three changes: its ``# CHANGE`` lines, the resources of a machine
+    (``SMALL``) and the setup. Instead of an installation from the network, the machines use the environment of the
+    tests, with the package that was sent to the machine.
     """
 
     def __init__(self, folder: Path, machines: list[Machine], extra: str = "") -> None:
@@ -43,7 +43,7 @@ class Laptop:
         self.run("ray", "get-auth-token", "--generate")
 
     def start(self, *command: str, **changes: str) -> subprocess.Popen[str]:
-        """Begin a command, with some of its environment changed."""
+        """Start a command. ``changes`` override environment variables."""
         environment = self.environment | changes
         return subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -52,13 +52,13 @@ class Laptop:
 
     @staticmethod
     def end(process: subprocess.Popen[str]) -> None:
-        """Kill a command, and the ssh that it may have started."""
+        """Kill a command and its child processes, such as ssh."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
     def run(self, *command: str, timeout: float = 180, check: bool = True, **changes: str) -> str:
-        """What a command says."""
+        """Run a command and return its output."""
         process = self.start(*command, **changes)
         try:
             output, _ = process.communicate(timeout=timeout)
@@ -74,12 +74,12 @@ class Laptop:
         return self.run("ray", "down", "--yes", str(self.file))
 
     def exec(self, command: str, **options: Any) -> str:
-        """What a command says on the head."""
+        """Run a command on the head and return its output."""
         return self.run("ray", "exec", str(self.file), command, **options)
 
 
 def filled_in(machines: list[Machine], key: Path, extra: str) -> dict[str, Any]:
-    """The shipped ``cluster-local.yaml`` for these machines."""
+    """Return the content of the shipped ``cluster-local.yaml``, filled in for these machines."""
     head, *workers = machines
     content = yaml.safe_load((ROOT / "tuner/clusters/cluster-local.yaml").read_text())
     content["provider"] |= {"head_ip": head.address, "worker_ips": [worker.address for worker in workers]}

@@ -1,4 +1,4 @@
-"""Results that nobody trained: rows of the declared tables, with effects that are known because they were planted."""
+"""Synthetic results: rows of the declared tables, with known effects."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ TWICE = ("lth", "omp", "omp_erk")
 ERK = ("set", "random", "omp_erk")
 
 GAINS: dict[str, float] = {"set": 0.03, "snip": 0.02, "gmp": 0.01, "lth": -0.03, "omp": 0.0, "uniform": -0.05}
-"""Planted difference to dense at sparsity .9, falling linearly to 0 at sparsity 0."""
+"""Synthetic difference to dense at sparsity 0.9. It decreases linearly to 0 at sparsity 0."""
 
 
 def make_row(sparsifier: str, sparsity: float, seed: int, accuracy: float | None, **changes: Any) -> dict[str, Any]:
-    """A finished trial; ``accuracy``: its test accuracy in [0, 1]; ``changes``: other columns."""
+    """Return the row of a finished trial with a test accuracy in [0, 1]. ``changes`` override other columns."""
     row: dict[str, Any] = dict.fromkeys(schemas.SCHEMAS["trials"].names)
     row |= {"sweep": "synthetic", **SETTING, **RECIPE}
     row |= {"sparsifier": sparsifier, "sparsifier_parameters": "{}", "sparsity": sparsity, "seed": seed}
@@ -72,14 +72,14 @@ def digest(identity: dict[str, Any]) -> str:
 
 
 def make_layer(trial: str, position: int, density: float, kind: str = "conv", weights: int = 1000) -> dict[str, Any]:
-    """A layer of a finished trial."""
+    """Return the row of one layer of a finished trial."""
     row: dict[str, Any] = dict.fromkeys(schemas.SCHEMAS["layers"].names)
     row |= {"trial": trial, "layer": f"layer{position}.weight", "position": position, "kind": kind, "weights": weights}
     return {**row, "nonzero": round(weights * density), "density": density, "flops": 2e3 * density}
 
 
 def make_failure(trial: str, message: str, attempt: int = 1) -> dict[str, Any]:
-    """A failure of a trial."""
+    """Return the row of a trial's failure."""
     at = datetime(2024, 5, 6, 7, 8, tzinfo=UTC)
     row = {"trial": trial, "sweep": "synthetic", "error": "RuntimeError", "message": message, "attempt": attempt}
     return {**row, "traceback": f"Traceback ...\nRuntimeError: {message}", "node": "worker-1", "at": at}
@@ -93,7 +93,10 @@ def make_sweep(
     noise: float = 0.004,
     **setting: Any,
 ) -> list[dict[str, Any]]:
-    """The trials of a sweep, dense and ``methods`` with the planted GAINS; ``noise``: standard deviation over seeds."""
+    """Return the trials of a sweep: dense, and ``methods`` with :data:`GAINS`.
+
+    ``noise`` is the standard deviation over seeds.
+    """
     generator = np.random.default_rng(0)
     rows = []
     for ratio in ratios:
@@ -108,7 +111,7 @@ def make_sweep(
 
 
 def _results(method: str, sparsity: float, accuracy: float) -> dict[str, Any]:
-    """What a trial of a method tells beside its test accuracy."""
+    """Return the result columns of a trial other than its test accuracy."""
     own = DENSE_FLOPS * (1 - 0.8 * sparsity)
     begin = datetime(2024, 5, 6, tzinfo=UTC)
     return {
@@ -135,7 +138,7 @@ def _results(method: str, sparsity: float, accuracy: float) -> dict[str, Any]:
 
 
 def make_layers(trial: dict[str, Any], depth: int = 20) -> Iterator[dict[str, Any]]:
-    """The layers of a trial: ``depth`` convolutions and a linear one; ERK methods keep the shallow ones dense."""
+    """Yield the layers of a trial: ``depth`` convolutions and a linear layer. ERK methods have dense early layers."""
     density = 1 - trial["sparsity"]
     for position in range(depth):
         tilt = (1 - 2 * position / (depth - 1)) * (0.8 if trial["sparsifier"] in ERK else 0.1)
@@ -147,7 +150,7 @@ def make_layers(trial: dict[str, Any], depth: int = 20) -> Iterator[dict[str, An
 
 
 def make_epochs(trial: dict[str, Any], epochs: int = 200) -> list[dict[str, Any]]:
-    """The epochs of a trial: an accuracy that climbs to the final one."""
+    """Return the epochs of a trial. The accuracy increases to the final one."""
     empty: dict[str, Any] = dict.fromkeys(schemas.SCHEMAS["epochs"].names)
     rows = []
     for epoch in range(1, epochs + 1):
@@ -159,7 +162,7 @@ def make_epochs(trial: dict[str, Any], epochs: int = 200) -> list[dict[str, Any]
 
 
 def make_results(seeds: int = 3) -> Results:
-    """A small sweep of which every kind of figure can be drawn: two settings, layers, attacks and examples."""
+    """Return a small sweep that supports every kind of figure: two settings, layers, attacks and example images."""
     trials = make_sweep(("set", "snip", "lth", "uniform"), sparsities=(0.5, 0.9), seeds=seeds)
     attacked = make_sweep(("set", "lth"), sparsities=(0.8, 0.9), ratios=(1.0,), seeds=seeds, **ADVERSARIAL)
     trials += [{**row, "robust_accuracy": row["test_accuracy"] / 2 + 0.003 * row["seed"]} for row in attacked]
@@ -167,7 +170,7 @@ def make_results(seeds: int = 3) -> Results:
 
 
 def results_of(trials: Sequence[dict[str, Any]], epochs: int = 20, **more: Any) -> Results:
-    """``trials`` with their layers, their outcomes and ``epochs`` epochs of each."""
+    """Return results of ``trials`` with their layers, outcomes and ``epochs`` epochs each."""
     layers = [layer for trial in trials for layer in make_layers(trial)]
     course = [epoch for trial in trials if trial["test_accuracy"] is not None for epoch in make_epochs(trial, epochs)]
     return Results(
@@ -181,7 +184,7 @@ def results_of(trials: Sequence[dict[str, Any]], epochs: int = 20, **more: Any) 
 
 
 def make_study(objectives: Sequence[str] = ("validation_accuracy",), suggestions: int = 24) -> optuna.Study:
-    """A search in which sparsity matters most and every sixth suggestion was stopped early."""
+    """Return a search in which sparsity has the largest effect. Every sixth suggestion is pruned."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.RandomSampler(seed=0)
     directions = ["maximize", "minimize"][: len(objectives)]
@@ -203,7 +206,7 @@ def make_study(objectives: Sequence[str] = ("validation_accuracy",), suggestions
 
 
 def make_samples(classes: int = 2, each: int = 3) -> pd.DataFrame:
-    """Examples of Figure 1: images of one grey level, the darker the harder."""
+    """Return examples as in Figure 1: images of one gray level, darker for harder samples."""
     rows = []
     for label, end, rank in itertools.product(range(classes), ENDS, range(each)):
         score = 1 - 0.1 * rank if end == "hardest" else 0.1 * rank

@@ -1,7 +1,7 @@
-"""Small data sets in the form that the true ones have on disk, and the sizes and checksums that go with them.
+"""Small datasets in the file formats of the published ones, with matching sizes and checksums.
 
-A writer ``small_*(patch, root)`` writes the files under ``root`` and sets the class attributes of the data set so that
-the files pass for the published ones; ``patch`` is a :class:`pytest.MonkeyPatch`.
+A writer ``small_*(patch, root)`` writes the files under ``root`` and sets the dataset's class attributes, so that the
+files are accepted as the published ones. ``patch`` is a :class:`pytest.MonkeyPatch`.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ CIFAR_TRAIN, CIFAR_TEST = 200, 100
 TINY_CLASSES, TINY_PER_CLASS, TINY_TEST = 4, 6, 8
 FOLDER_CLASSES = ("cat", "dog", "eel")
 FOLDER_TRAIN, FOLDER_TEST = 5, 3
-"""Images of each class."""
+"""Number of images per class."""
 
 
 Serve = Callable[[Path], str]
-"""Serves a folder over HTTP on this machine; gives its address."""
+"""Function that serves a folder over HTTP on this machine and returns its address."""
 
 
 class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
-    """Writes text and bytes as the ``str`` of Python 2, as the published files have it."""
+    """Writes text and bytes as the ``str`` of Python 2, as in the published files."""
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)  # type: ignore[attr-defined]
 
@@ -46,7 +46,7 @@ class Python2Pickler(pickle._Pickler):  # type: ignore[name-defined, misc]
 
 
 def python2_pickle(value: Any) -> bytes:
-    """``value`` as Python 2 and the NumPy of its time would have pickled it, with protocol 2."""
+    """Pickle ``value`` with protocol 2, as Python 2 and its NumPy did."""
     file = io.BytesIO()
     Python2Pickler(file, protocol=2).dump(value)
     return file.getvalue().replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
@@ -57,7 +57,7 @@ def md5(content: bytes) -> str:
 
 
 def write_batches(patch: pytest.MonkeyPatch, root: Path, name: str, part: str, contents: dict[str, bytes]) -> None:
-    """Write the files of one part (``train_files``, ``test_files``) and make their checksums the published ones."""
+    """Write the files of one part (``train_files`` or ``test_files``) and set the dataset's checksums to theirs."""
     cls: Any = datasets[name]
     (root / cls.folder).mkdir(parents=True, exist_ok=True)
     for file, content in contents.items():
@@ -77,7 +77,7 @@ def cifar_batch(count: int, classes: int, key: str, seed: int) -> dict[str, Any]
 
 
 def small_cifar(patch: pytest.MonkeyPatch, root: Path, name: str) -> list[dict[str, Any]]:
-    """Five (or one) files to train and one to test; returns what is in them, in order."""
+    """Write five training files (or one) and one test file. Return their contents in order."""
     cls: Any = datasets[name]
     key, parts = cls.label_key.decode(), len(cls.train_files)
     train = [cifar_batch(CIFAR_TRAIN // parts, cls.class_count, key, seed) for seed in range(parts)]
@@ -92,7 +92,7 @@ def small_cifar(patch: pytest.MonkeyPatch, root: Path, name: str) -> list[dict[s
 
 
 def picture(size: int, seed: int, mode: str = "RGB") -> Image.Image:
-    """A smooth picture from black to white, which JPEG keeps nearly as it is; its tilt is its seed's."""
+    """Return a smooth gradient from black to white that JPEG hardly changes. Its direction depends on the seed."""
     rows, columns = np.mgrid[:size, :size] / (size - 1)
     share = (seed % 7) / 6
     grey = np.round(255 * (share * rows + (1 - share) * columns)).astype(np.uint8)
@@ -101,7 +101,7 @@ def picture(size: int, seed: int, mode: str = "RGB") -> Image.Image:
 
 
 def small_tinyimagenet(patch: pytest.MonkeyPatch, root: Path) -> Path:
-    """Class and file names as in the archive, one training image grey; returns the folder."""
+    """Write files with the class and file names of the archive; one training image is gray. Return the folder."""
     cls: Any = datasets["tinyimagenet"]
     folder: Path = root / cls.folder
     wnids = [f"n0{1443537 + number}" for number in range(TINY_CLASSES)]
@@ -126,7 +126,7 @@ def small_tinyimagenet(patch: pytest.MonkeyPatch, root: Path) -> Path:
 
 
 def small_imagefolder(root: Path) -> Path:
-    """PNG and JPEG images of several sizes and modes, and files that are no images; returns the folder."""
+    """Write PNG and JPEG images of several sizes and modes, and files that are no images. Return the folder."""
     folder = root / "pictures"
     for number, name in enumerate(FOLDER_CLASSES):
         for part, count in (("train", FOLDER_TRAIN), ("test", FOLDER_TEST)):
@@ -145,7 +145,7 @@ def small_imagefolder(root: Path) -> Path:
 WRITERS: dict[str, Callable[[pytest.MonkeyPatch, Path], Any]] = {
     "cifar10": lambda patch, root: small_cifar(patch, root, "cifar10"),
     "cifar100": lambda patch, root: small_cifar(patch, root, "cifar100"),
-    "digits": lambda patch, root: None,  # come inside a package
+    "digits": lambda patch, root: None,  # part of scikit-learn
     "imagefolder": lambda patch, root: small_imagefolder(root),
     "tinyimagenet": small_tinyimagenet,
 }

@@ -22,11 +22,11 @@ from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.trainer import Trainer
 
 TIMES = ["seconds", "images_per_second", "started_at", "finished_at"]
-"""Columns that two runs of one trial need not have in common."""
+"""Columns that may differ between two runs of the same trial."""
 
 
 def trial(**changes: Any) -> TrialSpec:
-    """Two epochs of a narrow network on a tenth of the digits, dense unless told."""
+    """Return a dense trial: two epochs of a narrow network on 10 % of digits. ``changes`` override fields."""
     fields = {
         "dataset": "digits",
         "model": {"name": "resnet8", "width": 0.25},
@@ -37,40 +37,40 @@ def trial(**changes: Any) -> TrialSpec:
     return TrialSpec(**{**fields, **changes})
 
 
-def nothing(spec: TrialSpec) -> StateDict:
-    raise LookupError(f"no prerequisite was expected, asked for {spec}")
+def raise_no_prerequisite(spec: TrialSpec) -> StateDict:
+    raise LookupError(f"the test expects no prerequisite (got {spec})")
 
 
-def begin(spec: TrialSpec, data: DeviceData, samples: int = 64) -> Trainer:
-    """A training on the first ``samples`` training images, or as many as there are."""
-    return Trainer(spec, data, torch.arange(min(samples, len(data.train_labels))), nothing)
+def create_trainer(spec: TrialSpec, data: DeviceData, samples: int = 64) -> Trainer:
+    """Return a training on the first ``samples`` training images, or on all if there are fewer."""
+    return Trainer(spec, data, torch.arange(min(samples, len(data.train_labels))), raise_no_prerequisite)
 
 
 def part(data: DeviceData, samples: int) -> DeviceData:
-    """The first ``samples`` training images of ``data``, and all its test images."""
+    """Return ``data`` with only its first ``samples`` training images."""
     return replace(data, train_images=data.train_images[:samples], train_labels=data.train_labels[:samples])
 
 
 def inputs(data: DeviceData) -> RunInputs:
-    """What a run starts from, when the data set is already as its network wants it."""
+    """Return the inputs of a run, for a dataset that is already on the device."""
 
     def images() -> ImageData:
-        raise LookupError("the images as stored were not expected to be asked for")
+        raise LookupError("the test expects no access to the stored images")
 
     return RunInputs(images, lambda trial: data)
 
 
 def sources(scores: Callable[[ScoringSpec, str], torch.Tensor]) -> PrerequisiteOutputs:
-    """Prerequisites that left ``scores`` and nothing else."""
+    """Return outputs of prerequisites that consist of ``scores`` only."""
 
     def corrupted(run: CorruptionSpec) -> dict[str, torch.Tensor]:
-        raise LookupError(f"no corrupted images were expected to be asked for, asked for {run}")
+        raise LookupError(f"the test expects no access to corrupted images (got {run})")
 
     return PrerequisiteOutputs(scores, corrupted)
 
 
 class Flat(Model):
-    """One linear layer on the pixels of 2x2 grey images, with bias. Not registered: no sweep may find it."""
+    """One linear layer with bias on the pixels of 2x2 gray images. Not registered, so sweeps cannot use it."""
 
     name: Literal["flat"] = "flat"
     channels = 1
@@ -81,13 +81,13 @@ class Flat(Model):
 
 
 def four_pixels(samples: int = 6, classes: int = 3) -> DeviceData:
-    """Random 2x2 grey images for :class:`Flat`; the test set is the training set."""
+    """Return random 2x2 gray images for :class:`Flat`. The test set equals the training set."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (samples, 1, 2, 2), generator=generator, dtype=torch.uint8)
     labels = torch.arange(samples) % classes
     return DeviceData(images, labels, images, labels, classes, (0.5,), (0.25,))
 
 
-def view_of(training: Trainer) -> ScoringContext:
-    """What a score sees of a network that is being trained."""
+def scoring_context(training: Trainer) -> ScoringContext:
+    """Return the context of a score during ``training``."""
     return ScoringContext(training.epoch, training.data, training.network, training.batches.batch_size)

@@ -1,7 +1,7 @@
-"""A Ray cluster on this machine: two machines with a CPU each, and a head that trains nothing.
+"""A Ray cluster on this machine: two machines with one CPU each, and a head without CPUs.
 
-Prints where it is and which processes it is made of. Run as a process of its own; ends, with all it started, when its
-standard input does.
+Runs as a separate process. It prints the cluster's address and process ids, and stops the cluster when its standard
+input closes.
 """
 
 from __future__ import annotations

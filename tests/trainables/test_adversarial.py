@@ -32,8 +32,8 @@ from sparsweep.trainables.testing import check_same, comparable
 from sparsweep.trainables.training.flops import layer_flops
 from sparsweep.trainables.training.trainer import Trainer
 from support.contract_settings import NUM_SAMPLES, fake_parent_state, tiny_data, training, trial
-from support.linear_networks import SHAPE, grey, random_linear, weights, wrapped
-from support.tiny_trials import begin
+from support.linear_networks import SHAPE, random_images, random_linear, weights, wrapped
+from support.tiny_trials import create_trainer
 from support.tiny_trials import trial as digits_trial
 
 EIGHT, TWO = 8 / 255, 2 / 255
@@ -68,7 +68,7 @@ def record_inputs(network: AutocastNetwork) -> list[torch.Tensor]:
 
 def test_pgd_loss_is_cross_entropy_at_the_optimal_perturbation() -> None:
     """On a linear network with two classes, away from the borders of [0, 1], every margin shrinks by eps * ||w||_1."""
-    network, images = random_linear(2), grey(6, low=0.3, high=0.7)
+    network, images = random_linear(2), random_images(6, low=0.3, high=0.7)
     difference = weights(network)[1] - weights(network)[0]
     gap = (network(images)[:, 1] - network(images)[:, 0]).detach() * torch.where(LABELS == 1, 1, -1)
     worst = gap - EIGHT * difference.abs().sum()
@@ -86,7 +86,7 @@ def test_fgsm_rs_takes_one_signed_step_from_a_random_start() -> None:
     1.25 eps is 10 gray levels.
     """
     objective = adversarial(loss="fgsm_rs").loss_fn
-    network, images = random_linear(2), grey(6)
+    network, images = random_linear(2), random_images(6)
     seen = record_inputs(network)
     objective.loss(network, images, LABELS, objective.draw_noise(images, generator(4)))
     assert len(seen) == 2
@@ -112,7 +112,7 @@ def test_kl_divergence_is_the_sum_over_samples() -> None:
 
 def test_trades_loss_is_clean_cross_entropy_plus_the_largest_divergence() -> None:
     """On a linear network with two classes the divergence is largest where the logit gap moved by eps * ||w||_1."""
-    network, images, beta = random_linear(2), grey(6, low=0.3, high=0.7), 3.0
+    network, images, beta = random_linear(2), random_images(6, low=0.3, high=0.7), 3.0
     objective = TradesLoss(Attack(NORMS["linf"], EIGHT, TWO, 10), "eval", beta)
     loss, logits = objective.loss(network, images, LABELS, objective.draw_noise(images, generator()))
     clean = network(images).detach()
@@ -129,7 +129,7 @@ def test_trades_starting_points_are_not_clipped() -> None:
     The values after each step lie in [0, 1].
     """
     objective = TradesLoss(Attack(NORMS["linf"], EIGHT, TWO, 2), "eval", 6.0)
-    network, images = random_linear(2), grey(6).round()
+    network, images = random_linear(2), random_images(6).round()
     noise, seen = objective.draw_noise(images, generator(4)), record_inputs(network)
     objective.loss(network, images, LABELS, noise)
     clean, start, step, _, found = seen
@@ -144,7 +144,7 @@ def test_trades_with_beta_zero_has_the_gradient_of_cross_entropy() -> None:
     def gradient(loss: torch.Tensor, network: AutocastNetwork) -> torch.Tensor:
         return torch.autograd.grad(loss, network.module.get_submodule("1").get_parameter("weight"))[0]
 
-    network, images, attack = random_linear(3), grey(6), Attack(NORMS["linf"], EIGHT, TWO, 3)
+    network, images, attack = random_linear(3), random_images(6), Attack(NORMS["linf"], EIGHT, TWO, 3)
     plain = gradient(functional.cross_entropy(network(images), LABELS), network)
     none, some = (
         gradient(objective.loss(network, images, LABELS, objective.draw_noise(images, generator()))[0], network)
@@ -187,7 +187,7 @@ def test_declared_passes_match_the_operations_counted_by_torch(
     layers = [nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(8, 2)]
     network = wrapped(nn.Sequential(*layers))
     with Flops() as counted:
-        loss, _ = objective.loss(network, grey(6), LABELS, objective.draw_noise(grey(6), generator()))
+        loss, _ = objective.loss(network, random_images(6), LABELS, objective.draw_noise(random_images(6), generator()))
         loss.backward()
     costs = layer_flops(network.module, SHAPE)
     assert counted.total == 6 * (passes * sum(costs.values()) - weight_passes * costs["0.weight"])
@@ -304,7 +304,7 @@ def test_adversarial_training_raises_robust_accuracy(digits: DeviceData) -> None
     attack = {"name": "adversarial", "epsilon": 0.1, "step_size": 0.05, "steps": 3, "test_step_size": 0.02}
     runs = {}
     for name, difficulty in {"plain": "none", "pgd": {**attack, "test_every": 3}}.items():
-        runs[name] = begin(digits_trial(recipe=recipe, difficulty=difficulty), digits, samples=320)
+        runs[name] = create_trainer(digits_trial(recipe=recipe, difficulty=difficulty), digits, samples=320)
         for _ in range(8):
             runs[name].train_epoch()
     history = runs["pgd"].history
@@ -530,7 +530,7 @@ def test_autoattack_runs_only_if_enabled_and_after_the_last_epoch(
     monkeypatch.setattr(difficulty_module, "autoattack_accuracy", lambda *arguments: calls.append(arguments) or 0.25)
     monkeypatch.setattr(difficulty_module, "require", lambda: None)
     attack = {"name": "adversarial", "test_steps": 1, "test_every": 1, "autoattack": autoattack}
-    run = begin(trial("dense", difficulty=attack), tiny_data())
+    run = create_trainer(trial("dense", difficulty=attack), tiny_data())
     epochs = [run.train_epoch() for _ in range(run.spec.recipe.epochs)]
     assert [epoch.autoattack_accuracy for epoch in epochs[:-1]] == [None] * (len(epochs) - 1) and len(epochs) > 1
     assert epochs[-1].autoattack_accuracy == (0.25 if autoattack else None) and len(calls) == autoattack

@@ -26,7 +26,7 @@ from sparsweep.trainables.difficulties.adversarial.pgd import (
     temporarily_set,
 )
 from sparsweep.trainables.pipeline.network import AutocastNetwork
-from support.linear_networks import PIXELS, SHAPE, grey, linear, random_linear, weights, wrapped
+from support.linear_networks import PIXELS, SHAPE, linear, random_images, random_linear, weights, wrapped
 
 EIGHT = 8 / 255
 TINY = torch.finfo(torch.float32).tiny
@@ -87,7 +87,7 @@ def test_a_zero_gradient_moves_no_pixel(norm: str) -> None:
     zero = torch.zeros(2, *SHAPE)
     assert torch.equal(NORMS[norm].ascent_direction(zero), zero)
     assert torch.equal(NORMS[norm].project(zero, 0.1), zero)
-    images = grey(2)
+    images = random_images(2)
     assert torch.equal(pgd_step(images, images, zero, attack(norm)), images)
 
 
@@ -131,7 +131,7 @@ def test_linf_on_a_linear_network_reaches_the_optimum(from_random: bool, seed: i
     rounds to 0, and the gradient of a pixel has the sign of one class's weight instead of the sign of w.
     """
     network = linear(0.1 * weights(random_linear(2, seed)))
-    images, labels = grey(6, seed), torch.tensor([0, 1, 0, 1, 1, 0])
+    images, labels = random_images(6, seed), torch.tensor([0, 1, 0, 1, 1, 0])
     towards_one = (weights(network)[1] - weights(network)[0]).sign().view(SHAPE)
     signs = torch.where(labels == 0, 1.0, -1.0).view(-1, 1, 1, 1)
     optimum = (images + epsilon * signs * towards_one).clamp(0, 1)
@@ -145,7 +145,7 @@ def test_linf_on_a_linear_network_reaches_the_optimum(from_random: bool, seed: i
 @given(seed=st.integers(0, 2**16), epsilon=st.floats(0.01, 0.3))
 def test_l2_on_a_linear_network_reaches_the_optimum(seed: int, epsilon: float) -> None:
     """Away from the borders of [0, 1] the optimal perturbation is epsilon along w."""
-    network, images, labels = random_linear(2, seed), grey(6, seed, 0.4, 0.6), torch.tensor([0, 1, 0, 1, 1, 0])
+    network, images, labels = random_linear(2, seed), random_images(6, seed, 0.4, 0.6), torch.tensor([0, 1, 0, 1, 1, 0])
     difference = weights(network)[1] - weights(network)[0]
     signs = torch.where(labels == 0, 1.0, -1.0).view(-1, 1, 1, 1)
     optimum = images + epsilon * signs * (difference / difference.norm()).view(SHAPE)
@@ -179,7 +179,7 @@ def naive(
 
 @pytest.mark.parametrize(("norm", "epsilon", "step_size"), [("linf", EIGHT, 2 / 255), ("l2", 0.3, 0.08)])
 def test_pgd_is_the_textbook_algorithm(norm: str, epsilon: float, step_size: float) -> None:
-    network, images, labels = small_network(), grey(8), torch.arange(8) % 5
+    network, images, labels = small_network(), random_images(8), torch.arange(8) % 5
     network.module.eval()
     search = attack(norm, epsilon, step_size, steps=7)
     starts = random_start(images, search, generator())
@@ -191,7 +191,7 @@ def test_pgd_is_the_textbook_algorithm(norm: str, epsilon: float, step_size: flo
 
 
 def test_more_steps_raise_the_loss() -> None:
-    network, images, labels = small_network(), grey(32), torch.arange(32) % 5
+    network, images, labels = small_network(), random_images(32), torch.arange(32) % 5
     network.module.eval()
     losses = []
     for steps in (0, 1, 3, 5):
@@ -247,7 +247,7 @@ SYNCHRONIZING = {"aten._local_scalar_dense", "aten.is_nonzero", "aten.equal", "a
 
 
 def count_operations(steps: int, norm: str) -> OperationCounter:
-    network, images = small_network(), grey(4)
+    network, images = small_network(), random_images(4)
     loss = summed_cross_entropy(torch.arange(4))
     with OperationCounter() as operations:
         pgd(network, images, images, attack(norm, steps=steps), loss)
@@ -269,12 +269,12 @@ def test_each_step_costs_the_same_and_computes_no_parameter_gradients(norm: str)
 
 def test_the_counter_finds_synchronizing_operations() -> None:
     with OperationCounter() as operations:
-        grey(2).nonzero()
+        random_images(2).nonzero()
     assert SYNCHRONIZING & operations.counts.keys()
 
 
 def test_an_attack_does_not_change_the_network_or_the_images() -> None:
-    network, images, labels = small_network(), grey(4), torch.arange(4)
+    network, images, labels = small_network(), random_images(4), torch.arange(4)
     frozen = network.module.get_submodule("0").get_parameter("bias").requires_grad_(False)
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
     copy = images.clone()
@@ -292,21 +292,21 @@ def test_an_attack_does_not_change_the_network_or_the_images() -> None:
 
 
 def test_the_gradient_of_a_sample_does_not_depend_on_the_batch_size() -> None:
-    network, images, labels = random_linear(3), grey(6), torch.arange(6) % 3
+    network, images, labels = random_linear(3), random_images(6), torch.arange(6) % 3
     batch = attacks.input_gradient(network, images, summed_cross_entropy(labels))
     alone = attacks.input_gradient(network, images[:1], summed_cross_entropy(labels[:1]))
     assert torch.allclose(batch[:1], alone)
 
 
 def test_pgd_runs_under_no_grad() -> None:
-    network, images, loss = random_linear(3), grey(4), summed_cross_entropy(torch.tensor([0, 1, 2, 0]))
+    network, images, loss = random_linear(3), random_images(4), summed_cross_entropy(torch.tensor([0, 1, 2, 0]))
     with torch.no_grad():
         inside = pgd(network, images, images, attack(), loss)
     assert torch.equal(inside, pgd(network, images, images, attack(), loss))
 
 
 def test_bf16_attacks_float32_images() -> None:
-    network, images, labels = random_linear(2), grey(6), torch.tensor([0, 1] * 3)
+    network, images, labels = random_linear(2), random_images(6), torch.tensor([0, 1] * 3)
     half = wrapped(network.module, "bf16")
     found, reference = (pgd(used, images, images, attack(), summed_cross_entropy(labels)) for used in (half, network))
     assert found.dtype == torch.float32
@@ -438,7 +438,7 @@ def test_running_statistics_are_updated_in_train_mode_only(mode: str, updates: i
     network = wrapped(nn.Sequential(norm, nn.Flatten(), nn.Linear(PIXELS, 3)))
     seen = record_inputs(network.module)
     with BATCH_NORM_MODES[mode](network.module):
-        pgd(network, grey(8), grey(8), attack(), summed_cross_entropy(torch.arange(8) % 3))
+        pgd(network, random_images(8), random_images(8), attack(), summed_cross_entropy(torch.arange(8) % 3))
     assert len(seen) == 10
     expected = torch.zeros(1)
     for inputs in seen[:updates]:
@@ -451,7 +451,7 @@ def test_running_statistics_are_updated_in_train_mode_only(mode: str, updates: i
 @pytest.mark.parametrize("mode", BATCH_NORM_MODES)
 def test_each_mode_normalizes_by_its_statistics(mode: str) -> None:
     """The first pass uses the statistics of the batch, or the running ones in eval mode."""
-    network, images, loss = small_network(), grey(8), summed_cross_entropy(torch.arange(8) % 5)
+    network, images, loss = small_network(), random_images(8), summed_cross_entropy(torch.arange(8) % 5)
     outputs: list[torch.Tensor] = []
     network.module.get_submodule("1").register_forward_hook(lambda *call: outputs.append(call[2].detach().clone()))
     norm = network.module.get_submodule("1")
@@ -471,7 +471,9 @@ def test_frozen_statistics_do_not_change_the_attack() -> None:
     for mode in ("train", "train_frozen"):
         network = small_network()
         with BATCH_NORM_MODES[mode](network.module):
-            results.append(pgd(network, grey(8), grey(8), attack(), summed_cross_entropy(torch.arange(8) % 5)))
+            results.append(
+                pgd(network, random_images(8), random_images(8), attack(), summed_cross_entropy(torch.arange(8) % 5))
+            )
     assert torch.equal(*results)
 
 
@@ -486,7 +488,7 @@ def test_modes_are_restored_after_an_error(mode: str) -> None:
 
 
 def test_in_eval_mode_the_attack_on_an_image_does_not_depend_on_the_batch() -> None:
-    network, images, labels = small_network(), grey(6), torch.arange(6) % 5
+    network, images, labels = small_network(), random_images(6), torch.arange(6) % 5
     with BATCH_NORM_MODES["eval"](network.module):
         together = pgd(network, images, images, attack(), summed_cross_entropy(labels))
         for index in range(6):

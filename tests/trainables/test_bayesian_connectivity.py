@@ -19,7 +19,7 @@ from sparsweep.trainables.sparsifiers.bayesian_connectivity import (
 from sparsweep.trainables.training.trainer import Trainer
 from support.mask_updates import mask, update_context
 from support.softmax_regression import LAYER, LR, flat, gradient
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -93,11 +93,11 @@ def test_weights_move_between_layers_at_a_constant_total(digits: DeviceData) -> 
 
 def started_run(digits: DeviceData) -> Trainer:
     recipe = {"preset": "digits", "epochs": 3, "lr": 0.1}
-    return begin(trial(sparsifier="bayesian_connectivity", sparsity=0.8, recipe=recipe), digits, samples=64)
+    return create_trainer(trial(sparsifier="bayesian_connectivity", sparsity=0.8, recipe=recipe), digits, samples=64)
 
 
 def test_no_weight_changes_its_sign(digits: DeviceData) -> None:
-    run, dense = started_run(digits), begin(trial(), digits)
+    run, dense = started_run(digits), create_trainer(trial(), digits)
     signs = {name: weight.detach().sign() for name, weight in dense.weights.items()}
     for _ in range(3):
         run.train_epoch()
@@ -148,6 +148,8 @@ def test_noise_has_its_standard_deviation_and_differs_between_steps() -> None:
 
 def test_gradients_of_dormant_connections_are_not_counted(digits: DeviceData) -> None:
     """3 f_S per image: the method reads the gradients of active connections only."""
-    run = begin(trial(sparsifier={"name": "bayesian_connectivity", "update_interval": 99}, sparsity=0.8), digits, 50)
+    run = create_trainer(
+        trial(sparsifier={"name": "bayesian_connectivity", "update_interval": 99}, sparsity=0.8), digits, 50
+    )
     run.train_epoch()
     assert run.train_flops == pytest.approx(3 * run.forward_flops * 50, rel=1e-12)

@@ -24,14 +24,14 @@ from sparsweep.trainables.corruptions.blur import (
 from sparsweep.trainables.corruptions.filters import clipped_zoom, disk, imagemagick_motion_blur, transformed
 from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET
 from support.corruption_references import (
-    Given,
+    PresetDraws,
     clamped,
     filtered,
     gaussian_kernel,
     mirrored,
-    one_level,
     ramps,
     smooth_images,
+    within_one_level,
 )
 
 GAUSSIAN_1 = [
@@ -84,21 +84,21 @@ def constants_of(corruption: str) -> list[tuple[float, ...]]:
 def test_gaussian_blur_equals_a_direct_convolution(sigma: float) -> None:
     image = ramps(9, 11)
     expected = filtered(image[0], gaussian_kernel(sigma), clamped)
-    np.testing.assert_allclose(gaussian_blur(image, Given(), sigma)[0], expected, atol=1e-3)
+    np.testing.assert_allclose(gaussian_blur(image, PresetDraws(), sigma)[0], expected, atol=1e-3)
 
 
 @pytest.mark.parametrize(
     ("blurred", "golden"),
     [
-        (gaussian_blur(ramps(), Given(), 1), GAUSSIAN_1),
-        (defocus_blur(ramps(), Given(), 1.5, 0.1), DEFOCUS_1_5),
-        (motion_blur(ramps(), Given(30), 6, 1.5), MOTION_6_1_5_AT_30),
-        (motion_blur(ramps(), Given(-40), 9, 2.5), MOTION_9_2_5_AT_MINUS_40),
+        (gaussian_blur(ramps(), PresetDraws(), 1), GAUSSIAN_1),
+        (defocus_blur(ramps(), PresetDraws(), 1.5, 0.1), DEFOCUS_1_5),
+        (motion_blur(ramps(), PresetDraws(30), 6, 1.5), MOTION_6_1_5_AT_30),
+        (motion_blur(ramps(), PresetDraws(-40), 9, 2.5), MOTION_9_2_5_AT_MINUS_40),
     ],
     ids=["gaussian", "defocus", "motion", "motion upwards"],
 )
 def test_blurs_match_the_libraries_of_the_reference(blurred: np.ndarray, golden: list[list[int]]) -> None:
-    assert one_level(blurred[0, ..., 0], np.array(golden))
+    assert within_one_level(blurred[0, ..., 0], np.array(golden))
 
 
 def test_disks_by_hand() -> None:
@@ -121,7 +121,7 @@ def test_defocus_blur_is_a_blurred_disk(radius: float, alias_blur: float) -> Non
     kernel = filtered(inside[..., None], soft / soft.sum(), mirrored)[..., 0]
     image = ramps(9, 12)
     expected = filtered(image[0], kernel, mirrored)
-    np.testing.assert_allclose(defocus_blur(image, Given(), radius, alias_blur)[0], expected, atol=1e-3)
+    np.testing.assert_allclose(defocus_blur(image, PresetDraws(), radius, alias_blur)[0], expected, atol=1e-3)
 
 
 BY_HAND = {"copy": [10, 11, 11, 12, 13], "swap": [10, 14, 11, 12, 13]}
@@ -180,7 +180,7 @@ def test_glass_blur_without_displacements_is_two_gaussians() -> None:
     no_offsets = np.zeros((1, 6, 6, 2), int)
     once = filtered(image[0], gaussian_kernel(0.4), clamped).astype(np.uint8)
     expected = filtered(once, gaussian_kernel(0.4), clamped)
-    assert one_level(glass_blur(image, Given(no_offsets), 0.4, 1, 1)[0], expected)
+    assert within_one_level(glass_blur(image, PresetDraws(no_offsets), 0.4, 1, 1)[0], expected)
 
 
 def test_glass_blur_respects_its_reach() -> None:
@@ -193,9 +193,9 @@ def test_glass_blur_respects_its_reach() -> None:
 
 
 def test_motion_blur_draws_an_angle_within_45_degrees_of_the_horizontal() -> None:
-    given = Given(0)
+    given = PresetDraws(0)
     motion_blur(ramps(), given, 6, 1)
-    assert given.asked == [(-45, 45)]
+    assert given.requests == [(-45, 45)]
 
 
 def test_motion_blur_by_hand() -> None:
@@ -246,7 +246,7 @@ def test_zoom_blur_is_the_mean_of_several_zooms(end: float, factors: int) -> Non
     total = image[0].astype(float)
     for factor in zooms:
         total += transformed(image, clipped_zoom(12, 12, factor))[0]
-    np.testing.assert_allclose(zoom_blur(image, Given(), end)[0], total / (factors + 1), atol=1e-3)
+    np.testing.assert_allclose(zoom_blur(image, PresetDraws(), end)[0], total / (factors + 1), atol=1e-3)
 
 
 @pytest.mark.parametrize("severity", SEVERITIES)

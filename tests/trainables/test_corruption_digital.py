@@ -18,7 +18,7 @@ from sparsweep.trainables.corruptions.digital import (
     saturate,
 )
 from sparsweep.trainables.corruptions.severities import CIFAR, TINY_IMAGENET
-from support.corruption_references import Given, filtered, one_level, ramps
+from support.corruption_references import PresetDraws, filtered, ramps, within_one_level
 
 
 def constants_of(corruption: str) -> list[tuple[float, ...]]:
@@ -43,26 +43,28 @@ def through_hsv(image: np.ndarray, change: object) -> np.ndarray:
 @pytest.mark.parametrize(("added",), constants_of("brightness"))
 def test_brightness_raises_the_value(added: float) -> None:
     expected = through_hsv(colors()[0], lambda h, s, v: (h, s, min(v + added, 1)))
-    np.testing.assert_allclose(brightness(colors(), Given(), added)[0], expected, atol=1e-9)
+    np.testing.assert_allclose(brightness(colors(), PresetDraws(), added)[0], expected, atol=1e-9)
 
 
 @pytest.mark.parametrize(("factor", "added"), constants_of("saturate"))
 def test_saturate_changes_the_saturation(factor: float, added: float) -> None:
     expected = through_hsv(colors()[0], lambda h, s, v: (h, min(max(s * factor + added, 0), 1), v))
-    np.testing.assert_allclose(saturate(colors(), Given(), factor, added)[0], expected, atol=1e-9)
+    np.testing.assert_allclose(saturate(colors(), PresetDraws(), factor, added)[0], expected, atol=1e-9)
 
 
 def test_contrast_by_hand() -> None:
     """The channel means are 100, 50 and 0. A factor of 0.5 halves the distance to them."""
     image = np.array([[[80, 0, 0], [120, 100, 0]]], np.uint8)[None]
-    assert contrast(image, Given(), 0.5)[0].tolist() == [[[90, 25, 0], [110, 75, 0]]]
+    assert contrast(image, PresetDraws(), 0.5)[0].tolist() == [[[90, 25, 0], [110, 75, 0]]]
 
 
 @pytest.mark.parametrize(("factor",), constants_of("contrast"))
 def test_contrast_follows_the_formula_of_the_reference(factor: float) -> None:
     x = ramps()[0] / 255.0
     means = np.mean(x, axis=(0, 1), keepdims=True)
-    assert one_level(contrast(ramps(), Given(), factor)[0], np.clip((x - means) * factor + means, 0, 1) * 255)
+    assert within_one_level(
+        contrast(ramps(), PresetDraws(), factor)[0], np.clip((x - means) * factor + means, 0, 1) * 255
+    )
 
 
 def test_pixelate_by_hand() -> None:
@@ -70,7 +72,7 @@ def test_pixelate_by_hand() -> None:
     image = ramps()
     blocks = image[0].reshape(4, 2, 4, 2, 3).mean(axis=(1, 3))
     expected = blocks.repeat(2, axis=0).repeat(2, axis=1)
-    assert one_level(pixelate(image, Given(), 0.5)[0], np.rint(expected))
+    assert within_one_level(pixelate(image, PresetDraws(), 0.5)[0], np.rint(expected))
 
 
 @pytest.mark.parametrize(("side", "severity", "small"), [(32, 1, 30), (32, 5, 20), (64, 3, 44), (64, 6, 25), (8, 6, 4)])
@@ -107,7 +109,7 @@ def test_jpeg_is_a_quantized_cosine_transform(quality: int) -> None:
     coefficients = np.rint(basis @ (block - 128) @ basis.T / table) * table
     expected = np.clip(basis.T @ coefficients @ basis + 128, 0, 255)
     gray = ramps()[..., :1].repeat(3, axis=-1)
-    out = jpeg_compression(gray, Given(), quality)[0]
+    out = jpeg_compression(gray, PresetDraws(), quality)[0]
     assert np.abs(out - expected[..., None]).max() <= 2.5  # integer arithmetic of the coder and of the color conversion
 
 
@@ -116,16 +118,16 @@ NO_NOISE = np.zeros((2, 8, 8))
 
 def test_elastic_transform_without_displacements_returns_the_image() -> None:
     np.testing.assert_allclose(
-        elastic_transform(ramps(), Given(np.zeros((3, 2)), NO_NOISE), 0.1, 0.2, 0.1), ramps(), atol=1e-4
+        elastic_transform(ramps(), PresetDraws(np.zeros((3, 2)), NO_NOISE), 0.1, 0.2, 0.1), ramps(), atol=1e-4
     )
 
 
 def test_the_affine_part_of_elastic_transform_by_hand() -> None:
     """Three points that move right by one pixel shift the image, mirrored about its edge pixel."""
     right = np.array([[1, 0]] * 3)
-    given = Given(right, NO_NOISE)
+    given = PresetDraws(right, NO_NOISE)
     out = elastic_transform(ramps(), given, 0, 0, 1 / 8)[0]
-    assert given.asked == [(-1, 1, 3, 2), (-1, 1, 2, 8, 8)]
+    assert given.requests == [(-1, 1, 3, 2), (-1, 1, 2, 8, 8)]
     np.testing.assert_allclose(out[:, 1:], ramps()[0, :, :-1], atol=1e-3)
     np.testing.assert_allclose(out[:, 0], ramps()[0, :, 1], atol=1e-3)
 
@@ -133,7 +135,7 @@ def test_the_affine_part_of_elastic_transform_by_hand() -> None:
 def test_the_displacements_of_elastic_transform_by_hand() -> None:
     """A displacement of 1 stays 1 after any Gaussian. Each pixel comes from below, the last row from its mirror."""
     down = np.stack([np.ones((8, 8)), np.zeros((8, 8))])
-    out = elastic_transform(ramps(), Given(np.zeros((3, 2)), down), 1 / 8, 0.3, 0)[0]
+    out = elastic_transform(ramps(), PresetDraws(np.zeros((3, 2)), down), 1 / 8, 0.3, 0)[0]
     np.testing.assert_allclose(out[:-1], ramps()[0, 1:], atol=1e-3)
     np.testing.assert_allclose(out[-1], ramps()[0, -1], atol=1e-3)
 
@@ -151,7 +153,7 @@ def test_elastic_transform_smooths_the_displacements() -> None:
     down, right = (filtered(field[..., None], kernel, folded)[..., 0] for field in noise)
     y, x = np.mgrid[:side, :side]
     plane = np.stack([3.0 * x + 4.0 * y] * 3, axis=-1)
-    given = Given(np.zeros((3, 2)), noise)
+    given = PresetDraws(np.zeros((3, 2)), noise)
     out = elastic_transform(plane[None], given, 0.1, 1.5 / side, 0)[0]
     inside = slice(2, -2)  # at the border the image is no longer a plane
     changed = (out - plane)[inside, inside, 0]
@@ -163,7 +165,7 @@ def test_elastic_transform_maps_its_three_points_exactly() -> None:
     y, x = np.mgrid[:32, :32]
     plane = np.stack([3.0 * x + 4.0 * y] * 3, axis=-1)[None]
     moves = np.array([[2.0, 1.0], [-1.0, 0.0], [0.0, 2.0]])
-    out = elastic_transform(plane, Given(moves / 32, np.zeros((2, 32, 32))), 0, 0, 1)[0, ..., 0]
+    out = elastic_transform(plane, PresetDraws(moves / 32, np.zeros((2, 32, 32))), 0, 0, 1)[0, ..., 0]
     for point, move in zip([(26, 26), (26, 6), (6, 6)], moves.astype(int), strict=True):
         (from_x, from_y), (to_x, to_y) = point, point + move
         assert out[to_y, to_x] == pytest.approx(3 * from_x + 4 * from_y, abs=1e-3)

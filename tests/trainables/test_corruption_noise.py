@@ -11,7 +11,7 @@ import pytest
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
 from sparsweep.trainables.corruptions.noise import gaussian_noise, impulse_noise, shot_noise, speckle_noise
 from sparsweep.trainables.corruptions.severities import CIFAR
-from support.corruption_references import Given, ramps
+from support.corruption_references import PresetDraws, ramps
 
 VALUES = 200 * 3 * 32 * 32
 
@@ -28,15 +28,15 @@ def noise(level: int, corruption: str, severity: int) -> np.ndarray:
 def test_formulas_at_given_random_numbers() -> None:
     image = ramps()
     normal = np.linspace(-3, 3, image.size).reshape(image.shape[1:])
-    np.testing.assert_allclose(gaussian_noise(image, Given(normal), 0.1)[0], image[0] + 25.5 * normal)
-    np.testing.assert_allclose(speckle_noise(image, Given(normal), 0.2)[0], image[0] * (1 + 0.2 * normal))
-    np.testing.assert_allclose(shot_noise(image, Given(np.full((8, 8, 3), 25)), 50)[0], 127.5)
+    np.testing.assert_allclose(gaussian_noise(image, PresetDraws(normal), 0.1)[0], image[0] + 25.5 * normal)
+    np.testing.assert_allclose(speckle_noise(image, PresetDraws(normal), 0.2)[0], image[0] * (1 + 0.2 * normal))
+    np.testing.assert_allclose(shot_noise(image, PresetDraws(np.full((8, 8, 3), 25)), 50)[0], 127.5)
 
 
 def test_impulses_at_given_random_numbers() -> None:
     chance = np.full((8, 8, 3), 0.5)
     chance[0, 0], chance[0, 1], chance[0, 2], chance[0, 3] = 0.049, 0.05, 0.949, 0.95
-    out = impulse_noise(ramps(), Given(chance), 0.1)[0]
+    out = impulse_noise(ramps(), PresetDraws(chance), 0.1)[0]
     assert (out[0, 0] == 0).all() and (out[0, 3] == 255).all()
     out[0, 0], out[0, 3] = ramps()[0, 0, 0], ramps()[0, 0, 3]
     assert np.array_equal(out, ramps()[0])

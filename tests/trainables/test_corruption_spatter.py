@@ -20,7 +20,7 @@ from sparsweep.trainables.corruptions.spatter import (
     spatter,
     water_highlights,
 )
-from support.corruption_references import Given, ramps
+from support.corruption_references import PresetDraws, ramps
 
 LAYER = np.array(
     [
@@ -155,6 +155,6 @@ def test_drops_appear_where_noise_exceeds_the_threshold(muddy: int) -> None:
     noise = np.full((8, 8, 1), -1.0)
     noise[:, :3] = 1.0
     constants = (0.5, 0.1, 0.01, 0.55, 0.5, muddy)  # 0.6 on the left, 0.4 on the right, almost no smoothing
-    changed = (spatter(ramps(), Given(noise), *constants) != ramps()).any(axis=(0, 3))
+    changed = (spatter(ramps(), PresetDraws(noise), *constants) != ramps()).any(axis=(0, 3))
     assert not changed[:, 3:].any()
     assert changed[:, :3].any()

@@ -11,7 +11,7 @@ from PIL import Image
 from sparsweep.trainables.corruptions import SEVERITIES, corrupt
 from sparsweep.trainables.corruptions.filters import imagemagick_motion_blur
 from sparsweep.trainables.corruptions.weather import fog, frost, load_photographs, plasma, snow
-from support.corruption_references import Given, one_level, ramps
+from support.corruption_references import PresetDraws, ramps, within_one_level
 
 
 def plasma_by_loops(draws: list[np.ndarray], size: int) -> np.ndarray:
@@ -41,12 +41,12 @@ def plasma_by_loops(draws: list[np.ndarray], size: int) -> np.ndarray:
 def test_plasma_equals_diamond_square_by_loops() -> None:
     generator = np.random.default_rng(0)
     draws = [generator.uniform(-1, 1, (8 // step,) * 2) for step in (8, 8, 8, 4, 4, 4, 2, 2, 2)]
-    given = Given(*draws)
+    given = PresetDraws(*draws)
     heights = plasma(given, 8, 2)[0]
     np.testing.assert_allclose(heights, plasma_by_loops(draws, 8), atol=1e-12)
     assert heights.min() == 0 and heights.max() == 1
     # The amplitude bounds the random numbers and also multiplies them.
-    assert [bounds[:2] for bounds in given.asked] == [
+    assert [bounds[:2] for bounds in given.requests] == [
         (-amplitude, amplitude) for amplitude in (100, 50, 25) for _ in range(3)
     ]
 
@@ -55,8 +55,8 @@ def test_fog_keeps_the_maximum_value() -> None:
     """A constant image v with haze h in [0, 1] of thickness t becomes (v + 255 t h) v / (v + 255 t)."""
     generator = np.random.default_rng(0)
     draws = [generator.uniform(-1, 1, (8 // step,) * 2) for step in (8, 8, 8, 4, 4, 4, 2, 2, 2)]
-    haze = plasma(Given(*draws), 8, 2.5)[0]
-    out = fog(np.full((1, 8, 8, 3), 120, np.uint8), Given(*draws), 0.75, 2.5)[0]
+    haze = plasma(PresetDraws(*draws), 8, 2.5)[0]
+    out = fog(np.full((1, 8, 8, 3), 120, np.uint8), PresetDraws(*draws), 0.75, 2.5)[0]
     np.testing.assert_allclose(out[..., 0], (120 + 0.75 * 255 * haze) * 120 / (120 + 0.75 * 255))
     assert out.max() == pytest.approx(120) and out.min() == pytest.approx(120**2 / (120 + 0.75 * 255))
 
@@ -78,16 +78,16 @@ def test_snow_without_flakes_brightens_the_image() -> None:
     image = ramps()
     luma = image[..., :1] * 0.299 + image[..., 1:2] * 0.587 + image[..., 2:] * 0.114
     expected = 0.8 * image + 0.2 * np.maximum(image, 1.5 * luma + 127.5)
-    no_snow = Given(np.zeros((8, 8, 1)), -90)
+    no_snow = PresetDraws(np.zeros((8, 8, 1)), -90)
     np.testing.assert_allclose(snow(image, no_snow, 0.3, 0, 1, 0.5, 6, 2, 0.8), expected)
-    assert no_snow.asked == [(8, 8, 1), (-135, -45)]
+    assert no_snow.requests == [(8, 8, 1), (-135, -45)]
 
 
 def test_snow_is_added_twice_once_rotated_by_180_degrees() -> None:
     """One pixel of twice white on black, zoom 1: clipped at white, motion-blurred, and added again rotated."""
     flakes = np.zeros((9, 9, 1))
     flakes[6, 2] = 2
-    out = snow(np.zeros((1, 9, 9, 3), np.uint8), Given(flakes, -90), 0, 1, 1, 0.5, 2, 1.0, 1)[0]
+    out = snow(np.zeros((1, 9, 9, 3), np.uint8), PresetDraws(flakes, -90), 0, 1, 1, 0.5, 2, 1.0, 1)[0]
     point = np.where(flakes > 0, 255, 0)[None]
     blurred = np.floor(imagemagick_motion_blur(point, np.array([-90.0]), 2, 1.0) + 1e-3)[0]
     assert np.flatnonzero(blurred[..., 0].any(axis=1)).tolist() == [
@@ -101,7 +101,7 @@ def test_snow_is_added_twice_once_rotated_by_180_degrees() -> None:
 def test_noise_below_the_threshold_gives_no_snow() -> None:
     noise = np.full((8, 8, 1), 0.4)
     noise[3, 3] = 0.6
-    out = snow(np.zeros((1, 8, 8, 3), np.uint8), Given(noise, -90), 0, 1, 1, 0.5, 0, 1.0, 1)[0]
+    out = snow(np.zeros((1, 8, 8, 3), np.uint8), PresetDraws(noise, -90), 0, 1, 1, 0.5, 0, 1.0, 1)[0]
     assert {tuple(position) for position in np.argwhere(out[..., 0])} == {(3, 3), (4, 4)}
     assert out[3, 3, 0] == 153
 
@@ -141,7 +141,7 @@ def test_frost_by_hand() -> None:
     """The window at (2, 3) of the second photograph: 0.75 of the image plus 0.5 of the photograph."""
     dark, bright = np.zeros((20, 20, 3), np.uint8), np.random.default_rng(0).integers(0, 256, (11, 12, 3))
 
-    class Fixed(Given):
+    class Fixed(PresetDraws):
         def each(self, draw: object) -> np.ndarray:
             numbers = iter([1, 2, 3])
             stream = type("Stream", (), {"integers": lambda _, high: next(numbers)})()
@@ -191,7 +191,7 @@ def test_frost_uses_the_constants_and_the_scale_of_the_image_size(
     (scaled,) = load_photographs(folder, scale, side, side)
     windows = np.lib.stride_tricks.sliding_window_view(scaled, (side, side), axis=(0, 1)).reshape(-1, 3, side, side)
     scene, ice = FROST[side, scale][severity - 1]
-    assert sum(one_level(out, scene * 100 + ice * window) for window in windows.astype(float)) == 1
+    assert sum(within_one_level(out, scene * 100 + ice * window) for window in windows.astype(float)) == 1
 
 
 def test_frost_needs_photographs(tmp_path: Path) -> None:

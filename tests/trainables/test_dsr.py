@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.dsr import DSR
 from sparsweep.trainables.specs.timeline import TrainingSteps
-from support.mask_updates import bits, mask, placed, update_context
+from support.mask_updates import bits, mask, update_context, with_growth_scores
 
 RISING = torch.arange(12) / 100
 """Growth scores: later positions grow first."""
@@ -25,7 +25,7 @@ def test_an_update_by_hand() -> None:
         "a": torch.tensor([0.1, -0.2, 3.0, 4.0, 0.0, 0.0, 0.0]),
         "b": torch.tensor([5.0, -0.3, 7.0, 8.0, -9.0, 0.0, 0.0, 0.0]),
     }
-    method = placed(DSR(prune_rate=1 / 3), {"a": RISING[:7], "b": RISING[:8]})
+    method = with_growth_scores(DSR(prune_rate=1 / 3), {"a": RISING[:7], "b": RISING[:8]})
     assert bits(method.update(masks, update_context(weights))) == {
         "a": [0, 0, 1, 1, 0, 0, 1],
         "b": [1, 0, 1, 1, 1, 0, 1, 1],
@@ -36,7 +36,7 @@ def test_growth_that_does_not_fit_goes_to_other_layers() -> None:
     """By survivors (0 : 4) all three would grow in ``b``, which has one inactive position."""
     masks = Masks({"a": mask(1, 1, 1, 0, 0, 0), "b": mask(1, 1, 1, 1, 0)})
     weights = {"a": torch.tensor([0.1, 0.2, 0.3, 0, 0, 0]), "b": torch.tensor([1.0, 2, 3, 4, 0])}
-    method = placed(DSR(prune_rate=3 / 7), {"a": RISING[:6], "b": RISING[:5]})
+    method = with_growth_scores(DSR(prune_rate=3 / 7), {"a": RISING[:6], "b": RISING[:5]})
     # Three weights of a are dropped. One grows in b, the other two at the last positions of a.
     assert bits(method.update(masks, update_context(weights))) == {"a": [0, 0, 0, 0, 1, 1], "b": [1, 1, 1, 1, 1]}
 
@@ -44,7 +44,7 @@ def test_growth_that_does_not_fit_goes_to_other_layers() -> None:
 def test_an_almost_dense_network_drops_fewer_weights() -> None:
     masks = Masks({"a": mask(1, 1, 1), "b": mask(1, 1, 1, 0)})
     weights = {"a": torch.tensor([0.1, 0.2, 0.3]), "b": torch.tensor([1.0, 2, 3, 0])}
-    method = placed(DSR(prune_rate=0.5), {"a": RISING[:3], "b": RISING[:4]})
+    method = with_growth_scores(DSR(prune_rate=0.5), {"a": RISING[:3], "b": RISING[:4]})
     assert bits(method.update(masks, update_context(weights))) == {"a": [0, 1, 1], "b": [1, 1, 1, 1]}
 
 

@@ -15,7 +15,7 @@ from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.trial import TrialSpec, subset_size
-from support.tiny_trials import begin, four_pixels, sources, trial, view_of
+from support.tiny_trials import create_trainer, four_pixels, scoring_context, sources, trial
 
 
 def test_score_by_hand() -> None:
@@ -62,17 +62,17 @@ def test_the_fields_select_the_score(fields: dict[str, object], score: str) -> N
 
 def test_train_mode_uses_batch_statistics_and_keeps_the_running_ones(digits: DeviceData) -> None:
     """Logits equal those of a training batch without augmentation. 1437 samples give 45 batches of 31 or 32."""
-    training = begin(trial(recipe={"preset": "digits", "epochs": 2, "batch_size": 32}), digits)
+    training = create_trainer(trial(recipe={"preset": "digits", "epochs": 2, "batch_size": 32}), digits)
     training.train_epoch()
     before = {name: value.clone() for name, value in training.model.state_dict().items()}
-    found = view_of(training).train_mode_logits
+    found = scoring_context(training).train_mode_logits
     assert all(torch.equal(value, before[name]) for name, value in training.model.state_dict().items())
     training.model.train()
     with torch.no_grad():
         first = training.network(to_float(digits.train_images[:32]))
         last = training.network(to_float(digits.train_images[-31:]))
     assert torch.equal(found[:32], first) and torch.equal(found[-31:], last)
-    assert len(found) == 1437 and not torch.allclose(found, view_of(training).logits, atol=0.1)
+    assert len(found) == 1437 and not torch.allclose(found, scoring_context(training).logits, atol=0.1)
 
 
 SCORES = {

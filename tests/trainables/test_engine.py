@@ -38,7 +38,7 @@ from sparsweep.trainables.testing import (
 from sparsweep.trainables.training import compilation, execution
 from sparsweep.trainables.training.execution import ExecutionConfig, Replay, Step, StepRunnerCache
 from sparsweep.trainables.training.trainer import Trainer
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 CAPTURED = ["dense", "random", "set", "rigl", "gmp", "snfs", "dsr", {"name": "set", "dense_gradients": True}]
 EAGER = {
@@ -311,7 +311,7 @@ def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, mon
     method = {"name": sparsifier} if isinstance(sparsifier, str) else sparsifier
     update_interval = {"update_every": 1.0} if "update_every" in sparsifiers[method["name"]].model_fields else {}
     sparsity = {"dense": 0.0, "nm": 0.5}.get(method["name"], 0.8)
-    training = begin(trial(sparsifier={**update_interval, **method}, sparsity=sparsity), digits)
+    training = create_trainer(trial(sparsifier={**update_interval, **method}, sparsity=sparsity), digits)
     training.train_epoch(), training.train_epoch()
     name = "layer2.0.conv2.weight"
     weight = training.weights[name]
@@ -391,7 +391,7 @@ def test_bf16_is_as_accurate_as_fp32_within_the_seed_spread(digits: DeviceData) 
     def accuracies(precision: str) -> list[float]:
         recipe = {"preset": "digits", "epochs": 10, "precision": precision}
         specs = [trial(model="resnet8", sparsifier="set", sparsity=0.5, recipe=recipe, seed=seed) for seed in range(4)]
-        runs = [begin(spec, digits, samples=400) for spec in specs]
+        runs = [create_trainer(spec, digits, samples=400) for spec in specs]
         for run in runs:
             for _ in range(10):
                 run.train_epoch()

@@ -17,7 +17,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
 from sparsweep.trainables.runs.trial import TrialRun
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
-from support.tiny_trials import begin, inputs, trial
+from support.tiny_trials import create_trainer, inputs, trial
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_a_static_trial_can_use_the_masks_of_an_export(
 ) -> None:
     (tmp_path / "net.pt").write_bytes(export.to_torch(content))
     spec = trial(sparsifier={"name": "static", "file": str(tmp_path / "net.pt")}, sparsity=0.8, seed=9)
-    assert begin(spec, digits).masks.equal(content["masks"])
+    assert create_trainer(spec, digits).masks.equal(content["masks"])
 
 
 def test_onnx_gives_the_same_logits_for_any_number_of_images(

@@ -11,7 +11,7 @@ from torch import nn
 from sparsweep.trainables.models import maskable, models
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.training.flops import PASSES, forward_flops, layer_flops
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 
 def test_resnet8_by_hand() -> None:
@@ -54,7 +54,7 @@ def test_a_step_costs_three_forward_passes() -> None:
 @pytest.mark.parametrize("name", ["random", "uniform", "snip"])
 def test_training_with_a_static_mask_in_closed_form(name: str, digits: DeviceData) -> None:
     """3 x sum of layer operations x density x samples x epochs, plus the cost of choosing the mask."""
-    run = begin(trial(sparsifier=name, sparsity=0.7), digits, samples=50)
+    run = create_trainer(trial(sparsifier=name, sparsity=0.7), digits, samples=50)
     before = run.train_flops
     flops = {layer: run.layer_flops[layer] * int(mask.sum()) / mask.numel() for layer, mask in run.masks.items()}
     assert run.forward_flops == pytest.approx(sum(flops.values()), rel=1e-12)
@@ -67,7 +67,7 @@ def test_training_with_a_static_mask_in_closed_form(name: str, digits: DeviceDat
 def test_training_with_pruning_is_counted_at_the_density_of_each_step(digits: DeviceData) -> None:
     """Two epochs of two batches, 32 and 18 samples. Half of the weights are pruned before the third step."""
     method = {"name": "gmp", "update_every": 1, "start_fraction": 0.5, "stop_fraction": 0.5}
-    run = begin(trial(sparsifier=method, sparsity=0.5), digits, samples=50)
+    run = create_trainer(trial(sparsifier=method, sparsity=0.5), digits, samples=50)
     dense = run.forward_flops
     assert dense == sum(run.layer_flops.values())
     for _ in range(2):

@@ -14,7 +14,7 @@ from sparsweep.trainables.sparsifiers.masks import num_active
 from sparsweep.trainables.specs.distributions import DISTRIBUTIONS
 from sparsweep.trainables.specs.timeline import RAMPS, SparsitySchedule, TrainingSteps
 from sparsweep.trainables.training.trainer import Trainer
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 PAPER = TrainingSteps(200, 10)
 
@@ -165,7 +165,7 @@ def test_layer_budgets_end_at_the_distribution_without_regrowth(distribution: st
 
 def test_a_dense_first_layer_is_never_pruned(digits: DeviceData) -> None:
     method = GMP(update_every=1, start_fraction=0.1, stop_fraction=0.9, dense_first=True)
-    run = begin(trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 4}), digits)
+    run = create_trainer(trial(sparsifier=method, sparsity=0.9, recipe={"preset": "digits", "epochs": 4}), digits)
     for _ in range(4):
         run.train_epoch()
     first, *others = run.masks.values()
@@ -174,5 +174,5 @@ def test_a_dense_first_layer_is_never_pruned(digits: DeviceData) -> None:
 
 
 def test_dense_until_the_first_event(digits: DeviceData) -> None:
-    run = begin(trial(sparsifier="gmp", sparsity=0.9), digits)
+    run = create_trainer(trial(sparsifier="gmp", sparsity=0.9), digits)
     assert run.masks.density() == 1

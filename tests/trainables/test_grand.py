@@ -12,7 +12,7 @@ from sparsweep.trainables.difficulties.scores.el2n import el2n
 from sparsweep.trainables.difficulties.scores.grand import grand, grand_of
 from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
 from sparsweep.trainables.training.trainer import Trainer
-from support.tiny_trials import Flat, begin, four_pixels, part, trial, view_of
+from support.tiny_trials import Flat, create_trainer, four_pixels, part, scoring_context, trial
 
 
 def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -27,7 +27,7 @@ def one_by_one(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -
 
 def trained(data: DeviceData, **changes: object) -> Trainer:
     """Return a trainer after one epoch, so that batch norm statistics are not the initial ones."""
-    training = begin(trial(**changes), data)
+    training = create_trainer(trial(**changes), data)
     training.train_epoch()
     return training
 
@@ -35,7 +35,7 @@ def trained(data: DeviceData, **changes: object) -> Trainer:
 def test_a_linear_layer_in_closed_form() -> None:
     """d loss / d W = (p - y) x^T and d loss / d b = p - y, so GraNd = EL2N sqrt(|x|^2 + 1)."""
     data = four_pixels(samples=8)
-    view = view_of(trained(data, model=Flat(), recipe={"preset": "digits", "epochs": 2, "crop_padding": 0}))
+    view = scoring_context(trained(data, model=Flat(), recipe={"preset": "digits", "epochs": 2, "crop_padding": 0}))
     pixels = to_float(data.train_images).flatten(1).double()
     expected = el2n(view.logits, view.labels) * (pixels.square().sum(1) + 1).sqrt()
     torch.testing.assert_close(grand_of(view), expected, rtol=1e-5, atol=0)
@@ -77,7 +77,7 @@ def test_the_number_of_gradients_in_memory_is_limited(digits: DeviceData, monkey
     """The chunk size depends on the number of parameters, which bounds memory. The scores stay the same."""
     training = trained(digits)
     training.data = part(digits, 10)
-    expected = grand_of(view_of(training))
+    expected = grand_of(scoring_context(training))
     sizes: list[int] = []
 
     def recording_grand(network: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -89,5 +89,5 @@ def test_the_number_of_gradients_in_memory_is_limited(digits: DeviceData, monkey
         sizes.clear()
         monkeypatch.setattr(module, "CHUNK", chunk)
         monkeypatch.setattr(module, "grand", recording_grand)
-        torch.testing.assert_close(grand_of(view_of(training)), expected, rtol=1e-5, atol=1e-9)
+        torch.testing.assert_close(grand_of(scoring_context(training)), expected, rtol=1e-5, atol=1e-9)
         assert sizes == expected_sizes

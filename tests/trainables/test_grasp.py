@@ -17,7 +17,7 @@ from sparsweep.trainables.sparsifiers.masks import top_k_global
 from sparsweep.trainables.sparsifiers.saliency import grasp_scores, hessian_product, sum_of_gradients
 from sparsweep.trainables.training.flops import layer_flops
 from support.smooth_network import batch, network
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 WIDTH = 1e-5
 
@@ -98,12 +98,12 @@ def test_scoring_does_not_change_the_network() -> None:
 
 def test_masks_are_the_largest_scores_of_the_batches(digits: DeviceData) -> None:
     spec = trial(sparsifier={"name": "grasp", "batches": 2}, sparsity=0.7)
-    run = begin(spec, digits)
-    dense = begin(trial(), digits)
+    run = create_trainer(spec, digits)
+    dense = create_trainer(trial(), digits)
     batches = [dense._mask_batch(number) for number in (0, 1)]
     scores = grasp_scores(dense.model, batches, 200.0)
     assert run.masks.equal(top_k_global(scores, sum(run.masks.counts().values())))
-    assert not run.masks.equal(begin(trial(sparsifier="grasp", sparsity=0.7), digits).masks)
+    assert not run.masks.equal(create_trainer(trial(sparsifier="grasp", sparsity=0.7), digits).masks)
 
 
 def test_operations_are_twelve_forward_passes_except_in_the_first_layer() -> None:
@@ -120,6 +120,6 @@ def test_operations_are_twelve_forward_passes_except_in_the_first_layer() -> Non
 
 
 def test_the_cost_of_scoring_is_counted(digits: DeviceData) -> None:
-    run = begin(trial(sparsifier={"name": "grasp", "batches": 2}, sparsity=0.7), digits)
+    run = create_trainer(trial(sparsifier={"name": "grasp", "batches": 2}, sparsity=0.7), digits)
     assert run.train_flops == 12 * sum(run.layer_flops.values()) * 32 * 2
     assert math.isfinite(run.train_epoch().train_loss)

@@ -15,7 +15,7 @@ from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.sparsifiers.set import SET
 from sparsweep.trainables.specs.timeline import TrainingSteps
 from support.mask_updates import update_context
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 PRUNE_SETTINGS = {"prune_rate": 0.4, "final_prune_rate": 0.1, "decay_fraction": 0.8}
 
@@ -55,7 +55,7 @@ def test_longer_training_explores_more(digits: DeviceData) -> None:
     """The exploration rate starts at the density and rises with every update."""
     method = {"name": "itop", "update_every": 1}
     recipe = {"preset": "digits", "epochs": 8, "batch_size": 32}
-    run = begin(trial(sparsifier=method, sparsity=0.9, recipe=recipe), digits, samples=32)
+    run = create_trainer(trial(sparsifier=method, sparsity=0.9, recipe=recipe), digits, samples=32)
     rates = [run.masked_params.ever_active.density()]
     for _ in range(8):
         run.train_epoch()

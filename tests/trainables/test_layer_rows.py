@@ -16,7 +16,7 @@ from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.training.trainer import Trainer
 from support.mask_updates import bits, mask
-from support.tiny_trials import Flat, begin, four_pixels, trial
+from support.tiny_trials import Flat, create_trainer, four_pixels, trial
 
 # Masks with four of the twelve weights of a linear layer (four pixels, three classes), initially and after two updates.
 SCRIPT = [
@@ -52,7 +52,7 @@ class Scripted(Dense):
 def scripted(epochs: int) -> Trainer:
     """Return a trainer after ``epochs`` epochs of one step. Each epoch uses the next mask of ``SCRIPT``."""
     spec = trial(model=Pooled(), sparsifier=Scripted(), recipe={"epochs": 3, "batch_size": 6})
-    run = begin(spec, four_pixels(), samples=6)
+    run = create_trainer(spec, four_pixels(), samples=6)
     for _ in range(epochs):
         run.train_epoch()
     return run

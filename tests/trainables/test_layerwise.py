@@ -20,7 +20,7 @@ from sparsweep.trainables.specs.distributions import DISTRIBUTIONS, num_weights
 from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.trainer import Trainer
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 SHAPES = layer_shapes(trial().model, trial().dataset)
 TOTAL = num_weights(SHAPES)
@@ -51,7 +51,7 @@ def test_all_methods_accept_all_distributions(name: str, distribution: str) -> N
 @pytest.mark.parametrize("name", ["random", "snip"])
 @pytest.mark.parametrize("distribution", DISTRIBUTIONS)
 def test_layer_counts_follow_the_distribution(name: str, distribution: str, digits: DeviceData) -> None:
-    run = begin(sparse({"name": name, "distribution": distribution}), digits)
+    run = create_trainer(sparse({"name": name, "distribution": distribution}), digits)
     densities = DISTRIBUTIONS[distribution](SHAPES, num_active(TOTAL, 0.8) / TOTAL)
     for layer, count in run.masks.counts().items():
         assert abs(count - densities[layer] * math.prod(SHAPES[layer])) <= 1 + 1e-6, layer
@@ -84,7 +84,7 @@ def test_top_k_over_all_layers_with_dense_ends_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["random", "set", "snip", "uniform"])
 def test_dense_ends_are_dense_and_the_total_is_exact(name: str, digits: DeviceData) -> None:
-    run = begin(sparse({"name": name, "dense_first": True, "dense_last": True}), digits)
+    run = create_trainer(sparse({"name": name, "dense_first": True, "dense_last": True}), digits)
     first, *others, last = run.masks.values()
     assert first.all() and last.all() and not all(mask.all() for mask in others)
     assert sum(run.masks.counts().values()) == num_active(TOTAL, 0.8)
@@ -94,7 +94,7 @@ def test_densities_by_layer_are_kept(digits: DeviceData) -> None:
     densities_by_layer = {name: 0.3 if len(shape) == 4 else 0.9 for name, shape in SHAPES.items()}
     kept = sum(densities_by_layer[name] * math.prod(shape) for name, shape in SHAPES.items())
     spec = sparse({"name": "random", "distribution": densities_by_layer}, round(1 - kept / TOTAL, 6))
-    for layer, count in begin(spec, digits).masks.counts().items():
+    for layer, count in create_trainer(spec, digits).masks.counts().items():
         assert abs(count - densities_by_layer[layer] * math.prod(SHAPES[layer])) <= 1, layer
     again = from_json(to_json(spec))
     assert again == spec and again.id == spec.id and hash(again) == hash(spec)
@@ -159,7 +159,7 @@ def test_bernoulli_keeps_dense_layers_dense_and_empty_ones_empty() -> None:
 @pytest.mark.parametrize("name", ["random", "uniform", "set"])
 def test_bernoulli_counts_stay_within_the_tolerance(name: str, digits: DeviceData) -> None:
     spec = sparse({"name": name, "counts": "bernoulli"})
-    run = begin(spec, digits)
+    run = create_trainer(spec, digits)
     kept, expected = sum(run.masks.counts().values()), num_active(TOTAL, 0.8)
     assert 0 < abs(kept - expected) <= spec.sparsifier.count_tolerance(TOTAL, spec) < 0.1 * TOTAL
     assert sparse(name).sparsifier.count_tolerance(TOTAL, sparse(name)) == 0
@@ -179,7 +179,7 @@ def test_a_mask_beyond_the_tolerance_is_an_error(digits: DeviceData, monkeypatch
 
     monkeypatch.setattr("sparsweep.trainables.sparsifiers.layer_budget.RANDOM_MASKS", {"bernoulli": full_masks})
     with pytest.raises(AssertionError, match="random: masks before step -1 must have"):
-        begin(sparse({"name": "random", "counts": "bernoulli"}), digits)
+        create_trainer(sparse({"name": "random", "counts": "bernoulli"}), digits)
 
 
 def test_shuffle_keeps_layer_counts_and_parent_weights(digits: DeviceData) -> None:

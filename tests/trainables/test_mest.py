@@ -8,7 +8,7 @@ import torch
 from sparsweep.trainables.sparsifiers import Masks, UpdateContext
 from sparsweep.trainables.sparsifiers.mest import MEST
 from sparsweep.trainables.specs.timeline import TrainingSteps
-from support.mask_updates import bits, mask, placed, update_context
+from support.mask_updates import bits, mask, update_context, with_growth_scores
 
 WEIGHTS = {"a": torch.tensor([0.1, -0.2, 0.3, -0.4, 0.0, 0.0])}
 GRADIENTS = {"a": torch.tensor([-0.5, 0.1, 0.0, 0.0, 7.0, 7.0])}
@@ -27,13 +27,13 @@ ACTIVE = Masks({"a": mask(1, 1, 1, 1, 0, 0)})
     ],
 )
 def test_importance_by_hand(weight: float, after: list[int]) -> None:
-    method = placed(MEST(prune_rate=0.5, gradient_weight=weight), {"a": torch.rand(6)})
+    method = with_growth_scores(MEST(prune_rate=0.5, gradient_weight=weight), {"a": torch.rand(6)})
     assert bits(method.update(ACTIVE, update_context(WEIGHTS, gradients=GRADIENTS))) == {"a": after}
 
 
 def test_importance_is_magnitude_at_gradient_weight_zero() -> None:
     """The authors' lambda is 0. MEST then computes no gradients. The context in this test provides none."""
-    method = placed(MEST(prune_rate=0.5), {"a": torch.rand(6)})
+    method = with_growth_scores(MEST(prune_rate=0.5), {"a": torch.rand(6)})
     assert bits(method.update(ACTIVE, update_context(WEIGHTS))) == {"a": [0, 0, 1, 1, 1, 1]}
 
 

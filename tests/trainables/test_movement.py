@@ -11,7 +11,7 @@ from sparsweep.trainables.sparsifiers.masked_params import LatentParams
 from sparsweep.trainables.sparsifiers.movement import Movement
 from support.mask_updates import bits, update_context, update_now
 from support.softmax_regression import LAYER, LR, flat, gradient
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 
 def test_scores_rise_for_weights_that_move_away_from_zero() -> None:
@@ -71,7 +71,7 @@ def test_masked_weight_grows_back_with_its_value() -> None:
 def test_step_flops_include_gradients_of_all_weights(digits: DeviceData) -> None:
     """2 f_S + f_D per image. Three quarters of the weights are masked before the third of four steps."""
     method = {"name": "movement", "update_every": 1, "start_fraction": 0.5, "stop_fraction": 0.5}
-    run = begin(trial(sparsifier=method, sparsity=0.75), digits, samples=50)
+    run = create_trainer(trial(sparsifier=method, sparsity=0.75), digits, samples=50)
     dense = sum(run.layer_flops.values())
     for _ in range(2):
         run.train_epoch()

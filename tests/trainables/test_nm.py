@@ -16,7 +16,7 @@ from sparsweep.trainables.sparsifiers.masked_params import LatentParams
 from sparsweep.trainables.sparsifiers.nm import NM, SrSteParams, group_mask
 from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.timeline import TrainingSteps
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 
 def test_two_of_four_by_hand() -> None:
@@ -85,7 +85,7 @@ def test_pattern_determines_the_sparsity() -> None:
 
 def test_fixed_masks_follow_the_initial_magnitudes_and_never_change(digits: DeviceData) -> None:
     spec = trial(sparsifier={"name": "nm", "training": "fixed"}, sparsity=0.5)
-    run, dense = begin(spec, digits), begin(trial(), digits)
+    run, dense = create_trainer(spec, digits), create_trainer(trial(), digits)
     assert run.masks.equal(NM().choose(dense.weights))
     first = run.masks
     run.train_epoch()
@@ -126,7 +126,7 @@ def test_decay_shrinks_masked_weights(digits: DeviceData) -> None:
     def masked_norm(decay: float) -> float:
         fields = {"preset": "digits", "epochs": 2, "weight_decay": 0.0}
         method = {"name": "nm", "decay": decay, "update_every": 99.0}
-        run = begin(trial(sparsifier=method, sparsity=0.5, recipe=fields), digits)
+        run = create_trainer(trial(sparsifier=method, sparsity=0.5, recipe=fields), digits)
         for _ in range(2):
             run.train_epoch()
         assert isinstance(run.masked_params, SrSteParams)
@@ -137,7 +137,7 @@ def test_decay_shrinks_masked_weights(digits: DeviceData) -> None:
 
 def test_step_flops_include_gradients_of_all_weights(digits: DeviceData) -> None:
     """Two of a step's three passes are sparse. The pass that computes weight gradients is dense."""
-    run = begin(trial(sparsifier="nm", sparsity=0.5), digits)
+    run = create_trainer(trial(sparsifier="nm", sparsity=0.5), digits)
     dense = sum(run.layer_flops.values())
     assert run.step_flops == pytest.approx(2 * run.forward_flops + dense)
     assert run.forward_flops == pytest.approx(dense / 2, rel=0.01)

@@ -21,7 +21,7 @@ from sparsweep.trainables.difficulties.scores.prediction_depth import (
 )
 from sparsweep.trainables.models import models
 from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
-from support.tiny_trials import begin, part, trial, view_of
+from support.tiny_trials import create_trainer, part, scoring_context, trial
 
 
 def test_depth_by_hand() -> None:
@@ -94,9 +94,9 @@ def test_blocks_in_nested_containers() -> None:
 
 
 def test_representations_are_the_inputs_of_each_block(digits: DeviceData) -> None:
-    training = begin(trial(), digits)
+    training = create_trainer(trial(), digits)
     training.train_epoch()
-    network, model, images = view_of(training).network, training.model, to_float(digits.train_images[:3])
+    network, model, images = scoring_context(training).network, training.model, to_float(digits.train_images[:3])
     actual = [representation(network, block, images) for block in [*blocks(model), None]]
     with torch.no_grad():
         normalized = model.get_submodule("normalize")(images)
@@ -115,10 +115,10 @@ def test_depths_of_a_network_do_not_depend_on_the_chunk_size(
     digits: DeviceData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Depths follow from the probes. Small chunks and batches give the same depths as large ones."""
-    training = begin(trial(), part(digits, 200), samples=200)
+    training = create_trainer(trial(), part(digits, 200), samples=200)
     for _ in range(2):
         training.train_epoch()
-    view = view_of(training)
+    view = scoring_context(training)
     depths = prediction_depth_of(view)
     votes = torch.stack([probe(view, block) for block in [*blocks(training.model), None]])
     assert votes.shape == (6, 200)
@@ -126,4 +126,4 @@ def test_depths_of_a_network_do_not_depend_on_the_chunk_size(
     assert depths.dtype == torch.float64 and len(depths.unique()) > 1 and depths.min() >= 0 and depths.max() <= 6
     monkeypatch.setattr(module, "CHUNK", 5000)
     monkeypatch.setattr(module, "BATCH", 70)
-    assert torch.equal(prediction_depth_of(view_of(training)), depths)
+    assert torch.equal(prediction_depth_of(scoring_context(training)), depths)

@@ -11,7 +11,7 @@ from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.profiles import PROFILES, Profile
 from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 METHODS = [(profile, name) for profile, parts in PROFILES.items() for name in parts.get("sparsifier", {})]
 CHOICES = [
@@ -62,7 +62,7 @@ def test_profiles_contain_only_values_that_differ_from_the_default(profile: Prof
 @pytest.mark.parametrize("name", ["random", "uniform", "snip", "random_snip", "gmp", "set"])
 def test_sparsifiers_train_with_profile_authors(name: str, digits: DeviceData) -> None:
     spec = sparse(name, profile="authors", recipe={"preset": "digits", "epochs": 16}, data_ratio=1.0)
-    run = begin(spec, digits)
+    run = create_trainer(spec, digits)
     for _ in range(16):
         run.train_epoch()
     expected = spec.sparsifier.num_active_at(run.masks.size, run.timeline.steps, spec, run.timeline)

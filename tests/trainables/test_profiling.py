@@ -20,7 +20,7 @@ from sparsweep.trainables.training.profiler import (
     phase,
     profile_call,
 )
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 CPU = torch.device("cpu")
 
@@ -56,7 +56,7 @@ def test_without_a_profile_nothing_is_measured() -> None:
 
 def test_profiling_does_not_change_an_epoch(digits: DeviceData, tmp_path: Path) -> None:
     spec = trial(sparsifier={"name": "set", "update_every": 1}, sparsity=0.7)
-    store, plain, profiled = Store(str(tmp_path)), begin(spec, digits), begin(spec, digits)
+    store, plain, profiled = Store(str(tmp_path)), create_trainer(spec, digits), create_trainer(spec, digits)
     plain.train_epoch()
     profile_call("run", CPU, store, profiled.train_epoch)
     for name, tensor in plain.model.state_dict().items():

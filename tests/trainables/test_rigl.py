@@ -17,7 +17,7 @@ from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.rigl import RigL
 from sparsweep.trainables.training.trainer import Trainer
 from support.mask_updates import bits, mask, update_context, update_now
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 WEIGHTS = {"a": torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])}
 ACTIVE = Masks({"a": mask(1, 1, 1, 1, 1, 1, 0, 0, 0, 0)})
@@ -95,7 +95,7 @@ def round_half_even(value: float) -> int:
 def start(digits: DeviceData, samples: int = 50, **fields: object) -> Trainer:
     method = {"name": "rigl", "update_every": 1, "stop_fraction": 1, **fields}
     recipe = {"preset": "digits", "epochs": 2}
-    return begin(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=samples)
+    return create_trainer(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=samples)
 
 
 def test_update_uses_the_dense_gradient_of_the_next_batch(digits: DeviceData) -> None:

@@ -17,7 +17,7 @@ from sparsweep.trainables.runs.scoring import ScoringRun
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.training.trainer import DivergedError
-from support.tiny_trials import inputs, part, trial, view_of
+from support.tiny_trials import inputs, part, scoring_context, trial
 
 EPOCHS = 3
 ALL = tuple(sorted(SCORES))
@@ -157,7 +157,7 @@ def test_second_score_of_the_same_name_is_an_error() -> None:
 
 
 def test_batches_of_a_view_are_the_training_set_in_order(data: DeviceData, store: Store) -> None:
-    view = view_of(open_scoring_run(scoring_spec("el2n"), data, store).training)
+    view = scoring_context(open_scoring_run(scoring_spec("el2n"), data, store).training)
     for size, start, stop in ((7, 0, None), (120, 0, None), (5, 3, 17)):
         images, labels = zip(*view.batches(size, start, stop), strict=True)
         assert max(len(part) for part in labels) <= size

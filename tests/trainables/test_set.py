@@ -15,8 +15,8 @@ from sparsweep.trainables.sparsifiers import InitContext, Masks, UpdateContext, 
 from sparsweep.trainables.sparsifiers.set import SET
 from sparsweep.trainables.specs.profiles import PROFILES
 from sparsweep.trainables.specs.timeline import TrainingSteps, cosine
-from support.mask_updates import bits, placed, update_context, update_now
-from support.tiny_trials import begin, four_pixels, nothing, trial
+from support.mask_updates import bits, update_context, update_now, with_growth_scores
+from support.tiny_trials import create_trainer, four_pixels, raise_no_prerequisite, trial
 
 WEIGHTS = torch.tensor([0.5, -0.4, 0.3, -0.2, 0.1, -0.6, 0.0, 0.0, 0.0, 0.0])
 MASK = torch.tensor([1, 1, 1, 1, 1, 1, 0, 0, 0, 0]).bool()
@@ -28,7 +28,7 @@ def update_mask(
     weights: torch.Tensor, mask: torch.Tensor, rate: float, chance: torch.Tensor, **fields: Any
 ) -> list[int]:
     """Return the mask of one layer after an update at step 0, where the drop rate is ``rate``."""
-    method = placed(SET(prune_rate=rate, **fields), {"layer": chance})
+    method = with_growth_scores(SET(prune_rate=rate, **fields), {"layer": chance})
     return bits(method.update(Masks({"layer": mask}), update_context({"layer": weights})))["layer"]
 
 
@@ -164,7 +164,9 @@ def test_dense_layer_regrows_its_dropped_weights_with_regrow_dropped() -> None:
 def test_weight_that_grows_back_keeps_its_value(regrow: bool, digits: DeviceData) -> None:
     """Weights that are active before and after the update keep their values, also if they were dropped and regrown."""
     method = {"name": "set", "update_every": 1, "prune_rate": 0.9, "stop_fraction": 1, "regrow_dropped": regrow}
-    run = begin(trial(sparsifier=method, sparsity=0.5, recipe={"preset": "digits", "epochs": 3}), digits, samples=32)
+    run = create_trainer(
+        trial(sparsifier=method, sparsity=0.5, recipe={"preset": "digits", "epochs": 3}), digits, samples=32
+    )
     run.train_epoch()
     masks = run.masks
     before = update_now(run, len(run.batches))
@@ -244,6 +246,6 @@ def test_initial_mask_equals_that_of_random_pruning() -> None:
 
     def start() -> InitContext:
         model = build_model(spec, four_pixels())
-        return InitContext(spec, model, torch.Generator().manual_seed(3), batch, nothing)
+        return InitContext(spec, model, torch.Generator().manual_seed(3), batch, raise_no_prerequisite)
 
     assert spec.sparsifier.initialize(start()).equal(sparsifiers["random"]().initialize(start()))

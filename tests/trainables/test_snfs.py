@@ -15,7 +15,7 @@ from sparsweep.trainables.sparsifiers import Masks
 from sparsweep.trainables.sparsifiers.masked_params import DenseMomentumParams
 from sparsweep.trainables.sparsifiers.snfs import SNFS, mean_magnitude
 from support.mask_updates import bits, mask, update_context
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 ACTIVE = Masks({"a": mask(1, 1, 1, 1, 0, 0, 0, 0), "b": mask(1, 1, 1, 1, 0, 0, 0, 0)})
 WEIGHTS = {
@@ -101,7 +101,7 @@ def test_number_of_weights_is_exact_at_any_density(
 def start(digits: DeviceData, **recipe: Any) -> Any:
     method = {"name": "snfs", "update_every": 1, "stop_fraction": 1}
     recipe = {"preset": "digits", "epochs": 3, **recipe}
-    return begin(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=64)
+    return create_trainer(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=64)
 
 
 def test_masked_weights_keep_momenta_and_weights_move_between_layers(digits: DeviceData) -> None:

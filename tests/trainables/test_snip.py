@@ -23,7 +23,7 @@ from sparsweep.trainables.sparsifiers.saliency import (
 )
 from sparsweep.trainables.training.trainer import Trainer
 from support.smooth_network import batch, network
-from support.tiny_trials import begin, four_pixels, nothing, trial
+from support.tiny_trials import create_trainer, four_pixels, raise_no_prerequisite, trial
 
 
 def test_losses_by_hand() -> None:
@@ -72,7 +72,7 @@ def test_masks_keep_the_largest_sensitivities() -> None:
     spec, data = trial(sparsifier="snip", sparsity=0.7), four_pixels()
     model = build_model(spec, data)
     images, labels = torch.rand(6, 1, 8, 8), data.train_labels
-    start = InitContext(spec, model, torch.Generator(), lambda number: (images, labels), nothing)
+    start = InitContext(spec, model, torch.Generator(), lambda number: (images, labels), raise_no_prerequisite)
     masks = spec.sparsifier.initialize(start)
     assert masks.equal(top_k_global(connection_sensitivity(model, [(images, labels)]), start.num_active))
     assert not masks.equal(top_k_global(magnitudes(start.weights), start.num_active))
@@ -81,7 +81,11 @@ def test_masks_keep_the_largest_sensitivities() -> None:
 def test_masks_depend_on_the_samples_of_the_trial(digits: DeviceData) -> None:
     """Equal subsets of the data give equal masks, other subsets give other masks."""
     spec = trial(sparsifier="snip", sparsity=0.7)
-    first, again, other = begin(spec, digits, 40), begin(spec, digits, 40), begin(spec, digits, 41)
+    first, again, other = (
+        create_trainer(spec, digits, 40),
+        create_trainer(spec, digits, 40),
+        create_trainer(spec, digits, 41),
+    )
     assert first.masks.equal(again.masks) and not first.masks.equal(other.masks)
 
 
@@ -97,7 +101,7 @@ def test_reinitialized_weights_are_xavier_normal_and_biases_are_kept() -> None:
 
 
 def begin_snip(digits: DeviceData, **fields: object) -> Trainer:
-    return begin(trial(sparsifier={"name": "snip", **fields}, sparsity=0.8, seed=3), digits)
+    return create_trainer(trial(sparsifier={"name": "snip", **fields}, sparsity=0.8, seed=3), digits)
 
 
 def test_redrawn_weights_give_other_masks_of_similar_densities(digits: DeviceData) -> None:
@@ -114,14 +118,14 @@ def test_shuffled_masks_have_snips_counts_and_other_positions(digits: DeviceData
     default, shuffled, random_snip = (
         begin_snip(digits),
         begin_snip(digits, shuffle=True),
-        begin(trial(sparsifier="random_snip", sparsity=0.8, seed=3), digits),
+        create_trainer(trial(sparsifier="random_snip", sparsity=0.8, seed=3), digits),
     )
     assert shuffled.masks.counts() == default.masks.counts() and not shuffled.masks.equal(default.masks)
     assert random_snip.masks.equal(shuffled.masks)
 
 
 def test_mask_batches_are_different_samples_of_the_trial(digits: DeviceData) -> None:
-    run = begin(trial(sparsifier="snip", sparsity=0.7), digits, samples=64)
+    run = create_trainer(trial(sparsifier="snip", sparsity=0.7), digits, samples=64)
     first, second, third = (run._mask_batch(number)[1] for number in range(3))
     assert len(first) == len(second) == 32 and not torch.equal(first, second)
     assert torch.equal(first, third), "the first batch follows the last"

@@ -21,12 +21,12 @@ from sparsweep.trainables.specs.run import from_json as load_spec
 from sparsweep.trainables.specs.run import to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage import user_files
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 
 @pytest.fixture
 def masks(digits: DeviceData) -> Masks:
-    return begin(trial(sparsifier="random", sparsity=0.75, seed=7), digits).masks
+    return create_trainer(trial(sparsifier="random", sparsity=0.75, seed=7), digits).masks
 
 
 def static(file: Path, sparsity: float = 0.75, **fields: Any) -> TrialSpec:
@@ -54,7 +54,7 @@ def test_trial_uses_the_masks_of_the_file(kind: str, masks: Masks, tmp_path: Pat
         numbers = {name: mask.float() for name, mask in backwards.items()}
         content = {"bool": backwards, "numbers": numbers, "export": {"state_dict": {}, "masks": backwards}}[kind]
         file = save_masks(tmp_path, content)
-    run = begin(static(file), digits)
+    run = create_trainer(static(file), digits)
     assert run.masks.equal(masks)
     run.train_epoch()
     assert run.masks.equal(masks)
@@ -83,7 +83,7 @@ def test_stored_spec_can_be_loaded_without_the_file(masks: Masks, tmp_path: Path
     load.cache_clear()
     spec = load_spec(text)
     with pytest.raises(FileNotFoundError):
-        begin(spec, digits)
+        create_trainer(spec, digits)
 
 
 def test_changed_file_is_an_error(masks: Masks, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from sparsweep.trainables.sparsifiers.masks import num_active, top_k_global
 from sparsweep.trainables.sparsifiers.saliency import abs_network, synaptic_flow
 from sparsweep.trainables.sparsifiers.synflow import SynFlow
 from sparsweep.trainables.training.flops import layer_flops
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 
 def chain() -> nn.Module:
@@ -106,8 +106,8 @@ def test_many_rounds_keep_a_path_where_one_round_removes_all(digits: DeviceData)
 
     def flow(iterations: int) -> float:
         method = SynFlow(iterations=iterations)
-        masks = begin(trial(sparsifier=method, sparsity=0.995), digits).masks
-        scores = synaptic_flow(abs_network(begin(trial(), digits).model), (1, 8, 8), masks)
+        masks = create_trainer(trial(sparsifier=method, sparsity=0.995), digits).masks
+        scores = synaptic_flow(abs_network(create_trainer(trial(), digits).model), (1, 8, 8), masks)
         return sum(score.sum().item() for score in scores.values())
 
     assert flow(1) == 0 < flow(100)
@@ -123,7 +123,7 @@ def test_rounds_follow_the_schedule_and_never_regrow_weights(
         return synaptic_flow(probe, shape, masks)
 
     monkeypatch.setattr("sparsweep.trainables.sparsifiers.synflow.synaptic_flow", recorded_flow)
-    run = begin(trial(sparsifier=SynFlow(iterations=4), sparsity=0.9375), digits)
+    run = create_trainer(trial(sparsifier=SynFlow(iterations=4), sparsity=0.9375), digits)
     total = run.masks.size
     assert [sum(masks.counts().values()) for masks in (*seen, run.masks)] == [
         num_active(total, 1 - density) for density in (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
@@ -134,7 +134,7 @@ def test_rounds_follow_the_schedule_and_never_regrow_weights(
 
 def test_flops_of_the_rounds_are_counted(digits: DeviceData) -> None:
     """A round costs three forward passes of one image. The first layer costs two: its input needs no gradient."""
-    run = begin(trial(sparsifier=SynFlow(iterations=10), sparsity=0.5), digits)
+    run = create_trainer(trial(sparsifier=SynFlow(iterations=10), sparsity=0.5), digits)
     dense = sum(run.layer_flops.values())
     assert run.train_flops == 3 * dense * 10
     model = chain()

@@ -11,7 +11,7 @@ from sparsweep.trainables.sparsifiers.topkast import ExplorationPenaltyParams, T
 from sparsweep.trainables.specs import distributions
 from support.mask_updates import bits, update_context
 from support.softmax_regression import DECAY, LAYER, LR, flat, gradient
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 VALUES = {"a": torch.tensor([0.9, -0.8, 0.1, 0.2]), "b": torch.tensor([0.7, 0.6, 0.5, -0.4])}
 
@@ -96,7 +96,7 @@ def test_step_flops_include_gradients_of_the_trained_set(digits: DeviceData) -> 
     """Forward pass and activation gradients have the density of A, weight gradients the density of B."""
     recipe = {"preset": "digits", "epochs": 2}
     method = {"name": "topkast", "margin": 0.2, "update_every": 2}
-    run = begin(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=50)
+    run = create_trainer(trial(sparsifier=method, sparsity=0.8, recipe=recipe), digits, samples=50)
     assert isinstance(run.masked_params, ExplorationPenaltyParams)
     trained = run.masked_params.trainable.counts()
     assert sum(trained.values()) == pytest.approx(0.4 * run.masks.size, abs=len(trained))

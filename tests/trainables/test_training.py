@@ -12,12 +12,12 @@ from sparsweep.trainables.sparsifiers import InitContext, Masks, UpdateContext
 from sparsweep.trainables.sparsifiers.dense import Dense
 from sparsweep.trainables.storage import tensor_file
 from sparsweep.trainables.training.trainer import DivergedError, Trainer
-from support.tiny_trials import begin, four_pixels, nothing, trial
+from support.tiny_trials import create_trainer, four_pixels, raise_no_prerequisite, trial
 
 
 def test_history_of_a_training(digits: DeviceData) -> None:
     recipe = {"preset": "digits", "epochs": 4, "lr": 0.08}
-    run = begin(trial(recipe=recipe, sparsifier="random", sparsity=0.5), digits)
+    run = create_trainer(trial(recipe=recipe, sparsifier="random", sparsity=0.5), digits)
     records = [run.train_epoch() for _ in range(4)]
     assert run.history == records
     assert [record.epoch for record in records] == [1, 2, 3, 4]
@@ -29,7 +29,7 @@ def test_history_of_a_training(digits: DeviceData) -> None:
 
 
 def test_optimizer_follows_the_learning_rate_schedule() -> None:
-    run = begin(trial(recipe={"epochs": 4, "milestones": [0.25, 0.5]}), four_images())
+    run = create_trainer(trial(recipe={"epochs": 4, "milestones": [0.25, 0.5]}), four_images())
     rates = []
     for _ in range(4):
         run.train_epoch()
@@ -47,7 +47,7 @@ def four_images() -> DeviceData:
 def test_training_learns(digits: DeviceData) -> None:
     """After ten epochs on 320 digits, the accuracy is far above chance."""
     recipe = {"preset": "digits", "epochs": 10, "lr": 0.05}
-    run = begin(trial(model={"name": "resnet8", "width": 0.5}, recipe=recipe), digits, samples=320)
+    run = create_trainer(trial(model={"name": "resnet8", "width": 0.5}, recipe=recipe), digits, samples=320)
     for _ in range(10):
         run.train_epoch()
     assert run.history[-1].train_loss < run.history[0].train_loss / 2
@@ -55,13 +55,13 @@ def test_training_learns(digits: DeviceData) -> None:
 
 
 def test_evaluation_runs_at_its_interval_and_at_the_end() -> None:
-    run = begin(trial(evaluation={"every": 2}, recipe={"preset": "digits", "epochs": 5}), four_images())
+    run = create_trainer(trial(evaluation={"every": 2}, recipe={"preset": "digits", "epochs": 5}), four_images())
     evaluated = [run.train_epoch().test_accuracy is not None for _ in range(5)]
     assert evaluated == [False, True, False, True, True]
 
 
 def test_accuracy_is_the_fraction_of_correct_predictions(digits: DeviceData) -> None:
-    run = begin(trial(), digits)
+    run = create_trainer(trial(), digits)
     run.train_epoch()
     run.model.eval()
     with torch.no_grad():
@@ -70,7 +70,7 @@ def test_accuracy_is_the_fraction_of_correct_predictions(digits: DeviceData) -> 
 
 
 def test_evaluation_does_not_change_the_network() -> None:
-    run = begin(trial(), four_images())
+    run = create_trainer(trial(), four_images())
     run.train_epoch()
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
     run.evaluate()
@@ -78,7 +78,7 @@ def test_evaluation_does_not_change_the_network() -> None:
 
 
 def test_logits_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch, digits: DeviceData) -> None:
-    run = begin(trial(), digits)
+    run = create_trainer(trial(), digits)
     logits = run.network.logits(digits.test_images)
     monkeypatch.setattr("sparsweep.trainables.pipeline.network.EVALUATION_BATCH", 7)
     assert logits.shape == (360, 10)
@@ -87,7 +87,7 @@ def test_logits_do_not_depend_on_the_batch_size(monkeypatch: pytest.MonkeyPatch,
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_loss_that_is_not_finite_is_an_error(value: float) -> None:
-    run = begin(trial(), four_images())
+    run = create_trainer(trial(), four_images())
     with torch.no_grad():
         run.model.get_parameter("linear.weight").fill_(value)
     with pytest.raises(DivergedError, match=r"training loss is (nan|inf) in epoch 1"):
@@ -97,10 +97,10 @@ def test_loss_that_is_not_finite_is_an_error(value: float) -> None:
 
 def test_restored_training_does_not_share_its_state(digits: DeviceData) -> None:
     """Training of the restored trainer changes neither the written bytes nor the original trainer."""
-    run = begin(trial(sparsifier="set", sparsity=0.5), digits, samples=32)
+    run = create_trainer(trial(sparsifier="set", sparsity=0.5), digits, samples=32)
     run.train_epoch()
     content = tensor_file.dumps(run.state())
-    other = begin(run.spec, digits, samples=32)
+    other = create_trainer(run.spec, digits, samples=32)
     other.restore(tensor_file.loads(content))
     other.train_epoch()
     assert (run.epoch, other.epoch) == (1, 2)
@@ -143,11 +143,11 @@ def test_invalid_initial_masks_are_an_error(method: type[Dense]) -> None:
         AssertionError,
         match=r"dense: masks before step -?\d must have 4964 active weights, in network order \(got \d+\)",
     ):
-        begin(trial(sparsifier=method()), four_images())
+        create_trainer(trial(sparsifier=method()), four_images())
 
 
 def test_invalid_masks_of_an_update_are_an_error() -> None:
-    run = begin(trial(sparsifier=Late()), four_images())
+    run = create_trainer(trial(sparsifier=Late()), four_images())
     run.train_epoch()
     with pytest.raises(AssertionError, match=r"dense: masks before step 1 must have 4964 .* \(got 4963\)"):
         run.train_epoch()
@@ -156,7 +156,9 @@ def test_invalid_masks_of_an_update_are_an_error() -> None:
 def test_mask_updates_work_without_momentum(digits: DeviceData) -> None:
     recipe = {"preset": "digits", "epochs": 3, "momentum": 0, "nesterov": False}
     method = {"name": "set", "update_every": 1, "prune_rate": 0.5, "stop_fraction": 1}
-    run = Trainer(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, torch.arange(32), nothing)
+    run = Trainer(
+        trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, torch.arange(32), raise_no_prerequisite
+    )
     first = run.masks
     for _ in range(3):
         run.train_epoch()
@@ -167,7 +169,7 @@ def test_grown_weights_start_at_zero_with_zero_momentum(digits: DeviceData) -> N
     """One update: grown weights are zero, kept weights do not change."""
     method = {"name": "set", "update_every": 1, "prune_rate": 0.5, "stop_fraction": 1}
     recipe = {"preset": "digits", "epochs": 3}
-    run = begin(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, samples=32)
+    run = create_trainer(trial(sparsifier=method, sparsity=0.5, recipe=recipe), digits, samples=32)
     run.train_epoch()
     masks, step = run.masks, len(run.batches)
     assert step in run.update_steps

@@ -15,7 +15,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data
 from sparsweep.trainables.pipeline.rng import derive
 from sparsweep.trainables.training.trainer import Trainer
 from support.fake_device import WAITS
-from support.tiny_trials import Flat, begin, four_pixels, trial
+from support.tiny_trials import Flat, create_trainer, four_pixels, trial
 
 LR, MOMENTUM, DECAY = 0.3, 0.8, 0.02
 
@@ -49,7 +49,7 @@ def sgd_steps(weights: list[torch.Tensor], steps: int, nesterov: bool) -> list[t
 @pytest.mark.parametrize("nesterov", [True, False])
 @pytest.mark.parametrize("steps", [1, 3])
 def test_dense_steps_equal_sgd_in_closed_form(nesterov: bool, steps: int) -> None:
-    run = begin(flat_trial(nesterov=nesterov), four_pixels(), samples=6)
+    run = create_trainer(flat_trial(nesterov=nesterov), four_pixels(), samples=6)
     expected = sgd_steps(list(run.model.parameters()), steps, nesterov)
     for _ in range(steps):
         run.train_epoch()
@@ -59,7 +59,7 @@ def test_dense_steps_equal_sgd_in_closed_form(nesterov: bool, steps: int) -> Non
 
 def test_loss_and_accuracy_are_means_over_samples() -> None:
     """Six samples in batches of four and two. Means are over samples, not over batches."""
-    run = begin(flat_trial(batch_size=4, lr=1e-12), four_pixels(), samples=6)
+    run = create_trainer(flat_trial(batch_size=4, lr=1e-12), four_pixels(), samples=6)
     images = four_pixels().train_images.float() / 255
     with torch.no_grad():
         logits = run.model(images)
@@ -71,7 +71,7 @@ def test_loss_and_accuracy_are_means_over_samples() -> None:
 
 def test_dropped_last_batch_is_not_part_of_the_means() -> None:
     """Six samples in batches of four: one batch remains. The means are over its four samples."""
-    run = begin(flat_trial(batch_size=4, lr=1e-12, drop_last=True), four_pixels(), samples=6)
+    run = create_trainer(flat_trial(batch_size=4, lr=1e-12, drop_last=True), four_pixels(), samples=6)
     ((images, labels),) = run.batches.iter_epoch(derive(run.spec.seed, "batches", 0))
     with torch.no_grad():
         logits = run.model(images)
@@ -111,7 +111,7 @@ def resnet18_step(digits: ImageData, sparsifier: str) -> Operations:
     data = to_device_data(digits, 3, 32, torch.device("cpu"))
     model = {"name": "resnet18", "width": 0.0625}
     sparsity = 0.0 if sparsifier == "dense" else 0.8
-    run = begin(trial(model=model, sparsifier=sparsifier, sparsity=sparsity), data, samples=4)
+    run = create_trainer(trial(model=model, sparsifier=sparsifier, sparsity=sparsity), data, samples=4)
     run.model.train()
     images, labels = data.train_images[:2].float() / 255, data.train_labels[:2]
     noise = run.loss_fn.draw_noise(images, derive(0, "attack"))
@@ -144,7 +144,7 @@ def test_synchronizations_per_epoch_do_not_depend_on_the_number_of_steps(digits:
     """The host does not wait for batches and steps. Three batches cause as many synchronizations as one."""
 
     def num_syncs(samples: int) -> int:
-        run = begin(trial(), digits, samples)
+        run = create_trainer(trial(), digits, samples)
         run.train_epoch()
         with Operations() as operations:
             run.train_epoch()
@@ -154,14 +154,14 @@ def test_synchronizations_per_epoch_do_not_depend_on_the_number_of_steps(digits:
 
 
 def test_images_stay_uint8_in_memory(digits: DeviceData) -> None:
-    run = begin(trial(), digits)
+    run = create_trainer(trial(), digits)
     assert run.data.train_images.dtype == run.data.test_images.dtype == torch.uint8
     assert run.batches.images is run.data.train_images
 
 
 def test_evaluated_logits_are_not_rounded_to_bf16(digits: DeviceData) -> None:
     """The weights of one class are 1.001 times those of another. In bf16 both round to the same numbers."""
-    run = begin(trial(recipe={"preset": "digits", "epochs": 1, "precision": "bf16"}), digits, samples=32)
+    run = create_trainer(trial(recipe={"preset": "digits", "epochs": 1, "precision": "bf16"}), digits, samples=32)
     head = run.model.get_submodule("linear").get_parameter("weight")
     with torch.no_grad():
         head.fill_(-1)
@@ -182,7 +182,7 @@ def test_evaluated_logits_are_not_rounded_to_bf16(digits: DeviceData) -> None:
 
 def test_bf16_trains_weights_that_stay_float32(digits: DeviceData) -> None:
     seen: list[torch.dtype] = []
-    run = begin(trial(recipe={"preset": "digits", "epochs": 1, "precision": "bf16"}), digits, samples=32)
+    run = create_trainer(trial(recipe={"preset": "digits", "epochs": 1, "precision": "bf16"}), digits, samples=32)
     run.model.get_submodule("conv1").register_forward_hook(lambda *arguments: seen.append(arguments[2].dtype))
     assert isinstance(run, Trainer)
     run.train_epoch()

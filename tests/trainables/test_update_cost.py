@@ -22,7 +22,7 @@ from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.sparsifiers import masks, sparsifiers
 from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.training.trainer import Trainer
-from support.tiny_trials import begin, trial
+from support.tiny_trials import create_trainer, trial
 
 METHODS = ["bayesian_connectivity", "dsr", "gmp", "itop", "mest", "movement", "rigl", "set", "snfs", "topkast"]
 MAX_OPERATIONS_PER_LAYER = 75
@@ -93,7 +93,7 @@ def images() -> DeviceData:
 def start(name: str, long: bool) -> Trainer:
     """Return a trainer after one step, so that momenta exist."""
     recipe = {"epochs": 10, "batch_size": 8, "crop_padding": 0}
-    run = begin(trial(model=Chain(long=long), sparsifier=name, sparsity=0.8, recipe=recipe), images())
+    run = create_trainer(trial(model=Chain(long=long), sparsifier=name, sparsity=0.8, recipe=recipe), images())
     run.train_epoch()
     return run
 

@@ -11,7 +11,7 @@ from torch import nn
 from sparsweep.trainables.difficulties.scores.vog import VoGScore, add_map, class_standardised, input_gradients
 from sparsweep.trainables.pipeline.device_data import DeviceData, to_float
 from sparsweep.trainables.pipeline.network import AutocastNetwork
-from support.tiny_trials import Flat, begin, four_pixels, trial, view_of
+from support.tiny_trials import Flat, create_trainer, four_pixels, scoring_context, trial
 
 CPU = torch.device("cpu")
 
@@ -54,7 +54,7 @@ def test_input_gradient_of_a_linear_layer_is_the_row_of_the_label() -> None:
 
 
 def test_input_gradients_of_a_batch_equal_those_of_single_images(digits: DeviceData) -> None:
-    training = begin(trial(), digits)
+    training = create_trainer(trial(), digits)
     training.train_epoch()
     training.model.eval()
     images, labels = to_float(digits.train_images[:4]), digits.train_labels[:4]
@@ -68,14 +68,14 @@ def test_scores_of_a_training_follow_the_definition() -> None:
     """The input gradient of a linear layer is its weights. The variance is that of the weights of the label's row."""
     data = four_pixels(samples=9)
     recipe: dict[str, Any] = {"preset": "digits", "epochs": 4, "crop_padding": 0, "batch_size": 2}
-    training = begin(trial(model=Flat(), recipe=recipe), data)
+    training = create_trainer(trial(model=Flat(), recipe=recipe), data)
     score, rows = VoGScore(data), []
     for _ in range(4):
         training.train_epoch()
-        score.on_epoch_end(view_of(training))
+        score.on_epoch_end(scoring_context(training))
         (layer,) = training.weights.values()
         rows.append(layer.detach().clone()[data.train_labels])
     raw = torch.stack(rows).double().var(0, correction=0).mean(1)
     torch.testing.assert_close(score.state["scatter"] / (4 * 4), raw, rtol=1e-4, atol=0)
     assert len(set(raw.tolist())) == 3, "all samples of a class have the same value"
-    assert score.compute(view_of(training)).abs().max() < 5, "scores are standardized within classes"
+    assert score.compute(scoring_context(training)).abs().max() < 5, "scores are standardized within classes"
