@@ -30,12 +30,12 @@ def test_imports_run_one_way() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_are_of_a_size_to_read(path: Path) -> None:
+def test_files_have_at_most_300_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= 300
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_functions_are_of_a_size_to_read(path: Path) -> None:
+def test_functions_have_at_most_40_lines(path: Path) -> None:
     functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
     lines = {function.name: (function.end_lineno or 0) - function.lineno + 1 for function in functions}
     assert {name: count for name, count in lines.items() if count > 40} == {}
@@ -48,7 +48,7 @@ def test_all_output_goes_through_one_module() -> None:
         assert not printing or path.relative_to(ROOT).as_posix() == "tuner/terminal.py", path
 
 
-def test_every_public_method_is_documented_where_it_is_declared() -> None:
+def test_every_public_method_has_a_docstring_where_it_is_declared() -> None:
     """Overrides need no docstring, but ruff's rule D102 would require one."""
     missing = []
     for package in (sparsweep.trainables, sparsweep.tuner, sparsweep.analysis):
@@ -73,24 +73,24 @@ def loaded(modules: str, of: tuple[str, ...]) -> str:
     return result.stdout.strip()
 
 
-def test_the_command_loads_nothing_heavy_before_it_must() -> None:
+def test_the_command_loads_heavy_packages_only_when_needed() -> None:
     heavy = ("torch", "ray", "pandas", "matplotlib", "pyarrow", "sklearn", "pydantic", "yaml")
     assert loaded("sparsweep.tuner.cli.app", heavy) == "[]"
 
 
-def test_what_only_looks_at_a_sweep_starts_without_ray() -> None:
+def test_read_only_commands_start_without_ray() -> None:
     modules = [f"sparsweep.tuner.planning.{name}" for name in ("status", "estimate", "gc")]
     assert loaded(", ".join(modules), ("ray",)) == "[]"
 
 
-def test_only_what_computes_loads_pytorch() -> None:
+def test_tuner_and_analysis_do_not_load_pytorch() -> None:
     tuner = ("execution.driver", "execution.trackers", "hardware.throughput", "planning.estimate", "search.study")
     analysis = ("figures", "report", "claims", "snapshot")
     modules = [f"sparsweep.tuner.{name}" for name in tuner] + [f"sparsweep.analysis.{name}" for name in analysis]
     assert loaded(", ".join(modules), ("torch", "torchvision")) == "[]"
 
 
-def test_versions_are_pinned_by_name_alone() -> None:
+def test_constraints_pin_names_and_versions_only() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert all(line.count("==") == 1 and "/" not in line and "@" not in line for line in pins)

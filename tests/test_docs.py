@@ -11,10 +11,10 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.mark.parametrize("package", ["trainables", "tuner"])
-def test_the_architecture_page_lists_every_room(package: str) -> None:
+def test_the_architecture_page_lists_every_package(package: str) -> None:
     page = (ROOT / "docs/architecture.md").read_text()
     section = page.split(f"## Rooms of `{package}`")[1].split("\n## ")[0]
     listed = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
-    rooms = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
+    packages = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
     data_only = {"sweeps", "clusters"}
-    assert sorted(listed) == sorted(set(rooms) - data_only)
+    assert sorted(listed) == sorted(set(packages) - data_only)

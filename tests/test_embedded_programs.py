@@ -38,7 +38,7 @@ PROGRAMS = [
 ]
 
 
-def test_a_former_name_is_found() -> None:
+def test_names_of_a_program_are_found() -> None:
     program = "from sparsweep.trainables.runs import base as b\nb.Trained.train_epoch = None\n"
     assert list(names_of(program)) == [
         "sparsweep.trainables.runs.base",
@@ -47,7 +47,7 @@ def test_a_former_name_is_found() -> None:
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_programs_in_tests_name_what_exists(program: str) -> None:
+def test_programs_in_tests_use_existing_names(program: str) -> None:
     missing = []
     for name in names_of(program):
         try:

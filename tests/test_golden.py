@@ -1,6 +1,6 @@
-"""What users and their files rely on, pinned: ids, columns, help, exit codes and the numbers behind figures.
+"""Golden tests of the public interface: ids, columns, help, exit codes and the data of figures.
 
-``python tests/test_golden.py`` writes the files anew. What changes in them changes for users: say so where it is told.
+``python tests/test_golden.py`` writes the files again. A change in them is a change for users: document it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ WRONG_CALLS = {
 
 
 def ids() -> dict[str, str]:
-    """The id of one trial of each method, difficulty, network and data set."""
+    """Return the id of one trial of each method, difficulty, network and dataset."""
     specs: dict[str, dict[str, Any]] = {}
     for name in sparsifiers.names():
         fields = {"name": name, **(DIGEST if name == "static" else {})}
@@ -81,12 +81,12 @@ def ids() -> dict[str, str]:
 
 
 def columns() -> dict[str, list[list[str]]]:
-    """Names and types of the columns of every table, in order."""
+    """Return names and types of the columns of every table, in order."""
     return {table: [[field.name, str(field.type)] for field in schema] for table, schema in SCHEMAS.items()}
 
 
 def help_texts() -> dict[str, Any]:
-    """What ``--help`` tells of every command: its text, and of each argument and option names, default and text."""
+    """Return the help of every command: its text, and names, default and text of each argument and option."""
     found: dict[str, Any] = {}
 
     def add(name: str, command: Any) -> None:
@@ -102,7 +102,7 @@ def help_texts() -> dict[str, Any]:
 
 
 def csv_digests() -> dict[str, str]:
-    """SHA-256 of the CSV behind each figure of fixed results; why, where a figure is not drawn."""
+    """Return the SHA-256 of the CSV data of each figure of fixed results, or the reason why it is not drawn."""
     found = {}
     for picture in figures.pictures(make_results(), ["golden"]):
         try:
@@ -114,7 +114,7 @@ def csv_digests() -> dict[str, str]:
 
 
 def call(*arguments: str) -> tuple[int, str]:
-    """Exit code and standard output of the command."""
+    """Return exit code and standard output of the command."""
     printed = io.StringIO()
     terminal = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
     with (

@@ -21,7 +21,9 @@ def results(storage: Path, table: str) -> pd.DataFrame:
     """Return a table without the columns that may differ between two runs of the same trial."""
     frame = pd.read_parquet(storage / "results" / table)
     frame = frame.drop(columns=[name for name in CIRCUMSTANCES if name in frame])
-    return frame.sort_values([name for name in ("trial", "epoch", "position", "split", "sample") if name in frame], ignore_index=True)
+    return frame.sort_values(
+        [name for name in ("trial", "epoch", "position", "split", "sample") if name in frame], ignore_index=True
+    )
 
 
 def assert_same_results(one: Path, other: Path) -> None:
