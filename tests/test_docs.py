@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 @pytest.mark.parametrize("package", ["trainables", "tuner"])
 def test_the_architecture_page_lists_every_package(package: str) -> None:
     page = (ROOT / "docs/architecture.md").read_text()
-    section = page.split(f"## Rooms of `{package}`")[1].split("\n## ")[0]
+    section = page.split(f"## Subpackages of `{package}`")[1].split("\n## ")[0]
     listed = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
     packages = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
     data_only = {"sweeps", "clusters"}
