@@ -56,7 +56,7 @@ def panels(
     ``size``: of a panel in inches. ``families``: whether many methods are split by family. ``below``: y label and paint
     of a second panel below each. The caller adds the legend.
     """
-    levels = [(ylabel, paint), *([below] if below else [])]
+    levels = dict([(ylabel, paint), *([below] if below else [])])
     titles, methods = setting_titles(points), labels.few(labels.methods(points))
     found = [panel for _, panel in points.groupby([titles, *by])]
     crowded = families and len({label for key, (label, _) in methods.items() if key[0] != DENSE}) > CROWD
@@ -72,20 +72,34 @@ def panels(
         for number, (family, panel) in enumerate(parts):
             title = "" if titles.nunique() == 1 else titles[panel.index[0]]
             head = [title, ", ".join(_of(panel, name) for name in by), family]
-            for level, (label, fill) in enumerate(levels):
-                row, column = number // columns * len(levels) + level, number % columns
-                axes = figure.add_subplot(rows * len(levels), columns, row * columns + column + 1)
-                if column == 0:
-                    axes.set_ylabel(labels.wrap(label, height - 0.4, style.RC["axes.labelsize"]))
-                if number + columns >= len(parts) and level == len(levels) - 1:
-                    axes.set_xlabel(labels.wrap(xlabel, each - 0.5, style.RC["axes.labelsize"]))
+            under = xlabel if number + columns >= len(parts) else ""
+            stack = _stacked(figure, (rows, columns), number, list(levels), under, (each, height))
+            for axes, fill in zip(stack, levels.values(), strict=True):
                 fill(axes, panel, methods)
-                _head(axes, head if level == 0 else [], each - 0.65, ends)
+                _head(axes, head if axes is stack[0] else [], each - 0.65, ends)
         if titles.nunique() == 1:
             figure.suptitle(labels.wrap(titles.iloc[0], width - 0.2))
         if crowded:
             _name_lines(figure)
     return figure
+
+
+def _stacked(
+    figure: Figure, grid: tuple[int, int], number: int, ylabels: Sequence[str], xlabel: str, size: tuple[float, float]
+) -> list[Axes]:
+    """Add panel ``number`` of a ``grid`` (rows, columns): one axes per y label, one below the other.
+
+    ``size``: width and height in inches.
+    """
+    rows, columns = grid
+    row, column = divmod(number, columns)
+    places = [(row * len(ylabels) + level) * columns + column + 1 for level in range(len(ylabels))]
+    found = [figure.add_subplot(rows * len(ylabels), columns, place) for place in places]
+    if column == 0:
+        for axes, label in zip(found, ylabels, strict=True):
+            axes.set_ylabel(labels.wrap(label, size[1] - 0.4, style.RC["axes.labelsize"]))
+    found[-1].set_xlabel(labels.wrap(xlabel, size[0] - 0.5, style.RC["axes.labelsize"]))
+    return found
 
 
 def _name_lines(figure: Figure) -> None:
