@@ -100,6 +100,18 @@ def _splits(alternatives: tables.Filters | None) -> set[str] | None:
     return splits
 
 
+def load_shifts(
+    storage: str | PathLike[str] = "runs",
+    trials: str | Iterable[str] | None = None,
+    columns: str | Iterable[str] | None = None,
+    filters: Filters | None = None,
+    sweep: str | None = None,
+) -> pd.DataFrame:
+    """Return one row per finished trial, type and severity of corrupted test images: accuracy and loss."""
+    rows = _load("shifts", storage, trials, columns, filters, sweep)
+    return rows.drop_duplicates(ignore_index=True)  # two sets of corruptions can share a type and severity
+
+
 def load_failures(
     storage: str | PathLike[str] = "runs",
     trials: str | Iterable[str] | None = None,

@@ -14,7 +14,7 @@ from sparsweep.tuner.config.sweep import Sweep, parse_sweep
 from sparsweep.tuner.planning.forgetting import files_of
 from sparsweep.tuner.planning.gc import find_unused
 from sparsweep.tuner.planning.graph import SweepState, build_graph, compute_state
-from sparsweep.tuner.planning.repair import remove_damaged_outcomes
+from sparsweep.tuner.planning.repair import remove_damaged_measurements
 from sparsweep.tuner.planning.status import sweep_status
 
 Runner = Callable[..., list[str]]
@@ -113,9 +113,11 @@ def test_damaged_outcomes_are_removed_by_name(small: Sweep, store: Store, run_he
         "of another split": content,
     }[damage]
     path.write_bytes(changed)
-    assert remove_damaged_outcomes(small.trials, store) == [name] and not path.exists()
+    assert (
+        remove_damaged_measurements(small.trials, store) == [f"results/outcomes/{name}.parquet"] and not path.exists()
+    )
     run_here(small)
-    assert outcome_bytes(store) == before and remove_damaged_outcomes(small.trials, store) == []
+    assert outcome_bytes(store) == before and remove_damaged_measurements(small.trials, store) == []
 
 
 def test_a_rerun_removes_outcomes(small: Sweep, store: Store) -> None:

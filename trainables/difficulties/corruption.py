@@ -43,6 +43,9 @@ class Corruption(PartlyHashed):
     test_severity: int | None = Field(
         default=None, ge=0, le=6, description="severity of test images; 0: clean, null: same"
     )
+    train_severity: int | None = Field(
+        default=None, ge=0, le=6, description="severity of training images; 0: clean, null: same"
+    )
     assignment: Literal["uniform", "balanced", "class_skewed"] = Field(
         default="uniform", description="assignment of types to images: at random, in equal numbers, or by class"
     )
@@ -83,7 +86,8 @@ class Corruption(PartlyHashed):
 
     @property
     def idle(self) -> frozenset[str]:
-        return frozenset() if "glass_blur" in self.type_names else frozenset({"glass"})
+        unused = set() if "glass_blur" in self.type_names else {"glass"}
+        return frozenset(unused | (set() if self.train_severity is not None else {"train_severity"}))
 
     @model_validator(mode="after")
     def _types_are_known(self) -> Corruption:
@@ -177,7 +181,8 @@ def corrupt_dataset(data: ImageData, run: CorruptionSpec) -> dict[str, np.ndarra
     """
     corruption = run.corruption
     test_severity = corruption.severity if corruption.test_severity is None else corruption.test_severity
-    severities = {"train": corruption.severity, "test": test_severity, "validation": test_severity}
+    train_severity = corruption.severity if corruption.train_severity is None else corruption.train_severity
+    severities = {"train": train_severity, "test": test_severity, "validation": test_severity}
     splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
     if len(data.validation_labels):
         splits["validation"] = data.validation_images, data.validation_labels

@@ -7,7 +7,7 @@ from functools import partial
 from sparsweep.trainables.difficulties import difficulties
 from sparsweep.trainables.models.build import build_model
 from sparsweep.trainables.runs.base import Progress, Run, RunInputs
-from sparsweep.trainables.runs.outcomes import missing_splits, outcome_paths, write_outcomes
+from sparsweep.trainables.runs.measurements import measurement_paths, write_missing
 from sparsweep.trainables.runs.prerequisites import training_data
 from sparsweep.trainables.runs.soundness import check_weights
 from sparsweep.trainables.specs.evaluation import EvaluationSpec
@@ -17,7 +17,7 @@ from sparsweep.trainables.training.execution import StepSignature
 
 
 class EvaluationRun(Run):
-    """Run that writes the outcomes of a finished trial, without training."""
+    """Run that writes the outcomes and shifts of a finished trial, without training."""
 
     def __init__(self, spec: EvaluationSpec, inputs: RunInputs, store: Store, sweep: str) -> None:
         self.spec, self.inputs, self.store = spec, inputs, store
@@ -25,10 +25,10 @@ class EvaluationRun(Run):
 
     @staticmethod
     def output_paths(spec: EvaluationSpec, store: Store) -> tuple[str, ...]:
-        return outcome_paths(spec.trial, store)
+        return measurement_paths(spec.trial, store)
 
     def run_for(self, seconds: float) -> Progress:
-        write_outcomes(self.evaluator(), missing_splits(self.spec.trial, self.store), self.store)
+        write_missing(self.evaluator(), self.store)
         self.progress = Progress(self.spec.num_epochs, self.spec.num_epochs, None)
         return self.progress
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from sparsweep.trainables.difficulties.corruption import CorruptionSpec
+from sparsweep.trainables.difficulties.shifts import CorruptedTestSpec, ReadShiftSpec
 from sparsweep.trainables.runs.base import Run, RunInputs
 from sparsweep.trainables.runs.corruption import CorruptionRun
 from sparsweep.trainables.runs.evaluation import EvaluationRun
 from sparsweep.trainables.runs.scoring import ScoringRun
+from sparsweep.trainables.runs.shifts import ShiftRun
 from sparsweep.trainables.runs.trial import SnapshotRun, TrialRun
 from sparsweep.trainables.specs.evaluation import EvaluationSpec
 from sparsweep.trainables.specs.partial import ScoringSpec, SnapshotSpec
@@ -22,6 +24,8 @@ RUN_TYPES: dict[type[RunSpec], Any] = {
     ScoringSpec: ScoringRun,
     CorruptionSpec: CorruptionRun,
     EvaluationSpec: EvaluationRun,
+    CorruptedTestSpec: ShiftRun,
+    ReadShiftSpec: ShiftRun,
 }
 
 

@@ -18,11 +18,6 @@ LARGEST_LOSS = 65504.0
 """Largest number of 16 bits. The loss of a label with probability zero is infinite."""
 
 
-def outcome_paths(trial: TrialSpec, store: Store) -> tuple[str, ...]:
-    """Return the paths of the outcomes that ``trial`` asks for, one per split."""
-    return tuple(store.outcomes_path(trial.id, split) for split in trial.evaluation.outcomes)
-
-
 def missing_splits(trial: TrialSpec, store: Store) -> list[Split]:
     """Return the splits whose outcomes ``trial`` asks for and the storage lacks."""
     return [split for split in trial.evaluation.outcomes if not store.exists(store.outcomes_path(trial.id, split))]

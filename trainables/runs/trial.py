@@ -8,9 +8,10 @@ from typing import Any
 
 from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.runs.base import RunInputs, TrainingRun
-from sparsweep.trainables.runs.outcomes import missing_splits, write_outcomes
+from sparsweep.trainables.runs.measurements import write_measurements, write_missing
 from sparsweep.trainables.runs.prerequisites import training_data
 from sparsweep.trainables.runs.result_rows import epoch_rows, layer_rows, trial_row
+from sparsweep.trainables.runs.shifts import mean_corruption_accuracy
 from sparsweep.trainables.runs.soundness import check_weights
 from sparsweep.trainables.specs.partial import SnapshotSpec
 from sparsweep.trainables.specs.run import RunSpec
@@ -84,13 +85,15 @@ class TrialRun(WeightsRun):
         return store.artifact_path("weights", spec.id), store.result_path("trials", spec.id)
 
     def finish(self) -> None:
-        # A finished trial that trains again, to restore its weights, keeps its outcomes.
-        is_repeated = self.store.is_finished(self.spec.id)
-        splits = missing_splits(self.spec, self.store) if is_repeated else self.spec.evaluation.outcomes
-        write_outcomes(self.training.evaluator, splits, self.store)
+        if self.store.is_finished(self.spec.id):  # it trained again to restore its weights, and keeps its results
+            write_missing(self.training.evaluator, self.store)
+            self.write_weights()
+            return
+        shifts = write_measurements(self.training.evaluator, self.store)
         self.write_weights()
         layers = layer_rows(self.spec, self.training)
         metadata = {"sweep": self.sweep, "seconds": self.seconds, "started_at": self.started_at}
+        metadata["mean_corruption_accuracy"] = mean_corruption_accuracy(shifts)
         trial = trial_row(self.spec, self.training, layers, self.lineage, metadata, self.code)
         tables: Mapping[str, list[dict[str, Any]]] = {
             "epochs": epoch_rows(self.spec, self.training),

@@ -26,7 +26,8 @@ class EvaluationSpec(RunSpec):
         return {"trial": self.trial.id}
 
     def prerequisites(self) -> tuple[RunSpec, ...]:
-        return self.trial.difficulty.prerequisites(self.trial)
+        trial = self.trial
+        return (*trial.difficulty.prerequisites(trial), *trial.evaluation.shift_runs(trial))
 
     def __str__(self) -> str:
         return f"evaluation of {self.trial}"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from sparsweep.trainables.specs.base import NamedSpec, Registry, SpecError
+from sparsweep.trainables.specs.base import FrozenModel, NamedSpec, Registry, SpecError
 from sparsweep.trainables.specs.layers import Layer
 
 if TYPE_CHECKING:
@@ -164,6 +164,24 @@ class DifficultySpec(NamedSpec):
         """Return the runs whose scores or images ``spec`` needs."""
         return ()
 
+
+class ShiftsSpec(FrozenModel):
+    """Description of shifted test images, known without images."""
+
+    def runs(self, spec: TrialSpec) -> tuple[Any, ...]:
+        """Return the runs that write the images for ``spec``."""
+        raise NotImplementedError
+
+
+def _parse_shifts(value: Any) -> Any:
+    """Return the value of ``evaluation.corruptions``. Imported on first use, as the registries are."""
+    if value is None or isinstance(value, ShiftsSpec):
+        return value
+    shifts: type[ShiftsSpec] = importlib.import_module("sparsweep.trainables.difficulties.shifts").Shifts
+    return shifts.model_validate(value)
+
+
+ShiftsField = Annotated[SerializeAsAny[ShiftsSpec] | None, BeforeValidator(_parse_shifts)]
 
 # Types of fields with one registered part. The input is a name, or a mapping with all fields.
 DatasetField = Annotated[

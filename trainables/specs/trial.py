@@ -14,6 +14,7 @@ from sparsweep.trainables.specs.parts import (
     DatasetSpec,
     DifficultyField,
     ModelField,
+    ShiftsField,
     SparsifierField,
     Split,
     registry_of,
@@ -26,12 +27,20 @@ from sparsweep.trainables.specs.run import RunSpec, digest
 class Evaluation(PartlyHashed):
     """When a network is evaluated on the test set, and what is kept of it. The last epoch is always evaluated."""
 
-    unhashed = frozenset({"outcomes"})
+    unhashed = frozenset({"outcomes", "corruptions"})
 
     every: int = Field(default=1, ge=1, description="number of epochs between two evaluations")
     outcomes: tuple[Split, ...] = Field(
         default=("test",), description="splits whose prediction of every sample is stored after training"
     )
+
+    corruptions: ShiftsField = Field(
+        default=None, description="corruptions of the test images on which the trained network is evaluated"
+    )
+
+    @property
+    def idle(self) -> frozenset[str]:
+        return frozenset() if self.corruptions else frozenset({"corruptions"})
 
     @field_validator("outcomes")
     @classmethod
@@ -39,8 +48,13 @@ class Evaluation(PartlyHashed):
         return tuple(split for split in get_args(Split) if split in outcomes)
 
     def merge(self, other: Evaluation) -> Evaluation:
-        """Return an evaluation that keeps what this one and ``other`` keep."""
-        return self.model_copy(update={"outcomes": self._in_fixed_order((*self.outcomes, *other.outcomes))})
+        """Return an evaluation that keeps what this one and ``other`` keep. Of two corruptions, this one's are kept."""
+        outcomes = self._in_fixed_order((*self.outcomes, *other.outcomes))
+        return self.model_copy(update={"outcomes": outcomes, "corruptions": self.corruptions or other.corruptions})
+
+    def shift_runs(self, spec: TrialSpec) -> tuple[Any, ...]:
+        """Return the runs that write the shifted test images of ``spec``."""
+        return self.corruptions.runs(spec) if self.corruptions else ()
 
     def check(self, spec: TrialSpec) -> None:
         """Raise SpecError if ``spec`` has no images of a split."""
@@ -124,7 +138,8 @@ class TrialSpec(RunSpec):
                 raise SpecError("", format_error(error)) from None
 
     def prerequisites(self) -> tuple[RunSpec, ...]:
-        return (*self.sparsifier.prerequisites(self), *self.difficulty.prerequisites(self))
+        images = self.evaluation.shift_runs(self)
+        return (*self.sparsifier.prerequisites(self), *self.difficulty.prerequisites(self), *images)
 
     def merge(self, other: Self) -> Self:
         if self.evaluation == other.evaluation:

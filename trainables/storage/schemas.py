@@ -62,6 +62,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("adaptive_ece", FLOAT, "expected calibration error, 15 bins of equal size"),
             ("aurc", FLOAT, "area under the curve of error rate over coverage, by confidence"),
             ("worst_class_accuracy", FLOAT, "lowest accuracy of a class on the images of test_accuracy"),
+            ("mean_corruption_accuracy", FLOAT, "mean accuracy over the types and severities of the table shifts"),
             ("train_accuracy", FLOAT, "accuracy on the augmented batches of the last epoch"),
             ("fit_accuracy", FLOAT, "final accuracy on the training samples, in evaluation mode, without augmentation"),
             ("late_gain", FLOAT, "trend of test_accuracy over the last quarter of training; null: too few evaluations"),
@@ -164,6 +165,16 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("correct", pa.bool_(), "whether the prediction is the label"),
         ]
     ),
+    "shifts": _schema(
+        [
+            ("trial", TEXT, "id of the trial"),
+            ("type", TEXT, "type of the corruption of the test images"),
+            ("severity", INT, "severity of the corruption"),
+            ("accuracy", FLOAT, "accuracy on these images"),
+            ("loss", FLOAT, "mean cross-entropy on these images, in nats"),
+            ("images", TEXT, "id of the run that made the images"),
+        ]
+    ),
     "memberships": _schema(
         [
             ("trial", TEXT, "id of a trial, finished or not"),
@@ -202,7 +213,7 @@ def build_table(table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
-FILE_NAMES = {"failures": r"{trial}(-\d+)?", "outcomes": r"{trial}-[a-z]+"}
+FILE_NAMES = {"failures": r"{trial}(-\d+)?", "outcomes": r"{trial}-[a-z]+", "shifts": r"{trial}-[0-9a-f]{16}"}
 """Patterns of the names of a trial's files in a table, without the extension. Default: the id of the trial."""
 
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}

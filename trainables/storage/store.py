@@ -80,6 +80,15 @@ class Store(ArtifactStore):
         """
         self.write(self.outcomes_path(trial, split), schemas.outcomes_to_parquet(outcomes))
 
+    def write_shifts(self, path: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write the rows of a trial in the table ``shifts``.
+
+        Args:
+            path: Path of the file.
+            rows: Values by column name.
+        """
+        self._write_table(path, schemas.build_table("shifts", rows))
+
     def write_membership(self, sweep: str, trials: Iterable[str]) -> None:
         """Replace the list of trials of a sweep, if it differs.
 
@@ -127,7 +136,12 @@ class Store(ArtifactStore):
         created = {Path(path).name[:ID_DIGITS] for path in artifacts if not path.startswith("artifacts/weights/")}
         newest = tables.newest_failures(self.storage)
         failures = {run: row for run, row in newest.items() if run not in finished | created}
-        outcomes = frozenset(f"results/outcomes/{name}.parquet" for name in self.list_ids("results/outcomes"))
+        tables_of_evaluations = ("outcomes", "shifts")
+        outcomes = frozenset(
+            self.result_path(table, name)
+            for table in tables_of_evaluations
+            for name in self.list_ids(f"results/{table}")
+        )
         return StorageListing(frozenset(finished), frozenset(artifacts), failures, outcomes)
 
     def _write_table(self, path: str, table: pa.Table) -> None:

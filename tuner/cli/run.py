@@ -46,14 +46,14 @@ def run_sweep(options: RunOptions, data: str | None, remarks: Remarks, retry: bo
     refuse_another_search(sweep, store)
     from sparsweep.tuner.cli.datasets import read_images
     from sparsweep.tuner.planning.graph import build_graph, compute_state
-    from sparsweep.tuner.planning.repair import remove_damaged_outcomes, remove_damaged_results
+    from sparsweep.tuner.planning.repair import remove_damaged_measurements, remove_damaged_results
     from sparsweep.tuner.planning.trials import current_trials
 
     graph = build_graph(current_trials(sweep, store))
     if retry and (damaged := remove_damaged_results(graph.runs, store)):
         print_message(f"removed {len(damaged)} damaged results, they run again: {', '.join(damaged)}")
-    if retry and (damaged := remove_damaged_outcomes(graph.runs, store)):
-        print_message(f"removed {len(damaged)} damaged outcomes, they are evaluated again: {', '.join(damaged)}")
+    if retry and (damaged := remove_damaged_measurements(graph.runs, store)):
+        print_message(f"removed {len(damaged)} damaged files, their trials are evaluated again: {', '.join(damaged)}")
     state = compute_state(graph, store)
     if retry:
         state = state.retried()

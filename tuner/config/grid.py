@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from sparsweep.trainables.difficulties import difficulties
+from sparsweep.trainables.difficulties.shifts import Shifts
 from sparsweep.trainables.sparsifiers import sparsifiers
 from sparsweep.trainables.specs.base import FrozenModel, Registry, shown
 from sparsweep.trainables.specs.recipe import Recipe, override_recipe
@@ -63,8 +64,8 @@ def is_list_field(path: Sequence[str]) -> bool:
     if len(path) < 2:
         return False
     part, name = path[0], path[-1]
-    whole: dict[str, type[FrozenModel]] = {"recipe": Recipe, "evaluation": Evaluation}
-    kinds = [whole[part]] if part in whole else []
+    whole: dict[str, list[type[FrozenModel]]] = {"recipe": [Recipe], "evaluation": [Evaluation, Shifts]}
+    kinds = whole.get(part, [])
     if part in REGISTRIES:  # read each time, because plug-ins may register more
         kinds = [REGISTRIES[part][kind] for kind in REGISTRIES[part].names()]
     return any("tuple" in str(kind.model_fields[name].annotation) for kind in kinds if name in kind.model_fields)

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from sparsweep.trainables.runs.kinds import output_paths
-from sparsweep.trainables.runs.outcomes import outcome_paths
+from sparsweep.trainables.runs.measurements import measurement_paths
 from sparsweep.trainables.specs.evaluation import EvaluationSpec
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
@@ -126,7 +126,7 @@ def _missing_evaluations(graph: RunGraph, todo: set[str], held: StorageListing, 
         and run in held.finished
         and run not in todo
         and store.artifact_path("weights", run) in held.artifacts
-        and not held.outcomes.issuperset(outcome_paths(spec, store))
+        and not held.outcomes.issuperset(measurement_paths(spec, store))
     ]
     needs = {need for evaluation in due for need in graph.prerequisites[evaluation]}
     wanted = closure(graph, needs)

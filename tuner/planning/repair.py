@@ -58,42 +58,49 @@ def remove_damaged_results(runs: Mapping[str, RunSpec], store: Store) -> list[st
     return sorted(damaged)
 
 
-def remove_damaged_outcomes(runs: Mapping[str, RunSpec], store: Store) -> list[str]:
-    """Remove damaged files of outcomes. Each is read completely, with checksums, and not kept in memory.
+def remove_damaged_measurements(runs: Mapping[str, RunSpec], store: Store) -> list[str]:
+    """Remove damaged files of the tables ``outcomes`` and ``shifts``. Each is read completely, with checksums.
 
     Args:
         runs: Runs of a sweep by id.
         store: The storage.
 
     Returns:
-        Sorted names of the removed files: ``TRIAL-SPLIT``.
+        Sorted paths of the removed files.
     """
-    infos = [info for info in tables.list_files(store.storage, "outcomes") if tables.trial_in_file_name(info) in runs]
+    infos = [
+        (table, info)
+        for table in MEASUREMENTS
+        for info in tables.list_files(store.storage, table)
+        if tables.trial_in_file_name(info) in runs
+    ]
+
+    def is_whole(table: str, info: fs.FileInfo) -> bool:
+        rows, damaged = tables.read_files(store.storage, table, [info], tables.make_selection(table))
+        return not damaged and len(rows) > 0 and MEASUREMENTS[table](PurePosixPath(info.path).stem, rows)
+
     with ThreadPoolExecutor() as readers:
-        damaged = [info for info, whole in zip(infos, readers.map(_is_whole(store), infos), strict=True) if not whole]
-    names = sorted(PurePosixPath(info.path).stem for info in damaged)
-    for name in names:
-        trial, _, split = name.partition("-")
-        store.delete(store.outcomes_path(trial, split))
-    return names
+        whole = readers.map(is_whole, *zip(*infos, strict=True)) if infos else iter(())
+        damaged = [(table, info) for (table, info), holds in zip(infos, whole, strict=True) if not holds]
+    paths = sorted(store.result_path(table, PurePosixPath(info.path).stem) for table, info in damaged)
+    for path in paths:
+        store.delete(path)
+    return paths
 
 
-def _is_whole(store: Store) -> Callable[[fs.FileInfo], bool]:
-    """Return a function that tells whether a file of outcomes has rows of one split, each sample once."""
-    wanted = tables.make_selection("outcomes")
+def _has_one_split(name: str, rows: pa.Table) -> bool:
+    """Return whether ``rows`` of the file ``TRIAL-SPLIT`` have each sample of this split once."""
+    distinct = pc.count_distinct(rows["sample"], mode="all").as_py()
+    return pc.unique(rows["split"]).to_pylist() == [name.partition("-")[2]] and distinct == len(rows)
 
-    def check(info: fs.FileInfo) -> bool:
-        rows, damaged = tables.read_files(store.storage, "outcomes", [info], wanted)
-        split = PurePosixPath(info.path).stem.partition("-")[2]
-        samples = rows["sample"]
-        return (
-            not damaged
-            and len(rows) > 0
-            and pc.unique(rows["split"]).to_pylist() == [split]
-            and pc.count_distinct(samples, mode="all").as_py() == len(samples) - samples.null_count
-        )
 
-    return check
+def _has_accuracies(name: str, rows: pa.Table) -> bool:
+    """Return whether all rows of ``shifts`` have an accuracy."""
+    return rows["accuracy"].null_count == 0
+
+
+MEASUREMENTS: dict[str, Callable[[str, pa.Table], bool]] = {"outcomes": _has_one_split, "shifts": _has_accuracies}
+"""Tables that an evaluation of the weights can write again, and what holds for a file of each, by its name."""
 
 
 def _by_trial(table: pa.Table, column: str, *functions: str) -> dict[str, list[Any]]:
