@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 
 import pandas as pd
 
-from sparsweep.analysis.arguments import trial_ids
+from sparsweep.analysis import outcome_files
+from sparsweep.analysis.arguments import storage_text, trial_ids
 from sparsweep.analysis.example_images import SAMPLES, Ranking, TestImages, load_samples
 from sparsweep.analysis.load import load_epochs, load_failures, load_layers, load_trials
-from sparsweep.analysis.outcomes.matrix import OutcomeMatrix
+from sparsweep.analysis.outcomes.matrix import COLUMNS, OutcomeMatrix
 from sparsweep.analysis.searches import Searches
 from sparsweep.trainables.storage import schemas
+
+log = logging.getLogger(__name__)
 
 
 def _empty(table: str) -> pd.DataFrame:
@@ -34,7 +38,8 @@ class Results:
             to show what is missing.
         searches: The Optuna study of each search.
         allowed: Ids of trials whose sweep sets ``allow_undertrained``. Claims use them although they are under-trained.
-        outcomes: Per-sample outcomes by split, such as ``test``. They can include further trials.
+        outcomes: Per-sample outcomes by split, such as ``test``: one matrix per data set. They can include further
+            trials.
         test_images: Test images that figures show, by JSON of the data set.
     """
 
@@ -46,7 +51,7 @@ class Results:
     asked: pd.DataFrame | None = None
     searches: Searches = field(default_factory=dict)
     allowed: frozenset[str] = frozenset()
-    outcomes: Mapping[str, OutcomeMatrix] = field(default_factory=dict)
+    outcomes: Mapping[str, tuple[OutcomeMatrix, ...]] = field(default_factory=dict)
     test_images: Mapping[str, TestImages] = field(default_factory=dict)
 
     @classmethod
@@ -91,3 +96,24 @@ def load_results(
         load_samples(storage, rankings),
         load_epochs(storage, wanted, EPOCHS),
     )
+
+
+def with_outcomes(results: Results, storage: str | PathLike[str], split: str = "test") -> Results:
+    """Return ``results`` with the outcomes of their trials on one split, read in pieces.
+
+    Args:
+        results: Results without outcomes.
+        storage: A local path or a URI.
+        split: Name of the split.
+    """
+    place, matrices = storage_text(storage), []
+    for dataset, trials in results.trials.groupby(["dataset", "dataset_parameters"], dropna=False):
+        rows = outcome_files.read_batches(place, split, trials["trial"], COLUMNS)
+        try:
+            matrix = OutcomeMatrix.from_tables(rows)
+        except ValueError as error:  # the images of a data set have changed between two trials
+            log.warning("%s: outcomes are left out: %s", dataset[0], error)
+            continue
+        if matrix.trials:
+            matrices.append(matrix)
+    return replace(results, outcomes={split: tuple(matrices)}) if matrices else results

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.figures.outcome_tables import Outcomes, of_test_at
+from sparsweep.analysis.figures.outcome_tables import Outcomes, table_of_test
 from sparsweep.analysis.figures.ratio_heatmap import readable
 from sparsweep.analysis.groups import COMPARISON_KEYS, METHOD_KEYS
 from sparsweep.analysis.outcomes import agreement
@@ -43,7 +43,7 @@ def table(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float = 0.8) -> pd
     Raises:
         ValueError: No trial has per-sample outcomes, or no two of them can be compared.
     """
-    found = agreement.agreement(*of_test_at(trials, outcomes, sparsity))
+    found = table_of_test(agreement.agreement, trials, outcomes, sparsity)
     at = found.groupby(list(COMPARISON_KEYS), dropna=False)["sparsity"].transform("max")
     return found.assign(churn_percent=100 * found["churn"], at_sparsity=at).drop(columns="churn")
 

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.figures.outcome_tables import Outcomes, in_percent, of_test_at
+from sparsweep.analysis.figures.outcome_tables import Outcomes, in_percent, table_of_test
 from sparsweep.analysis.groups import ARM_KEYS, DENSE, METHOD_KEYS
 from sparsweep.analysis.outcomes import classes
 
@@ -35,7 +35,7 @@ def table(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float = 0.8) -> pd
     Raises:
         ValueError: No trial has per-sample outcomes, or no sparse trial has a dense partner.
     """
-    found = in_percent(classes.class_accuracy(*of_test_at(trials, outcomes, sparsity)))
+    found = in_percent(table_of_test(classes.class_accuracy, trials, outcomes, sparsity))
     found = found[(found["sparsifier"] != DENSE) & (found["pairs"] > 0)]
     if found.empty:
         raise ValueError("no sparse trial with per-sample outcomes has a dense partner of the same seed and comparison")

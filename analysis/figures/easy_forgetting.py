@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.accuracy_vs_sparsity import dodge
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.figures.outcome_tables import Outcomes, in_percent, of_test_at
+from sparsweep.analysis.figures.outcome_tables import Outcomes, in_percent, table_of_test
 from sparsweep.analysis.groups import METHOD_KEYS
 from sparsweep.analysis.outcomes.forgetting import accuracy_by_third
 
@@ -39,7 +39,7 @@ def table(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float = 0.8) -> pd
     Raises:
         ValueError: No trial has per-sample outcomes, or no reference has them for two dense seeds.
     """
-    return in_percent(accuracy_by_third(*of_test_at(trials, outcomes, sparsity)))
+    return in_percent(table_of_test(accuracy_by_third, trials, outcomes, sparsity))
 
 
 def draw(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float = 0.8, form: Form = DEFAULT) -> Figure:

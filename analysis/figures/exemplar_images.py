@@ -20,7 +20,7 @@ from matplotlib.figure import Figure, SubFigure
 from sparsweep.analysis.example_images import TestImages, dataset_json
 from sparsweep.analysis.figures import fonts, labels, layout, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.figures.outcome_tables import Outcomes, of_test_at
+from sparsweep.analysis.figures.outcome_tables import Outcomes, table_of_test
 from sparsweep.analysis.groups import ARM_KEYS, METHOD_KEYS, SETTING_KEYS
 from sparsweep.analysis.naming import setting_titles
 from sparsweep.analysis.outcomes.exemplars import exemplar_shares, exemplars
@@ -49,10 +49,9 @@ def table(
     Raises:
         ValueError: No trial has per-sample outcomes, no sparse arm has a dense one, or there is no exemplar.
     """
-    matrix, chosen = of_test_at(trials, outcomes, sparsity)
-    shares = exemplar_shares(matrix, chosen)
+    shares = table_of_test(exemplar_shares, trials, outcomes, sparsity)
     least = shares.groupby(list(SETTING_KEYS), dropna=False)["data_ratio"].transform("min")
-    found = exemplars(matrix, chosen)
+    found = table_of_test(exemplars, trials, outcomes, sparsity)
     agreed = found.assign(sure=-(found["dense_agreement"] + found["sparse_agreement"]))
     order = agreed.sort_values([*SAMPLE_KEYS, "sure", "sample"]).drop(columns="sure")
     order = order.assign(rank=order.groupby(list(SAMPLE_KEYS)).cumcount())
@@ -65,8 +64,14 @@ def table(
 
 
 def wanted(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float = 0.8) -> dict[str, np.ndarray]:
-    """Return the samples shown, int (n,) ascending, by JSON of the data set: the input of ``load_test_images``."""
-    shown = table(trials, outcomes, None, sparsity)
+    """Return the samples shown, int (n,) ascending, by JSON of the data set: the input of ``load_test_images``.
+
+    Empty if there is nothing to show.
+    """
+    try:
+        shown = table(trials, outcomes, None, sparsity)
+    except ValueError:
+        return {}
     return {key: np.unique(rows["sample"]) for key, rows in shown.groupby(_datasets(shown))}
 
 

@@ -19,9 +19,10 @@ from matplotlib.figure import Figure
 
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.figures.outcome_tables import Outcomes, in_percent, of_test_at
+from sparsweep.analysis.figures.outcome_tables import Outcomes, in_percent, table_of_test
 from sparsweep.analysis.groups import ARM_KEYS, DENSE, METHOD_KEYS
 from sparsweep.analysis.outcomes.hardness import accuracy_by_decile, dense_hardness
+from sparsweep.analysis.outcomes.matrix import OutcomeMatrix
 
 _HEIGHT = 2.2  # inches of a panel
 _ROOM = 0.6  # above and below the differences, in their range
@@ -37,8 +38,11 @@ def table(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float = 0.8) -> pd
     Raises:
         ValueError: No trial has per-sample outcomes, or no comparison has them for two dense seeds.
     """
-    matrix, chosen = of_test_at(trials, outcomes, sparsity)
-    return in_percent(accuracy_by_decile(matrix, chosen, dense_hardness(matrix, chosen)))
+    return in_percent(table_of_test(_by_decile, trials, outcomes, sparsity))
+
+
+def _by_decile(matrix: OutcomeMatrix, trials: pd.DataFrame) -> pd.DataFrame:
+    return accuracy_by_decile(matrix, trials, dense_hardness(matrix, trials))
 
 
 def draw(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float = 0.8, form: Form = DEFAULT) -> Figure:

@@ -51,21 +51,19 @@ def panels(
     families: bool = True,
     below: tuple[str, Paint] | None = None,
 ) -> Figure:
-    """Return a figure with one panel per setting and value of the columns ``by`` of ``points``, filled by ``paint``.
+    """Return a figure with one panel per setting and value of ``by``, filled by ``paint``. The caller adds the legend.
 
-    ``size``: of a panel in inches. ``families``: whether many methods are split by family. ``below``: y label and paint
-    of a second panel below each. The caller adds the legend.
+    ``size``: of a panel in inches. ``families``: split many methods by family. ``below``: a second panel, its y label.
     """
     levels = dict([(ylabel, paint), *([below] if below else [])])
     titles, methods = setting_titles(points), labels.few(labels.methods(points))
-    found = [panel for _, panel in points.groupby([titles, *by])]
     crowded = families and len({label for key, (label, _) in methods.items() if key[0] != DENSE}) > CROWD
-    parts = [part for panel in found for part in (_families(panel) if crowded else [("", panel)])]
+    split = _families if crowded else lambda panel: [("", panel)]
+    parts = [part for _, panel in points.groupby([titles, *by]) for part in split(panel)]
     size = (min(size[0], PANEL[0]), min(size[1], PANEL[1])) if crowded else size
-    values = 1 if crowded else points[by[0]].nunique()
-    columns, rows = _grid(len(parts), values, _fitting(size[0], form))
+    columns, rows = _grid(len(parts), 1 if crowded else points[by[0]].nunique(), _fitting(size[0], form))
     width = form.width or max(columns * size[0], _NARROWEST)
-    ends = max(labels.inches(label, _END_SIZE) for label, _ in methods.values()) + 0.1 if crowded else 0.0
+    ends = 0.1 + max(labels.inches(label, _END_SIZE) for label, _ in methods.values()) if crowded else 0.0
     each, height = width / columns, size[1] * min(1.0, max(0.8, width / columns / size[0]))
     with style.context():
         figure = Figure(figsize=(width, len(levels) * rows * height + 0.3), layout="constrained")

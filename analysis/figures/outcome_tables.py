@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
@@ -10,32 +10,42 @@ from sparsweep.analysis.groups import COMPARISON_KEYS, at_nearest_sparsity
 from sparsweep.analysis.outcomes.matrix import OutcomeMatrix
 from sparsweep.analysis.outcomes.pairing import NO_OUTCOMES
 
-Outcomes = Mapping[str, OutcomeMatrix]
-"""Outcomes by split."""
+Outcomes = Mapping[str, Sequence[OutcomeMatrix]]
+"""Outcomes by split, one matrix per data set."""
 
 _PERCENT = {"mean": "accuracy_percent", "std": "std_percent", "interval": "interval_percent"}
 _POINTS = {"difference": "difference_points", "low": "low_points", "high": "high_points"}
 
 
-def of_test(trials: pd.DataFrame, outcomes: Outcomes) -> tuple[OutcomeMatrix, pd.DataFrame]:
-    """Return the outcomes on the test images, and the trials that have some.
+def table_of_test(
+    analysis: Callable[[OutcomeMatrix, pd.DataFrame], pd.DataFrame],
+    trials: pd.DataFrame,
+    outcomes: Outcomes,
+    sparsity: float | None = None,
+) -> pd.DataFrame:
+    """Return the rows of ``analysis(matrix, trials)`` of the test images of every data set.
+
+    Args:
+        analysis: Analysis of one data set.
+        trials: Finished trials. Those without outcomes are left out.
+        outcomes: Outcomes by split, one matrix per data set.
+        sparsity: Of each comparison only dense and the nearest sparsity are used. None: all sparsities.
 
     Raises:
-        ValueError: No trial has outcomes.
+        ValueError: No trial has outcomes, or the analysis of every data set raises ValueError.
     """
-    if "test" not in outcomes:
-        raise ValueError(NO_OUTCOMES)
-    matrix = outcomes["test"]
-    known = trials[trials["trial"].isin(matrix.trials)]
-    if known.empty:
-        raise ValueError(NO_OUTCOMES)
-    return matrix, known
-
-
-def of_test_at(trials: pd.DataFrame, outcomes: Outcomes, sparsity: float) -> tuple[OutcomeMatrix, pd.DataFrame]:
-    """Return the same, of each comparison only dense and the sparsity nearest to ``sparsity``."""
-    matrix, known = of_test(trials, outcomes)
-    return matrix, at_nearest_sparsity(known, sparsity)
+    found, problems = [], [NO_OUTCOMES]
+    for matrix in outcomes.get("test", ()):
+        known = trials[trials["trial"].isin(matrix.trials)]
+        if known.empty:
+            continue
+        try:
+            found.append(analysis(matrix, known if sparsity is None else at_nearest_sparsity(known, sparsity)))
+        except ValueError as error:
+            problems.append(str(error))
+    if not found:
+        raise ValueError(problems[-1])
+    return pd.concat(found, ignore_index=True)
 
 
 def in_percent(table: pd.DataFrame) -> pd.DataFrame:

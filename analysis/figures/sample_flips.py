@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 from sparsweep.analysis.figures import labels, layout, marks, style
 from sparsweep.analysis.figures.accuracy_vs_sparsity import dodge
 from sparsweep.analysis.figures.form import DEFAULT, Form
-from sparsweep.analysis.figures.outcome_tables import Outcomes, of_test
+from sparsweep.analysis.figures.outcome_tables import Outcomes, table_of_test
 from sparsweep.analysis.groups import ARM_KEYS, METHOD_KEYS
 from sparsweep.analysis.outcomes.flips import flips
 
@@ -41,7 +41,7 @@ def table(trials: pd.DataFrame, outcomes: Outcomes) -> pd.DataFrame:
     Raises:
         ValueError: No trial has per-sample outcomes, or no sparse trial has a dense partner.
     """
-    found = flips(*of_test(trials, outcomes))
+    found = table_of_test(flips, trials, outcomes)
     names = {f"{share}{end}": f"{share}_percent{end}" for share in _SHARES for end in ("", "_std", "_interval")}
     names |= {f"{share}_above_floor": f"{share}_above_floor_points" for share in _SHARES} | {"floor": "floor_percent"}
     scaled = found.assign(**{name: 100 * found[name] for name in names}).rename(columns=names)

@@ -33,6 +33,11 @@ def test_arm_keys_are_all_columns_except_results():
         "steps",
         "mask_updates",
         "late_gain",
+        "nll",
+        "brier",
+        "ece",
+        "adaptive_ece",
+        "aurc",
         "undertrained",
         "epochs_to_fit",
         "comparison",  # derived from the other columns and the number of evaluations

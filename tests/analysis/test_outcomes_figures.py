@@ -44,7 +44,7 @@ def rings(axes):
 def test_hardness_deciles_are_accuracy_above_and_difference_below(results):
     above, below = draw("hardness_deciles", results).axes
     assert above.get_title(loc="left") == "data ratio 0.3, sparsity 0.9"
-    matrix = results.outcomes["test"]
+    matrix = results.outcomes["test"][0]
     expected = hardness.accuracy_by_decile(matrix, results.trials, hardness.dense_hardness(matrix, results.trials))
     expected = expected[(expected["sparsifier"] == "set") & (expected["sparsity"] == 0.9)]
     for axes, name in ((above, "mean"), (below, "difference")):
@@ -61,7 +61,7 @@ def test_hardness_deciles_are_accuracy_above_and_difference_below(results):
 
 def test_flips_are_drawn_over_sparsity_with_the_noise_floor(results):
     above, below = draw("sample_flips", results).axes
-    expected = flips.flips(results.outcomes["test"], results.trials)
+    expected = flips.flips(results.outcomes["test"][0], results.trials)
     expected = expected[expected["sparsifier"] == "set"]
     for axes, name in ((above, "lost"), (below, "gained")):
         [box] = [b for b in axes.containers if isinstance(b, ErrorbarContainer) and b.get_label() == "SET"]
@@ -118,7 +118,7 @@ def test_exemplars_on_which_seeds_agree_come_first(results):
     own = table[table["sparsifier"] == "snip"]
     assert set(table["sparsity"]) == {0.9} and list(own["rank"]) == list(range(6))
     assert (np.diff(own["dense_agreement"] + own["sparse_agreement"]) <= 0).all()
-    shares = exemplars.exemplar_shares(results.outcomes["test"], results.trials)
+    shares = exemplars.exemplar_shares(results.outcomes["test"][0], results.trials)
     [share] = shares.loc[(shares["sparsifier"] == "snip") & (shares["sparsity"] == 0.9), "share"]
     part = draw("exemplar_images", results).subfigs[0]
     assert len(part.axes) == 12
@@ -157,7 +157,7 @@ def test_test_images_are_loaded_as_stored(caplog):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_trials_without_outcomes_raise_with_the_fix(results, name):
-    for outcomes in ({}, {"train": results.outcomes["test"]}, {"test": make_outcomes([])}):
+    for outcomes in ({}, {"train": results.outcomes["test"]}, {"test": (make_outcomes([]),)}):
         with pytest.raises(
             ValueError, match=r"^no trial has per-sample outcomes: add evaluation: \{outcomes: \[test\]\}"
         ):

@@ -177,7 +177,7 @@ def results_of(trials: Sequence[dict[str, Any]], epochs: int = 20, **more: Any) 
         schemas.build_table("trials", trials).to_pandas(),
         schemas.build_table("layers", layers).to_pandas(),
         epochs=schemas.build_table("epochs", course).to_pandas(),
-        outcomes={"test": make_outcomes(trials)},
+        outcomes={"test": (make_outcomes(trials),)},
         test_images=make_test_images(trials),
         **more,
     )

@@ -21,8 +21,11 @@ def value(field: pa.Field) -> Any:
     """Return an example value for a column."""
     if field.name in tables.JSON_COLUMNS:
         return "{}"
-    examples = {pa.string(): "text", pa.int64(): 1, pa.float64(): 0.5, pa.bool_(): True}
-    return examples.get(field.type, datetime(2024, 1, 2, tzinfo=UTC))
+    if pa.types.is_timestamp(field.type):
+        return datetime(2024, 1, 2, tzinfo=UTC)
+    if pa.types.is_integer(field.type):
+        return 1
+    return 0.5 if pa.types.is_floating(field.type) else {pa.string(): "text", pa.bool_(): True}[field.type]
 
 
 def row(table: str, trial: str, **changes: Any) -> dict[str, Any]:

@@ -96,7 +96,6 @@ def trial_row(
         run_metadata: The columns ``sweep``, ``seconds`` and ``started_at``.
         code: Code of the run and of its inputs.
     """
-    last = training.history[-1]
     parameters = sum(map(torch.Tensor.numel, training.model.parameters()))
     weights, kept = training.masks.size, sum(training.masked_params.counts.values())
     return {
@@ -104,7 +103,7 @@ def trial_row(
         **run_metadata,
         "density": training.density,
         "mask_updates": training.mask_updates,
-        **{name: getattr(last, name) for name in METRIC_COLUMNS},
+        **{name: getattr(training.history[-1], name) for name in METRIC_COLUMNS},
         **training.evaluator.measure("test").metrics(),
         **convergence_columns(spec, training),
         "parameters": parameters,

@@ -40,7 +40,8 @@ class Evaluation(PartlyHashed):
 
     @property
     def idle(self) -> frozenset[str]:
-        return frozenset() if self.corruptions else frozenset({"corruptions"})
+        defaults = type(self)()  # of fields that do not change a training: the JSON of older trials stays the same
+        return frozenset(name for name in self.unhashed if getattr(self, name) == getattr(defaults, name))
 
     @field_validator("outcomes")
     @classmethod

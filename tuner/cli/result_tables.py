@@ -24,6 +24,18 @@ SHOWN = ("trial", "state", "sparsifier", "sparsity", "difficulty", "data_ratio",
 """Columns that every listing of trials shows."""
 
 
+def with_outcomes(results: Results, store: Store) -> Results:
+    """Return ``results`` with the outcomes of their trials, and the test images that figures show."""
+    from dataclasses import replace
+
+    from sparsweep.analysis import results as tables
+    from sparsweep.analysis.example_images import load_test_images
+    from sparsweep.analysis.figures import exemplar_images
+
+    found = tables.with_outcomes(results, store.storage)
+    return replace(found, test_images=load_test_images(exemplar_images.wanted(found.trials, found.outcomes)))
+
+
 def load_results(names: list[str], overrides: list[str], storage: str) -> tuple[list[Sweep], Store, Results]:
     """Load sweeps as recorded by their last run here, with their results. Log the number of unfinished trials.
 

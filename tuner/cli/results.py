@@ -27,6 +27,7 @@ from sparsweep.tuner.cli.result_tables import (
     load_claims,
     load_results,
     nothing_finished,
+    with_outcomes,
 )
 from sparsweep.tuner.cli.session import open_sweep_as_run
 from sparsweep.tuner.errors import DEFAULT_STORAGE, UsageError
@@ -60,6 +61,8 @@ def figures(
         results = chosen(results, methods, panels)
     for line in lost_scores(described, store, store.listing()):
         print_message(line)
+    if any("outcomes" in gallery.FIGURES[kind].inputs for kind in kinds or gallery.FIGURES):
+        results = with_outcomes(results, store)
     folder = f"figures/{'+'.join(names)}"
     for picture in gallery.pictures(results, names, kinds):
         try:
@@ -103,6 +106,7 @@ def report(
 
     stated = load_claims(more)
     described, store, results = load_results(sweeps, overrides, storage)
+    results = with_outcomes(results, store)
     listing = store.listing()
     for line in lost_scores(described, store, listing):
         print_message(line)

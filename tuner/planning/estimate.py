@@ -49,7 +49,8 @@ def estimate(sweep: Sweep, store: Store) -> dict[str, Any]:
         "prerequisites": len(state.graph.prerequisite_runs),
         "done": len(state.graph.trials) - len(missing),
         "missing": len(missing),
-        "prerequisites_missing": len(state.todo) - len(missing),
+        "prerequisites_missing": len(state.todo) - len(missing) - len(state.evaluations),
+        "evaluations": len(state.evaluations),
         "failed": len(state.failed),
         "undertrained_expected": 0 if sweep.allow_undertrained else short_trainings(todo),
         "train_flops": float(sum(training_flops(spec) for spec in todo)),
@@ -109,6 +110,7 @@ def format_estimate(facts: Mapping[str, Any]) -> list[str]:
         lines.append(f"  warning        {short} trials train for {why}")
     lines += [
         f"  prerequisites  {facts['prerequisites']} more runs ({facts['prerequisites_missing']} to run)",
+        *([f"  evaluations    {count} finished trials, from their weights"] if (count := facts["evaluations"]) else []),
         f"  training       {facts['train_flops']:.3g} FLOPs on hardware (masks save no time)",
         f"  time           {format_hours(facts)}",
     ]

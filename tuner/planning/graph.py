@@ -93,6 +93,11 @@ class SweepState:
         """Missing runs that are neither failed nor blocked."""
         return self.todo - self.failed - self.blocked.keys()
 
+    @property
+    def evaluations(self) -> frozenset[str]:
+        """Missing evaluations of finished trials."""
+        return self.todo & self.graph.evaluations.keys()
+
     def retried(self) -> SweepState:
         """Return the state with all failed and blocked runs ready for a retry."""
         return SweepState(self.graph, self.todo, frozenset())

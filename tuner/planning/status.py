@@ -45,7 +45,7 @@ def sweep_status(sweep: Sweep, store: Store, listing: StorageListing | None = No
         "sweep": sweep.name,
         "trials": len(state.graph.trials),
         "prerequisites": len(state.graph.prerequisite_runs),
-        "evaluations": len(state.todo & state.graph.evaluations.keys()),
+        "evaluations": len(state.evaluations),
         **counts,
         **({} if sweep.search is None else {"stopped": num_early_stopped(sweep.name, store)}),
         "alive": driver is not None,
