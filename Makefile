@@ -8,7 +8,7 @@ SWEEP ?= smoke
 BIN := $(VENV)/bin
 
 .PHONY: help quickstart test test-slow test-faults test-cluster test-cluster-ci test-cluster-quickstart chaos lint \
-	gallery bench bench-analysis bench-sweep bench-topology clean
+	gallery bench bench-analysis bench-outcomes bench-sweep bench-topology clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -73,6 +73,9 @@ gallery: $(VENV)/installed-test  ## Draw every kind of figure of synthetic resul
 
 bench-analysis: $(VENV)/installed-test  ## Measure loading, figures, claims and report of 10,000 synthetic trials
 	$(BIN)/python -m benchmarks.analysis
+
+bench-outcomes: $(VENV)/installed-test  ## Measure compaction and aggregation of 10,000 x 10,000 outcomes of samples
+	$(BIN)/python -m benchmarks.outcomes
 
 SIZES ?= 100 1000 10000
 bench-sweep: $(VENV)/installed-test  ## Measure what a sweep costs besides its trials, against Tune alone (SIZES="100 300": short)

@@ -7,9 +7,27 @@
 import importlib.util
 import os
 
-from sparsweep.analysis.load import describe, load_epochs, load_failures, load_layers, load_trials
+from sparsweep.analysis.load import (
+    describe,
+    load_epochs,
+    load_failures,
+    load_layers,
+    load_ood,
+    load_outcomes,
+    load_shifts,
+    load_trials,
+)
 
-__all__ = ["describe", "load_epochs", "load_failures", "load_layers", "load_trials"]
+__all__ = [
+    "describe",
+    "load_epochs",
+    "load_failures",
+    "load_layers",
+    "load_ood",
+    "load_outcomes",
+    "load_shifts",
+    "load_trials",
+]
 
 
 def _leave_missing_backend() -> None:

@@ -112,6 +112,17 @@ def load_shifts(
     return rows.drop_duplicates(ignore_index=True)  # two sets of corruptions can share a type and severity
 
 
+def load_ood(
+    storage: str | PathLike[str] = "runs",
+    trials: str | Iterable[str] | None = None,
+    columns: str | Iterable[str] | None = None,
+    filters: Filters | None = None,
+    sweep: str | None = None,
+) -> pd.DataFrame:
+    """Return one row per finished trial and out-of-distribution data set: how well its images are detected."""
+    return _load("ood", storage, trials, columns, filters, sweep)
+
+
 def load_failures(
     storage: str | PathLike[str] = "runs",
     trials: str | Iterable[str] | None = None,

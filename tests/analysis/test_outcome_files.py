@@ -13,6 +13,7 @@ import pytest
 
 from sparsweep.analysis import outcome_files
 from sparsweep.analysis.load import load_outcomes
+from sparsweep.analysis.outcomes.totals import sample_accuracy
 from sparsweep.analysis.snapshot import compact
 from sparsweep.trainables.storage import schemas
 from sparsweep.trainables.storage.store import Store
@@ -171,3 +172,21 @@ def test_prediction_and_correct_take_at_most_one_and_a_half_bytes(tmp_path: Path
 def test_a_storage_without_outcomes_is_empty(tmp_path: Path) -> None:
     found = load_outcomes(str(tmp_path))
     assert found.empty and list(found.columns) == schemas.SCHEMAS["outcomes"].names
+
+
+@pytest.mark.parametrize("prepare", [leave_as_files, compact_all, compact_some])
+def test_sample_accuracy_is_the_mean_over_the_trials_of_a_group(prepare: Callable[[Store], None], store: Store) -> None:
+    prepare(store)
+    groups = {trial: ("even" if int(trial, 16) % 2 == 0 else "odd") for trial in IDS[:30]}
+    found = sample_accuracy(store.storage, groups)
+    rows = expected(IDS[:30], "test")
+    wanted = rows.groupby([rows["sample"], rows["trial"].map(groups)])["correct"].mean().unstack()
+    assert found.shape == (SAMPLES, 2)
+    pd.testing.assert_frame_equal(found[["even", "odd"]], wanted, check_names=False, check_index_type=False)
+
+
+def test_a_sample_that_no_trial_evaluated_has_no_accuracy(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    store.write_outcomes(IDS[0], "train", outcomes(IDS[0], "train").slice(10))
+    found = sample_accuracy(store.storage, {IDS[0]: "only"}, "train")["only"]
+    assert found[:10].isna().all() and found[10:].isin([0.0, 1.0]).all() and len(found) == SAMPLES

@@ -13,6 +13,7 @@ from sparsweep.trainables.runs.scoring import ScoringRun
 from sparsweep.trainables.runs.shifts import ShiftRun
 from sparsweep.trainables.runs.trial import SnapshotRun, TrialRun
 from sparsweep.trainables.specs.evaluation import EvaluationSpec
+from sparsweep.trainables.specs.ood import OodImagesSpec
 from sparsweep.trainables.specs.partial import ScoringSpec, SnapshotSpec
 from sparsweep.trainables.specs.run import RunSpec
 from sparsweep.trainables.specs.trial import TrialSpec
@@ -26,6 +27,7 @@ RUN_TYPES: dict[type[RunSpec], Any] = {
     EvaluationSpec: EvaluationRun,
     CorruptedTestSpec: ShiftRun,
     ReadShiftSpec: ShiftRun,
+    OodImagesSpec: ShiftRun,
 }
 
 

@@ -93,7 +93,7 @@ def trial_row(
         training: Its training.
         layers: Rows of :func:`layer_rows`.
         lineage: FLOPs of every prerequisite by id.
-        run_metadata: The columns ``sweep``, ``seconds`` and ``started_at``.
+        run_metadata: The columns ``sweep``, ``seconds``, ``started_at``, and those of ``runs.measurements``.
         code: Code of the run and of its inputs.
     """
     parameters = sum(map(torch.Tensor.numel, training.model.parameters()))

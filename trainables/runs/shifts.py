@@ -12,6 +12,7 @@ from sparsweep.trainables.difficulties.shifts import ShiftRunSpec
 from sparsweep.trainables.pipeline.device_data import resize_to_model, tensor_view
 from sparsweep.trainables.runs.base import Progress, Run, RunInputs
 from sparsweep.trainables.runs.soundness import check_images
+from sparsweep.trainables.specs.ood import OodImagesSpec
 from sparsweep.trainables.specs.run import digest
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.store import Store
@@ -23,14 +24,14 @@ SPLIT = "test"
 
 
 class ShiftRun(Run):
-    """Run that writes the test images of one type and severity."""
+    """Run that writes shifted test images, or those of another data set."""
 
-    def __init__(self, spec: ShiftRunSpec, inputs: RunInputs, store: Store, sweep: str) -> None:
+    def __init__(self, spec: ShiftRunSpec | OodImagesSpec, inputs: RunInputs, store: Store, sweep: str) -> None:
         self.spec, self.inputs, self.store = spec, inputs, store
         self.progress = Progress(0, spec.num_epochs, None)
 
     @staticmethod
-    def output_paths(spec: ShiftRunSpec, store: Store) -> tuple[str, ...]:
+    def output_paths(spec: ShiftRunSpec | OodImagesSpec, store: Store) -> tuple[str, ...]:
         return (store.artifact_path("corrupted", spec.id),)
 
     def run_for(self, seconds: float) -> Progress:

@@ -187,6 +187,22 @@ def check_ranking(values: np.ndarray) -> None:
         raise CorruptFileError(f"all {len(values)} scores are equal")
 
 
+def check_test_images(images: Mapping[str, np.ndarray], split: str, shape: tuple[int, ...]) -> None:
+    """Check that a file has images of one split, any number of them.
+
+    Args:
+        images: uint8 ``(N, C, H, W)`` by split.
+        split: Name of the split.
+        shape: Expected shape of an image.
+
+    Raises:
+        CorruptFileError: The split or the shape differs.
+    """
+    actual = {name: part.shape[1:] for name, part in images.items()}
+    if actual != {split: shape} or not len(images[split]):
+        raise CorruptFileError(f"its images have shapes {actual}, not { ({split: shape}) }")
+
+
 def check_images(images: Mapping[str, np.ndarray], shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Check the shapes of corrupted images.
 

@@ -11,7 +11,6 @@ from sparsweep.trainables.runs.base import RunInputs, TrainingRun
 from sparsweep.trainables.runs.measurements import write_measurements, write_missing
 from sparsweep.trainables.runs.prerequisites import training_data
 from sparsweep.trainables.runs.result_rows import epoch_rows, layer_rows, trial_row
-from sparsweep.trainables.runs.shifts import mean_corruption_accuracy
 from sparsweep.trainables.runs.soundness import check_weights
 from sparsweep.trainables.specs.partial import SnapshotSpec
 from sparsweep.trainables.specs.run import RunSpec
@@ -89,11 +88,10 @@ class TrialRun(WeightsRun):
             write_missing(self.training.evaluator, self.store)
             self.write_weights()
             return
-        shifts = write_measurements(self.training.evaluator, self.store)
+        summaries = write_measurements(self.training.evaluator, self.store)
         self.write_weights()
         layers = layer_rows(self.spec, self.training)
-        metadata = {"sweep": self.sweep, "seconds": self.seconds, "started_at": self.started_at}
-        metadata["mean_corruption_accuracy"] = mean_corruption_accuracy(shifts)
+        metadata = {"sweep": self.sweep, "seconds": self.seconds, "started_at": self.started_at, **summaries}
         trial = trial_row(self.spec, self.training, layers, self.lineage, metadata, self.code)
         tables: Mapping[str, list[dict[str, Any]]] = {
             "epochs": epoch_rows(self.spec, self.training),

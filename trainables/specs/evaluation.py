@@ -27,7 +27,8 @@ class EvaluationSpec(RunSpec):
 
     def prerequisites(self) -> tuple[RunSpec, ...]:
         trial = self.trial
-        return (*trial.difficulty.prerequisites(trial), *trial.evaluation.shift_runs(trial))
+        images = (*trial.evaluation.shift_runs(trial), *trial.evaluation.ood_runs)
+        return (*trial.difficulty.prerequisites(trial), *images)
 
     def __str__(self) -> str:
         return f"evaluation of {self.trial}"

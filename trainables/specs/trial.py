@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self, get_args
 from pydantic import Field, TypeAdapter, ValidationError, ValidationInfo, field_validator, model_validator
 
 from sparsweep.trainables.specs.base import PartlyHashed, SpecError, format_error
+from sparsweep.trainables.specs.ood import OodImagesSpec
 from sparsweep.trainables.specs.parts import (
     DatasetField,
     DatasetSpec,
@@ -27,7 +28,7 @@ from sparsweep.trainables.specs.run import RunSpec, digest
 class Evaluation(PartlyHashed):
     """When a network is evaluated on the test set, and what is kept of it. The last epoch is always evaluated."""
 
-    unhashed = frozenset({"outcomes", "corruptions"})
+    unhashed = frozenset({"outcomes", "corruptions", "ood"})
 
     every: int = Field(default=1, ge=1, description="number of epochs between two evaluations")
     outcomes: tuple[Split, ...] = Field(
@@ -36,6 +37,10 @@ class Evaluation(PartlyHashed):
 
     corruptions: ShiftsField = Field(
         default=None, description="corruptions of the test images on which the trained network is evaluated"
+    )
+
+    ood: DatasetField | None = Field(
+        default=None, description="data set whose test images the trained network should detect as foreign"
     )
 
     @property
@@ -49,16 +54,24 @@ class Evaluation(PartlyHashed):
         return tuple(split for split in get_args(Split) if split in outcomes)
 
     def merge(self, other: Evaluation) -> Evaluation:
-        """Return an evaluation that keeps what this one and ``other`` keep. Of two corruptions, this one's are kept."""
+        """Return an evaluation with the outcomes of both, and of other settings this one's, else those of ``other``."""
         outcomes = self._in_fixed_order((*self.outcomes, *other.outcomes))
-        return self.model_copy(update={"outcomes": outcomes, "corruptions": self.corruptions or other.corruptions})
+        rest = {name: getattr(self, name) or getattr(other, name) for name in ("corruptions", "ood")}
+        return self.model_copy(update={"outcomes": outcomes, **rest})
 
     def shift_runs(self, spec: TrialSpec) -> tuple[Any, ...]:
         """Return the runs that write the shifted test images of ``spec``."""
         return self.corruptions.runs(spec) if self.corruptions else ()
 
+    @property
+    def ood_runs(self) -> tuple[OodImagesSpec, ...]:
+        """The run that writes the out-of-distribution images, if any."""
+        return () if self.ood is None else (OodImagesSpec(dataset=self.ood),)
+
     def check(self, spec: TrialSpec) -> None:
-        """Raise SpecError if ``spec`` has no images of a split."""
+        """Raise SpecError if ``spec`` has no images of a split, or images of another shape than ``ood``."""
+        if self.ood is not None:
+            self._check_ood(self.ood, spec.dataset)
         measured = spec.difficulty.measured
         needs: dict[Split, tuple[bool, str]] = {
             "validation": (spec.dataset.validation > 0, "dataset.validation above 0"),
@@ -69,6 +82,13 @@ class Evaluation(PartlyHashed):
             if split in self.outcomes and not is_met:
                 problem = f"{split} needs {need} (got {list(self.outcomes)}). Leave it out."
                 raise SpecError("evaluation.outcomes", problem)
+
+    def _check_ood(self, ood: DatasetSpec, dataset: DatasetSpec) -> None:
+        if ood.name == dataset.name:
+            raise SpecError("evaluation.ood", f"must be another data set than {dataset.name} (got {ood.name!r}).")
+        if ood.image_shape != dataset.image_shape:
+            problem = f"images must have shape {dataset.image_shape} as {dataset.name} (got {ood.image_shape})."
+            raise SpecError("evaluation.ood", f"{problem} Choose another data set.")
 
 
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
@@ -139,7 +159,7 @@ class TrialSpec(RunSpec):
                 raise SpecError("", format_error(error)) from None
 
     def prerequisites(self) -> tuple[RunSpec, ...]:
-        images = self.evaluation.shift_runs(self)
+        images = (*self.evaluation.shift_runs(self), *self.evaluation.ood_runs)
         return (*self.sparsifier.prerequisites(self), *self.difficulty.prerequisites(self), *images)
 
     def merge(self, other: Self) -> Self:

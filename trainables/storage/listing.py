@@ -14,7 +14,7 @@ class StorageListing:
         finished: Ids of finished trials.
         artifacts: Paths of all artifacts.
         failures: Newest failure of each run that has failed and is not finished: a row of ``failures``, by id.
-        outcomes: Paths of all files of the tables ``outcomes`` and ``shifts``.
+        outcomes: Paths of all files of the tables ``outcomes``, ``shifts`` and ``ood``.
     """
 
     finished: frozenset[str]

@@ -63,6 +63,8 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("aurc", FLOAT, "area under the curve of error rate over coverage, by confidence"),
             ("worst_class_accuracy", FLOAT, "lowest accuracy of a class on the images of test_accuracy"),
             ("mean_corruption_accuracy", FLOAT, "mean accuracy over the types and severities of the table shifts"),
+            ("ood_auroc_confidence", FLOAT, "auroc_confidence of the table ood"),
+            ("ood_auroc_energy", FLOAT, "auroc_energy of the table ood"),
             ("train_accuracy", FLOAT, "accuracy on the augmented batches of the last epoch"),
             ("fit_accuracy", FLOAT, "final accuracy on the training samples, in evaluation mode, without augmentation"),
             ("late_gain", FLOAT, "trend of test_accuracy over the last quarter of training; null: too few evaluations"),
@@ -175,6 +177,15 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("images", TEXT, "id of the run that made the images"),
         ]
     ),
+    "ood": _schema(
+        [
+            ("trial", TEXT, "id of the trial"),
+            ("dataset", TEXT, "name of the out-of-distribution data set"),
+            ("auroc_confidence", FLOAT, "AUROC of clean test images over these, by the maximum softmax probability"),
+            ("auroc_energy", FLOAT, "AUROC of clean test images over these, by the negative energy"),
+            ("images", TEXT, "id of the run that wrote the images"),
+        ]
+    ),
     "memberships": _schema(
         [
             ("trial", TEXT, "id of a trial, finished or not"),
@@ -213,7 +224,8 @@ def build_table(table: str, rows: Iterable[Mapping[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
 
 
-FILE_NAMES = {"failures": r"{trial}(-\d+)?", "outcomes": r"{trial}-[a-z]+", "shifts": r"{trial}-[0-9a-f]{16}"}
+_WITH_DIGEST = r"{trial}-[0-9a-f]{16}"
+FILE_NAMES = {"failures": r"{trial}(-\d+)?", "outcomes": r"{trial}-[a-z]+", "shifts": _WITH_DIGEST, "ood": _WITH_DIGEST}
 """Patterns of the names of a trial's files in a table, without the extension. Default: the id of the trial."""
 
 PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}

@@ -80,14 +80,15 @@ class Store(ArtifactStore):
         """
         self.write(self.outcomes_path(trial, split), schemas.outcomes_to_parquet(outcomes))
 
-    def write_shifts(self, path: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write the rows of a trial in the table ``shifts``.
+    def write_rows(self, table: str, path: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write rows of a trial in the table ``shifts`` or ``ood``.
 
         Args:
+            table: Name of the table.
             path: Path of the file.
             rows: Values by column name.
         """
-        self._write_table(path, schemas.build_table("shifts", rows))
+        self._write_table(path, schemas.build_table(table, rows))
 
     def write_membership(self, sweep: str, trials: Iterable[str]) -> None:
         """Replace the list of trials of a sweep, if it differs.
@@ -136,7 +137,7 @@ class Store(ArtifactStore):
         created = {Path(path).name[:ID_DIGITS] for path in artifacts if not path.startswith("artifacts/weights/")}
         newest = tables.newest_failures(self.storage)
         failures = {run: row for run, row in newest.items() if run not in finished | created}
-        tables_of_evaluations = ("outcomes", "shifts")
+        tables_of_evaluations = ("outcomes", "shifts", "ood")
         outcomes = frozenset(
             self.result_path(table, name)
             for table in tables_of_evaluations

@@ -59,7 +59,7 @@ def remove_damaged_results(runs: Mapping[str, RunSpec], store: Store) -> list[st
 
 
 def remove_damaged_measurements(runs: Mapping[str, RunSpec], store: Store) -> list[str]:
-    """Remove damaged files of the tables ``outcomes`` and ``shifts``. Each is read completely, with checksums.
+    """Remove damaged files of the tables ``outcomes``, ``shifts`` and ``ood``. Each is read completely, with checksums.
 
     Args:
         runs: Runs of a sweep by id.
@@ -94,12 +94,16 @@ def _has_one_split(name: str, rows: pa.Table) -> bool:
     return pc.unique(rows["split"]).to_pylist() == [name.partition("-")[2]] and distinct == len(rows)
 
 
-def _has_accuracies(name: str, rows: pa.Table) -> bool:
-    """Return whether all rows of ``shifts`` have an accuracy."""
-    return rows["accuracy"].null_count == 0
+def _has_values(name: str, rows: pa.Table) -> bool:
+    """Return whether all columns of ``rows`` have values."""
+    return all(column.null_count == 0 for column in rows.columns)
 
 
-MEASUREMENTS: dict[str, Callable[[str, pa.Table], bool]] = {"outcomes": _has_one_split, "shifts": _has_accuracies}
+MEASUREMENTS: dict[str, Callable[[str, pa.Table], bool]] = {
+    "outcomes": _has_one_split,
+    "shifts": _has_values,
+    "ood": _has_values,
+}
 """Tables that an evaluation of the weights can write again, and what holds for a file of each, by its name."""
 
 

@@ -1,0 +1,47 @@
+"""Robustness to corruptions, from the table ``shifts``."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sparsweep.analysis.groups import COMPARISON_KEYS, DENSE
+
+CONDITION = ["type", "severity"]
+
+
+def mean_corruption_error(shifts: pd.DataFrame, trials: pd.DataFrame, reference: str | None = None) -> pd.Series:
+    """Return the mean corruption error of each trial, relative to dense or to a named trial. 1: as good as these.
+
+    Hendrycks & Dietterich, "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations", ICLR 2019:
+    for each type, the sum of the errors over severities is divided by that of the reference. The result is the mean
+    over types.
+
+    Args:
+        shifts: Rows of ``load_shifts``.
+        trials: Rows of ``load_trials``.
+        reference: Id of a trial. None: the mean error of the dense trials of the same comparison.
+
+    Returns:
+        Float by trial id, for trials with rows in ``shifts``. NaN without a reference on the same types and severities.
+
+    Raises:
+        ValueError: ``reference`` has no rows in ``shifts``.
+    """
+    errors = 1 - shifts.pivot_table(index="trial", columns=CONDITION, values="accuracy")
+    known = trials[trials["trial"].isin(errors.index)]
+    if reference is not None:
+        if reference not in errors.index:
+            raise ValueError(f"reference: no trial with rows in shifts (got {reference!r}).")
+        return _relative(errors, errors.T[reference])
+    parts = []
+    for _, group in known.groupby(list(COMPARISON_KEYS), dropna=False):
+        dense = errors.loc[group.loc[group["sparsifier"] == DENSE, "trial"]]
+        parts.append(_relative(errors.loc[group["trial"]], pd.Series(dense.mean())))
+    return pd.concat(parts) if parts else pd.Series(dtype=float)
+
+
+def _relative(errors: pd.DataFrame, reference: pd.Series) -> pd.Series:
+    """Return the mean over types of the errors of each trial divided by those of ``reference``."""
+    conditions = errors.columns[errors.notna().all() & reference.notna()]
+    own, other = (part[conditions].T.groupby("type").sum() for part in (errors, reference.to_frame().T))
+    return own.div(other.iloc[:, 0], axis=0).mean()
