@@ -123,8 +123,8 @@ const Charts = (() => {
       let path = "", pen = "M";
       for (const sparsity of grid) {
         const point = own.get(sparsity);
-        if (!point) { // nothing is drawn across what is missing
-          if (!context.isMissing({ ...points[0], method, sparsity })) continue; // nobody asked for it
+        if (!point) { // no line across a missing point
+          if (!context.isMissing({ ...points[0], method, sparsity })) continue; // not planned
           pen = "M";
           marks.push(cross(x(sparsity) + shift));
           continue;
@@ -164,7 +164,7 @@ const Charts = (() => {
       sparsities.forEach((sparsity, column) => {
         const cell = cells.find((found) => found.ratio === ratio && found.sparsity === sparsity);
         const box = { x: left(column) + 1, y: top(row) + 1, width: wide - 2, height: high - 2, rx: 2 };
-        if (!cell && !context.isMissing({ ...cells[0], ratio, sparsity })) return; // nobody asked for it
+        if (!cell && !context.isMissing({ ...cells[0], ratio, sparsity })) return; // not planned
         if (!cell || !cell.gains.length) {
           drawn.append(node("rect", { ...box, class: "missing" }));
           return;
@@ -172,7 +172,7 @@ const Charts = (() => {
         const value = Numbers.mean(cell.gains);
         const color = context.colors[Math.round(((value / limit + 1) / 2) * (context.colors.length - 1))];
         const bounds = Numbers.interval(cell.gains, context.t);
-        const differs = bounds && bounds[1] - bounds[0] > 1e-9; // seeds that are all equal are no evidence
+        const differs = bounds && bounds[1] - bounds[0] > 1e-9; // an interval of width 0 is no evidence
         const sure = differs && (bounds[0] > 0 || bounds[1] < 0);
         const group = node("g", { class: "series" }, node("rect", { ...box, fill: color }));
         if (wide > 30) {

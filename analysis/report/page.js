@@ -230,7 +230,7 @@
     const said = (row) => TABLE.map(([name]) => columns[name][row]).join(" ").toLowerCase();
     const found = wanted ? rows.filter((row) => said(row).includes(wanted)) : [...rows];
     const { name, down } = sorting, values = columns[name];
-    // What is missing stands last, whichever way.
+    // Missing values are last in both directions.
     return found.sort((a, b) => {
       if (values[a] === null || values[b] === null) return (values[a] === null) - (values[b] === null);
       const sign = values[a] > values[b] ? 1 : values[a] < values[b] ? -1 : 0;
@@ -261,7 +261,7 @@
 
   // Downloads -------------------------------------------------------------------------------------------------------
 
-  // A spreadsheet would compute a text that begins like a formula; see analysis/spreadsheet.py.
+  // A spreadsheet evaluates text that starts like a formula (see analysis/spreadsheet.py).
   function quoted(value) {
     const inert = typeof value === "string" && /^[=+\-@\t\r\n]/.test(value) && Number.isNaN(Number(value));
     const text = value === null ? "" : inert ? `'${value}` : String(value);
@@ -310,7 +310,7 @@
   element("numbers-box").addEventListener("toggle", drawFigures);
   element("download-all").addEventListener("click", () => download("trials.csv", [...Array(data.count).keys()]));
   element("download-chosen").addEventListener("click", () => download("trials-chosen.csv", rowsOfTable()));
-  // A picture stands in the page once: the link to it as a file is that of the picture shown.
+  // The page contains each picture once. Its download link uses the picture shown.
   for (const shown of document.querySelectorAll("figure.paper")) {
     shown.querySelector('a[download$=".svg"]').href = shown.querySelector("img").src;
   }
