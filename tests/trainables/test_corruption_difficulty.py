@@ -22,6 +22,7 @@ from sparsweep.trainables.runs.kinds import open_run
 from sparsweep.trainables.specs.base import format_error
 from sparsweep.trainables.specs.run import from_json, to_json
 from sparsweep.trainables.specs.trial import TrialSpec
+from sparsweep.trainables.storage import image_file
 from sparsweep.trainables.storage.image_file import dumps, open_mapped
 from sparsweep.trainables.storage.store import Store
 from sparsweep.trainables.storage.tensor_file import CorruptFileError
@@ -196,3 +197,17 @@ def test_invalid_corruptions_give_a_one_line_error(fields: dict[str, object], me
     with pytest.raises(ValidationError) as caught:
         corrupted_trial(**fields)
     assert message in format_error(caught.value) and "\n" not in format_error(caught.value)
+
+
+def test_the_checksum_of_a_file_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(dumps({"test": np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2)}))
+    checks = []
+    monkeypatch.setattr(image_file, "check_owner", lambda *arguments: checks.append(arguments))
+    first, second = open_mapped(path), open_mapped(path)
+    assert len(checks) == 1 and first["test"] is second["test"]
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(CorruptFileError, match="checksum"):
+        open_mapped(path)

@@ -11,6 +11,7 @@ import json
 import math
 import mmap
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,8 @@ def dumps(arrays: Mapping[str, np.ndarray], run: str = "") -> bytes:
 def open_mapped(path: Path, run: str = "") -> dict[str, np.ndarray]:
     """Return the arrays of a local image file by name: read-only and memory-mapped.
 
+    The checksum of a file is checked once per process: a worker evaluates many trials on the same files.
+
     Args:
         path: Path of the file.
         run: Id of the run that must own the file. An empty id skips this check. Files of earlier versions have no id.
@@ -43,6 +46,13 @@ def open_mapped(path: Path, run: str = "") -> dict[str, np.ndarray]:
     Raises:
         CorruptFileError: The file is damaged or has another format, or belongs to another run.
     """
+    state = path.stat()
+    return dict(_open_verified(path, run, state.st_ino, state.st_size, state.st_mtime_ns))
+
+
+@lru_cache(maxsize=128)  # more than the files of one evaluation, 19 types at 5 severities
+def _open_verified(path: Path, run: str, *state: int) -> dict[str, np.ndarray]:
+    """Return what :func:`open_mapped` returns. ``state`` changes when the file changes."""
     with path.open("rb") as file:
         line = file.readline(1_000_000)
         try:
