@@ -38,6 +38,8 @@ def test_arm_keys_are_all_columns_except_results():
         "ece",
         "adaptive_ece",
         "aurc",
+        "ood_auroc_confidence",
+        "ood_auroc_energy",
         "undertrained",
         "epochs_to_fit",
         "comparison",  # derived from the other columns and the number of evaluations

@@ -12,7 +12,7 @@ from matplotlib.container import ErrorbarContainer
 
 from sparsweep.analysis import figures
 from sparsweep.analysis.example_images import dataset_json, load_test_images
-from sparsweep.analysis.figures import style
+from sparsweep.analysis.figures import fonts, style
 from sparsweep.analysis.outcomes import exemplars, flips, hardness
 from sparsweep.trainables.data.base import datasets
 from support.synthetic_outcomes import make_outcomes
@@ -127,8 +127,10 @@ def test_exemplars_on_which_seeds_agree_come_first(results):
     assert said[1].startswith(f"SET{style.DAGGER}\n")
     [images] = results.test_images.values()
     np.testing.assert_array_equal(part.axes[0].images[0].get_array(), images.images[own["sample"].iloc[0]])
-    names = [images.class_names[int(own[name].iloc[0])].replace("_", " ") for name in ("dense_mode", "sparse_mode")]
-    assert part.axes[0].get_xlabel().splitlines()[:2] == names
+    classes = [int(own[name].iloc[0]) for name in ("dense_mode", "sparse_mode")]
+    for label, own_class in zip(part.axes[0].get_xlabel().splitlines(), classes, strict=False):
+        name = images.class_names[own_class].replace("_", " ")
+        assert label == (str(own_class) if fonts.lacking(name) else name)  # fonts without its letters show the number
 
 
 def test_images_of_the_samples_shown_are_enough(results):
