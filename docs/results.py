@@ -87,6 +87,12 @@ def over_sparsity_with_gains(trials: pd.DataFrame) -> str:
     return "\n\n".join(parts)
 
 
+def over_sparsity_with_classes(trials: pd.DataFrame) -> str:
+    """The same, and the accuracy on the worst class of each trial."""
+    worst = trials.assign(test_accuracy=trials["worst_class_accuracy"])
+    return f"{over_sparsity_with_gains(trials)}\n\nAccuracy on the worst class of each trial:\n\n{over_sparsity(worst)}"
+
+
 def over_difficulties(trials: pd.DataFrame) -> str:
     """Dense and SET on every difficulty."""
     rows = []
@@ -108,7 +114,7 @@ def _fields(parameters: str) -> str:
 
 TABLES: dict[str, Callable[[pd.DataFrame], str]] = {
     "digits-convergence": over_steps,
-    "quickstart": over_sparsity_with_gains,
+    "quickstart": over_sparsity_with_classes,
     "all-sparsifiers": over_sparsity,
     "digits-grid": over_sparsity_with_gains,
     "hard-digits": over_difficulties,
