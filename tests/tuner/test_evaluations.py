@@ -129,3 +129,15 @@ def test_outcomes_are_a_list_and_not_a_grid() -> None:
     text = "base: {dataset: digits, model: resnet8, sparsifier: dense, evaluation: {outcomes: [test, train]}}\n"
     (trial,) = parse_sweep(text + "grids: [{seed: 0}]", "one").trials.values()
     assert trial.evaluation.outcomes == ("test", "train")
+
+
+def test_a_search_loads_the_foreign_data_set_of_its_trials() -> None:
+    text = """
+base: {dataset: cifar10, model: resnet18, evaluation: {ood: cifar100}, recipe: {preset: paper, epochs: 200}}
+search:
+  space: {sparsifier: [set, snip], sparsity: {from: 0.1, to: 0.9, step: 0.1}}
+  objectives: {test_accuracy: maximize}
+  trials: 3
+"""
+    sweep = parse_sweep(text, "foreign")
+    assert [dataset.name for dataset in sweep.candidate_datasets] == ["cifar10", "cifar100"]

@@ -140,12 +140,20 @@ class Sweep(FrozenModel):
         """Data sets that a search can choose."""
         spaces = [] if self.search is None else self.search.space
         parts = [self.base, *(spaces if isinstance(spaces, list) else [spaces])]
-        chosen = [cell for part in parts if "dataset" in part for cell in expand(part["dataset"], ("dataset",))]
-        return [datasets.parse(cell) for cell in chosen]
+        paths = (("dataset",), ("evaluation", "ood"))
+        values = [(path, _value_at(part, path)) for part in parts for path in paths]
+        return [datasets.parse(cell) for path, value in values if value is not None for cell in expand(value, path)]
 
     def dump(self) -> str:
         """Return YAML from which :func:`parse_sweep` builds an equal sweep."""
         return plain_yaml.dump(self.model_dump(mode="json", by_alias=True))
+
+
+def _value_at(fields: Any, path: tuple[str, ...]) -> Any:
+    """Return the value at ``path`` in nested mappings, or None."""
+    for name in path:
+        fields = fields.get(name) if isinstance(fields, Mapping) else None
+    return fields
 
 
 def parse_sweep(
