@@ -15,7 +15,7 @@ from sparsweep.tuner.planning.forgetting import files_of
 from sparsweep.tuner.planning.gc import find_unused
 from sparsweep.tuner.planning.graph import SweepState, build_graph, compute_state
 from sparsweep.tuner.planning.repair import remove_damaged_measurements
-from sparsweep.tuner.planning.status import sweep_status
+from sparsweep.tuner.planning.status import sweep_status, trial_details
 
 Runner = Callable[..., list[str]]
 
@@ -118,6 +118,13 @@ def test_damaged_outcomes_are_removed_by_name(small: Sweep, store: Store, run_he
     )
     run_here(small)
     assert outcome_bytes(store) == before and remove_damaged_measurements(small.trials, store) == []
+
+
+def test_the_files_of_a_trial_include_its_outcomes(small: Sweep, store: Store) -> None:
+    trial = next(iter(small.trials))
+    files = trial_details(trial, store)["files"]
+    assert files["outcomes test"] == store.uri(store.outcomes_path(trial, "test"))
+    assert set(files) == {"trials", "epochs", "layers", "weights", "outcomes test"}
 
 
 def test_a_rerun_removes_outcomes(small: Sweep, store: Store) -> None:

@@ -11,6 +11,7 @@ from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.config.sweep import Sweep
 from sparsweep.tuner.errors import UsageError
 from sparsweep.tuner.planning.graph import SweepState, build_graph, compute_state
+from sparsweep.tuner.planning.repair import MEASUREMENTS
 from sparsweep.tuner.planning.trials import current_trials
 from sparsweep.tuner.state.driver_lease import read_live_lease
 from sparsweep.tuner.state.suggestions import num_early_stopped
@@ -131,6 +132,12 @@ def trial_details(trial: str, store: Store) -> dict[str, Any]:
     row = table.to_pylist()[0]
     paths = {name: store.result_path(name, trial) for name in ("trials", "epochs", "layers")}
     paths["weights"] = store.artifact_path("weights", trial)
+    paths |= {
+        f"{table} {name.partition('-')[2]}": store.result_path(table, name)
+        for table in MEASUREMENTS
+        for name in sorted(store.list_ids(f"results/{table}"))
+        if name.startswith(trial)
+    }
     files = {name: store.uri(path) for name, path in paths.items() if store.exists(path)}
     return {"spec": _parsed(row.pop("spec")), "results": row, "files": files}
 
