@@ -78,7 +78,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
     from sparsweep.trainables.storage import schemas
     from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.config.sweep import parse_sweep
-    from sparsweep.tuner.execution import driver, ray_cluster
+    from sparsweep.tuner.execution import driver, ray_cluster, tune_adapter
     from sparsweep.tuner.execution.progress import ProgressCallback
     from sparsweep.tuner.execution.queue import RunQueue
     from sparsweep.tuner.execution.scratch import temporary_folder
@@ -101,6 +101,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
             return {"epoch": 10, "epochs": 10, "done": True}
 
     found: dict[str, Any] = {}
+    tune_adapter.set_environment()
     with timed(found, "graph"):
         sweep, store = parse_sweep(sweep_file(trials), "noop"), Store(storage)
         sweep_record.save_sweep(sweep, store)
@@ -118,7 +119,7 @@ def ours(storage: str, trials: int) -> dict[str, Any]:
             trainable = tune.with_parameters(Nothing, store=store, sweep=sweep.name, row=row)
             slots = int(ray.cluster_resources()["CPU"])
             algorithm, nothing = GraphSearch(release, slots), tune.with_resources(trainable, {"cpu": 1})
-            os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(driver.MAX_PENDING_PER_SLOT * slots)
+            tune_adapter.limit_pending_trials(driver.MAX_PENDING_PER_SLOT * slots)
             driver.run_tune(nothing, algorithm, SubmissionOrderScheduler(), sweep, [watch], folder)
     assert store.finished() == set(sweep.trials)
     return {**found, **memory()}
