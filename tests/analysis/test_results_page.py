@@ -39,7 +39,7 @@ def test_every_table_is_printed(sweep: str, tmp_path: Path, capsys: pytest.Captu
     output = capsys.readouterr().out
     assert output.startswith(f"## {sweep}\n") and "42 trials, 0 of them under-trained" in output
     rows = [line for line in output.splitlines() if line.startswith("|")]
-    assert len({row.count("|") for row in rows if "±" in row}) >= 1
+    assert len({row.count("|") for row in rows if "±" in row}) == 1
 
 
 def test_table_marks_under_trained_networks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
