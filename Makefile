@@ -60,7 +60,7 @@ lint: $(VENV)/installed-test  ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	cd .ci/names && $(abspath $(BIN))/lint-imports ../../pyproject.toml
 
 bench: $(VENV)/installed  ## Time the engine rung by rung against the authors' loop; writes benchmarks/results
 	$(BIN)/python -m benchmarks.ladder

@@ -17,7 +17,7 @@ from ray import tune
 from sparsweep.trainables import plugins
 from sparsweep.trainables.data import ImageData
 from sparsweep.trainables.lazy import torch
-from sparsweep.trainables.pipeline.device_data import DeviceData, to_device_data
+from sparsweep.trainables.pipeline.device_data import DeviceData, DeviceDataCache
 from sparsweep.trainables.runs.base import Progress, Run, RunInputs
 from sparsweep.trainables.runs.kinds import is_finished, open_run
 from sparsweep.trainables.runs.result_rows import device_name
@@ -92,7 +92,7 @@ class SparseTrainable(tune.Trainable):
         self.specs, self.datasets, self.store, self.sweep = specs, datasets, store, sweep
         torch.set_num_threads(threads)
         self.device = torch.device(device)
-        self.device_data_cache: dict[tuple[str, int, int], DeviceData] = {}
+        self.device_data_cache = DeviceDataCache(self.device)
         self.profile = profile
         self.runner_cache = StepRunnerCache(engine)
         self.run: Run | None = None
@@ -154,13 +154,6 @@ class SparseTrainable(tune.Trainable):
             return ray.get(self.datasets[dataset])
 
         def device_data(trial: TrialSpec) -> DeviceData:
-            key = (dataset, trial.model.channels, trial.model.min_size)
-            if key not in self.device_data_cache:
-                # One data set at a time: a worker goes through many, and a GPU's memory would fill up.
-                self.device_data_cache.clear()
-                self.device_data_cache[key] = to_device_data(
-                    load_images(), trial.model.channels, trial.model.min_size, self.device
-                )
-            return self.device_data_cache[key]
+            return self.device_data_cache.get(dataset, trial.model, load_images)
 
         return open_run(spec, RunInputs(load_images, device_data, self.runner_cache), self.store, self.sweep)

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from sparsweep.analysis.example_images import TestImages, dataset_json
 from sparsweep.analysis.figures import fonts, labels, layout, style
+from sparsweep.analysis.figures.export import NotebookFigure
 from sparsweep.analysis.figures.form import DEFAULT, Form
 from sparsweep.analysis.figures.outcome_tables import Outcomes, table_of_test
 from sparsweep.analysis.groups import ARM_KEYS, METHOD_KEYS, SETTING_KEYS
@@ -98,7 +99,7 @@ def draw(
     room = [_KEY] if keys else []
     names = labels.methods(rows)
     with style.context():
-        figure = Figure(figsize=(width, sum(heights + room)))
+        figure = NotebookFigure(figsize=(width, sum(heights + room)))
         parts: Any = figure.subfigures(len(heights + room), 1, height_ratios=heights + room, squeeze=False)[:, 0]
         for (_, group), part, title, head, height in zip(groups, parts, titles, heads, heights, strict=False):
             part.suptitle(title, fontsize=_TITLE, y=1 - 0.06 / height)

@@ -23,6 +23,13 @@ _PRINT: dict[str, Callable[[Figure, io.BytesIO], Any]] = {
 }
 
 
+class NotebookFigure(Figure):
+    """Figure that a notebook shows as an image, without pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        return to_bytes(self, "png")["png"]
+
+
 def to_bytes(figure: Figure, *kinds: str) -> dict[str, bytes]:
     """Return ``figure`` as ``png``, ``pdf`` (vector, with embedded TrueType fonts) or ``svg``."""
     files = {kind: io.BytesIO() for kind in kinds}

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sparsweep.analysis.figures import fonts, labels, style
+from sparsweep.analysis.figures.export import NotebookFigure
 from sparsweep.analysis.figures.form import DEFAULT, Form
 from sparsweep.analysis.groups import DENSE
 from sparsweep.analysis.naming import ALL_DATA, setting_titles
@@ -66,7 +67,7 @@ def panels(
     ends = 0.1 + max(labels.inches(label, _END_SIZE) for label, _ in methods.values()) if crowded else 0.0
     each, height = width / columns, size[1] * min(1.0, max(0.8, width / columns / size[0]))
     with style.context():
-        figure = Figure(figsize=(width, len(levels) * rows * height + 0.3), layout="constrained")
+        figure = NotebookFigure(figsize=(width, len(levels) * rows * height + 0.3), layout="constrained")
         for number, (family, panel) in enumerate(parts):
             title = "" if titles.nunique() == 1 else titles[panel.index[0]]
             head = [title, ", ".join(_of(panel, name) for name in by), family]
@@ -111,7 +112,7 @@ def _name_lines(figure: Figure) -> None:
 def plain_grid(count: int, size: tuple[float, float], form: Form = DEFAULT) -> tuple[Figure, list[Axes]]:
     """Return a figure with ``count`` empty panels of about ``size`` inches, as many per row as fit."""
     columns, rows = _grid(count, 1, _fitting(size[0], form))
-    figure = Figure(figsize=(form.width or columns * size[0], rows * size[1]), layout="constrained")
+    figure = NotebookFigure(figsize=(form.width or columns * size[0], rows * size[1]), layout="constrained")
     return figure, [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
 
 

@@ -28,6 +28,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from sparsweep.analysis.figures import fonts, labels, layout, marks, style
+from sparsweep.analysis.figures.export import NotebookFigure
 from sparsweep.analysis.figures.form import DEFAULT, Form
 from sparsweep.analysis.groups import ARM_KEYS, DENSE, METHOD_KEYS, SPARSE, fill_grid, grid, paired_differences
 from sparsweep.analysis.naming import setting_titles
@@ -92,7 +93,7 @@ def draw(trials: pd.DataFrame, asked: pd.DataFrame | None = None, form: Form = D
     heights = [row.height for row in rows]
     with style.context():
         size = form.width or max(columns * width + _SCALE, 5.5), max(sum(heights) + 0.9, 3.0)
-        figure = Figure(figsize=size, layout="constrained")
+        figure = NotebookFigure(figsize=size, layout="constrained")
         cells_at = figure.add_gridspec(len(rows), columns, height_ratios=heights)
         for place, row in enumerate(rows):
             if row.title:

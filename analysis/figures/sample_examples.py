@@ -18,6 +18,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from sparsweep.analysis.example_images import ENDS, SAMPLES
 from sparsweep.analysis.figures import fonts, labels, style
+from sparsweep.analysis.figures.export import NotebookFigure
 from sparsweep.analysis.figures.form import DEFAULT, Form
 from sparsweep.analysis.naming import DIFFICULTIES
 
@@ -67,7 +68,7 @@ def draw(samples: pd.DataFrame, form: Form = DEFAULT) -> Figure:
         head + (image + _CAPTION) * group["label"].nunique() for head, (_, group) in zip(heads, groups, strict=True)
     ]
     with style.context():
-        figure = Figure(figsize=(width, sum(heights)))
+        figure = NotebookFigure(figsize=(width, sum(heights)))
         parts: Any = figure.subfigures(len(groups), 1, height_ratios=heights, squeeze=False)[:, 0]
         for (_, group), part, title, head, height in zip(groups, parts, titles, heads, heights, strict=True):
             _draw_group(part, group, _Sizes(width, image, head, each), height)

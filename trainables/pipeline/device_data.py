@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from sparsweep.trainables.data.base import ImageData, Statistics
 from sparsweep.trainables.lazy import functional, torch
+from sparsweep.trainables.specs.parts import ModelSpec
 
 CHUNK = 1000
 """Number of images per chunk in operations that need a copy with a wider type."""
@@ -132,3 +134,31 @@ def to_device_data(data: ImageData, channels: int, min_size: int, device: torch.
         validation_images=validation.to(device),
         validation_labels=tensor_view(data.validation_labels).to(device),
     )
+
+
+class DeviceDataCache:
+    """The data set of the latest run, in the form of its network, on one device.
+
+    It holds one data set, because a worker goes through many, and the memory of a GPU would fill up.
+
+    Args:
+        device: Target device.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._held: tuple[tuple[str, int, int], DeviceData] | None = None
+
+    def get(self, dataset: str, model: ModelSpec, load_images: Callable[[], ImageData]) -> DeviceData:
+        """Return a data set in the form of a network.
+
+        Args:
+            dataset: JSON of the data set.
+            model: The network.
+            load_images: Loads the data set, if it is not held.
+        """
+        key = (dataset, model.channels, model.min_size)
+        if self._held is None or self._held[0] != key:
+            self._held = None
+            self._held = key, to_device_data(load_images(), model.channels, model.min_size, self.device)
+        return self._held[1]

@@ -106,6 +106,8 @@ FailFast = Annotated[
     bool,
     typer.Option("--fail-fast", help="Stop after the first trial that fails after all retries. Continue with resume."),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress, only failures and the summary.")]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Also print the start and the end of every run.")]
 Remake = Annotated[
     str | None,
     typer.Option(

@@ -47,6 +47,15 @@ def load_results(names: list[str], overrides: list[str], storage: str) -> tuple[
     Raises:
         UsageError: None of their trials is finished or failed here.
     """
+    described, store = open_sweeps(names, overrides, storage)
+    results = results_of(described, store)
+    if results.trials.empty and results.failures.empty:
+        raise nothing_finished(described, storage)
+    return described, store, results
+
+
+def results_of(sweeps: list[Sweep], store: Store) -> Results:
+    """Return the results of sweeps. Log the number of unfinished trials."""
     from dataclasses import replace
 
     from sparsweep.analysis.example_images import Ranking
@@ -54,23 +63,19 @@ def load_results(names: list[str], overrides: list[str], storage: str) -> tuple[
     from sparsweep.trainables.runs.spec_columns import planned_trials
     from sparsweep.tuner.planning.trials import current_trials, score_rankings
 
-    described, store = open_sweeps(names, overrides, storage)
-    trials = {trial: spec for sweep in described for trial, spec in current_trials(sweep, store).items()}
+    trials = {trial: spec for sweep in sweeps for trial, spec in current_trials(sweep, store).items()}
     results = load_results(store.storage, trials, [Ranking(*key) for key in score_rankings(trials.values())])
-    if results.trials.empty and results.failures.empty:
-        raise nothing_finished(described, storage)
-    allowed = [trial for sweep in described if sweep.allow_undertrained for trial in current_trials(sweep, store)]
-    results = replace(
-        results,
-        allowed=frozenset(allowed),
-        asked=planned_trials(trials.values()).to_pandas(),
-        searches=studies(described, store),
-    )
+    allowed = [trial for sweep in sweeps if sweep.allow_undertrained for trial in current_trials(sweep, store)]
     set_plugin_styles()
     done = len(results.trials)
     if 0 < done < len(trials):  # without any finished trial, the commands themselves print a message
         print_message(f"{len(trials) - done} of {len(trials)} trials are not finished: excluded")
-    return described, store, results
+    return replace(
+        results,
+        allowed=frozenset(allowed),
+        asked=planned_trials(trials.values()).to_pandas(),
+        searches=studies(sweeps, store),
+    )
 
 
 def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:

@@ -97,24 +97,11 @@ def report(
     plugins: Plugins = [],
 ) -> None:
     """Write one HTML page about sweeps: filterable results, claims, figures, trials, failures, cost, provenance."""
-    from datetime import UTC, datetime
-
-    from sparsweep.analysis.claims import evaluate
-    from sparsweep.analysis.report import SweepSection, render
-    from sparsweep.tuner.planning import status
-    from sparsweep.tuner.planning.remaking import lost_scores
+    from sparsweep.tuner.cli.report_page import write_report
 
     stated = load_claims(more)
     described, store, results = load_results(sweeps, overrides, storage)
-    results = with_outcomes(results, store)
-    listing = store.listing()
-    for line in lost_scores(described, store, listing):
-        print_message(line)
-    sections = [SweepSection(**status.report_input(sweep, store, listing)) for sweep in described]
-    page = render(results, sections, evaluate(results, stated), store.root, datetime.now(UTC))
-    path = f"reports/{'+'.join(sweep.name for sweep in described)}.html"
-    store.write(path, page.encode())
-    print_result(store.uri(path))
+    print_result(write_report(described, store, results, stated))
 
 
 def study(

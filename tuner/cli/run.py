@@ -208,7 +208,7 @@ def execute_sweep(options: RunOptions, state: SweepState, images: dict[str, Imag
     from sparsweep.tuner.execution.trackers import make_tracker
 
     followers = [make_tracker(name, sweep.name, state.graph.runs, store) for name in options.trackers]
-    progress = ProgressCallback(sweep.name, state, store, expected, lease)
+    progress = ProgressCallback(sweep.name, state, store, expected, lease, options.echo)
 
     def lost(what: str) -> None:
         """Print the resume command and exit like :func:`~sparsweep.tuner.execution.lifeline.leave`."""

@@ -92,7 +92,7 @@ def open_sweep(name: str, overrides: list[str], storage: str) -> tuple[Sweep, St
         UsageError: The sweep has an error or an invalid trial. Nothing is written.
     """
     store = open_store(storage)
-    with _errors_in_sweeps():
+    with errors_in_sweeps():
         return _read_sweep(name, overrides, store), store
 
 
@@ -110,7 +110,7 @@ def open_sweep_as_run(name: str, overrides: list[str], storage: str) -> tuple[Sw
     from sparsweep.tuner.state.sweep_record import load_sweep
 
     store = open_store(storage)
-    with _errors_in_sweeps():
+    with errors_in_sweeps():
         recorded = load_sweep(name, store, overrides)
         if recorded is None:
             from_file = _read_sweep(name, overrides, store)
@@ -128,7 +128,8 @@ def _read_sweep(name: str, overrides: list[str], store: Store) -> Sweep:
 
 
 @contextmanager
-def _errors_in_sweeps() -> Iterator[None]:
+def errors_in_sweeps() -> Iterator[None]:
+    """Convert a SweepError into a UsageError."""
     from sparsweep.tuner.config.grid import SweepError
 
     try:

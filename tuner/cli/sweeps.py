@@ -17,6 +17,7 @@ from sparsweep.tuner.cli.options import (
     Overrides,
     Plugins,
     ProfileTrial,
+    Quiet,
     Remake,
     Rerun,
     Storage,
@@ -24,6 +25,7 @@ from sparsweep.tuner.cli.options import (
     TakeOver,
     Trackers,
     TrialsPerNode,
+    Verbose,
     options_to_repeat,
 )
 from sparsweep.tuner.cli.result_tables import (
@@ -40,7 +42,7 @@ from sparsweep.tuner.cli.session import (
     open_sweeps,
 )
 from sparsweep.tuner.errors import DEFAULT_STORAGE, UsageError
-from sparsweep.tuner.execution.run_options import RunOptions
+from sparsweep.tuner.execution.run_options import Echo, RunOptions
 from sparsweep.tuner.terminal import print_message, print_result
 
 
@@ -100,15 +102,20 @@ def run(
     rerun: Rerun = None,
     take_over: TakeOver = False,
     fail_fast: FailFast = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     plugins: Plugins = [],
 ) -> None:
     """Run the missing trials of a sweep. Skip failed trials, which resume retries."""
+    echo = echo_level(quiet, verbose)
     described, store = open_sweep(sweep, overrides, storage)
     for line in (
         Remarks.on(described, store).code_lines() if rerun is None else forget_for_rerun(described, store, rerun)
     ):
         print_message(line)
-    options = RunOptions(described, store, address, track, profile, options_to_repeat(context), fail_fast, take_over)
+    options = RunOptions(
+        described, store, address, track, profile, options_to_repeat(context), fail_fast, take_over, echo
+    )
     run_sweep(options, data, remark_lines, retry=False)
 
 
@@ -123,15 +130,25 @@ def resume(
     remake: Remake = None,
     take_over: TakeOver = False,
     fail_fast: FailFast = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
     plugins: Plugins = [],
 ) -> None:
     """Resume a sweep in this storage and retry failed trials. With --remake, recreate deleted files instead."""
+    echo = echo_level(quiet, verbose)
     described, store = open_recorded_sweep(sweep, overrides, storage)
-    options = RunOptions(described, store, address, track, None, options_to_repeat(context), fail_fast, take_over)
+    options = RunOptions(described, store, address, track, None, options_to_repeat(context), fail_fast, take_over, echo)
     if remake is None:
         run_sweep(options, data, remark_lines, retry=True)
     else:
         remake_artifacts(options, data, remake)
+
+
+def echo_level(quiet: bool, verbose: bool) -> Echo:
+    """Return what a run prints. Raise UsageError if both options are given."""
+    if quiet and verbose:
+        raise UsageError("--quiet: conflicts with --verbose. Remove one.")
+    return "quiet" if quiet else "verbose" if verbose else "progress"
 
 
 def status(

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.execution.eta import EtaEstimator
+from sparsweep.tuner.execution.run_options import Echo
 from sparsweep.tuner.execution.tune_adapter import DriverCallback, RunTrial
 from sparsweep.tuner.planning.estimate import format_duration
 from sparsweep.tuner.planning.graph import SweepState
@@ -40,12 +41,19 @@ class ProgressCallback(DriverCallback):
         store: The storage.
         expected: Total number of runs of a search, None for grids.
         lease: The driver's lease, which carries the heartbeat.
+        echo: What is printed beside failures.
     """
 
     def __init__(
-        self, name: str, state: SweepState, store: Store, expected: int | None = None, lease: Lease | None = None
+        self,
+        name: str,
+        state: SweepState,
+        store: Store,
+        expected: int | None = None,
+        lease: Lease | None = None,
+        echo: Echo = "progress",
     ) -> None:
-        self.lease = lease
+        self.lease, self.echo = lease, echo
         self.name, self.store, self.console = name, store, Console(stderr=True)
         self.graph, self.eta = state.graph, EtaEstimator()
         self.eta.add_runs(state.graph.runs[run] for run in state.ready)
@@ -64,12 +72,12 @@ class ProgressCallback(DriverCallback):
         self._live = Live(self._bar, console=self.console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> ProgressCallback:
-        if self.console.is_terminal:
+        if self.shows_bar:
             self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self.console.is_terminal:
+        if self.shows_bar:
             self._live.stop()
         self._write(lambda: sweep_record.write_log(self.name, self.store, self.lines))
 
@@ -126,7 +134,7 @@ class ProgressCallback(DriverCallback):
             if self.lease is not None:
                 self.lease.report(self.running, self.seconds_left())
             self._write(lambda: sweep_record.write_log(self.name, self.store, self.lines))
-        if not self.console.is_terminal and now - self._last_line >= LINE_SECONDS:
+        if self.prints_lines and now - self._last_line >= LINE_SECONDS:
             self._last_line = now
             self.console.print(f"{self.name}: {self.summary()}", highlight=False, soft_wrap=True)
 
@@ -138,6 +146,16 @@ class ProgressCallback(DriverCallback):
             if error.errno is None or error.errno != self._last_errno:  # log a repeated error once
                 log.warning("cannot write the log of %s: %s", self.name, error)
             self._last_errno = error.errno
+
+    @property
+    def shows_bar(self) -> bool:
+        """Whether a live progress bar is shown on the terminal."""
+        return self.console.is_terminal and self.echo != "quiet"
+
+    @property
+    def prints_lines(self) -> bool:
+        """Whether the progress is printed as lines, because there is no terminal."""
+        return not self.console.is_terminal and self.echo != "quiet"
 
     # Messages --------------------------------------------------------------------------------------------------------
 
@@ -161,9 +179,9 @@ class ProgressCallback(DriverCallback):
         return self.eta.seconds_left(time.monotonic(), self.num_unknown) if self.done else None
 
     def log_line(self, text: str, echo: bool = False) -> None:
-        """Append a line to the log and, if ``echo``, print it to the terminal."""
+        """Append a line to the log. Print it if ``echo``, or if everything is printed."""
         self.lines.append(f"{datetime.now(UTC).isoformat(timespec='seconds')} {text}")
-        if echo:
+        if echo or self.echo == "verbose":
             self.console.print(f"{self.name}: {printable(text)}", highlight=False, markup=False, soft_wrap=True)
 
     def _label(self, trial: RunTrial) -> str:

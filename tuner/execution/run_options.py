@@ -6,11 +6,15 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.config.sweep import Sweep
+
+
+Echo = Literal["quiet", "progress", "verbose"]
+"""What a run prints beside failures: nothing, its progress, or also the start and the end of every run."""
 
 
 class Tracker(StrEnum):
@@ -34,6 +38,7 @@ class RunOptions:
         options: Command-line options that the resume command repeats.
         fail_fast: Whether the first failed run stops the sweep.
         take_over: Whether to stop another driver of the sweep.
+        echo: What the run prints.
     """
 
     sweep: Sweep
@@ -44,6 +49,7 @@ class RunOptions:
     options: Sequence[str] = ()
     fail_fast: bool = False
     take_over: bool = False
+    echo: Echo = "progress"
 
     @property
     def resume_command(self) -> str:

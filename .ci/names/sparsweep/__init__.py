@@ -1,0 +1,1 @@
+../../../tuner/root/__init__.py

@@ -1,0 +1,1 @@
+"""The Python interface: a sweep, its results, and the training of one trial in this process."""
