@@ -86,7 +86,7 @@ def test_reset_drops_the_run_and_keeps_the_data(make: Make) -> None:
     worker.step()
     assert worker.run is not None
     assert worker.reset_config({"run": "another"})
-    assert worker.run is None and len(worker.device_data_cache) == 1
+    assert worker.run is None and worker.device_data_cache.held is not None
 
 
 def test_runs_of_the_same_shapes_share_a_runner_without_changing_results(make: Make, store: Store) -> None:
@@ -158,6 +158,6 @@ def test_resnet18_trains_on_enlarged_digits(make: Make, store: Store) -> None:
     spec = trial(model={"name": "resnet18", "width": 0.125}, recipe={"preset": "digits", "epochs": 1}, data_ratio=0.05)
     worker = make(spec)
     assert worker.step()["done"]
-    (data,) = worker.device_data_cache.values()
-    assert data.train_images.shape[1:] == (3, 32, 32)
+    assert worker.device_data_cache.held is not None
+    assert worker.device_data_cache.held.train_images.shape[1:] == (3, 32, 32)
     assert store.finished() == {spec.id}

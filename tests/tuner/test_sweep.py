@@ -9,6 +9,7 @@ import pytest
 
 from sparsweep.tuner.config.overrides import apply_override
 from sparsweep.tuner.config.sweep import Sweep, SweepError, built_in, expand, merge, parse_sweep, read_sweep
+from support.tiny_datasets import small_imagefolder
 
 SMALL = """
 base: {dataset: digits, model: resnet8, recipe: digits, seed: [0, 1]}
@@ -261,7 +262,9 @@ def test_stored_sweeps_are_parsed_without_checks() -> None:
     )
 
 
-def test_built_in_sweeps_have_names_and_descriptions(tmp_path: Path) -> None:
+def test_built_in_sweeps_have_names_and_descriptions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    small_imagefolder(tmp_path).rename(tmp_path / "cifar100-small")  # the folder that this sweep reads
     assert {"quickstart", "smoke"} <= built_in().keys()
     for name in built_in():
         sweep = read_sweep(name)

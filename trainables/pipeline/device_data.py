@@ -143,11 +143,15 @@ class DeviceDataCache:
 
     Args:
         device: Target device.
+
+    Attributes:
+        held: The data set of the latest run, or None.
     """
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
-        self._held: tuple[tuple[str, int, int], DeviceData] | None = None
+        self.held: DeviceData | None = None
+        self._key: tuple[str, int, int] | None = None
 
     def get(self, dataset: str, model: ModelSpec, load_images: Callable[[], ImageData]) -> DeviceData:
         """Return a data set in the form of a network.
@@ -158,7 +162,8 @@ class DeviceDataCache:
             load_images: Loads the data set, if it is not held.
         """
         key = (dataset, model.channels, model.min_size)
-        if self._held is None or self._held[0] != key:
-            self._held = None
-            self._held = key, to_device_data(load_images(), model.channels, model.min_size, self.device)
-        return self._held[1]
+        if self.held is None or self._key != key:
+            self.held = None  # frees its memory first
+            self.held = to_device_data(load_images(), model.channels, model.min_size, self.device)
+            self._key = key
+        return self.held
