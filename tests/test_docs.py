@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import sparsweep
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -16,5 +18,19 @@ def test_the_architecture_page_lists_every_package(package: str) -> None:
     section = page.split(f"## Subpackages of `{package}`")[1].split("\n## ")[0]
     listed = re.findall(r"^\| `(\w+)` \|", section, flags=re.MULTILINE)
     packages = [path.parent.name for path in (ROOT / package).glob("*/__init__.py")]
-    data_only = {"sweeps", "clusters"}
+    data_only = {"sweeps", "clusters", "root"}
     assert sorted(listed) == sorted(set(packages) - data_only)
+
+
+def test_the_python_page_trains_a_trial(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (ROOT / "docs/python.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(example, {})
+    assert "train_loss" in capsys.readouterr().out
+
+
+def test_the_python_page_names_only_what_exists() -> None:
+    page = (ROOT / "docs/python.md").read_text()
+    for owner, name in re.findall(r"\b(sparsweep|sweep|results)\.([a-z_]+)[(`]", page):
+        holder = {"sparsweep": sparsweep, "sweep": sparsweep.LoadedSweep, "results": sparsweep.SweepResults}[owner]
+        assert hasattr(holder, name), f"{owner}.{name}"
