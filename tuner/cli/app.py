@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from sparsweep.tuner.cli.choices import data_app, list_names
+from sparsweep.tuner.cli.choices import data_app, init, list_names, schema
 from sparsweep.tuner.cli.error_lines import exit_code_and_line, print_errors_as_lines
 from sparsweep.tuner.cli.results import claims, figures, report, study
 from sparsweep.tuner.cli.session import refuse_lost_folder
@@ -88,6 +88,8 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.command(name="list", rich_help_panel="Reference")(list_names)
+app.command(rich_help_panel="Reference")(init)
+app.command(rich_help_panel="Reference")(schema)
 app.add_typer(data_app, name="data", rich_help_panel="Reference")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,6 +43,23 @@ def list_data(data: DataFolder = None, as_json: AsJson = False) -> None:
         return
     for row in rows:
         print_result(f"{row['name']:<12}  {row['folder'] or 'not here'}")
+
+
+def init(
+    file: Annotated[str, typer.Argument(metavar="[FILE]", help="Path of the new file.")] = "sweep.yaml",
+    plugins: Plugins = [],
+) -> None:
+    """Write a commented sweep file to start from, and its JSON Schema for editors."""
+    from sparsweep.tuner.cli.starter import write_starter
+
+    print_result("\n".join(write_starter(Path(file).expanduser())))
+
+
+def schema(plugins: Plugins = []) -> None:
+    """Print the JSON Schema of sweep files. Editors complete and check names, types and bounds with it."""
+    from sparsweep.tuner.config.json_schema import sweep_schema
+
+    print_result(json.dumps(sweep_schema(), indent=1))
 
 
 def list_names(
