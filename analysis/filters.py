@@ -32,6 +32,7 @@ class TrialFilter(Value):
     Attributes:
         difficulty: One name or several.
         severity: Severity of the corruption. Difficulties without one match any severity.
+        label_noise: Share of wrong training labels. Difficulties without one match any share.
         sparsity: One sparsity, or (lowest, highest). Dense matches every sparsity.
         sparsifier: This method and dense.
     """
@@ -40,6 +41,7 @@ class TrialFilter(Value):
     model: str | None = None
     difficulty: Annotated[tuple[str, ...] | None, BeforeValidator(_as_names)] = None
     severity: int | None = None
+    label_noise: float | None = None
     data_ratio: float | None = None
     sparsity: Annotated[tuple[float, float] | None, BeforeValidator(_as_range)] = None
     sparsifier: str | None = None
@@ -53,10 +55,11 @@ class TrialFilter(Value):
                 found &= trials[column] == wanted
         if self.difficulty is not None:
             found &= trials["difficulty"].isin(self.difficulty)
-        if self.severity is not None:
-            texts = trials["difficulty_parameters"]
-            known = {text: naming.parameter(text, "severity") in (None, self.severity) for text in texts.unique()}
-            found &= texts.map(known).astype(bool)
+        for name, value in (("severity", self.severity), ("fraction", self.label_noise)):
+            if value is not None:
+                texts = trials["difficulty_parameters"]
+                known = {text: naming.parameter(text, name) in (None, value) for text in texts.unique()}
+                found &= texts.map(known).astype(bool)
         if self.data_ratio is not None:
             found &= np.isclose(trials["data_ratio"], self.data_ratio)
         if self.sparsity is not None:
@@ -70,6 +73,7 @@ class TrialFilter(Value):
         data = " / ".join(name for name in (self.dataset, self.model) if name)
         hardness = " or ".join(naming.difficulty(name, None) for name in self.difficulty or ())
         hardness += "" if self.severity is None else f" (severity {self.severity})"
+        hardness += "" if self.label_noise is None else f" ({self.label_noise:.0%} wrong labels)"
         ratio = "" if self.data_ratio is None else f"data ratio {self.data_ratio:g}"
         return ", ".join(part for part in (data, hardness.strip(), ratio, self._sparsities(), self.sparsifier) if part)
 

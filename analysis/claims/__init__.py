@@ -1,4 +1,4 @@
-"""Whether results support claims: the paper's eleven testable claims, and a user's own.
+"""Whether results support claims: the paper's eleven, thirty of follow-up papers, and a user's own.
 
 A claim is judged per data set and network. Each of its parts is a mean over seeds with a 95 % interval (Student's t;
 bootstrap for many seeds). A part is *supported* if the interval lies entirely on the expected side of its boundary,
@@ -10,9 +10,9 @@ For an undecided part, the number of further seeds is given at which a two-sided
 standard deviation stay as observed.
 """
 
-from sparsweep.analysis.claims.evaluate import Finding, Verdict, evaluate
+from sparsweep.analysis.claims.evaluate import Finding, Verdict, evaluate, need_outcomes
 from sparsweep.analysis.claims.format import as_json, format_verdicts
-from sparsweep.analysis.claims.loader import ClaimError, paper_claims, read_claims
+from sparsweep.analysis.claims.loader import ClaimError, followup_claims, paper_claims, read_claims
 from sparsweep.analysis.claims.rules import Claim
 
 __all__ = [
@@ -22,7 +22,9 @@ __all__ = [
     "Verdict",
     "as_json",
     "evaluate",
+    "followup_claims",
     "format_verdicts",
+    "need_outcomes",
     "paper_claims",
     "read_claims",
 ]

@@ -10,10 +10,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from sparsweep.analysis.claims.rules import Claim, Part, SeedValues, override_filter
+from sparsweep.analysis.claims.measures import with_measures
+from sparsweep.analysis.claims.rules import PER_SAMPLE, Claim, Part, SeedValues, override_filter
 from sparsweep.analysis.convergence import Convergence, is_undertrained, steps_of
-from sparsweep.analysis.groups import normalize_keys
-from sparsweep.analysis.metrics import shallow_minus_deep_density, with_total_flops
 from sparsweep.analysis.naming import data_titles
 from sparsweep.analysis.results import Results
 from sparsweep.analysis.stats import mean_interval, required_extra_seeds
@@ -21,6 +20,11 @@ from sparsweep.analysis.stats import mean_interval, required_extra_seeds
 VerdictLabel = Literal["supported", "contradicted", "undecided", "not decided", "not tested"]
 
 _EQUAL = 1e-12  # accuracies that differ by less are the same
+
+
+def is_accuracy(value: str) -> bool:
+    """Return whether a value is a fraction of samples, or a difference of two fractions."""
+    return value.endswith(("_accuracy", "_gap"))
 
 
 def count_range(limits: tuple[float, float] | None, noun: str) -> str:
@@ -94,7 +98,7 @@ class Finding:
         """Unit of the effect."""
         if self.part.rule == "ratio":
             return "ratio"
-        return "accuracy" if self.part.value.endswith("_accuracy") else self.part.value
+        return "accuracy" if is_accuracy(self.part.value) else self.part.value
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def evaluate(results: Results | pd.DataFrame, claims: Iterable[Claim]) -> list[V
 
     A claim without such trials has one verdict, *not tested*.
     """
-    trials = _derived(Results.of(results))
+    trials = with_measures(Results.of(results))
     titles = data_titles(trials) if len(trials) else pd.Series(dtype=str)
     parts = {title: rows for title, rows in trials.groupby(titles)} if len(trials) else {}
     verdicts = []
@@ -155,12 +159,13 @@ def evaluate(results: Results | pd.DataFrame, claims: Iterable[Claim]) -> list[V
     return verdicts
 
 
-def _derived(results: Results) -> pd.DataFrame:
-    """Return the trials with two derived columns: ``total_flops`` and ``depth_contrast``."""
-    trials = with_total_flops(normalize_keys(results.trials))
-    return trials.assign(
-        depth_contrast=trials["trial"].map(shallow_minus_deep_density(results.layers)),
-        allowed=trials["trial"].isin(results.allowed),
+def need_outcomes(claims: Iterable[Claim], trials: pd.DataFrame) -> bool:
+    """Return whether a claim needs the outcomes of samples of some of ``trials``."""
+    return any(
+        part.value in PER_SAMPLE
+        and (override_filter(claim.where, part.where).match(trials) & trials["sparsifier"].isin(part.methods)).any()
+        for claim in claims
+        for part in claim.parts
     )
 
 
@@ -203,7 +208,7 @@ def _find(part: Any, sample: SeedValues) -> Finding:
     elif n == 1:
         verdict, further = "undecided", 1
         notes.append("one seed: no interval, at least one more is needed")
-    elif part.value.endswith("_accuracy") and np.ptp(values) < _EQUAL:
+    elif is_accuracy(part.value) and np.ptp(values) < _EQUAL:
         verdict, further = "undecided", 1
         notes.append("all seeds are equal: no spread to judge by")
     else:

@@ -1,4 +1,4 @@
-"""Claims in YAML: the paper's, and a user's."""
+"""Claims in YAML: those of the paper and of follow-ups, and a user's."""
 
 from __future__ import annotations
 
@@ -34,8 +34,17 @@ class ClaimError(ValueError):
 
 def paper_claims() -> tuple[Claim, ...]:
     """Return the eleven claims of the paper."""
-    text = (resources.files("sparsweep.analysis.claims") / "paper.yaml").read_text(encoding="utf-8")
-    return parse(text, "paper.yaml")
+    return _built_in("paper.yaml")
+
+
+def followup_claims() -> tuple[Claim, ...]:
+    """Return the thirty claims of six follow-up papers."""
+    return _built_in("followups.yaml")
+
+
+def _built_in(name: str) -> tuple[Claim, ...]:
+    text = (resources.files("sparsweep.analysis.claims") / name).read_text(encoding="utf-8")
+    return parse(text, name)
 
 
 def read_claims(path: str | Path) -> tuple[Claim, ...]:

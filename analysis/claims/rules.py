@@ -24,10 +24,28 @@ Measured = Literal[
     "clean_accuracy",
     "corrupted_accuracy",
     "robust_accuracy",
+    "fit_accuracy",
+    "mean_corruption_accuracy",
+    "worst_class_accuracy",
+    "easy_accuracy",
+    "hard_accuracy",
+    "corruption_gap",
+    "worst_class_gap",
+    "hardness_gap",
+    "ece",
+    "adaptive_ece",
+    "nll",
+    "brier",
+    "aurc",
+    "ood_auroc_confidence",
+    "ood_auroc_energy",
     "total_flops",
     "nonzero_parameters",
     "depth_contrast",
 ]
+"""Columns of ``trials``, and those that :mod:`sparsweep.analysis.claims.measures` adds."""
+PER_SAMPLE: frozenset[Measured] = frozenset({"easy_accuracy", "hard_accuracy", "hardness_gap"})
+"""Values that are computed from the outcomes of samples."""
 
 
 @dataclass(frozen=True)

@@ -106,12 +106,37 @@ def accuracy_by_decile(
         ValueError: No trial has outcomes and hardness, or there are fewer samples than deciles.
     """
     rows = compared_trials(matrix, trials)
+    values = _decile_accuracies(matrix, rows, hardness, deciles)
+    return summarise_groups(rows, values, "decile", range(1, deciles + 1))
+
+
+def accuracy_at_ends(matrix: OutcomeMatrix, trials: pd.DataFrame, deciles: int = 10) -> pd.DataFrame:
+    """Return the accuracy of each trial on the easiest and on the hardest decile, by :func:`dense_hardness`.
+
+    Args:
+        matrix: Outcomes of one split.
+        trials: Frame of ``load_trials``.
+        deciles: Number of groups of equal size.
+
+    Returns:
+        ``trial``, ``easy_accuracy`` and ``hard_accuracy`` in [0, 1]. NaN without another dense seed.
+
+    Raises:
+        ValueError: As in :func:`dense_hardness` and :func:`accuracy_by_decile`.
+    """
+    rows = compared_trials(matrix, trials)
+    values = _decile_accuracies(matrix, rows, dense_hardness(matrix, trials), deciles)
+    return pd.DataFrame({"trial": rows["trial"], "easy_accuracy": values[:, 0], "hard_accuracy": values[:, -1]})
+
+
+def _decile_accuracies(matrix: OutcomeMatrix, rows: pd.DataFrame, hardness: pd.DataFrame, deciles: int) -> np.ndarray:
+    """Return the accuracy per row of :func:`compared_trials` and decile, float64 (R, deciles). NaN: unknown."""
     values = np.full((len(rows), deciles), np.nan)
     for places, vector in _assigned(matrix, rows, hardness):
         values[places] = accuracy_by_rank(matrix, rows["row"].to_numpy()[places], vector, deciles)
     if np.isnan(values).all():
         raise ValueError("no trial with per-sample outcomes has a hardness of its comparison, seed and samples")
-    return summarise_groups(rows, values, "decile", range(1, deciles + 1))
+    return values
 
 
 def _assigned(

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from sparsweep.tuner.cli.catalogue import Kind, classes, field_reference
 from sparsweep.tuner.cli.field_reference import fields, format_fields
 
-KINDS = [kind for kind in Kind if kind is not Kind.sweeps]
+KINDS = [kind for kind in Kind if kind not in (Kind.sweeps, Kind.claims)]
 
 
 class Example(BaseModel):
@@ -52,6 +52,18 @@ def test_every_class_is_described_in_short_lines(kind: Kind) -> None:
         facts = field_reference(kind, name)
         assert facts["about"]
         assert all(len(line) <= 130 for line in format_fields(facts["fields"]))
+
+
+def test_list_prints_what_a_claim_needs(call: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = call("list", "claims")
+    assert code == 0 and len(out.splitlines()) == 41
+    code, out, _ = call("list", "claims", "dst-low-sparsity")
+    assert code == 0
+    assert "Source: arXiv 2410.03030, Figure 2" in out
+    assert "It needs dense and set, rigl, mest on: random subset, data ratio 1, sparsity 0.1 to 0.5" in out
+    assert "- set, rigl, mest: gains more at low than at high sparsity" in out
+    code, _, err = call("list", "claims", "dst-low")
+    assert code == 2 and "unknown claim 'dst-low' (did you mean" in err
 
 
 def test_list_prints_source_and_fields_of_a_method(call: Callable[..., tuple[int, str, str]]) -> None:

@@ -11,6 +11,7 @@ from sparsweep.trainables.storage.store import Store
 from sparsweep.tuner.cli.report_page import write_report
 from sparsweep.tuner.cli.result_tables import (
     in_one_line,
+    judge,
     load_claims,
     nothing_finished,
     results_of,
@@ -114,7 +115,7 @@ class SweepResults:
         return drawn
 
     def claims(self, more: Sequence[str] = ()) -> pd.DataFrame:
-        """Test the claims of the paper. The rows are those of ``sparsweep claims --json``.
+        """Test the claims of the paper and of follow-ups. The rows are those of ``sparsweep claims --json``.
 
         Args:
             more: YAML files with further claims.
@@ -124,9 +125,10 @@ class SweepResults:
         """
         import pandas as pd
 
-        from sparsweep.analysis.claims import as_json, evaluate
+        from sparsweep.analysis.claims import as_json
 
-        return pd.DataFrame(as_json(evaluate(results_of([self.sweep], self.store), load_claims(list(more)))))
+        stated = load_claims(list(more))
+        return pd.DataFrame(as_json(judge(results_of([self.sweep], self.store), stated, self.store)))
 
     def report(self, more: Sequence[str] = ()) -> str:
         """Write one HTML page about the sweep into the storage, and return its path or URI.

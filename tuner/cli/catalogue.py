@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sparsweep.analysis.claims import Claim
     from sparsweep.trainables.specs.base import FrozenModel
 
 
@@ -17,6 +18,7 @@ class Kind(StrEnum):
     datasets = "datasets"
     models = "models"
     sweeps = "sweeps"
+    claims = "claims"
     fields = "fields"
 
 
@@ -26,7 +28,15 @@ def catalogue(kind: Kind) -> list[dict[str, str]]:
         from sparsweep.tuner.config.sweep import built_in, description
 
         return [{"name": name, "summary": description(path)} for name, path in built_in().items()]
+    if kind is Kind.claims:
+        return [{"name": name, "summary": claim.statement} for name, claim in _claims().items()]
     return [{"name": name, "summary": cls.summary()} for name, cls in classes(kind).items()]
+
+
+def _claims() -> dict[str, Claim]:
+    from sparsweep.analysis.claims import followup_claims, paper_claims
+
+    return {claim.claim: claim for claim in (*paper_claims(), *followup_claims())}
 
 
 def classes(kind: Kind) -> dict[str, type[FrozenModel]]:
@@ -76,16 +86,34 @@ def field_reference(kind: Kind, name: str) -> dict[str, Any]:
 
     if kind is Kind.sweeps:
         raise ValueError(f"NAME {name!r}: all sweeps have the same fields. List them: sparsweep list fields sweep")
+    if kind is Kind.claims:
+        return _described_claim(name)
     entries = classes(kind)
     if name not in entries:
         raise ValueError(f"NAME: {unknown_choice(str(kind), name, entries)}")
     return {"name": name, "about": describe_part(entries[name]), "fields": fields(entries[name])}
 
 
+def _described_claim(name: str) -> dict[str, Any]:
+    """Return ``name`` and ``about`` (statement, source and rules) of a claim."""
+    from sparsweep.analysis.claims.format import missing_runs
+    from sparsweep.trainables.specs.base import unknown_choice
+
+    claims = _claims()
+    if name not in claims:
+        raise ValueError(f"NAME: {unknown_choice('claim', name, claims)}")
+    claim = claims[name]
+    says = [f"- {', '.join(part.methods)}: {part.says}" for part in claim.parts]
+    lines = [claim.statement, "", f"Source: {claim.source}", f"It {missing_runs(claim)}", "It holds if:", *says]
+    return {"name": name, "about": "\n".join(lines)}
+
+
 def format_field_reference(facts: dict[str, Any]) -> list[str]:
     """Format the documentation and the fields of one entry as lines."""
     from sparsweep.tuner.cli.field_reference import format_fields
 
+    if "fields" not in facts:  # a claim
+        return [facts["about"]]
     return [facts["about"], "", *(format_fields(facts["fields"]) if facts["fields"] else ["No fields."])]
 
 

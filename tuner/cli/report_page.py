@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from sparsweep.tuner.cli.result_tables import with_outcomes
+from sparsweep.tuner.cli.result_tables import judge, with_outcomes
 from sparsweep.tuner.terminal import print_message
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ def write_report(sweeps: Sequence[Sweep], store: Store, results: Results, claims
         results: The results of their trials.
         claims: The claims that the page tests.
     """
-    from sparsweep.analysis.claims import evaluate
     from sparsweep.analysis.report import SweepSection, render
     from sparsweep.tuner.planning import status
     from sparsweep.tuner.planning.remaking import lost_scores
@@ -34,7 +33,7 @@ def write_report(sweeps: Sequence[Sweep], store: Store, results: Results, claims
     for line in lost_scores(list(sweeps), store, listing):
         print_message(line)
     sections = [SweepSection(**status.report_input(sweep, store, listing)) for sweep in sweeps]
-    page = render(results, sections, evaluate(results, list(claims)), store.root, datetime.now(UTC))
+    page = render(results, sections, judge(results, list(claims), store), store.root, datetime.now(UTC))
     path = f"reports/{'+'.join(sweep.name for sweep in sweeps)}.html"
     store.write(path, page.encode())
     return store.uri(path)

@@ -14,7 +14,7 @@ from sparsweep.tuner.terminal import print_message
 if TYPE_CHECKING:
     import pandas as pd
 
-    from sparsweep.analysis.claims import Claim
+    from sparsweep.analysis.claims import Claim, Verdict
     from sparsweep.analysis.convergence import Convergence
     from sparsweep.analysis.results import Results
     from sparsweep.trainables.storage.store import Store
@@ -244,10 +244,23 @@ def trial_lines(table: pd.DataFrame, where: str | None, sort: str | None) -> str
 
 
 def load_claims(paths: list[str]) -> list[Claim]:
-    """Return the paper's claims and the claims of the YAML files ``paths``. Raise UsageError for invalid files."""
-    from sparsweep.analysis.claims import ClaimError, paper_claims, read_claims
+    """Return the built-in claims and the claims of the YAML files ``paths``. Raise UsageError for invalid files."""
+    from sparsweep.analysis.claims import ClaimError, followup_claims, paper_claims, read_claims
 
     try:
-        return [*paper_claims(), *(claim for path in paths for claim in read_claims(path))]
+        own = [claim for path in paths for claim in read_claims(path)]
     except ClaimError as error:
         raise UsageError(f"--claims {error}") from None
+    return [*paper_claims(), *followup_claims(), *own]
+
+
+def judge(results: Results, claims: list[Claim], store: Store) -> list[Verdict]:
+    """Return the verdicts on ``claims``, without those of follow-up papers that no trial tests."""
+    from sparsweep.analysis import results as tables
+    from sparsweep.analysis.claims import evaluate, followup_claims, need_outcomes
+
+    if not results.outcomes and need_outcomes(claims, results.trials):
+        results = tables.with_outcomes(results, store.storage)
+    optional = set(followup_claims())
+    verdicts = evaluate(results, claims)
+    return [verdict for verdict in verdicts if verdict.verdict != "not tested" or verdict.claim not in optional]

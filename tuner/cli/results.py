@@ -24,6 +24,7 @@ from sparsweep.tuner.cli.options import (
 )
 from sparsweep.tuner.cli.result_tables import (
     in_one_line,
+    judge,
     load_claims,
     load_results,
     nothing_finished,
@@ -80,12 +81,13 @@ def claims(
     as_json: AsJson = False,
     plugins: Plugins = [],
 ) -> None:
-    """Test the paper's claims (and your own) against the results: supported, contradicted or open."""
+    """Test claims of the paper, of follow-ups and your own against the results: supported, contradicted or open."""
     from sparsweep.analysis.claims import as_json as plain
-    from sparsweep.analysis.claims import evaluate, format_verdicts
+    from sparsweep.analysis.claims import format_verdicts
 
     stated = load_claims(more)
-    verdicts = evaluate(load_results(sweeps, overrides, storage)[2], stated)
+    _, store, results = load_results(sweeps, overrides, storage)
+    verdicts = judge(results, stated, store)
     print_result(json.dumps(plain(verdicts)) if as_json else "\n".join(format_verdicts(verdicts)))
 
 
