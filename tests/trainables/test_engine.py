@@ -312,7 +312,9 @@ def test_methods_train_in_channels_last(sparsifier: Any, digits: DeviceData, mon
     update_interval = {"update_every": 1.0} if "update_every" in sparsifiers[method["name"]].model_fields else {}
     sparsity = {"dense": 0.0, "nm": 0.5}.get(method["name"], 0.8)
     training = create_trainer(trial(sparsifier={**update_interval, **method}, sparsity=sparsity), digits)
-    training.train_epoch(), training.train_epoch()
+    # oneDNN's kernels for this layout corrupt memory on some CPUs (PyTorch 2.15, AVX2, one thread).
+    with torch.backends.mkldnn.flags(enabled=False):
+        training.train_epoch(), training.train_epoch()
     name = "layer2.0.conv2.weight"
     weight = training.weights[name]
     assert weight.is_contiguous(memory_format=torch.channels_last) and not weight.is_contiguous()
