@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import sparsweep
+from sparsweep.analysis.claims import followup_claims
+from sparsweep.tuner.config.sweep import built_in
 
 ROOT = Path(__file__).parent.parent
 
@@ -34,3 +36,10 @@ def test_the_python_page_names_only_what_exists() -> None:
     for owner, name in re.findall(r"\b(sparsweep|sweep|results)\.([a-z_]+)[(`]", page):
         holder = {"sparsweep": sparsweep, "sweep": sparsweep.LoadedSweep, "results": sparsweep.SweepResults}[owner]
         assert hasattr(holder, name), f"{owner}.{name}"
+
+
+def test_the_claims_page_lists_every_claim_of_a_followup() -> None:
+    page = (ROOT / "docs/claims.md").read_text()
+    for claim in followup_claims():
+        assert f"| `{claim.claim}` | {claim.statement} |" in page
+    assert set(re.findall(r"`([a-z-]+-(?:digits|cifar))`", page)) <= built_in().keys()

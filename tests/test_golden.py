@@ -75,7 +75,8 @@ def ids() -> dict[str, str]:
         specs[f"difficulty {name}"] = {**BASE, "difficulty": fields, "data_ratio": 0.5}
     for name in models.names():
         specs[f"model {name}"] = {**(BASE if models[name].channels == 1 else {**BASE, **RGB}), "model": name}
-    for name in sorted({*datasets.names()} - {"digits", "imagefolder"}):  # the id of a folder depends on its files
+    from_user_files = {"imagefolder", "arrays"}  # their ids depend on the files
+    for name in sorted({*datasets.names()} - {"digits"} - from_user_files):
         specs[f"dataset {name}"] = {**BASE, **RGB, "dataset": name}
     return {name: TrialSpec.model_validate(spec).id for name, spec in specs.items()}
 

@@ -109,6 +109,7 @@ DIFFICULTIES: dict[str, dict[str, Any]] = {
 }
 
 DATASETS: dict[str, dict[str, Any]] = {
+    "arrays": {"path": "arrays.npz"},
     "cifar10": {},
     "cifar100": {},
     "digits": {},

@@ -142,7 +142,21 @@ def small_imagefolder(root: Path) -> Path:
     return folder
 
 
+def small_arrays(root: Path) -> Path:
+    """Write a file in the form of MedMNIST: gray images, labels of shape (N, 1), validation images. Return its path."""
+    random = np.random.default_rng(0)
+    arrays: dict[str, np.ndarray] = {}
+    for part, count in (("train", 40), ("val", 8), ("test", 20)):
+        arrays[f"{part}_images"] = random.integers(0, 256, (count, 12, 12), dtype=np.uint8)
+        arrays[f"{part}_labels"] = np.arange(count, dtype=np.uint8)[:, None] % 4
+        arrays[f"{part}_images"][0, 0, :2] = 0, 255
+    path = root / "arrays.npz"
+    np.savez_compressed(path, **arrays)
+    return path
+
+
 WRITERS: dict[str, Callable[[pytest.MonkeyPatch, Path], Any]] = {
+    "arrays": lambda patch, root: small_arrays(root),
     "cifar10": lambda patch, root: small_cifar(patch, root, "cifar10"),
     "cifar100": lambda patch, root: small_cifar(patch, root, "cifar100"),
     "digits": lambda patch, root: None,  # part of scikit-learn

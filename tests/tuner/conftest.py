@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -38,9 +40,28 @@ def small() -> Sweep:
     return parse_sweep(SMALL, "small")
 
 
+@dataclass(frozen=True)
+class FinishedStorage:
+    """A storage in which a sweep ran, and the ids of its trained runs in order."""
+
+    folder: Path
+    trained: tuple[str, ...]
+
+
+@pytest.fixture(scope="session")
+def finished_storages() -> dict[str, FinishedStorage]:
+    """Storages of this session by the text of their sweep: many tests start from the same finished sweep."""
+    return {}
+
+
 @pytest.fixture
-def run_here(tmp_path: Path) -> Callable[..., list[str]]:
-    """Run the unfinished runs of a sweep in ``tmp_path``. Return the ids of the trained runs."""
+def run_here(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, finished_storages: dict[str, FinishedStorage]
+) -> Callable[..., list[str]]:
+    """Run the unfinished runs of a sweep in ``tmp_path``. Return the ids of the trained runs.
+
+    In an empty storage a sweep trains once per session: later tests get a copy.
+    """
 
     def inputs(spec: RunSpec) -> RunInputs:
         images = spec.dataset_spec.load()
@@ -50,6 +71,16 @@ def run_here(tmp_path: Path) -> Callable[..., list[str]]:
         )
 
     def run(sweep: Sweep, storage: Path = tmp_path) -> list[str]:
+        if storage.exists() and any(storage.iterdir()):
+            return train(sweep, storage)
+        key = sweep.dump()
+        if key not in finished_storages:
+            folder = tmp_path_factory.mktemp("finished")
+            finished_storages[key] = FinishedStorage(folder, tuple(train(sweep, folder)))
+        shutil.copytree(finished_storages[key].folder, storage, dirs_exist_ok=True)
+        return list(finished_storages[key].trained)
+
+    def train(sweep: Sweep, storage: Path) -> list[str]:
         store = Store(str(storage))
         state = compute_state(build_graph(sweep.trials), store)
         queue = RunQueue(state.graph, state.ready)

@@ -118,14 +118,19 @@ def test_plan_and_status_before_a_run(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def results(small: Sweep, run_here: Callable[..., list[str]], tmp_path: Path) -> sparsweep.SweepResults:
-    run_here(small)
-    return sparsweep.SweepResults(small, Store(str(tmp_path)))
+def sweep() -> Sweep:
+    return sparsweep.load_sweep(own(base={**SHORT, "seed": [0, 1]})).definition
 
 
-def test_results_are_tables_figures_and_verdicts(results: sparsweep.SweepResults, small: Sweep) -> None:
+@pytest.fixture
+def results(sweep: Sweep, run_here: Callable[..., list[str]], tmp_path: Path) -> sparsweep.SweepResults:
+    run_here(sweep)
+    return sparsweep.SweepResults(sweep, Store(str(tmp_path)))
+
+
+def test_results_are_tables_figures_and_verdicts(results: sparsweep.SweepResults, sweep: Sweep) -> None:
     trials = results.trials()
-    assert set(trials["trial"]) == set(small.trials)
+    assert set(trials["trial"]) == set(sweep.trials)
     assert list(results.trials(["trial", "sparsity"])) == ["trial", "sparsity"]
     for frame in (results.epochs(), results.layers(), results.outcomes()):
         assert set(frame["trial"]) == set(trials["trial"])
@@ -137,7 +142,7 @@ def test_results_are_tables_figures_and_verdicts(results: sparsweep.SweepResults
     claims = results.claims()
     assert {"claim", "statement", "verdict", "effect", "interval", "n"} <= set(claims)
     assert b"<html" in Path(results.report()).read_bytes()
-    assert repr(results).startswith("SweepResults('small', 16 of 16 trials")
+    assert repr(results).startswith("SweepResults('own', 4 of 4 trials")
     with pytest.raises(sparsweep.UsageError, match="unknown figure 'pie'"):
         results.figures(["pie"])
 
@@ -193,9 +198,9 @@ def test_interrupt_stops_the_command_in_order(monkeypatch: pytest.MonkeyPatch, t
 # One trial in this process -------------------------------------------------------------------------------------------
 
 
-def test_trained_trial_has_the_bits_of_the_sweep(results: sparsweep.SweepResults, small: Sweep) -> None:
+def test_trained_trial_has_the_bits_of_the_sweep(results: sparsweep.SweepResults, sweep: Sweep) -> None:
     threads = torch.get_num_threads()
-    spec = next(spec for spec in small.trials.values() if spec.sparsifier.name == "snip")
+    spec = next(spec for spec in sweep.trials.values() if spec.sparsifier.name == "snip")
     trained = sparsweep.train(spec, threads=threads)
     stored = results.trials().set_index("trial").loc[spec.id]
     assert trained.row["test_accuracy"] == stored["test_accuracy"]
@@ -204,7 +209,7 @@ def test_trained_trial_has_the_bits_of_the_sweep(results: sparsweep.SweepResults
     assert len(trained.layers) == len(results.layers().query("trial == @spec.id"))
     images = torch.zeros(2, 1, 8, 8)
     assert trained.network(images).shape == (2, 10)
-    assert repr(trained).startswith("TrainedTrial(snip 0.5 on digits/resnet8 el2n 0.1 seed 0, test accuracy 0.")
+    assert repr(trained).startswith("TrainedTrial(snip 0.5 on digits/resnet8 none 0.1 seed 0, test accuracy 0.")
     assert torch.get_num_threads() == threads
 
 

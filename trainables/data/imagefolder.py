@@ -1,5 +1,7 @@
 """User images in a folder: ``train/CLASS/*`` and ``test/CLASS/*``, subfolders of a class included.
 
+Without a folder ``test``, ``test_fraction`` splits test images off (see :func:`.splits.split_stratified`).
+
 :mod:`trainables.data.image_files` defines which files are images and how they become RGB. Skipped files are logged.
 Classes are numbered in the order of their names. Images are sorted by class and file name. Held-out images come from a
 fixed permutation (see :func:`trainables.data.splits.split_permuted`). Each image is scaled bilinearly until its shorter
@@ -13,7 +15,7 @@ images are loaded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,7 +35,7 @@ from sparsweep.trainables.data.image_files import (
     warn_left_out,
 )
 from sparsweep.trainables.data.paths import CorruptDataError, DataError, MissingDataError, data_root
-from sparsweep.trainables.data.splits import split_permuted
+from sparsweep.trainables.data.splits import split_permuted, split_stratified
 from sparsweep.trainables.specs.base import PartlyHashed, SpecError
 from sparsweep.trainables.storage.filesystem import expand_home
 
@@ -71,26 +73,30 @@ class Listing:
         }
 
 
-def list_folder(folder: Path) -> Listing:
+def list_folder(folder: Path, names: Sequence[str] = PARTS) -> Listing:
     """List an image folder.
+
+    Args:
+        folder: The folder.
+        names: Its parts.
 
     Raises:
         MissingDataError: ``train`` or ``test`` does not exist.
         CorruptDataError: A class has no images or is missing in one part, or a name is invalid.
     """
-    parts = {part: _list_part(folder, part) for part in PARTS}
+    parts = {part: _list_part(folder, part) for part in names}
     classes = _checked_classes(folder, parts)
-    files = {part: {name: path for one in parts[part].values() for name, path in one.images.items()} for part in PARTS}
+    files = {part: {name: path for one in parts[part].values() for name, path in one.images.items()} for part in names}
     numbers = np.arange(len(classes))  # int64
-    labels = {part: np.repeat(numbers, [len(one.images) for one in parts[part].values()]) for part in PARTS}
-    left_out = [name for part in PARTS for one in parts[part].values() for name in one.left_out]
-    digest = listing_digest({**files["train"], **files["test"]})
-    return Listing(classes, files, labels, digest, (*_unused_entries(folder), *left_out))
+    labels = {part: np.repeat(numbers, [len(one.images) for one in parts[part].values()]) for part in names}
+    left_out = [name for part in names for one in parts[part].values() for name in one.left_out]
+    digest = listing_digest({name: path for part in names for name, path in files[part].items()})
+    return Listing(classes, files, labels, digest, (*_unused_entries(folder, names), *left_out))
 
 
 def _checked_classes(folder: Path, parts: Mapping[str, Mapping[str, ImageFiles]]) -> tuple[str, ...]:
     """Return the class names in order. Raise CorruptDataError unless both parts have the same two or more classes."""
-    for name in parts["train"].keys() ^ parts["test"].keys():
+    for name in parts["train"].keys() ^ parts.get("test", parts["train"]).keys():
         present, missing = PARTS if name in parts["train"] else PARTS[::-1]
         raise CorruptDataError(
             f"{folder}: class {name} is in {present} but not in {missing}. Both need the same classes."
@@ -128,17 +134,17 @@ def _list_part(folder: Path, part: str) -> dict[str, ImageFiles]:
     return files
 
 
-def _unused_entries(folder: Path) -> list[str]:
+def _unused_entries(folder: Path, names: Sequence[str]) -> list[str]:
     """Return the names of entries that are never searched: folders next to the parts, files next to the classes."""
-    folders = [f"{path.name}/" for path in folder.iterdir() if path.is_dir() and path.name not in PARTS]
-    files = [f"{part}/{path.name}" for part in PARTS for path in (folder / part).iterdir() if not path.is_dir()]
+    folders = [f"{path.name}/" for path in folder.iterdir() if path.is_dir() and path.name not in names]
+    files = [f"{part}/{path.name}" for part in names for path in (folder / part).iterdir() if not path.is_dir()]
     return sorted(name for name in (*folders, *files) if not is_hidden(Path(name).name))
 
 
 @cache
-def summarize_folder(path: str) -> dict[str, Any]:
+def summarize_folder(path: str, names: Sequence[str] = PARTS) -> dict[str, Any]:
     """List the folder once per process, log skipped files and return :meth:`Listing.summary`."""
-    listing = list_folder(Path(path))
+    listing = list_folder(Path(path), names)
     warn_left_out(Path(path), listing.left_out)
     return listing.summary()
 
@@ -159,8 +165,24 @@ class ImageFolder(Dataset, PartlyHashed):
     digest: str = Field(
         pattern="^[0-9a-f]{16}$", description="digest of names and sizes of all files; computed if not given"
     )
-    train_images: int = Field(ge=1, description="number of training images; computed")
+    train_images: int = Field(ge=1, description="number of images in train; computed")
     class_count: int = Field(ge=1, description="number of classes; computed")
+    test_fraction: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="share of test images, for a folder without test; the same share of each class",
+    )
+    split_seed: int = Field(default=0, ge=0, lt=2**32, description="seed of that split")
+
+    @property
+    def idle(self) -> frozenset[str]:
+        return frozenset({"test_fraction", "split_seed"}) if self.test_fraction is None else frozenset()
+
+    @property
+    def folder_parts(self) -> tuple[str, ...]:
+        """Names of the folders with images."""
+        return PARTS if self.test_fraction is None else PARTS[:1]
 
     @model_validator(mode="before")
     @classmethod
@@ -172,8 +194,11 @@ class ImageFolder(Dataset, PartlyHashed):
             raise SpecError("path", f"must be absolute (got {data['path']}). Start it with / or ~.")
         if {"digest", "train_images", "class_count"} <= data.keys():
             return data
+        split = data.get("test_fraction") is not None
+        if split and (path / PARTS[1]).is_dir():
+            raise SpecError("test_fraction", f"{path} has a folder test. Leave it out.")
         try:
-            summary = summarize_folder(str(path))
+            summary = summarize_folder(str(path), PARTS[:1] if split else PARTS)
         except (DataError, OSError) as error:
             raise SpecError("path", f"{error}") from None
         if data.get("digest", summary["digest"]) != summary["digest"]:
@@ -182,7 +207,7 @@ class ImageFolder(Dataset, PartlyHashed):
 
     @property
     def available(self) -> int:
-        return self.train_images
+        return self.train_images - round(self.train_images * (self.test_fraction or 0.0))
 
     @property
     def classes(self) -> int:
@@ -194,21 +219,29 @@ class ImageFolder(Dataset, PartlyHashed):
 
     def class_names(self, root: Path | None = None) -> tuple[str, ...]:
         try:
-            return list_folder(expand_home(self.path)).classes
+            return list_folder(expand_home(self.path), self.folder_parts).classes
         except (DataError, OSError, ValueError):
             return super().class_names(root)
 
     def load(self, root: Path | None = None) -> ImageData:
         folder = expand_home(self.path)
-        listing = list_folder(folder)
+        listing = list_folder(folder, self.folder_parts)
         if listing.summary() != self.model_dump(include={"digest", "train_images", "class_count"}):
             raise CorruptDataError(
                 f"{folder} has changed: the digest of its files is {listing.digest}, not the trial's {self.digest}; "
                 "restore the old files, or start a new sweep with the new files"
             )
         cache_folder, size = data_root(root) / CACHE, self.image_size
-        train, test = (load_or_decode([*listing.files[part].values()], size, cache_folder, REMEDY) for part in PARTS)
-        if _is_plain(train):
+        images = {
+            part: load_or_decode([*listing.files[part].values()], size, cache_folder, REMEDY)
+            for part in self.folder_parts
+        }
+        if _is_plain(images["train"]):
             raise CorruptDataError(f"{folder}/train: all pixels have the same color. Replace the images.")
-        left, held = split_permuted(train, listing.labels["train"], self.validation)
-        return ImageData(*left, test, listing.labels["test"], self.classes, *held)
+        train = images["train"], listing.labels["train"]
+        if self.test_fraction is None:
+            test = images["test"], listing.labels["test"]
+        else:
+            train, test = split_stratified(*train, self.test_fraction, self.split_seed)
+        left, held = split_permuted(*train, self.validation)
+        return ImageData(*left, *test, self.classes, *held)
