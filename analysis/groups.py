@@ -29,11 +29,17 @@ SETTING_KEYS: tuple[str, ...] = (
     "epochs",
     "step_budget",
     "batch_size",
+    "optimizer",
     "lr",
+    "schedule",
+    "warmup",
     "milestones",
     "gamma",
     "momentum",
     "nesterov",
+    "beta1",
+    "beta2",
+    "epsilon",
     "weight_decay",
     "crop_padding",
     "flip",
@@ -57,10 +63,16 @@ MOST_STEPS = 12
 """Largest number of sparsities, over all methods, of a grid whose methods share none."""
 
 
+FORMER: dict[str, str | float] = {"optimizer": "sgd", "schedule": "steps", "warmup": 0.0}
+"""Values of trials of a version that had no such fields."""
+
+
 def normalize_keys(trials: pd.DataFrame) -> pd.DataFrame:
     """Return ``trials`` with keys in types that group and merge despite missing values, and with new row numbers."""
     # A column of true, false and nothing, or of nothing alone, is of another type each time pandas copies it.
-    typed = trials.astype(dict.fromkeys(("nesterov", "flip", "drop_last"), "boolean")).reset_index(drop=True)
+    known = {name: trials[name].where(trials[name].notna(), value) for name, value in FORMER.items()}
+    booleans = dict.fromkeys(("nesterov", "flip", "drop_last"), "boolean")
+    typed = trials.assign(**known).astype(booleans).reset_index(drop=True)
     chains = typed["sparsifier_parameters"].str.contains('"through":').fillna(False).astype(bool)
     if not chains.any():
         return typed

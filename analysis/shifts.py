@@ -1,6 +1,8 @@
-"""Robustness to corruptions, from the table ``shifts``."""
+"""Robustness to corruptions and detection of foreign images, from the tables ``shifts`` and ``ood``."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -45,3 +47,35 @@ def _relative(errors: pd.DataFrame, reference: pd.Series) -> pd.Series:
     conditions = errors.columns[errors.notna().all() & reference.notna()]
     own, other = (part[conditions].T.groupby("type").sum() for part in (errors, reference.to_frame().T))
     return own.div(other.iloc[:, 0], axis=0).mean()
+
+
+def with_evaluations(
+    trials: pd.DataFrame, shifts: pd.DataFrame, foreign: pd.DataFrame, images: Mapping[str, Iterable[str]]
+) -> pd.DataFrame:
+    """Return ``trials`` with the summaries of what their sweeps ask for, also if it was evaluated after the training.
+
+    Args:
+        trials: Rows of ``load_trials``.
+        shifts: Rows of the table ``shifts``.
+        foreign: Rows of the table ``ood``.
+        images: Ids of the runs that made the shifted and foreign images, by trial.
+
+    Returns:
+        The trials with ``mean_corruption_accuracy``, ``ood_auroc_confidence`` and ``ood_auroc_energy`` replaced where
+        all images of the trial were evaluated. All other values stay.
+    """
+    asked = pd.DataFrame([(trial, run) for trial, runs in images.items() for run in runs], columns=["trial", "images"])
+    shifted = asked.merge(shifts.drop_duplicates(["trial", "images"]), on=["trial", "images"])
+    detected = asked.merge(foreign.drop_duplicates(["trial", "images"]), on=["trial", "images"])
+    counts = asked["trial"].value_counts()
+    found = shifted["trial"].value_counts().add(detected["trial"].value_counts(), fill_value=0)
+    complete = set(counts.index[found.reindex(counts.index) == counts])
+    values = {
+        "mean_corruption_accuracy": shifted.groupby("trial")["accuracy"].mean(),
+        "ood_auroc_confidence": detected.groupby("trial")["auroc_confidence"].mean(),
+        "ood_auroc_energy": detected.groupby("trial")["auroc_energy"].mean(),
+    }
+    known = {name: new[new.index.isin(complete)] for name, new in values.items()}
+    return trials.assign(
+        **{name: trials["trial"].map(new).fillna(trials[name]) for name, new in known.items() if name in trials}
+    )

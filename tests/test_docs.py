@@ -9,7 +9,7 @@ import pytest
 
 import sparsweep
 from sparsweep.analysis.claims import followup_claims
-from sparsweep.tuner.config.sweep import built_in
+from sparsweep.tuner.config.sweep import built_in, parse_sweep
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,3 +43,10 @@ def test_the_claims_page_lists_every_claim_of_a_followup() -> None:
     for claim in followup_claims():
         assert f"| `{claim.claim}` | {claim.statement} |" in page
     assert set(re.findall(r"`([a-z-]+-(?:digits|cifar))`", page)) <= built_in().keys()
+
+
+def test_the_recipe_of_the_page_is_valid() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/recipes.md").read_text(), re.DOTALL)
+    sweep = parse_sweep(example + "  dataset: digits\n  model: resnet8\ngrids: [{sparsifier: dense}]\n", "recipes")
+    (trial,) = sweep.trials.values()
+    assert (trial.recipe.optimizer, trial.recipe.schedule, trial.recipe.lr) == ("adamw", "cosine", 0.002)

@@ -90,8 +90,7 @@ def format_verdict(finding: Finding) -> str:
 
 def format_effect(finding: Finding) -> str:
     """Return the effect with its interval in the unit of its value."""
-    factor, word = {"accuracy": (100, " points"), "ratio": (100, " %")}.get(finding.unit, (1, ""))
-    digits = 1 if factor == 100 else 2
+    factor, digits, word = {"accuracy": (100, 1, " points"), "ratio": (100, 1, " %")}.get(finding.unit, (1, 3, ""))
 
     def signed(number: float) -> str:
         return f"{factor * number:+.{digits}f}".replace("-", "−")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from sparsweep.analysis.shifts import mean_corruption_error
+from sparsweep.analysis.shifts import mean_corruption_error, with_evaluations
 
 
 @pytest.fixture
@@ -48,3 +49,17 @@ def test_without_dense_there_is_no_error(trials: pd.DataFrame) -> None:
     alone = trials[trials["sparsifier"] != "dense"]
     assert math.isnan(mean_corruption_error(rows[rows["trial"].isin(alone["trial"])], alone).iloc[0])
     assert mean_corruption_error(rows.head(0), trials).empty
+
+
+def test_summaries_come_from_what_each_sweep_asks_for() -> None:
+    """Trial a was evaluated on x and y after training, b on x only. The sweep asks for x and y."""
+    names = ["mean_corruption_accuracy", "ood_auroc_confidence", "ood_auroc_energy"]
+    trials = pd.DataFrame({"trial": ["a", "b", "c"], **{name: [np.nan, np.nan, 0.9] for name in names}})
+    rows = [("a", "x", 0.5), ("a", "x", 0.5), ("a", "y", 0.25), ("a", "other", 1.0), ("b", "x", 0.5)]
+    shifts = pd.DataFrame(rows, columns=["trial", "images", "accuracy"])
+    foreign = pd.DataFrame([("a", "f", 0.7, 0.8)], columns=["trial", "images", "auroc_confidence", "auroc_energy"])
+    asked = {"a": ["x", "y", "f"], "b": ["x", "y"]}
+    found = with_evaluations(trials, shifts, foreign, asked).set_index("trial")
+    assert found.loc["a", names].tolist() == [0.375, 0.7, 0.8]
+    assert found.loc["b", names].isna().all()  # y is missing: no mean over fewer images
+    assert found.loc["c", names].tolist() == [0.9] * 3

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from sparsweep.trainables.specs.partial import ScoringSpec
 from sparsweep.trainables.specs.recipe import RECIPE_PRESETS, Recipe
 from sparsweep.trainables.specs.run import RUN_KINDS, from_json, to_json
+from sparsweep.trainables.specs.timeline import TrainingSteps
 from sparsweep.trainables.specs.trial import TrialSpec
 from support.tiny_trials import trial
 
@@ -181,12 +182,12 @@ def test_explicit_fields_override_the_preset() -> None:
 
 @pytest.mark.parametrize(("epoch", "lr"), [(0, 0.1), (99, 0.1), (100, 0.01), (149, 0.01), (150, 0.001), (199, 0.001)])
 def test_learning_rate_of_the_paper(epoch: int, lr: float) -> None:
-    assert Recipe().learning_rate(epoch) == pytest.approx(lr, rel=1e-12)
+    assert Recipe().learning_rate(10 * epoch, TrainingSteps(200, 10)) == pytest.approx(lr, rel=1e-12)
 
 
 def test_learning_rate_without_milestones_is_constant() -> None:
     recipe = Recipe(epochs=3, milestones=(), lr=0.3)
-    assert [recipe.learning_rate(epoch) for epoch in range(3)] == [0.3] * 3
+    assert [recipe.learning_rate(step, TrainingSteps(3, 2)) for step in range(6)] == [0.3] * 6
 
 
 @pytest.mark.parametrize(("model", "resolved"), [("resnet8", "fp32"), ("resnet18", "bf16"), ("vgg16", "bf16")])

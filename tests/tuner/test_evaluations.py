@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sparsweep.analysis.load import load_shifts
 from sparsweep.trainables.specs.evaluation import EvaluationSpec
 from sparsweep.trainables.storage.store import Store
+from sparsweep.tuner.cli.result_tables import results_of
 from sparsweep.tuner.cli.status_view import format_status
 from sparsweep.tuner.config.sweep import Sweep, parse_sweep
 from sparsweep.tuner.planning.forgetting import files_of
@@ -148,3 +150,20 @@ search:
 """
     sweep = parse_sweep(text, "foreign")
     assert [dataset.name for dataset in sweep.candidate_datasets] == ["cifar10", "cifar100"]
+
+
+def test_results_have_the_summary_of_a_later_evaluation(run_here: Runner, tmp_path: Path) -> None:
+    base = "base: {dataset: digits, model: resnet8, recipe: {preset: digits, epochs: 1}, data_ratio: 0.1}\n"
+    grids = "grids: [{sparsifier: dense}]\n"
+    corrupted = base.replace(
+        "data_ratio", "evaluation: {corruptions: {types: [contrast], severities: [1, 5]}}, data_ratio"
+    )
+    plain, more = parse_sweep(base + grids, "plain"), parse_sweep(corrupted + grids, "more")
+    assert plain.trials.keys() == more.trials.keys()
+    run_here(plain)
+    store = Store(str(tmp_path))
+    assert results_of([plain], store).trials["mean_corruption_accuracy"].isna().all()
+    run_here(more)
+    (summary,) = results_of([more], store).trials["mean_corruption_accuracy"]
+    assert summary == pytest.approx(load_shifts(store.storage)["accuracy"].mean())
+    assert results_of([plain], store).trials["mean_corruption_accuracy"].isna().all()  # it did not ask for it

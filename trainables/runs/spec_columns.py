@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from sparsweep.trainables.specs.recipe import Recipe
 from sparsweep.trainables.specs.run import to_json
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.storage.schemas import SCHEMAS, build_table
@@ -34,11 +35,17 @@ def spec_columns(spec: TrialSpec) -> dict[str, Any]:
         "sparsifier_parameters": spec.sparsifier.model_dump_json(exclude={"name"}),
         "difficulty_parameters": spec.difficulty.model_dump_json(exclude={"name"}),
         "step_budget": spec.recipe.steps,
-        "milestones": json.dumps(spec.recipe.milestones),
         "evaluation_every": spec.evaluation.every,
         "spec": to_json(spec),
-        **spec.recipe.model_dump(mode="json", exclude={"epochs", "steps", "milestones"}),
+        **_recipe_columns(spec.recipe),
     }
+
+
+def _recipe_columns(recipe: Recipe) -> dict[str, Any]:
+    """Return the columns of a recipe. Null: the field has no effect."""
+    others = {name: getattr(recipe, name) for name in Recipe.model_fields if name not in ("epochs", "steps")}
+    columns = {**others, "milestones": json.dumps(recipe.milestones)}
+    return {name: None if name in recipe.unused else value for name, value in columns.items()}
 
 
 def planned_trials(specs: Iterable[TrialSpec]) -> pa.Table:

@@ -1,5 +1,10 @@
 """Masked weights, gradients and momenta of a network during training.
 
+Dropped weights lose their state of the optimizer: momentum, or both moments of AdamW. Grown weights start with zero
+state, as in the code of RigL. AdamW corrects the bias of both means by the number of steps of the training, not of a
+weight. Late in training, the first update of a grown weight is (1 - beta1) / sqrt(1 - beta2) times the learning rate:
+3.2 at the defaults.
+
 Three regimes follow. In each of them a masked weight is exactly zero wherever the network runs, is evaluated or saved:
 
 - :class:`MaskedParams`: gradients and momenta of masked weights are zero. Dropped values are lost;
@@ -71,7 +76,7 @@ class MaskedParams:
         return {name: weight.detach().contiguous() for name, weight in self.weights.items()}
 
     def momenta(self) -> Tensors:
-        """Return the momentum of every maskable weight by name. Momenta are zero before the first step."""
+        """Return the momentum (AdamW: mean gradient) of every maskable weight by name. It is zero before a step."""
         buffers = {name: self._momentum(weight) for name, weight in self.weights.items()}
         momenta = {name: torch.zeros_like(self.weights[name]) if m is None else m for name, m in buffers.items()}
         return {name: momentum.contiguous() for name, momentum in momenta.items()}
@@ -129,12 +134,16 @@ class MaskedParams:
 
     def _mask_momenta(self, factors: list[torch.Tensor]) -> None:
         for weight, factor in zip(self.weights.values(), factors, strict=True):
-            momentum = self._momentum(weight)
-            if momentum is not None:
-                momentum.mul_(factor)
+            for moment in self.moments(weight).values():
+                moment.mul_(factor)
+
+    def moments(self, weight: torch.Tensor) -> Tensors:
+        """Return the optimizer's state of each element of ``weight``: momentum, or both moments of AdamW."""
+        return {name: value for name, value in self.optimizer.state[weight].items() if value.shape == weight.shape}
 
     def _momentum(self, weight: torch.Tensor) -> torch.Tensor | None:
-        return self.optimizer.state[weight].get("momentum_buffer")
+        state = self.optimizer.state[weight]
+        return state.get("momentum_buffer", state.get("exp_avg"))
 
     # State -----------------------------------------------------------------------------------------------------------
 

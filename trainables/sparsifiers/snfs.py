@@ -53,7 +53,7 @@ class SNFS(DropAndGrow):
 
     def check(self, spec: TrialSpec) -> None:
         super().check(spec)
-        if spec.recipe.momentum == 0:
+        if spec.recipe.optimizer == "sgd" and spec.recipe.momentum == 0:
             raise SpecError("recipe.momentum", "snfs needs momentum above 0 (got 0). Set recipe.momentum.")
 
     def drop_masks(self, masks: Masks, context: UpdateContext) -> Tensors:

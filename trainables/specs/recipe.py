@@ -8,7 +8,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from sparsweep.trainables.specs import schedules
 from sparsweep.trainables.specs.base import PartlyHashed, SpecError, unknown_choice
+from sparsweep.trainables.specs.timeline import TrainingSteps
 
 RECIPE_PRESETS: dict[str, dict[str, Any]] = {
     # Paper, sections A.2 and A.3: 200 epochs, SGD, learning rate 0.1, divided by ten at 1/2 and 3/4 of training.
@@ -20,6 +22,10 @@ RECIPE_PRESETS: dict[str, dict[str, Any]] = {
 }
 
 MAX_EPOCHS = 100_000
+SGD_FIELDS = ("momentum", "nesterov")
+ADAMW_FIELDS = ("beta1", "beta2", "epsilon")
+STEPS_FIELDS = ("milestones", "gamma")
+"""Fields that only one optimizer or schedule uses."""
 
 
 def override_recipe(recipe: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,14 +52,26 @@ class Recipe(PartlyHashed):
     epochs: int = Field(default=200, ge=1, le=MAX_EPOCHS, description="number of passes over the training samples")
     steps: int | None = Field(default=None, ge=1, description="number of optimizer steps, instead of epochs")
     batch_size: int = Field(default=128, ge=2, description="number of samples per step")
-    lr: float = Field(default=0.1, gt=0, description="initial learning rate of SGD")
-    milestones: tuple[float, ...] = Field(
-        default=(0.5, 0.75), description="fractions of training at which lr is multiplied by gamma"
+    optimizer: Literal["sgd", "adamw"] = Field(default="sgd", description="SGD with momentum, or AdamW")
+    lr: float = Field(default=0.1, gt=0, description="highest learning rate")
+    schedule: Literal["steps", "cosine", "linear", "one_cycle"] = Field(
+        default="steps", description="course of lr: steps at the milestones, or a curve to 0 over all optimizer steps"
     )
-    gamma: float = Field(default=0.1, gt=0, le=1, description="factor on lr at each milestone")
-    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of SGD")
-    nesterov: bool = Field(default=True, description="use Nesterov momentum")
-    weight_decay: float = Field(default=5e-4, ge=0, description="L2 penalty on all parameters, norms and biases too")
+    warmup: float = Field(
+        default=0.0, ge=0, lt=1, description="share of training in which lr rises linearly; one_cycle: along a cosine"
+    )
+    milestones: tuple[float, ...] = Field(
+        default=(0.5, 0.75), description="schedule steps: fractions of training at which lr is multiplied by gamma"
+    )
+    gamma: float = Field(default=0.1, gt=0, le=1, description="schedule steps: factor on lr at each milestone")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="sgd: momentum")
+    nesterov: bool = Field(default=True, description="sgd: use Nesterov momentum")
+    beta1: float = Field(default=0.9, ge=0, lt=1, description="adamw: decay of the mean of the gradients")
+    beta2: float = Field(default=0.999, ge=0, lt=1, description="adamw: decay of the mean of their squares")
+    epsilon: float = Field(default=1e-8, gt=0, description="adamw: term that avoids a division by 0")
+    weight_decay: float = Field(
+        default=5e-4, ge=0, description="on all parameters, norms too; sgd: L2 penalty, adamw: decoupled from gradients"
+    )
     crop_padding: int = Field(default=4, ge=0, le=32, description="pixels of padding before a random crop")
     flip: bool = Field(default=True, description="mirror each image with probability 1/2")
     rotation: float = Field(default=0.0, ge=0, le=180, description="maximum angle of a random rotation, in degrees")
@@ -83,14 +101,33 @@ class Recipe(PartlyHashed):
 
     @model_validator(mode="after")
     def _nesterov_needs_momentum(self) -> Self:
-        if self.nesterov and self.momentum == 0:
+        if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
             raise SpecError("nesterov", "true needs momentum above 0 (got 0). Set momentum, or nesterov: false.")
         return self
 
+    @model_validator(mode="after")
+    def _fields_have_an_effect(self) -> Self:
+        defaults = type(self).model_fields
+        for name in sorted(self.unused & self.model_fields_set):
+            if getattr(self, name) != defaults[name].default:
+                setting = "optimizer" if name in {*SGD_FIELDS, *ADAMW_FIELDS} else "schedule"
+                problem = f"has no effect with {setting} {getattr(self, setting)} (got {getattr(self, name)})"
+                raise SpecError(name, f"{problem}. Leave it out.")
+        if self.schedule == "one_cycle" and not self.warmup:
+            raise SpecError("warmup", "one_cycle needs a share above 0 (got 0). Set it, usually to 0.3.")
+        return self
+
+    @property
+    def unused(self) -> frozenset[str]:
+        """Names of fields without effect under this optimizer and schedule."""
+        unused = SGD_FIELDS if self.optimizer == "adamw" else ADAMW_FIELDS
+        return frozenset((*unused, *(STEPS_FIELDS if self.schedule != "steps" else ())))
+
     @property
     def idle(self) -> frozenset[str]:
-        # `steps` is newer than the first stored results. Excluding the default keeps their ids and specs valid.
-        return frozenset() if self.steps is not None else frozenset({"steps"})
+        # These fields are newer than the first stored results. Excluding the default keeps their ids and specs valid.
+        newer = {"steps": None, "optimizer": "sgd", "schedule": "steps", "warmup": 0.0}
+        return self.unused | {name for name, default in newer.items() if getattr(self, name) == default}
 
     def in_epochs(self, epoch_steps: int) -> Recipe:
         """Return the recipe with ``epochs`` computed from ``steps``. The last epoch may be shorter.
@@ -125,8 +162,32 @@ class Recipe(PartlyHashed):
         steps = samples // self.batch_size if self.drop_last else math.ceil(samples / self.batch_size)
         return max(1, steps)
 
-    def learning_rate(self, epoch: int) -> float:
-        """Return the learning rate of ``epoch``, counted from 0. Milestones are rounded down to whole epochs."""
+    def learning_rate(self, step: int, timeline: TrainingSteps) -> float:
+        """Return the learning rate of an optimizer step.
+
+        Milestones are rounded down to whole epochs. All other parts of a schedule change with every step.
+
+        Args:
+            step: Step, counted from 0.
+            timeline: Length of the training.
+        """
+        if self.schedule == "one_cycle":
+            return self.lr * schedules.one_cycle(step, timeline.steps, self.warmup)
+        warmup_steps = math.ceil(self.warmup * timeline.steps - 1e-9)
+        lr = self.lr * schedules.warmup_factor(step, warmup_steps)
+        if self.schedule == "steps":
+            return lr * self._milestone_factor(step // timeline.steps_per_epoch)
+        progress = (step - warmup_steps) / (timeline.steps - warmup_steps) if step >= warmup_steps else 0.0
+        return lr * schedules.DECAYS[self.schedule](progress)
+
+    @property
+    def epochs_before_milestones(self) -> int:
+        """Number of epochs before the learning rate falls for the first time; all epochs in another schedule."""
+        if self.schedule != "steps":
+            return self.epochs
+        return sum(self._milestone_factor(epoch) == 1 for epoch in range(self.epochs))
+
+    def _milestone_factor(self, epoch: int) -> float:
         # 1e-9: rounding errors can put an exact integer slightly below its value (0.29 * 100).
         passed = sum(epoch >= int(share * self.epochs + 1e-9) for share in self.milestones)
-        return self.lr * self.gamma**passed
+        return self.gamma**passed

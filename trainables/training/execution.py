@@ -27,6 +27,7 @@ from sparsweep.trainables.specs.base import FrozenModel
 from sparsweep.trainables.specs.trial import TrialSpec
 from sparsweep.trainables.training.compilation import compiled
 from sparsweep.trainables.training.evaluation import evaluate_in_float32
+from sparsweep.trainables.training.optimizers import OptimizerSettings, make_optimizer
 
 if TYPE_CHECKING:
     from sparsweep.trainables.pipeline.device_data import DeviceData
@@ -83,9 +84,7 @@ class StepSignature:
     batch_size: int
     loss_fn: TrainingLoss
     precision: str
-    momentum: float
-    nesterov: bool
-    weight_decay: float
+    optimizer: OptimizerSettings
     device: torch.device
 
     @classmethod
@@ -104,9 +103,7 @@ class StepSignature:
             recipe.batch_size,
             difficulties.cast(spec.difficulty).loss_fn,
             recipe.precision,
-            recipe.momentum,
-            recipe.nesterov,
-            recipe.weight_decay,
+            OptimizerSettings.of(recipe),
             data.train_images.device,
         )
 
@@ -130,19 +127,9 @@ class StepRunner:
         self.training_network = self.network
         if engine.compile:
             self.training_network = replace(self.network, forward=compiled(self.model, kind.batch_size))
-        # A learning rate tensor and initial momenta: a captured step needs both at fixed addresses.
+        # A tensor: a captured step needs it at a fixed address.
         self.lr = torch.zeros((), device=kind.device)
-        self.optimizer = torch.optim.SGD(
-            self.model.parameters(),
-            lr=self.lr,
-            momentum=kind.momentum,
-            nesterov=kind.nesterov,
-            weight_decay=kind.weight_decay,
-            fused=True,
-        )
-        if kind.momentum:
-            for parameter in self.model.parameters():
-                self.optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+        self.optimizer = make_optimizer(kind.optimizer, self.model.parameters(), self.lr)
         self.masked_params: MaskedParams | None = None
         self.capture_fn: Capture | None = cuda_capture if engine.graphs and kind.device.type == "cuda" else None
         self.capture_enabled = False
@@ -154,11 +141,12 @@ class StepRunner:
         self.warmup_counts: Counter[int] = Counter()
 
     def reset(self, state: dict[str, torch.Tensor]) -> None:
-        """Start from the network ``state`` without momentum."""
+        """Start from the network ``state`` with an optimizer that has taken no step."""
         self.model.load_state_dict(state)
         self.model.zero_grad(set_to_none=True)
         for values in self.optimizer.state.values():
-            values["momentum_buffer"].zero_()
+            for value in values.values():
+                value.zero_()
 
     def attach_masks(self, topology: MaskedParams, watches: bool) -> None:
         """Train with ``topology`` from now on. Captured steps stay valid for parameters of the same class.
@@ -193,7 +181,7 @@ class StepRunner:
         return None
 
     def restore(self, saved: dict[str, Any]) -> None:
-        """Restore the momenta of an optimizer's ``state_dict``. All other entries come from the recipe."""
+        """Restore the state of an optimizer's ``state_dict``. All other entries come from the recipe."""
         for index, parameter in enumerate(self.model.parameters()):
             for name, value in saved["state"].get(index, {}).items():
                 self.optimizer.state[parameter][name].copy_(value)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sparsweep.analysis.claims import Claim, Verdict
     from sparsweep.analysis.convergence import Convergence
     from sparsweep.analysis.results import Results
+    from sparsweep.trainables.specs.trial import TrialSpec
     from sparsweep.trainables.storage.store import Store
     from sparsweep.tuner.config.sweep import Sweep
 
@@ -72,10 +73,27 @@ def results_of(sweeps: list[Sweep], store: Store) -> Results:
         print_message(f"{len(trials) - done} of {len(trials)} trials are not finished: excluded")
     return replace(
         results,
+        trials=with_evaluations_of(trials, results.trials, store),
         allowed=frozenset(allowed),
         asked=planned_trials(trials.values()).to_pandas(),
         searches=studies(sweeps, store),
     )
+
+
+def with_evaluations_of(specs: Mapping[str, TrialSpec], trials: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """Return ``trials`` with the summaries of the evaluations that ``specs`` ask for, by id."""
+    from sparsweep.analysis.load import load_ood, load_shifts
+    from sparsweep.analysis.shifts import with_evaluations
+
+    images = {
+        trial: [run.id for run in (*spec.evaluation.shift_runs(spec), *spec.evaluation.ood_runs)]
+        for trial, spec in specs.items()
+    }
+    asked = {trial: runs for trial, runs in images.items() if runs}
+    if not asked:
+        return trials
+    shifts, foreign = load_shifts(store.storage, asked), load_ood(store.storage, asked)
+    return with_evaluations(trials, shifts, foreign, asked)
 
 
 def studies(sweeps: list[Sweep], store: Store) -> dict[str, Any]:

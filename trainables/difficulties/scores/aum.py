@@ -58,5 +58,5 @@ class AUM(ScoreSelection):
 
     def epochs(self, spec: TrialSpec) -> int:
         recipe = spec.recipe
-        at_first_rate = sum(recipe.learning_rate(epoch) == recipe.lr for epoch in range(recipe.epochs))
+        at_first_rate = recipe.epochs_before_milestones
         return self.epoch or max(1, at_first_rate)
