@@ -29,7 +29,8 @@ def mean_corruption_error(shifts: pd.DataFrame, trials: pd.DataFrame, reference:
     Raises:
         ValueError: ``reference`` has no rows in ``shifts``.
     """
-    errors = 1 - shifts.pivot_table(index="trial", columns=CONDITION, values="accuracy")
+    corrupted = shifts[shifts["severity"] > 0]  # 0: newly collected images
+    errors = 1 - corrupted.pivot_table(index="trial", columns=CONDITION, values="accuracy")
     known = trials[trials["trial"].isin(errors.index)]
     if reference is not None:
         if reference not in errors.index:
@@ -71,7 +72,7 @@ def with_evaluations(
     found = shifted["trial"].value_counts().add(detected["trial"].value_counts(), fill_value=0)
     complete = set(counts.index[found.reindex(counts.index) == counts])
     values = {
-        "mean_corruption_accuracy": shifted.groupby("trial")["accuracy"].mean(),
+        "mean_corruption_accuracy": shifted[shifted["severity"] > 0].groupby("trial")["accuracy"].mean(),
         "ood_auroc_confidence": detected.groupby("trial")["auroc_confidence"].mean(),
         "ood_auroc_energy": detected.groupby("trial")["auroc_energy"].mean(),
     }

@@ -55,10 +55,11 @@ def test_summaries_come_from_what_each_sweep_asks_for() -> None:
     """Trial a was evaluated on x and y after training, b on x only. The sweep asks for x and y."""
     names = ["mean_corruption_accuracy", "ood_auroc_confidence", "ood_auroc_energy"]
     trials = pd.DataFrame({"trial": ["a", "b", "c"], **{name: [np.nan, np.nan, 0.9] for name in names}})
-    rows = [("a", "x", 0.5), ("a", "x", 0.5), ("a", "y", 0.25), ("a", "other", 1.0), ("b", "x", 0.5)]
-    shifts = pd.DataFrame(rows, columns=["trial", "images", "accuracy"])
+    rows = [("a", "x", 1, 0.5), ("a", "x", 1, 0.5), ("a", "y", 2, 0.25), ("a", "other", 1, 1.0), ("b", "x", 1, 0.5)]
+    rows.append(("a", "new", 0, 0.9))  # newly collected images are no corruption
+    shifts = pd.DataFrame(rows, columns=["trial", "images", "severity", "accuracy"])
     foreign = pd.DataFrame([("a", "f", 0.7, 0.8)], columns=["trial", "images", "auroc_confidence", "auroc_energy"])
-    asked = {"a": ["x", "y", "f"], "b": ["x", "y"]}
+    asked = {"a": ["x", "y", "new", "f"], "b": ["x", "y"]}
     found = with_evaluations(trials, shifts, foreign, asked).set_index("trial")
     assert found.loc["a", names].tolist() == [0.375, 0.7, 0.8]
     assert found.loc["b", names].isna().all()  # y is missing: no mean over fewer images

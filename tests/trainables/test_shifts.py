@@ -12,7 +12,7 @@ import torch
 from pydantic import ValidationError
 
 from sparsweep.trainables.data import DataError, ImageData
-from sparsweep.trainables.difficulties.shifts import CorruptedTestSpec, ReadShiftSpec, Shifts
+from sparsweep.trainables.difficulties.shifts import CorruptedTestSpec, NewTestSpec, ReadShiftSpec, Shifts
 from sparsweep.trainables.pipeline.device_data import DeviceData
 from sparsweep.trainables.runs.base import RunInputs
 from sparsweep.trainables.runs.kinds import is_finished, open_run
@@ -207,3 +207,83 @@ def test_the_random_numbers_are_those_of_the_corruption(raw_digits: ImageData) -
     images = run.images(raw_digits)
     assert images.shape == raw_digits.test_images.shape and images.dtype == np.uint8
     assert torch.equal(torch.tensor(images), torch.tensor(run.images(raw_digits)))
+
+
+# Newly collected images ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def new_test(tmp_path: Path) -> Path:
+    """A folder as that of CIFAR-10.1, with six images."""
+    folder = tmp_path / "cifar-10.1"
+    folder.mkdir()
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+    np.save(folder / "cifar10.1_v6_data.npy", images)
+    np.save(folder / "cifar10.1_v6_labels.npy", np.arange(6, dtype=np.int32))
+    return folder
+
+
+CIFAR = {"dataset": "cifar10", "model": "resnet8_rgb", "recipe": {"epochs": 2}}
+
+
+def test_new_images_have_labels_of_their_own(new_test: Path) -> None:
+    spec = trial(
+        **CIFAR, evaluation={"corruptions": {"types": ["fog"], "severities": [1], "new_test_folder": str(new_test)}}
+    )
+    new, fog = spec.evaluation.shift_runs(spec)
+    assert isinstance(new, NewTestSpec) and new.condition == ("cifar10.1", 0) and fog.condition == ("fog", 1)
+    assert new.version == "v6" and str(new_test) not in str(new.hashed_fields())
+    data = ImageData(*[np.zeros(0)] * 4, classes=10)
+    stored = np.load(new_test / "cifar10.1_v6_data.npy")
+    assert np.array_equal(new.images(data), stored.transpose(0, 3, 1, 2))
+    assert np.array_equal(new.labels(np.zeros(3)), np.arange(6)) and np.array_equal(fog.labels(np.ones(3)), np.ones(3))
+    assert from_json(to_json(new)) == new
+
+
+def test_version_four_is_read_without_version_six(new_test: Path) -> None:
+    for part in ("data", "labels"):
+        (new_test / f"cifar10.1_v6_{part}.npy").rename(new_test / f"cifar10.1_v4_{part}.npy")
+    assert NewTestSpec(dataset="cifar10", folder=str(new_test)).version == "v4"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"data": np.zeros((6, 8, 8, 3), np.uint8)}, r"must be uint8 \(6, 32, 32, 3\) \(got uint8 \(6, 8, 8, 3\)\)"),
+        ({"labels": np.full(6, 10)}, r"labels.npy: must be labels from 0 to 9 \(got int64 \(6,\)\)"),
+        ({"labels": np.zeros(6)}, r"must be labels from 0 to 9 \(got float64 \(6,\)\)"),
+    ],
+)
+def test_damaged_new_images_are_one_line(new_test: Path, content: dict[str, np.ndarray], reason: str) -> None:
+    for part, values in content.items():
+        np.save(new_test / f"cifar10.1_v6_{part}.npy", values)
+    with pytest.raises(ValidationError, match=reason):
+        Shifts(new_test_folder=str(new_test))
+
+
+def test_new_images_need_their_folder_and_data_set(new_test: Path) -> None:
+    with pytest.raises(ValidationError, match=r"file not found \(got /nowhere/cifar10.1_v6_data.npy\). Download"):
+        Shifts(new_test_folder="/nowhere")
+    with pytest.raises(ValidationError) as error:
+        trial(evaluation={"corruptions": {"new_test_folder": str(new_test)}})
+    assert format_error(error.value).startswith(
+        "evaluation.corruptions.new_test_folder: needs dataset cifar10 (got digits)"
+    )
+
+
+def test_new_images_are_evaluated_with_their_labels(
+    new_test: Path, inputs: RunInputs, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Digits stand in for CIFAR-10: of five test digits that are all collected again, the accuracy is that of these."""
+    data = inputs.load_images()
+    monkeypatch.setattr(Shifts, "check", lambda self, spec: None)
+    monkeypatch.setattr(NewTestSpec, "images", lambda self, data: data.test_images[:6])
+    monkeypatch.setattr(NewTestSpec, "labels", lambda self, of_test: data.test_labels[:6])
+    evaluation = {"corruptions": {"types": ["fog"], "severities": [1], "new_test_folder": str(new_test)}}
+    spec = trial(**LONGER, evaluation=evaluation)
+    complete(spec, inputs, store)
+    rows = shifts(store, spec).set_index("type")
+    outcomes = pd.read_parquet(Path(store.root, store.outcomes_path(spec.id, "test")))
+    assert rows.loc["cifar10.1", "severity"] == 0
+    assert rows.loc["cifar10.1", "accuracy"] == outcomes.sort_values("sample")["correct"].head(6).mean()
+    assert row(store, spec)["mean_corruption_accuracy"] == rows.loc["fog", "accuracy"]

@@ -2,7 +2,8 @@
 
 Train clean, test corrupted (Wu et al., ICLR 2025): one trained network is evaluated on all types and severities of the
 corruption benchmark. The images of each type and severity are made once per data set, for all trials. Alternatively
-they are read from the files of CIFAR-10-C or CIFAR-100-C.
+they are read from the files of CIFAR-10-C or CIFAR-100-C. CIFAR-10.1 (Recht et al., ICML 2019), newly collected test
+images of the classes of CIFAR-10, is a shift of severity 0 with labels of its own.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pydantic import Field, field_validator, model_validator
 
 from sparsweep.trainables import corruptions
 from sparsweep.trainables.corruptions import Glass
-from sparsweep.trainables.data import DataError, ImageData
+from sparsweep.trainables.data import DataError, ImageData, cifar10_1
 from sparsweep.trainables.data.image_cache import listing_digest
 from sparsweep.trainables.difficulties.corruption import Corruption
 from sparsweep.trainables.specs.base import PartlyHashed, SpecError
@@ -47,6 +48,9 @@ class Shifts(ShiftsSpec):
         default="copy", description="glass_blur: copy pixels as the benchmark's code does, or swap them"
     )
     frost_folder: str | None = Field(default=None, description="folder of frost photographs, for the type frost")
+    new_test_folder: str | None = Field(
+        default=None, description="folder of CIFAR-10.1, newly collected test images of CIFAR-10; null: not evaluated"
+    )
 
     @field_validator("severities")
     @classmethod
@@ -65,6 +69,22 @@ class Shifts(ShiftsSpec):
             if not set(self.severities) <= set(FILE_SEVERITIES):
                 raise SpecError("severities", f"{self.folder} has severities 1 to 5 (got {list(self.severities)}).")
         return self
+
+    @model_validator(mode="after")
+    def _new_test_exists(self) -> Shifts:
+        if self.new_test_folder is not None:
+            try:
+                cifar10_1.identify(self.new_test_folder)
+            except DataError as error:
+                raise SpecError("new_test_folder", f"{error}") from None
+        return self
+
+    def check(self, spec: TrialSpec) -> None:
+        if self.new_test_folder is not None and spec.dataset.name != "cifar10":
+            raise SpecError(
+                "evaluation.corruptions.new_test_folder",
+                f"needs dataset cifar10 (got {spec.dataset.name}). Leave it out.",
+            )
 
     @property
     def template(self) -> Corruption:
@@ -87,12 +107,13 @@ class Shifts(ShiftsSpec):
 def _runs(shifts: Shifts, dataset: DatasetSpec) -> tuple[ShiftRunSpec, ...]:
     template = shifts.template
     conditions = [(name, severity) for name in template.type_names for severity in shifts.severities]
+    new = () if shifts.new_test_folder is None else (NewTestSpec(dataset=dataset, folder=shifts.new_test_folder),)
     if shifts.folder is not None:
-        return tuple(
+        return new + tuple(
             ReadShiftSpec(dataset=dataset, type_name=name, severity=severity, folder=shifts.folder)
             for name, severity in conditions
         )
-    return tuple(
+    return new + tuple(
         CorruptedTestSpec(dataset=dataset, corruption=_of_one_type(template, name, severity))
         for name, severity in conditions
     )
@@ -132,6 +153,14 @@ class ShiftRunSpec(RunSpec):
             data: The data set.
         """
         raise NotImplementedError
+
+    def labels(self, of_test: np.ndarray) -> np.ndarray:
+        """Return the labels of the images, int64 ``(N,)``.
+
+        Args:
+            of_test: Labels of the test set, which the images share unless they are others.
+        """
+        return of_test
 
     def __str__(self) -> str:
         name, severity = self.condition
@@ -198,6 +227,35 @@ class ReadShiftSpec(PartlyHashed, ShiftRunSpec):
         if not np.array_equal(labels[part], data.test_labels):
             raise DataError(f"{folder}/{LABELS}: the labels are not those of the test images of {self.dataset.name}.")
         return np.ascontiguousarray(images[part].transpose(0, 3, 1, 2))
+
+
+class NewTestSpec(PartlyHashed, ShiftRunSpec):
+    """Run that reads newly collected test images from a folder of CIFAR-10.1."""
+
+    unhashed = frozenset({"folder"})
+
+    folder: str
+    version: str = ""
+    file_digest: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _identify(cls, data: Any) -> Any:
+        """Add the version and the digest of the files: the id contains them, not the path."""
+        if not isinstance(data, Mapping) or data.get("file_digest"):
+            return data
+        return {**data, **cifar10_1.identify(data["folder"])}
+
+    @property
+    def condition(self) -> tuple[str, int]:
+        return "cifar10.1", 0
+
+    def images(self, data: ImageData) -> np.ndarray:
+        images, _ = cifar10_1.read(self.folder, self.version)
+        return np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+    def labels(self, of_test: np.ndarray) -> np.ndarray:
+        return cifar10_1.read(self.folder, self.version)[1].astype(np.int64)
 
 
 def file_digest(folder: str, name: str) -> str:

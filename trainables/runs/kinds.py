@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sparsweep.trainables.difficulties.corruption import CorruptionSpec
-from sparsweep.trainables.difficulties.shifts import CorruptedTestSpec, ReadShiftSpec
+from sparsweep.trainables.difficulties.shifts import CorruptedTestSpec, NewTestSpec, ReadShiftSpec
 from sparsweep.trainables.runs.base import Run, RunInputs
 from sparsweep.trainables.runs.corruption import CorruptionRun
 from sparsweep.trainables.runs.evaluation import EvaluationRun
@@ -27,6 +27,7 @@ RUN_TYPES: dict[type[RunSpec], Any] = {
     EvaluationSpec: EvaluationRun,
     CorruptedTestSpec: ShiftRun,
     ReadShiftSpec: ShiftRun,
+    NewTestSpec: ShiftRun,
     OodImagesSpec: ShiftRun,
 }
 

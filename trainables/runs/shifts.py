@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparsweep.trainables.difficulties.shifts import ShiftRunSpec
+from sparsweep.trainables.lazy import torch
 from sparsweep.trainables.pipeline.device_data import resize_to_model, tensor_view
 from sparsweep.trainables.runs.base import Progress, Run, RunInputs
 from sparsweep.trainables.runs.soundness import check_images
@@ -58,15 +59,18 @@ def shift_rows(evaluator: Evaluator, store: Store) -> list[dict[str, Any]]:
 
 def _row(evaluator: Evaluator, run: ShiftRunSpec, store: Store) -> dict[str, Any]:
     trial, data = evaluator.spec, evaluator.data
-    shape = (len(data.test_labels), *trial.dataset.image_shape)
+    device = data.test_images.device
+    labels = torch.from_numpy(run.labels(data.test_labels.cpu().numpy())).to(device)
+    shape = (len(labels), *trial.dataset.image_shape)
     stored = store.read_corrupted(run.id, partial(check_images, shapes={SPLIT: shape}))[SPLIT]
     images = resize_to_model(tensor_view(stored), trial.model.channels, trial.model.min_size)
-    outcomes = outcomes_of(evaluator.network.logits(images.to(data.test_images.device)), data.test_labels)
+    outcomes = outcomes_of(evaluator.network.logits(images.to(device)), labels)
     name, severity = run.condition
     accuracy, loss = outcomes.accuracy, float(outcomes.losses.mean())
     return {"trial": trial.id, "type": name, "severity": severity, "accuracy": accuracy, "loss": loss, "images": run.id}
 
 
 def mean_corruption_accuracy(rows: Sequence[dict[str, Any]]) -> float | None:
-    """Return the mean accuracy over types and severities, or None without rows."""
-    return float(np.mean([row["accuracy"] for row in rows])) if rows else None
+    """Return the mean accuracy over the types and severities of corruptions, or None without any."""
+    accuracies = [row["accuracy"] for row in rows if row["severity"] > 0]
+    return float(np.mean(accuracies)) if accuracies else None

@@ -168,6 +168,9 @@ class DifficultySpec(NamedSpec):
 class ShiftsSpec(FrozenModel):
     """Description of shifted test images, known without images."""
 
+    def check(self, spec: TrialSpec) -> None:
+        """Raise SpecError if these images cannot be used for ``spec``."""
+
     def runs(self, spec: TrialSpec) -> tuple[Any, ...]:
         """Return the runs that write the images for ``spec``."""
         raise NotImplementedError

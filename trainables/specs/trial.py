@@ -70,6 +70,8 @@ class Evaluation(PartlyHashed):
 
     def check(self, spec: TrialSpec) -> None:
         """Raise SpecError if ``spec`` has no images of a split, or images of another shape than ``ood``."""
+        if self.corruptions is not None:
+            self.corruptions.check(spec)
         if self.ood is not None:
             self._check_ood(self.ood, spec.dataset)
         measured = spec.difficulty.measured

@@ -181,7 +181,7 @@ SCHEMAS: dict[str, pa.Schema] = {
         [
             ("trial", TEXT, "id of the trial"),
             ("type", TEXT, "type of the corruption of the test images"),
-            ("severity", INT, "severity of the corruption"),
+            ("severity", INT, "severity of the corruption; 0: newly collected images, no corruption"),
             ("accuracy", FLOAT, "accuracy on these images"),
             ("loss", FLOAT, "mean cross-entropy on these images, in nats"),
             ("images", TEXT, "id of the run that made the images"),
