@@ -36,12 +36,8 @@ def read(folder: str, version: str) -> tuple[np.ndarray, np.ndarray]:
         images, labels = (np.load(path, mmap_mode="r") for path in paths)
     except (OSError, ValueError, EOFError) as error:
         raise CorruptDataError(f"{folder}: cannot read CIFAR-10.1: {error}") from None
-    if (
-        labels.ndim != 1
-        or labels.dtype.kind not in "iu"
-        or not len(labels)
-        or not np.isin(labels, range(CLASSES)).all()
-    ):
+    are_integers = labels.ndim == 1 and labels.dtype.kind in "iu" and len(labels) > 0
+    if not are_integers or not np.isin(labels, range(CLASSES)).all():
         raise CorruptDataError(f"{paths[1]}: must be labels from 0 to 9 (got {labels.dtype} {labels.shape}).")
     expected = (len(labels), *SHAPE)
     if images.dtype != np.uint8 or images.shape != expected:

@@ -128,7 +128,7 @@ class StepRunner:
         if engine.compile:
             self.training_network = replace(self.network, forward=compiled(self.model, kind.batch_size))
         # A tensor: a captured step needs it at a fixed address.
-        self.lr = torch.zeros((), device=kind.device)
+        self.lr, self._lr = torch.zeros((), device=kind.device), 0.0
         self.optimizer = make_optimizer(kind.optimizer, self.model.parameters(), self.lr)
         self.masked_params: MaskedParams | None = None
         self.capture_fn: Capture | None = cuda_capture if engine.graphs and kind.device.type == "cuda" else None
@@ -147,6 +147,12 @@ class StepRunner:
         for values in self.optimizer.state.values():
             for value in values.values():
                 value.zero_()
+
+    def set_learning_rate(self, lr: float) -> None:
+        """Set the learning rate of the next steps."""
+        if lr != self._lr:  # a write on a GPU is an operation of its own
+            self.lr.fill_(lr)
+            self._lr = lr
 
     def attach_masks(self, topology: MaskedParams, watches: bool) -> None:
         """Train with ``topology`` from now on. Captured steps stay valid for parameters of the same class.

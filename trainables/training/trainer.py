@@ -8,7 +8,6 @@ execution of a step on the device (see ``execution``) does not change its result
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -90,7 +89,6 @@ class Trainer:
         self.train_flops = 0.0
         self.train_seconds = 0.0
         self.history: list[EpochMetrics] = []
-        self._lr = math.nan
         self._initialize(load_parent_state)
 
     def _initialize(self, load_parent_state: Callable[[RunSpec], StateDict]) -> None:
@@ -188,10 +186,10 @@ class Trainer:
         # Sum of losses and hits, summed on the device: reading a number would synchronize the host with the device.
         totals = torch.zeros(2, device=self.device)
         first, end = self.timeline.first_step(self.epoch), self.timeline.first_step(self.epoch + 1)
-        step, lr = first, self._set_learning_rate(first)
+        recipe, step = self.spec.recipe, first
         attack = derive(self.spec.seed, "attack", self.epoch, device=self.device)
         for batch in iterate_phase("data", self.batches.stream(first, end, partial(derive, self.spec.seed, "batches"))):
-            self._set_learning_rate(step)
+            self.runner.set_learning_rate(recipe.learning_rate(step, self.timeline))
             noise = self.loss_fn.draw_noise(batch[0], attack)
             if step in self.update_steps:
                 self._update_masks(self._update_context(step, batch, noise))
@@ -208,17 +206,10 @@ class Trainer:
         with phase("evaluation"):
             accuracies = self.evaluate()
         seconds = time.perf_counter() - start_time
+        lr = recipe.learning_rate(first, self.timeline)
         record = EpochMetrics(self.epoch, lr, loss, accuracy, density=self.density, seconds=seconds, **accuracies)
         self.history.append(record)
         return record
-
-    def _set_learning_rate(self, step: int) -> float:
-        """Set the learning rate of ``step``, and return it."""
-        lr = self.spec.recipe.learning_rate(step, self.timeline)
-        if lr != self._lr:  # a write on a GPU is an operation of its own
-            self.runner.lr.fill_(lr)
-            self._lr = lr
-        return lr
 
     def train_step(self, images: torch.Tensor, labels: torch.Tensor, noise: torch.Tensor, step: int) -> torch.Tensor:
         """Take one optimizer step on one batch.
