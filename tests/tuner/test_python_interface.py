@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +174,15 @@ def test_missing_trials_are_a_message(
     assert results.trials().empty
 
 
+@pytest.fixture
+def default_interrupt() -> Iterator[None]:
+    """Handle SIGINT as Python does by default: Ray replaces the handler of a process that it ran in."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("default_interrupt")
 def test_interrupt_stops_the_command_in_order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     ready, stopped = tmp_path / "ready", tmp_path / "stopped"
     code = (

@@ -154,7 +154,10 @@ def test_invalid_override_states_the_problem(override: str, message: str) -> Non
             ("sparsifier: dense", "sparsifier: sett"),
             r"sparsifier: unknown sparsifier 'sett.*choose from .*dense",
         ),
-        (("dataset: digits", "dataset: mnist"), r"dataset: unknown dataset 'mnist'; choose from cifar10.*digits"),
+        (
+            ("dataset: digits", "dataset: mnist"),
+            r"dataset: unknown dataset 'mnist'; choose from arrays, cifar10.*digits",
+        ),
         (("model: resnet8", "model: resnet9"), r"model: unknown model 'resnet9'.*choose from resnet18, .*resnet8"),
         (("recipe: digits", "difficulty: hard"), r"difficulty: unknown difficulty 'hard'; choose from .*el2n.*none"),
         (("recipe: digits", "recipe: {epocs: 3}"), r"recipe: unknown field 'epocs' \(did you mean epochs\?\)"),
