@@ -179,7 +179,7 @@ def default_interrupt() -> Iterator[None]:
     """Handle SIGINT as Python does by default: Ray replaces the handler of a process that it ran in."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, before or signal.default_int_handler)  # None: a handler that is not Python's
 
 
 @pytest.mark.usefixtures("default_interrupt")
